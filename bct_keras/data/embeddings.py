@@ -1,0 +1,72 @@
+"""Embedding shards: beside each image shard one .npy file per field, in the order of its records.
+
+Fields: `old_embedding` [records, dims] float32 as the encoder gave it, `label` [records] int64, and
+`credible` [records] float32, 1 where the old embedding lies near its class mean.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from bct_keras import artefacts
+from bct_keras.data.dataset import DataSet, Shard
+from bct_keras.errors import InputError
+
+KIND = "embeddings"
+CREDIBLE_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class EmbeddingShards:
+    folder: Path
+    data: DataSet
+    dims: int
+    fingerprint: str
+
+    def stream(self, shard: Shard, field: str) -> tf.data.Dataset:
+        path = field_path(self.folder, shard, field)
+        stored = np.load(path, mmap_mode="r")
+        row_bytes = stored.dtype.itemsize * int(np.prod(stored.shape[1:]))
+        header_bytes = path.stat().st_size - row_bytes * len(stored)
+        rows = tf.data.FixedLengthRecordDataset(str(path), row_bytes, header_bytes)
+        dtype, shape = tf.as_dtype(stored.dtype), stored.shape[1:]
+        return rows.map(lambda row: tf.reshape(tf.io.decode_raw(row, dtype), shape))
+
+
+def open_embeddings(folder: str | Path, data: DataSet) -> EmbeddingShards:
+    folder = Path(folder)
+    manifest = artefacts.read_manifest(folder, KIND)
+    if manifest["made_from"].get("data") != data.fingerprint:
+        raise InputError(
+            f"{folder} holds embeddings of another data set ({manifest.get('data_folder')}), not of {data.folder}; "
+            "run embed on it"
+        )
+    files = manifest["files"]
+    for name, sha256 in files.items():
+        path = folder / Path(name).name
+        if not path.is_file() or artefacts.file_sha256(path) != sha256:
+            raise InputError(f"{path}: this embedding shard is missing or was changed; run embed again")
+    return EmbeddingShards(folder, data, int(manifest["dims"]), artefacts.fingerprint(files))
+
+
+def field_path(folder: Path, shard: Shard, field: str) -> Path:
+    return folder / f"{shard.name}.{field}.npy"
+
+
+def credible_rows(embeddings: np.ndarray, labels: np.ndarray, kept_share: float = CREDIBLE_SHARE) -> np.ndarray:
+    """[records] bool: in each class the ceil(kept_share * n) normalised embeddings nearest their mean."""
+    directions = normalised(embeddings)
+    credible = np.zeros(len(labels), bool)
+    by_class = np.argsort(labels, kind="stable")
+    for rows in np.split(by_class, np.flatnonzero(np.diff(labels[by_class])) + 1):
+        distances = np.linalg.norm(directions[rows] - directions[rows].mean(0), axis=1)
+        kept = int(np.ceil(kept_share * len(rows)))
+        credible[rows[np.argsort(distances, kind="stable")[:kept]]] = True
+    return credible
+
+
+def normalised(embeddings: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return embeddings / np.maximum(lengths, 1e-12)

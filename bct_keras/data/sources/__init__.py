@@ -1,0 +1,6 @@
+"""Where images come from."""
+
+from bct_keras.data.sources.folder import Folder
+from bct_keras.data.sources.synthetic import Synthetic
+
+SOURCES = {"folder": Folder, "synthetic": Synthetic}

@@ -1,0 +1,53 @@
+"""A folder of images with one sub-folder per identity."""
+
+from pathlib import Path
+
+import numpy as np
+
+from bct_keras.artefacts import fingerprint
+from bct_keras.data.sources.source import Record, Source
+from bct_keras.errors import InputError
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class Folder(Source):
+    """Identities and their images in the order of their names.
+
+    `group` is a text: identities whose names agree up to it (`Greek__omega`, `Greek__alpha`, with group
+    `__`) are never divided between training and test.
+    """
+
+    def __init__(self, path: str, image_size: int = 112, group: str = ""):
+        if image_size < 16:
+            raise InputError(f"image_size={image_size}: at least 16 pixels are needed")
+        self.root = Path(path)
+        self.image_size = image_size
+        if not self.root.is_dir():
+            raise InputError(f"{path}: no such folder")
+        by_identity = {folder.name: image_files(folder) for folder in sorted(self.root.iterdir()) if folder.is_dir()}
+        by_identity = {name: files for name, files in by_identity.items() if files}
+        if len(by_identity) < 2:
+            raise InputError(
+                f"{path}: {len(by_identity)} identities with images found, at least 2 are needed "
+                f"(one sub-folder per identity, holding {', '.join(SUFFIXES)})"
+            )
+        self.identities = list(by_identity)
+        self.groups = [name.split(group)[0] for name in self.identities] if group else None
+        self.files = [file for files in by_identity.values() for file in files]
+        self.labels = np.repeat(np.arange(len(by_identity)), [len(files) for files in by_identity.values()])
+
+    def read(self, position: int) -> Record:
+        file = self.files[position]
+        return Record(file.read_bytes(), file.relative_to(self.root).as_posix())
+
+    def fingerprint(self) -> str:
+        def state(file: Path):
+            found = file.stat()
+            return [file.relative_to(self.root).as_posix(), found.st_size, found.st_mtime_ns]
+
+        return fingerprint([state(file) for file in self.files])
+
+
+def image_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())

@@ -1,0 +1,28 @@
+"""What `prepare` reads images from."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Record:
+    image: bytes  # JPEG or PNG, as it came
+    id: str  # where it came from; stable
+
+
+class Source(ABC):
+    """Records in file order, each readable by its position alone, so that any process may write any shard."""
+
+    image_size: int  # the side in pixels at which encoders see the images
+    identities: list[str]  # the identities' names, in file order
+    groups: list[str] | None = None  # for each identity what must stay together in a test split
+    labels: np.ndarray  # [records] int64: the identity of each record; every identity occurs
+
+    @abstractmethod
+    def read(self, position: int) -> Record: ...
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Changes whenever the records may have changed."""

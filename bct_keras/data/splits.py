@@ -1,0 +1,112 @@
+"""How a data set is divided between the old encoder, the new one and the test.
+
+A record belongs to one part, and a view (old, new, all, test) is a list of parts: images are stored once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bct_keras.errors import InputError
+
+
+@dataclass(frozen=True)
+class View:
+    parts: tuple[str, ...]
+    first_identity: int  # its labels count from here
+    identities: int
+
+
+@dataclass(frozen=True)
+class Division:
+    parts: np.ndarray  # [records] the name of each record's part
+    views: dict[str, View]
+
+
+class WholeSplit:
+    """One part, one view."""
+
+    def divide(self, labels: np.ndarray, identities: int, groups: Sequence[str] | None) -> Division:
+        return Division(np.full(len(labels), "all"), {})
+
+
+class ClassSplit:
+    """The old encoder's identities come first, the new one's after them, the test's last."""
+
+    def __init__(self, old_share: float = 0.3, test_share: float = 0.0):
+        self.old_share = share(old_share, "old_share")
+        self.test_share = share(test_share, "test_share")
+
+    def divide(self, labels: np.ndarray, identities: int, groups: Sequence[str] | None) -> Division:
+        trained = trained_identities(identities, self.test_share, groups)
+        old = round(self.old_share * trained)
+        if not 0 < old < trained:
+            raise InputError(
+                f"old_share={self.old_share} of {trained} identities leaves {old} for the old encoder and "
+                f"{trained - old} for the new one; each needs at least one"
+            )
+        parts = np.where(labels < old, "old", np.where(labels < trained, "new", "test"))
+        views = {
+            "old": View(("old",), 0, old),
+            "new": View(("new",), old, trained - old),
+            "all": View(("old", "new"), 0, trained),
+        }
+        return Division(parts, with_test(views, trained, identities))
+
+
+class DataSplit:
+    """The old encoder's images are the first of each identity; an identity of one image is in both."""
+
+    def __init__(self, old_share: float = 0.3, test_share: float = 0.0):
+        self.old_share = share(old_share, "old_share")
+        self.test_share = share(test_share, "test_share")
+
+    def divide(self, labels: np.ndarray, identities: int, groups: Sequence[str] | None) -> Division:
+        trained = trained_identities(identities, self.test_share, groups)
+        images = np.bincount(labels, minlength=identities)
+        # Each has at least one image of every identity.
+        old_images = np.clip(np.round(self.old_share * images), 1, np.maximum(images - 1, 1))
+        parts = np.where(order_within_identity(labels, images) < old_images[labels], "old", "new")
+        parts[images[labels] == 1] = "both"
+        parts = np.where(labels < trained, parts, "test")
+        views = {
+            "old": View(("both", "old"), 0, trained),
+            "new": View(("both", "new"), 0, trained),
+            "all": View(("both", "new", "old"), 0, trained),
+        }
+        return Division(parts, with_test(views, trained, identities))
+
+
+def share(value: float, name: str) -> float:
+    if not 0 <= value < 1:
+        raise InputError(f"{name}={value} has to be at least 0 and below 1")
+    return value
+
+
+def trained_identities(identities: int, test_share: float, groups: Sequence[str] | None) -> int:
+    """How many of the first identities are not held out; a group is never cut in two."""
+    trained = identities - round(test_share * identities)
+    if groups:
+        while 0 < trained < identities and groups[trained] == groups[trained - 1]:
+            trained -= 1
+    if not trained:
+        raise InputError(f"test_share={test_share} of {identities} identities leaves none to train on")
+    return trained
+
+
+def with_test(views: dict[str, View], trained: int, identities: int) -> dict[str, View]:
+    if trained == identities:
+        return views
+    return {**views, "test": View(("test",), trained, identities - trained)}
+
+
+def order_within_identity(labels: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """[records] 0 for the first record of each identity in file order, 1 for its second, and so on."""
+    by_identity = np.argsort(labels, kind="stable")
+    order = np.empty(len(labels), np.int64)
+    order[by_identity] = np.arange(len(labels)) - np.repeat(np.cumsum(images) - images, images)
+    return order
+
+
+SPLITS = {"none": WholeSplit, "class": ClassSplit, "data": DataSplit}

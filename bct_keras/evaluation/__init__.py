@@ -1,0 +1,5 @@
+"""Protocols: how encoders are measured. A new one is a file here and a line below."""
+
+from bct_keras.evaluation.retrieval import Retrieval
+
+PROTOCOLS = {"retrieval": Retrieval}

@@ -1,0 +1,47 @@
+import keras
+import tensorflow as tf
+
+from bct_keras import distribution
+from bct_keras.errors import InputError
+from bct_keras.methods.method import Method
+
+
+class MixBCT(Method):
+    """Mixes old embeddings into the batch before the head: https://arxiv.org/abs/2308.06948
+
+    x_i = old_i / |old_i| for floor(mix_ratio B) random rows i that are credible, new_i for the others
+    """
+
+    needs = ("old_embedding", "credible")
+
+    def __init__(self, mix_ratio: float = 0.3, seed: int = 0):
+        super().__init__()
+        if not 0 <= mix_ratio <= 1:
+            raise InputError(f"mix_ratio={mix_ratio} has to be between 0 and 1")
+        self.mix_ratio = mix_ratio
+        self.seed = seed
+        self.mixed = keras.metrics.Mean(name="mixed_rows")
+
+    def head_input(self, new, batch):
+        # Drawn over the global batch, and alike whatever the number of replicas.
+        credible = distribution.gather_rows(batch["credible"])
+        chosen = draw(
+            credible,
+            self.mix_ratio,
+            tf.stack([tf.cast(self.seed, tf.int64), tf.cast(batch["step"], tf.int64)]),
+        )
+        self.mixed.update_state(tf.reduce_sum(tf.cast(chosen, tf.float32)))
+        mine = distribution.own_rows(chosen, tf.shape(new)[0])
+        old = tf.math.l2_normalize(batch["old_embedding"], axis=1, epsilon=1e-12)
+        return tf.where(mine[:, None], old, new)
+
+
+def draw(credible: tf.Tensor, mix_ratio: float, seed: tf.Tensor) -> tf.Tensor:
+    """[batch] bool: floor(mix_ratio * batch) of the credible rows, or all of them where they are fewer."""
+    rows = tf.shape(credible)[0]
+    # The small term keeps 0.3 * 10, which is 2.9999..., from becoming 2.
+    wanted = tf.cast(tf.floor(mix_ratio * tf.cast(rows, tf.float64) + 1e-9), tf.int32)
+    noise = tf.random.stateless_uniform(tf.shape(credible), seed)
+    order = tf.argsort(tf.where(credible > 0, noise, 2.0))
+    rank = tf.scatter_nd(order[:, None], tf.range(rows), [rows])
+    return (rank < wanted) & (credible > 0)

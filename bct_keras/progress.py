@@ -1,0 +1,18 @@
+"""A progress bar on anything that takes more than two seconds, where somebody is watching."""
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+DELAY_SECONDS = 2.0
+
+
+def track(items: Iterable[Item], what: str, total: int | None = None, unit: str = "images") -> Iterator[Item]:
+    return iter(bar(what, total, unit, items))
+
+
+def bar(what: str, total: int | None, unit: str = "images", items: Iterable | None = None) -> tqdm:
+    # disable=None: no bar where the output is not a terminal.
+    return tqdm(items, desc=what, total=total, unit=f" {unit}", delay=DELAY_SECONDS, disable=None, leave=False)

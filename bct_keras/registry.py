@@ -1,0 +1,117 @@
+"""Flags that carry their arguments: `arcface(margin=0.5, scale=64)` builds the table's "arcface"."""
+
+import ast
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bct_keras.errors import InputError
+
+SPEC = re.compile(r"(?P<name>[A-Za-z_][\w.:]*)\s*(?:\((?P<arguments>.*)\))?", re.DOTALL)
+KEYWORD = re.compile(r"(?P<key>[A-Za-z_]\w*)\s*=(?P<value>.*)", re.DOTALL)
+
+
+def parse(spec: str) -> tuple[str, list[Any], dict[str, Any]]:
+    """Splits `name(value, key=value)`; a value that is no Python literal is taken as text, such as a path."""
+    match = SPEC.fullmatch(spec.strip())
+    if match is None:
+        raise InputError(f"'{spec}' is not of the form name or name(key=value, ...)")
+    positional: list[Any] = []
+    keywords: dict[str, Any] = {}
+    for text in split_arguments(match["arguments"] or "", spec):
+        keyword = KEYWORD.fullmatch(text)
+        if keyword is None and keywords:
+            raise InputError(f"'{spec}': '{text}' has to come before the arguments with a name")
+        if keyword is None:
+            positional.append(literal(text))
+        elif keyword["key"] in keywords:
+            raise InputError(f"'{spec}' gives '{keyword['key']}' twice")
+        else:
+            keywords[keyword["key"]] = literal(keyword["value"].strip())
+    return match["name"], positional, keywords
+
+
+def split_arguments(text: str, spec: str) -> list[str]:
+    """Cuts at the commas that stand outside brackets and quotes."""
+    pieces, depth, quote = [""], 0, ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character in "([{":
+            depth += 1
+        elif character in ")]}":
+            depth -= 1
+        if character == "," and not depth and not quote:
+            pieces.append("")
+        else:
+            pieces[-1] += character
+        if depth < 0:
+            break
+    if depth or quote:
+        raise InputError(f"'{spec}' has a bracket or a quote without its partner")
+    pieces = [piece.strip() for piece in pieces]
+    if pieces[-1] == "":
+        pieces.pop()
+    if "" in pieces:
+        raise InputError(f"'{spec}' has an empty argument")
+    return pieces
+
+
+def literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return {"true": True, "false": False}.get(text, text)
+
+
+def build(table: Mapping[str, Callable[..., Any]], spec: str, **given: Any) -> Any:
+    """Calls the entry that `spec` names, with its arguments and those of `given` that the entry declares."""
+    name, positional, keywords = parse(spec)
+    if name not in table:
+        raise InputError(f"unknown name '{name}' in '{spec}'; known: {', '.join(sorted(table))}")
+    parameters = inspect.signature(table[name], eval_str=True).parameters
+    settable = {
+        key: parameter
+        for key, parameter in parameters.items()
+        if key not in given and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }
+    if len(positional) > len(settable):
+        raise InputError(f"'{spec}' has too many arguments; {describe(name, settable)}")
+    arguments = dict(zip(settable, positional, strict=False))
+    for key, value in keywords.items():
+        if key not in settable:
+            raise InputError(f"unknown argument '{key}' in '{spec}'; {describe(name, settable)}")
+        if key in arguments:
+            raise InputError(f"'{spec}' gives '{key}' twice")
+        arguments[key] = value
+    for key, parameter in settable.items():
+        if key in arguments:
+            arguments[key] = checked(arguments[key], key, parameter.annotation, spec)
+        elif parameter.default is parameter.empty:
+            raise InputError(f"'{spec}' lacks '{key}'; {describe(name, settable)}")
+    arguments.update((key, value) for key, value in given.items() if key in parameters)
+    return table[name](**arguments)
+
+
+def checked(value: Any, key: str, annotation: Any, spec: str) -> Any:
+    """`0.3x` reads as text, and so does a path: only the declared type tells which one was meant."""
+    if annotation is float and type(value) is int:
+        return float(value)
+    if annotation is str and not isinstance(value, str):
+        return str(value)
+    if annotation in (int, float, bool, tuple) and type(value) is not annotation:
+        raise InputError(f"'{key}' in '{spec}' has to be of type {annotation.__name__}, not {value!r}")
+    return value
+
+
+def describe(name: str, parameters: Mapping[str, inspect.Parameter]) -> str:
+    if not parameters:
+        return f"{name} takes none"
+    known = (
+        key if parameter.default is parameter.empty else f"{key}={parameter.default!r}"
+        for key, parameter in parameters.items()
+    )
+    return f"{name} takes: {', '.join(known)}"

@@ -1,0 +1,258 @@
+"""Trains an encoder whose queries can be searched in the gallery of an old one, and shows that they can.
+
+python -m bct_keras.train --flagfile=configs/mixbct.flags
+python -m bct_keras.train --flagfile=configs/mixbct.flags --data=data/mine/new --old=old.keras --workdir=runs/mine
+
+Without --data the data set is made from --source and --split, and without --old the old encoder is trained on
+its part of it by --old_flagfile. Then: embed the data with the old encoder, train, evaluate on identities that
+no encoder saw, export. What is done already is not done again; a run that was killed goes on where it was.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import tensorflow as tf
+from absl import flags
+
+from bct_keras import artefacts, command, distribution
+from bct_keras.callbacks import Checkpoints, TrainingProgress
+from bct_keras.data.dataset import DataSet, open_data_set
+from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
+from bct_keras.data.embeddings import EmbeddingShards, open_embeddings
+from bct_keras.data.input import training_batches
+from bct_keras.embed import embed
+from bct_keras.encoders import ENCODER_FILE, RUN_KIND, Encoder, load_encoder
+from bct_keras.errors import InputError
+from bct_keras.evaluate import evaluate
+from bct_keras.evaluation import report
+from bct_keras.export import export
+from bct_keras.prepare import prepare
+from bct_keras.recipe import Recipe
+
+UNFINISHED_KIND = "unfinished run"
+VIEW_OF_SCENARIO = {"open": "new", "extended": "all"}
+
+
+def main() -> None:
+    FLAGS = flags.FLAGS
+    strategy = distribution.strategy(FLAGS.replicas)
+    recipe = Recipe(**{field: getattr(FLAGS, field) for field in Recipe.__dataclass_fields__})
+    workdir = Path(command.required("workdir"))
+    data = data_to_train_on()
+    old = old_encoder()
+    with strategy.scope():
+        needs = recipe.build_method().needs
+    embeddings = old_embeddings(old, data) if needs else None
+    train(recipe, data, embeddings, strategy, workdir)
+    finish(workdir, old, data)
+
+
+def data_to_train_on() -> DataSet:
+    FLAGS = flags.FLAGS
+    if FLAGS.data:
+        return open_data_set(FLAGS.data)
+    if not FLAGS.source:
+        raise InputError("--data is needed, or --source to make a data set from; --help tells what they take")
+    print(prepare(FLAGS.source, FLAGS.split, Path(FLAGS.prepared), FLAGS.seed, FLAGS.on_bad))
+    return open_data_set(Path(FLAGS.prepared) / VIEW_OF_SCENARIO[FLAGS.scenario])
+
+
+def old_encoder() -> Path | None:
+    """Where it lies; trained first where none is given and the data set is our own."""
+    FLAGS = flags.FLAGS
+    if FLAGS.old or FLAGS.data:
+        return Path(FLAGS.old) if FLAGS.old else None
+    arguments = {
+        "flagfile": FLAGS.old_flagfile,
+        "data": Path(FLAGS.prepared) / "old",
+        "workdir": FLAGS.old_workdir,
+        "dims": FLAGS.dims,
+        "seed": FLAGS.seed,
+        "replicas": FLAGS.replicas,
+    }
+    print(f"old encoder: --flagfile={FLAGS.old_flagfile} --data={arguments['data']}")
+    # A process of its own, so that it leaves neither memory nor random state behind.
+    done = subprocess.run(
+        [sys.executable, "-m", "bct_keras.train", *(f"--{name}={value}" for name, value in arguments.items())]
+    )
+    if done.returncode:
+        raise InputError("the old encoder could not be trained; the reason stands above")
+    return Path(FLAGS.old_workdir)
+
+
+def old_embeddings(old: Path | None, data: DataSet) -> EmbeddingShards:
+    """Of the data to train on; made beside it where `old` is an encoder and not already a folder of them."""
+    FLAGS = flags.FLAGS
+    if old is None:
+        raise InputError(
+            f"--method={FLAGS.method} needs old embeddings: give --old, an encoder or a folder made by embed"
+        )
+    if is_embeddings(old):
+        folder = old
+    else:
+        encoder = load_encoder(old)
+        check_dims(encoder.dims, old)
+        folder = data.folder.with_name(f"{data.folder.name}-by-{encoder.fingerprint[:12]}")
+        print(embed(encoder, data, folder))
+    shards = open_embeddings(folder, data)
+    check_dims(shards.dims, folder)
+    return shards
+
+
+def is_embeddings(folder: Path) -> bool:
+    return folder.is_dir() and artefacts.kind_of(folder) == EMBEDDINGS_KIND
+
+
+def check_dims(old_dims: int, where: Path) -> None:
+    if old_dims != flags.FLAGS.dims:
+        raise InputError(
+            f"{where} has embeddings of {old_dims} dimensions and the new encoder would have {flags.FLAGS.dims}; "
+            f"train with --dims={old_dims}"
+        )
+
+
+def train(
+    recipe: Recipe,
+    data: DataSet,
+    old: EmbeddingShards | None,
+    strategy: tf.distribute.Strategy,
+    workdir: Path,
+) -> None:
+    made_from = recipe.described() | {
+        "data": data.fingerprint,
+        "old_embeddings": old.fingerprint if old else None,
+    }
+    steps = recipe.steps_per_epoch(data.records, strategy.num_replicas_in_sync)
+    if not start(workdir, made_from):
+        print(f"{workdir} is up to date")
+        return
+    data.check_content()
+    with strategy.scope():
+        method = recipe.build_method()
+        model = recipe.build_model(data.image_size, data.classes, steps * recipe.epochs, method)
+        checkpoints = Checkpoints(model, workdir, steps)
+        first_epoch = checkpoints.restore()
+    print(
+        f"training {workdir}: {data.records:,} images of {data.classes:,} identities, {steps} steps an epoch, "
+        f"{strategy.num_replicas_in_sync} replica(s)"
+        + (f", going on after epoch {first_epoch}" if first_epoch else ""),
+        flush=True,
+    )
+    batches = training_batches(
+        data,
+        old,
+        method.needs,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        first_epoch=first_epoch,
+        epochs=recipe.epochs,
+        mirror=recipe.mirror,
+    )
+    model.fit(
+        batches,
+        initial_epoch=first_epoch,
+        epochs=recipe.epochs,
+        steps_per_epoch=steps,
+        shuffle=False,
+        verbose=0,  # pyright: ignore[reportArgumentType]
+        callbacks=[
+            *method.callbacks(),
+            checkpoints,
+            TrainingProgress(recipe.epochs, steps, first_epoch, recipe.batch_size),
+        ],
+    )
+    save(model.backbone, workdir, made_from)
+
+
+def start(workdir: Path, made_from: dict) -> bool:
+    """Whether there is anything left to train; flags.txt runs it again."""
+    kind = RUN_KIND if workdir.is_dir() and artefacts.kind_of(workdir) == RUN_KIND else UNFINISHED_KIND
+    if artefacts.is_current(workdir, kind, made_from) and kind == RUN_KIND:
+        return False
+    workdir.mkdir(parents=True, exist_ok=True)
+    artefacts.write_atomically(workdir / "flags.txt", flags.FLAGS.flags_into_string())
+    artefacts.write_manifest(workdir, UNFINISHED_KIND, made_from)
+    return True
+
+
+def save(backbone, workdir: Path, made_from: dict) -> None:
+    partial = workdir / f".partial.{ENCODER_FILE}"
+    backbone.save(partial)
+    partial.replace(workdir / ENCODER_FILE)
+    artefacts.write_manifest(workdir, RUN_KIND, made_from, encoder=artefacts.file_sha256(workdir / ENCODER_FILE))
+    shutil.rmtree(workdir / "checkpoints")
+
+
+def finish(workdir: Path, old: Path | None, data: DataSet) -> None:
+    """Export, then the table, so that it is the last thing on the screen."""
+    FLAGS = flags.FLAGS
+    new = load_encoder(workdir)
+    if FLAGS.formats != ["none"]:
+        print(export(new, FLAGS.formats, workdir / "exported"))
+    protocols = FLAGS.protocol or test_protocol(data)
+    if protocols == ["none"]:
+        return
+    if not protocols:
+        print("not evaluated: --protocol tells on what, such as retrieval(DATA) of identities that were not trained on")
+        return
+    found = evaluate(known_encoder(old), new, protocols, workdir / "report")
+    print(report.as_text(found))
+    print(f"report: {workdir / 'report' / 'report.html'}")
+
+
+def test_protocol(data: DataSet) -> list[str]:
+    """Retrieval on the view with the identities that the split held out."""
+    test = data.folder.parent / "test"
+    return [f"retrieval({test})"] if (test / artefacts.MANIFEST).is_file() else []
+
+
+def known_encoder(old: Path | None) -> Encoder | None:
+    """Stored embeddings of the training data say nothing of other images."""
+    return load_encoder(old) if old and not is_embeddings(old) else None
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("data", None, "the data set to train on, such as data/mine/new")
+    flags.DEFINE_string(
+        "old",
+        None,
+        "the old encoder (a run's folder, .keras, SavedModel, .tflite), or a folder made by embed",
+    )
+    flags.DEFINE_string("workdir", None, "the run's folder: encoder.keras, checkpoints, report, exported files")
+    flags.DEFINE_string("source", None, "without --data: where images come from, as for prepare")
+    flags.DEFINE_string("split", "class(test_share=0.2)", "without --data: how they are divided, as for prepare")
+    flags.DEFINE_string("prepared", "data/demo", "without --data: the folder for the data set made from --source")
+    flags.DEFINE_enum("on_bad", "fail", ["fail", "skip"], "what to do with an image of --source that cannot be used")
+    flags.DEFINE_enum(
+        "scenario",
+        "open",
+        list(VIEW_OF_SCENARIO),
+        "without --data: train on the part the old encoder did not see, or on all",
+    )
+    flags.DEFINE_string("old_flagfile", "configs/old.flags", "without --data and --old: how to train the old encoder")
+    flags.DEFINE_string("old_workdir", "runs/old", "without --data and --old: the old encoder's run")
+    flags.DEFINE_string("method", "mixbct", "what keeps the new embedding compatible, such as mixbct(mix_ratio=0.3)")
+    flags.DEFINE_string("head", "arcface", "the training loss, such as arcface(margin=0.5, scale=64)")
+    flags.DEFINE_string("backbone", "iresnet50", "the network, such as iresnet50(dropout=0.4)")
+    flags.DEFINE_integer("dims", 512, "dimensions of the embedding; those of the old encoder", lower_bound=2)
+    flags.DEFINE_string("optimizer", "sgd", "sgd(momentum=0.9, l2=0.0005) or adamw(weight_decay=0.01)")
+    flags.DEFINE_string(
+        "schedule", "polynomial(power=2)", "of the learning rate, down to 0: polynomial(power=1) or cosine"
+    )
+    flags.DEFINE_float("learning_rate", 0.1, "the first learning rate", lower_bound=0.0)
+    flags.DEFINE_integer("batch_size", 128, "images in a step, over all replicas", lower_bound=1)
+    flags.DEFINE_integer("epochs", 35, "times through the data", lower_bound=1)
+    flags.DEFINE_bool("mirror", True, "mirror half of the images; not for letters and other things that have a side")
+    flags.DEFINE_integer("seed", 0, "of everything random", lower_bound=0)
+    flags.DEFINE_integer("replicas", 0, "devices: 0 is all GPUs or one CPU; 2 without GPUs is two logical CPU devices")
+    flags.DEFINE_list("formats", ["saved_model", "tflite"], "what to export: saved_model, tflite; or none")
+    flags.DEFINE_multi_string(
+        "protocol", None, "how to evaluate; by default retrieval on the split's test view; or none"
+    )
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main, __doc__ or "")
