@@ -2,9 +2,24 @@
 
 import os
 
+__version__ = "0.1.0"
+
 # Keras picks its backend once, at its first import; everything here needs TensorFlow's.
 os.environ["KERAS_BACKEND"] = "tensorflow"
-# TensorFlow's start-up notes on CPU instructions and missing GPUs say nothing a user can act on.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# TensorFlow's own log tells of CPU instructions and missing GPUs; what matters it raises as well.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-__version__ = "0.1.0"
+
+def _import_tensorflow_quietly() -> None:
+    """It writes of missing CUDA libraries before it has read its log level."""
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+_import_tensorflow_quietly()

@@ -11,7 +11,8 @@ from bct_keras.errors import InputError
 def run(main: Callable[[], None], usage: str) -> None:
     """Runs `main` with its flags parsed; bad input is one or two plain lines and exit status 1."""
     if {"--help", "-h", "-help"} & set(sys.argv[1:]):
-        print(usage.strip(), "\n\nFlags:\n", flags.FLAGS.main_module_help(), sep="")
+        _, _, described = flags.FLAGS.main_module_help().partition(":\n")
+        print(f"{usage.strip()}\n\nFlags:\n{described}")
         return
     logging.set_verbosity(logging.ERROR)
     app.run(lambda arguments: guarded(main, arguments))

@@ -12,8 +12,13 @@ class SGD(keras.optimizers.SGD):
         self.l2 = l2
 
     def update_step(self, gradient, variable, learning_rate):
-        # v = momentum v - lr (g + l2 w);  w += v
-        super().update_step(gradient + self.l2 * variable, variable, learning_rate)
+        # b = momentum b + g + l2 w;  w -= lr b.  Keras keeps lr inside b, where a schedule reaches it late.
+        step = gradient + self.l2 * variable
+        if self.momentum:
+            buffer = self.momentums[self._get_variable_index(variable)]
+            step += self.momentum * buffer
+            self.assign(buffer, step)
+        self.assign_sub(variable, learning_rate * step)
 
 
 def adamw(learning_rate, weight_decay: float = 0.01):

@@ -79,8 +79,8 @@ class DataSet:
 
     def parse(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         """[batch] records as stored -> their image bytes, labels from 0, and ids."""
-        record: dict[str, Any] = tf.io.parse_example(serialized, RECORD_FEATURES)
-        return {**record, "label": tf.subtract(record["label"], self.first_identity)}
+        record: Any = tf.io.parse_example(serialized, RECORD_FEATURES)
+        return {**record, "label": record["label"] - self.first_identity}
 
     def decode(self, image_bytes: tf.Tensor) -> tf.Tensor:
         return images.decode(image_bytes, self.image_size, resize=not self.same_size)

@@ -28,23 +28,25 @@ def training_batches(
     streams = [record_stream(data, shard, old, fields) for shard in data.shards]
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        epoch_seed = tf.random.fold_in(tf.constant([seed, 0], tf.int64), epoch)
+        epoch_seed = fold_in(tf.constant([seed, 0], tf.int64), epoch)
         windows = in_shuffled_order(streams, epoch_seed).batch(WINDOW_RECORDS).enumerate()
-        windows = windows.map(lambda index, window: permuted(window, tf.random.fold_in(epoch_seed, index)))
+        windows = windows.map(lambda index, window: permuted(window, fold_in(epoch_seed, index)))
         batches = windows.rebatch(batch_size, drop_remainder=True).enumerate()
         return batches.map(
-            lambda index, batch: decoded(
-                data, batch, mirrored_rows(batch_size, mirror, tf.random.fold_in(epoch_seed, index))
-            ),
+            lambda index, batch: decoded(data, batch, mirrored_rows(batch_size, mirror, fold_in(epoch_seed, index))),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
 
     return tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
 
 
+def fold_in(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    return tf.random.fold_in(seed, number)  # pyright: ignore  (its stub knows no tensors)
+
+
 def shuffled(count: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """The numbers below `count` in an order set by the seed."""
-    return tf.argsort(tf.random.stateless_uniform([count], seed), stable=True)
+    return tf.argsort(tf.random.stateless_uniform(tf.reshape(count, [1]), seed), stable=True)
 
 
 def record_stream(data: DataSet, shard: Shard, old: EmbeddingShards | None, fields: tuple[str, ...]) -> tf.data.Dataset:

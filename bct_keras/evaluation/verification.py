@@ -9,6 +9,9 @@ from bct_keras import progress
 from bct_keras.errors import InputError
 
 SCORES_AT_ONCE = 16_000_000  # 64 MB
+# Scores that differ by less are tied: a product of the same two vectors comes out a bit larger or smaller,
+# depending on where in the matrix it stands.
+TIE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def search(query: Embedded, gallery: Embedded, fars: Sequence[float], ranks: Seq
         best = np.where(same, scores, -np.inf).max(1)
         genuine.append(scores[same])
         # A tie counts against us: an encoder that maps everything to one point finds nothing.
-        better.append(np.sum((scores >= best[:, None]) & ~same, axis=1))
+        better.append(np.sum((scores > best[:, None] - TIE) & ~same, axis=1))
         strongest.add(scores[~same])
     metrics = {
         f"TAR@FAR={far:.0e}".replace("e-0", "e-"): accepted_share(
@@ -52,7 +55,7 @@ def search(query: Embedded, gallery: Embedded, fars: Sequence[float], ranks: Seq
 def accepted_share(genuine: np.ndarray, impostors: np.ndarray, accepted_impostors: float) -> float:
     """TAR at the lowest threshold that accepts at most so many of the impostors (given in falling order)."""
     threshold = impostors[int(accepted_impostors)]
-    return float(np.mean(genuine > threshold))
+    return float(np.mean(genuine > threshold + TIE))
 
 
 class StrongestScores:

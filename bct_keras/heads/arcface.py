@@ -21,4 +21,6 @@ class ArcFace(Head):
 def add_angle(cosine: tf.Tensor, margin: float) -> tf.Tensor:
     # cos(t + m) = cos t cos m - sin t sin m; the root's gradient would be infinite at |cos t| = 1
     sine = tf.sqrt(tf.maximum(1.0 - cosine * cosine, 1e-6))
-    return cosine * math.cos(margin) - sine * math.sin(margin)
+    added = cosine * math.cos(margin) - sine * math.sin(margin)
+    # Where t + m would pass pi its cosine rises again; the released code goes on falling: cos t - m sin m
+    return tf.where(cosine > -math.cos(margin), added, cosine - margin * math.sin(margin))

@@ -39,7 +39,7 @@ class MixBCT(Method):
 def draw(credible: tf.Tensor, mix_ratio: float, seed: tf.Tensor) -> tf.Tensor:
     """[batch] bool: floor(mix_ratio * batch) of the credible rows, or all of them where they are fewer."""
     rows = tf.shape(credible)[0]
-    # The small term keeps 0.3 * 10, which is 2.9999..., from becoming 2.
+    # The small term keeps 0.29 * 100, which is 28.999..., from becoming 28.
     wanted = tf.cast(tf.floor(mix_ratio * tf.cast(rows, tf.float64) + 1e-9), tf.int32)
     noise = tf.random.stateless_uniform(tf.shape(credible), seed)
     order = tf.argsort(tf.where(credible > 0, noise, 2.0))

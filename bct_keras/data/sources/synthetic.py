@@ -1,7 +1,8 @@
 """Face-like images made by rule, the same bytes on any machine.
 
-So there are only integers, and floats one element at a time under the operations that IEEE 754 rounds in one way
-(+ - * / and floor): sin, exp, matrix products, sums of floats and zlib's compression differ from machine to machine.
+So there are only integers, and floats one element at a time under the operations that IEEE 754 rounds in
+one way (+ - * / and floor): sin, exp, matrix products, sums of floats and zlib's compression differ from
+machine to machine.
 """
 
 import hashlib
@@ -52,7 +53,7 @@ FEATURES = (
 FACE_WIDTH, FACE_HEIGHT, FACE_EDGE = 0.80, 0.96, 5.0
 
 SIDE = 64  # of a texture; its finest grid has 12 cells
-SPAN = 1.25  # a texture reaches from -SPAN to SPAN: poses look past the image, and blur stays clear of the rim
+SPAN = 1.25  # a texture reaches from -SPAN to SPAN: poses look past the image, and blur spreads
 BLUR_STEPS = (1, 2, 3)
 SCENES = 32
 GRAINS = 1 << 20
@@ -68,7 +69,7 @@ class Synthetic(Source):
         if images < 1:
             raise InputError(f"images={images}: each identity needs at least 1")
         if image_size not in IMAGE_SIZES:
-            raise InputError(f"image_size={image_size}: it has to be from {IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}")
+            raise InputError(f"image_size={image_size}: must be {IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}")
         self.images = images
         self.image_size = image_size
         self.seed = seed

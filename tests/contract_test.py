@@ -1,0 +1,170 @@
+"""Every entry of the registries goes through the same checks; a new one is checked as soon as it has its line."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bct_keras import registry
+from bct_keras.backbones import BACKBONES
+from bct_keras.data.dataset import open_data_set
+from bct_keras.data.embeddings import open_embeddings
+from bct_keras.data.input import training_batches
+from bct_keras.embed import embed
+from bct_keras.encoders import load_encoder
+from bct_keras.heads import HEADS
+from bct_keras.methods import METHODS
+from bct_keras.recipe import Recipe
+
+BATCH, CLASSES, DIMS = 8, 5, 8
+SMALLEST = "iresnet_small(width=4)"
+# Where the entry's own defaults would be slow. The deeper ones are the same function as iresnet18.
+SPECS: dict[str, str] = {"iresnet_small": SMALLEST}
+NOT_TRAINED_HERE = {"iresnet34", "iresnet50", "iresnet100"}
+TRAINED = [name for name in BACKBONES if name not in NOT_TRAINED_HERE]
+
+
+@dataclass(frozen=True)
+class Parts:
+    method: str = "independent"
+    head: str = "arcface"
+    backbone: str = SMALLEST
+
+    def __str__(self):
+        return f"{self.method}-{self.head}-{self.backbone}"
+
+    @property
+    def image_size(self) -> int:
+        return 28 if self.backbone == SMALLEST else 32
+
+    def recipe(self) -> Recipe:
+        return Recipe(
+            backbone=self.backbone,
+            dims=DIMS,
+            head=self.head,
+            method=self.method,
+            optimizer="sgd",
+            schedule="cosine",
+            learning_rate=0.01,
+            batch_size=BATCH,
+            epochs=1,
+            mirror=False,
+            seed=0,
+        )
+
+
+EACH_ENTRY = [
+    pytest.param(parts, id=str(parts), marks=[] if parts.backbone == SMALLEST else pytest.mark.slow)
+    for parts in dict.fromkeys(
+        [
+            *(Parts(method=name) for name in METHODS),
+            *(Parts(head=name) for name in HEADS),
+            *(Parts(backbone=SPECS.get(name, name)) for name in TRAINED),
+        ]
+    )
+]
+
+
+def images(size: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 3), np.uint8)
+
+
+def labels() -> np.ndarray:
+    return np.arange(BATCH) % CLASSES
+
+
+def fields(needs: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """What embedding shards hold for a batch: those that the method needs, and no other."""
+    old = np.random.default_rng(1).normal(size=(BATCH, DIMS)).astype(np.float32)
+    every = {"old_embedding": old, "credible": (np.arange(BATCH) != 2).astype(np.float32)}
+    return {name: every[name] for name in needs}
+
+
+def after_one_step(parts: Parts, strategy: tf.distribute.Strategy) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
+    """The loss, and all weights before and after."""
+    with strategy.scope():
+        method = parts.recipe().build_method()
+        model = parts.recipe().build_model(parts.image_size, CLASSES, steps=10, method=method)
+    before = model.get_weights()
+    batch: Any = ({"image": images(parts.image_size), **fields(method.needs)}, labels())
+    batches = tf.data.Dataset.from_tensor_slices(batch).batch(BATCH, drop_remainder=True)
+    history = model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=method.callbacks())  # pyright: ignore
+    return history.history["loss"][0], before, model.get_weights()
+
+
+@pytest.fixture
+def mixed_bfloat16():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize("parts", EACH_ENTRY)
+def test_two_replicas_train_as_one_does(parts, two_replicas):
+    loss, before, after = after_one_step(parts, tf.distribute.get_strategy())
+    assert np.isfinite(loss)
+    assert any(np.any(old != new) for old, new in zip(before, after, strict=True))
+    loss_of_two, _, after_of_two = after_one_step(parts, two_replicas)
+    assert loss_of_two == pytest.approx(loss, rel=1e-5)
+    for weights, weights_of_two in zip(after, after_of_two, strict=True):
+        np.testing.assert_allclose(weights_of_two, weights, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("parts", EACH_ENTRY)
+@pytest.mark.usefixtures("mixed_bfloat16")
+def test_a_step_in_mixed_precision(parts):
+    loss, before, after = after_one_step(parts, tf.distribute.get_strategy())
+    assert np.isfinite(loss)
+    assert {weights.dtype for weights in after} == {np.dtype(np.float32)}
+    assert all(np.isfinite(weights).all() for weights in after)
+    assert any(np.any(old != new) for old, new in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_method_gives_a_row_to_the_head_and_a_penalty_for_every_example(name):
+    method, head = registry.build(METHODS, name, seed=0), registry.build(HEADS, "arcface", classes=CLASSES, dims=DIMS)
+    method.build((None, DIMS))
+    head.build((None, DIMS))
+    batch = {field: tf.constant(values) for field, values in fields(method.needs).items()}
+    batch["step"] = tf.constant(0, tf.int64)
+    new = tf.random.stateless_normal((BATCH, DIMS), (1, 2))
+    head_input = method.head_input(new, batch)
+    assert (head_input.shape, head_input.dtype) == ((BATCH, DIMS), tf.float32)
+    penalty = method.penalty(new, tf.constant(labels(), tf.int32), batch, head)
+    assert (penalty.shape, penalty.dtype) == ((BATCH,), tf.float32)
+    assert np.isfinite(penalty).all()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_method_reads_only_the_fields_it_needs(name, data_root, tiny_encoder_path, tmp_path):
+    data = open_data_set(data_root / "new")
+    embed(load_encoder(tiny_encoder_path(DIMS)), data, tmp_path / "embedded")
+    old = open_embeddings(tmp_path / "embedded", data)
+    needs = registry.build(METHODS, name, seed=0).needs
+    batches = training_batches(data, old, needs, BATCH, seed=0, first_epoch=0, epochs=1, mirror=False)
+    spec: Any = batches.element_spec
+    given, _ = spec
+    assert set(given) == {"image", *needs}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_head_gives_a_loss_for_every_example(name):
+    head = registry.build(HEADS, name, classes=CLASSES, dims=DIMS)
+    losses = head(tf.random.stateless_normal((BATCH, DIMS), (1, 2)), tf.constant(labels(), tf.int32))
+    assert (losses.shape, losses.dtype) == ((BATCH,), tf.float32)
+    assert np.isfinite(losses).all()
+    assert np.all(losses >= 0)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_backbone_saves_and_loads(name: str, tmp_path):
+    parts = Parts(backbone=SPECS.get(name, name))
+    model = registry.build(BACKBONES, parts.backbone, image_size=parts.image_size, dims=DIMS)
+    embeddings = model(images(parts.image_size), training=False)
+    assert (embeddings.shape, embeddings.dtype) == ((BATCH, DIMS), tf.float32)
+    model.save(tmp_path / "encoder.keras")
+    loaded: Any = keras.saving.load_model(tmp_path / "encoder.keras", safe_mode=True)
+    np.testing.assert_allclose(loaded(images(parts.image_size), training=False), embeddings, rtol=1e-6)

@@ -1,0 +1,123 @@
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from bct_keras.encoders import load_encoder
+from bct_keras.errors import InputError
+from bct_keras.evaluate import evaluate
+from bct_keras.evaluation import report
+
+TESTS = ["old/old", "new/old", "new/new"]
+
+
+def known_report(verdict: str | None = "compatible", name: str = "retrieval(data)") -> dict[str, Any]:
+    result = {
+        "old/old": {"top-1": 0.5},
+        "new/old": {"top-1": 0.75},
+        "new/new": {"top-1": 0.875},
+        "gain": {"top-1": 0.25},
+        "compatible": {"top-1": True},
+    }
+    return {"version": "0", "verdict": verdict, "protocols": {name: result}, "made_from": {"old encoder": "old.keras"}}
+
+
+class Headings(HTMLParser):
+    """The text of each heading, and the tags that were left open."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.open, self.found = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("h1", "h2"):
+            self.found.append((self.open[-1], data))
+
+
+@pytest.fixture
+def encoders(tiny_encoder_path) -> dict[str, Any]:
+    return {name: load_encoder(tiny_encoder_path(8)) for name in ("old", "new")}
+
+
+def test_report_has_all_tests_with_the_same_metrics(encoders, data_root, tmp_path):
+    spec = f"retrieval({data_root / 'test'})"
+    found = evaluate(encoders["old"], encoders["new"], [spec], tmp_path / "report")
+    assert json.loads((tmp_path / "report" / "report.json").read_text()) == found
+    result = found["protocols"][spec]
+    assert list(result) == [*TESTS, "gain", "compatible"]
+    metrics = list(result["old/old"])
+    assert "top-1" in metrics
+    assert all(list(result[part]) == metrics for part in result)
+    for metric in metrics:
+        assert result["gain"][metric] == result["new/old"][metric] - result["old/old"][metric]
+        assert result["compatible"][metric] is (result["gain"][metric] > 0)
+
+
+@pytest.mark.parametrize(("given", "test"), [("old", "old/old"), ("new", "new/new")])
+def test_one_encoder_alone_gives_its_self_test(encoders, data_root, tmp_path, given, test):
+    spec = f"retrieval({data_root / 'test'})"
+    only = {name: encoder if name == given else None for name, encoder in encoders.items()}
+    found = evaluate(only["old"], only["new"], [spec], tmp_path / "report")
+    assert list(found["protocols"][spec]) == [test]
+    assert found["verdict"] is None
+    assert "verdict" not in report.as_text(found)
+    assert Headings(report.as_html(found)).found[0] == ("h1", "Self-test")
+
+
+def test_encoders_of_other_dimensions_leave_no_report(tiny_encoder_path, data_root, tmp_path):
+    old, new = load_encoder(tiny_encoder_path(8)), load_encoder(tiny_encoder_path(4))
+    with pytest.raises(InputError, match=r"gives 4 dimensions and .* 8"):
+        evaluate(old, new, [f"retrieval({data_root / 'test'})"], tmp_path / "report")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_is_made_once(encoders, data_root, tmp_path):
+    given = (encoders["old"], encoders["new"], [f"retrieval({data_root / 'test'})"], tmp_path / "report")
+    found = evaluate(*given)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "report").iterdir()}
+    assert evaluate(*given) == found
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "report").iterdir()} == files
+
+
+def test_page_needs_nothing_from_elsewhere():
+    page = report.as_html(known_report())
+    assert not re.search(r"https?:|//|\bsrc\s*=|\bhref\s*=|url\(|@import|<script", page)
+
+
+def test_page_has_the_verdict_first_and_whole_tags():
+    headings = Headings(report.as_html(known_report("not compatible (1 of 1 metrics are not above old/old)")))
+    assert headings.found[0] == ("h1", "Not compatible (1 of 1 metrics are not above old/old)")
+    assert headings.open == []
+
+
+def test_page_escapes_names():
+    name = "retrieval(<b onclick='x'>&\")"
+    given = known_report(name=name) | {"made_from": {"<i>": "<u>&"}}
+    page = report.as_html(given)
+    assert ("h2", name) in Headings(page).found
+    assert not re.search("<[biu][ >]", page)
+
+
+def test_text_has_a_row_for_each_metric_and_the_verdict():
+    heading, columns, row, verdict = report.as_text(known_report()).splitlines()
+    assert heading == "retrieval(data)"
+    assert columns.split() == ["metric", *TESTS, "gain", "compatible"]
+    assert row.split() == ["top-1", "0.5000", "0.7500", "0.8750", "+0.2500", "yes"]
+    assert verdict == "verdict: compatible"
+    assert len(columns) == len(row)
+
+
+def test_page_has_the_numbers_of_the_table():
+    page = report.as_html(known_report())
+    for cell in ("0.5000", "0.7500", "0.8750", "+0.2500", "yes"):
+        assert f">{cell}</td>" in page

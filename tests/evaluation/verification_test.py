@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+from sklearn.metrics import roc_curve
+
+from bct_keras.data.embeddings import normalised
+from bct_keras.errors import InputError
+from bct_keras.evaluation import verification
+from bct_keras.evaluation.verification import Embedded, StrongestScores, search
+
+
+def clusters(rows: int, identities: int, seed: int) -> Embedded:
+    """Embeddings that tell something of their identity, and not all."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, identities, rows)
+    centres = np.random.default_rng(99).normal(size=(identities, 16))
+    embeddings = centres[labels] + 1.5 * random.normal(size=(rows, 16))
+    return Embedded(normalised(embeddings).astype(np.float32), labels)
+
+
+def tar_by_sklearn(query: Embedded, gallery: Embedded, far: float) -> float:
+    """The largest TPR of the ROC's points whose FPR is at most `far`."""
+    same = query.labels[:, None] == gallery.labels
+    scores = query.embeddings @ gallery.embeddings.T
+    fpr, tpr, _ = roc_curve(same.ravel(), scores.ravel(), drop_intermediate=False)
+    return tpr[fpr <= far].max()
+
+
+def found_at(query: Embedded, gallery: Embedded, rank: int) -> float:
+    found = 0
+    for embedding, label in zip(query.embeddings, query.labels, strict=True):
+        best_first = np.argsort(-(gallery.embeddings @ embedding))
+        found += label in gallery.labels[best_first[:rank]]
+    return found / len(query.labels)
+
+
+# All queries at once, one at a time, and seven at a time with a rest of four (300 rows in the gallery).
+@pytest.mark.parametrize("scores_at_once", [16_000_000, 1, 7 * 300])
+def test_numbers_are_those_of_sklearn_and_of_a_plain_loop(monkeypatch, scores_at_once):
+    monkeypatch.setattr(verification, "SCORES_AT_ONCE", scores_at_once)
+    query, gallery = clusters(200, 20, seed=1), clusters(300, 20, seed=2)
+    metrics = search(query, gallery, fars=(1e-1, 1e-2, 1e-3), ranks=(1, 5))
+    assert list(metrics) == ["TAR@FAR=1e-1", "TAR@FAR=1e-2", "TAR@FAR=1e-3", "top-1", "top-5"]
+    for far in (1e-1, 1e-2, 1e-3):
+        assert metrics[f"TAR@FAR={far:.0e}".replace("e-0", "e-")] == tar_by_sklearn(query, gallery, far)
+    assert 0 < metrics["TAR@FAR=1e-3"] < metrics["TAR@FAR=1e-1"] < 1
+    for rank in (1, 5):
+        assert metrics[f"top-{rank}"] == pytest.approx(found_at(query, gallery, rank))
+    assert 0 < metrics["top-1"] < metrics["top-5"] < 1
+
+
+def at_angles(degrees: list[float], labels: list[int]) -> Embedded:
+    radians = np.radians(degrees)
+    return Embedded(np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32), np.array(labels))
+
+
+def test_a_wrong_image_as_near_as_the_right_one_counts_against_us():
+    # The right one at 30 degrees to one side, the wrong one to the other; then the wrong one 1 degree farther.
+    query = at_angles([0], [0])
+    assert search(query, at_angles([30, -30], [0, 1]), fars=(0.5,), ranks=(1, 2)) == {"top-1": 0.0, "top-2": 1.0}
+    assert search(query, at_angles([30, -31], [0, 1]), fars=(0.5,), ranks=(1,)) == {"top-1": 1.0}
+
+
+def test_a_tie_at_the_threshold_is_not_accepted():
+    # Four impostor pairs, so that FAR 0.25 accepts one: the threshold is the second one's score, at 20 degrees.
+    gallery = at_angles([10, 20, 40, 50, 15, -20, 60], [1, 2, 3, 4, 0, 0, 0])
+    metrics = search(at_angles([0], [0]), gallery, fars=(0.25,), ranks=(1,))
+    assert metrics["TAR@FAR=2e-1"] == pytest.approx(1 / 3)  # 15 degrees, and neither 20 nor 60
+
+
+def test_several_images_of_an_identity_count_by_the_nearest():
+    metrics = search(at_angles([0], [0]), at_angles([80, 10, 20], [0, 0, 1]), fars=(0.5,), ranks=(1,))
+    assert metrics == {"top-1": 1.0}
+
+
+def test_a_query_that_is_not_in_the_gallery_is_not_found():
+    metrics = search(at_angles([0, 0], [0, 7]), at_angles([10, 20], [0, 1]), fars=(0.1,), ranks=(1, 2))
+    # Both images of the gallery are wrong for the second query, whatever the rank.
+    assert metrics == {"top-1": 0.5, "top-2": 0.5}
+
+
+def test_a_far_below_one_pair_gives_no_metric():
+    query, gallery = clusters(20, 5, seed=1), clusters(30, 5, seed=2)
+    impostors = int(np.sum(query.labels[:, None] != gallery.labels))  # about 480
+    assert 400 < impostors < 600
+    metrics = search(query, gallery, fars=(1e-2, 1e-3), ranks=())
+    assert list(metrics) == ["TAR@FAR=1e-2"]
+
+
+def test_one_point_for_all_images_finds_nothing():
+    # 512 dimensions: there a product of the same two vectors differs in its last bit from place to place.
+    random = np.random.default_rng(0)
+    point = normalised(random.normal(size=(1, 512))).astype(np.float32)
+    query = Embedded(point.repeat(101, 0), random.integers(0, 5, 101))
+    gallery = Embedded(point.repeat(257, 0), random.integers(0, 5, 257))
+    metrics = search(query, gallery, fars=(1e-1, 1e-2), ranks=(1, 5))
+    assert set(metrics.values()) == {0.0}
+
+
+def test_a_difference_in_the_last_bit_is_a_tie():
+    # Float32 has 1 - 2^-24 just below 1.
+    query = Embedded(np.array([[1.0, 0.0]] * 4, np.float32), np.zeros(4, int))
+    gallery = Embedded(np.array([[1.0, 0.0], [1 - 2**-24, 0.0]], np.float32), np.array([0, 1]))
+    assert search(query, gallery, fars=(0.5,), ranks=(1,)) == {"TAR@FAR=5e-1": 0.0, "top-1": 0.0}
+
+
+def test_perfect_embeddings_find_everything():
+    query, gallery = Embedded(np.eye(8), np.arange(8)), Embedded(np.eye(8), np.arange(8))
+    assert search(query, gallery, fars=(0.1,), ranks=(1,)) == {"TAR@FAR=1e-1": 1.0, "top-1": 1.0}
+
+
+def test_other_dimensions_are_refused():
+    query, gallery = Embedded(np.eye(8), np.arange(8)), Embedded(np.eye(4), np.arange(4))
+    with pytest.raises(InputError, match=r"8 dimensions .* gallery of 4"):
+        search(query, gallery, fars=(0.1,), ranks=(1,))
+
+
+def test_strongest_scores_are_those_of_a_sort():
+    scores = np.random.default_rng(0).normal(size=1000).astype(np.float32)
+    strongest = StrongestScores(37)
+    for part in np.split(scores, [5, 100, 100, 990]):
+        strongest.add(part)
+    np.testing.assert_array_equal(strongest.sorted(), np.sort(scores)[::-1][:37])

@@ -1,0 +1,119 @@
+from typing import cast
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bct_keras.errors import InputError
+from bct_keras.heads.arcface import ArcFace
+from bct_keras.methods.mixbct import MixBCT
+
+
+def batch_of(rows: int, credible: np.ndarray | None = None, step: int = 0) -> dict[str, tf.Tensor]:
+    old = np.random.default_rng(1).normal(size=(rows, 4))
+    return {
+        "old_embedding": tf.constant(old, tf.float32),
+        "credible": tf.constant(np.ones(rows) if credible is None else credible, tf.float32),
+        "step": tf.constant(step, tf.int64),
+    }
+
+
+def new_embeddings(rows: int) -> tf.Tensor:
+    return tf.constant(np.random.default_rng(2).normal(size=(rows, 4)), tf.float32)
+
+
+def mixed_rows(batch: dict[str, tf.Tensor], **options) -> np.ndarray:
+    """[batch] bool: which rows the head does not get as the new encoder gave them."""
+    new = new_embeddings(len(batch["credible"]))
+    return np.any(MixBCT(**options).head_input(new, batch) != new, axis=1)
+
+
+def odd_rows(rows: int) -> np.ndarray:
+    return np.arange(rows) % 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "ratio", "expected"),
+    # floor(ratio * rows); as binary numbers 0.29 * 100 is 28.999...
+    [(10, 0.3, 3), (128, 0.3, 38), (9, 0.3, 2), (100, 0.29, 29), (10, 0.0, 0), (10, 1.0, 10), (1, 0.3, 0)],
+)
+def test_so_many_rows_are_mixed(rows, ratio, expected):
+    assert mixed_rows(batch_of(rows), mix_ratio=ratio).sum() == expected
+
+
+def test_only_credible_rows_are_mixed():
+    credible = odd_rows(40)
+    for step in range(20):
+        mixed = mixed_rows(batch_of(40, credible, step))
+        assert mixed.sum() == 12  # floor(0.3 * 40), of 20 that could be
+        assert not mixed[credible == 0].any()
+
+
+def test_fewer_credible_rows_mix_fewer():
+    credible = np.isin(np.arange(40), [3, 17, 30])
+    np.testing.assert_array_equal(mixed_rows(batch_of(40, credible)), credible)
+
+
+def test_no_credible_rows_mix_none():
+    assert not mixed_rows(batch_of(40, np.zeros(40))).any()
+
+
+def test_every_credible_row_has_its_turn():
+    drawn = sum(mixed_rows(batch_of(20, step=step), mix_ratio=0.3).astype(int) for step in range(200))
+    # 200 draws of 6 in 20: each row 60 times, standard deviation 6.5
+    assert np.all(np.abs(drawn - 60) < 4 * 6.5)
+
+
+def test_mixed_rows_are_the_normalised_old_embeddings():
+    batch, new = batch_of(20), new_embeddings(20)
+    mixed = mixed_rows(batch)
+    old = batch["old_embedding"].numpy()
+    expected = np.where(mixed[:, None], old / np.linalg.norm(old, axis=1, keepdims=True), new)
+    np.testing.assert_allclose(MixBCT().head_input(new, batch), expected, rtol=1e-6)
+
+
+def test_an_old_embedding_of_length_0_stays_finite():
+    batch = batch_of(20) | {"old_embedding": tf.zeros((20, 4))}
+    assert np.isfinite(MixBCT().head_input(new_embeddings(20), batch)).all()
+
+
+def test_mixed_rows_have_no_gradient():
+    head = ArcFace(classes=3, dims=4)
+    head.build()
+    batch, new = batch_of(20), new_embeddings(20)
+    with tf.GradientTape() as tape:
+        tape.watch(new)
+        loss = tf.reduce_mean(head(MixBCT().head_input(new, batch), tf.range(20) % 3))
+    gradient = cast(tf.Tensor, tape.gradient(loss, new)).numpy()
+    np.testing.assert_array_equal(np.all(gradient == 0, axis=1), mixed_rows(batch))
+
+
+def test_the_draw_depends_on_seed_and_step_alone():
+    batch = batch_of(40, step=5)
+    np.testing.assert_array_equal(mixed_rows(batch, seed=3), mixed_rows(batch_of(40, step=5), seed=3))
+    assert np.any(mixed_rows(batch, seed=3) != mixed_rows(batch, seed=4))
+    assert np.any(mixed_rows(batch, seed=3) != mixed_rows(batch_of(40, step=6), seed=3))
+
+
+def test_the_draw_is_the_same_inside_a_graph():
+    batch, method = batch_of(40), MixBCT()
+    inside = tf.function(method.head_input)(new_embeddings(40), batch)
+    np.testing.assert_allclose(inside, method.head_input(new_embeddings(40), batch), rtol=1e-6)
+
+
+def test_the_number_of_mixed_rows_is_a_metric():
+    method = MixBCT()
+    method.head_input(new_embeddings(10), batch_of(10))  # 3 rows
+    method.head_input(new_embeddings(10), batch_of(10, np.eye(10)[0], step=1))  # 1 row
+    assert {metric.name: metric.result() for metric in method.metrics} == {"mixed_rows": 2.0}
+
+
+def test_no_penalty():
+    penalty = MixBCT().penalty(new_embeddings(5), tf.zeros(5, tf.int32), batch_of(5), None)
+    np.testing.assert_array_equal(penalty, np.zeros(5))
+
+
+@pytest.mark.parametrize("ratio", [-0.1, 1.1, float("nan")])
+def test_a_ratio_that_is_none_is_refused(ratio):
+    with pytest.raises(InputError, match="mix_ratio"):
+        MixBCT(mix_ratio=ratio)

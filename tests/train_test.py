@@ -1,0 +1,202 @@
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from bct_keras.backbones.iresnet import iresnet_small
+
+ROOT = Path(__file__).parents[1]
+EPOCHS = 20  # of a tenth of a second each, so that there is time to kill it
+
+# 12 identities: 3 for the test, 0.3 * 9 = 3 for the old encoder (18 images), 6 for the new one (36 images)
+BASE_FLAGS = f"""
+--source=synthetic(identities=12, images=6, image_size=28)
+--split=class(old_share=0.3, test_share=0.25)
+--prepared=data
+--backbone=iresnet_small(width=4, dropout=0.2)
+--dims=8
+--batch_size=8
+--epochs={EPOCHS}
+--schedule=cosine
+--learning_rate=0.02
+"""
+NEW_FLAGS = """
+--flagfile=base.flags
+--method=mixbct(mix_ratio=0.3)
+--head=arcface(margin=0.3, scale=16)
+--old_flagfile=old.flags
+--old_workdir=runs/old
+"""
+OLD_FLAGS = """
+--flagfile=base.flags
+--method=independent
+--head=softmax
+--protocol=none
+--formats=none
+"""
+
+
+def command(*flags: str) -> list[str]:
+    return [sys.executable, "-m", "bct_keras.train", *flags]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def run(folder: Path, *flags: str) -> subprocess.CompletedProcess:
+    return subprocess.run(command(*flags), cwd=folder, env=environment(), capture_output=True, text=True, timeout=300)
+
+
+def trained(folder: Path, *flags: str) -> str:
+    done = run(folder, "--flagfile=new.flags", *flags)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("train")
+    for name, text in {"base": BASE_FLAGS, "new": NEW_FLAGS, "old": OLD_FLAGS}.items():
+        (folder / f"{name}.flags").write_text(text.strip() + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def output(folder) -> str:
+    """What the command says that makes everything."""
+    return trained(folder, "--workdir=runs/new")
+
+
+def table_of(output: str) -> list[str]:
+    lines = output.splitlines()
+    return lines[lines.index("retrieval(data/test)") :]
+
+
+def files_of(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def weights_of(run: Path) -> list[np.ndarray]:
+    model: Any = keras.saving.load_model(run / "encoder.keras")
+    return model.get_weights()
+
+
+def losses_of(run: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def kind_of(artefact: Path) -> str:
+    return json.loads((artefact / "manifest.json").read_text())["kind"]
+
+
+def test_one_command_makes_everything(folder, output):
+    (embedded,) = folder.glob("data/new-by-*")
+    kinds = {
+        "data": "data set",
+        "data/new": "data set",
+        "data/test": "data set",
+        str(embedded.relative_to(folder)): "embeddings",
+        "runs/old": "run",
+        "runs/new": "run",
+        "runs/new/report": "report",
+        "runs/new/exported": "export",
+    }
+    assert {name: kind_of(folder / name) for name in kinds} == kinds
+    for name in ("encoder.keras", "flags.txt", "report/report.html", "exported/encoder.tflite"):
+        assert (folder / "runs/new" / name).stat().st_size > 0
+    assert len(losses_of(folder / "runs/new")) == EPOCHS
+    assert not list(folder.rglob("*partial*"))
+    assert "training runs/new: 36 images of 6 identities, 4 steps an epoch, 1 replica(s)" in output
+
+
+def test_the_table_has_the_three_tests_and_the_verdict(folder, output):
+    _, columns, *rows, verdict, place = table_of(output)
+    assert columns.split() == ["metric", "old/old", "new/old", "new/new", "gain", "compatible"]
+    (result,) = json.loads((folder / "runs/new/report/report.json").read_text())["protocols"].values()
+    metrics = list(result["old/old"])
+    assert [row.split()[0] for row in rows] == metrics
+    for metric, row in zip(metrics, rows, strict=True):
+        assert row.split()[1:4] == [f"{result[test][metric]:.4f}" for test in ("old/old", "new/old", "new/new")]
+    assert re.fullmatch(r"verdict: (not )?compatible.*", verdict)
+    assert place == "report: runs/new/report/report.html"
+
+
+def test_the_encoder_is_the_backbone_alone(folder, output):
+    backbone = iresnet_small(image_size=28, dims=8, width=4)
+    shapes = [weights.shape for weights in weights_of(folder / "runs/new")]
+    assert shapes == [weights.shape for weights in backbone.get_weights()]
+
+
+def test_a_second_call_does_nothing_again(folder, output):
+    before = files_of(folder)
+    again = trained(folder, "--workdir=runs/new")
+    assert files_of(folder) == before
+    assert table_of(again) == table_of(output)
+    assert "runs/old is up to date" in again
+    assert "runs/new is up to date" in again
+
+
+@pytest.mark.slow
+def test_flags_txt_runs_it_again(folder, output):
+    assert table_of(run(folder, "--flagfile=runs/new/flags.txt").stdout) == table_of(output)
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_bit_for_bit_as_an_unbroken_one(folder, output):
+    killed = folder / "runs/killed"
+    process = subprocess.Popen(
+        command("--flagfile=new.flags", "--workdir=runs/killed"), cwd=folder, env=environment(), text=True
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (killed / "metrics.jsonl").exists() or len(losses_of(killed)) < 3:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    assert kind_of(killed) == "unfinished run"
+    assert 3 <= len(losses_of(killed)) < EPOCHS
+    assert "going on after epoch" in trained(folder, "--workdir=runs/killed")
+    for ours, theirs in zip(weights_of(killed), weights_of(folder / "runs/new"), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert losses_of(killed) == losses_of(folder / "runs/new")
+    assert not (killed / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_two_replicas(folder, output):
+    flags = ("--workdir=runs/replicas", "--replicas=2", "--formats=none", "--backbone=iresnet_small(width=4)")
+    assert "4 steps an epoch, 2 replica(s)" in trained(folder, *flags)
+    assert kind_of(folder / "runs/replicas") == "run"
+    losses = losses_of(folder / "runs/replicas")
+    assert len(losses) == EPOCHS
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--old=runs/old", "--dims=4"), r"runs/old has embeddings of 8 dimensions .* train with --dims=8"),
+        (("--batch_size=64", "--old=runs/old"), r"--batch_size=64 is more than the 36 images"),
+        ((), r"--method=mixbct\(mix_ratio=0.3\) needs old embeddings: give --old"),
+    ],
+    ids=["dims", "batch_size", "no old encoder"],
+)
+def test_what_cannot_be_trained_is_refused_in_a_line(folder, output, flags, said):
+    before = files_of(folder)
+    done = run(folder, "--flagfile=new.flags", "--data=data/new", "--workdir=runs/refused", *flags)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert re.match(f"error: .*{said}", line)
+    assert files_of(folder).keys() == before.keys()
