@@ -32,6 +32,14 @@ class Recipe:
     mirror: bool
     seed: int
 
+    def __post_init__(self):
+        # A typo is told at once, not after the data was made and the old encoder trained.
+        registry.bind(BACKBONES, self.backbone, ("image_size", "dims"))
+        registry.bind(HEADS, self.head, ("classes", "dims"))
+        registry.bind(METHODS, self.method, ("seed",))
+        registry.bind(OPTIMIZERS, self.optimizer, ("learning_rate",))
+        registry.bind(SCHEDULES, self.schedule, ("learning_rate", "steps"))
+
     def described(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 

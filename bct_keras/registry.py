@@ -3,7 +3,7 @@
 import ast
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from bct_keras.errors import InputError
@@ -69,6 +69,15 @@ def literal(text: str) -> Any:
 
 def build(table: Mapping[str, Callable[..., Any]], spec: str, **given: Any) -> Any:
     """Calls the entry that `spec` names, with its arguments and those of `given` that the entry declares."""
+    entry, arguments = bind(table, spec, given)
+    declared = inspect.signature(entry).parameters
+    return entry(**arguments, **{key: value for key, value in given.items() if key in declared})
+
+
+def bind(
+    table: Mapping[str, Callable[..., Any]], spec: str, given: Collection[str]
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The entry that `spec` names and its arguments, checked; those in `given` are not the user's to set."""
     name, positional, keywords = parse(spec)
     if name not in table:
         raise InputError(f"unknown name '{name}' in '{spec}'; known: {', '.join(sorted(table))}")
@@ -92,8 +101,7 @@ def build(table: Mapping[str, Callable[..., Any]], spec: str, **given: Any) -> A
             arguments[key] = checked(arguments[key], key, parameter.annotation, spec)
         elif parameter.default is parameter.empty:
             raise InputError(f"'{spec}' lacks '{key}'; {describe(name, settable)}")
-    arguments.update((key, value) for key, value in given.items() if key in parameters)
-    return table[name](**arguments)
+    return table[name], arguments
 
 
 def checked(value: Any, key: str, annotation: Any, spec: str) -> Any:
