@@ -23,9 +23,9 @@ def two_replicas() -> tf.distribute.Strategy:
 
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory) -> Path:
-    """24 images of 28 pixels, 6 identities: 1 in the view old, 3 in new, 2 in test."""
+    """72 images of 28 pixels, 12 identities of 6 images: 2 in the view old, 6 in new, 4 in test."""
     root = tmp_path_factory.mktemp("data") / "faces"
-    prepare("synthetic(identities=6, images=4, image_size=28)", "class(old_share=0.3, test_share=0.34)", root)
+    prepare("synthetic(identities=12, images=6, image_size=28)", "class(old_share=0.3, test_share=0.34)", root)
     return root
 
 

@@ -20,6 +20,9 @@ from bct_keras.methods import METHODS
 from bct_keras.recipe import Recipe
 
 BATCH, CLASSES, DIMS = 8, 5, 8
+# Small, because PReLU's slope jumps at 0: where two replicas round an activation to its other side, the next weights
+# differ by the rate times a finite gradient. A gradient twice too large would still show a hundred times over.
+LEARNING_RATE = 1e-4
 SMALLEST = "iresnet_small(width=4)"
 # Where the entry's own defaults would be slow. The deeper ones are the same function as iresnet18.
 SPECS: dict[str, str] = {"iresnet_small": SMALLEST}
@@ -48,7 +51,7 @@ class Parts:
             method=self.method,
             optimizer="sgd",
             schedule="cosine",
-            learning_rate=0.01,
+            learning_rate=LEARNING_RATE,
             batch_size=BATCH,
             epochs=1,
             mirror=False,
