@@ -4,7 +4,9 @@ python -m bct_keras.prepare --source='folder(photos)' --out=data/mine
 python -m bct_keras.prepare --source='synthetic(identities=500)' --split='class(test_share=0.2)' --out=data/demo
 
 Sources: folder(PATH, image_size=112, group=TEXT), one sub-folder per identity;
-synthetic(identities=500, images=20, image_size=32, seed=0), made by rule.
+recordio(DIR, image_size=0), InsightFace's train.rec with its train.idx (or without: then the file is searched) and
+property, which says the image size where it is 0; synthetic(identities=500, images=20, image_size=32, seed=0), made
+by rule.
 
 Splits: class(old_share=0.3, test_share=0) gives the old encoder the first identities and the new one the
 others; data(old_share=0.3, test_share=0) gives it the first images of each identity. Either makes the
@@ -24,7 +26,7 @@ from bct_keras.data import dataset, images
 from bct_keras.data.sources import SOURCES
 from bct_keras.data.sources.source import Source
 from bct_keras.data.splits import SPLITS, Division, View
-from bct_keras.errors import InputError
+from bct_keras.errors import BadImageError, InputError
 
 RECORDS_PER_SHARD = 8192
 
@@ -64,13 +66,15 @@ def prepare(source_spec: str, split_spec: str, out: Path, seed: int = 0, on_bad:
 
 def check(source: Source, on_bad: str) -> Checked:
     usable = np.ones(len(source.labels), bool)
-    sizes, skipped = set(), []
+    sizes, skipped = set(), list(source.broken)
+    if skipped and on_bad != "skip":
+        raise InputError(f"{skipped[0]}\n{len(skipped)} such places; go on without them by --on_bad=skip")
     for position in progress.track(range(len(source.labels)), "checking images", len(source.labels)):
-        record = source.read(position)
         try:
+            record = source.read(position)
             size = images.inspect(record.image, record.id)
             sizes.add((size.width, size.height))
-        except images.BadImageError as bad:
+        except BadImageError as bad:
             if on_bad != "skip":
                 raise InputError(f"{bad}\nremove it, or go on without such images by --on_bad=skip") from None
             usable[position] = False

@@ -2,26 +2,14 @@
 
 import io
 import warnings
-from dataclasses import dataclass
 
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
-from bct_keras.errors import InputError
+from bct_keras.data.image_header import MAXIMUM_PIXELS, ImageSize
+from bct_keras.errors import BadImageError
 
-# Refused before they are decoded: a file of a few bytes can claim sixty thousand pixels a side.
-MAXIMUM_PIXELS = 64_000_000
 FORMATS = ("JPEG", "PNG")  # what Pillow, TensorFlow and the devices' decoders all read
-
-
-class BadImageError(InputError):
-    """An image that cannot be used, with its name and the reason."""
-
-
-@dataclass(frozen=True)
-class ImageSize:
-    width: int
-    height: int
 
 
 def inspect(encoded: bytes, name: str) -> ImageSize:
