@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,15 +27,15 @@ LENGTH_MASK = (1 << LENGTH_BITS) - 1
 WHOLE, FIRST, MIDDLE, LAST = range(4)
 
 PAYLOAD_HEADER = struct.Struct("<IfQQ")
-LABEL_BYTES = 4
-HEAD_BYTES = PART.size + PAYLOAD_HEADER.size + 2 * LABEL_BYTES  # all but the image, for up to two labels
+ONE_LABEL = struct.Struct("<f")
+TWO_LABELS = struct.Struct("<2f")
+HEAD_BYTES = PART.size + PAYLOAD_HEADER.size + TWO_LABELS.size  # all but the image, for up to two labels
 READ_AT_ONCE = 1 << 22
 # A record is read into memory only when it is no longer than this, or its own header says the same length.
 TRUSTED_LENGTH = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """What a record says before its image."""
 
     labels: tuple[float, ...]  # the first two, if there are so many
@@ -133,11 +133,13 @@ class RecordFile:
         if length < PAYLOAD_HEADER.size:
             raise self.bad(start, f"{length} bytes are too few for an image and its label")
         flag, label, _, _ = PAYLOAD_HEADER.unpack_from(payload)
-        image_starts = PAYLOAD_HEADER.size + LABEL_BYTES * flag
+        if not flag:
+            return Head((label,), PAYLOAD_HEADER.size, PAYLOAD_HEADER.size < length)
+        image_starts = PAYLOAD_HEADER.size + ONE_LABEL.size * flag
         if image_starts > length:
             raise self.bad(start, f"it says {flag} labels and has {length} bytes")
-        labels = struct.unpack_from(f"<{min(flag, 2)}f", payload, PAYLOAD_HEADER.size) if flag else (label,)
-        return Head(labels, image_starts, image_starts < length)
+        labels = ONE_LABEL if flag == 1 else TWO_LABELS
+        return Head(labels.unpack_from(payload, PAYLOAD_HEADER.size), image_starts, image_starts < length)
 
     def scan(self) -> Iterator[tuple[int, int, bytes] | BadImageError]:
         """(start, end, first bytes) of every record in file order; an error for each stretch that holds none."""

@@ -30,17 +30,17 @@ class RecordIO(Source):
         self.places, self.broken = images.places, images.broken
         labels, self.labels = np.unique(images.labels, return_inverse=True)
         self.identities = [str(label) for label in labels.tolist()]
-        self._labels_in_file = labels
+        self._labels_in_file, self._name = labels, self.file.path.name
         self.image_size = image_size or size_by_property(self.file.path.parent) or self.size_of_first_image()
 
     def read(self, position: int) -> Record:
-        start, end = int(self.places.starts[position]), int(self.places.ends[position])
-        payload = self.file.read(start, end)
+        start = self.places.starts.item(position)
+        payload = self.file.read(start, self.places.ends.item(position))
         head = self.file.parsed(payload, len(payload), start)
-        expected = self._labels_in_file[self.labels[position]]
+        expected = self._labels_in_file.item(self.labels.item(position))
         if head.labels[0] != expected:
             raise self.file.bad(start, f"its label is {head.labels[0]} and its identity's range record says {expected}")
-        return Record(payload[head.image_starts :], f"{self.file.path.name}/{self.places.keys[position]}")
+        return Record(payload[head.image_starts :], f"{self._name}/{self.places.keys.item(position)}")
 
     def fingerprint(self) -> str:
         files = (self.file.path, self.file.path.with_suffix(".idx"), self.file.path.with_name("property"))
