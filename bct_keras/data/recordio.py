@@ -8,6 +8,7 @@ the place of the one label where the flag is not 0; the encoded image.
 
 import os
 import struct
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,8 +58,9 @@ class RecordFile:
 
     @cached_property
     def descriptor(self) -> int:
-        self._opened = self.path.open("rb", buffering=0)  # closed with this object
-        return self._opened.fileno()
+        descriptor = os.open(self.path, os.O_RDONLY)
+        weakref.finalize(self, os.close, descriptor)
+        return descriptor
 
     def bad(self, start: int, reason: str) -> BadImageError:
         return BadImageError(f"{self.path}, record at byte {start}: {reason}")
