@@ -31,8 +31,8 @@ class PairSet:
         genuine = int(self.same.sum())
         if len(self.same) < self.folds or genuine in (0, len(self.same)):
             raise InputError(
-                f"{self.source}: {genuine} pairs of one identity and {len(self.same) - genuine} of two; both are needed, "
-                f"and a pair for each of {self.folds} folds"
+                f"{self.source}: {genuine} pairs of one identity and {len(self.same) - genuine} of two; both are "
+                f"needed, and a pair for each of {self.folds} folds"
             )
 
 

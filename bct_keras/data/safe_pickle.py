@@ -19,6 +19,7 @@ STEPS = frozenset(
     PUT BINPUT LONG_BINPUT GET BINGET LONG_BINGET MEMOIZE
     GLOBAL STACK_GLOBAL REDUCE BUILD""".split()  # noqa: SIM905
 )
+STEP_OF_CODE = {step.code: step for step in pickletools.opcodes}
 PUTS = frozenset(("PUT", "BINPUT", "LONG_BINPUT"))
 BYTE_KINDS = ("u1", "b1")  # numpy's names of unsigned bytes and booleans
 
@@ -62,7 +63,7 @@ def numpy_from_buffer(content: Any, kind: Any, *_: Any) -> bytes:
     return bytes_of(content, kind)
 
 
-def latin1(text: Any, encoding: Any = "latin1") -> bytes:
+def latin1(text: Any = "", encoding: Any = "latin1") -> bytes:
     """How Python 3 writes bytes for Python 2; a number here would ask for so much memory."""
     if isinstance(text, bytes):
         return text
@@ -73,6 +74,7 @@ def latin1(text: Any, encoding: Any = "latin1") -> bytes:
 
 ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("_codecs", "encode"): latin1,
+    ("__builtin__", "bytes"): latin1,
     ("__builtin__", "bytearray"): latin1,
     ("builtins", "bytearray"): latin1,
     ("numpy", "dtype"): ByteKind,
@@ -105,14 +107,26 @@ def load(path: Path) -> Any:
 def check_steps(path: Path, content: bytes) -> None:
     """Before anything is done: every step is allowed, is whole, and asks for no more memory than the file has."""
     stream = io.BytesIO(content)
-    steps = 0
+    count = 0
     try:
-        for step, argument, _ in pickletools.genops(stream):
-            if step.name not in STEPS:
-                raise ValueError(f"the step {step.name} is not allowed")
-            steps += 1
-            if step.name in PUTS and isinstance(argument, int) and not 0 <= argument <= steps:
-                raise ValueError(f"the step {step.name} asks for the place {argument}")
-    except Exception as error:
+        while check_step(stream, count) != "STOP":
+            count += 1
+    except Exception as error:  # as above
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}, before byte {stream.tell()}: no pickle of images and booleans ({message})") from None
+
+
+def check_step(stream: io.BytesIO, count: int) -> str:
+    code = stream.read(1)
+    step = STEP_OF_CODE.get(code.decode("latin-1"))
+    if step is None:
+        raise ValueError(f"{code!r} is no step of a pickle" if code else "cut off")
+    if step.name not in STEPS:
+        raise ValueError(f"the step {step.name} is not allowed")
+    if step.name == "STRING":
+        stream.readline()  # pickletools reads only ASCII here
+    elif step.arg is not None:
+        argument = step.arg.reader(stream)
+        if step.name in PUTS and not 0 <= int(argument) <= count:
+            raise ValueError(f"the step {step.name} asks for the place {argument}")
+    return step.name
