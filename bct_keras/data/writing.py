@@ -95,7 +95,7 @@ def check(place: Workplace, records_wanted: int) -> Checked:
     found = place.run(work, starts, "checking images", records_wanted)
     is_usable = np.ones(records_wanted, bool)
     is_usable[[position for result in found for position in result["bad"]]] = False
-    skipped = place.source.broken + [reason for result in found for reason in result["reasons"]]
+    skipped = [*place.source.broken, *(reason for result in found for reason in result["reasons"])]
     return usable(
         place.source.labels[:records_wanted], is_usable, all(result["same_size"] for result in found), skipped
     )
