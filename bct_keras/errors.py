@@ -7,3 +7,7 @@ class InputError(Exception):
 
 class BadImageError(InputError):
     """One image or record that cannot be used, with its name and the reason; `--on_bad=skip` leaves it out."""
+
+
+class UnfinishedError(InputError):
+    """Work that was broken off from outside: what is done is kept, and the same command goes on from there."""

@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from bct_keras import artefacts, progress
 from bct_keras.data import images
+from bct_keras.data.records import KIND
 from bct_keras.errors import InputError
 
-KIND = "data set"
 # A view lies in a folder of the data set whose shards it names; a manifest may not point anywhere else.
 SHARD_PATH = re.compile(r"(\.\./)?shards/[A-Za-z0-9][A-Za-z0-9._-]*\.tfrecord")
 
@@ -98,15 +98,6 @@ class DataSet:
     def _decoded(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         record = self.parse(serialized)
         return {**record, "image": tf.map_fn(self.decode, record["image"], fn_output_signature=tf.uint8)}
-
-
-def encode_record(image: bytes, label: int, name: str) -> bytes:
-    feature = {
-        "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
-        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-        "id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[name.encode()])),
-    }
-    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
 
 
 def open_data_set(folder: str | Path) -> DataSet:

@@ -24,6 +24,8 @@ class RecordIO(Source):
     is no index, it goes through the file. `image_size=0` is the size that the file `property` or the first image says.
     """
 
+    decode_to_check = False
+
     def __init__(self, path: str, image_size: int = 0):
         self.file = RecordFile(record_path(Path(path)))
         images = find_images(self.file, self.file.path.with_suffix(".idx"))
