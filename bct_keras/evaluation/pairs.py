@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras import progress
-from bct_keras.data import images
+from bct_keras.data import image_check, images
 from bct_keras.data.embeddings import normalised
 from bct_keras.data.pair_sets import PairSet, read_bin, read_lfw
 from bct_keras.encoders import BATCH_SIZE, Encoder
@@ -29,7 +29,7 @@ class Pairs:
         self.pair_set = pair_set
         named = zip(pair_set.images, pair_set.names, strict=True)
         checked = progress.track(named, "checking pairs", len(pair_set.images))
-        self.sizes = [images.inspect(image, name) for image, name in checked]
+        self.sizes = [image_check.inspect(image, name) for image, name in checked]
 
     def embed(self, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
         """The queries and the gallery [pairs, dims], as this encoder sees them."""
