@@ -1,12 +1,7 @@
 """Faces brought to one place: the five points of each to those of InsightFace's template."""
 
-import io
-import warnings
-
 import numpy as np
-from PIL import Image, UnidentifiedImageError
-
-from bct_keras.data.images import FORMATS, MAXIMUM_PIXELS, BadImageError
+from PIL import Image
 
 TEMPLATE_SIZE = 112
 FRACTION_BITS = 5
@@ -34,21 +29,6 @@ def sampling_maps(landmarks: np.ndarray, image_size: int) -> np.ndarray:
     return np.stack([back.real, -back.imag, shift.real, back.imag, back.real, shift.imag], 1)
 
 
-def decode(encoded: bytes, name: str) -> Image.Image:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(encoded), formats=FORMATS)
-        if image.width * image.height > MAXIMUM_PIXELS:
-            raise BadImageError(f"{name}: {image.width} x {image.height} pixels are too many")
-        image.load()
-        return image if image.mode == "RGB" else image.convert("RGB")
-    except UnidentifiedImageError:
-        raise BadImageError(f"{name}: not a JPEG or PNG image") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadImageError(f"{name}: the image cannot be decoded ({error})") from None
-
-
 def align(image: Image.Image, sampling_map: np.ndarray, image_size: int) -> np.ndarray:
     """[image_size, image_size, 3] uint8, bilinear; black where the given image ends."""
     # Positions count in 1/32 of a pixel, as OpenCV's do. The sum of a term for the column and one for the row:
@@ -57,6 +37,7 @@ def align(image: Image.Image, sampling_map: np.ndarray, image_size: int) -> np.n
     top, bottom = reach(y_of_column, y_of_row, image.height)
     # Only what is needed; Pillow makes black what lies outside.
     part = image.crop((left, top, right + 2, bottom + 2))
+    part = part if part.mode == "RGB" else part.convert("RGB")
     x = within(x_of_column + x_of_row, left, right)
     y = within(y_of_column + y_of_row, top, bottom)
     at = ((y >> FRACTION_BITS) * part.width + (x >> FRACTION_BITS)).ravel().astype(np.intp)

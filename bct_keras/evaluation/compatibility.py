@@ -4,6 +4,7 @@ from typing import Any
 
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
+from bct_keras.evaluation.measured import as_measured
 
 TESTS = ("old/old", "new/old", "new/new")  # query encoder / gallery encoder
 
@@ -19,7 +20,7 @@ def tests(protocol: Any, old: Encoder | None, new: Encoder | None) -> dict[str, 
     for test in TESTS:
         query, gallery = test.split("/")
         if query in embedded and gallery in embedded:
-            result[test] = protocol.measure(embedded[query][0], embedded[gallery][1])
+            result[test] = as_measured(protocol.measure(embedded[query][0], embedded[gallery][1])).metrics
     if "new/old" in result:
         baseline, cross = result["old/old"], result["new/old"]
         result["gain"] = {metric: cross[metric] - baseline[metric] for metric in baseline}
