@@ -16,7 +16,7 @@ from pathlib import Path
 import tensorflow as tf
 from absl import flags
 
-from bct_keras import artefacts, command, distribution
+from bct_keras import artefacts, command, distribution, registry
 from bct_keras.callbacks import Checkpoints, TrainingProgress
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
@@ -40,6 +40,7 @@ def main() -> None:
     strategy = distribution.strategy(FLAGS.replicas)
     recipe = Recipe(**{field: getattr(FLAGS, field) for field in Recipe.__dataclass_fields__})
     workdir = Path(command.required("workdir"))
+    artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)  # at once, not after the old encoder was trained
     data = data_to_train_on()
     old = old_encoder()
     with strategy.scope():
@@ -205,7 +206,7 @@ def finish(workdir: Path, old: Path | None, data: DataSet) -> None:
 def test_protocol(data: DataSet) -> list[str]:
     """Retrieval on the view with the identities that the split held out."""
     test = data.folder.parent / "test"
-    return [f"retrieval({test})"] if (test / artefacts.MANIFEST).is_file() else []
+    return [f"retrieval({registry.quoted(str(test))})"] if (test / artefacts.MANIFEST).is_file() else []
 
 
 def known_encoder(old: Path | None) -> Encoder | None:
