@@ -126,10 +126,9 @@ def train(
         "old_embeddings": old.fingerprint if old else None,
     }
     steps = recipe.steps_per_epoch(data.records, strategy.num_replicas_in_sync)
-    if not start(workdir, made_from):
+    if not start(workdir, made_from, data):
         print(f"{workdir} is up to date")
         return
-    data.check_content()
     with strategy.scope():
         method = recipe.build_method()
         model = recipe.build_model(data.image_size, data.classes, steps * recipe.epochs, method)
@@ -167,11 +166,12 @@ def train(
     save(model.backbone, workdir, made_from)
 
 
-def start(workdir: Path, made_from: dict) -> bool:
+def start(workdir: Path, made_from: dict, data: DataSet) -> bool:
     """Whether there is anything left to train; flags.txt runs it again."""
     kind = RUN_KIND if workdir.is_dir() and artefacts.kind_of(workdir) == RUN_KIND else UNFINISHED_KIND
     if artefacts.is_current(workdir, kind, made_from) and kind == RUN_KIND:
         return False
+    data.check_content()  # before anything is written
     workdir.mkdir(parents=True, exist_ok=True)
     artefacts.write_atomically(workdir / "flags.txt", flags.FLAGS.flags_into_string())
     artefacts.write_manifest(workdir, UNFINISHED_KIND, made_from)
