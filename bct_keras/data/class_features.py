@@ -16,7 +16,9 @@ def credible(embeddings: np.ndarray, kept_share: float, column_norms: np.ndarray
     directions = normalised(embeddings)
     if column_norms is not None:
         directions = directions / column_norms
-    distances = np.linalg.norm(directions - directions.mean(1, keepdims=True), axis=2)
+    # Two images lie equally far from their mean but for its rounding: as in the released code that decides, and so the
+    # difference is taken exactly.
+    distances = np.linalg.norm(directions - directions.mean(1, keepdims=True).astype(np.float64), axis=2)
     nearest = np.argsort(distances, axis=1, kind="stable")[:, : int(np.ceil(kept_share * distances.shape[1]))]
     kept = np.zeros(distances.shape, bool)
     np.put_along_axis(kept, nearest, True, axis=1)
