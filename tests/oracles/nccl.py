@@ -1,5 +1,7 @@
 """NCCL: four calls in turn on one queue."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -46,6 +48,6 @@ def check(stored):
             if name != "gradient":
                 results[f"{call}/{name}"] = (loss.numpy(), TOLERANCE)
                 continue
-            gradients = tape.gradient(loss, {"d_new_embeddings": new, "d_new_logits": new_logits})
+            gradients: Any = tape.gradient(loss, {"d_new_embeddings": new, "d_new_logits": new_logits})
             results |= {f"{call}/{key}": (value.numpy(), TOLERANCE) for key, value in gradients.items()}
     return inputs, results

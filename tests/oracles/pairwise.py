@@ -1,5 +1,7 @@
 """RACT's losses, the (weakened) L2, and mean squared errors: values and gradients."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from bct_keras.methods import fd, l2, ract
@@ -15,7 +17,7 @@ def loss_of(key: str, new: tf.Tensor, old: tf.Tensor, same_class: tf.Tensor) -> 
     if name == "l2_threshold":
         return l2.beyond(l2.distance(new, old), float(number))
     if name == "l2":
-        return fd.squared_distance(new, old) / new.shape[1]  # the mean over all coordinates
+        return fd.squared_distance(new, old) / int(new.shape[1] or 0)  # the mean over all coordinates
     kinds = [old, new] if name.endswith("ract") else [old]
     k = int(number.removeprefix("top"))
     if name.startswith("contra"):
@@ -32,5 +34,6 @@ def check(stored):
             tape.watch(new)
             loss = tf.reduce_mean(loss_of(key, unit(new), old, same_class))
         results[f"{key}/loss"] = (loss.numpy(), TOLERANCE)
-        results[f"{key}/d_new"] = (tape.gradient(loss, new).numpy(), TOLERANCE)
+        gradient: Any = tape.gradient(loss, new)
+        results[f"{key}/d_new"] = (gradient.numpy(), TOLERANCE)
     return INPUTS, results
