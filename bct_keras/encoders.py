@@ -49,10 +49,14 @@ class Encoder(ABC):
             data, image_size=self.image_size, same_size=data.same_size and data.image_size == self.image_size
         )
         for batch in data.batches(BATCH_SIZE, shards):
-            yield self.checked(self.embed(batch["image"].numpy()), batch), batch
+            try:
+                embeddings = self.embed(batch["image"].numpy())
+            except (ValueError, TypeError, RuntimeError, tf.errors.OpError) as error:
+                images = f"{len(batch['label'])} images of {self.image_size} pixels"
+                raise InputError(f"{self.path} cannot embed {images}: {first_sentence(error)}") from None
+            yield self.checked(embeddings, batch), batch
 
-    def checked(self, embeddings, batch) -> np.ndarray:
-        embeddings = np.asarray(embeddings)
+    def checked(self, embeddings: np.ndarray, batch) -> np.ndarray:
         if not np.isfinite(embeddings).all():
             bad = int(np.flatnonzero(~np.isfinite(embeddings).all(1))[0])
             raise InputError(f"{self.path} gives no finite embedding for image {dataset.ids_of(batch)[bad]}")
@@ -64,10 +68,10 @@ class KerasEncoder(Encoder):
         try:
             # safe_mode: a file from elsewhere may not bring code along.
             self.model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
-        except (ValueError, TypeError, KeyError, OSError) as error:
-            raise InputError(f"{path} cannot be loaded as a Keras encoder: {first_line(error)}") from None
-        image_size, dims = checked_shapes(path, self.model.input_shape, self.model.output_shape)
-        super().__init__(path, image_size, dims)
+            shapes = (self.model.input_shape, self.model.output_shape)
+        except (ValueError, TypeError, KeyError, AttributeError, OSError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path} cannot be loaded as a Keras encoder: {first_sentence(error)}") from None
+        super().__init__(path, *checked_shapes(path, *shapes))
         self._embed = tf.function(lambda images: self.model(images, training=False), reduce_retracing=True)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
@@ -92,8 +96,8 @@ class SavedModelEncoder(Encoder):
             self.serve = self.model.signatures["serving_default"]
             (self.input_name, spec), *others = self.serve.structured_input_signature[1].items()
             (self.output_name, output), *other_outputs = self.serve.structured_outputs.items()
-        except (KeyError, ValueError, OSError, tf.errors.OpError) as error:
-            raise InputError(f"{path} cannot be loaded as a SavedModel: {first_line(error)}") from None
+        except (KeyError, ValueError, IndexError, OSError, tf.errors.OpError) as error:
+            raise InputError(f"{path} cannot be loaded as a SavedModel: {first_sentence(error)}") from None
         if others or other_outputs:
             raise InputError(f"{path}: its serving_default has several inputs or outputs; one of each is needed")
         self.input_dtype = spec.dtype
@@ -113,7 +117,7 @@ class TFLiteEncoder(Encoder):
             (self.input,) = self.interpreter.get_input_details()
             (self.output,) = self.interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:
-            raise InputError(f"{path} cannot be loaded as a TFLite encoder: {first_line(error)}") from None
+            raise InputError(f"{path} cannot be loaded as a TFLite encoder: {first_sentence(error)}") from None
         shapes = (self.input["shape_signature"], self.output["shape_signature"])
         super().__init__(path, *checked_shapes(path, *shapes))
         self.batch = 0
@@ -127,43 +131,24 @@ class TFLiteEncoder(Encoder):
             self.interpreter.resize_tensor_input(self.input["index"], images.shape)
             self.interpreter.allocate_tensors()
             self.batch = len(images)
-        self.interpreter.set_tensor(self.input["index"], images.astype(self.input["dtype"]))
+        self.interpreter.set_tensor(self.input["index"], stored(images, self.input))
         self.interpreter.invoke()
-        return np.asarray(self.interpreter.get_tensor(self.output["index"]), np.float32)
+        return real(self.interpreter.get_tensor(self.output["index"]), self.output)
 
 
-class OnnxEncoder(Encoder):
-    """Images last or colours first, as the file has it; pixels of 0..255, as for every encoder."""
+def stored(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    """Numbers as the tensor of a TFLite file holds them, which may be quantised."""
+    scale, zero = tensor["quantization"]
+    if not scale:
+        return values.astype(tensor["dtype"])
+    # real = scale * (stored - zero)
+    limits = np.iinfo(tensor["dtype"])
+    return np.clip(np.rint(values / scale + zero), limits.min, limits.max).astype(tensor["dtype"])
 
-    def __init__(self, path: Path):
-        try:
-            import onnxruntime
-        except ImportError:
-            raise InputError(f"{path} needs onnxruntime: pip install 'bct_keras[onnx]'") from None
-        try:
-            self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-            (self.input,) = self.session.get_inputs()
-            (output,) = self.session.get_outputs()
-            self.dtype = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}[self.input.type]
-        except Exception as error:  # onnxruntime's own have no base class but this
-            raise InputError(f"{path} cannot be loaded as an ONNX encoder: {first_line(error)}") from None
-        # A free dimension has a name or none.
-        shape, embedding_shape = (
-            [side if isinstance(side, int) else -1 for side in found.shape] for found in (self.input, output)
-        )
-        self.colours_first = len(shape) == 4 and shape[1] == 3
-        if self.colours_first:
-            shape = [shape[0], *shape[2:], 3]
-        super().__init__(path, *checked_shapes(path, shape, embedding_shape))
-        self.fixed_batch = max(shape[0], 0)
 
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        return in_batches(self.run, images, self.fixed_batch)
-
-    def run(self, images: np.ndarray) -> np.ndarray:
-        given = images.transpose(0, 3, 1, 2) if self.colours_first else images
-        (found,) = self.session.run(None, {self.input.name: np.ascontiguousarray(given, self.dtype)})
-        return np.asarray(found, np.float32)
+def real(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    scale, zero = tensor["quantization"]
+    return np.asarray(scale * (values.astype(np.float32) - zero) if scale else values, np.float32)
 
 
 def in_batches(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int) -> np.ndarray:
@@ -177,37 +162,6 @@ def in_batches(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size
     return np.concatenate([rows.copy() for rows in found])[: len(images)]
 
 
-class StoredEmbeddings(Encoder):
-    """What an encoder gave that is not here any more: a .npz file with `embeddings` [n, dims] and their `ids` [n]."""
-
-    def __init__(self, path: Path):
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                embeddings, ids = stored["embeddings"], stored["ids"]
-        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} cannot be read as embeddings with their ids: {first_line(error)}") from None
-        if embeddings.ndim != 2 or ids.shape != (len(embeddings),) or ids.dtype.kind not in "US":
-            raise InputError(f"{path}: `embeddings` has to be [n, dims] and `ids` [n] texts, one for each row")
-        super().__init__(path, 0, embeddings.shape[1])
-        self.embeddings = embeddings.astype(np.float32)
-        names = [name.decode() if isinstance(name, bytes) else str(name) for name in ids]
-        self.row_of = {name: row for row, name in enumerate(names)}
-        if len(self.row_of) != len(names):
-            raise InputError(f"{path}: an id stands there twice")
-
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        raise InputError(f"{self.path} holds stored embeddings and can embed no image")
-
-    def embed_data(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None):
-        paths = [str(shard.path) for shard in shards or data.shards]
-        for batch in tf.data.TFRecordDataset(paths).batch(BATCH_SIZE).map(data.parse):
-            names = dataset.ids_of(batch)
-            missing = [name for name in names if name not in self.row_of]
-            if missing:
-                raise InputError(f"{self.path} has no embedding for {missing[0]} of {data.folder}")
-            yield self.checked([self.embeddings[self.row_of[name]] for name in names], batch), batch
-
-
 def load_encoder(path: str | Path) -> Encoder:
     path = Path(path)
     if not path.exists():
@@ -216,6 +170,10 @@ def load_encoder(path: str | Path) -> Encoder:
         return SavedModelEncoder(path)
     if path.is_dir():
         return run_encoder(path)
+    # They build on this module.
+    from bct_keras.onnx_encoder import OnnxEncoder
+    from bct_keras.stored_embeddings import StoredEmbeddings
+
     kinds = {".keras": KerasEncoder, ".tflite": TFLiteEncoder, ".onnx": OnnxEncoder, ".npz": StoredEmbeddings}
     if path.suffix not in kinds:
         raise InputError(f"{path} is no encoder: known are a run's folder, a SavedModel, {', '.join(kinds)}")
@@ -233,7 +191,7 @@ def encoder_of_run(folder: Path) -> Path:
     manifest = artefacts.read_manifest(folder, RUN_KIND)
     path = folder / ENCODER_FILE
     if not path.is_file() or artefacts.file_sha256(path) != manifest.get("encoder"):
-        raise InputError(f"{path} is missing or not the one this run trained; train it again")
+        raise InputError(f"{path} is missing or not the one this run trained; remove {folder} and train it again")
     return path
 
 
@@ -245,11 +203,9 @@ def checked_shapes(path: Path, image_shape, embedding_shape) -> tuple[int, int]:
     except (TypeError, ValueError):
         height = width = channels = dims = -1
     if height != width or height < 1 or channels != 3 or dims < 1:
-        raise InputError(
-            f"{path} is no encoder of square colour images: {tuple(image_shape)} in, {tuple(embedding_shape)} out"
-        )
+        raise InputError(f"{path} is no encoder of square colour images: {image_shape} in, {embedding_shape} out")
     return height, dims
 
 
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def first_sentence(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]

@@ -17,14 +17,14 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from bct_keras import artefacts, command, distribution
+from bct_keras import artefacts, command, distribution, registry
 from bct_keras.callbacks import Checkpoints, TrainingProgress
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
 from bct_keras.data.embeddings import EmbeddingShards, open_embeddings
 from bct_keras.data.input import training_batches
 from bct_keras.embed import embed
-from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND, Encoder, StoredEmbeddings, load_encoder
+from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND, Encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import evaluate
 from bct_keras.evaluation import report
@@ -34,6 +34,7 @@ from bct_keras.methods.method import Training
 from bct_keras.model import CompatibleModel
 from bct_keras.prepare import prepare
 from bct_keras.recipe import Recipe
+from bct_keras.stored_embeddings import StoredEmbeddings
 
 UNFINISHED_KIND = "unfinished run"
 VIEW_OF_SCENARIO = {"open": "new", "extended": "all"}
@@ -44,6 +45,7 @@ def main() -> None:
     strategy = distribution.strategy(FLAGS.replicas)
     recipe = Recipe(**{field: getattr(FLAGS, field) for field in Recipe.__dataclass_fields__})
     workdir = Path(command.required("workdir"))
+    artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)  # at once, not after the old encoder was trained
     data = data_to_train_on()
     old = old_encoder()
     with strategy.scope():
@@ -129,10 +131,9 @@ def train(
         "old_embeddings": old.fingerprint if old else None,
     }
     steps = recipe.steps_per_epoch(data.records, strategy.num_replicas_in_sync)
-    if not start(workdir, made_from):
+    if not start(workdir, made_from, data):
         print(f"{workdir} is up to date")
         return
-    data.check_content()
     with strategy.scope():
         method = recipe.build_method()
         method.prepare(Training(data, old, recipe.old_dims, recipe.epochs, steps * recipe.epochs))
@@ -171,11 +172,12 @@ def train(
     save(model, workdir, made_from)
 
 
-def start(workdir: Path, made_from: dict) -> bool:
+def start(workdir: Path, made_from: dict, data: DataSet) -> bool:
     """Whether there is anything left to train; flags.txt runs it again."""
     kind = RUN_KIND if workdir.is_dir() and artefacts.kind_of(workdir) == RUN_KIND else UNFINISHED_KIND
     if artefacts.is_current(workdir, kind, made_from) and kind == RUN_KIND:
         return False
+    data.check_content()  # before anything is written
     workdir.mkdir(parents=True, exist_ok=True)
     artefacts.write_atomically(workdir / "flags.txt", flags.FLAGS.flags_into_string())
     artefacts.write_manifest(workdir, UNFINISHED_KIND, made_from)
@@ -212,7 +214,7 @@ def finish(workdir: Path, old: Path | None, data: DataSet) -> None:
 def test_protocol(data: DataSet) -> list[str]:
     """Retrieval on the view with the identities that the split held out."""
     test = data.folder.parent / "test"
-    return [f"retrieval({test})"] if (test / artefacts.MANIFEST).is_file() else []
+    return [f"retrieval({registry.quoted(str(test))})"] if (test / artefacts.MANIFEST).is_file() else []
 
 
 def known_encoder(old: Path | None) -> Encoder | None:

@@ -19,7 +19,9 @@ def credible(embeddings: np.ndarray, kept_share: float, column_norms: np.ndarray
     # Two images lie equally far from their mean but for its rounding: as in the released code that decides, and so the
     # difference is taken exactly.
     distances = np.linalg.norm(directions - directions.mean(1, keepdims=True).astype(np.float64), axis=2)
-    nearest = np.argsort(distances, axis=1, kind="stable")[:, : int(np.ceil(kept_share * distances.shape[1]))]
+    # The small term keeps 0.07 * 100, which is 7.000...01, from becoming 8.
+    count = int(np.ceil(kept_share * distances.shape[1] - 1e-9))
+    nearest = np.argsort(distances, axis=1, kind="stable")[:, :count]
     kept = np.zeros(distances.shape, bool)
     np.put_along_axis(kept, nearest, True, axis=1)
     return kept

@@ -19,6 +19,7 @@ from bct_keras.errors import InputError
 KIND = "embeddings"
 CREDIBLE_SHARE = 0.9
 CREDIBLE = {"rows": "credible", "rows_then_columns": "credible_rows_then_columns"}  # what is normalised: the field
+FIELDS = ("old_embedding", "label", *CREDIBLE.values())
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,19 @@ def open_embeddings(folder: str | Path, data: DataSet) -> EmbeddingShards:
             f"{folder} holds embeddings of another data set ({manifest.get('data_folder')}), not of {data.folder}; "
             "run embed on it"
         )
-    files = manifest["files"]
-    for name, sha256 in files.items():
-        path = folder / Path(name).name
-        if not path.is_file() or artefacts.file_sha256(path) != sha256:
-            raise InputError(f"{path}: this embedding shard is missing or was changed; run embed again")
-    return EmbeddingShards(folder, data, int(manifest["dims"]), artefacts.fingerprint(files))
+    try:
+        dims, files = int(manifest["dims"]), dict(manifest["files"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{folder / artefacts.MANIFEST} is not complete: {error!r}; {again(folder)}") from None
+    for path in (field_path(folder, shard, field) for shard in data.shards for field in FIELDS):
+        if not path.is_file() or artefacts.file_sha256(path) != files.get(path.name):
+            raise InputError(f"{path}: this embedding shard is missing or was changed; {again(folder)}")
+    return EmbeddingShards(folder, data, dims, artefacts.fingerprint(files))
+
+
+def again(folder: Path) -> str:
+    # What is there would be taken as up to date.
+    return f"remove {folder} and run embed again"
 
 
 def field_path(folder: Path, shard: Shard, field: str) -> Path:
