@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from bct_keras import artefacts
+from bct_keras.data.class_features import credible as credible_of
 from bct_keras.data.dataset import DataSet, open_data_set
-from bct_keras.data.embeddings import credible_rows
 from bct_keras.embed import embed
 from bct_keras.encoders import Encoder, KerasEncoder, load_encoder
 from bct_keras.errors import InputError
@@ -49,7 +49,9 @@ def test_credible_rows_are_found_over_all_shards(data, embedded):
     embeddings, labels, credible = (
         np.concatenate(read(embedded, data, field)) for field in ("old_embedding", "label", "credible")
     )
-    np.testing.assert_array_equal(credible, credible_rows(embeddings, labels).astype(np.float32))
+    for label in np.unique(labels):
+        of_class = credible_of(embeddings[labels == label][None], 0.9)[0]
+        np.testing.assert_array_equal(credible[labels == label], of_class)
     # Six images of each identity, in whatever shards they lie: ceil(0.9 * 6) = 6 of them
     assert credible.dtype == np.float32
     assert credible.sum() == data.records
@@ -61,6 +63,7 @@ def test_the_manifest_names_what_it_was_made_from(data, encoder, embedded):
         "data": data.fingerprint,
         "encoder": encoder.fingerprint,
         "credible_share": 0.9,
+        "credible": ["rows", "rows_then_columns"],
     }
     assert manifest["dims"] == 4
     files = {path.name for path in embedded.iterdir()} - {"manifest.json"}

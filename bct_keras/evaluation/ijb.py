@@ -96,11 +96,14 @@ class IJB:
     def embed(self, encoder: Encoder) -> tuple[Embedded, Embedded]:
         """One template is a query here and in the gallery there: both sides are all templates."""
 
-        def make() -> np.ndarray:
+        if not encoder.image_size:
+            raise InputError(f"{encoder.path} holds stored embeddings; {self.names.files} needs one that embeds images")
+
+        def make(encoder: Encoder) -> np.ndarray:
             return self.aligned.embed(encoder, self.flip, self.on_bad)
 
         what = {"images": self.aligned.fingerprint(), "flip": self.flip, "on_bad": self.on_bad}
-        features = self.cache.get(encoder, what, make) if self.cache else make()
+        features = self.cache.get(encoder, what, make) if self.cache else make(encoder)
         pooled = Embedded(self.pool(features, encoder), self.subjects)
         return pooled, pooled
 

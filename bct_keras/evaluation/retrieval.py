@@ -54,10 +54,10 @@ class Retrieval:
     def embed(self, encoder: Encoder) -> tuple[Embedded, Embedded]:
         """The queries and the gallery, as this encoder sees them."""
 
-        def make() -> np.ndarray:
+        def make(encoder: Encoder) -> np.ndarray:
             return np.concatenate([embeddings for embeddings, _ in encoder.embed_data(self.data)])
 
-        stored = self.cache.get(encoder, {"data": self.data.fingerprint}, make) if self.cache else make()
+        stored = self.cache.get(encoder, {"data": self.data.fingerprint}, make) if self.cache else make(encoder)
         embeddings, labels = normalised(stored), self.records[1]
         query, gallery = (Embedded(embeddings[rows], labels[rows]) for rows in self.sides)
         return query, gallery

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bct_keras.data import class_features
 from bct_keras.data.dataset import DataSet, open_data_set
-from bct_keras.data.embeddings import FIELDS, EmbeddingShards, credible_rows, normalised, open_embeddings
+from bct_keras.data.embeddings import FIELDS, EmbeddingShards, normalised, open_embeddings
 from bct_keras.embed import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
@@ -36,6 +37,14 @@ def change_manifest(folder: Path, change) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     change(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def credible_rows(embeddings: np.ndarray, labels: np.ndarray, kept_share: float = 0.9) -> np.ndarray:
+    """[records] bool, class by class"""
+    rows = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        rows[labels == label] = class_features.credible(embeddings[labels == label][None], kept_share)[0]
+    return rows
 
 
 @pytest.mark.parametrize(("kept_share", "expected"), [(0.9, "rows_0_9"), (0.5, "rows_0_5")])
