@@ -18,40 +18,60 @@ import bct_keras
 from bct_keras import artefacts, command, registry
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluation import PROTOCOLS, compatibility, report
+from bct_keras.evaluation import PROTOCOLS, compatibility, gains, report
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 
 KIND = "report"
 
 
 def evaluate(
-    old: Encoder | None, new: Encoder | None, protocol_specs: list[str], out: Path, on_bad: str = "fail"
+    old: Encoder | None,
+    new: Encoder | None,
+    protocol_specs: list[str],
+    out: Path,
+    independent: Encoder | None = None,
+    on_bad: str = "fail",
 ) -> dict[str, Any]:
     """The report, made anew only where something it is made from has changed."""
-    given = {"cache": EmbeddingCache(out.parent / "embeddings"), "on_bad": on_bad}
-    protocols = {spec: registry.build(PROTOCOLS, spec, **given) for spec in protocol_specs}
-    made_from = {name: encoder.fingerprint for name, encoder in (("old", old), ("new", new)) if encoder}
+    encoders = {"old": old, "new": new, "independent": independent}
+    encoders = {name: encoder for name, encoder in encoders.items() if encoder}
+    protocols = build_protocols(protocol_specs, out, on_bad)
+    made_from = {name: encoder.fingerprint for name, encoder in encoders.items()}
     made_from |= {spec: protocol.made_from() for spec, protocol in protocols.items()}
     if artefacts.is_current(out, KIND, made_from):
         return json.loads((out / "report.json").read_text())
-    results = {spec: compatibility.tests(protocol, old, new) for spec, protocol in protocols.items()}
+    results = {spec: compatibility.findings(protocol, old, new, independent) for spec, protocol in protocols.items()}
     found = {
         "version": bct_keras.__version__,
         "verdict": compatibility.verdict(results),
+        "shown": gains.sentence(list(results.values())),
         "protocols": results,
-        "made_from": {f"{name} encoder": str(encoder.path) for name, encoder in (("old", old), ("new", new)) if encoder}
+        "made_from": {f"{name} encoder": str(encoder.path) for name, encoder in encoders.items()}
+        | {"on_bad": on_bad}
         | made_from,
     }
+    write(found, protocols, made_from, out)
+    return found
+
+
+def build_protocols(specs: list[str], out: Path, on_bad: str) -> dict[str, Any]:
+    cache = EmbeddingCache(out.parent / "embeddings")
+    return {spec: registry.build(PROTOCOLS, spec, cache=cache, on_bad=on_bad) for spec in specs}
+
+
+def write(found: dict[str, Any], protocols: dict[str, Any], made_from: dict[str, Any], out: Path) -> None:
     with artefacts.new_folder(out) as folder:
         (folder / "report.json").write_text(json.dumps(found, indent=1) + "\n")
         (folder / "report.html").write_text(report.as_html(found))
         artefacts.write_manifest(folder, KIND, made_from)
-    return found
 
 
 def define_flags() -> None:
     flags.DEFINE_string("new", None, "the new encoder: a run's folder, a .keras file, a SavedModel or a .tflite file")
     flags.DEFINE_string("old", None, "the old encoder, likewise")
+    flags.DEFINE_string(
+        "independent", None, "the new network trained without constraint: gives update gain, tax and the baselines"
+    )
     flags.DEFINE_multi_string("protocol", None, "how to measure, as in retrieval(data/demo/test); may be given twice")
     flags.DEFINE_string("out", None, "the folder to make; embeddings are kept beside it, in `embeddings`")
     flags.DEFINE_enum("on_bad", "fail", ["fail", "skip"], "what to do with an image of ijbc or ijbb that is no good")
@@ -63,8 +83,9 @@ def main() -> None:
         raise InputError("--new or --old is needed, or both; --help tells what they take")
     out = Path(command.required("out"))
     command.required("protocol")
-    old, new = (load_encoder(path) if path else None for path in (FLAGS.old, FLAGS.new))
-    print(report.as_text(evaluate(old, new, FLAGS.protocol, out, FLAGS.on_bad)))
+    paths = (FLAGS.old, FLAGS.new, FLAGS.independent)
+    old, new, independent = (load_encoder(path) if path else None for path in paths)
+    print(report.as_text(evaluate(old, new, FLAGS.protocol, out, independent, FLAGS.on_bad)))
     print(f"report: {out / 'report.html'}")
 
 

@@ -12,6 +12,9 @@ from bct_keras.data.pair_sets import PairSet, read_bin, read_lfw
 from bct_keras.encoders import BATCH_SIZE, Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import folds
+from bct_keras.evaluation.embedding_cache import EmbeddingCache
+from bct_keras.evaluation.measured import Measured
+from bct_keras.evaluation.verification import Embedded
 
 FARS = (1e-2, 1e-3)
 
@@ -22,7 +25,8 @@ class Pairs:
     An image's embedding is that of the image plus that of its mirror image, brought to length 1, as published.
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, cache: EmbeddingCache | None = None):
+        self.cache = cache
         self.read(read_bin(Path(path)))
 
     def read(self, pair_set: PairSet) -> None:
@@ -31,15 +35,20 @@ class Pairs:
         checked = progress.track(named, "checking pairs", len(pair_set.images))
         self.sizes = [image_check.inspect(image, name) for image, name in checked]
 
-    def embed(self, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
-        """The queries and the gallery [pairs, dims], as this encoder sees them."""
+    def embed(self, encoder: Encoder) -> tuple[Embedded, Embedded]:
+        """The queries and the gallery, one row a pair, as this encoder sees them."""
+        stored = self.cache.get(encoder, self.made_from(), self.embed_all) if self.cache else self.embed_all(encoder)
+        embeddings, pairs = normalised(stored), np.arange(len(self.pair_set.pairs))
+        query, gallery = (Embedded(embeddings[self.pair_set.pairs[:, side]], pairs) for side in (1, 0))
+        return query, gallery
+
+    def embed_all(self, encoder: Encoder) -> np.ndarray:
         starts = range(0, len(self.pair_set.images), BATCH_SIZE)
         blocks = [
             self.embed_block(encoder, range(start, min(start + BATCH_SIZE, len(self.pair_set.images))))
             for start in progress.track(starts, "embedding pairs", len(starts), "batches")
         ]
-        embeddings = normalised(np.concatenate(blocks))
-        return embeddings[self.pair_set.pairs[:, 1]], embeddings[self.pair_set.pairs[:, 0]]
+        return np.concatenate(blocks)
 
     def embed_block(self, encoder: Encoder, numbers: range) -> np.ndarray:
         pixels = np.stack([self.decoded(number, encoder.image_size) for number in numbers])
@@ -59,8 +68,28 @@ class Pairs:
             raise InputError(f"{self.pair_set.names[number]}: the image cannot be decoded ({error.message})") from None
         return pixels.numpy()
 
-    def measure(self, query: np.ndarray, gallery: np.ndarray) -> dict[str, float]:
-        return folds.metrics(np.sum(query * gallery, axis=1), self.pair_set.same, self.pair_set.folds, FARS)
+    def measure(self, query: Embedded, gallery: Embedded) -> Measured:
+        scores = np.sum(query.embeddings * gallery.embeddings, axis=1)
+        metrics = self.metrics(scores, np.arange(len(scores)))
+
+        def resample(draws: int, seed: int) -> dict[str, np.ndarray]:
+            random = np.random.default_rng(seed)
+            drawn = [self.metrics(scores, self.drawn_rows(random)) for _ in range(draws)]
+            return {metric: np.array([each.get(metric, np.nan) for each in drawn]) for metric in metrics}
+
+        return Measured(metrics, resample, resampled_units="pairs")
+
+    def metrics(self, scores: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+        return folds.metrics(scores[rows], self.pair_set.same[rows], self.pair_set.folds, FARS)
+
+    def drawn_rows(self, random: np.random.Generator) -> np.ndarray:
+        """Pairs with replacement; a fold is drawn from itself, and keeps how many of each kind it has."""
+        rows = np.arange(len(self.pair_set.same))
+        for _, fold in folds.divided(len(rows), self.pair_set.folds):
+            for kind in (fold & self.pair_set.same, fold & ~self.pair_set.same):
+                chosen = np.flatnonzero(kind)
+                rows[chosen] = random.choice(chosen, len(chosen))
+        return rows
 
     def made_from(self) -> dict[str, str]:
         return {"data": self.pair_set.fingerprint}
@@ -69,5 +98,6 @@ class Pairs:
 class LFW(Pairs):
     """The pairs that LFW's pairs.txt names; `images` holds the aligned images, one sub-folder per name."""
 
-    def __init__(self, path: str, images: str):
+    def __init__(self, path: str, images: str, cache: EmbeddingCache | None = None):
+        self.cache = cache
         self.read(read_lfw(Path(path), Path(images)))

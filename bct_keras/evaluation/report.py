@@ -42,7 +42,8 @@ def as_text(report: dict[str, Any]) -> str:
             cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
             lines.append("  ".join(["", first.ljust(widths[0]), *cells]))
     if report["verdict"]:
-        lines.append(f"verdict: {report['verdict']}")
+        shown = f"; {report['shown']}" if report.get("shown") else ""
+        lines.append(f"verdict: {report['verdict']}{shown}")
     return "\n".join(lines)
 
 
