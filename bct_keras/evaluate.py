@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
+from PIL import Image
 
 import bct_keras
 from bct_keras import artefacts, command, registry
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluation import PROTOCOLS, compatibility, gains, report
+from bct_keras.evaluation import PROTOCOLS, compatibility, gains, page, plots, report
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 
 KIND = "report"
@@ -62,8 +63,27 @@ def build_protocols(specs: list[str], out: Path, on_bad: str) -> dict[str, Any]:
 def write(found: dict[str, Any], protocols: dict[str, Any], made_from: dict[str, Any], out: Path) -> None:
     with artefacts.new_folder(out) as folder:
         (folder / "report.json").write_text(json.dumps(found, indent=1) + "\n")
-        (folder / "report.html").write_text(report.as_html(found))
+        drawings = {
+            spec: draw(result, folder, number) for number, (spec, result) in enumerate(found["protocols"].items())
+        }
+        pictures = {spec: faces(protocols[spec], result) for spec, result in found["protocols"].items()}
+        (folder / "report.html").write_text(page.as_html(found, drawings, pictures))
         artefacts.write_manifest(folder, KIND, made_from)
+
+
+def draw(result: dict[str, Any], folder: Path, number: int) -> list[tuple[str, str]]:
+    """Captions and SVGs of a protocol's plots; each also as a PNG."""
+    found = []
+    for name, caption, drawing in plots.plots_of(result):
+        plots.save_png(drawing, folder / f"{number + 1}_{name}.png")
+        found.append((caption, plots.as_svg(drawing, f"plot{number + 1}-{name}")))
+    return found
+
+
+def faces(protocol: Any, result: dict[str, Any]) -> dict[str, Image.Image]:
+    """The images of the examples of flips."""
+    examples = result.get("flips", {}).get("examples", [])
+    return protocol.pictures({each[key] for each in examples for key in ("query", "found")}) if examples else {}
 
 
 def define_flags() -> None:

@@ -8,7 +8,7 @@ import pytest
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import evaluate
-from bct_keras.evaluation import report
+from bct_keras.evaluation import page, report
 
 TESTS = ["old/old", "new/old", "new/new"]
 
@@ -72,7 +72,7 @@ def test_one_encoder_alone_gives_its_self_test(encoders, data_root, tmp_path, gi
     assert list(found["protocols"][spec]) == [test, "curves"]
     assert found["verdict"] is None
     assert "verdict" not in report.as_text(found)
-    assert Headings(report.as_html(found)).found[0] == ("h1", "Self-test")
+    assert Headings(page.as_html(found)).found[0] == ("h1", "Self-test")
 
 
 def test_encoders_of_other_dimensions_leave_no_report(tiny_encoder_path, data_root, tmp_path):
@@ -91,12 +91,12 @@ def test_a_report_is_made_once(encoders, data_root, tmp_path):
 
 
 def test_page_needs_nothing_from_elsewhere():
-    page = report.as_html(known_report())
+    page = page.as_html(known_report())
     assert not re.search(r"https?:|//|\bsrc\s*=|\bhref\s*=|url\(|@import|<script", page)
 
 
 def test_page_has_the_verdict_first_and_whole_tags():
-    headings = Headings(report.as_html(known_report("not compatible (1 of 1 metrics are not above old/old)")))
+    headings = Headings(page.as_html(known_report("not compatible (1 of 1 metrics are not above old/old)")))
     assert headings.found[0] == ("h1", "Not compatible (1 of 1 metrics are not above old/old)")
     assert headings.open == []
 
@@ -104,7 +104,7 @@ def test_page_has_the_verdict_first_and_whole_tags():
 def test_page_escapes_names():
     name = "retrieval(<b onclick='x'>&\")"
     given = known_report(name=name) | {"made_from": {"<i>": "<u>&"}}
-    page = report.as_html(given)
+    page = page.as_html(given)
     assert ("h2", name) in Headings(page).found
     assert not re.search("<[biu][ >]", page)
 
@@ -119,6 +119,6 @@ def test_text_has_a_row_for_each_metric_and_the_verdict():
 
 
 def test_page_has_the_numbers_of_the_table():
-    page = report.as_html(known_report())
+    page = page.as_html(known_report())
     for cell in ("0.5000", "0.7500", "0.8750", "+0.2500", "yes"):
         assert f">{cell}</td>" in page
