@@ -3,7 +3,8 @@
 python -m bct_keras.export --encoder=runs/mixbct --out=exported --formats=saved_model,tflite
 
 Both take images as float [batch, size, size, 3] of 0..255 and give embeddings of length 1: a SavedModel for
-TF Serving, and a TFLite file for the device, encoder.tflite.
+TF Serving, and a TFLite file for the device, encoder.tflite. Of a run with --compatible_dims they give the
+compatible coordinates, which are what the old gallery is searched with.
 """
 
 import shutil
@@ -31,9 +32,9 @@ class Served(tf.Module):
     def __init__(self, encoder: KerasEncoder):
         super().__init__()
         self.weights = [weight.value for weight in encoder.model.weights]
-        size = encoder.image_size
+        size, dims = encoder.image_size, encoder.compatible_dims
         self.serve = tf.function(
-            lambda image: {"embedding": tf.math.l2_normalize(encoder.model(image, training=False), axis=1)},
+            lambda image: {"embedding": tf.math.l2_normalize(encoder.model(image, training=False)[:, :dims], axis=1)},
             input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32, name="image")],
         )
 
@@ -69,7 +70,8 @@ def difference(encoder: Encoder, path: Path, tolerance: float) -> float:
     """The largest one over random images, the file run in its own run time."""
     shape = (CHECKED_IMAGES, encoder.image_size, encoder.image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    found = float(np.max(np.abs(load_encoder(path).embed(images) - normalised(encoder.embed(images)))))
+    expected = normalised(encoder.embed(images)[:, : encoder.compatible_dims])
+    found = float(np.max(np.abs(load_encoder(path).embed(images) - expected)))
     if not found <= tolerance:
         raise InputError(f"{path.name} differs from {encoder.path} by {found:.2e}, more than {tolerance:.0e}")
     return found
