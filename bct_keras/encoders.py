@@ -56,8 +56,7 @@ class Encoder(ABC):
                 raise InputError(f"{self.path} cannot embed {images}: {first_sentence(error)}") from None
             yield self.checked(embeddings, batch), batch
 
-    def checked(self, embeddings, batch) -> np.ndarray:
-        embeddings = np.asarray(embeddings)
+    def checked(self, embeddings: np.ndarray, batch) -> np.ndarray:
         if not np.isfinite(embeddings).all():
             bad = int(np.flatnonzero(~np.isfinite(embeddings).all(1))[0])
             raise InputError(f"{self.path} gives no finite embedding for image {dataset.ids_of(batch)[bad]}")
@@ -152,40 +151,6 @@ def real(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
     return np.asarray(scale * (values.astype(np.float32) - zero) if scale else values, np.float32)
 
 
-class OnnxEncoder(Encoder):
-    """Images last or colours first, as the file has it; pixels of 0..255, as for every encoder."""
-
-    def __init__(self, path: Path):
-        try:
-            import onnxruntime
-        except ImportError:
-            raise InputError(f"{path} needs onnxruntime: pip install 'bct_keras[onnx]'") from None
-        try:
-            self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-            (self.input,) = self.session.get_inputs()
-            (output,) = self.session.get_outputs()
-            self.dtype = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}[self.input.type]
-        except Exception as error:  # onnxruntime's own have no base class but this
-            raise InputError(f"{path} cannot be loaded as an ONNX encoder: {first_sentence(error)}") from None
-        # A free dimension has a name or none.
-        shape, embedding_shape = (
-            [side if isinstance(side, int) else -1 for side in found.shape] for found in (self.input, output)
-        )
-        self.colours_first = len(shape) == 4 and shape[1] == 3
-        if self.colours_first:
-            shape = [shape[0], *shape[2:], 3]
-        super().__init__(path, *checked_shapes(path, shape, embedding_shape))
-        self.fixed_batch = max(shape[0], 0)
-
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        return in_batches(self.run, images, self.fixed_batch)
-
-    def run(self, images: np.ndarray) -> np.ndarray:
-        given = images.transpose(0, 3, 1, 2) if self.colours_first else images
-        (found,) = self.session.run(None, {self.input.name: np.ascontiguousarray(given, self.dtype)})
-        return np.asarray(found, np.float32)
-
-
 def in_batches(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int) -> np.ndarray:
     """For a file made for batches of one size: the last one is filled up with copies. 0 is any size."""
     if not size:
@@ -197,37 +162,6 @@ def in_batches(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size
     return np.concatenate([rows.copy() for rows in found])[: len(images)]
 
 
-class StoredEmbeddings(Encoder):
-    """What an encoder gave that is not here any more: a .npz file with `embeddings` [n, dims] and their `ids` [n]."""
-
-    def __init__(self, path: Path):
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                embeddings, ids = stored["embeddings"], stored["ids"]
-        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} cannot be read as embeddings with their ids: {first_sentence(error)}") from None
-        if embeddings.ndim != 2 or ids.shape != (len(embeddings),) or ids.dtype.kind not in "US":
-            raise InputError(f"{path}: `embeddings` has to be [n, dims] and `ids` [n] texts, one for each row")
-        super().__init__(path, 0, embeddings.shape[1])
-        self.embeddings = embeddings.astype(np.float32)
-        names = [name.decode() if isinstance(name, bytes) else str(name) for name in ids]
-        self.row_of = {name: row for row, name in enumerate(names)}
-        if len(self.row_of) != len(names):
-            raise InputError(f"{path}: an id stands there twice")
-
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        raise InputError(f"{self.path} holds stored embeddings and can embed no image")
-
-    def embed_data(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None):
-        paths = [str(shard.path) for shard in shards or data.shards]
-        for batch in tf.data.TFRecordDataset(paths).batch(BATCH_SIZE).map(data.parse):
-            names = dataset.ids_of(batch)
-            missing = [name for name in names if name not in self.row_of]
-            if missing:
-                raise InputError(f"{self.path} has no embedding for {missing[0]} of {data.folder}")
-            yield self.checked([self.embeddings[self.row_of[name]] for name in names], batch), batch
-
-
 def load_encoder(path: str | Path) -> Encoder:
     path = Path(path)
     if not path.exists():
@@ -236,6 +170,10 @@ def load_encoder(path: str | Path) -> Encoder:
         return SavedModelEncoder(path)
     if path.is_dir():
         return run_encoder(path)
+    # They build on this module.
+    from bct_keras.onnx_encoder import OnnxEncoder
+    from bct_keras.stored_embeddings import StoredEmbeddings
+
     kinds = {".keras": KerasEncoder, ".tflite": TFLiteEncoder, ".onnx": OnnxEncoder, ".npz": StoredEmbeddings}
     if path.suffix not in kinds:
         raise InputError(f"{path} is no encoder: known are a run's folder, a SavedModel, {', '.join(kinds)}")

@@ -90,7 +90,7 @@ def bind(
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
     """The entry that `spec` names and its arguments, checked; those in `given` are not the user's to set."""
     name, positional, keywords = parse(spec)
-    entry = imported(name) if ":" in name else table.get(name)
+    entry = table.get(name) or (imported(name) if ":" in name else None)
     if entry is None:
         raise InputError(
             f"unknown name '{name}' in '{spec}'; known: {', '.join(sorted(table))}, or your own as module:name"

@@ -24,7 +24,7 @@ from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
 from bct_keras.data.embeddings import EmbeddingShards, open_embeddings
 from bct_keras.data.input import training_batches
 from bct_keras.embed import embed
-from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND, Encoder, StoredEmbeddings, load_encoder
+from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND, Encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import evaluate
 from bct_keras.evaluation import report
@@ -34,6 +34,7 @@ from bct_keras.methods.method import Training
 from bct_keras.model import CompatibleModel
 from bct_keras.prepare import prepare
 from bct_keras.recipe import Recipe
+from bct_keras.stored_embeddings import StoredEmbeddings
 
 UNFINISHED_KIND = "unfinished run"
 VIEW_OF_SCENARIO = {"open": "new", "extended": "all"}
