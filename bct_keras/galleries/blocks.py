@@ -142,7 +142,19 @@ def write_all(descriptor: int, data: bytes, offset: int) -> int:
 
 
 def open_to_read(path: Path) -> BlockFile:
-    return guarded(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    with closed_on_error(descriptor):
+        return BlockFile(path, descriptor)
+
+
+@contextlib.contextmanager
+def closed_on_error(descriptor: int) -> Iterator[None]:
+    """Closing a file gives its lock back."""
+    try:
+        yield
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def open_to_write(path: Path, dims: int) -> BlockFile:
@@ -154,12 +166,13 @@ def open_to_write(path: Path, dims: int) -> BlockFile:
             if os.fstat(descriptor).st_ino == os.stat(path).st_ino:
                 break
         os.close(descriptor)  # it was replaced between our opening and locking it
-    if os.fstat(descriptor).st_size == 0:
-        begin(descriptor, dims)
-        sync_folder(path)
-    file = guarded(path, descriptor)
-    file.forget_unacknowledged()
-    return file
+    with closed_on_error(descriptor):
+        if os.fstat(descriptor).st_size == 0:
+            begin(descriptor, dims)
+            sync_folder(path)
+        file = BlockFile(path, descriptor)
+        file.forget_unacknowledged()
+        return file
 
 
 def create_beside(path: Path, dims: int) -> BlockFile:
@@ -167,8 +180,9 @@ def create_beside(path: Path, dims: int) -> BlockFile:
     partial = path.with_name(f".{path.name}.partial")
     descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     lock(partial, descriptor)
-    begin(descriptor, dims)
-    return guarded(partial, descriptor)
+    with closed_on_error(descriptor):
+        begin(descriptor, dims)
+        return BlockFile(partial, descriptor)
 
 
 def put_in_place(file: BlockFile, path: Path) -> None:
@@ -189,14 +203,6 @@ def lock(path: Path, descriptor: int) -> None:
     except BlockingIOError:
         os.close(descriptor)
         raise InputError(f"{path}: another command is writing to this gallery; try again when it has ended") from None
-
-
-def guarded(path: Path, descriptor: int) -> BlockFile:
-    try:
-        return BlockFile(path, descriptor)
-    except InputError:
-        os.close(descriptor)
-        raise
 
 
 def sync_folder(path: Path) -> None:

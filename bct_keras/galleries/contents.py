@@ -191,7 +191,8 @@ class Contents:
 
     def _ranked(self, query: np.ndarray, coarse: np.ndarray, top: int) -> list[tuple[int, float]]:
         candidates = vectors.best(coarse, min(2 * top + SPARE_CANDIDATES, len(self.row_of)))
-        scores = vectors.unpack(self.vectors_of(candidates)) @ query
+        # Not as a matrix product, whose rounding depends on a row's place: equal embeddings have equal scores.
+        scores = (vectors.unpack(self.vectors_of(candidates)) * query).sum(axis=1)
         numbers = self.entry_of[candidates]
         order = np.lexsort((numbers, -scores))[:top]  # of equal scores the older entry comes first
         return list(zip(numbers[order].tolist(), scores[order].tolist(), strict=True))

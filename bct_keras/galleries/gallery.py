@@ -53,7 +53,10 @@ class Description:
 
 def first_positions(ids: list[str]) -> dict[str, int]:
     """Where each id comes first."""
-    return {ident: position for position, ident in reversed(list(enumerate(ids)))}
+    found: dict[str, int] = {}
+    for position, ident in enumerate(ids):
+        found.setdefault(ident, position)
+    return found
 
 
 class Gallery(ABC):

@@ -149,7 +149,7 @@ class MilvusGallery(Gallery):
             some = ids[start : start + AT_ONCE]
             for row in self.client.get(self.collection, ids=some, output_fields=["id"]):
                 first_of.pop(row["id"], None)
-        new = sorted(first_of.values())
+        new = list(first_of.values())
         self._upsert(encoder, [ids[each] for each in new], [labels[each] for each in new], units[new])
         return len(new)
 
