@@ -103,19 +103,17 @@ def labels_of(data: DataSet, labels: np.ndarray) -> list[str]:
 
 
 def search() -> None:
+    command.required("image")
+    photos = {path: Path(path).read_bytes() for path in FLAGS.image}
+    for path, photo in photos.items():
+        images.inspect(photo, path)
     with open_gallery() as gallery:
         gallery.refresh()
         encoder = load_encoder(command.required("encoder"))
-        command.required("image")
-        for path in FLAGS.image:
-            query = encoder.embed(pixels(Path(path), encoder.image_size)[None])
+        for path, photo in photos.items():
+            pixels = images.decode(tf.constant(photo), encoder.image_size, resize=True)
+            query = encoder.embed(pixels.numpy()[None])
             print(as_text(path, gallery.search(encoder.fingerprint, query, FLAGS.top)[0]))
-
-
-def pixels(path: Path, image_size: int) -> np.ndarray:
-    encoded = path.read_bytes()
-    images.inspect(encoded, str(path))
-    return images.decode(tf.constant(encoded), image_size, resize=True).numpy()
 
 
 def as_text(path: str, matches: list[Match]) -> str:
@@ -127,12 +125,12 @@ def as_text(path: str, matches: list[Match]) -> str:
 
 
 def fill() -> None:
+    order = registry.build(ORDERS, FLAGS.order)
     with open_gallery() as gallery:
         gallery.refresh()
-        encoder = load_encoder(command.required("encoder"))
         data = open_data_set(command.required("data"))
+        encoder = load_encoder(command.required("encoder"))
         data.check_content()
-        order = registry.build(ORDERS, FLAGS.order)
         found = records.ImagesById(data, encoder.image_size)
         count, without = backfill(gallery, known(encoder), encoder.embed, found, order)
         print(f"{gallery.name}: {count:,} entries embedded anew by {known(encoder)}")

@@ -20,19 +20,28 @@ def read_report(path: str | Path, max_loss: float | None = None) -> Compatibilit
         path = path / "report.json"
     try:
         report = json.loads(path.read_text())
-        made_from, protocols = report["made_from"], report["protocols"]
-        query, gallery = made_from.get("new"), made_from.get("old")
+        query, gallery = (report["made_from"].get(encoder) for encoder in ("new", "old"))
+        losses = losses_of(report["protocols"]) if query and gallery else {}
     except FileNotFoundError:
         raise InputError(f"{path}: no such report; evaluate makes one") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is no report of evaluate: {error!r}") from None
     if not (isinstance(query, str) and isinstance(gallery, str)):
         raise InputError(f"{path} is the self-test of one encoder; a report with --old and --new is needed")
-    finding = judged(path, report, protocols, max_loss)
+    finding = judged(path, report, losses, max_loss)
     return Compatibility(query, gallery, artefacts.fingerprint(report), finding)
 
 
-def judged(path: Path, report: dict[str, Any], protocols: dict[str, Any], max_loss: float | None) -> str:
+def losses_of(protocols: dict[str, Any]) -> dict[str, float]:
+    """For each metric the share of the entries' own self-test that these queries lose."""
+    return {
+        f"{metric} of {protocol}": loss(own, result["new/old"][metric])
+        for protocol, result in protocols.items()
+        for metric, own in result["old/old"].items()
+    }
+
+
+def judged(path: Path, report: dict[str, Any], losses: dict[str, float], max_loss: float | None) -> str:
     if report.get("verdict") == "compatible":
         return "compatible"
     if max_loss is None:
@@ -40,21 +49,15 @@ def judged(path: Path, report: dict[str, Any], protocols: dict[str, Any], max_lo
             f"{path} says: {report.get('verdict')}; a gallery takes only compatible encoders.\nFor a file exported "
             "from the entries' own encoder give the loss that you accept, as in --max_loss=0.01"
         )
-    losses = {
-        f"{metric} of {protocol}": loss(result["old/old"][metric], result["new/old"][metric])
-        for protocol, result in protocols.items()
-        for metric in result["old/old"]
-    }
     if not losses:
         raise InputError(f"{path} holds no metric")
     worst = max(losses, key=lambda metric: losses[metric])
-    if not losses[worst] <= max_loss:
+    if losses[worst] > max_loss:
         raise InputError(f"{path}: {worst} loses {losses[worst]:.2%} of old/old, more than --max_loss={max_loss}")
     return f"loses at most {max(losses[worst], 0):.2%} ({worst})"
 
 
 def loss(own: float, cross: float) -> float:
-    """The share of the entries' own self-test that these queries lose."""
-    if own <= 0:
-        return 0.0 if cross >= own else float("inf")
-    return (own - cross) / own
+    if own > 0 and cross == cross:
+        return (own - cross) / own
+    return 0.0 if cross >= own else float("inf")  # a metric that is no number is lost
