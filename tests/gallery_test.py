@@ -18,7 +18,8 @@ from bct_keras.prepare import prepare
 # One start of TensorFlow for all commands: each is a child of a process that has imported it and done nothing else.
 COMMANDS = """
 import json, os, runpy, sys
-import bct_keras
+from bct_keras import encoders, galleries
+from bct_keras.data import records
 folder, commands = sys.argv[1], json.load(sys.stdin)
 statuses = {}
 for name, arguments in commands.items():
@@ -27,9 +28,14 @@ for name, arguments in commands.items():
         for descriptor, stream in ((1, "out"), (2, "err")):
             os.dup2(os.open(f"{folder}/{name}.{stream}", os.O_WRONLY | os.O_CREAT), descriptor)
         sys.argv = ["gallery", *arguments]
-        runpy.run_module("bct_keras.gallery", run_name="__main__", alter_sys=True)
+        status = 0
+        try:
+            runpy.run_module("bct_keras.gallery", run_name="__main__", alter_sys=True)
+        except SystemExit as ended:
+            status = ended.code or 0
         sys.stdout.flush()
-        os._exit(0)
+        sys.stderr.flush()
+        os._exit(status)  # TensorFlow's own end takes seconds
     statuses[name] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 print(json.dumps(statuses))
 """

@@ -12,7 +12,6 @@ import json
 import mmap
 import struct
 import sys
-import time
 import zlib
 from pathlib import Path
 
@@ -44,7 +43,7 @@ class Encoder:
 
 
 class Gallery:
-    """Its layout: bct_keras/galleries/blocks.py and contents.py. Opening reads no more than the blocks' heads."""
+    """Its layout: bct_keras/galleries/blocks.py and contents.py."""
 
     def __init__(self, path: str):
         with open(path, "rb") as file:
@@ -52,22 +51,28 @@ class Gallery:
         magic, self.dims = struct.unpack("<12sI", self.head(0)[:16])
         if magic != b"BCTGALRY\1\0\0\0":
             raise ValueError(f"{path} is no gallery of version 1")
-        self.encoders, self.compatible, self.names, self.parts, self.payloads = [], set(), [], [], []
+        self.facts, self.names, self.parts, self.payloads = {b"ENCO": [], b"COMP": []}, [], [], []
         self.entries, position, (end,) = 0, 128, struct.unpack("<Q", self.head(64)[:8])
         while position < end:
             kind, rows, length, checksum = struct.unpack("<4sIQI", self.head(position)[:20])
             payload = self.bytes[position + 64 : position + 64 + length]
             self.payloads.append((position, payload, checksum))
-            self.read(kind, rows, payload)
+            if rows:
+                self.read_rows(kind, rows, payload)
+            else:
+                self.check(self.payloads[-1:])
+                self.facts[kind].append(json.loads(bytes(payload).rstrip(b"\0")))
             position += 64 + length
         if not self.parts:
             raise ValueError(f"{path} has no entries")
         self.entry_of = np.concatenate([numbers for numbers, *_ in self.parts])
+        made_by = np.concatenate([encoders for _, encoders, *_ in self.parts])
+        if self.entry_of.max() >= self.entries or made_by.max() >= len(self.facts[b"ENCO"]):
+            raise ValueError(f"{path} is damaged; copy it again")
         row_of = np.zeros(self.entries, np.int64)
         row_of[self.entry_of] = np.arange(len(self.entry_of))  # an entry's latest row is its live one
         self.superseded = np.delete(np.arange(len(self.entry_of)), row_of)
-        made_by = np.concatenate([encoders for _, encoders, *_ in self.parts])[row_of]
-        self.makers = {self.encoders[encoder] for encoder in np.unique(made_by).tolist()}
+        self.makers = {self.facts[b"ENCO"][encoder]["fingerprint"] for encoder in np.unique(made_by[row_of]).tolist()}
         self.scale = np.concatenate([scale for _, _, scale, *_ in self.parts])
 
     def head(self, position: int) -> bytes:
@@ -76,12 +81,7 @@ class Gallery:
             raise ValueError(f"the gallery is damaged at byte {position}; copy it again")
         return head
 
-    def read(self, kind: bytes, rows: int, payload: memoryview) -> None:
-        if not rows:
-            fact = json.loads(bytes(payload).rstrip(b"\0"))
-            self.encoders += [fact["fingerprint"]] if kind == b"ENCO" else []
-            self.compatible |= {(fact["query"], fact["gallery"])} if kind == b"COMP" else set()
-            return
+    def read_rows(self, kind: bytes, rows: int, payload: memoryview) -> None:
         # A row begins with 8 bytes: where an entry's id and label end, or the number of the entry embedded anew.
         if kind == b"ENTR":
             ends = np.frombuffer(payload, "<u4", 2 * rows).reshape(2, rows)
@@ -94,15 +94,16 @@ class Gallery:
         planes = np.frombuffer(payload, np.int8, 2 * rows * self.dims, 14 * rows).reshape(2, rows, self.dims)
         self.parts.append((numbers, encoders, scale, *planes))
 
-    def check(self) -> None:
+    def check(self, payloads: list | None = None) -> None:
         """Every byte against its checksum; once after the file was copied here is enough."""
-        for position, payload, checksum in self.payloads:
+        for position, payload, checksum in self.payloads if payloads is None else payloads:
             if zlib.crc32(payload) != checksum:
                 raise ValueError(f"the gallery is damaged in the block at byte {position}; copy it again")
 
     def search(self, fingerprint: str, query: np.ndarray, top: int) -> list[tuple[float, str, str]]:
         """The cosine, label and id of the best entries, the best first."""
-        if not self.makers <= {maker for query, maker in self.compatible if query == fingerprint} | {fingerprint}:
+        fit = {fact["gallery"] for fact in self.facts[b"COMP"] if fact["query"] == fingerprint}
+        if not self.makers <= fit | {fingerprint}:
             raise ValueError("the model is not known to be compatible with every entry; see gallery add --report")
         coarse_query = np.rint(query * (127 / np.abs(query).max())).astype(np.int8)[None]
         products = [numkong.cdist(coarse_query, high, metric="dot", out_dtype="float32") for *_, high, _ in self.parts]
@@ -122,8 +123,8 @@ class Gallery:
         first, ends, text = next(names for names in reversed(self.names) if names[0] <= number)
         row = number - first
         id_start, label_start = ends[:, row - 1] if row else (0, 0)
-        label = text[ends[0, -1] :][label_start : ends[1, row]]
-        return str(label, "utf-8"), str(text[id_start : ends[0, row]], "utf-8")
+        labels = text[ends[0, -1] :]
+        return str(labels[label_start : ends[1, row]], "utf-8"), str(text[id_start : ends[0, row]], "utf-8")
 
 
 def main() -> None:
@@ -136,11 +137,10 @@ def main() -> None:
         gallery, encoder = Gallery(given.gallery), Encoder(given.model)
         gallery.check()
         query = encoder.embed(given.image)
-        start = time.perf_counter()
         found = gallery.search(encoder.fingerprint, query, given.top)
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
-    print(f"{given.image}: searched {gallery.entries:,} entries in {(time.perf_counter() - start) * 1e3:.1f} ms")
+    print(f"{given.image}, among {gallery.entries:,} entries:")
     for score, label, ident in found:
         print(f"  {score:.4f}  {label}  {ident}")
 
