@@ -5,8 +5,10 @@ Each entry's latest row is its live one, so that it is there exactly once at any
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,6 +21,8 @@ ENTRIES = b"ENTR"
 REPLACEMENTS = b"REPL"
 ENCODER = b"ENCO"
 COMPATIBLE = b"COMP"
+
+Fact = TypeVar("Fact", KnownEncoder, Compatibility)
 
 QUERIES_AT_ONCE = 16
 # A coarse score is off by less than 0.002, so of random entries far fewer than these lie between it and the true one.
@@ -54,7 +58,7 @@ class Cursor:
         self.block, self.taken = block, 0
 
     def array(self, dtype: str, *shape: int) -> np.ndarray:
-        return np.frombuffer(self.bytes(int(np.prod(shape)) * np.dtype(dtype).itemsize), dtype).reshape(shape)
+        return np.frombuffer(self.bytes(math.prod(shape) * np.dtype(dtype).itemsize), dtype).reshape(shape)
 
     def bytes(self, count: int) -> memoryview:
         if count > len(self.block.payload) - self.taken:
@@ -105,8 +109,8 @@ class Contents:
         readers = {
             ENTRIES: self._read_entries,
             REPLACEMENTS: self._read_replacements,
-            ENCODER: lambda block: self.encoders.append(KnownEncoder(**fact_of(block))),
-            COMPATIBLE: lambda block: self.compatible.append(Compatibility(**fact_of(block))),
+            ENCODER: lambda block: self.encoders.append(fact_of(block, KnownEncoder)),
+            COMPATIBLE: lambda block: self.compatible.append(fact_of(block, Compatibility)),
         }
         entries, entry_of = len(self.row_of), [self.entry_of]
         for block in added:
@@ -198,6 +202,9 @@ class Contents:
         return list(zip(numbers[order].tolist(), scores[order].tolist(), strict=True))
 
 
-def fact_of(block: Block) -> dict:
+def fact_of(block: Block, kind: type[Fact]) -> Fact:
     block.check()
-    return json.loads(bytes(block.payload).rstrip(b"\0"))
+    try:
+        return kind(**json.loads(bytes(block.payload).rstrip(b"\0")))
+    except (ValueError, TypeError):
+        raise damaged(block.path, block.offset, f"it holds no {kind.__name__}") from None

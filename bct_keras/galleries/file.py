@@ -11,13 +11,17 @@ from bct_keras.galleries.contents import Contents
 from bct_keras.galleries.gallery import Compatibility, Description, Gallery, KnownEncoder, Match, first_positions
 
 ROWS_AT_ONCE = 65_536
-# More blocks than the entries need, from which on a writer that ends puts them together: each costs a search
-# some microseconds.
+# Blocks more than the entries need, from which on a writer puts them together: when it ends, and while it goes on. Each
+# costs a search some microseconds, and putting them together writes the whole file.
 SPARE_BLOCKS = 64
+SPARE_BLOCKS_MEANWHILE = 1024
 
 
 class FileGallery(Gallery):
-    """Many readers and one writer at a time, of any processes. The first that writes takes the lock until it closes."""
+    """Many readers and one writer at a time, of any processes; each thread has its own.
+
+    The first that writes takes the lock, and has it until it closes.
+    """
 
     def __init__(self, path: str):
         self.path, self.name = Path(path), path
@@ -99,6 +103,7 @@ class FileGallery(Gallery):
         self._commit(contents.encode_replacements(vectors.pack(units), self._which(encoder, len(ids)), rows))
 
     def declare(self, compatibility: Compatibility) -> None:
+        self.refresh()
         self._begin_writing(None)
         if compatibility not in self.contents.compatible:
             self._commit(contents.encode_fact(contents.COMPATIBLE, compatibility))
@@ -106,9 +111,7 @@ class FileGallery(Gallery):
     def _begin_writing(self, encoder: KnownEncoder | None) -> dict[str, int]:
         """The number of each id. Takes the lock, and reads the whole file against its checksums."""
         if self.numbers is None:
-            if encoder is None and not self.path.is_file():
-                raise InputError(f"{self.path}: no such gallery; gallery add makes one")
-            self._open(blocks.open_to_write(self.path, encoder.dims if encoder else 0))
+            self._open(blocks.open_to_write(self.path, encoder.dims if encoder else self.contents.dims))
             self._read_new()
             self.check()
             self.numbers = {ident: number for number, (ident, _) in enumerate(self.contents.all_names())}
@@ -129,6 +132,7 @@ class FileGallery(Gallery):
         self.file.append(block)
         self._read_new()
         self.unchecked.clear()  # this process wrote it
+        self._tidy(SPARE_BLOCKS_MEANWHILE)
 
     def entries_of_others(self, encoder: str) -> tuple[list[str], list[str]]:
         self.refresh()
@@ -149,24 +153,24 @@ class FileGallery(Gallery):
 
     def close(self) -> None:
         if self.numbers is not None:
-            self._tidy()
+            self._tidy(SPARE_BLOCKS)
             self.numbers = None
         self._forget()
 
-    def _tidy(self) -> None:
-        """Puts many small blocks together and leaves superseded rows out, once there are many of either."""
+    def _tidy(self, spare_blocks: int) -> None:
+        """Puts small blocks together and leaves superseded rows out, once there are many of either."""
         entries, rows = len(self.contents.row_of), len(self.contents.entry_of)
-        spare_blocks = len(self.contents.rows) - rows // ROWS_AT_ONCE
-        if spare_blocks <= SPARE_BLOCKS and rows <= 2 * entries:
+        if len(self.contents.rows) - rows // ROWS_AT_ONCE <= spare_blocks and rows <= 2 * entries:
             return
         tidied = blocks.create_beside(self.path, self.contents.dims)
-        try:
+        with blocks.closed_on_error(tidied.descriptor):
             tidied.append(*self._facts())
             for start in range(0, entries, ROWS_AT_ONCE):
                 tidied.append(self._entries_from(start))
             blocks.put_in_place(tidied, self.path)
-        finally:
-            tidied.close()
+        self._open(tidied)
+        self._read_new()
+        self.unchecked.clear()
 
     def _facts(self) -> list[list[bytes]]:
         encoders = [contents.encode_fact(contents.ENCODER, known) for known in self.contents.encoders]

@@ -190,6 +190,46 @@ def test_ending_puts_small_blocks_together_and_leaves_superseded_rows_out(tmp_pa
     assert [entry.name for entry in tmp_path.iterdir()] == ["people.gallery"]
 
 
+def test_a_writer_that_goes_on_keeps_the_blocks_few(tmp_path, monkeypatch):
+    monkeypatch.setattr(file, "SPARE_BLOCKS_MEANWHILE", 5)
+    path = tmp_path / "people.gallery"
+    with FileGallery(str(path)) as gallery, FileGallery(str(path)) as reader:
+        for number in range(40):
+            assert add(gallery, number) == 1
+            assert len(gallery.contents.rows) <= 6
+            assert len(reader.search(OLD.fingerprint, np.ones((1, DIMS)), 100)[0]) == number + 1
+            with FileGallery(str(path)) as second, pytest.raises(InputError, match="another command is writing"):
+                add(second, 99)
+    assert len(there(path)) == 40
+
+
+def test_an_empty_file_becomes_no_gallery_by_a_declaration(tmp_path):
+    path = tmp_path / "people.gallery"
+    path.touch()
+    with FileGallery(str(path)) as gallery, pytest.raises(InputError, match="is no gallery"):
+        gallery.declare(FITS)
+    assert path.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (blocks.encode(b"ABCD", 0, b""), "unknown kind"),
+        (blocks.encode(b"ENCO", 0, b'{"fingerprint": 1}'), "no KnownEncoder"),
+        (blocks.encode(b"COMP", 0, b"[1]"), "no Compatibility"),
+        (blocks.encode(b"ENTR", 2**31, b"abc"), "shorter than what it holds"),
+        (blocks.encode(b"REPL", 1, (9).to_bytes(8, "little"), bytes(4 + 2 + 2 * DIMS)), "an entry anew that is not"),
+        (blocks.encode(b"REPL", 1, bytes(8 + 4), b"\7\0", bytes(2 * DIMS)), "an encoder that is not there"),
+    ],
+)
+def test_blocks_that_say_what_cannot_be_are_refused_though_their_checksums_hold(path, block, message):
+    written = blocks.open_to_write(path, DIMS)
+    written.append(block)
+    written.close()
+    with pytest.raises(InputError, match=f"damaged.*{message}"):
+        there(path, NEW)
+
+
 def test_a_reader_follows_a_file_that_took_the_place_of_another(tmp_path, monkeypatch):
     monkeypatch.setattr(file, "SPARE_BLOCKS", 0)
     path = tmp_path / "people.gallery"

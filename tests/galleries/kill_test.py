@@ -136,12 +136,32 @@ def test_no_added_entry_is_lost_or_doubled(tmp_path, kills):
     assert len(acknowledged) > 100 * kills
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.slow)])
-def test_backfill_loses_and_doubles_none_and_goes_on(tmp_path, kills):
-    path, moments, target, stopped = tmp_path / "people.gallery", random.Random(kills), 1, 0
+def filled(path: Path) -> list[str]:
     ids = [f"id {number}" for number in range(ENTRIES)]
     with FileGallery(str(path)) as gallery:
         gallery.add(known(0), ids, ["label"] * ENTRIES, embedded([0] * ENTRIES, list(range(ENTRIES))))
+        gallery.declare(Compatibility(known(1).fingerprint, known(0).fingerprint, "", "compatible"))
+    return ids
+
+
+def test_searches_go_on_while_entries_are_embedded_anew(tmp_path):
+    path = tmp_path / "people.gallery"
+    ids, shares = filled(path), set()
+    package = str(Path(bct_keras.__file__).parent)
+    arguments = [sys.executable, "-c", COMMON + BACKFILLS, package, str(path), "1"]
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            there = whole_list(path, 1)
+            assert there.keys() == set(ids)
+            shares.add(sum(match.encoder == known(1).fingerprint for match in there.values()))
+        assert process.returncode == 0
+    assert len(shares) > 3  # it was watched at work
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.slow)])
+def test_backfill_loses_and_doubles_none_and_goes_on(tmp_path, kills):
+    path, moments, target, stopped = tmp_path / "people.gallery", random.Random(kills), 1, 0
+    ids = filled(path)
     acknowledged: set[str] = set()
     while stopped < kills:
         with FileGallery(str(path)) as gallery:
