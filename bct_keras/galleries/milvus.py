@@ -47,8 +47,8 @@ def plainly(name: str, errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except (errors, OSError, ValueError) as error:
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{name}: Milvus says: {text}") from None
+        text = str(getattr(error, "message", error)).strip() or type(error).__name__
+        raise InputError(f"{name}: Milvus says: {text.splitlines()[0]}") from None
 
 
 class MilvusGallery(Gallery):

@@ -127,7 +127,7 @@ def test_no_added_entry_is_lost_or_doubled(tmp_path, kills):
     for _ in range(kills):
         # A client that was killed sends again what was not acknowledged, and a little more.
         first = max(0, len(acknowledged) - 20)
-        said, _ = run_and_kill(ADDS, path, first, moments.uniform(0, 0.3))
+        said, _ = run_and_kill(ADDS, path, first, moments.uniform(0, 0.15))
         acknowledged |= set(said)
         there = whole_list(path, 0)
         assert acknowledged <= there.keys()
