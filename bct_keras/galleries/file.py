@@ -148,7 +148,7 @@ class FileGallery(Gallery):
         superseded = int((~self.contents.live).sum())
         remarks = [f"{self.path.stat().st_size:,} bytes, every checksum holds"]
         if superseded:
-            remarks.append(f"{superseded:,} superseded embeddings, until a command that writes has ended")
+            remarks.append(f"{superseded:,} superseded embeddings still in it")
         return Description(self.contents.dims, self.contents.in_use, self.contents.compatible, remarks)
 
     def close(self) -> None:
@@ -160,7 +160,7 @@ class FileGallery(Gallery):
     def _tidy(self, spare_blocks: int) -> None:
         """Puts small blocks together and leaves superseded rows out, once there are many of either."""
         entries, rows = len(self.contents.row_of), len(self.contents.entry_of)
-        if len(self.contents.rows) - rows // ROWS_AT_ONCE <= spare_blocks and rows <= 2 * entries:
+        if len(self.contents.rows) - rows // ROWS_AT_ONCE <= spare_blocks and rows - entries <= entries / 2:
             return
         tidied = blocks.create_beside(self.path, self.contents.dims)
         with blocks.closed_on_error(tidied.descriptor):

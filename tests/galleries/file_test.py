@@ -190,6 +190,19 @@ def test_ending_puts_small_blocks_together_and_leaves_superseded_rows_out(tmp_pa
     assert [entry.name for entry in tmp_path.iterdir()] == ["people.gallery"]
 
 
+def test_a_gallery_embedded_anew_is_no_larger_than_before(tmp_path):
+    path = tmp_path / "people.gallery"
+    with FileGallery(str(path)) as gallery:
+        add(gallery, *range(1000))
+    before = path.stat().st_size
+    with FileGallery(str(path)) as gallery:
+        some = [f"id {number}" for number in range(500)]
+        gallery.replace(NEW, some, ["label"] * 500, np.ones((500, DIMS)))
+        assert path.stat().st_size > before
+        gallery.replace(NEW, some[:1], ["label"], np.ones((1, DIMS)))
+    assert path.stat().st_size <= before + 300  # another encoder
+
+
 def test_a_writer_that_goes_on_keeps_the_blocks_few(tmp_path, monkeypatch):
     monkeypatch.setattr(file, "SPARE_BLOCKS_MEANWHILE", 5)
     path = tmp_path / "people.gallery"
