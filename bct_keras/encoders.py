@@ -70,6 +70,17 @@ class KerasEncoder(Encoder):
         return np.asarray(self._embed(tf.constant(images)), np.float32)
 
 
+class FirstDims(Encoder):
+    """The first coordinates of another encoder's embeddings."""
+
+    def __init__(self, encoder: Encoder, dims: int):
+        super().__init__(encoder.path, encoder.image_size, dims)
+        self.encoder = encoder
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        return self.encoder.embed(images)[:, : self.dims]
+
+
 class SavedModelEncoder(Encoder):
     def __init__(self, path: Path):
         try:

@@ -18,14 +18,14 @@ class Source:
     encoder: KerasEncoder
     flip: bool = False
     calibration: DataSet | None = None
-    kept_float: int = 0  # so many of the layers that suffer most are left as they are
+    kept_float: float = 0.0  # this share of the operations, those that lose most by it, is not quantised
 
     def embedding(self, model: Any, pixels: tf.Tensor, dims: int) -> tf.Tensor:
         """[batch, size, size, 3] float32 of 0..255 -> [batch, dims] of length 1"""
         found = model(pixels, training=False)
         if self.flip:
             found += model(tf.reverse(pixels, [2]), training=False)
-        return tf.math.l2_normalize(found[:, :dims], axis=1)
+        return tf.math.l2_normalize(found[:, :dims] if dims < self.encoder.dims else found, axis=1)
 
     def facts(self) -> dict[str, Any]:
         """What a reader of a file wants to know, whatever the format."""
