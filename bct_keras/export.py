@@ -159,7 +159,7 @@ def described(facts: dict[str, Any]) -> str:
     return text + (f"; {facts['kept_float']:.0%} of its operations kept in float" if facts["kept_float"] else "")
 
 
-def keras_encoder(path: str) -> KerasEncoder:
+def keras_encoder(path: str | Path) -> KerasEncoder:
     encoder = load_encoder(path)
     if not isinstance(encoder, KerasEncoder):
         raise InputError(f"{path}: only a run's folder or a .keras file can be exported")

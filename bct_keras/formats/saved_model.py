@@ -50,12 +50,13 @@ def write(source: Source, path: Path) -> None:
     tf.saved_model.save(served, str(path), signatures=signatures)
     warm_up = path / WARM_UP_FILE
     warm_up.parent.mkdir()
-    image = np.full((served.size, served.size, 3), 127, np.uint8)
+    shape = (1, served.size, served.size, 3)
+    grey = tf.io.encode_jpeg(np.full(shape[1:], 127, np.uint8))
     with tf.io.TFRecordWriter(str(warm_up)) as writer:
-        encoded = tf.reshape(tf.io.encode_jpeg(image), [1])
-        writer.write(predict_log("serving_default", "image_bytes", tf.make_tensor_proto(encoded)))
-        writer.write(predict_log("pixels", "image", tf.make_tensor_proto(image[None])))
-        writer.write(predict_log("float", "image", tf.make_tensor_proto(image[None].astype(np.float32))))
+        writer.write(predict_log("serving_default", "image_bytes", tf.make_tensor_proto(tf.reshape(grey, [1]))))
+        # One value for a whole image: a reader fills the shape with it.
+        writer.write(predict_log("pixels", "image", tf.make_tensor_proto(127, tf.uint8, shape)))
+        writer.write(predict_log("float", "image", tf.make_tensor_proto(127.0, tf.float32, shape)))
 
 
 def predict_log(signature: str, name: str, tensor) -> bytes:
