@@ -1,5 +1,7 @@
 """MobileFaceNet for devices, an image of 0..255 in and an embedding out."""
 
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -47,14 +49,14 @@ def convolution(features, width, kernel, stride=1, groups=1):
     # Padding is explicit: with stride 2 Keras's "same" pads on one side only.
     if kernel > 1:
         features = layers.ZeroPadding2D(kernel // 2)(features)
-    start = fan_out_normal(kernel * kernel * width)
+    start: Any = fan_out_normal(kernel * kernel * width)
     return layers.Conv2D(width, kernel, stride, groups=groups, use_bias=False, kernel_initializer=start)(features)
 
 
 def depthwise(features, kernel, stride=1, padded=True):
     if padded:
         features = layers.ZeroPadding2D(kernel // 2)(features)
-    start = fan_out_normal(kernel * kernel * features.shape[-1])
+    start: Any = fan_out_normal(kernel * kernel * features.shape[-1])
     return layers.DepthwiseConv2D(kernel, stride, use_bias=False, depthwise_initializer=start)(features)
 
 

@@ -1,6 +1,7 @@
 """A .tflite file rewritten: facts inside, and equal vectors stored once."""
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def rewrite(content: bytes, facts: dict[str, Any]) -> bytes:
         for index, tensor in enumerate(graph.tensors):
             if index not in kept:
                 tensor.name = b""
-    entry, buffer = schema.MetadataT(), schema.BufferT()
+    entry: Any = schema.MetadataT()
+    buffer: Any = schema.BufferT()
     buffer.data = np.frombuffer(json.dumps(facts).encode(), np.uint8)
     entry.name, entry.buffer = METADATA_NAME, len(model.buffers)
     model.buffers.append(buffer)
@@ -59,6 +61,6 @@ def read_facts(path: Path) -> dict[str, Any]:
             entry = model.Metadata(index)
             if entry.Name() == METADATA_NAME.encode():
                 return json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
-    except (ValueError, TypeError, AttributeError, IndexError, OSError) as error:
+    except (ValueError, TypeError, AttributeError, IndexError, OSError, struct.error) as error:
         raise InputError(f"{path} cannot be read as a .tflite file: {error}") from None
     raise InputError(f"{path} holds no facts of bct_keras; export writes them")
