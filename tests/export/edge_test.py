@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 
 from bct_keras.encoders import load_encoder
-from bct_keras.export import export
+from bct_keras.export import Checks, export, keras_encoder
+from bct_keras.formats.format import Source
 from bct_keras.galleries import file
 from bct_keras.galleries.file import FileGallery
 from bct_keras.galleries.gallery import Compatibility, KnownEncoder
@@ -111,7 +112,7 @@ def test_the_example_is_short_and_imports_no_more_than_it_says():
 def shipped(tiny_encoder_path, tmp_path_factory) -> Path:
     """A model for the device, a gallery of what it embeds, and a photo."""
     folder = tmp_path_factory.mktemp("shipped")
-    export(load_encoder(tiny_encoder_path(DIMS)), ["tflite"], folder / "exported")
+    export(Source(keras_encoder(tiny_encoder_path(DIMS))), ["tflite"], folder / "exported", Checks())
     model = load_encoder(folder / "exported/encoder.tflite")
     colours = np.random.default_rng(0).integers(0, 256, (40, 1, 1, 3), np.uint8)
     pixels = np.broadcast_to(colours, (40, 28, 28, 3))
