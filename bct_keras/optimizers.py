@@ -91,9 +91,9 @@ class Lamb(Clipping, keras.optimizers.Lamb):
         self.assign_add(momentum, (1 - self.beta_1) * (gradient - momentum))
         self.assign_add(velocity, (1 - self.beta_2) * (gradient * gradient - velocity))
         # r = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon) + decay w;  w -= lr |w| / |r| r
-        count = tf.cast(self.iterations, tf.float32) + 1.0
-        unbiased = momentum / (1 - self.beta_1**count)
-        spread = tf.sqrt(velocity / (1 - self.beta_2**count))
+        count: Any = tf.cast(self.iterations, tf.float32) + 1.0
+        unbiased = momentum / (1 - tf.pow(self.beta_1, count))
+        spread = tf.sqrt(velocity / (1 - tf.pow(self.beta_2, count)))
         step = unbiased / (spread + self.epsilon) + self.decay_within * variable
         length, step_length = tf.norm(variable), tf.norm(step)
         ratio = tf.where((length > 0) & (step_length > 0), tf.math.divide_no_nan(length, step_length), 1.0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow as tf
 
@@ -42,7 +43,7 @@ def cosine_cross_entropy(directions, class_weights, strength, labels, form: Cosi
     places = places_of(labels)
 
     @tf.custom_gradient
-    def losses(directions, class_weights, strength):
+    def losses(directions, class_weights, strength) -> Any:
         inverse = inverse_lengths(class_weights)
         cosine = cosines(directions, class_weights, inverse)
         logits = form.logits(cosine, places, strength)
@@ -82,9 +83,10 @@ def gradient_of_cosines(cosine, logits, normaliser, upstream, places, strength, 
     with tf.GradientTape() as tape:
         tape.watch([target, strength])
         changed = form.margin(target, strength)
-    d_target, d_strength = tape.gradient(
+    gradients: Any = tape.gradient(
         changed, [target, strength], output_gradients=own, unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
+    d_target, d_strength = gradients
     d_cosine = d_logits * (upstream * form.scale)
     if form.filter_above:
         d_cosine = tf.where(cosine > form.filter_above, 0.0, d_cosine)

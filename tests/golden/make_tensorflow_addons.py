@@ -21,7 +21,7 @@ MARGIN = 0.8
 
 def after_steps(optimizer: Any, start: np.ndarray, gradients: np.ndarray) -> np.ndarray:
     """[steps, rows, columns]: the variable after each step"""
-    variable = tf.Variable(start)
+    variable = tf.Variable(tf.constant(start))
     found = []
     for gradient in gradients:
         optimizer.apply_gradients([(tf.constant(gradient), variable)])
