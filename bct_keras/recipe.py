@@ -31,6 +31,7 @@ class Recipe:
     epochs: int
     mirror: bool
     seed: int
+    compatible_dims: int = 0  # 0: all
 
     def __post_init__(self):
         # A typo is told at once, not after the data was made and the old encoder trained.
@@ -39,6 +40,13 @@ class Recipe:
         registry.bind(METHODS, self.method, ("seed",))
         registry.bind(OPTIMIZERS, self.optimizer, ("learning_rate",))
         registry.bind(SCHEDULES, self.schedule, ("learning_rate", "steps"))
+        if self.compatible_dims > self.dims:
+            raise InputError(f"--compatible_dims={self.compatible_dims} is more than --dims={self.dims}")
+
+    @property
+    def old_dims(self) -> int:
+        """Of the old encoder: the new one's first coordinates are kept compatible."""
+        return self.compatible_dims or self.dims
 
     def described(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

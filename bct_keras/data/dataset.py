@@ -85,7 +85,9 @@ def open_data_set(folder: str | Path) -> DataSet:
             bool(manifest["same_size"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder / artefacts.MANIFEST} is not complete: {error!r}; run prepare again") from None
+        raise InputError(
+            f"{folder / artefacts.MANIFEST} is not complete: {error!r}; remove it and run prepare again"
+        ) from None
     for shard in shards:
         shard.check_size()
     return data

@@ -38,17 +38,20 @@ class Shard:
 
     def check_size(self) -> None:
         if not self.path.is_file():
-            raise InputError(f"{self.path}: this shard is missing; run prepare again")
+            raise InputError(f"{self.path}: this shard is missing; remove the data set and run prepare again")
         size = self.path.stat().st_size
         if size != self.bytes:
             raise InputError(
                 f"{self.path}: this shard has {size} bytes and its manifest says {self.bytes}: it was cut off or "
-                "changed; run prepare again"
+                "changed; remove the data set and run prepare again"
             )
 
     def check_content(self) -> None:
         if artefacts.file_sha256(self.path) != self.sha256:
-            raise InputError(f"{self.path}: this shard is not what its manifest says (sha256); run prepare again")
+            raise InputError(
+                f"{self.path}: this shard is not what its manifest says (sha256); "
+                "remove the data set and run prepare again"
+            )
 
 
 def shard_of(folder: Path, entry: dict[str, Any]) -> Shard:
