@@ -43,6 +43,8 @@ def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("kind") != kind:
         found = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
         raise InputError(f"{folder} is not a {kind}: its {MANIFEST} says '{found}'")
+    if not isinstance(manifest.get("made_from"), dict):
+        raise InputError(f"{path} is not complete: it does not say what the {kind} was made from")
     return manifest
 
 
@@ -67,25 +69,41 @@ def write_atomically(path: Path, text: str) -> None:
 
 def is_current(folder: Path, kind: str, made_from: dict[str, Any]) -> bool:
     """Whether the folder is there and made from just this; an error where it holds something else."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    check_place(folder, kind)
+    if not folder.exists() or not any(folder.iterdir()):
         return False
-    if not (folder / MANIFEST).is_file():
-        raise InputError(f"{folder} holds something else (no {MANIFEST}); choose another folder or remove it")
     made = read_manifest(folder, kind)["made_from"]
     different = sorted(key for key in made.keys() | made_from.keys() if made.get(key) != made_from.get(key))
     if different:
         key = different[0]
         raise InputError(
-            f"{folder} holds a {kind} made from something else ({key}: {made.get(key)!r} there, "
+            f"{folder} is there, made from something else ({key}: {made.get(key)!r} there, "
             f"{made_from.get(key)!r} now); choose another folder or remove it"
         )
     return True
 
 
+def check_place(folder: Path, *kinds: str) -> None:
+    """An error where the folder holds anything but an artefact of one of these kinds."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    found = kind_of(folder)
+    if found not in kinds:
+        says = f"its {MANIFEST} says '{found}'" if found else f"no {MANIFEST}"
+        raise InputError(f"{folder} holds something else ({says}); choose another folder or remove it")
+
+
+def partial_of(folder: Path) -> Path:
+    """Beside its place, so that it can be renamed into it."""
+    if folder.name in ("", ".."):
+        raise InputError(f"{folder}: give the folder to make a name of its own")
+    return folder.with_name(f".{folder.name}.partial")
+
+
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill; it takes its place only when the block ends well."""
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial = partial_of(folder)
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
@@ -99,7 +117,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def resumed_folder(folder: Path, made_from: dict[str, Any]) -> Iterator[Path]:
     """As `new_folder`, but what a killed command left is there again where it was made from just the same."""
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial = partial_of(folder)
     partial.mkdir(parents=True, exist_ok=True)
     with only_one(partial, folder):
         started = fingerprint([bct_keras.__version__, made_from])

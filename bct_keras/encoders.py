@@ -1,5 +1,6 @@
 """Anything that can embed images: a run of ours, a .keras file, a SavedModel, a .tflite file."""
 
+import zipfile
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import cached_property
@@ -45,7 +46,11 @@ class Encoder(ABC):
             data, image_size=self.image_size, same_size=data.same_size and data.image_size == self.image_size
         )
         for batch in data.batches(BATCH_SIZE, shards):
-            embeddings = self.embed(batch["image"].numpy())
+            try:
+                embeddings = self.embed(batch["image"].numpy())
+            except (ValueError, TypeError, RuntimeError, tf.errors.OpError) as error:
+                images = f"{len(batch['label'])} images of {self.image_size} pixels"
+                raise InputError(f"{self.path} cannot embed {images}: {first_sentence(error)}") from None
             if not np.isfinite(embeddings).all():
                 bad = int(np.flatnonzero(~np.isfinite(embeddings).all(1))[0])
                 raise InputError(f"{self.path} gives no finite embedding for image {dataset.ids_of(batch)[bad]}")
@@ -57,10 +62,10 @@ class KerasEncoder(Encoder):
         try:
             # safe_mode: a file from elsewhere may not bring code along.
             self.model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
-        except (ValueError, TypeError, KeyError, OSError) as error:
-            raise InputError(f"{path} cannot be loaded as a Keras encoder: {first_line(error)}") from None
-        image_size, dims = checked_shapes(path, self.model.input_shape, self.model.output_shape)
-        super().__init__(path, image_size, dims)
+            shapes = (self.model.input_shape, self.model.output_shape)
+        except (ValueError, TypeError, KeyError, AttributeError, OSError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path} cannot be loaded as a Keras encoder: {first_sentence(error)}") from None
+        super().__init__(path, *checked_shapes(path, *shapes))
         self._embed = tf.function(lambda images: self.model(images, training=False), reduce_retracing=True)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
@@ -74,8 +79,8 @@ class SavedModelEncoder(Encoder):
             self.serve = self.model.signatures["serving_default"]
             (self.input_name, spec), *others = self.serve.structured_input_signature[1].items()
             (self.output_name, output), *other_outputs = self.serve.structured_outputs.items()
-        except (KeyError, ValueError, OSError, tf.errors.OpError) as error:
-            raise InputError(f"{path} cannot be loaded as a SavedModel: {first_line(error)}") from None
+        except (KeyError, ValueError, IndexError, OSError, tf.errors.OpError) as error:
+            raise InputError(f"{path} cannot be loaded as a SavedModel: {first_sentence(error)}") from None
         if others or other_outputs:
             raise InputError(f"{path}: its serving_default has several inputs or outputs; one of each is needed")
         self.input_dtype = spec.dtype
@@ -95,7 +100,7 @@ class TFLiteEncoder(Encoder):
             (self.input,) = self.interpreter.get_input_details()
             (self.output,) = self.interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:
-            raise InputError(f"{path} cannot be loaded as a TFLite encoder: {first_line(error)}") from None
+            raise InputError(f"{path} cannot be loaded as a TFLite encoder: {first_sentence(error)}") from None
         shapes = (self.input["shape_signature"], self.output["shape_signature"])
         super().__init__(path, *checked_shapes(path, *shapes))
         self.batch = 0
@@ -105,9 +110,24 @@ class TFLiteEncoder(Encoder):
             self.interpreter.resize_tensor_input(self.input["index"], images.shape)
             self.interpreter.allocate_tensors()
             self.batch = len(images)
-        self.interpreter.set_tensor(self.input["index"], images.astype(self.input["dtype"]))
+        self.interpreter.set_tensor(self.input["index"], stored(images, self.input))
         self.interpreter.invoke()
-        return np.asarray(self.interpreter.get_tensor(self.output["index"]), np.float32)
+        return real(self.interpreter.get_tensor(self.output["index"]), self.output)
+
+
+def stored(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    """Numbers as the tensor of a TFLite file holds them, which may be quantised."""
+    scale, zero = tensor["quantization"]
+    if not scale:
+        return values.astype(tensor["dtype"])
+    # real = scale * (stored - zero)
+    limits = np.iinfo(tensor["dtype"])
+    return np.clip(np.rint(values / scale + zero), limits.min, limits.max).astype(tensor["dtype"])
+
+
+def real(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    scale, zero = tensor["quantization"]
+    return np.asarray(scale * (values.astype(np.float32) - zero) if scale else values, np.float32)
 
 
 def load_encoder(path: str | Path) -> Encoder:
@@ -128,7 +148,7 @@ def encoder_of_run(folder: Path) -> Path:
     manifest = artefacts.read_manifest(folder, RUN_KIND)
     path = folder / ENCODER_FILE
     if not path.is_file() or artefacts.file_sha256(path) != manifest.get("encoder"):
-        raise InputError(f"{path} is missing or not the one this run trained; train it again")
+        raise InputError(f"{path} is missing or not the one this run trained; remove {folder} and train it again")
     return path
 
 
@@ -140,11 +160,9 @@ def checked_shapes(path: Path, image_shape, embedding_shape) -> tuple[int, int]:
     except (TypeError, ValueError):
         height = width = channels = dims = -1
     if height != width or height < 1 or channels != 3 or dims < 1:
-        raise InputError(
-            f"{path} is no encoder of square colour images: {tuple(image_shape)} in, {tuple(embedding_shape)} out"
-        )
+        raise InputError(f"{path} is no encoder of square colour images: {image_shape} in, {embedding_shape} out")
     return height, dims
 
 
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def first_sentence(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]

@@ -3,7 +3,9 @@
 python -m bct_keras.evaluate --new=runs/mixbct --old=runs/old --protocol='retrieval(data/demo/test)' --out=reports/x
 
 With --old or --new alone it is the self-test of that one. Protocols: retrieval(DATA), where the images of each
-identity of a data set are divided into gallery and query. Writes report.json and report.html to --out.
+identity of a data set are divided into gallery and query; pairs(FILE.bin), InsightFace's lfw.bin, cfp_fp.bin,
+agedb_30.bin and their like, in ten folds; lfw(pairs.txt, images=DIR), the same from LFW's list and a folder of aligned
+images, DIR/Name/Name_0001.jpg. Writes report.json and report.html to --out.
 """
 
 import json

@@ -16,6 +16,11 @@ A data set of millions takes minutes: the work is divided over --processes, and 
 where it was. Records are read in random order; where the disk is slow at that, read a .rec file once before
 (cat train.rec > /dev/null). Images of a folder are decoded to see whether they are whole; of the other sources only
 headers and ends are looked at. --limit=1000 takes the first 1,000 images in file order, for a first try.
+
+python -m bct_keras.prepare --check=faces_ms1m
+
+reads a data set or a RecordIO folder whole and reports images, identities, sizes, duplicates, and what is broken and
+where; the exit status is 0 where nothing is.
 """
 
 import shutil
@@ -25,7 +30,7 @@ from typing import Any
 from absl import flags
 
 from bct_keras import artefacts, command, processes, registry
-from bct_keras.data import records, writing
+from bct_keras.data import check, records, writing
 from bct_keras.data.sources import SOURCES
 from bct_keras.data.sources.source import Source
 from bct_keras.data.splits import SPLITS, Division, View
@@ -108,6 +113,7 @@ def summary(manifest: dict[str, Any]) -> str:
 
 def define_flags() -> None:
     flags.DEFINE_string("source", None, "where the images come from, as in folder(photos)")
+    flags.DEFINE_string("check", None, "instead of all else: a data set or RecordIO folder to read and report on")
     flags.DEFINE_string("split", "none", "how they are divided: none, class(...) or data(...)")
     flags.DEFINE_string("out", None, "the folder to make")
     flags.DEFINE_integer("seed", 0, "which record goes into which shard depends on this alone", lower_bound=0)
@@ -120,6 +126,9 @@ def define_flags() -> None:
 
 def main() -> None:
     FLAGS = flags.FLAGS
+    if FLAGS.check:
+        check.check(Path(FLAGS.check), FLAGS.processes)
+        return
     out = Path(command.required("out"))
     print(prepare(command.required("source"), FLAGS.split, out, FLAGS.seed, FLAGS.on_bad, FLAGS.limit, FLAGS.processes))
 

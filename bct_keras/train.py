@@ -16,7 +16,7 @@ from pathlib import Path
 import tensorflow as tf
 from absl import flags
 
-from bct_keras import artefacts, command, distribution
+from bct_keras import artefacts, command, distribution, registry
 from bct_keras.callbacks import Checkpoints, TrainingProgress
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
@@ -40,6 +40,7 @@ def main() -> None:
     strategy = distribution.strategy(FLAGS.replicas)
     recipe = Recipe(**{field: getattr(FLAGS, field) for field in Recipe.__dataclass_fields__})
     workdir = Path(command.required("workdir"))
+    artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)  # at once, not after the old encoder was trained
     data = data_to_train_on()
     old = old_encoder()
     with strategy.scope():
@@ -125,10 +126,9 @@ def train(
         "old_embeddings": old.fingerprint if old else None,
     }
     steps = recipe.steps_per_epoch(data.records, strategy.num_replicas_in_sync)
-    if not start(workdir, made_from):
+    if not start(workdir, made_from, data):
         print(f"{workdir} is up to date")
         return
-    data.check_content()
     with strategy.scope():
         method = recipe.build_method()
         model = recipe.build_model(data.image_size, data.classes, steps * recipe.epochs, method)
@@ -140,15 +140,18 @@ def train(
         + (f", going on after epoch {first_epoch}" if first_epoch else ""),
         flush=True,
     )
-    batches = training_batches(
-        data,
-        old,
-        method.needs,
-        batch_size=recipe.batch_size,
-        seed=recipe.seed,
-        first_epoch=first_epoch,
-        epochs=recipe.epochs,
-        mirror=recipe.mirror,
+    batches = strategy.distribute_datasets_from_function(
+        lambda context: training_batches(
+            data,
+            old,
+            method.needs,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            first_epoch=first_epoch,
+            epochs=recipe.epochs,
+            mirror=recipe.mirror,
+            context=context,
+        )
     )
     model.fit(
         batches,
@@ -166,11 +169,12 @@ def train(
     save(model.backbone, workdir, made_from)
 
 
-def start(workdir: Path, made_from: dict) -> bool:
+def start(workdir: Path, made_from: dict, data: DataSet) -> bool:
     """Whether there is anything left to train; flags.txt runs it again."""
     kind = RUN_KIND if workdir.is_dir() and artefacts.kind_of(workdir) == RUN_KIND else UNFINISHED_KIND
     if artefacts.is_current(workdir, kind, made_from) and kind == RUN_KIND:
         return False
+    data.check_content()  # before anything is written
     workdir.mkdir(parents=True, exist_ok=True)
     artefacts.write_atomically(workdir / "flags.txt", flags.FLAGS.flags_into_string())
     artefacts.write_manifest(workdir, UNFINISHED_KIND, made_from)
@@ -205,7 +209,7 @@ def finish(workdir: Path, old: Path | None, data: DataSet) -> None:
 def test_protocol(data: DataSet) -> list[str]:
     """Retrieval on the view with the identities that the split held out."""
     test = data.folder.parent / "test"
-    return [f"retrieval({test})"] if (test / artefacts.MANIFEST).is_file() else []
+    return [f"retrieval({registry.quoted(str(test))})"] if (test / artefacts.MANIFEST).is_file() else []
 
 
 def known_encoder(old: Path | None) -> Encoder | None:

@@ -17,6 +17,7 @@ from bct_keras.errors import InputError
 KIND = "embeddings"
 CREDIBLE_SHARE = 0.9
 ROWS_AT_ONCE = 256
+FIELDS = ("old_embedding", "label", "credible")
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,19 @@ def open_embeddings(folder: str | Path, data: DataSet) -> EmbeddingShards:
             f"{folder} holds embeddings of another data set ({manifest.get('data_folder')}), not of {data.folder}; "
             "run embed on it"
         )
-    files = manifest["files"]
-    for name, sha256 in files.items():
-        path = folder / Path(name).name
-        if not path.is_file() or artefacts.file_sha256(path) != sha256:
-            raise InputError(f"{path}: this embedding shard is missing or was changed; run embed again")
-    return EmbeddingShards(folder, data, int(manifest["dims"]), artefacts.fingerprint(files))
+    try:
+        dims, files = int(manifest["dims"]), dict(manifest["files"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{folder / artefacts.MANIFEST} is not complete: {error!r}; {again(folder)}") from None
+    for path in (field_path(folder, shard, field) for shard in data.shards for field in FIELDS):
+        if not path.is_file() or artefacts.file_sha256(path) != files.get(path.name):
+            raise InputError(f"{path}: this embedding shard is missing or was changed; {again(folder)}")
+    return EmbeddingShards(folder, data, dims, artefacts.fingerprint(files))
+
+
+def again(folder: Path) -> str:
+    # What is there would be taken as up to date.
+    return f"remove {folder} and run embed again"
 
 
 def field_path(folder: Path, shard: Shard, field: str) -> Path:
@@ -70,7 +78,8 @@ def credible_rows(embeddings: np.ndarray, labels: np.ndarray, kept_share: float 
     by_class = np.argsort(labels, kind="stable")
     for rows in np.split(by_class, np.flatnonzero(np.diff(labels[by_class])) + 1):
         distances = np.linalg.norm(directions[rows] - directions[rows].mean(0), axis=1)
-        kept = int(np.ceil(kept_share * len(rows)))
+        # The small term keeps 0.07 * 100, which is 7.000...01, from becoming 8.
+        kept = int(np.ceil(kept_share * len(rows) - 1e-9))
         credible[rows[np.argsort(distances, kind="stable")[:kept]]] = True
     return credible
 

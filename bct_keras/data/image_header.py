@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bct_keras.errors import BadImageError
 
@@ -23,8 +23,7 @@ CHUNK = struct.Struct(">I4s")  # length, type; the data and a CRC-32 of type and
 PNG_HEADER = struct.Struct(">II")  # width, height
 
 
-@dataclass(frozen=True, slots=True)
-class ImageSize:
+class ImageSize(NamedTuple):
     width: int
     height: int
 

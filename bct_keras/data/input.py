@@ -4,8 +4,6 @@ Several workers read all records, which is cheap, and each decodes its own rows 
 one process would, however many they are, and embeddings stay beside their images.
 """
 
-from typing import Any
-
 import tensorflow as tf
 
 from bct_keras.data.dataset import DataSet
@@ -72,9 +70,21 @@ def stored_batches(
     # One record of each of a few shards in turn.
     order = tf.data.Dataset.from_tensor_slices(shuffled(len(paths), epoch_seed))
     records = order.interleave(read, cycle_length=min(SHARDS_AT_ONCE, len(paths)))
-    buffer_seed: Any = epoch_seed[0]  # its stub knows no tensors
-    records = records.shuffle(SHUFFLED_AT_ONCE, buffer_seed, reshuffle_each_iteration=False)
-    return records.batch(batch_size, drop_remainder=True)
+    return drawn_from_buffer(records, epoch_seed).batch(batch_size, drop_remainder=True)
+
+
+def drawn_from_buffer(records: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
+    """`records.shuffle`, which would mix TensorFlow's global seed into ours, and fails where that is 0."""
+    variant = tf.raw_ops.ShuffleDataset(
+        input_dataset=tf.data.experimental.to_variant(records),
+        buffer_size=SHUFFLED_AT_ONCE,
+        seed=seed[0],
+        seed2=tf.bitwise.bitwise_or(seed[1], tf.constant(1, tf.int64)),  # two zeros would mean any seed
+        output_types=tf.nest.flatten(tf.compat.v1.data.get_output_types(records)),
+        output_shapes=tf.nest.flatten(tf.compat.v1.data.get_output_shapes(records)),
+        reshuffle_each_iteration=False,
+    )
+    return tf.data.experimental.from_variant(variant, records.element_spec)
 
 
 def shuffled(count: int, seed: tf.Tensor) -> tf.Tensor:

@@ -62,7 +62,7 @@ def test_an_image_without_pixels_is_refused(image):
 def test_every_truncation_is_found(kind):
     image = encoded(16, 16, kind)
     for length in range(len(image)):
-        with pytest.raises(BadImageError, match="^image: "):
+        with pytest.raises(BadImageError, match=r"^image: "):
             size_of(image[:length], "image")
 
 

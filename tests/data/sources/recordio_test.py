@@ -216,10 +216,10 @@ def test_a_folder_without_a_file_is_refused(tmp_path):
         RecordIO(str(tmp_path))
     for name in ("a.rec", "b.rec"):
         shutil.copyfile(GOLDEN / "train.rec", tmp_path / name)
-    with pytest.raises(InputError, match="found: a.rec, b.rec"):
+    with pytest.raises(InputError, match=r"found: a\.rec, b\.rec"):
         RecordIO(str(tmp_path))
     (tmp_path / "train.rec").touch()
-    with pytest.raises(InputError, match="train.rec is empty"):
+    with pytest.raises(InputError, match=r"train\.rec is empty"):
         RecordIO(str(tmp_path))
 
 
