@@ -1,6 +1,10 @@
-"""Flags that carry their arguments: `arcface(margin=0.5, scale=64)` builds the table's "arcface"."""
+"""Flags that carry their arguments: `arcface(margin=0.5, scale=64)` builds the table's "arcface".
+
+A name may also be that of a class in a module of the user's own: `my_package.my_method:MyMethod(x=1)`.
+"""
 
 import ast
+import importlib
 import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -86,9 +90,12 @@ def bind(
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
     """The entry that `spec` names and its arguments, checked; those in `given` are not the user's to set."""
     name, positional, keywords = parse(spec)
-    if name not in table:
-        raise InputError(f"unknown name '{name}' in '{spec}'; known: {', '.join(sorted(table))}")
-    parameters = inspect.signature(table[name], eval_str=True).parameters
+    entry = table.get(name) or (imported(name) if ":" in name else None)
+    if entry is None:
+        raise InputError(
+            f"unknown name '{name}' in '{spec}'; known: {', '.join(sorted(table))}, or your own as module:name"
+        )
+    parameters = inspect.signature(entry, eval_str=True).parameters
     settable = {
         key: parameter
         for key, parameter in parameters.items()
@@ -108,7 +115,20 @@ def bind(
             arguments[key] = checked(arguments[key], key, parameter.annotation, spec)
         elif parameter.default is parameter.empty:
             raise InputError(f"'{spec}' lacks '{key}'; {describe(name, settable)}")
-    return table[name], arguments
+    return entry, arguments
+
+
+def imported(name: str) -> Callable[..., Any]:
+    """`package.module:Class`, looked for where Python looks for modules."""
+    module_name, _, attribute = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InputError(f"'{name}': module {module_name} cannot be imported: {error}") from None
+    entry = getattr(module, attribute, None)
+    if not callable(entry):
+        raise InputError(f"'{name}': {module.__file__} has no '{attribute}' that can be called")
+    return entry
 
 
 def checked(text: str, key: str, annotation: Any, spec: str) -> Any:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from absl import flags
 
@@ -23,13 +24,19 @@ from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
 from bct_keras.data.embeddings import EmbeddingShards, open_embeddings
 from bct_keras.data.input import training_batches
 from bct_keras.embed import embed
-from bct_keras.encoders import ENCODER_FILE, RUN_KIND, Encoder, load_encoder
+from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND, Encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import evaluate
 from bct_keras.evaluation import report
-from bct_keras.export import export
+from bct_keras.export import Checks, define_gate_flags, export, keras_encoder
+from bct_keras.formats import FORMATS
+from bct_keras.formats.format import Source
+from bct_keras.methods import METHODS
+from bct_keras.methods.method import Training
+from bct_keras.model import CompatibleModel
 from bct_keras.prepare import prepare
 from bct_keras.recipe import Recipe
+from bct_keras.stored_embeddings import StoredEmbeddings
 
 UNFINISHED_KIND = "unfinished run"
 VIEW_OF_SCENARIO = {"open": "new", "extended": "all"}
@@ -44,8 +51,8 @@ def main() -> None:
     data = data_to_train_on()
     old = old_encoder()
     with strategy.scope():
-        needs = recipe.build_method().needs
-    embeddings = old_embeddings(old, data) if needs else None
+        needs_old = recipe.build_method().needs_old
+    embeddings = old_embeddings(old, data, recipe.old_dims) if needs_old else None
     train(recipe, data, embeddings, strategy, workdir)
     finish(workdir, old, data)
 
@@ -69,7 +76,7 @@ def old_encoder() -> Path | None:
         "flagfile": FLAGS.old_flagfile,
         "data": Path(FLAGS.prepared) / "old",
         "workdir": FLAGS.old_workdir,
-        "dims": FLAGS.dims,
+        "dims": FLAGS.compatible_dims or FLAGS.dims,
         "seed": FLAGS.seed,
         "replicas": FLAGS.replicas,
     }
@@ -83,7 +90,7 @@ def old_encoder() -> Path | None:
     return Path(FLAGS.old_workdir)
 
 
-def old_embeddings(old: Path | None, data: DataSet) -> EmbeddingShards:
+def old_embeddings(old: Path | None, data: DataSet, dims: int) -> EmbeddingShards:
     """Of the data to train on; made beside it where `old` is an encoder and not already a folder of them."""
     FLAGS = flags.FLAGS
     if old is None:
@@ -94,11 +101,11 @@ def old_embeddings(old: Path | None, data: DataSet) -> EmbeddingShards:
         folder = old
     else:
         encoder = load_encoder(old)
-        check_dims(encoder.dims, old)
+        check_dims(encoder.dims, dims, old)
         folder = data.folder.with_name(f"{data.folder.name}-by-{encoder.fingerprint[:12]}")
         print(embed(encoder, data, folder))
     shards = open_embeddings(folder, data)
-    check_dims(shards.dims, folder)
+    check_dims(shards.dims, dims, folder)
     return shards
 
 
@@ -106,11 +113,11 @@ def is_embeddings(folder: Path) -> bool:
     return folder.is_dir() and artefacts.kind_of(folder) == EMBEDDINGS_KIND
 
 
-def check_dims(old_dims: int, where: Path) -> None:
-    if old_dims != flags.FLAGS.dims:
+def check_dims(old_dims: int, dims: int, where: Path) -> None:
+    if old_dims != dims:
         raise InputError(
-            f"{where} has embeddings of {old_dims} dimensions and the new encoder would have {flags.FLAGS.dims}; "
-            f"train with --dims={old_dims}"
+            f"{where} has embeddings of {old_dims} dimensions and the new encoder would have {dims} to be compatible; "
+            f"train with --dims={old_dims}, or with more and --compatible_dims={old_dims}"
         )
 
 
@@ -131,6 +138,7 @@ def train(
         return
     with strategy.scope():
         method = recipe.build_method()
+        method.prepare(Training(data, old, recipe.old_dims, recipe.epochs, steps * recipe.epochs))
         model = recipe.build_model(data.image_size, data.classes, steps * recipe.epochs, method)
         checkpoints = Checkpoints(model, workdir, steps)
         first_epoch = checkpoints.restore()
@@ -166,7 +174,7 @@ def train(
             TrainingProgress(recipe.epochs, steps, first_epoch, recipe.batch_size),
         ],
     )
-    save(model.backbone, workdir, made_from)
+    save(model, workdir, made_from)
 
 
 def start(workdir: Path, made_from: dict, data: DataSet) -> bool:
@@ -181,29 +189,44 @@ def start(workdir: Path, made_from: dict, data: DataSet) -> bool:
     return True
 
 
-def save(backbone, workdir: Path, made_from: dict) -> None:
+def save(model: CompatibleModel, workdir: Path, made_from: dict) -> None:
+    # The head is of use to a later encoder's method alone, and so lies in a file of its own.
+    np.savez(workdir / HEAD_FILE, **{weight.name: weight.numpy() for weight in model.head.weights})
     partial = workdir / f".partial.{ENCODER_FILE}"
-    backbone.save(partial)
+    model.backbone.save(partial)
     partial.replace(workdir / ENCODER_FILE)
     artefacts.write_manifest(workdir, RUN_KIND, made_from, encoder=artefacts.file_sha256(workdir / ENCODER_FILE))
     shutil.rmtree(workdir / "checkpoints")
 
 
 def finish(workdir: Path, old: Path | None, data: DataSet) -> None:
-    """Export, then the table, so that it is the last thing on the screen."""
+    """Export, then the table, so that it is the last thing on the screen; of a refused export the reason."""
     FLAGS = flags.FLAGS
-    new = load_encoder(workdir)
-    if FLAGS.formats != ["none"]:
-        print(export(new, FLAGS.formats, workdir / "exported"))
+    new, old_encoder = load_encoder(workdir), known_encoder(old)
     protocols = FLAGS.protocol or test_protocol(data)
-    if protocols == ["none"]:
-        return
-    if not protocols:
+    measured = [] if protocols == ["none"] else protocols
+    refused = None
+    if FLAGS.formats != ["none"]:
+        try:
+            print(export_run(workdir, old_encoder, data, measured))
+        except InputError as error:
+            refused = error
+    if measured:
+        found = evaluate(old_encoder, new, measured, workdir / "report")
+        print(report.as_text(found))
+        print(f"report: {workdir / 'report' / 'report.html'}")
+    elif not protocols:
         print("not evaluated: --protocol tells on what, such as retrieval(DATA) of identities that were not trained on")
-        return
-    found = evaluate(known_encoder(old), new, protocols, workdir / "report")
-    print(report.as_text(found))
-    print(f"report: {workdir / 'report' / 'report.html'}")
+    if refused:
+        raise refused
+
+
+def export_run(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[str]) -> str:
+    FLAGS = flags.FLAGS
+    calibration = data if any(FORMATS[name].needs_calibration for name in FLAGS.formats if name in FORMATS) else None
+    source = Source(keras_encoder(workdir), FLAGS.flip_and_add, calibration)
+    checks = Checks(tuple(protocols), old, FLAGS.max_loss, FLAGS.allow_loss)
+    return export(source, FLAGS.formats, workdir / "exported", checks, FLAGS.data_licence)
 
 
 def test_protocol(data: DataSet) -> list[str]:
@@ -214,7 +237,8 @@ def test_protocol(data: DataSet) -> list[str]:
 
 def known_encoder(old: Path | None) -> Encoder | None:
     """Stored embeddings of the training data say nothing of other images."""
-    return load_encoder(old) if old and not is_embeddings(old) else None
+    encoder = load_encoder(old) if old and not is_embeddings(old) else None
+    return None if isinstance(encoder, StoredEmbeddings) else encoder
 
 
 def define_flags() -> None:
@@ -222,7 +246,8 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "old",
         None,
-        "the old encoder (a run's folder, .keras, SavedModel, .tflite), or a folder made by embed",
+        "the old encoder (a run's folder, .keras, SavedModel, .tflite, .onnx), or its embeddings: a .npz file with "
+        "`embeddings` and `ids`, or a folder made by embed",
     )
     flags.DEFINE_string("workdir", None, "the run's folder: encoder.keras, checkpoints, report, exported files")
     flags.DEFINE_string("source", None, "without --data: where images come from, as for prepare")
@@ -237,24 +262,46 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("old_flagfile", "configs/old.flags", "without --data and --old: how to train the old encoder")
     flags.DEFINE_string("old_workdir", "runs/old", "without --data and --old: the old encoder's run")
-    flags.DEFINE_string("method", "mixbct", "what keeps the new embedding compatible, such as mixbct(mix_ratio=0.3)")
+    flags.DEFINE_string(
+        "method",
+        "mixbct",
+        f"what keeps the new embedding compatible, such as mixbct(mix_ratio=0.3): {', '.join(METHODS)}, or a class of "
+        "your own, my_package.my_method:MyMethod(x=1); bct_keras/methods/README.md tells which is which",
+    )
     flags.DEFINE_string("head", "arcface", "the training loss, such as arcface(margin=0.5, scale=64)")
     flags.DEFINE_string("backbone", "iresnet50", "the network, such as iresnet50(dropout=0.4)")
     flags.DEFINE_integer("dims", 512, "dimensions of the embedding; those of the old encoder", lower_bound=2)
-    flags.DEFINE_string("optimizer", "sgd", "sgd(momentum=0.9, l2=0.0005) or adamw(weight_decay=0.01)")
+    flags.DEFINE_integer(
+        "compatible_dims",
+        0,
+        "of an embedding wider than the old one: so many first coordinates search the old gallery, those of the old "
+        "encoder; 0 is all",
+        lower_bound=0,
+    )
+    flags.DEFINE_string("optimizer", "sgd", "sgd(momentum=0.9, l2=0.0005), sgdw, adamw(weight_decay=0.01) or lamb")
     flags.DEFINE_string(
-        "schedule", "polynomial(power=2)", "of the learning rate, down to 0: polynomial(power=1) or cosine"
+        "schedule",
+        "polynomial(power=2)",
+        "of the learning rate: polynomial(power=1), cosine, or step(epochs=(20, 26, 32), factor=0.1); "
+        "each takes warm_up=EPOCHS",
     )
     flags.DEFINE_float("learning_rate", 0.1, "the first learning rate", lower_bound=0.0)
+    flags.DEFINE_float(
+        "clip_norm",
+        0.0,
+        "the longest gradient of the backbone, over all replicas together; 0 is no limit, the papers have 5",
+        lower_bound=0.0,
+    )
     flags.DEFINE_integer("batch_size", 128, "images in a step, over all replicas", lower_bound=1)
     flags.DEFINE_integer("epochs", 35, "times through the data", lower_bound=1)
     flags.DEFINE_bool("mirror", True, "mirror half of the images; not for letters and other things that have a side")
     flags.DEFINE_integer("seed", 0, "of everything random", lower_bound=0)
     flags.DEFINE_integer("replicas", 0, "devices: 0 is all GPUs or one CPU; 2 without GPUs is two logical CPU devices")
-    flags.DEFINE_list("formats", ["saved_model", "tflite"], "what to export: saved_model, tflite; or none")
+    flags.DEFINE_list("formats", list(FORMATS), f"what to export, of {', '.join(FORMATS)}; or none")
     flags.DEFINE_multi_string(
         "protocol", None, "how to evaluate; by default retrieval on the split's test view; or none"
     )
+    define_gate_flags()
 
 
 if __name__ == "__main__":

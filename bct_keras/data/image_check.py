@@ -13,14 +13,20 @@ FORMATS = ("JPEG", "PNG")  # what Pillow, TensorFlow and the devices' decoders a
 
 def inspect(encoded: bytes, name: str) -> ImageSize:
     """Decodes the whole image, so that a truncated one is found here and not in the middle of training."""
+    image = decode(encoded, name)
+    return ImageSize(image.width, image.height)
+
+
+def decode(encoded: bytes, name: str) -> Image.Image:
+    """Its pixels are read already."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
-                if image.width * image.height > MAXIMUM_PIXELS:
-                    raise BadImageError(f"{name}: {image.width} x {image.height} pixels are too many")
-                image.load()
-                return ImageSize(image.width, image.height)
+            image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+        if image.width * image.height > MAXIMUM_PIXELS:
+            raise BadImageError(f"{name}: {image.width} x {image.height} pixels are too many")
+        image.load()
+        return image
     except UnidentifiedImageError:
         raise BadImageError(f"{name}: not a JPEG or PNG image") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -47,7 +47,8 @@ def old(data, tmp_path_factory) -> EmbeddingShards:
         rows = np.array([[number, -number, 0.5] for number in numbers], np.float32)
         np.save(field_path(folder, shard, "old_embedding"), rows)
         np.save(field_path(folder, shard, "label"), np.array(numbers) // 10)
-        np.save(field_path(folder, shard, "credible"), np.array([number % 2 == 0 for number in numbers], np.float32))
+        for field in embeddings.CREDIBLE.values():
+            np.save(field_path(folder, shard, field), np.array([number % 2 == 0 for number in numbers], np.float32))
     files = {path.name: artefacts.file_sha256(path) for path in folder.glob("*.npy")}
     artefacts.write_manifest(folder, embeddings.KIND, {"data": data.fingerprint}, dims=3, files=files)
     return open_embeddings(folder, data)
