@@ -67,7 +67,7 @@ def test_the_manifest_names_what_it_was_made_from(data, encoder, embedded):
     }
     assert manifest["dims"] == 4
     files = {path.name for path in embedded.iterdir()} - {"manifest.json"}
-    assert len(files) == 3 * len(data.shards)
+    assert len(files) == 4 * len(data.shards)
     assert manifest["files"] == {name: artefacts.file_sha256(embedded / name) for name in files}
 
 
