@@ -28,7 +28,9 @@ from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND, Encoder, load_
 from bct_keras.errors import InputError
 from bct_keras.evaluate import evaluate
 from bct_keras.evaluation import report
-from bct_keras.export import export
+from bct_keras.export import Checks, define_gate_flags, export, keras_encoder
+from bct_keras.formats import FORMATS
+from bct_keras.formats.format import Source
 from bct_keras.methods import METHODS
 from bct_keras.methods.method import Training
 from bct_keras.model import CompatibleModel
@@ -195,20 +197,33 @@ def save(model: CompatibleModel, workdir: Path, made_from: dict) -> None:
 
 
 def finish(workdir: Path, old: Path | None, data: DataSet) -> None:
-    """Export, then the table, so that it is the last thing on the screen."""
+    """Export, then the table, so that it is the last thing on the screen; of a refused export the reason."""
     FLAGS = flags.FLAGS
-    new = load_encoder(workdir)
-    if FLAGS.formats != ["none"]:
-        print(export(new, FLAGS.formats, workdir / "exported"))
+    new, old_encoder = load_encoder(workdir), known_encoder(old)
     protocols = FLAGS.protocol or test_protocol(data)
-    if protocols == ["none"]:
-        return
-    if not protocols:
+    measured = [] if protocols == ["none"] else protocols
+    refused = None
+    if FLAGS.formats != ["none"]:
+        try:
+            print(export_run(workdir, old_encoder, data, measured))
+        except InputError as error:
+            refused = error
+    if measured:
+        found = evaluate(old_encoder, new, measured, workdir / "report")
+        print(report.as_text(found))
+        print(f"report: {workdir / 'report' / 'report.html'}")
+    elif not protocols:
         print("not evaluated: --protocol tells on what, such as retrieval(DATA) of identities that were not trained on")
-        return
-    found = evaluate(known_encoder(old), new, protocols, workdir / "report")
-    print(report.as_text(found))
-    print(f"report: {workdir / 'report' / 'report.html'}")
+    if refused:
+        raise refused
+
+
+def export_run(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[str]) -> str:
+    FLAGS = flags.FLAGS
+    calibration = data if any(FORMATS[name].needs_calibration for name in FLAGS.formats if name in FORMATS) else None
+    source = Source(keras_encoder(workdir), FLAGS.flip_and_add, calibration)
+    checks = Checks(tuple(protocols), old, FLAGS.max_loss, FLAGS.allow_loss)
+    return export(source, FLAGS.formats, workdir / "exported", checks, FLAGS.data_licence)
 
 
 def test_protocol(data: DataSet) -> list[str]:
@@ -270,10 +285,11 @@ def define_flags() -> None:
     flags.DEFINE_bool("mirror", True, "mirror half of the images; not for letters and other things that have a side")
     flags.DEFINE_integer("seed", 0, "of everything random", lower_bound=0)
     flags.DEFINE_integer("replicas", 0, "devices: 0 is all GPUs or one CPU; 2 without GPUs is two logical CPU devices")
-    flags.DEFINE_list("formats", ["saved_model", "tflite"], "what to export: saved_model, tflite; or none")
+    flags.DEFINE_list("formats", list(FORMATS), f"what to export, of {', '.join(FORMATS)}; or none")
     flags.DEFINE_multi_string(
         "protocol", None, "how to evaluate; by default retrieval on the split's test view; or none"
     )
+    define_gate_flags()
 
 
 if __name__ == "__main__":

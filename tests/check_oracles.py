@@ -13,11 +13,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from oracles import nccl, old_features, pairwise
+from oracles import ijbc, nccl, old_features, pairwise
 
 # The file's name before its number: module with `check(stored)`, which gives the names of the inputs and
 # {key: (our value, the relative difference that is allowed)}
-CHECKERS = {"nccl": nccl, "old_features": old_features, "pairwise": pairwise}
+CHECKERS = {"ijbc": ijbc, "nccl": nccl, "old_features": old_features, "pairwise": pairwise}
 
 
 def difference(ours: np.ndarray, theirs: np.ndarray) -> float:

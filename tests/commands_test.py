@@ -32,7 +32,7 @@ def in_a_process_of_its_own(module: ModuleType, *arguments: str) -> tuple[int, s
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     return done.returncode, done.stdout, done.stderr
 

@@ -31,6 +31,7 @@ BASE_FLAGS = f"""
 --epochs={EPOCHS}
 --schedule=cosine
 --learning_rate=0.02
+--allow_loss
 """
 NEW_FLAGS = """
 --flagfile=base.flags

@@ -4,6 +4,7 @@ from typing import Any
 
 from bct_keras.encoders import Encoder, FirstDims
 from bct_keras.errors import InputError
+from bct_keras.evaluation.measured import as_measured
 
 TESTS = ("old/old", "new/old", "new/new")  # query encoder / gallery encoder
 
@@ -25,7 +26,7 @@ def tests(protocol: Any, old: Encoder | None, new: Encoder | None) -> dict[str, 
     for test in TESTS:
         query, gallery = test.split("/")
         if (query, gallery) in queries:
-            result[test] = protocol.measure(queries[query, gallery], embedded[gallery][1])
+            result[test] = as_measured(protocol.measure(queries[query, gallery], embedded[gallery][1])).metrics
     if "new/old" in result:
         baseline, cross = result["old/old"], result["new/old"]
         result["gain"] = {metric: cross[metric] - baseline[metric] for metric in baseline}
