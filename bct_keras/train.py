@@ -275,11 +275,20 @@ def define_flags() -> None:
         "encoder; 0 is all",
         lower_bound=0,
     )
-    flags.DEFINE_string("optimizer", "sgd", "sgd(momentum=0.9, l2=0.0005) or adamw(weight_decay=0.01)")
+    flags.DEFINE_string("optimizer", "sgd", "sgd(momentum=0.9, l2=0.0005), sgdw, adamw(weight_decay=0.01) or lamb")
     flags.DEFINE_string(
-        "schedule", "polynomial(power=2)", "of the learning rate, down to 0: polynomial(power=1) or cosine"
+        "schedule",
+        "polynomial(power=2)",
+        "of the learning rate: polynomial(power=1), cosine, or step(epochs=(20, 26, 32), factor=0.1); "
+        "each takes warm_up=EPOCHS",
     )
     flags.DEFINE_float("learning_rate", 0.1, "the first learning rate", lower_bound=0.0)
+    flags.DEFINE_float(
+        "clip_norm",
+        0.0,
+        "the longest gradient of the backbone, over all replicas together; 0 is no limit, the papers have 5",
+        lower_bound=0.0,
+    )
     flags.DEFINE_integer("batch_size", 128, "images in a step, over all replicas", lower_bound=1)
     flags.DEFINE_integer("epochs", 35, "times through the data", lower_bound=1)
     flags.DEFINE_bool("mirror", True, "mirror half of the images; not for letters and other things that have a side")
