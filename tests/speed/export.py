@@ -1,4 +1,4 @@
-"""MobileFaceNet at 112 x 112 as TFLite: size and time of each file at one thread, against float32; one JSON line each."""
+"""MobileFaceNet at 112 x 112 as TFLite: size, and time at one thread, of each file against float32; JSON lines."""
 
 import json
 import tempfile
