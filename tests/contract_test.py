@@ -27,7 +27,7 @@ LEARNING_RATE = 1e-4
 SMALLEST = "iresnet_small(width=4)"
 # Where the entry's own defaults would be slow. The deeper ones are the same function as iresnet18.
 SPECS: dict[str, str] = {"iresnet_small": SMALLEST, "unibct": "unibct(refresh_epochs=(0,), normalise=rows)"}
-NOT_TRAINED_HERE = {"iresnet34", "iresnet50", "iresnet100"}
+NOT_TRAINED_HERE = {"iresnet34", "iresnet50", "iresnet100", "iresnet200"}
 TRAINED = [name for name in BACKBONES if name not in NOT_TRAINED_HERE]
 
 
