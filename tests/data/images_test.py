@@ -34,7 +34,7 @@ def eagerly(image: bytes, size: int, resize: bool) -> np.ndarray:
 
 def in_tf_data(image: bytes, size: int, resize: bool) -> np.ndarray:
     decoded = tf.data.Dataset.from_tensors(image).map(lambda encoded: images.decode(encoded, size, resize))
-    assert decoded.element_spec.shape == (size, size, 3)
+    assert tf.data.experimental.get_structure(decoded) == tf.TensorSpec((size, size, 3), tf.uint8)
     return next(decoded.as_numpy_iterator())
 
 
