@@ -1,6 +1,8 @@
-"""Anything that can embed images: a run of ours, a .keras file, a SavedModel, a .tflite file."""
+"""Anything that can embed images: a run of ours, a .keras file, a SavedModel, a .tflite or an .onnx file."""
 
+import zipfile
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +18,7 @@ from bct_keras.errors import InputError
 
 RUN_KIND = "run"
 ENCODER_FILE = "encoder.keras"
+HEAD_FILE = "head.npz"
 BATCH_SIZE = 256
 
 
@@ -43,11 +46,18 @@ class Encoder(ABC):
     def embed_data(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None):
         """Yields (embeddings, batch) over the records in stored order."""
         for batch in self.images_of(data, shards):
-            embeddings = self.embed(batch["image"].numpy())
-            if not np.isfinite(embeddings).all():
-                bad = int(np.flatnonzero(~np.isfinite(embeddings).all(1))[0])
-                raise InputError(f"{self.path} gives no finite embedding for image {dataset.ids_of(batch)[bad]}")
-            yield embeddings, batch
+            try:
+                embeddings = self.embed(batch["image"].numpy())
+            except (ValueError, TypeError, RuntimeError, tf.errors.OpError) as error:
+                images = f"{len(batch['label'])} images of {self.image_size} pixels"
+                raise InputError(f"{self.path} cannot embed {images}: {first_sentence(error)}") from None
+            yield self.checked(embeddings, batch), batch
+
+    def checked(self, embeddings: np.ndarray, batch) -> np.ndarray:
+        if not np.isfinite(embeddings).all():
+            bad = int(np.flatnonzero(~np.isfinite(embeddings).all(1))[0])
+            raise InputError(f"{self.path} gives no finite embedding for image {dataset.ids_of(batch)[bad]}")
+        return embeddings
 
     def images_of(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None) -> tf.data.Dataset:
         """The batches of a data set, at the size that this encoder takes."""
@@ -60,10 +70,10 @@ class KerasEncoder(Encoder):
         try:
             # safe_mode: a file from elsewhere may not bring code along.
             self.model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
-        except (ValueError, TypeError, KeyError, OSError) as error:
-            raise InputError(f"{path} cannot be loaded as a Keras encoder: {first_line(error)}") from None
-        image_size, dims = checked_shapes(path, self.model.input_shape, self.model.output_shape)
-        super().__init__(path, image_size, dims)
+            shapes = (self.model.input_shape, self.model.output_shape)
+        except (ValueError, TypeError, KeyError, AttributeError, OSError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path} cannot be loaded as a Keras encoder: {first_sentence(error)}") from None
+        super().__init__(path, *checked_shapes(path, *shapes))
         self._embed = tf.function(lambda images: self.model(images, training=False), reduce_retracing=True)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
@@ -92,8 +102,8 @@ class SavedModelEncoder(Encoder):
             outputs = dict(self.serve.structured_outputs)
             compatible = outputs.pop("embedding_compatible", None)
             (self.output_name, output), *other_outputs = outputs.items()
-        except (KeyError, ValueError, OSError, tf.errors.OpError) as error:
-            raise InputError(f"{path} cannot be loaded as a SavedModel: {first_line(error)}") from None
+        except (KeyError, ValueError, IndexError, OSError, tf.errors.OpError) as error:
+            raise InputError(f"{path} cannot be loaded as a SavedModel: {first_sentence(error)}") from None
         if others or other_outputs:
             raise InputError(f"{path}: its signature has several inputs or outputs; one of each is needed")
         self.input_dtype = spec.dtype
@@ -115,19 +125,49 @@ class TFLiteEncoder(Encoder):
             (self.input,) = self.interpreter.get_input_details()
             (self.output,) = self.interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:
-            raise InputError(f"{path} cannot be loaded as a TFLite encoder: {first_line(error)}") from None
+            raise InputError(f"{path} cannot be loaded as a TFLite encoder: {first_sentence(error)}") from None
         shapes = (self.input["shape_signature"], self.output["shape_signature"])
         super().__init__(path, *checked_shapes(path, *shapes))
         self.batch = 0
+        self.fixed_batch = max(int(self.input["shape_signature"][0]), 0)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
+        return in_batches(self.run, images, self.fixed_batch)
+
+    def run(self, images: np.ndarray) -> np.ndarray:
         if len(images) != self.batch:
             self.interpreter.resize_tensor_input(self.input["index"], images.shape)
             self.interpreter.allocate_tensors()
             self.batch = len(images)
-        self.interpreter.set_tensor(self.input["index"], images.astype(self.input["dtype"]))
+        self.interpreter.set_tensor(self.input["index"], stored(images, self.input))
         self.interpreter.invoke()
-        return np.asarray(self.interpreter.get_tensor(self.output["index"]), np.float32)
+        return real(self.interpreter.get_tensor(self.output["index"]), self.output)
+
+
+def stored(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    """Numbers as the tensor of a TFLite file holds them, which may be quantised."""
+    scale, zero = tensor["quantization"]
+    if not scale:
+        return values.astype(tensor["dtype"])
+    # real = scale * (stored - zero)
+    limits = np.iinfo(tensor["dtype"])
+    return np.clip(np.rint(values / scale + zero), limits.min, limits.max).astype(tensor["dtype"])
+
+
+def real(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    scale, zero = tensor["quantization"]
+    return np.asarray(scale * (values.astype(np.float32) - zero) if scale else values, np.float32)
+
+
+def in_batches(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int) -> np.ndarray:
+    """For a file made for batches of one size: the last one is filled up with copies. 0 is any size."""
+    if not size:
+        return run(images)
+    found = [
+        run(images[np.minimum(np.arange(first, first + size), len(images) - 1)])
+        for first in range(0, len(images), size)
+    ]
+    return np.concatenate([rows.copy() for rows in found])[: len(images)]
 
 
 def load_encoder(path: str | Path) -> Encoder:
@@ -137,18 +177,29 @@ def load_encoder(path: str | Path) -> Encoder:
     if (path / "saved_model.pb").is_file():
         return SavedModelEncoder(path)
     if path.is_dir():
-        return KerasEncoder(encoder_of_run(path))
-    kinds = {".keras": KerasEncoder, ".tflite": TFLiteEncoder}
+        return run_encoder(path)
+    # They build on this module.
+    from bct_keras.onnx_encoder import OnnxEncoder
+    from bct_keras.stored_embeddings import StoredEmbeddings
+
+    kinds = {".keras": KerasEncoder, ".tflite": TFLiteEncoder, ".onnx": OnnxEncoder, ".npz": StoredEmbeddings}
     if path.suffix not in kinds:
         raise InputError(f"{path} is no encoder: known are a run's folder, a SavedModel, {', '.join(kinds)}")
     return kinds[path.suffix](path)
+
+
+def run_encoder(folder: Path) -> KerasEncoder:
+    encoder = KerasEncoder(encoder_of_run(folder))
+    made_from = artefacts.read_manifest(folder, RUN_KIND)["made_from"]
+    encoder.compatible_dims = int(made_from.get("compatible_dims") or encoder.dims)
+    return encoder
 
 
 def encoder_of_run(folder: Path) -> Path:
     manifest = artefacts.read_manifest(folder, RUN_KIND)
     path = folder / ENCODER_FILE
     if not path.is_file() or artefacts.file_sha256(path) != manifest.get("encoder"):
-        raise InputError(f"{path} is missing or not the one this run trained; train it again")
+        raise InputError(f"{path} is missing or not the one this run trained; remove {folder} and train it again")
     return path
 
 
@@ -160,11 +211,9 @@ def checked_shapes(path: Path, image_shape, embedding_shape) -> tuple[int, int]:
     except (TypeError, ValueError):
         height = width = channels = dims = -1
     if height != width or height < 1 or channels != 3 or dims < 1:
-        raise InputError(
-            f"{path} is no encoder of square colour images: {tuple(image_shape)} in, {tuple(embedding_shape)} out"
-        )
+        raise InputError(f"{path} is no encoder of square colour images: {image_shape} in, {embedding_shape} out")
     return height, dims
 
 
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def first_sentence(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]

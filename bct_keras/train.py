@@ -13,25 +13,30 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from bct_keras import artefacts, command, distribution
+from bct_keras import artefacts, command, distribution, registry
 from bct_keras.callbacks import Checkpoints, TrainingProgress
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
 from bct_keras.data.embeddings import EmbeddingShards, open_embeddings
 from bct_keras.data.input import training_batches
 from bct_keras.embed import embed
-from bct_keras.encoders import ENCODER_FILE, RUN_KIND, Encoder, load_encoder
+from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND, Encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import evaluate
 from bct_keras.evaluation import report
 from bct_keras.export import Checks, define_gate_flags, export, keras_encoder
 from bct_keras.formats import FORMATS
 from bct_keras.formats.format import Source
+from bct_keras.methods import METHODS
+from bct_keras.methods.method import Training
+from bct_keras.model import CompatibleModel
 from bct_keras.prepare import prepare
 from bct_keras.recipe import Recipe
+from bct_keras.stored_embeddings import StoredEmbeddings
 
 UNFINISHED_KIND = "unfinished run"
 VIEW_OF_SCENARIO = {"open": "new", "extended": "all"}
@@ -42,11 +47,12 @@ def main() -> None:
     strategy = distribution.strategy(FLAGS.replicas)
     recipe = Recipe(**{field: getattr(FLAGS, field) for field in Recipe.__dataclass_fields__})
     workdir = Path(command.required("workdir"))
+    artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)  # at once, not after the old encoder was trained
     data = data_to_train_on()
     old = old_encoder()
     with strategy.scope():
-        needs = recipe.build_method().needs
-    embeddings = old_embeddings(old, data) if needs else None
+        needs_old = recipe.build_method().needs_old
+    embeddings = old_embeddings(old, data, recipe.old_dims) if needs_old else None
     train(recipe, data, embeddings, strategy, workdir)
     finish(workdir, old, data)
 
@@ -70,7 +76,7 @@ def old_encoder() -> Path | None:
         "flagfile": FLAGS.old_flagfile,
         "data": Path(FLAGS.prepared) / "old",
         "workdir": FLAGS.old_workdir,
-        "dims": FLAGS.dims,
+        "dims": FLAGS.compatible_dims or FLAGS.dims,
         "seed": FLAGS.seed,
         "replicas": FLAGS.replicas,
     }
@@ -84,7 +90,7 @@ def old_encoder() -> Path | None:
     return Path(FLAGS.old_workdir)
 
 
-def old_embeddings(old: Path | None, data: DataSet) -> EmbeddingShards:
+def old_embeddings(old: Path | None, data: DataSet, dims: int) -> EmbeddingShards:
     """Of the data to train on; made beside it where `old` is an encoder and not already a folder of them."""
     FLAGS = flags.FLAGS
     if old is None:
@@ -95,11 +101,11 @@ def old_embeddings(old: Path | None, data: DataSet) -> EmbeddingShards:
         folder = old
     else:
         encoder = load_encoder(old)
-        check_dims(encoder.dims, old)
+        check_dims(encoder.dims, dims, old)
         folder = data.folder.with_name(f"{data.folder.name}-by-{encoder.fingerprint[:12]}")
         print(embed(encoder, data, folder))
     shards = open_embeddings(folder, data)
-    check_dims(shards.dims, folder)
+    check_dims(shards.dims, dims, folder)
     return shards
 
 
@@ -107,11 +113,11 @@ def is_embeddings(folder: Path) -> bool:
     return folder.is_dir() and artefacts.kind_of(folder) == EMBEDDINGS_KIND
 
 
-def check_dims(old_dims: int, where: Path) -> None:
-    if old_dims != flags.FLAGS.dims:
+def check_dims(old_dims: int, dims: int, where: Path) -> None:
+    if old_dims != dims:
         raise InputError(
-            f"{where} has embeddings of {old_dims} dimensions and the new encoder would have {flags.FLAGS.dims}; "
-            f"train with --dims={old_dims}"
+            f"{where} has embeddings of {old_dims} dimensions and the new encoder would have {dims} to be compatible; "
+            f"train with --dims={old_dims}, or with more and --compatible_dims={old_dims}"
         )
 
 
@@ -127,12 +133,12 @@ def train(
         "old_embeddings": old.fingerprint if old else None,
     }
     steps = recipe.steps_per_epoch(data.records, strategy.num_replicas_in_sync)
-    if not start(workdir, made_from):
+    if not start(workdir, made_from, data):
         print(f"{workdir} is up to date")
         return
-    data.check_content()
     with strategy.scope():
         method = recipe.build_method()
+        method.prepare(Training(data, old, recipe.old_dims, recipe.epochs, steps * recipe.epochs))
         model = recipe.build_model(data.image_size, data.classes, steps * recipe.epochs, method)
         checkpoints = Checkpoints(model, workdir, steps)
         first_epoch = checkpoints.restore()
@@ -165,23 +171,26 @@ def train(
             TrainingProgress(recipe.epochs, steps, first_epoch, recipe.batch_size),
         ],
     )
-    save(model.backbone, workdir, made_from)
+    save(model, workdir, made_from)
 
 
-def start(workdir: Path, made_from: dict) -> bool:
+def start(workdir: Path, made_from: dict, data: DataSet) -> bool:
     """Whether there is anything left to train; flags.txt runs it again."""
     kind = RUN_KIND if workdir.is_dir() and artefacts.kind_of(workdir) == RUN_KIND else UNFINISHED_KIND
     if artefacts.is_current(workdir, kind, made_from) and kind == RUN_KIND:
         return False
+    data.check_content()  # before anything is written
     workdir.mkdir(parents=True, exist_ok=True)
     artefacts.write_atomically(workdir / "flags.txt", flags.FLAGS.flags_into_string())
     artefacts.write_manifest(workdir, UNFINISHED_KIND, made_from)
     return True
 
 
-def save(backbone, workdir: Path, made_from: dict) -> None:
+def save(model: CompatibleModel, workdir: Path, made_from: dict) -> None:
+    # The head is of use to a later encoder's method alone, and so lies in a file of its own.
+    np.savez(workdir / HEAD_FILE, **{weight.name: weight.numpy() for weight in model.head.weights})
     partial = workdir / f".partial.{ENCODER_FILE}"
-    backbone.save(partial)
+    model.backbone.save(partial)
     partial.replace(workdir / ENCODER_FILE)
     artefacts.write_manifest(workdir, RUN_KIND, made_from, encoder=artefacts.file_sha256(workdir / ENCODER_FILE))
     shutil.rmtree(workdir / "checkpoints")
@@ -220,12 +229,13 @@ def export_run(workdir: Path, old: Encoder | None, data: DataSet, protocols: lis
 def test_protocol(data: DataSet) -> list[str]:
     """Retrieval on the view with the identities that the split held out."""
     test = data.folder.parent / "test"
-    return [f"retrieval({test})"] if (test / artefacts.MANIFEST).is_file() else []
+    return [f"retrieval({registry.quoted(str(test))})"] if (test / artefacts.MANIFEST).is_file() else []
 
 
 def known_encoder(old: Path | None) -> Encoder | None:
     """Stored embeddings of the training data say nothing of other images."""
-    return load_encoder(old) if old and not is_embeddings(old) else None
+    encoder = load_encoder(old) if old and not is_embeddings(old) else None
+    return None if isinstance(encoder, StoredEmbeddings) else encoder
 
 
 def define_flags() -> None:
@@ -233,7 +243,8 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "old",
         None,
-        "the old encoder (a run's folder, .keras, SavedModel, .tflite), or a folder made by embed",
+        "the old encoder (a run's folder, .keras, SavedModel, .tflite, .onnx), or its embeddings: a .npz file with "
+        "`embeddings` and `ids`, or a folder made by embed",
     )
     flags.DEFINE_string("workdir", None, "the run's folder: encoder.keras, checkpoints, report, exported files")
     flags.DEFINE_string("source", None, "without --data: where images come from, as for prepare")
@@ -248,15 +259,36 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("old_flagfile", "configs/old.flags", "without --data and --old: how to train the old encoder")
     flags.DEFINE_string("old_workdir", "runs/old", "without --data and --old: the old encoder's run")
-    flags.DEFINE_string("method", "mixbct", "what keeps the new embedding compatible, such as mixbct(mix_ratio=0.3)")
+    flags.DEFINE_string(
+        "method",
+        "mixbct",
+        f"what keeps the new embedding compatible, such as mixbct(mix_ratio=0.3): {', '.join(METHODS)}, or a class of "
+        "your own, my_package.my_method:MyMethod(x=1); bct_keras/methods/README.md tells which is which",
+    )
     flags.DEFINE_string("head", "arcface", "the training loss, such as arcface(margin=0.5, scale=64)")
     flags.DEFINE_string("backbone", "iresnet50", "the network, such as iresnet50(dropout=0.4)")
     flags.DEFINE_integer("dims", 512, "dimensions of the embedding; those of the old encoder", lower_bound=2)
-    flags.DEFINE_string("optimizer", "sgd", "sgd(momentum=0.9, l2=0.0005) or adamw(weight_decay=0.01)")
+    flags.DEFINE_integer(
+        "compatible_dims",
+        0,
+        "of an embedding wider than the old one: so many first coordinates search the old gallery, those of the old "
+        "encoder; 0 is all",
+        lower_bound=0,
+    )
+    flags.DEFINE_string("optimizer", "sgd", "sgd(momentum=0.9, l2=0.0005), sgdw, adamw(weight_decay=0.01) or lamb")
     flags.DEFINE_string(
-        "schedule", "polynomial(power=2)", "of the learning rate, down to 0: polynomial(power=1) or cosine"
+        "schedule",
+        "polynomial(power=2)",
+        "of the learning rate: polynomial(power=1), cosine, or step(epochs=(20, 26, 32), factor=0.1); "
+        "each takes warm_up=EPOCHS",
     )
     flags.DEFINE_float("learning_rate", 0.1, "the first learning rate", lower_bound=0.0)
+    flags.DEFINE_float(
+        "clip_norm",
+        0.0,
+        "the longest gradient of the backbone, over all replicas together; 0 is no limit, the papers have 5",
+        lower_bound=0.0,
+    )
     flags.DEFINE_integer("batch_size", 128, "images in a step, over all replicas", lower_bound=1)
     flags.DEFINE_integer("epochs", 35, "times through the data", lower_bound=1)
     flags.DEFINE_bool("mirror", True, "mirror half of the images; not for letters and other things that have a side")
