@@ -148,15 +148,18 @@ def train(
         + (f", going on after epoch {first_epoch}" if first_epoch else ""),
         flush=True,
     )
-    batches = training_batches(
-        data,
-        old,
-        method.needs,
-        batch_size=recipe.batch_size,
-        seed=recipe.seed,
-        first_epoch=first_epoch,
-        epochs=recipe.epochs,
-        mirror=recipe.mirror,
+    batches = strategy.distribute_datasets_from_function(
+        lambda context: training_batches(
+            data,
+            old,
+            method.needs,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            first_epoch=first_epoch,
+            epochs=recipe.epochs,
+            mirror=recipe.mirror,
+            context=context,
+        )
     )
     model.fit(
         batches,
