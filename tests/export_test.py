@@ -20,6 +20,7 @@ from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import FirstDims, KerasEncoder, load_encoder
 from bct_keras.errors import InputError
+from bct_keras.evaluate import evaluate
 from bct_keras.evaluation import PROTOCOLS
 from bct_keras.export import Checks, export, keras_encoder
 from bct_keras.formats import FORMATS
@@ -328,6 +329,18 @@ def test_every_file_is_measured_against_every_other(coarse, checks, tmp_path):
     assert f"| saved_model | {tests['saved_model/old']['quality']:.4f} | " in card
     assert "- licence: CC0" in card
     assert "no proof of identity" in card
+
+
+def test_the_numbers_are_those_of_evaluate(coarse, checks, data_root, tmp_path):
+    protocol = f"retrieval({data_root / 'all'})"
+    given = dataclasses.replace(checks, protocols=(protocol,), allow_loss=True)
+    export(coarse, ["tflite"], tmp_path / "out", given)
+    found = json.loads((tmp_path / "out" / "gate.json").read_text())["protocols"][protocol]
+    file = load_encoder(tmp_path / "out" / "encoder.tflite")
+    (expected,) = evaluate(given.old, file, [protocol], tmp_path / "report")["protocols"].values()
+    assert found["tflite/old"] == pytest.approx(expected["new/old"])
+    assert found["tflite/tflite"] == pytest.approx(expected["new/new"])
+    assert found["old/old"] == pytest.approx(expected["old/old"])
 
 
 @pytest.mark.parametrize("name", ["tflite", "saved_model"])
