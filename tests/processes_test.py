@@ -94,7 +94,7 @@ ORPHANS = """
 import os, sys, time
 from bct_keras import processes
 def work(task, report):
-    print(os.getpid(), flush=True)
+    os.write(1, f"{os.getpid()}\\n".encode())  # in one piece, for the others write to the same pipe
     while True:
         time.sleep(0.01)
         report(1)
