@@ -50,11 +50,12 @@ def main() -> None:
     artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)  # at once, not after the old encoder was trained
     data = data_to_train_on()
     old = old_encoder()
+    compared_with = known_encoder(old)  # at once, so that a wrong --old is not told after the training
     with strategy.scope():
         needs_old = recipe.build_method().needs_old
     embeddings = old_embeddings(old, data, recipe.old_dims) if needs_old else None
     train(recipe, data, embeddings, strategy, workdir)
-    finish(workdir, old, data)
+    finish(workdir, compared_with, data)
 
 
 def data_to_train_on() -> DataSet:
@@ -199,20 +200,20 @@ def save(model: CompatibleModel, workdir: Path, made_from: dict) -> None:
     shutil.rmtree(workdir / "checkpoints")
 
 
-def finish(workdir: Path, old: Path | None, data: DataSet) -> None:
+def finish(workdir: Path, old: Encoder | None, data: DataSet) -> None:
     """Export, then the table, so that it is the last thing on the screen; of a refused export the reason."""
     FLAGS = flags.FLAGS
-    new, old_encoder = load_encoder(workdir), known_encoder(old)
+    new = load_encoder(workdir)
     protocols = FLAGS.protocol or test_protocol(data)
     measured = [] if protocols == ["none"] else protocols
     refused = None
     if FLAGS.formats != ["none"]:
         try:
-            print(export_run(workdir, old_encoder, data, measured))
+            print(export_run(workdir, old, data, measured))
         except InputError as error:
             refused = error
     if measured:
-        found = evaluate(old_encoder, new, measured, workdir / "report")
+        found = evaluate(old, new, measured, workdir / "report")
         print(report.as_text(found))
         print(f"report: {workdir / 'report' / 'report.html'}")
     elif not protocols:
