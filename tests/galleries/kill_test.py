@@ -1,5 +1,6 @@
 """kill -9 at random moments: what was acknowledged is there, once, as it was given, and the file opens."""
 
+import os
 import random
 import re
 import signal
@@ -147,12 +148,14 @@ def test_searches_go_on_while_entries_are_embedded_anew(tmp_path):
     ids, shares = filled(path), set()
     package = str(Path(bct_keras.__file__).parents[1])
     arguments = [sys.executable, "-c", COMMON + BACKFILLS, package, str(path), "1"]
-    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as process:
-        while process.poll() is None:
+    # What it says fills the pipe, so it gets no further ahead of the searches than a few hundred entries.
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, pipesize=4096) as process:
+        assert process.stdout
+        while os.read(process.stdout.fileno(), 1000):
             there = whole_list(path, 1)
             assert there.keys() == set(ids)
             shares.add(sum(match.encoder == known(1).fingerprint for match in there.values()))
-        assert process.returncode == 0
+    assert process.returncode == 0
     assert len(shares) > 3  # it was watched at work
 
 
