@@ -298,7 +298,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("mirror", True, "mirror half of the images; not for letters and other things that have a side")
     flags.DEFINE_integer("seed", 0, "of everything random", lower_bound=0)
     flags.DEFINE_integer("replicas", 0, "devices: 0 is all GPUs or one CPU; 2 without GPUs is two logical CPU devices")
-    flags.DEFINE_list("formats", list(FORMATS), f"what to export, of {', '.join(FORMATS)}; or none")
+    flags.DEFINE_list("formats", ["saved_model", "tflite"], f"what to export, of {', '.join(FORMATS)}; or none")
     flags.DEFINE_multi_string(
         "protocol", None, "how to evaluate; by default retrieval on the split's test view; or none"
     )
