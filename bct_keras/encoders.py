@@ -45,10 +45,7 @@ class Encoder(ABC):
 
     def embed_data(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None):
         """Yields (embeddings, batch) over the records in stored order."""
-        data = replace(
-            data, image_size=self.image_size, same_size=data.same_size and data.image_size == self.image_size
-        )
-        for batch in data.batches(BATCH_SIZE, shards):
+        for batch in self.images_of(data, shards):
             try:
                 embeddings = self.embed(batch["image"].numpy())
             except (ValueError, TypeError, RuntimeError, tf.errors.OpError) as error:
@@ -61,6 +58,11 @@ class Encoder(ABC):
             bad = int(np.flatnonzero(~np.isfinite(embeddings).all(1))[0])
             raise InputError(f"{self.path} gives no finite embedding for image {dataset.ids_of(batch)[bad]}")
         return embeddings
+
+    def images_of(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None) -> tf.data.Dataset:
+        """The batches of a data set, at the size that this encoder takes."""
+        same_size = data.same_size and data.image_size == self.image_size
+        return replace(data, image_size=self.image_size, same_size=same_size).batches(BATCH_SIZE, shards)
 
 
 class KerasEncoder(Encoder):
@@ -93,15 +95,21 @@ class SavedModelEncoder(Encoder):
     def __init__(self, path: Path):
         try:
             self.model = tf.saved_model.load(str(path))
-            self.serve = self.model.signatures["serving_default"]
+            signatures = self.model.signatures
+            # Ours takes encoded images by default; one from elsewhere has no more than its default.
+            self.serve = signatures["pixels"] if "pixels" in signatures else signatures["serving_default"]
             (self.input_name, spec), *others = self.serve.structured_input_signature[1].items()
-            (self.output_name, output), *other_outputs = self.serve.structured_outputs.items()
+            outputs = dict(self.serve.structured_outputs)
+            compatible = outputs.pop("embedding_compatible", None)
+            (self.output_name, output), *other_outputs = outputs.items()
         except (KeyError, ValueError, IndexError, OSError, tf.errors.OpError) as error:
             raise InputError(f"{path} cannot be loaded as a SavedModel: {first_sentence(error)}") from None
         if others or other_outputs:
-            raise InputError(f"{path}: its serving_default has several inputs or outputs; one of each is needed")
+            raise InputError(f"{path}: its signature has several inputs or outputs; one of each is needed")
         self.input_dtype = spec.dtype
         super().__init__(path, *checked_shapes(path, spec.shape, output.shape))
+        if compatible is not None:
+            self.compatible_dims = int(compatible.shape[1])
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         given = {self.input_name: tf.cast(images, self.input_dtype)}

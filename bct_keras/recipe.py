@@ -13,7 +13,8 @@ from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.methods.method import Method
 from bct_keras.model import CompatibleModel
-from bct_keras.optimizers import OPTIMIZERS, SCHEDULES
+from bct_keras.optimizers import OPTIMIZERS
+from bct_keras.schedules import SCHEDULES
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Recipe:
     mirror: bool
     seed: int
     compatible_dims: int = 0  # 0: all
+    clip_norm: float = 0.0
 
     def __post_init__(self):
         # A typo is told at once, not after the data was made and the old encoder trained.
@@ -39,7 +41,7 @@ class Recipe:
         registry.bind(HEADS, self.head, ("classes", "dims"))
         registry.bind(METHODS, self.method, ("seed",))
         registry.bind(OPTIMIZERS, self.optimizer, ("learning_rate",))
-        registry.bind(SCHEDULES, self.schedule, ("learning_rate", "steps"))
+        registry.bind(SCHEDULES, self.schedule, ("learning_rate", "steps", "steps_per_epoch"))
         if self.compatible_dims > self.dims:
             raise InputError(f"--compatible_dims={self.compatible_dims} is more than --dims={self.dims}")
 
@@ -60,8 +62,16 @@ class Recipe:
         backbone = registry.build(BACKBONES, self.backbone, image_size=image_size, dims=self.dims)
         head = registry.build(HEADS, self.head, classes=classes, dims=self.dims)
         model = CompatibleModel(backbone, head, method)
-        rate = registry.build(SCHEDULES, self.schedule, learning_rate=self.learning_rate, steps=steps)
+        rate = registry.build(
+            SCHEDULES,
+            self.schedule,
+            learning_rate=self.learning_rate,
+            steps=steps,
+            steps_per_epoch=steps / self.epochs,
+        )
         optimizer = registry.build(OPTIMIZERS, self.optimizer, learning_rate=rate)
+        # As the papers do, over the backbone: the head's gradient is of another size.
+        optimizer.clip(self.clip_norm, backbone.trainable_variables)
         model.compile(
             optimizer=optimizer,
             jit_compile=False,  # pyright: ignore[reportArgumentType]

@@ -28,7 +28,9 @@ from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND, Encoder, load_
 from bct_keras.errors import InputError
 from bct_keras.evaluate import evaluate
 from bct_keras.evaluation import report
-from bct_keras.export import export
+from bct_keras.export import Checks, define_gate_flags, export, keras_encoder
+from bct_keras.formats import FORMATS
+from bct_keras.formats.format import Source
 from bct_keras.methods import METHODS
 from bct_keras.methods.method import Training
 from bct_keras.model import CompatibleModel
@@ -48,11 +50,12 @@ def main() -> None:
     artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)  # at once, not after the old encoder was trained
     data = data_to_train_on()
     old = old_encoder()
+    compared_with = known_encoder(old)  # at once, so that a wrong --old is not told after the training
     with strategy.scope():
         needs_old = recipe.build_method().needs_old
     embeddings = old_embeddings(old, data, recipe.old_dims) if needs_old else None
     train(recipe, data, embeddings, strategy, workdir)
-    finish(workdir, old, data)
+    finish(workdir, compared_with, data)
 
 
 def data_to_train_on() -> DataSet:
@@ -146,15 +149,18 @@ def train(
         + (f", going on after epoch {first_epoch}" if first_epoch else ""),
         flush=True,
     )
-    batches = training_batches(
-        data,
-        old,
-        method.needs,
-        batch_size=recipe.batch_size,
-        seed=recipe.seed,
-        first_epoch=first_epoch,
-        epochs=recipe.epochs,
-        mirror=recipe.mirror,
+    batches = strategy.distribute_datasets_from_function(
+        lambda context: training_batches(
+            data,
+            old,
+            method.needs,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            first_epoch=first_epoch,
+            epochs=recipe.epochs,
+            mirror=recipe.mirror,
+            context=context,
+        )
     )
     model.fit(
         batches,
@@ -194,21 +200,34 @@ def save(model: CompatibleModel, workdir: Path, made_from: dict) -> None:
     shutil.rmtree(workdir / "checkpoints")
 
 
-def finish(workdir: Path, old: Path | None, data: DataSet) -> None:
-    """Export, then the table, so that it is the last thing on the screen."""
+def finish(workdir: Path, old: Encoder | None, data: DataSet) -> None:
+    """Export, then the table, so that it is the last thing on the screen; of a refused export the reason."""
     FLAGS = flags.FLAGS
     new = load_encoder(workdir)
-    if FLAGS.formats != ["none"]:
-        print(export(new, FLAGS.formats, workdir / "exported"))
     protocols = FLAGS.protocol or test_protocol(data)
-    if protocols == ["none"]:
-        return
-    if not protocols:
+    measured = [] if protocols == ["none"] else protocols
+    refused = None
+    if FLAGS.formats != ["none"]:
+        try:
+            print(export_run(workdir, old, data, measured))
+        except InputError as error:
+            refused = error
+    if measured:
+        found = evaluate(old, new, measured, workdir / "report")
+        print(report.as_text(found))
+        print(f"report: {workdir / 'report' / 'report.html'}")
+    elif not protocols:
         print("not evaluated: --protocol tells on what, such as retrieval(DATA) of identities that were not trained on")
-        return
-    found = evaluate(known_encoder(old), new, protocols, workdir / "report")
-    print(report.as_text(found))
-    print(f"report: {workdir / 'report' / 'report.html'}")
+    if refused:
+        raise refused
+
+
+def export_run(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[str]) -> str:
+    FLAGS = flags.FLAGS
+    calibration = data if any(FORMATS[name].needs_calibration for name in FLAGS.formats if name in FORMATS) else None
+    source = Source(keras_encoder(workdir), FLAGS.flip_and_add, calibration)
+    checks = Checks(tuple(protocols), old, FLAGS.max_loss, FLAGS.allow_loss)
+    return export(source, FLAGS.formats, workdir / "exported", checks, FLAGS.data_licence)
 
 
 def test_protocol(data: DataSet) -> list[str]:
@@ -260,20 +279,30 @@ def define_flags() -> None:
         "encoder; 0 is all",
         lower_bound=0,
     )
-    flags.DEFINE_string("optimizer", "sgd", "sgd(momentum=0.9, l2=0.0005) or adamw(weight_decay=0.01)")
+    flags.DEFINE_string("optimizer", "sgd", "sgd(momentum=0.9, l2=0.0005), sgdw, adamw(weight_decay=0.01) or lamb")
     flags.DEFINE_string(
-        "schedule", "polynomial(power=2)", "of the learning rate, down to 0: polynomial(power=1) or cosine"
+        "schedule",
+        "polynomial(power=2)",
+        "of the learning rate: polynomial(power=1), cosine, or step(epochs=(20, 26, 32), factor=0.1); "
+        "each takes warm_up=EPOCHS",
     )
     flags.DEFINE_float("learning_rate", 0.1, "the first learning rate", lower_bound=0.0)
+    flags.DEFINE_float(
+        "clip_norm",
+        0.0,
+        "the longest gradient of the backbone, over all replicas together; 0 is no limit, the papers have 5",
+        lower_bound=0.0,
+    )
     flags.DEFINE_integer("batch_size", 128, "images in a step, over all replicas", lower_bound=1)
     flags.DEFINE_integer("epochs", 35, "times through the data", lower_bound=1)
     flags.DEFINE_bool("mirror", True, "mirror half of the images; not for letters and other things that have a side")
     flags.DEFINE_integer("seed", 0, "of everything random", lower_bound=0)
     flags.DEFINE_integer("replicas", 0, "devices: 0 is all GPUs or one CPU; 2 without GPUs is two logical CPU devices")
-    flags.DEFINE_list("formats", ["saved_model", "tflite"], "what to export: saved_model, tflite; or none")
+    flags.DEFINE_list("formats", ["saved_model", "tflite"], f"what to export, of {', '.join(FORMATS)}; or none")
     flags.DEFINE_multi_string(
         "protocol", None, "how to evaluate; by default retrieval on the split's test view; or none"
     )
+    define_gate_flags()
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from bct_keras import artefacts
-from bct_keras.data.class_features import credible as credible_of
+from bct_keras.data import embeddings as embeddings_module
+from bct_keras.data.class_features import credible
 from bct_keras.data.dataset import DataSet, open_data_set
+from bct_keras.data.embeddings import FIELDS
 from bct_keras.embed import embed
 from bct_keras.encoders import Encoder, KerasEncoder, load_encoder
 from bct_keras.errors import InputError
@@ -45,16 +47,18 @@ def test_each_record_has_its_embedding_and_its_label(data, encoder, embedded):
     assert set(np.concatenate(read(embedded, data, "label"))) == set(range(data.classes))
 
 
-def test_credible_rows_are_found_over_all_shards(data, embedded):
-    embeddings, labels, credible = (
-        np.concatenate(read(embedded, data, field)) for field in ("old_embedding", "label", "credible")
+def test_credible_rows_are_found_over_all_shards(data, encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(embeddings_module, "CREDIBLE_SHARE", 0.5)
+    embed(encoder, data, tmp_path / "half")
+    old, labels, found = (
+        np.concatenate(read(tmp_path / "half", data, field)) for field in ("old_embedding", "label", "credible")
     )
+    assert found.dtype == np.float32
     for label in np.unique(labels):
-        of_class = credible_of(embeddings[labels == label][None], 0.9)[0]
-        np.testing.assert_array_equal(credible[labels == label], of_class)
-    # Six images of each identity, in whatever shards they lie: ceil(0.9 * 6) = 6 of them
-    assert credible.dtype == np.float32
-    assert credible.sum() == data.records
+        # Six images of each identity, in whatever shards they lie: three are nearest their mean.
+        (nearest,) = credible(old[None, labels == label], 0.5)
+        assert nearest.sum() == 3
+        np.testing.assert_array_equal(found[labels == label], nearest)
 
 
 def test_the_manifest_names_what_it_was_made_from(data, encoder, embedded):
@@ -62,12 +66,12 @@ def test_the_manifest_names_what_it_was_made_from(data, encoder, embedded):
     assert manifest["made_from"] == {
         "data": data.fingerprint,
         "encoder": encoder.fingerprint,
-        "credible_share": 0.9,
         "credible": ["rows", "rows_then_columns"],
+        "credible_share": 0.9,
     }
     assert manifest["dims"] == 4
     files = {path.name for path in embedded.iterdir()} - {"manifest.json"}
-    assert len(files) == 3 * len(data.shards)
+    assert len(files) == len(FIELDS) * len(data.shards)
     assert manifest["files"] == {name: artefacts.file_sha256(embedded / name) for name in files}
 
 

@@ -16,7 +16,8 @@ from bct_keras import artefacts
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import ENCODER_FILE, RUN_KIND, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.export import export
+from bct_keras.export import Checks, export, keras_encoder
+from bct_keras.formats.format import Source
 
 DIMS = 4
 
@@ -29,7 +30,7 @@ def keras_file(tiny_encoder_path) -> Path:
 @pytest.fixture(scope="module")
 def exported(keras_file, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("exported") / "files"
-    export(load_encoder(keras_file), ["saved_model", "tflite"], out)
+    export(Source(keras_encoder(keras_file)), ["saved_model", "tflite"], out, Checks())
     return out
 
 
@@ -195,7 +196,7 @@ def test_a_saved_model_that_embeds_no_images(tmp_path):
     assert f"{no_encoder}: <unknown> in" in refused(any_rank)
     text = saved(tmp_path / "text", lambda text: {"e": tf.strings.length(text)}, tf.TensorSpec((None,), tf.string))
     assert no_encoder in refused(text)
-    several = "its serving_default has several inputs or outputs"
+    several = "its signature has several inputs or outputs"
     assert several in refused(saved(tmp_path / "two", lambda a, b: mean_colour(a + b), IMAGE, IMAGE))
     assert several in refused(saved(tmp_path / "out", lambda a: {"e": tf.reduce_mean(a, [1, 2]), "f": a}, IMAGE))
     assert "'serving_default'" in refused(saved(tmp_path / "other", mean_colour, IMAGE, signature="other"))

@@ -16,7 +16,8 @@ from bct_keras.data.dataset import ids_of, open_data_set
 from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import ENCODER_FILE, RUN_KIND, KerasEncoder, SavedModelEncoder, TFLiteEncoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.export import export
+from bct_keras.export import Checks, export, keras_encoder
+from bct_keras.formats.format import Source
 
 DIMS = 4
 
@@ -40,7 +41,7 @@ def expected(keras_file) -> np.ndarray:
 @pytest.fixture(scope="module")
 def exported(keras_file, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("exported") / "files"
-    export(load_encoder(keras_file), ["saved_model", "tflite"], out)
+    export(Source(keras_encoder(keras_file)), ["saved_model", "tflite"], out, Checks())
     return out
 
 

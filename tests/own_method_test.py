@@ -9,11 +9,10 @@ import pytest
 import tensorflow as tf
 
 from bct_keras import registry
-from bct_keras.encoders import FirstDims, load_encoder
+from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import compatibility
 from bct_keras.evaluation.verification import Embedded
-from bct_keras.export import export
 from bct_keras.methods import METHODS
 
 README = Path(__file__).parents[1] / "README.md"
@@ -69,19 +68,6 @@ def test_cross_test_takes_the_compatible_dims_and_self_test_all(tiny_encoder_pat
     new.compatible_dims = 4
     found = compatibility.tests(Fixed(), old, new)
     assert [found[test]["dims"] for test in compatibility.TESTS] == [4, 4, 6]
-
-
-def test_export_gives_the_compatible_dims_at_length_1(tiny_encoder_path, tmp_path):
-    encoder = load_encoder(tiny_encoder_path(6))
-    encoder.compatible_dims = 4
-    export(encoder, ["saved_model", "tflite"], tmp_path / "exported")
-    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 3), np.uint8)
-    first = FirstDims(encoder, 4).embed(images)
-    for name in ("saved_model", "encoder.tflite"):
-        exported = load_encoder(tmp_path / "exported" / name)
-        assert exported.dims == 4
-        expected = first / np.linalg.norm(first, axis=1, keepdims=True)
-        np.testing.assert_allclose(exported.embed(images), expected, atol=1e-4)
 
 
 def test_keras_keeps_the_example_a_layer(own_module):

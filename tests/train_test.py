@@ -31,6 +31,8 @@ BASE_FLAGS = f"""
 --epochs={EPOCHS}
 --schedule=cosine
 --learning_rate=0.02
+--allow_loss
+--formats=saved_model,tflite
 """
 NEW_FLAGS = """
 --flagfile=base.flags

@@ -1,11 +1,13 @@
 """Backbones: an image of 0..255 in, an embedding out. A new one is a function in a file here and a line below."""
 
-from bct_keras.backbones import iresnet
+from bct_keras.backbones import iresnet, mobilefacenet
 
 BACKBONES = {
     "iresnet18": iresnet.iresnet18,
     "iresnet34": iresnet.iresnet34,
     "iresnet50": iresnet.iresnet50,
     "iresnet100": iresnet.iresnet100,
+    "iresnet200": iresnet.iresnet200,
     "iresnet_small": iresnet.iresnet_small,
+    "mobilefacenet": mobilefacenet.mobilefacenet,
 }

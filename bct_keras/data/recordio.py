@@ -1,4 +1,4 @@
-"""MXNet's RecordIO, read without MXNet: a `.rec` file of records, and the `.idx` file that says where each starts.
+"""MXNet's RecordIO, read without MXNet: a `.rec` file of records.
 
 A record: u32 magic; u32 that holds a 3-bit part number and a 29-bit length; the payload; zeros up to 4 bytes.
 Part 0 is a whole record. A payload that holds the magic at a multiple of 4 was cut there, and the magic taken out: its
@@ -10,12 +10,9 @@ import os
 import struct
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from bct_keras import progress
 from bct_keras.errors import BadImageError, InputError
@@ -200,59 +197,3 @@ class RecordFile:
 def padded(length: int) -> int:
     """The bytes of a part: its header, its payload, and zeros up to a multiple of 4."""
     return PART.size + (length + 3) // 4 * 4
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where records lie, in the order of their keys."""
-
-    keys: np.ndarray  # [records] int64
-    starts: np.ndarray
-    ends: np.ndarray
-
-
-def places_by_index(path: Path, file_size: int) -> Places:
-    """Each record is taken to reach up to the next one of the index, which reading it checks."""
-    keys, starts = read_index(path)
-    by_key = np.argsort(keys, kind="stable")
-    keys, starts = keys[by_key], starts[by_key]
-    sorted_starts = np.sort(starts)
-    repeated_key, repeated_start = np.flatnonzero(np.diff(keys) == 0), np.flatnonzero(np.diff(sorted_starts) == 0)
-    advice = "remove it, and the .rec file is searched for records"
-    if len(repeated_key):
-        raise InputError(f"{path} has the key {keys[repeated_key[0]]} twice; {advice}")
-    if len(repeated_start):
-        raise InputError(f"{path} has two keys for the record at byte {sorted_starts[repeated_start[0]]}; {advice}")
-    if sorted_starts[0] != 0 or sorted_starts[-1] >= file_size:
-        raise InputError(
-            f"{path}: its records start at bytes {sorted_starts[0]} to {sorted_starts[-1]} of a file of {file_size} "
-            f"bytes, which should be 0 to less than that; {advice}"
-        )
-    ends = np.append(sorted_starts, file_size)[np.searchsorted(sorted_starts, starts) + 1]
-    return Places(keys, starts, ends)
-
-
-def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Lines of key, tab and offset."""
-    text = path.read_bytes().replace(b"\r\n", b"\n")
-    if not text.endswith(b"\n"):
-        text += b"\n"
-    content = np.frombuffer(text, np.uint8)
-    separators = content[(content < ord("0")) | (content > ord("9"))]
-    if not (
-        np.all(separators[::2] == ord("\t")) and np.all(separators[1::2] == ord("\n")) and len(separators) % 2 == 0
-    ):
-        raise InputError(f"{path}, line {first_bad_line(text)} is not of the form key, tab, offset")
-    numbers = np.fromstring(text, np.int64, sep=" ")
-    if len(numbers) != len(separators):
-        raise InputError(f"{path}, line {first_bad_line(text)} is not of the form key, tab, offset")
-    return numbers[::2], numbers[1::2]
-
-
-def first_bad_line(text: bytes) -> int:
-    lines = text.split(b"\n")
-    for number, line in enumerate(lines, 1):
-        fields = line.split(b"\t")
-        if len(fields) != 2 or not all(field.isdigit() and len(field) < 19 for field in fields):
-            return number
-    return len(lines)

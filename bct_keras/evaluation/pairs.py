@@ -26,23 +26,26 @@ class Pairs:
     """
 
     def __init__(self, path: str, cache: EmbeddingCache | None = None):
-        self.cache = cache
-        self.read(read_bin(Path(path)))
+        self.read(read_bin(Path(path)), cache)
 
-    def read(self, pair_set: PairSet) -> None:
-        self.pair_set = pair_set
+    def read(self, pair_set: PairSet, cache: EmbeddingCache | None) -> None:
+        self.pair_set, self.cache = pair_set, cache
         named = zip(pair_set.images, pair_set.names, strict=True)
         checked = progress.track(named, "checking pairs", len(pair_set.images))
         self.sizes = [image_check.inspect(image, name) for image, name in checked]
 
     def embed(self, encoder: Encoder) -> tuple[Embedded, Embedded]:
         """The queries and the gallery, one row a pair, as this encoder sees them."""
-        stored = self.cache.get(encoder, self.made_from(), self.embed_all) if self.cache else self.embed_all(encoder)
+        if not encoder.image_size:
+            raise InputError(f"{encoder.path} holds stored embeddings; a verification set needs one that embeds images")
+        what = {"images": self.pair_set.fingerprint, "flip": True}
+        stored = self.cache.get(encoder, what, self.embed_images) if self.cache else self.embed_images(encoder)
         embeddings, pairs = normalised(stored), np.arange(len(self.pair_set.pairs))
         query, gallery = (Embedded(embeddings[self.pair_set.pairs[:, side]], pairs) for side in (1, 0))
         return query, gallery
 
-    def embed_all(self, encoder: Encoder) -> np.ndarray:
+    def embed_images(self, encoder: Encoder) -> np.ndarray:
+        """[images, dims]"""
         starts = range(0, len(self.pair_set.images), BATCH_SIZE)
         blocks = [
             self.embed_block(encoder, range(start, min(start + BATCH_SIZE, len(self.pair_set.images))))
@@ -99,5 +102,4 @@ class LFW(Pairs):
     """The pairs that LFW's pairs.txt names; `images` holds the aligned images, one sub-folder per name."""
 
     def __init__(self, path: str, images: str, cache: EmbeddingCache | None = None):
-        self.cache = cache
-        self.read(read_lfw(Path(path), Path(images)))
+        self.read(read_lfw(Path(path), Path(images)), cache)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 FOREGROUND = "#123456"  # stands for the page's text colour
 COLOURS = {"old/old": "#8a8d91", "new/old": "#2f81f7", "new/new": "#2da44e"}
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "bct_keras",  # the same report, the same bytes
     "font.family": "sans-serif",

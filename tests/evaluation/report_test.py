@@ -91,8 +91,8 @@ def test_a_report_is_made_once(encoders, data_root, tmp_path):
 
 
 def test_page_needs_nothing_from_elsewhere():
-    page = page.as_html(known_report())
-    assert not re.search(r"https?:|//|\bsrc\s*=|\bhref\s*=|url\(|@import|<script", page)
+    text = page.as_html(known_report())
+    assert not re.search(r"https?:|//|\bsrc\s*=|\bhref\s*=|url\(|@import|<script", text)
 
 
 def test_page_has_the_verdict_first_and_whole_tags():
@@ -104,9 +104,9 @@ def test_page_has_the_verdict_first_and_whole_tags():
 def test_page_escapes_names():
     name = "retrieval(<b onclick='x'>&\")"
     given = known_report(name=name) | {"made_from": {"<i>": "<u>&"}}
-    page = page.as_html(given)
-    assert ("h2", name) in Headings(page).found
-    assert not re.search("<[biu][ >]", page)
+    text = page.as_html(given)
+    assert ("h2", name) in Headings(text).found
+    assert not re.search("<[biu][ >]", text)
 
 
 def test_text_has_a_row_for_each_metric_and_the_verdict():
@@ -119,6 +119,6 @@ def test_text_has_a_row_for_each_metric_and_the_verdict():
 
 
 def test_page_has_the_numbers_of_the_table():
-    page = page.as_html(known_report())
+    text = page.as_html(known_report())
     for cell in ("0.5000", "0.7500", "0.8750", "+0.2500", "yes"):
-        assert f">{cell}</td>" in page
+        assert f">{cell}</td>" in text

@@ -13,7 +13,8 @@ import pytest
 
 from bct_keras import registry
 from bct_keras.data import recordio_images
-from bct_keras.data.recordio import RecordFile, places_by_index
+from bct_keras.data.recordio import RecordFile
+from bct_keras.data.recordio_index import places_by_index
 from bct_keras.data.sources import SOURCES
 from bct_keras.data.sources.recordio import RecordIO
 from bct_keras.errors import BadImageError, InputError
