@@ -122,4 +122,5 @@ def verdict(protocols: dict[str, dict[str, Any]]) -> str | None:
         return None
     if all(found):
         return "compatible"
-    return f"not compatible ({found.count(False)} of {len(found)} metrics are not above old/old)"
+    below = "the gallery's own encoder" if any("matrix" in result for result in protocols.values()) else "old/old"
+    return f"not compatible ({found.count(False)} of {len(found)} metrics are not above {below})"

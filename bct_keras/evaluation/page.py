@@ -20,14 +20,15 @@ h1 { font-size: 1.5rem; line-height: 1.3; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin-top: 2.5rem; overflow-wrap: anywhere; } h3 { font-size: 1rem; margin: 2rem 0 .5rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .8rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
+@media (max-width: 40rem) { table { font-size: .8rem; } th, td { padding: .3rem .45rem; } h1 { font-size: 1.25rem; } }
 .good { color: var(--good); } .bad { color: var(--bad); }
 .grid { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); }
 figure { margin: 0; min-width: 0; } figcaption { font-size: .85rem; opacity: .8; overflow-wrap: anywhere; }
 svg { width: 100%; height: auto; display: block; }
 .faces { display: flex; flex-wrap: wrap; gap: 1rem; }
-.faces figure { background: var(--soft); border-radius: .5rem; padding: .6rem; width: 11rem; }
-.faces img { width: 4.5rem; height: 4.5rem; object-fit: cover; border-radius: .3rem; image-rendering: auto; }
+.faces figure { background: var(--soft); border-radius: .5rem; padding: .6rem; width: 10.5rem; }
+.faces img { width: 4rem; height: 4rem; flex: none; object-fit: cover; border-radius: .3rem; image-rendering: auto; }
 .faces .two { display: flex; justify-content: space-between; align-items: center; }
 code { overflow-wrap: anywhere; font-size: .85rem; } dt { font-weight: 600; } dd { margin: 0 0 .5rem; }
 """
@@ -51,7 +52,9 @@ def as_html(
     if found["verdict"]:
         body.append(f"<p>{MEANING}</p>")
     for name, result in found["protocols"].items():
-        body.append(f"<h2>{html.escape(name)}</h2>{html_table(report.table(result))}")
+        body.append(f"<h2>{html.escape(name)}</h2>")
+        for heading, rows in report.first_tables(result):
+            body.append((f"<h3>{html.escape(heading)}</h3>" if heading else "") + html_table(rows))
         body += sections(result, (plots or {}).get(name, []), (pictures or {}).get(name, {}))
     body.append(made_from(found["made_from"]))
     return (
@@ -91,9 +94,9 @@ def flips(found: dict[str, Any], pictures: Mapping[str, Image.Image]) -> str:
     for kind, meaning in meanings.items():
         parts.append(f"<h3>{kind.capitalize()} flips: {100 * found[kind]:.1f} % of the queries ({meaning})</h3>")
         figures = [
-            f'<figure><div class="two">{picture(each["query"], pictures)}<span>taken for</span>'
+            f'<figure><div class="two">{picture(each["query"], pictures)}<span>&rarr;</span>'
             f"{picture(each['found'], pictures)}</div>"
-            f"<figcaption>{html.escape(each['query'])} | {html.escape(each['found'])}</figcaption></figure>"
+            f"<figcaption>{html.escape(each['query'])} taken for {html.escape(each['found'])}</figcaption></figure>"
             for each in found["examples"]
             if each["kind"] == kind
         ]
@@ -125,6 +128,8 @@ def html_table(rows: list[list[str]]) -> str:
     lines = []
     for row in rows[1:]:
         colours = {"yes": "good", "NO": "bad"}
-        cells = "".join(f'<td class="{colours.get(cell, "")}">{html.escape(cell)}</td>' for cell in row)
+        cells = "".join(
+            f'<td class="{colours.get(cell.rpartition(" ")[2], "")}">{html.escape(cell)}</td>' for cell in row
+        )
         lines.append(f"<tr>{cells}</tr>")
     return f'<div class="scroll"><table><tr>{heading}</tr>{"".join(lines)}</table></div>'

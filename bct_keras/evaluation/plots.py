@@ -23,6 +23,7 @@ STYLE: dict[Any, Any] = {
     "xtick.color": FOREGROUND,
     "ytick.color": FOREGROUND,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.alpha": 0.25,
     "grid.color": FOREGROUND,
     "legend.frameon": False,

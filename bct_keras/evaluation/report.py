@@ -25,6 +25,30 @@ def table(result: dict[str, Any]) -> list[list[str]]:
     return rows + [[metric, *(cell(metric) for cell in columns.values())] for metric in result[shown[0]]]
 
 
+def matrix(result: dict[str, Any], metric: str) -> list[list[str]]:
+    """Rows of text: a row for each encoder's queries, a column for each one's gallery."""
+    names, upgrades = result["encoders"], result["upgrades"]
+    rows = [["queries of | gallery of", *names]]
+    for newer, values in enumerate(result["matrix"][metric]):
+        cells = [f"{value:.4f}" for value in values]
+        for older, compatible in enumerate(upgrades["compatible"][metric][newer]):
+            missing = compatible and "shown" in upgrades and not upgrades["shown"][metric][newer][older]
+            cells[older] += " not shown" if missing else " yes" if compatible else " NO"
+        rows.append([names[newer], *cells, *[""] * (len(names) - len(cells))])
+    return rows
+
+
+def first_tables(result: dict[str, Any]) -> Iterator[tuple[str, list[list[str]]]]:
+    """Headings and rows of what decides."""
+    if "matrix" not in result:
+        yield "", table(result)
+        return
+    rows = [["metric", "average compatibility"]]
+    yield "", rows + [[metric, f"{share:.4f}"] for metric, share in result["average_compatibility"].items()]
+    for metric in result["matrix"]:
+        yield metric, matrix(result, metric)
+
+
 def interval(ends: list[float]) -> str:
     return f"{ends[0]:+.4f} to {ends[1]:+.4f}"
 
@@ -53,15 +77,20 @@ def more_tables(result: dict[str, Any]) -> Iterator[tuple[str, list[list[str]]]]
         yield "Order constraints", rows + [[name, f"{share:.4f}"] for name, share in result["order"].items()]
 
 
+def aligned(rows: list[list[str]]) -> Iterator[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for first, *others in rows:
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        yield "  ".join(["", first.ljust(widths[0]), *cells])
+
+
 def as_text(report: dict[str, Any]) -> str:
     lines = []
     for name, result in report["protocols"].items():
-        rows = table(result)
-        widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
         lines.append(name)
-        for first, *others in rows:
-            cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-            lines.append("  ".join(["", first.ljust(widths[0]), *cells]))
+        for heading, rows in first_tables(result):
+            lines += [f"  {heading}"] if heading else []
+            lines += aligned(rows)
         if "flips" in result:
             lines.append("  flips: {negative:.1%} negative, {positive:.1%} positive".format(**result["flips"]))
         lines += [f"  {note}" for note in result.get("notes", [])]
