@@ -81,4 +81,5 @@ def sentence(found: Sequence[dict[str, Any]]) -> str | None:
         return None
     missing = [metric for metric, shown in named if not shown]
     total = f"shown on {len(named) - len(missing)} of {len(named)} metrics (95 % interval above 0)"
-    return f"{total}; not shown: {', '.join(missing)}" if missing else total
+    some = 0 < len(missing) < len(named)
+    return f"{total}; not shown: {', '.join(missing)}" if some else total

@@ -21,7 +21,8 @@ h2 { font-size: 1.2rem; margin-top: 2.5rem; overflow-wrap: anywhere; } h3 { font
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .8rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
-@media (max-width: 40rem) { table { font-size: .8rem; } th, td { padding: .3rem .45rem; } h1 { font-size: 1.25rem; } }
+@media (max-width: 40rem) { table { font-size: .8rem; } th, td { padding: .3rem .45rem; } h1 { font-size: 1.25rem; }
+  td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 6.5rem; } }
 .good { color: var(--good); } .bad { color: var(--bad); }
 .grid { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); }
 figure { margin: 0; min-width: 0; } figcaption { font-size: .85rem; opacity: .8; overflow-wrap: anywhere; }
@@ -32,6 +33,11 @@ svg { width: 100%; height: auto; display: block; }
 .faces .two { display: flex; justify-content: space-between; align-items: center; }
 code { overflow-wrap: anywhere; font-size: .85rem; } dt { font-weight: 600; } dd { margin: 0 0 .5rem; }
 """
+MEANING_OF_SERIES = (
+    "Compatible means that queries of a newer encoder, searched in the gallery of an older one, score above the older "
+    "one's own queries there. Shown means that this is more than chance: the 95 % interval of the gain lies above 0. "
+    "Average compatibility is the share of all pairs of encoders that are compatible."
+)
 MEANING = (
     "Compatible means that queries of the new encoder, searched in the gallery of the old one (new/old), score above "
     "the old encoder's own queries (old/old). Shown means that this is more than chance: the 95 % interval of the gain "
@@ -50,7 +56,8 @@ def as_html(
     colour = "good" if found["verdict"] == "compatible" else "bad" if found["verdict"] else ""
     body = [f'<h1 class="{colour}">{html.escape(title)}</h1>']
     if found["verdict"]:
-        body.append(f"<p>{MEANING}</p>")
+        of_series = any("matrix" in result for result in found["protocols"].values())
+        body.append(f"<p>{MEANING_OF_SERIES if of_series else MEANING}</p>")
     for name, result in found["protocols"].items():
         body.append(f"<h2>{html.escape(name)}</h2>")
         for heading, rows in report.first_tables(result):

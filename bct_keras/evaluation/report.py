@@ -28,13 +28,13 @@ def table(result: dict[str, Any]) -> list[list[str]]:
 def matrix(result: dict[str, Any], metric: str) -> list[list[str]]:
     """Rows of text: a row for each encoder's queries, a column for each one's gallery."""
     names, upgrades = result["encoders"], result["upgrades"]
-    rows = [["queries of | gallery of", *names]]
+    rows = [["queries of", *(f"in {place}'s gallery" for place in range(1, len(names) + 1))]]
     for newer, values in enumerate(result["matrix"][metric]):
         cells = [f"{value:.4f}" for value in values]
         for older, compatible in enumerate(upgrades["compatible"][metric][newer]):
             missing = compatible and "shown" in upgrades and not upgrades["shown"][metric][newer][older]
             cells[older] += " not shown" if missing else " yes" if compatible else " NO"
-        rows.append([names[newer], *cells, *[""] * (len(names) - len(cells))])
+        rows.append([f"{newer + 1} {names[newer]}", *cells, *[""] * (len(names) - len(cells))])
     return rows
 
 

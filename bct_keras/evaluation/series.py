@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bct_keras.encoders import Encoder, FirstDims
+from bct_keras.encoders import ENCODER_FILE, Encoder, FirstDims
 from bct_keras.evaluation.compatibility import check_dims
 from bct_keras.evaluation.gains import evidence, gains
 from bct_keras.evaluation.measured import Measured, as_measured
@@ -17,7 +17,7 @@ def findings(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -
     judged = {place: found for place, found in upgrades.items() if place[1] == 0 or not first_gallery_only}
     metrics = list(measured[0, 0].metrics)
     result: dict[str, Any] = {
-        "encoders": [str(encoder.path) for encoder in encoders],
+        "encoders": [str(encoder.path).removesuffix(f"/{ENCODER_FILE}") for encoder in encoders],
         "matrix": {
             metric: triangle(len(encoders), {place: found.metrics[metric] for place, found in measured.items()}, 1)
             for metric in metrics

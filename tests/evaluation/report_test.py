@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
@@ -93,6 +94,33 @@ def test_a_report_is_made_once(encoders, data_root, tmp_path):
 def test_page_needs_nothing_from_elsewhere():
     text = page.as_html(known_report())
     assert not re.search(r"https?:|//|\bsrc\s*=|\bhref\s*=|url\(|@import|<script", text)
+
+
+def test_whole_page_has_its_plots_and_faces_inside(encoders, data_root, tmp_path):
+    evaluate(encoders["old"], encoders["new"], [f"retrieval({data_root / 'test'})"], tmp_path / "report")
+    text = (tmp_path / "report" / "report.html").read_text()
+    drawn = ["roc", "det", "scores_old_old", "scores_new_old", "hot_refresh"]
+    assert text.count("<svg") == len(drawn)
+    for name in drawn:
+        with Image.open(tmp_path / "report" / f"1_{name}.png") as png:
+            assert min(png.size) > 300
+    for place in re.findall(r"""(?:src|href)=["']([^"']*)|url\(([^)]*)""", text):
+        assert "".join(place).startswith(("data:image/jpeg;base64,", "#"))
+    assert not re.search(r"https?:|@import|<script", text)
+    names = re.findall(r'\bid="([^"]+)"', text)
+    assert names
+    assert len(names) == len(set(names))
+
+
+def test_flips_have_faces():
+    result = known_report()["protocols"]["retrieval(data)"]
+    example = {"kind": "negative", "query": "a/1", "found": "b/2"}
+    result["flips"] = {"negative": 0.125, "positive": 0.25, "examples": [example]}
+    pictures = {"retrieval(data)": {name: Image.new("RGB", (200, 300)) for name in ("a/1", "b/2")}}
+    text = page.as_html(known_report() | {"protocols": {"retrieval(data)": result}}, None, pictures)
+    assert "Negative flips: 12.5 % of the queries" in text
+    assert text.count('src="data:image/jpeg;base64,') == 2
+    assert "a/1 taken for b/2" in text
 
 
 def test_page_has_the_verdict_first_and_whole_tags():
