@@ -53,21 +53,28 @@ class Encoder(ABC):
 
 
 class KerasEncoder(Encoder):
-    def __init__(self, path: Path):
-        try:
-            # safe_mode: a file from elsewhere may not bring code along.
-            self.model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
-        except (ValueError, TypeError, KeyError, OSError) as error:
-            raise InputError(f"{path} cannot be loaded as a Keras encoder: {first_line(error)}") from None
-        image_size, dims = checked_shapes(path, self.model.input_shape, self.model.output_shape)
+    """One that is in memory; `path` says where it comes from."""
+
+    def __init__(self, path: Path, model: Any):
+        image_size, dims = checked_shapes(path, model.input_shape, model.output_shape)
         super().__init__(path, image_size, dims)
+        self.model = model
         self._embed = tf.function(lambda images: self.model(images, training=False), reduce_retracing=True)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         return np.asarray(self._embed(tf.constant(images)), np.float32)
 
 
-class SavedModelEncoder(Encoder):
+def keras_encoder(path: Path) -> KerasEncoder:
+    try:
+        # safe_mode: a file from elsewhere may not bring code along.
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise InputError(f"{path} cannot be loaded as a Keras encoder: {first_line(error)}") from None
+    return KerasEncoder(path, model)
+
+
+class SavedKerasEncoder(Encoder):
     def __init__(self, path: Path):
         try:
             self.model = tf.saved_model.load(str(path))
@@ -115,10 +122,10 @@ def load_encoder(path: str | Path) -> Encoder:
     if not path.exists():
         raise InputError(f"{path}: no such encoder")
     if (path / "saved_model.pb").is_file():
-        return SavedModelEncoder(path)
+        return SavedKerasEncoder(path)
     if path.is_dir():
-        return KerasEncoder(encoder_of_run(path))
-    kinds = {".keras": KerasEncoder, ".tflite": TFLiteEncoder}
+        return keras_encoder(encoder_of_run(path))
+    kinds = {".keras": keras_encoder, ".tflite": TFLiteEncoder}
     if path.suffix not in kinds:
         raise InputError(f"{path} is no encoder: known are a run's folder, a SavedModel, {', '.join(kinds)}")
     return kinds[path.suffix](path)

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from bct_keras.data import dataset
 from bct_keras.data.dataset import DataSet, Shard
 from bct_keras.data.embeddings import EmbeddingShards
 
@@ -17,27 +18,48 @@ def training_batches(
     fields: tuple[str, ...],
     batch_size: int,
     seed: int,
-    first_epoch: int,
+    first_step: int,
     epochs: int,
     mirror: bool,
 ) -> tf.data.Dataset:
     """({"image": [batch, size, size, 3] uint8, field: [batch, ...]}, label [batch]), epoch after epoch.
 
-    What an epoch holds depends on the seed and its number alone, so that a run can go on at any epoch.
+    What an epoch holds depends on the seed and its number alone, so that a run can go on at any step.
     """
-    streams = [record_stream(data, shard, old, fields) for shard in data.shards]
+    steps_per_epoch = data.records // batch_size
+    first_epoch, skipped = divmod(first_step, steps_per_epoch)
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        epoch_seed = fold_in(tf.constant([seed, 0], tf.int64), epoch)
-        windows = in_shuffled_order(streams, epoch_seed).batch(WINDOW_RECORDS).enumerate()
-        windows = windows.map(lambda index, window: permuted(window, fold_in(epoch_seed, index)))
-        batches = windows.rebatch(batch_size, drop_remainder=True).enumerate()
-        return batches.map(
+        epoch_seed = seed_of_epoch(seed, epoch)
+        batches = stored_batches(data, old, fields, batch_size, epoch_seed).enumerate()
+        return batches.skip(tf.where(epoch == first_epoch, tf.constant(skipped, tf.int64), 0)).map(
             lambda index, batch: decoded(data, batch, mirrored_rows(batch_size, mirror, fold_in(epoch_seed, index))),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
 
     return tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
+
+
+def stored_batches(
+    data: DataSet, old: EmbeddingShards | None, fields: tuple[str, ...], batch_size: int, epoch_seed: tf.Tensor
+) -> tf.data.Dataset:
+    """Records not yet decoded, with their rows of every field, in the order of an epoch."""
+    streams = [record_stream(data, shard, old, fields) for shard in data.shards]
+    windows = in_shuffled_order(streams, epoch_seed).batch(WINDOW_RECORDS).enumerate()
+    windows = windows.map(lambda index, window: permuted(window, fold_in(epoch_seed, index)))
+    return windows.rebatch(batch_size, drop_remainder=True)
+
+
+def ids_of_step(data: DataSet, batch_size: int, seed: int, step: int) -> list[str]:
+    """What the batch of a step was made of: read again, because strings cannot go through `fit`."""
+    epoch, index = divmod(step, data.records // batch_size)
+    batches = stored_batches(data, None, (), batch_size, seed_of_epoch(seed, tf.constant(epoch, tf.int64)))
+    (batch,) = batches.skip(index).take(1)
+    return dataset.ids_of(data.parse(batch["record"]))
+
+
+def seed_of_epoch(seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    return fold_in(tf.constant([seed, 0], tf.int64), epoch)
 
 
 def fold_in(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
