@@ -80,7 +80,7 @@ class Checkpoints(keras.callbacks.Callback):
         if step:
             try:
                 self.checkpoint.restore(found[step]).assert_consumed()
-            except (tf.errors.OpError, ValueError, AssertionError) as error:
+            except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
                 raise InputError(
                     f"{found[step]}: this checkpoint cannot be read ({str(error).splitlines()[0]}); remove its files "
                     f"and its lines in {self.folder / 'checkpoint'} to go on from an earlier one"

@@ -147,7 +147,7 @@ def test_method_reads_only_the_fields_it_needs(name, data_root, tiny_encoder_pat
     embed(load_encoder(tiny_encoder_path(DIMS)), data, tmp_path / "embedded")
     old = open_embeddings(tmp_path / "embedded", data)
     needs = registry.build(METHODS, name, seed=0).needs
-    batches = training_batches(data, old, needs, BATCH, seed=0, first_epoch=0, epochs=1, mirror=False)
+    batches = training_batches(data, old, needs, BATCH, seed=0, first_step=0, epochs=1, mirror=False)
     spec: Any = batches.element_spec
     given, _ = spec
     assert set(given) == {"image", *needs}
