@@ -1,18 +1,22 @@
 """Folders that commands make: each with a manifest, written beside its place and renamed into it."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import bct_keras
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, UnfinishedError
 
 MANIFEST = "manifest.json"
+STARTED = ".started.json"  # what an unfinished folder is made from
+LOCK_SECONDS = 10.0  # processes of a killed command stop within this
 
 
 def fingerprint(value: Any) -> str:
@@ -39,6 +43,8 @@ def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("kind") != kind:
         found = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
         raise InputError(f"{folder} is not a {kind}: its {MANIFEST} says '{found}'")
+    if not isinstance(manifest.get("made_from"), dict):
+        raise InputError(f"{path} is not complete: it does not say what the {kind} was made from")
     return manifest
 
 
@@ -63,24 +69,35 @@ def write_atomically(path: Path, text: str) -> None:
 
 def is_current(folder: Path, kind: str, made_from: dict[str, Any]) -> bool:
     """Whether the folder is there and made from just this; an error where it holds something else."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    check_place(folder, kind)
+    if not folder.exists() or not any(folder.iterdir()):
         return False
-    if not (folder / MANIFEST).is_file():
-        raise InputError(f"{folder} holds something else (no {MANIFEST}); choose another folder or remove it")
     made = read_manifest(folder, kind)["made_from"]
     different = sorted(key for key in made.keys() | made_from.keys() if made.get(key) != made_from.get(key))
     if different:
         key = different[0]
         raise InputError(
-            f"{folder} holds a {kind} made from something else ({key}: {made.get(key)!r} there, "
+            f"{folder} is there, made from something else ({key}: {made.get(key)!r} there, "
             f"{made_from.get(key)!r} now); choose another folder or remove it"
         )
     return True
 
 
+def check_place(folder: Path, *kinds: str) -> None:
+    """An error where the folder holds anything but an artefact of one of these kinds."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    found = kind_of(folder)
+    if found not in kinds:
+        says = f"its {MANIFEST} says '{found}'" if found else f"no {MANIFEST}"
+        raise InputError(f"{folder} holds something else ({says}); choose another folder or remove it")
+
+
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill; it takes its place only when the block ends well."""
+    if folder.name in ("", ".."):
+        raise InputError(f"{folder}: give the folder to make a name of its own")
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -90,3 +107,50 @@ def new_folder(folder: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+@contextlib.contextmanager
+def resumed_folder(folder: Path, made_from: dict[str, Any]) -> Iterator[Path]:
+    """As `new_folder`, but what a killed command left is there again where it was made from just the same."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    with only_one(partial, folder):
+        started = fingerprint([bct_keras.__version__, made_from])
+        if not (partial / STARTED).is_file() or json.loads((partial / STARTED).read_text()) != started:
+            empty(partial)
+            write_atomically(partial / STARTED, json.dumps(started))
+        try:
+            yield partial
+        except UnfinishedError:
+            raise
+        except InputError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        (partial / STARTED).unlink()
+        os.replace(partial, folder)
+
+
+@contextlib.contextmanager
+def only_one(partial: Path, folder: Path) -> Iterator[None]:
+    """Forked processes hold the lock as well, so it is free only when none of a killed command's writes any more."""
+    descriptor = os.open(partial, os.O_RDONLY)
+    deadline = time.monotonic() + LOCK_SECONDS
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise InputError(f"another command is making {folder}; wait for it") from None
+                time.sleep(0.1)
+        if not partial.is_dir() or os.stat(partial).st_ino != os.fstat(descriptor).st_ino:
+            raise InputError(f"another command has just made {folder}; run this one again")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -26,9 +26,9 @@ def guarded(main: Callable[[], None], arguments: list[str]) -> None:
     except InputError as error:
         fail(str(error))
     except OSError as error:
-        if error.filename is None:
+        if error.errno is None:  # not the machine's, such as a full disk
             raise
-        fail(f"{error.filename}: {error.strerror}")
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))
 
 
 def fail(message: str) -> None:

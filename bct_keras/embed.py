@@ -9,7 +9,8 @@ import numpy as np
 from absl import flags
 
 from bct_keras import artefacts, command, progress
-from bct_keras.data import embeddings
+from bct_keras.data import class_features, embeddings
+from bct_keras.data.by_class import Block, map_classes
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import field_path
 from bct_keras.encoders import Encoder, load_encoder
@@ -21,6 +22,7 @@ def embed(encoder: Encoder, data: DataSet, out: Path) -> str:
         "data": data.fingerprint,
         "encoder": encoder.fingerprint,
         "credible_share": embeddings.CREDIBLE_SHARE,
+        "credible": sorted(embeddings.CREDIBLE),
     }
     summary = f"{data.records:,} embeddings of {encoder.dims} dimensions"
     if artefacts.is_current(out, embeddings.KIND, made_from):
@@ -54,17 +56,37 @@ def write_embeddings(encoder: Encoder, data: DataSet, folder: Path) -> None:
 
 
 def write_credible(data: DataSet, folder: Path) -> None:
-    def read(field: str) -> np.ndarray:
-        return np.concatenate([np.load(field_path(folder, shard, field)) for shard in data.shards])
+    """Both ways to tell which rows are credible: they cost less than to ask for one."""
+    old_files = [field_path(folder, shard, "old_embedding") for shard in data.shards]
+    labels = np.concatenate([np.load(field_path(folder, shard, "label")) for shard in data.shards])
+    norms = {"rows": None, "rows_then_columns": column_norms(old_files)}
+    credible = {name: np.zeros(len(labels), np.float32) for name in norms}
 
-    credible = embeddings.credible_rows(read("old_embedding"), read("label"))
+    def find(block: Block) -> dict[str, np.ndarray]:
+        (old,) = block.embeddings
+        return {name: class_features.credible(old, embeddings.CREDIBLE_SHARE, norms[name]) for name in norms}
+
+    for block, found in map_classes(find, labels, [old_files], "credible embeddings"):
+        for name, rows in found.items():
+            credible[name][block.records] = rows
     ends = np.cumsum([shard.records for shard in data.shards])
-    for shard, rows in zip(data.shards, np.split(credible, ends[:-1]), strict=True):
-        np.save(field_path(folder, shard, "credible"), rows.astype(np.float32))
+    for name, field in embeddings.CREDIBLE.items():
+        for shard, rows in zip(data.shards, np.split(credible[name], ends[:-1]), strict=True):
+            np.save(field_path(folder, shard, field), rows)
+
+
+def column_norms(files: list[Path]) -> np.ndarray:
+    """[dims] of the normalised embeddings of all files"""
+    squares = [np.square(embeddings.normalised(np.load(path))).sum(0, dtype=np.float64) for path in files]
+    return np.maximum(np.sqrt(np.sum(squares, axis=0)), 1e-12).astype(np.float32)
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("encoder", None, "a run's folder, a .keras file, a SavedModel or a .tflite file")
+    flags.DEFINE_string(
+        "encoder",
+        None,
+        "a run's folder, a .keras, .tflite or .onnx file, a SavedModel, or a .npz file of stored embeddings",
+    )
     flags.DEFINE_string("data", None, "the data set to embed")
     flags.DEFINE_string("out", None, "the folder to make")
 

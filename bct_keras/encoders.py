@@ -1,6 +1,8 @@
-"""Anything that can embed images: a run of ours, a .keras file, a SavedModel, a .tflite file."""
+"""Anything that can embed images: a run of ours, a .keras file, a SavedModel, a .tflite or an .onnx file."""
 
+import zipfile
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +18,7 @@ from bct_keras.errors import InputError
 
 RUN_KIND = "run"
 ENCODER_FILE = "encoder.keras"
+HEAD_FILE = "head.npz"
 BATCH_SIZE = 256
 
 
@@ -26,6 +29,7 @@ class Encoder(ABC):
         self.path = path
         self.image_size = image_size
         self.dims = dims
+        self.compatible_dims = dims  # the first coordinates, which an old gallery is searched with
 
     @abstractmethod
     def embed(self, images: np.ndarray) -> np.ndarray:
@@ -41,15 +45,24 @@ class Encoder(ABC):
 
     def embed_data(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None):
         """Yields (embeddings, batch) over the records in stored order."""
-        data = replace(
-            data, image_size=self.image_size, same_size=data.same_size and data.image_size == self.image_size
-        )
-        for batch in data.batches(BATCH_SIZE, shards):
-            embeddings = self.embed(batch["image"].numpy())
-            if not np.isfinite(embeddings).all():
-                bad = int(np.flatnonzero(~np.isfinite(embeddings).all(1))[0])
-                raise InputError(f"{self.path} gives no finite embedding for image {dataset.ids_of(batch)[bad]}")
-            yield embeddings, batch
+        for batch in self.images_of(data, shards):
+            try:
+                embeddings = self.embed(batch["image"].numpy())
+            except (ValueError, TypeError, RuntimeError, tf.errors.OpError) as error:
+                images = f"{len(batch['label'])} images of {self.image_size} pixels"
+                raise InputError(f"{self.path} cannot embed {images}: {first_sentence(error)}") from None
+            yield self.checked(embeddings, batch), batch
+
+    def checked(self, embeddings: np.ndarray, batch) -> np.ndarray:
+        if not np.isfinite(embeddings).all():
+            bad = int(np.flatnonzero(~np.isfinite(embeddings).all(1))[0])
+            raise InputError(f"{self.path} gives no finite embedding for image {dataset.ids_of(batch)[bad]}")
+        return embeddings
+
+    def images_of(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None) -> tf.data.Dataset:
+        """The batches of a data set, at the size that this encoder takes."""
+        same_size = data.same_size and data.image_size == self.image_size
+        return replace(data, image_size=self.image_size, same_size=same_size).batches(BATCH_SIZE, shards)
 
 
 class KerasEncoder(Encoder):
@@ -65,28 +78,45 @@ class KerasEncoder(Encoder):
         return np.asarray(self._embed(tf.constant(images)), np.float32)
 
 
-def keras_encoder(path: Path) -> KerasEncoder:
+def keras_file_encoder(path: Path) -> KerasEncoder:
     try:
         # safe_mode: a file from elsewhere may not bring code along.
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise InputError(f"{path} cannot be loaded as a Keras encoder: {first_line(error)}") from None
-    return KerasEncoder(path, model)
+        model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
+        return KerasEncoder(path, model)
+    except (ValueError, TypeError, KeyError, AttributeError, OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be loaded as a Keras encoder: {first_sentence(error)}") from None
 
 
-class SavedKerasEncoder(Encoder):
+class FirstDims(Encoder):
+    """The first coordinates of another encoder's embeddings."""
+
+    def __init__(self, encoder: Encoder, dims: int):
+        super().__init__(encoder.path, encoder.image_size, dims)
+        self.encoder = encoder
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        return self.encoder.embed(images)[:, : self.dims]
+
+
+class SavedModelEncoder(Encoder):
     def __init__(self, path: Path):
         try:
             self.model = tf.saved_model.load(str(path))
-            self.serve = self.model.signatures["serving_default"]
+            signatures = self.model.signatures
+            # Ours takes encoded images by default; one from elsewhere has no more than its default.
+            self.serve = signatures["pixels"] if "pixels" in signatures else signatures["serving_default"]
             (self.input_name, spec), *others = self.serve.structured_input_signature[1].items()
-            (self.output_name, output), *other_outputs = self.serve.structured_outputs.items()
-        except (KeyError, ValueError, OSError, tf.errors.OpError) as error:
-            raise InputError(f"{path} cannot be loaded as a SavedModel: {first_line(error)}") from None
+            outputs = dict(self.serve.structured_outputs)
+            compatible = outputs.pop("embedding_compatible", None)
+            (self.output_name, output), *other_outputs = outputs.items()
+        except (KeyError, ValueError, IndexError, OSError, tf.errors.OpError) as error:
+            raise InputError(f"{path} cannot be loaded as a SavedModel: {first_sentence(error)}") from None
         if others or other_outputs:
-            raise InputError(f"{path}: its serving_default has several inputs or outputs; one of each is needed")
+            raise InputError(f"{path}: its signature has several inputs or outputs; one of each is needed")
         self.input_dtype = spec.dtype
         super().__init__(path, *checked_shapes(path, spec.shape, output.shape))
+        if compatible is not None:
+            self.compatible_dims = int(compatible.shape[1])
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         given = {self.input_name: tf.cast(images, self.input_dtype)}
@@ -102,19 +132,49 @@ class TFLiteEncoder(Encoder):
             (self.input,) = self.interpreter.get_input_details()
             (self.output,) = self.interpreter.get_output_details()
         except (ValueError, RuntimeError) as error:
-            raise InputError(f"{path} cannot be loaded as a TFLite encoder: {first_line(error)}") from None
+            raise InputError(f"{path} cannot be loaded as a TFLite encoder: {first_sentence(error)}") from None
         shapes = (self.input["shape_signature"], self.output["shape_signature"])
         super().__init__(path, *checked_shapes(path, *shapes))
         self.batch = 0
+        self.fixed_batch = max(int(self.input["shape_signature"][0]), 0)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
+        return in_batches(self.run, images, self.fixed_batch)
+
+    def run(self, images: np.ndarray) -> np.ndarray:
         if len(images) != self.batch:
             self.interpreter.resize_tensor_input(self.input["index"], images.shape)
             self.interpreter.allocate_tensors()
             self.batch = len(images)
-        self.interpreter.set_tensor(self.input["index"], images.astype(self.input["dtype"]))
+        self.interpreter.set_tensor(self.input["index"], stored(images, self.input))
         self.interpreter.invoke()
-        return np.asarray(self.interpreter.get_tensor(self.output["index"]), np.float32)
+        return real(self.interpreter.get_tensor(self.output["index"]), self.output)
+
+
+def stored(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    """Numbers as the tensor of a TFLite file holds them, which may be quantised."""
+    scale, zero = tensor["quantization"]
+    if not scale:
+        return values.astype(tensor["dtype"])
+    # real = scale * (stored - zero)
+    limits = np.iinfo(tensor["dtype"])
+    return np.clip(np.rint(values / scale + zero), limits.min, limits.max).astype(tensor["dtype"])
+
+
+def real(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    scale, zero = tensor["quantization"]
+    return np.asarray(scale * (values.astype(np.float32) - zero) if scale else values, np.float32)
+
+
+def in_batches(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int) -> np.ndarray:
+    """For a file made for batches of one size: the last one is filled up with copies. 0 is any size."""
+    if not size:
+        return run(images)
+    found = [
+        run(images[np.minimum(np.arange(first, first + size), len(images) - 1)])
+        for first in range(0, len(images), size)
+    ]
+    return np.concatenate([rows.copy() for rows in found])[: len(images)]
 
 
 def load_encoder(path: str | Path) -> Encoder:
@@ -122,20 +182,31 @@ def load_encoder(path: str | Path) -> Encoder:
     if not path.exists():
         raise InputError(f"{path}: no such encoder")
     if (path / "saved_model.pb").is_file():
-        return SavedKerasEncoder(path)
+        return SavedModelEncoder(path)
     if path.is_dir():
-        return keras_encoder(encoder_of_run(path))
-    kinds = {".keras": keras_encoder, ".tflite": TFLiteEncoder}
+        return run_encoder(path)
+    # They build on this module.
+    from bct_keras.onnx_encoder import OnnxEncoder
+    from bct_keras.stored_embeddings import StoredEmbeddings
+
+    kinds = {".keras": keras_file_encoder, ".tflite": TFLiteEncoder, ".onnx": OnnxEncoder, ".npz": StoredEmbeddings}
     if path.suffix not in kinds:
         raise InputError(f"{path} is no encoder: known are a run's folder, a SavedModel, {', '.join(kinds)}")
     return kinds[path.suffix](path)
+
+
+def run_encoder(folder: Path) -> KerasEncoder:
+    encoder = keras_file_encoder(encoder_of_run(folder))
+    made_from = artefacts.read_manifest(folder, RUN_KIND)["made_from"]
+    encoder.compatible_dims = int(made_from.get("compatible_dims") or encoder.dims)
+    return encoder
 
 
 def encoder_of_run(folder: Path) -> Path:
     manifest = artefacts.read_manifest(folder, RUN_KIND)
     path = folder / ENCODER_FILE
     if not path.is_file() or artefacts.file_sha256(path) != manifest.get("encoder"):
-        raise InputError(f"{path} is missing or not the one this run trained; train it again")
+        raise InputError(f"{path} is missing or not the one this run trained; remove {folder} and train it again")
     return path
 
 
@@ -147,11 +218,9 @@ def checked_shapes(path: Path, image_shape, embedding_shape) -> tuple[int, int]:
     except (TypeError, ValueError):
         height = width = channels = dims = -1
     if height != width or height < 1 or channels != 3 or dims < 1:
-        raise InputError(
-            f"{path} is no encoder of square colour images: {tuple(image_shape)} in, {tuple(embedding_shape)} out"
-        )
+        raise InputError(f"{path} is no encoder of square colour images: {image_shape} in, {embedding_shape} out")
     return height, dims
 
 
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def first_sentence(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]

@@ -3,7 +3,9 @@
 python -m bct_keras.evaluate --new=runs/mixbct --old=runs/old --protocol='retrieval(data/demo/test)' --out=reports/x
 
 With --old or --new alone it is the self-test of that one. Protocols: retrieval(DATA), where the images of each
-identity of a data set are divided into gallery and query. Writes report.json and report.html to --out.
+identity of a data set are divided into gallery and query; pairs(FILE.bin), InsightFace's lfw.bin, cfp_fp.bin,
+agedb_30.bin and their like, in ten folds; lfw(pairs.txt, images=DIR), the same from LFW's list and a folder of aligned
+images, DIR/Name/Name_0001.jpg. Writes report.json and report.html to --out.
 """
 
 import json
@@ -17,13 +19,17 @@ from bct_keras import artefacts, command, registry
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS, compatibility, report
+from bct_keras.evaluation.embedding_cache import EmbeddingCache
 
 KIND = "report"
 
 
-def evaluate(old: Encoder | None, new: Encoder | None, protocol_specs: list[str], out: Path) -> dict[str, Any]:
+def evaluate(
+    old: Encoder | None, new: Encoder | None, protocol_specs: list[str], out: Path, on_bad: str = "fail"
+) -> dict[str, Any]:
     """The report, made anew only where something it is made from has changed."""
-    protocols = {spec: registry.build(PROTOCOLS, spec) for spec in protocol_specs}
+    given = {"cache": EmbeddingCache(out.parent / "embeddings"), "on_bad": on_bad}
+    protocols = {spec: registry.build(PROTOCOLS, spec, **given) for spec in protocol_specs}
     made_from = {name: encoder.fingerprint for name, encoder in (("old", old), ("new", new)) if encoder}
     made_from |= {spec: protocol.made_from() for spec, protocol in protocols.items()}
     if artefacts.is_current(out, KIND, made_from):
@@ -47,7 +53,8 @@ def define_flags() -> None:
     flags.DEFINE_string("new", None, "the new encoder: a run's folder, a .keras file, a SavedModel or a .tflite file")
     flags.DEFINE_string("old", None, "the old encoder, likewise")
     flags.DEFINE_multi_string("protocol", None, "how to measure, as in retrieval(data/demo/test); may be given twice")
-    flags.DEFINE_string("out", None, "the folder to make")
+    flags.DEFINE_string("out", None, "the folder to make; embeddings are kept beside it, in `embeddings`")
+    flags.DEFINE_enum("on_bad", "fail", ["fail", "skip"], "what to do with an image of ijbc or ijbb that is no good")
 
 
 def main() -> None:
@@ -57,7 +64,7 @@ def main() -> None:
     out = Path(command.required("out"))
     command.required("protocol")
     old, new = (load_encoder(path) if path else None for path in (FLAGS.old, FLAGS.new))
-    print(report.as_text(evaluate(old, new, FLAGS.protocol, out)))
+    print(report.as_text(evaluate(old, new, FLAGS.protocol, out, FLAGS.on_bad)))
     print(f"report: {out / 'report.html'}")
 
 

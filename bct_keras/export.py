@@ -1,89 +1,197 @@
-"""Writes an encoder for servers and devices, and checks each file against the encoder it came from.
+"""Writes an encoder for servers and devices, and lets out only files that search the old gallery as well as it does.
 
-python -m bct_keras.export --encoder=runs/mixbct --out=exported --formats=saved_model,tflite
+python -m bct_keras.export --encoder=runs/mixbct --old=runs/old --calibration=data/demo/new \\
+    --protocol='retrieval(data/demo/test)' --out=exported
 
-Both take images as float [batch, size, size, 3] of 0..255 and give embeddings of length 1: a SavedModel for
-TF Serving, and a TFLite file for the device, encoder.tflite.
+saved_model     for TF Serving: serving_default takes encoded images of any size, pixels uint8, float float32
+tflite          encoder.tflite in float32, pixels of 0..255 as uint8 in; so do the next three
+tflite_fp16     half the size
+tflite_dynamic  a quarter of the size: weights in int8
+tflite_int8     a quarter of the size: weights and activations in int8; needs --calibration
+
+All give embeddings of length 1. Each file is run in its own run time on every --protocol: alone, in the old encoder's
+gallery, and against each other file. One that is not compatible, or loses more than --max_loss of what the encoder
+finds in the old gallery (without --old: in its own), is refused, and then nothing is written. MODEL_CARD.md and
+gate.json hold the numbers.
 """
 
-import shutil
+import dataclasses
+import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from absl import flags
 
-from bct_keras import artefacts, command
-from bct_keras.data.embeddings import normalised
+from bct_keras import artefacts, command, model_card, registry
+from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import Encoder, KerasEncoder, load_encoder
 from bct_keras.errors import InputError
+from bct_keras.evaluation import PROTOCOLS
+from bct_keras.evaluation.gate import Gate
+from bct_keras.formats import FORMATS
+from bct_keras.formats.format import Format, Reference, Source
 
 KIND = "export"
-CHECKED_IMAGES = 16
-FILES = {"saved_model": "saved_model", "tflite": "encoder.tflite"}
-# The largest difference in any coordinate of an embedding of length 1.
-TOLERANCES = {"saved_model": 1e-5, "tflite": 1e-4}
+COMPARED_IMAGES = 16
+# What is tried in turn where a quantised file is refused.
+KEPT_FLOAT = (0.0, 0.1, 0.3, 0.6)
 
 
-class Served(tf.Module):
-    """The encoder with each weight held once; Keras's own export writes every variable twice."""
+@dataclass(frozen=True)
+class Checks:
+    """What decides whether a file may leave."""
 
-    def __init__(self, encoder: KerasEncoder):
-        super().__init__()
-        self.weights = [weight.value for weight in encoder.model.weights]
-        size = encoder.image_size
-        self.serve = tf.function(
-            lambda image: {"embedding": tf.math.l2_normalize(encoder.model(image, training=False), axis=1)},
-            input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32, name="image")],
+    protocols: tuple[str, ...] = ()
+    old: Encoder | None = None
+    max_loss: float = 0.01
+    allow_loss: bool = False
+
+
+def export(source: Source, formats: list[str], out: Path, checks: Checks, data_licence: str = "") -> str:
+    """Returns one line for each format; writes nothing unless all of them pass."""
+    unknown = sorted(set(formats) - FORMATS.keys())
+    if unknown or not formats:
+        raise InputError(f"--formats={','.join(formats)}: known formats are {', '.join(FORMATS)}")
+    if not source.calibration and any(FORMATS[name].needs_calibration for name in formats):
+        raise InputError("tflite_int8 needs --calibration: a data set of images like those that it will see")
+    protocols = {spec: registry.build(PROTOCOLS, spec) for spec in checks.protocols}
+    made_from = {
+        "encoder": source.encoder.fingerprint,
+        "formats": sorted(formats),
+        "flip_and_add": source.flip,
+        "calibration": source.calibration.fingerprint if source.calibration else None,
+        "old": checks.old.fingerprint if checks.old else None,
+        "protocols": {spec: protocol.made_from() for spec, protocol in protocols.items()},
+        "max_loss": checks.max_loss,
+        "allow_loss": checks.allow_loss,
+        "data_licence": data_licence,
+    }
+    if not artefacts.is_current(out, KIND, made_from):
+        gate = Gate(protocols, checks.old, Reference(source), checks.max_loss)
+        check_encoder(gate, checks)
+        with artefacts.new_folder(out) as folder:
+            files = {name: write(FORMATS[name], name, source, gate, checks, folder) for name in formats}
+            results = gate.results()
+            (folder / "gate.json").write_text(json.dumps({"files": files, "protocols": results}, indent=1) + "\n")
+            card = model_card.written(source, checks.old, files, results, data_licence)
+            (folder / "MODEL_CARD.md").write_text(card)
+            artefacts.write_manifest(folder, KIND, made_from, files=files)
+    files = artefacts.read_manifest(out, KIND)["files"]
+    return "\n".join(f"{out / FORMATS[name].file}: {described(facts)}" for name, facts in files.items())
+
+
+def check_encoder(gate: Gate, checks: Checks) -> None:
+    """No file of an encoder can be compatible that is not."""
+    found = gate.incompatible()
+    if found and not checks.allow_loss:
+        raise InputError(
+            f"nothing is exported: the encoder itself is not compatible: {'; '.join(found)}\n"
+            "--allow_loss exports it all the same"
         )
 
 
-def export(encoder: Encoder, formats: list[str], out: Path) -> str:
-    """Returns one line for each format; writes nothing unless all of them agree with the encoder."""
-    if not isinstance(encoder, KerasEncoder):
-        raise InputError(f"{encoder.path}: only a run's folder or a .keras file can be exported")
-    unknown = sorted(set(formats) - FILES.keys())
-    if unknown or not formats:
-        raise InputError(f"--formats={','.join(formats)}: known formats are {', '.join(FILES)}")
-    made_from = {"encoder": encoder.fingerprint, "formats": sorted(formats)}
-    if not artefacts.is_current(out, KIND, made_from):
-        with artefacts.new_folder(out) as folder:
-            write_files(encoder, formats, folder)
-            differences = {name: difference(encoder, folder / FILES[name], TOLERANCES[name]) for name in formats}
-            artefacts.write_manifest(folder, KIND, made_from, differences=differences)
-    differences = artefacts.read_manifest(out, KIND)["differences"]
-    return "\n".join(f"{out / FILES[name]}: within {value:.1e} of the encoder" for name, value in differences.items())
+def write(form: Format, name: str, source: Source, gate: Gate, checks: Checks, folder: Path) -> dict[str, Any]:
+    """Writes one file, with more and more of it in float while the gate refuses it; what is known of it."""
+    path = folder / form.file
+    reference = Reference(source)
+    shares = KEPT_FLOAT if form.can_keep_float and checks.protocols else (0.0,)
+    difference = cosine = float("nan")
+    faults: list[str] = []
+    for share in shares:
+        form.write(dataclasses.replace(source, kept_float=share), path)
+        difference, cosine = compared(reference, path)
+        check_closeness(form, name, difference, cosine)
+        gate.add(name, load_encoder(path))
+        faults = gate.faults(name)
+        if not faults:
+            break
+    if faults and not checks.allow_loss:
+        raise InputError(
+            f"{name} is refused: {'; '.join(faults)} (--max_loss={checks.max_loss})\n"
+            "leave it out of --formats, calibrate on more images, or let it out as it is with --allow_loss"
+        )
+    return {
+        "file": form.file,
+        "bytes": size_of(path),
+        "difference": difference,
+        "cosine": cosine,
+        "kept_float": share,
+        "losses": gate.losses(name),
+        "faults": faults,
+    }
 
 
-def write_files(encoder: KerasEncoder, formats: list[str], folder: Path) -> None:
-    served = Served(encoder)
-    tf.saved_model.save(served, str(folder / FILES["saved_model"]), signatures={"serving_default": served.serve})
-    if "tflite" in formats:
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / FILES["saved_model"]))
-        (folder / FILES["tflite"]).write_bytes(converter.convert())
-    if "saved_model" not in formats:
-        shutil.rmtree(folder / FILES["saved_model"])
-
-
-def difference(encoder: Encoder, path: Path, tolerance: float) -> float:
-    """The largest one over random images, the file run in its own run time."""
-    shape = (CHECKED_IMAGES, encoder.image_size, encoder.image_size, 3)
+def compared(reference: Encoder, path: Path) -> tuple[float, float]:
+    """The largest difference in a coordinate and the smallest cosine, over random images."""
+    shape = (COMPARED_IMAGES, reference.image_size, reference.image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    found = float(np.max(np.abs(load_encoder(path).embed(images) - normalised(encoder.embed(images)))))
-    if not found <= tolerance:
-        raise InputError(f"{path.name} differs from {encoder.path} by {found:.2e}, more than {tolerance:.0e}")
-    return found
+    found, expected = load_encoder(path).embed(images), reference.embed(images)
+    if found.shape[1] < expected.shape[1]:
+        expected = expected[:, : found.shape[1]]
+        expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+    return float(np.max(np.abs(found - expected))), float(np.min(np.sum(found * expected, axis=1)))
+
+
+def check_closeness(form: Format, name: str, difference: float, cosine: float) -> None:
+    if form.largest_difference is not None and not difference <= form.largest_difference:
+        raise InputError(
+            f"{name} differs from its encoder by {difference:.2e}, more than {form.largest_difference:.0e}"
+        )
+    if form.smallest_cosine is not None and not cosine >= form.smallest_cosine:
+        raise InputError(f"{name}: cosine {cosine:.6f} with its encoder, less than {form.smallest_cosine}")
+    if not np.isfinite(difference):
+        raise InputError(f"{name} gives no finite embedding")
+
+
+def size_of(path: Path) -> int:
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+
+
+def described(facts: dict[str, Any]) -> str:
+    text = f"{facts['bytes'] / 1e6:.2f} MB, within {facts['difference']:.1e} of the encoder"
+    if facts["losses"]:
+        worst = max(facts["losses"], key=facts["losses"].get)
+        text += f", loses at most {max(facts['losses'][worst], 0):.2%} ({worst})"
+    else:
+        text += ", not evaluated: no --protocol"
+    return text + (f"; {facts['kept_float']:.0%} of its operations kept in float" if facts["kept_float"] else "")
+
+
+def keras_encoder(path: str | Path) -> KerasEncoder:
+    encoder = load_encoder(path)
+    if not isinstance(encoder, KerasEncoder):
+        raise InputError(f"{path}: only a run's folder or a .keras file can be exported")
+    return encoder
 
 
 def define_flags() -> None:
     flags.DEFINE_string("encoder", None, "a run's folder or a .keras file")
-    flags.DEFINE_list("formats", list(FILES), f"what to write, of {', '.join(FILES)}")
+    flags.DEFINE_string("old", None, "the encoder whose gallery the files are to search; none is self-tests alone")
+    flags.DEFINE_list("formats", list(FORMATS), f"what to write, of {', '.join(FORMATS)}")
+    flags.DEFINE_string("calibration", None, "the data set that tells tflite_int8 its ranges, such as data/mine/new")
+    flags.DEFINE_multi_string("protocol", None, "what to evaluate on, as in retrieval(data/demo/test)")
     flags.DEFINE_string("out", None, "the folder to make")
+    define_gate_flags()
+
+
+def define_gate_flags() -> None:
+    """Those that `train` has too."""
+    flags.DEFINE_bool("flip_and_add", False, "export an encoder that adds the embedding of the mirrored image")
+    flags.DEFINE_float("max_loss", 0.01, "the share of a cross-test that an exported file may lose", lower_bound=0.0)
+    flags.DEFINE_bool("allow_loss", False, "export what is not compatible or loses more, with the numbers in its card")
+    flags.DEFINE_string("data_licence", "", "the licence of the training data, for the model card")
 
 
 def main() -> None:
-    encoder = load_encoder(command.required("encoder"))
-    print(export(encoder, flags.FLAGS.formats, Path(command.required("out"))))
+    FLAGS = flags.FLAGS
+    out = Path(command.required("out"))
+    calibration = open_data_set(FLAGS.calibration) if FLAGS.calibration else None
+    source = Source(keras_encoder(command.required("encoder")), FLAGS.flip_and_add, calibration)
+    old = load_encoder(FLAGS.old) if FLAGS.old else None
+    checks = Checks(tuple(FLAGS.protocol or ()), old, FLAGS.max_loss, FLAGS.allow_loss)
+    print(export(source, FLAGS.formats, out, checks, FLAGS.data_licence))
 
 
 if __name__ == "__main__":

@@ -4,44 +4,47 @@ python -m bct_keras.prepare --source='folder(photos)' --out=data/mine
 python -m bct_keras.prepare --source='synthetic(identities=500)' --split='class(test_share=0.2)' --out=data/demo
 
 Sources: folder(PATH, image_size=112, group=TEXT), one sub-folder per identity;
-synthetic(identities=500, images=20, image_size=32, seed=0), made by rule.
+recordio(DIR, image_size=0), InsightFace's train.rec with its train.idx (or without: then the file is searched) and
+property, which says the image size where it is 0; synthetic(identities=500, images=20, image_size=32, seed=0), made
+by rule.
 
 Splits: class(old_share=0.3, test_share=0) gives the old encoder the first identities and the new one the
 others; data(old_share=0.3, test_share=0) gives it the first images of each identity. Either makes the
 views OUT/old, OUT/new, OUT/all, and OUT/test with the last identities where test_share is not 0.
+
+A data set of millions takes minutes: the work is divided over --processes, and after a kill the same command goes on
+where it was. Records are read in random order; where the disk is slow at that, read a .rec file once before
+(cat train.rec > /dev/null). Images of a folder are decoded to see whether they are whole; of the other sources only
+headers and ends are looked at. --limit=1000 takes the first 1,000 images in file order, for a first try.
+
+python -m bct_keras.prepare --check=faces_ms1m
+
+reads a data set or a RecordIO folder whole and reports images, identities, sizes, duplicates, and what is broken and
+where; the exit status is 0 where nothing is.
 """
 
-from dataclasses import dataclass
+import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
 from absl import flags
 
-from bct_keras import artefacts, command, progress, registry
-from bct_keras.data import dataset, images
+from bct_keras import artefacts, command, processes, registry
+from bct_keras.data import check, records, writing
 from bct_keras.data.sources import SOURCES
 from bct_keras.data.sources.source import Source
 from bct_keras.data.splits import SPLITS, Division, View
-from bct_keras.errors import InputError
-
-RECORDS_PER_SHARD = 8192
 
 
-@dataclass(frozen=True)
-class Checked:
-    """The records of a source that can be used, identities without any left out."""
-
-    positions: np.ndarray  # [records] in file order
-    labels: np.ndarray  # [records]
-    identities: int
-    groups: list[str] | None
-    same_size: bool
-    skipped: list[str]  # what was wrong with the others
-
-
-def prepare(source_spec: str, split_spec: str, out: Path, seed: int = 0, on_bad: str = "fail") -> str:
+def prepare(
+    source_spec: str,
+    split_spec: str,
+    out: Path,
+    seed: int = 0,
+    on_bad: str = "fail",
+    limit: int = 0,
+    process_count: int = 0,
+) -> str:
     """Returns one line that says what is there now."""
     source: Source = registry.build(SOURCES, source_spec)
     split = registry.build(SPLITS, split_spec)
@@ -51,99 +54,52 @@ def prepare(source_spec: str, split_spec: str, out: Path, seed: int = 0, on_bad:
         "split": split_spec,
         "seed": seed,
         "on_bad": on_bad,
+        "limit": limit or None,
     }
-    if artefacts.is_current(out, dataset.KIND, made_from):
-        return f"{out} is up to date: {summary(artefacts.read_manifest(out, dataset.KIND))}"
-    checked = check(source, on_bad)
-    division = split.divide(checked.labels, checked.identities, checked.groups)
-    with artefacts.new_folder(out) as folder:
-        shards = write_shards(source, checked, division.parts, folder / "shards", seed)
-        write_manifests(folder, source, checked, division, shards, made_from)
-    return f"{out} written: {summary(artefacts.read_manifest(out, dataset.KIND))}"
-
-
-def check(source: Source, on_bad: str) -> Checked:
-    usable = np.ones(len(source.labels), bool)
-    sizes, skipped = set(), []
-    for position in progress.track(range(len(source.labels)), "checking images", len(source.labels)):
-        record = source.read(position)
-        try:
-            size = images.inspect(record.image, record.id)
-            sizes.add((size.width, size.height))
-        except images.BadImageError as bad:
-            if on_bad != "skip":
-                raise InputError(f"{bad}\nremove it, or go on without such images by --on_bad=skip") from None
-            usable[position] = False
-            skipped.append(str(bad))
-    positions = np.flatnonzero(usable)
-    kept, labels = np.unique(source.labels[positions], return_inverse=True)
-    if len(kept) < 2:
-        raise InputError(f"images of {len(kept)} identities can be used; at least 2 identities are needed")
-    groups = [source.groups[identity] for identity in kept] if source.groups else None
-    same_size = sizes == {(source.image_size, source.image_size)}
-    return Checked(positions, labels, len(kept), groups, same_size, skipped)
-
-
-def write_shards(
-    source: Source, checked: Checked, parts: np.ndarray, folder: Path, seed: int
-) -> dict[str, list[dict[str, Any]]]:
-    """The manifest entries of each part's shards; which record goes where depends on the seed alone."""
-    folder.mkdir()
-    entries: dict[str, list[dict[str, Any]]] = {}
-    random = np.random.default_rng(seed)
-    written = progress.bar("writing shards", len(parts))
-    for part in np.unique(parts):
-        records = random.permutation(np.flatnonzero(parts == part))
-        pieces = np.array_split(records, -(-len(records) // RECORDS_PER_SHARD))
-        entries[str(part)] = []
-        for index, piece in enumerate(pieces):
-            path = folder / f"{part}-{index:05d}.tfrecord"
-            with tf.io.TFRecordWriter(str(path)) as writer:
-                for record in piece:
-                    found = source.read(int(checked.positions[record]))
-                    writer.write(dataset.encode_record(found.image, int(checked.labels[record]), found.id))
-                    written.update()
-            entries[str(part)].append(
-                {
-                    "path": f"shards/{path.name}",
-                    "records": len(piece),
-                    "bytes": path.stat().st_size,
-                    "sha256": artefacts.file_sha256(path),
-                }
-            )
-    written.close()
-    return entries
+    if artefacts.is_current(out, records.KIND, made_from):
+        return f"{out} is up to date: {summary(artefacts.read_manifest(out, records.KIND))}"
+    wanted = min(limit or len(source.labels), len(source.labels))
+    with artefacts.resumed_folder(out, made_from) as folder:
+        place = writing.Workplace(source, folder, process_count or processes.cores())
+        checked = writing.check(place, wanted) if on_bad == "skip" else writing.unchecked(place, wanted)
+        groups = [source.groups[identity] for identity in checked.kept.tolist()] if source.groups else None
+        division = split.divide(checked.labels, len(checked.kept), groups)
+        shards = writing.write_shards(place, checked, writing.plan_shards(division, seed))
+        write_manifests(place, division, len(checked.kept), shards, checked.skipped, made_from)
+        shutil.rmtree(place.results)
+    return f"{out} written: {summary(artefacts.read_manifest(out, records.KIND))}"
 
 
 def write_manifests(
-    folder: Path,
-    source: Source,
-    checked: Checked,
+    place: writing.Workplace,
     division: Division,
-    shards: dict[str, list[dict[str, Any]]],
+    identities: int,
+    shards: list[dict[str, Any]],
+    skipped: list[str],
     made_from: dict[str, Any],
 ) -> None:
-    whole = View(tuple(shards), 0, checked.identities)
+    whole = View(tuple(sorted(division.parts)), 0, identities)
     for name, view in {"": whole, **division.views}.items():
-        (folder / name).mkdir(exist_ok=True)
-        entries = [
-            {**entry, "path": ("../" if name else "") + entry["path"]}
-            for part in view.parts
-            for entry in shards.get(part, [])
-        ]
+        (place.folder / name).mkdir(exist_ok=True)
+        found = [shard for part in view.parts for shard in shards if shard["name"].startswith(f"{part}-")]
         artefacts.write_manifest(
-            folder / name,
-            dataset.KIND,
+            place.folder / name,
+            records.KIND,
             made_from,
-            records=sum(entry["records"] for entry in entries),
+            records=sum(shard["records"] for shard in found),
             classes=view.identities,
             first_identity=view.first_identity,
-            image_size=source.image_size,
-            same_size=checked.same_size,
-            shards=entries,
+            image_size=place.source.image_size,
+            same_size=all(shard["same_size"] for shard in shards),
+            shards=[manifest_entry(shard, "../" if name else "") for shard in found],
             views=[] if name else sorted(division.views),
-            skipped=checked.skipped,
+            skipped=skipped,
         )
+
+
+def manifest_entry(shard: dict[str, Any], way_up: str) -> dict[str, Any]:
+    path = f"{way_up}shards/{shard['name']}.tfrecord"
+    return {"path": path, **{fact: shard[fact] for fact in ("records", "bytes", "sha256")}}
 
 
 def summary(manifest: dict[str, Any]) -> str:
@@ -157,15 +113,24 @@ def summary(manifest: dict[str, Any]) -> str:
 
 def define_flags() -> None:
     flags.DEFINE_string("source", None, "where the images come from, as in folder(photos)")
+    flags.DEFINE_string("check", None, "instead of all else: a data set or RecordIO folder to read and report on")
     flags.DEFINE_string("split", "none", "how they are divided: none, class(...) or data(...)")
     flags.DEFINE_string("out", None, "the folder to make")
-    flags.DEFINE_integer("seed", 0, "which record goes into which shard depends on this alone")
+    flags.DEFINE_integer("seed", 0, "which record goes into which shard depends on this alone", lower_bound=0)
     flags.DEFINE_enum("on_bad", "fail", ["fail", "skip"], "what to do with an image that cannot be used")
+    flags.DEFINE_integer("limit", 0, "for a first try: only so many images, the first in file order", lower_bound=0)
+    flags.DEFINE_integer(
+        "processes", 0, "how many work at it: 0 is one per core; the result is the same", lower_bound=0
+    )
 
 
 def main() -> None:
     FLAGS = flags.FLAGS
-    print(prepare(command.required("source"), FLAGS.split, Path(command.required("out")), FLAGS.seed, FLAGS.on_bad))
+    if FLAGS.check:
+        check.check(Path(FLAGS.check), FLAGS.processes)
+        return
+    out = Path(command.required("out"))
+    print(prepare(command.required("source"), FLAGS.split, out, FLAGS.seed, FLAGS.on_bad, FLAGS.limit, FLAGS.processes))
 
 
 if __name__ == "__main__":

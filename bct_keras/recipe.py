@@ -15,7 +15,8 @@ from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.methods.method import Method
 from bct_keras.model import CompatibleModel, Stepping
-from bct_keras.optimizers import OPTIMIZERS, SCHEDULES
+from bct_keras.optimizers import OPTIMIZERS
+from bct_keras.schedules import SCHEDULES
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -41,6 +42,8 @@ class Recipe:
     synchronized: bool = True
     average: float = 0.0
     on_nan: str = "fail"
+    compatible_dims: int = 0  # 0: all
+    clip_norm: float = 0.0
 
     def __post_init__(self):
         # A typo is told at once, not after the data was made and the old encoder trained.
@@ -48,9 +51,16 @@ class Recipe:
         registry.bind(HEADS, self.head, ("classes", "dims"))
         registry.bind(METHODS, self.method, ("seed",))
         registry.bind(OPTIMIZERS, self.optimizer, ("learning_rate",))
-        registry.bind(SCHEDULES, self.schedule, ("learning_rate", "steps"))
+        registry.bind(SCHEDULES, self.schedule, ("learning_rate", "steps", "steps_per_epoch"))
         if not 0 <= self.average < 1:
             raise InputError(f"--average={self.average} has to be at least 0 and below 1")
+        if self.compatible_dims > self.dims:
+            raise InputError(f"--compatible_dims={self.compatible_dims} is more than --dims={self.dims}")
+
+    @property
+    def old_dims(self) -> int:
+        """Of the old encoder: the new one's first coordinates are kept compatible."""
+        return self.compatible_dims or self.dims
 
     def described(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -81,8 +91,16 @@ class Recipe:
         head = registry.build(HEADS, self.head, classes=classes, dims=self.dims)
         stepping = Stepping(self.micro_batches, self.jit, self.average, drop_not_finite=self.on_nan == "skip")
         model = CompatibleModel(backbone, head, method, stepping)
-        rate = registry.build(SCHEDULES, self.schedule, learning_rate=self.learning_rate, steps=steps)
+        rate = registry.build(
+            SCHEDULES,
+            self.schedule,
+            learning_rate=self.learning_rate,
+            steps=steps,
+            steps_per_epoch=steps / self.epochs,
+        )
         optimizer = registry.build(OPTIMIZERS, self.optimizer, learning_rate=rate)
+        # As the papers do, over the backbone: the head's gradient is of another size.
+        optimizer.clip(self.clip_norm, backbone.trainable_variables)
         model.compile(
             optimizer=optimizer,
             jit_compile=False,  # pyright: ignore[reportArgumentType]

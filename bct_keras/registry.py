@@ -1,6 +1,10 @@
-"""Flags that carry their arguments: `arcface(margin=0.5, scale=64)` builds the table's "arcface"."""
+"""Flags that carry their arguments: `arcface(margin=0.5, scale=64)` builds the table's "arcface".
+
+A name may also be that of a class in a module of the user's own: `my_package.my_method:MyMethod(x=1)`.
+"""
 
 import ast
+import importlib
 import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -12,32 +16,33 @@ SPEC = re.compile(r"(?P<name>[A-Za-z_][\w.:]*)\s*(?:\((?P<arguments>.*)\))?", re
 KEYWORD = re.compile(r"(?P<key>[A-Za-z_]\w*)\s*=(?P<value>.*)", re.DOTALL)
 
 
-def parse(spec: str) -> tuple[str, list[Any], dict[str, Any]]:
-    """Splits `name(value, key=value)`; a value that is no Python literal is taken as text, such as a path."""
+def parse(spec: str) -> tuple[str, list[str], dict[str, str]]:
+    """Splits `name(value, key=value)`; the values as they are written."""
     match = SPEC.fullmatch(spec.strip())
     if match is None:
         raise InputError(f"'{spec}' is not of the form name or name(key=value, ...)")
-    positional: list[Any] = []
-    keywords: dict[str, Any] = {}
+    positional: list[str] = []
+    keywords: dict[str, str] = {}
     for text in split_arguments(match["arguments"] or "", spec):
         keyword = KEYWORD.fullmatch(text)
         if keyword is None and keywords:
             raise InputError(f"'{spec}': '{text}' has to come before the arguments with a name")
         if keyword is None:
-            positional.append(literal(text))
+            positional.append(text)
         elif keyword["key"] in keywords:
             raise InputError(f"'{spec}' gives '{keyword['key']}' twice")
         else:
-            keywords[keyword["key"]] = literal(keyword["value"].strip())
+            keywords[keyword["key"]] = keyword["value"].strip()
     return match["name"], positional, keywords
 
 
 def split_arguments(text: str, spec: str) -> list[str]:
     """Cuts at the commas that stand outside brackets and quotes."""
-    pieces, depth, quote = [""], 0, ""
+    pieces, depth, quote, escaped = [""], 0, "", False
     for character in text:
         if quote:
-            quote = "" if character == quote else quote
+            quote = "" if character == quote and not escaped else quote
+            escaped = character == "\\" and not escaped
         elif character in "'\"":
             quote = character
         elif character in "([{":
@@ -60,10 +65,16 @@ def split_arguments(text: str, spec: str) -> list[str]:
     return pieces
 
 
+def quoted(text: str) -> str:
+    """How a text stands in a spec: in quotes only where it would be read as something else."""
+    return text if re.fullmatch(r"[\w./-]+", text) else repr(text)
+
+
 def literal(text: str) -> Any:
+    """What is no Python literal is taken as text, such as a path."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return {"true": True, "false": False}.get(text, text)
 
 
@@ -79,9 +90,12 @@ def bind(
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
     """The entry that `spec` names and its arguments, checked; those in `given` are not the user's to set."""
     name, positional, keywords = parse(spec)
-    if name not in table:
-        raise InputError(f"unknown name '{name}' in '{spec}'; known: {', '.join(sorted(table))}")
-    parameters = inspect.signature(table[name], eval_str=True).parameters
+    entry = table.get(name) or (imported(name) if ":" in name else None)
+    if entry is None:
+        raise InputError(
+            f"unknown name '{name}' in '{spec}'; known: {', '.join(sorted(table))}, or your own as module:name"
+        )
+    parameters = inspect.signature(entry, eval_str=True).parameters
     settable = {
         key: parameter
         for key, parameter in parameters.items()
@@ -101,15 +115,29 @@ def bind(
             arguments[key] = checked(arguments[key], key, parameter.annotation, spec)
         elif parameter.default is parameter.empty:
             raise InputError(f"'{spec}' lacks '{key}'; {describe(name, settable)}")
-    return table[name], arguments
+    return entry, arguments
 
 
-def checked(value: Any, key: str, annotation: Any, spec: str) -> Any:
-    """`0.3x` reads as text, and so does a path: only the declared type tells which one was meant."""
+def imported(name: str) -> Callable[..., Any]:
+    """`package.module:Class`, looked for where Python looks for modules."""
+    module_name, _, attribute = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InputError(f"'{name}': module {module_name} cannot be imported: {error}") from None
+    entry = getattr(module, attribute, None)
+    if not callable(entry):
+        raise InputError(f"'{name}': {module.__file__} has no '{attribute}' that can be called")
+    return entry
+
+
+def checked(text: str, key: str, annotation: Any, spec: str) -> Any:
+    """A folder may be named `1.50`, and `0.3x` reads as text: only the declared type tells what was meant."""
+    value = literal(text)
+    if annotation is str:
+        return value if isinstance(value, str) else text
     if annotation is float and type(value) is int:
         return float(value)
-    if annotation is str and not isinstance(value, str):
-        return str(value)
     if annotation in (int, float, bool, tuple) and type(value) is not annotation:
         raise InputError(f"'{key}' in '{spec}' has to be of type {annotation.__name__}, not {value!r}")
     return value

@@ -16,19 +16,23 @@ from pathlib import Path
 
 from absl import flags
 
-from bct_keras import artefacts, checkpoints, command, distribution
+from bct_keras import artefacts, checkpoints, command, distribution, registry
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
 from bct_keras.data.embeddings import EmbeddingShards, open_embeddings
 from bct_keras.embed import embed
-from bct_keras.encoders import Encoder, load_encoder
+from bct_keras.encoders import RUN_KIND, Encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import evaluate
 from bct_keras.evaluation import report
-from bct_keras.export import export
+from bct_keras.export import Checks, define_gate_flags, export, keras_encoder
+from bct_keras.formats import FORMATS
+from bct_keras.formats.format import Source
+from bct_keras.methods import METHODS
 from bct_keras.prepare import prepare
 from bct_keras.recipe import PRECISIONS, Recipe
-from bct_keras.trainer import Watch, train
+from bct_keras.stored_embeddings import StoredEmbeddings
+from bct_keras.trainer import UNFINISHED_KIND, Watch, train
 from bct_keras.validation import Validation
 
 VIEW_OF_SCENARIO = {"open": "new", "extended": "all"}
@@ -39,11 +43,14 @@ def main() -> None:
     strategy = distribution.strategy(FLAGS.strategy, FLAGS.replicas)
     recipe = Recipe(**{field: getattr(FLAGS, field) for field in Recipe.__dataclass_fields__})
     workdir = Path(command.required("workdir"))
+    artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)  # at once, not after the old encoder was trained
     data = distribution.chief_first(strategy, data_to_train_on)
     old = distribution.chief_first(strategy, old_encoder)
     with strategy.scope():
-        needs = recipe.build_method().needs
-    embeddings = distribution.chief_first(strategy, lambda: old_embeddings(old, data)) if needs else None
+        needs_old = recipe.build_method().needs_old
+    embeddings = (
+        distribution.chief_first(strategy, lambda: old_embeddings(old, data, recipe.old_dims)) if needs_old else None
+    )
     try:
         train(recipe, data, embeddings, strategy, workdir, watch(old))
     except checkpoints.StoppedError as stopped:
@@ -79,7 +86,7 @@ def old_encoder() -> Path | None:
         "flagfile": FLAGS.old_flagfile,
         "data": Path(FLAGS.prepared) / "old",
         "workdir": FLAGS.old_workdir,
-        "dims": FLAGS.dims,
+        "dims": FLAGS.compatible_dims or FLAGS.dims,
         "seed": FLAGS.seed,
         "replicas": FLAGS.replicas,
     }
@@ -104,7 +111,7 @@ def train_apart(arguments: list[str]) -> None:
         raise InputError("the old encoder could not be trained; the reason stands above")
 
 
-def old_embeddings(old: Path | None, data: DataSet) -> EmbeddingShards:
+def old_embeddings(old: Path | None, data: DataSet, dims: int) -> EmbeddingShards:
     """Of the data to train on; made beside it where `old` is an encoder and not already a folder of them."""
     FLAGS = flags.FLAGS
     if old is None:
@@ -115,11 +122,11 @@ def old_embeddings(old: Path | None, data: DataSet) -> EmbeddingShards:
         folder = old
     else:
         encoder = load_encoder(old)
-        check_dims(encoder.dims, old)
+        check_dims(encoder.dims, dims, old)
         folder = data.folder.with_name(f"{data.folder.name}-by-{encoder.fingerprint[:12]}")
         print(embed(encoder, data, folder))
     shards = open_embeddings(folder, data)
-    check_dims(shards.dims, folder)
+    check_dims(shards.dims, dims, folder)
     return shards
 
 
@@ -127,40 +134,54 @@ def is_embeddings(folder: Path) -> bool:
     return folder.is_dir() and artefacts.kind_of(folder) == EMBEDDINGS_KIND
 
 
-def check_dims(old_dims: int, where: Path) -> None:
-    if old_dims != flags.FLAGS.dims:
+def check_dims(old_dims: int, dims: int, where: Path) -> None:
+    if old_dims != dims:
         raise InputError(
-            f"{where} has embeddings of {old_dims} dimensions and the new encoder would have {flags.FLAGS.dims}; "
-            f"train with --dims={old_dims}"
+            f"{where} has embeddings of {old_dims} dimensions and the new encoder would have {dims} to be compatible; "
+            f"train with --dims={old_dims}, or with more and --compatible_dims={old_dims}"
         )
 
 
 def finish(workdir: Path, old: Path | None, data: DataSet) -> None:
-    """Export, then the table, so that it is the last thing on the screen."""
+    """Export, then the table, so that it is the last thing on the screen; of a refused export the reason."""
     FLAGS = flags.FLAGS
-    new = load_encoder(workdir)
-    if FLAGS.formats != ["none"]:
-        print(export(new, FLAGS.formats, workdir / "exported"))
+    new, old_encoder = load_encoder(workdir), known_encoder(old)
     protocols = FLAGS.protocol or test_protocol(data)
-    if protocols == ["none"]:
-        return
-    if not protocols:
+    measured = [] if protocols == ["none"] else protocols
+    refused = None
+    if FLAGS.formats != ["none"]:
+        try:
+            print(export_run(workdir, old_encoder, data, measured))
+        except InputError as error:
+            refused = error
+    if measured:
+        found = evaluate(old_encoder, new, measured, workdir / "report")
+        print(report.as_text(found))
+        print(f"report: {workdir / 'report' / 'report.html'}")
+    elif not protocols:
         print("not evaluated: --protocol tells on what, such as retrieval(DATA) of identities that were not trained on")
-        return
-    found = evaluate(known_encoder(old), new, protocols, workdir / "report")
-    print(report.as_text(found))
-    print(f"report: {workdir / 'report' / 'report.html'}")
+    if refused:
+        raise refused
+
+
+def export_run(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[str]) -> str:
+    FLAGS = flags.FLAGS
+    calibration = data if any(FORMATS[name].needs_calibration for name in FLAGS.formats if name in FORMATS) else None
+    source = Source(keras_encoder(workdir), FLAGS.flip_and_add, calibration)
+    checks = Checks(tuple(protocols), old, FLAGS.max_loss, FLAGS.allow_loss)
+    return export(source, FLAGS.formats, workdir / "exported", checks, FLAGS.data_licence)
 
 
 def test_protocol(data: DataSet) -> list[str]:
     """Retrieval on the view with the identities that the split held out."""
     test = data.folder.parent / "test"
-    return [f"retrieval({test})"] if (test / artefacts.MANIFEST).is_file() else []
+    return [f"retrieval({registry.quoted(str(test))})"] if (test / artefacts.MANIFEST).is_file() else []
 
 
 def known_encoder(old: Path | None) -> Encoder | None:
     """Stored embeddings of the training data say nothing of other images."""
-    return load_encoder(old) if old and not is_embeddings(old) else None
+    encoder = load_encoder(old) if old and not is_embeddings(old) else None
+    return None if isinstance(encoder, StoredEmbeddings) else encoder
 
 
 def define_flags() -> None:
@@ -168,7 +189,8 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "old",
         None,
-        "the old encoder (a run's folder, .keras, SavedModel, .tflite), or a folder made by embed",
+        "the old encoder (a run's folder, .keras, SavedModel, .tflite, .onnx), or its embeddings: a .npz file with "
+        "`embeddings` and `ids`, or a folder made by embed",
     )
     flags.DEFINE_string("workdir", None, "the run's folder: encoder.keras, checkpoints, report, exported files")
     flags.DEFINE_string("source", None, "without --data: where images come from, as for prepare")
@@ -183,25 +205,47 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("old_flagfile", "configs/old.flags", "without --data and --old: how to train the old encoder")
     flags.DEFINE_string("old_workdir", "runs/old", "without --data and --old: the old encoder's run")
-    flags.DEFINE_string("method", "mixbct", "what keeps the new embedding compatible, such as mixbct(mix_ratio=0.3)")
+    flags.DEFINE_string(
+        "method",
+        "mixbct",
+        f"what keeps the new embedding compatible, such as mixbct(mix_ratio=0.3): {', '.join(METHODS)}, or a class of "
+        "your own, my_package.my_method:MyMethod(x=1); bct_keras/methods/README.md tells which is which",
+    )
     flags.DEFINE_string("head", "arcface", "the training loss, such as arcface(margin=0.5, scale=64)")
     flags.DEFINE_string("backbone", "iresnet50", "the network, such as iresnet50(dropout=0.4)")
     flags.DEFINE_integer("dims", 512, "dimensions of the embedding; those of the old encoder", lower_bound=2)
-    flags.DEFINE_string("optimizer", "sgd", "sgd(momentum=0.9, l2=0.0005) or adamw(weight_decay=0.01)")
+    flags.DEFINE_integer(
+        "compatible_dims",
+        0,
+        "of an embedding wider than the old one: so many first coordinates search the old gallery, those of the old "
+        "encoder; 0 is all",
+        lower_bound=0,
+    )
+    flags.DEFINE_string("optimizer", "sgd", "sgd(momentum=0.9, l2=0.0005), sgdw, adamw(weight_decay=0.01) or lamb")
     flags.DEFINE_string(
-        "schedule", "polynomial(power=2)", "of the learning rate, down to 0: polynomial(power=1) or cosine"
+        "schedule",
+        "polynomial(power=2)",
+        "of the learning rate: polynomial(power=1), cosine, or step(epochs=(20, 26, 32), factor=0.1); "
+        "each takes warm_up=EPOCHS",
     )
     flags.DEFINE_float("learning_rate", 0.1, "the first learning rate", lower_bound=0.0)
+    flags.DEFINE_float(
+        "clip_norm",
+        0.0,
+        "the longest gradient of the backbone, over all replicas together; 0 is no limit, the papers have 5",
+        lower_bound=0.0,
+    )
     flags.DEFINE_integer("batch_size", 128, "images in a step, over all replicas", lower_bound=1)
     flags.DEFINE_integer("epochs", 35, "times through the data", lower_bound=1)
     flags.DEFINE_bool("mirror", True, "mirror half of the images; not for letters and other things that have a side")
     flags.DEFINE_integer("seed", 0, "of everything random", lower_bound=0)
     define_device_flags()
     define_watch_flags()
-    flags.DEFINE_list("formats", ["saved_model", "tflite"], "what to export: saved_model, tflite; or none")
+    flags.DEFINE_list("formats", list(FORMATS), f"what to export, of {', '.join(FORMATS)}; or none")
     flags.DEFINE_multi_string(
         "protocol", None, "how to evaluate; by default retrieval on the split's test view; or none"
     )
+    define_gate_flags()
 
 
 def define_device_flags() -> None:

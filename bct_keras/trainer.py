@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from absl import flags
 
@@ -13,8 +14,8 @@ from bct_keras.checkpoints import Checkpoints, StopRequest
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.data.input import ids_of_step, training_batches
-from bct_keras.encoders import ENCODER_FILE, RUN_KIND
-from bct_keras.methods.method import Method
+from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND
+from bct_keras.methods.method import Method, Training
 from bct_keras.model import CompatibleModel
 from bct_keras.recipe import Recipe
 from bct_keras.tensorboard import TensorBoardLog, write_projector
@@ -46,12 +47,12 @@ def train(
         "old_embeddings": old.fingerprint if old else None,
     }
     steps = recipe.steps_per_epoch(data.records, strategy.num_replicas_in_sync)
-    if not distribution.chief_first(strategy, lambda: start(workdir, made_from)):
+    if not distribution.chief_first(strategy, lambda: start(workdir, made_from, data)):
         print(f"{workdir} is up to date")
         return
-    data.check_content()
     with strategy.scope():
         method = recipe.build_method()
+        method.prepare(Training(data, old, recipe.old_dims, recipe.epochs, steps * recipe.epochs))
         model = recipe.build_model(data.image_size, data.classes, steps * recipe.epochs, method)
     with StopRequest().listening() as stop:
         checkpoints = Checkpoints(model, workdir, steps, watch.checkpoint_steps, watch.checkpoints_kept, stop)
@@ -60,7 +61,10 @@ def train(
         fit(recipe, data, old, method, model, checkpoints, workdir, watch)
     if distribution.worker_index() == 0:
         with model.averaged():
-            save(recipe.build_encoder(model.backbone, data.image_size), data, workdir, made_from, watch.validation)
+            encoder = recipe.build_encoder(model.backbone, data.image_size)
+        # The head is of use to a later encoder's method alone, and so lies in a file of its own.
+        np.savez(workdir / HEAD_FILE, **{weight.name: weight.numpy() for weight in model.head.weights})
+        save(encoder, data, workdir, made_from, watch.validation)
     distribution.barrier(strategy)
 
 
@@ -144,11 +148,12 @@ def stretches(done: int, steps: int, epochs: int) -> list[tuple[int, int]]:
     return found
 
 
-def start(workdir: Path, made_from: dict) -> bool:
+def start(workdir: Path, made_from: dict, data: DataSet) -> bool:
     """Whether there is anything left to train; flags.txt runs it again."""
     kind = RUN_KIND if workdir.is_dir() and artefacts.kind_of(workdir) == RUN_KIND else UNFINISHED_KIND
     if artefacts.is_current(workdir, kind, made_from) and kind == RUN_KIND:
         return False
+    data.check_content()  # before anything is written
     if distribution.worker_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
         artefacts.write_atomically(workdir / "flags.txt", flags.FLAGS.flags_into_string())

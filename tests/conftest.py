@@ -1,9 +1,13 @@
-from collections.abc import Callable
+import io
+import struct
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from bct_keras import distribution
 from bct_keras.prepare import prepare
@@ -43,3 +47,42 @@ def tiny_encoder_path(tmp_path_factory) -> Callable[[int], Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def small_jpeg() -> Callable[[int], bytes]:
+    """A 16 x 16 image, another one for each number."""
+
+    def make(number: int) -> bytes:
+        pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG")
+        return file.getvalue()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def write_recordio() -> Callable[[Path, Sequence[tuple[tuple[float, ...], bytes]]], list[int]]:
+    """Writes train.rec and train.idx, as MXNet does for payloads without the magic; returns where records start."""
+
+    def write(folder: Path, records: Sequence[tuple[tuple[float, ...], bytes]]) -> list[int]:
+        folder.mkdir(parents=True, exist_ok=True)
+        content, starts = b"", []
+        for key, (labels, image) in enumerate(records):
+            starts.append(len(content))
+            payload = struct.pack(f"<IfQQ{len(labels)}f", len(labels), 0, key, 0, *labels) + image
+            content += struct.pack("<II", 0xCED7230A, len(payload)) + payload + bytes(-len(payload) % 4)
+        (folder / "train.rec").write_bytes(content)
+        (folder / "train.idx").write_text("".join(f"{key}\t{start}\n" for key, start in enumerate(starts)))
+        return starts
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def insightface_records(small_jpeg) -> list[tuple[tuple[float, ...], bytes]]:
+    """Images 1, 3 and 2 of three identities, with the header and the ranges that InsightFace writes around them."""
+    identities = (0, 1, 1, 1, 2, 2)
+    images = [((float(identity), 0.0), small_jpeg(number)) for number, identity in enumerate(identities)]
+    return [((7.0, 10.0), b""), *images, ((1.0, 2.0), b""), ((2.0, 5.0), b""), ((5.0, 7.0), b"")]

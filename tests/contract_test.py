@@ -17,15 +17,16 @@ from bct_keras.embed import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
+from bct_keras.methods.method import Training
 from bct_keras.recipe import Recipe
 
-BATCH, CLASSES, DIMS = 8, 5, 8
+BATCH, CLASSES, DIMS = 8, 6, 8  # as many classes as the view `new` of the fixture data_root has
 # Small, because PReLU's slope jumps at 0: where two replicas round an activation to its other side, the next weights
 # differ by the rate times a finite gradient. A gradient twice too large would still show a hundred times over.
 LEARNING_RATE = 1e-4
 SMALLEST = "iresnet_small(width=4)"
 # Where the entry's own defaults would be slow. The deeper ones are the same function as iresnet18.
-SPECS: dict[str, str] = {"iresnet_small": SMALLEST}
+SPECS: dict[str, str] = {"iresnet_small": SMALLEST, "unibct": "unibct(refresh_epochs=(0,), normalise=rows)"}
 NOT_TRAINED_HERE = {"iresnet34", "iresnet50", "iresnet100"}
 TRAINED = [name for name in BACKBONES if name not in NOT_TRAINED_HERE]
 
@@ -63,7 +64,7 @@ EACH_ENTRY = [
     pytest.param(parts, id=str(parts), marks=[] if parts.backbone == SMALLEST else pytest.mark.slow)
     for parts in dict.fromkeys(
         [
-            *(Parts(method=name) for name in METHODS),
+            *(Parts(method=SPECS.get(name, name)) for name in METHODS),
             *(Parts(head=name) for name in HEADS),
             *(Parts(backbone=SPECS.get(name, name)) for name in TRAINED),
         ]
@@ -82,14 +83,28 @@ def labels() -> np.ndarray:
 def fields(needs: tuple[str, ...]) -> dict[str, np.ndarray]:
     """What embedding shards hold for a batch: those that the method needs, and no other."""
     old = np.random.default_rng(1).normal(size=(BATCH, DIMS)).astype(np.float32)
-    every = {"old_embedding": old, "credible": (np.arange(BATCH) != 2).astype(np.float32)}
+    credible = (np.arange(BATCH) != 2).astype(np.float32)
+    every = {"old_embedding": old, "credible": credible, "credible_rows_then_columns": 1 - credible}
     return {name: every[name] for name in needs}
 
 
-def after_one_step(parts: Parts, strategy: tf.distribute.Strategy) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
+@pytest.fixture(scope="module")
+def training(data_root, tiny_encoder_path, tmp_path_factory) -> Training:
+    """What a method may ask, of images of the old encoder's own size; its head lies beside it, as a run leaves it."""
+    data, path = open_data_set(data_root / "new"), tiny_encoder_path(DIMS)
+    np.savez(path.parent / "head.npz", class_weights=np.eye(3, DIMS, dtype=np.float32), bias=np.zeros(3, np.float32))
+    embedded = tmp_path_factory.mktemp("embedded") / "new"
+    embed(load_encoder(path), data, embedded)
+    return Training(data, open_embeddings(embedded, data), DIMS, epochs=1, steps=10)
+
+
+def after_one_step(
+    parts: Parts, strategy: tf.distribute.Strategy, training: Training
+) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
     """The loss, and all weights before and after."""
     with strategy.scope():
         method = parts.recipe().build_method()
+        method.prepare(training)
         model = parts.recipe().build_model(parts.image_size, CLASSES, steps=10, method=method)
     before = model.get_weights()
     batch: Any = ({"image": images(parts.image_size), **fields(method.needs)}, labels())
@@ -106,11 +121,11 @@ def mixed_bfloat16():
 
 
 @pytest.mark.parametrize("parts", EACH_ENTRY)
-def test_two_replicas_train_as_one_does(parts, two_replicas):
-    loss, before, after = after_one_step(parts, tf.distribute.get_strategy())
+def test_two_replicas_train_as_one_does(parts, two_replicas, training):
+    loss, before, after = after_one_step(parts, tf.distribute.get_strategy(), training)
     assert np.isfinite(loss)
     assert any(np.any(old != new) for old, new in zip(before, after, strict=True))
-    loss_of_two, _, after_of_two = after_one_step(parts, two_replicas)
+    loss_of_two, _, after_of_two = after_one_step(parts, two_replicas, training)
     assert loss_of_two == pytest.approx(loss, rel=1e-5)
     for weights, weights_of_two in zip(after, after_of_two, strict=True):
         np.testing.assert_allclose(weights_of_two, weights, rtol=1e-5, atol=1e-5)
@@ -118,17 +133,20 @@ def test_two_replicas_train_as_one_does(parts, two_replicas):
 
 @pytest.mark.parametrize("parts", EACH_ENTRY)
 @pytest.mark.usefixtures("mixed_bfloat16")
-def test_a_step_in_mixed_precision(parts):
-    loss, before, after = after_one_step(parts, tf.distribute.get_strategy())
+def test_a_step_in_mixed_precision(parts, training):
+    loss, before, after = after_one_step(parts, tf.distribute.get_strategy(), training)
     assert np.isfinite(loss)
-    assert {weights.dtype for weights in after} == {np.dtype(np.float32)}
+    kinds = {weights.dtype for weights in after if weights.dtype.kind not in "iu"}
+    assert kinds == {np.dtype(np.float32)}
     assert all(np.isfinite(weights).all() for weights in after)
     assert any(np.any(old != new) for old, new in zip(before, after, strict=True))
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_method_gives_a_row_to_the_head_and_a_penalty_for_every_example(name):
-    method, head = registry.build(METHODS, name, seed=0), registry.build(HEADS, "arcface", classes=CLASSES, dims=DIMS)
+def test_method_gives_a_row_to_the_head_and_a_penalty_for_every_example(name, training):
+    method = registry.build(METHODS, SPECS.get(str(name), str(name)), seed=0)
+    head = registry.build(HEADS, "arcface", classes=CLASSES, dims=DIMS)
+    method.prepare(training)
     method.build((None, DIMS))
     head.build((None, DIMS))
     batch = {field: tf.constant(values) for field, values in fields(method.needs).items()}
@@ -142,12 +160,9 @@ def test_method_gives_a_row_to_the_head_and_a_penalty_for_every_example(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_method_reads_only_the_fields_it_needs(name, data_root, tiny_encoder_path, tmp_path):
-    data = open_data_set(data_root / "new")
-    embed(load_encoder(tiny_encoder_path(DIMS)), data, tmp_path / "embedded")
-    old = open_embeddings(tmp_path / "embedded", data)
+def test_method_reads_only_the_fields_it_needs(name, training):
     needs = registry.build(METHODS, name, seed=0).needs
-    batches = training_batches(data, old, needs, BATCH, seed=0, first_step=0, epochs=1, mirror=False)
+    batches = training_batches(training.data, training.old, needs, BATCH, seed=0, first_step=0, epochs=1, mirror=False)
     spec: Any = batches.element_spec
     given, _ = spec
     assert set(given) == {"image", *needs}

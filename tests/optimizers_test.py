@@ -1,4 +1,4 @@
-import itertools
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from bct_keras import registry
-from bct_keras.optimizers import OPTIMIZERS, SCHEDULES
+from bct_keras.optimizers import OPTIMIZERS
 
 
 class RateOfStep(keras.optimizers.schedules.LearningRateSchedule):
@@ -68,23 +68,80 @@ def test_decay_of_adamw_is_decoupled():
     assert found == pytest.approx(0.9025, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_schedules_start_at_the_rate_and_end_at_0(name):
-    schedule = registry.build(SCHEDULES, name, learning_rate=0.4, steps=50)
-    rates = [float(schedule(step)) for step in range(51)]
-    assert rates[0] == pytest.approx(0.4)
-    assert rates[50] == pytest.approx(0.0, abs=1e-8)
-    assert all(later < earlier for earlier, later in itertools.pairwise(rates))
+@pytest.fixture(scope="module")
+def addons() -> dict[str, np.ndarray]:
+    """Five steps by tensorflow-addons 0.23 at a rate of 0.1; made by golden/make_tensorflow_addons.py."""
+    with np.load(Path(__file__).parent / "golden" / "tensorflow_addons.npz") as stored:
+        return dict(stored)
 
 
 @pytest.mark.parametrize(
-    ("spec", "expected"),
+    ("key", "spec"),
     [
-        ("polynomial", 0.4 * (1 - 10 / 40)),
-        ("polynomial(power=2)", 0.4 * (1 - 10 / 40) ** 2),
-        ("cosine", 0.4 * (1 + np.cos(np.pi * 10 / 40)) / 2),
+        ("sgdw", "sgdw(momentum=0.9, weight_decay=0.05)"),  # there 0.005: the rate times ours
+        ("lamb", "lamb(weight_decay=0.05)"),
+        ("lamb_without_decay", "lamb(weight_decay=0)"),
     ],
 )
-def test_rate_after_a_quarter_of_the_steps(spec, expected):
-    schedule = registry.build(SCHEDULES, spec, learning_rate=0.4, steps=40)
-    assert float(schedule(10)) == pytest.approx(expected, rel=1e-5)
+def test_optimizers_agree_with_tensorflow_addons(addons, key, spec):
+    for steps in range(1, 6):
+        optimizer = registry.build(OPTIMIZERS, spec, learning_rate=0.1)
+        found = after_steps(optimizer, addons["start"], addons["gradients"][:steps])
+        np.testing.assert_allclose(found, addons[key][steps - 1], rtol=1e-5, atol=1e-6)
+
+
+def test_lamb_leaves_zeros_and_no_gradient_finite():
+    # Neither a length of the weights nor one of the step: the ratio is 1, and nothing moves.
+    lamb = registry.build(OPTIMIZERS, "lamb", learning_rate=0.1)
+    np.testing.assert_array_equal(after_steps(lamb, np.zeros(3, np.float32), np.zeros((2, 3), np.float32)), 0.0)
+
+
+def clipped_step(optimizer: keras.Optimizer, gradients: list[list[float]], clipped: list[int], norm: float):
+    variables = [keras.Variable(np.zeros(len(gradient), np.float32)) for gradient in gradients]
+    optimizer.build(variables)
+    optimizer.clip(norm, [variables[index] for index in clipped])  # pyright: ignore[reportAttributeAccessIssue]
+    optimizer.apply([tf.constant(gradient) for gradient in gradients], variables)
+    return [variable.numpy() for variable in variables]
+
+
+def test_clipping_is_by_the_norm_over_the_chosen_variables():
+    # |(3, 4, 12)| = 13 -> 6.5 halves it; the third variable is not among the chosen.
+    sgd = registry.build(OPTIMIZERS, "sgd(momentum=0, l2=0)", learning_rate=1.0)
+    first, second, third = clipped_step(sgd, [[3.0, 4.0], [12.0], [100.0]], clipped=[0, 1], norm=6.5)
+    np.testing.assert_allclose(first, [-1.5, -2.0], rtol=1e-5)
+    np.testing.assert_allclose(second, [-6.0], rtol=1e-5)
+    np.testing.assert_allclose(third, [-100.0], rtol=1e-6)
+
+
+def test_a_short_gradient_is_not_clipped():
+    sgd = registry.build(OPTIMIZERS, "sgd(momentum=0, l2=0)", learning_rate=1.0)
+    (found,) = clipped_step(sgd, [[3.0, 4.0]], clipped=[0], norm=5.1)
+    np.testing.assert_array_equal(found, [-3.0, -4.0])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_clipping_is_of_the_gradient_summed_over_replicas(name, precision, two_replicas):
+    # Replicas with (3, 0) and (0, 4) have the sum (3, 4), of norm 5, which is to become 1: (0.6, 0.8).
+    # Each clipped alone would sum to (1, 1) at norm 1. The scale of float16 must not count in the norm.
+    with two_replicas.scope():
+        optimizer = registry.build(OPTIMIZERS, name, learning_rate=0.1)
+        variable = keras.Variable(np.ones(2, np.float32))
+        optimizer.clip(1.0, [variable])
+        outer = keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
+        outer.build([variable])
+
+    @tf.function
+    def step():
+        def in_replica():
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            gradient = tf.where(replica == 0, tf.constant([3.0, 0.0]), tf.constant([0.0, 4.0]))
+            outer.apply([outer.scale_loss(gradient)], [variable])
+
+        two_replicas.run(in_replica)
+
+    step()
+    alone = registry.build(OPTIMIZERS, name, learning_rate=0.1)
+    np.testing.assert_allclose(
+        variable.numpy(), after_steps(alone, np.ones(2, np.float32), np.array([[0.6, 0.8]], np.float32)), rtol=1e-5
+    )

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +12,10 @@ import keras
 import numpy as np
 import pytest
 
+from bct_keras import registry, train
 from bct_keras.backbones.iresnet import iresnet_small
+from bct_keras.data.dataset import open_data_set
+from bct_keras.evaluation import PROTOCOLS
 
 ROOT = Path(__file__).parents[1]
 EPOCHS = 20  # of a tenth of a second each, so that there is time to kill it
@@ -27,6 +31,7 @@ BASE_FLAGS = f"""
 --epochs={EPOCHS}
 --schedule=cosine
 --learning_rate=0.02
+--allow_loss
 """
 NEW_FLAGS = """
 --flagfile=base.flags
@@ -225,3 +230,9 @@ def test_what_cannot_be_trained_is_refused_in_a_line(folder, output, flags, said
     (line,) = done.stderr.splitlines()
     assert re.match(f"error: .*{said}", line)
     assert files_of(folder).keys() == before.keys()
+
+
+def test_the_test_view_is_found_whatever_the_folder_is_called(data_root, tmp_path):
+    copy = Path(shutil.copytree(data_root, tmp_path / "it's (mine), 2"))
+    (spec,) = train.test_protocol(open_data_set(copy / "new"))
+    assert registry.build(PROTOCOLS, spec).data.folder == copy / "test"

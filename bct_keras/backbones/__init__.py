@@ -1,6 +1,6 @@
 """Backbones: an image of 0..255 in, an embedding out. A new one is a function in a file here and a line below."""
 
-from bct_keras.backbones import iresnet
+from bct_keras.backbones import iresnet, mobilefacenet
 
 BACKBONES = {
     "iresnet18": iresnet.iresnet18,
@@ -8,4 +8,5 @@ BACKBONES = {
     "iresnet50": iresnet.iresnet50,
     "iresnet100": iresnet.iresnet100,
     "iresnet_small": iresnet.iresnet_small,
+    "mobilefacenet": mobilefacenet.mobilefacenet,
 }

@@ -1,6 +1,5 @@
 """A data set on disk: a manifest and TFRecord shards. Embedding shards and every other user read it from here."""
 
-import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,43 +11,15 @@ import tensorflow as tf
 
 from bct_keras import artefacts, progress
 from bct_keras.data import images
+from bct_keras.data.records import KIND
+from bct_keras.data.shards import Shard, shard_of
 from bct_keras.errors import InputError
-
-KIND = "data set"
-# A view lies in a folder of the data set whose shards it names; a manifest may not point anywhere else.
-SHARD_PATH = re.compile(r"(\.\./)?shards/[A-Za-z0-9][A-Za-z0-9._-]*\.tfrecord")
 
 RECORD_FEATURES = {
     "image": tf.io.FixedLenFeature([], tf.string),
     "label": tf.io.FixedLenFeature([], tf.int64),
     "id": tf.io.FixedLenFeature([], tf.string),
 }
-
-
-@dataclass(frozen=True)
-class Shard:
-    path: Path
-    records: int
-    bytes: int
-    sha256: str
-
-    @property
-    def name(self) -> str:
-        return self.path.stem
-
-    def check_size(self) -> None:
-        if not self.path.is_file():
-            raise InputError(f"{self.path}: this shard is missing; run prepare again")
-        size = self.path.stat().st_size
-        if size != self.bytes:
-            raise InputError(
-                f"{self.path}: this shard has {size} bytes and its manifest says {self.bytes}: it was cut off or "
-                "changed; run prepare again"
-            )
-
-    def check_content(self) -> None:
-        if artefacts.file_sha256(self.path) != self.sha256:
-            raise InputError(f"{self.path}: this shard is not what its manifest says (sha256); run prepare again")
 
 
 @dataclass(frozen=True)
@@ -100,15 +71,6 @@ class DataSet:
         return {**record, "image": tf.map_fn(self.decode, record["image"], fn_output_signature=tf.uint8)}
 
 
-def encode_record(image: bytes, label: int, name: str) -> bytes:
-    feature = {
-        "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
-        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-        "id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[name.encode()])),
-    }
-    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
-
-
 def open_data_set(folder: str | Path) -> DataSet:
     folder = Path(folder)
     manifest = artefacts.read_manifest(folder, KIND)
@@ -123,16 +85,12 @@ def open_data_set(folder: str | Path) -> DataSet:
             bool(manifest["same_size"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder / artefacts.MANIFEST} is not complete: {error!r}; run prepare again") from None
+        raise InputError(
+            f"{folder / artefacts.MANIFEST} is not complete: {error!r}; remove it and run prepare again"
+        ) from None
     for shard in shards:
         shard.check_size()
     return data
-
-
-def shard_of(folder: Path, entry: dict[str, Any]) -> Shard:
-    if not SHARD_PATH.fullmatch(entry["path"]):
-        raise InputError(f"{folder / artefacts.MANIFEST} names a shard outside the data set: {entry['path']!r}")
-    return Shard(folder / entry["path"], int(entry["records"]), int(entry["bytes"]), str(entry["sha256"]))
 
 
 def ids_of(batch: dict[str, tf.Tensor]) -> list[str]:

@@ -1,7 +1,8 @@
 """Embedding shards: beside each image shard one .npy file per field, in the order of its records.
 
 Fields: `old_embedding` [records, dims] float32 as the encoder gave it, `label` [records] int64, and
-`credible` [records] float32, 1 where the old embedding lies near its class mean.
+`credible` [records] float32, 1 where the old embedding lies near its class mean; `credible_rows_then_columns` is
+the same by the released code's measure.
 """
 
 from dataclasses import dataclass
@@ -11,11 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras import artefacts
+from bct_keras.data.class_features import normalised as normalised  # used with embeddings everywhere
 from bct_keras.data.dataset import DataSet, Shard
 from bct_keras.errors import InputError
 
 KIND = "embeddings"
 CREDIBLE_SHARE = 0.9
+CREDIBLE = {"rows": "credible", "rows_then_columns": "credible_rows_then_columns"}  # what is normalised: the field
+FIELDS = ("old_embedding", "label", *CREDIBLE.values())
 
 
 @dataclass(frozen=True)
@@ -43,30 +47,20 @@ def open_embeddings(folder: str | Path, data: DataSet) -> EmbeddingShards:
             f"{folder} holds embeddings of another data set ({manifest.get('data_folder')}), not of {data.folder}; "
             "run embed on it"
         )
-    files = manifest["files"]
-    for name, sha256 in files.items():
-        path = folder / Path(name).name
-        if not path.is_file() or artefacts.file_sha256(path) != sha256:
-            raise InputError(f"{path}: this embedding shard is missing or was changed; run embed again")
-    return EmbeddingShards(folder, data, int(manifest["dims"]), artefacts.fingerprint(files))
+    try:
+        dims, files = int(manifest["dims"]), dict(manifest["files"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{folder / artefacts.MANIFEST} is not complete: {error!r}; {again(folder)}") from None
+    for path in (field_path(folder, shard, field) for shard in data.shards for field in FIELDS):
+        if not path.is_file() or artefacts.file_sha256(path) != files.get(path.name):
+            raise InputError(f"{path}: this embedding shard is missing or was changed; {again(folder)}")
+    return EmbeddingShards(folder, data, dims, artefacts.fingerprint(files))
+
+
+def again(folder: Path) -> str:
+    # What is there would be taken as up to date.
+    return f"remove {folder} and run embed again"
 
 
 def field_path(folder: Path, shard: Shard, field: str) -> Path:
     return folder / f"{shard.name}.{field}.npy"
-
-
-def credible_rows(embeddings: np.ndarray, labels: np.ndarray, kept_share: float = CREDIBLE_SHARE) -> np.ndarray:
-    """[records] bool: in each class the ceil(kept_share * n) normalised embeddings nearest their mean."""
-    directions = normalised(embeddings)
-    credible = np.zeros(len(labels), bool)
-    by_class = np.argsort(labels, kind="stable")
-    for rows in np.split(by_class, np.flatnonzero(np.diff(labels[by_class])) + 1):
-        distances = np.linalg.norm(directions[rows] - directions[rows].mean(0), axis=1)
-        kept = int(np.ceil(kept_share * len(rows)))
-        credible[rows[np.argsort(distances, kind="stable")[:kept]]] = True
-    return credible
-
-
-def normalised(embeddings: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return embeddings / np.maximum(lengths, 1e-12)

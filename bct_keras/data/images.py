@@ -1,43 +1,6 @@
-"""Encoded images: what they say of themselves, and their pixels."""
-
-import io
-import warnings
-from dataclasses import dataclass
+"""The pixels of encoded images, in TensorFlow."""
 
 import tensorflow as tf
-from PIL import Image, UnidentifiedImageError
-
-from bct_keras.errors import InputError
-
-# Refused before they are decoded: a file of a few bytes can claim sixty thousand pixels a side.
-MAXIMUM_PIXELS = 64_000_000
-FORMATS = ("JPEG", "PNG")  # what Pillow, TensorFlow and the devices' decoders all read
-
-
-class BadImageError(InputError):
-    """An image that cannot be used, with its name and the reason."""
-
-
-@dataclass(frozen=True)
-class ImageSize:
-    width: int
-    height: int
-
-
-def inspect(encoded: bytes, name: str) -> ImageSize:
-    """Decodes the whole image, so that a truncated one is found here and not in the middle of training."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
-                if image.width * image.height > MAXIMUM_PIXELS:
-                    raise BadImageError(f"{name}: {image.width} x {image.height} pixels are too many")
-                image.load()
-                return ImageSize(image.width, image.height)
-    except UnidentifiedImageError:
-        raise BadImageError(f"{name}: not a JPEG or PNG image") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadImageError(f"{name}: the image cannot be decoded ({error})") from None
 
 
 def decode(encoded: tf.Tensor, image_size: int, resize: bool) -> tf.Tensor:

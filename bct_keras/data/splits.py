@@ -20,7 +20,8 @@ class View:
 
 @dataclass(frozen=True)
 class Division:
-    parts: np.ndarray  # [records] the name of each record's part
+    parts: tuple[str, ...]
+    part_of: np.ndarray  # [records] uint8: where in `parts` each record's part stands; there are millions of records
     views: dict[str, View]
 
 
@@ -28,7 +29,7 @@ class WholeSplit:
     """One part, one view."""
 
     def divide(self, labels: np.ndarray, identities: int, groups: Sequence[str] | None) -> Division:
-        return Division(np.full(len(labels), "all"), {})
+        return Division(("all",), np.zeros(len(labels), np.uint8), {})
 
 
 class ClassSplit:
@@ -46,13 +47,16 @@ class ClassSplit:
                 f"old_share={self.old_share} of {trained} identities leaves {old} for the old encoder and "
                 f"{trained - old} for the new one; each needs at least one"
             )
-        parts = np.where(labels < old, "old", np.where(labels < trained, "new", "test"))
+        part_of = np.searchsorted([old, trained], labels, side="right").astype(np.uint8)
         views = {
             "old": View(("old",), 0, old),
             "new": View(("new",), old, trained - old),
             "all": View(("old", "new"), 0, trained),
         }
-        return Division(parts, with_test(views, trained, identities))
+        return Division(("old", "new", "test"), part_of, with_test(views, trained, identities))
+
+
+OLD, NEW, BOTH, TEST = range(4)  # parts of a data split
 
 
 class DataSplit:
@@ -65,17 +69,17 @@ class DataSplit:
     def divide(self, labels: np.ndarray, identities: int, groups: Sequence[str] | None) -> Division:
         trained = trained_identities(identities, self.test_share, groups)
         images = np.bincount(labels, minlength=identities)
-        # Each has at least one image of every identity.
+        # max(1, round(old_share * n)), and one image left for the new encoder; identities of one are in both
         old_images = np.clip(np.round(self.old_share * images), 1, np.maximum(images - 1, 1))
-        parts = np.where(order_within_identity(labels, images) < old_images[labels], "old", "new")
-        parts[images[labels] == 1] = "both"
-        parts = np.where(labels < trained, parts, "test")
+        part_of = np.where(order_within_identity(labels, images) < old_images[labels], OLD, NEW).astype(np.uint8)
+        part_of[images[labels] == 1] = BOTH
+        part_of[labels >= trained] = TEST
         views = {
             "old": View(("both", "old"), 0, trained),
             "new": View(("both", "new"), 0, trained),
             "all": View(("both", "new", "old"), 0, trained),
         }
-        return Division(parts, with_test(views, trained, identities))
+        return Division(("old", "new", "both", "test"), part_of, with_test(views, trained, identities))
 
 
 def share(value: float, name: str) -> float:

@@ -1,55 +1,56 @@
-"""Numbers from scores: how often the right one is accepted, and how often it is found."""
+"""1:1: how often the right one is accepted, at a rate of wrong ones accepted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from bct_keras import progress
-from bct_keras.errors import InputError
-
-SCORES_AT_ONCE = 16_000_000  # 64 MB
 # Scores that differ by less are tied: a product of the same two vectors comes out a bit larger or smaller,
 # depending on where in the matrix it stands.
 TIE = 1e-6
+BINS = np.linspace(-1.0, 1.0, 101)  # of the histograms
 
 
 @dataclass(frozen=True)
 class Embedded:
-    embeddings: np.ndarray  # [images, dims], of length 1
-    labels: np.ndarray  # [images]
+    embeddings: np.ndarray  # [rows, dims], of length 1
+    labels: np.ndarray  # [rows]
 
 
-def search(query: Embedded, gallery: Embedded, fars: Sequence[float], ranks: Sequence[int]) -> dict[str, float]:
-    """TAR over all pairs of a query and a gallery image, and the share of queries found at each rank."""
-    if query.embeddings.shape[1] != gallery.embeddings.shape[1]:
-        raise InputError(
-            f"queries of {query.embeddings.shape[1]} dimensions cannot be searched in a gallery of "
-            f"{gallery.embeddings.shape[1]}"
-        )
-    pairs = len(query.labels) * len(gallery.labels)
-    genuine_pairs = sum(int(np.sum(gallery.labels == label)) for label in query.labels)
-    strongest = StrongestScores(int(max(fars) * (pairs - genuine_pairs)) + 1)
-    genuine, better = [], []
-    step = max(1, SCORES_AT_ONCE // len(gallery.labels))
-    for start in progress.track(range(0, len(query.labels), step), "comparing", unit="blocks"):
-        block = slice(start, start + step)
-        scores = query.embeddings[block] @ gallery.embeddings.T
-        same = query.labels[block, None] == gallery.labels
-        best = np.where(same, scores, -np.inf).max(1)
-        genuine.append(scores[same])
-        # A tie counts against us: an encoder that maps everything to one point finds nothing.
-        better.append(np.sum((scores > best[:, None] - TIE) & ~same, axis=1))
-        strongest.add(scores[~same])
-    metrics = {
-        f"TAR@FAR={far:.0e}".replace("e-0", "e-"): accepted_share(
-            np.concatenate(genuine), strongest.sorted(), far * (pairs - genuine_pairs)
-        )
-        for far in fars
-        if far * (pairs - genuine_pairs) >= 1  # below one pair the rate cannot be told from zero
-    }
-    found = np.concatenate(better)
-    return metrics | {f"top-{rank}": float(np.mean(found < rank)) for rank in ranks}
+@dataclass(frozen=True)
+class Verification:
+    """The scores of all pairs; of the impostors' only the strongest are kept."""
+
+    genuine: np.ndarray  # [genuine pairs]
+    genuine_identities: np.ndarray  # [genuine pairs] from 0
+    impostors: np.ndarray  # [kept] falling
+    impostor_identities: np.ndarray  # [kept, 2]
+    stands_for: np.ndarray  # [kept] how many impostor pairs each one stands for
+    identities: int
+    # weights of the identities [draws, identities] -> [draws] weight of all impostor pairs
+    weigh_impostors: Callable[[np.ndarray], np.ndarray]
+    genuine_histogram: np.ndarray  # [bins]
+    impostor_histogram: np.ndarray  # [bins]
+
+    def tar(self, weights: np.ndarray, fars: Sequence[float]) -> np.ndarray:
+        """[draws, fars] TAR where each identity counts `weights` [draws, identities] times.
+
+        A pair of two identities counts as often as both of them together, their product; a genuine one as often as
+        its identity.
+        """
+        order = np.argsort(self.genuine)[::-1]
+        falling, identities = -self.genuine[order], self.genuine_identities[order]
+        first, second = self.impostor_identities.T
+        found = np.empty((len(weights), len(fars)))
+        totals = self.weigh_impostors(weights)
+        for draw, weight in enumerate(weights.astype(np.float32)):
+            accepted = np.cumsum(weight[first] * weight[second] * self.stands_for, dtype=np.float64)
+            places = np.searchsorted(accepted, np.array(fars) * totals[draw], side="right")
+            thresholds = self.impostors[np.minimum(places, len(self.impostors) - 1)]
+            above = np.searchsorted(falling, -(thresholds + TIE), side="left")
+            genuine = np.concatenate([[0.0], np.cumsum(weight[identities], dtype=np.float64)])
+            found[draw] = genuine[above] / max(genuine[-1], 1.0)
+        return found
 
 
 def accepted_share(genuine: np.ndarray, impostors: np.ndarray, accepted_impostors: float) -> float:
@@ -58,17 +59,14 @@ def accepted_share(genuine: np.ndarray, impostors: np.ndarray, accepted_impostor
     return float(np.mean(genuine > threshold + TIE))
 
 
-class StrongestScores:
-    """The largest `count` of all scores seen, in memory for that many."""
+def histogram(scores: np.ndarray) -> np.ndarray:
+    # Ten times as fast as np.histogram on millions of scores.
+    bins = len(BINS) - 1
+    places = np.clip((scores + 1.0) * (bins / 2), 0, bins - 1).astype(np.uint8)
+    return np.bincount(places, minlength=bins)
 
-    def __init__(self, count: int):
-        self.count = count
-        self.scores = np.empty(0, np.float32)
 
-    def add(self, scores: np.ndarray) -> None:
-        self.scores = np.concatenate([self.scores, scores])
-        if len(self.scores) > self.count:
-            self.scores = np.partition(self.scores, -self.count)[-self.count :]
-
-    def sorted(self) -> np.ndarray:
-        return np.sort(self.scores)[::-1]
+def identity_weights(identities: int, draws: int, seed: int) -> np.ndarray:
+    """[draws, identities] how often each identity is drawn, with replacement, as many as there are."""
+    random = np.random.default_rng(seed)
+    return random.multinomial(identities, np.full(identities, 1.0 / identities), size=draws)

@@ -24,18 +24,15 @@ class Head(keras.layers.Layer):
         """[batch, dims], [batch] -> [batch, classes]; the margin, if any, on each row's own class"""
         raise NotImplementedError
 
-    def call(self, embeddings, labels):
+    def losses(self, embeddings: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, self.logits(embeddings, labels))
 
-
-def cosines(embeddings: tf.Tensor, class_weights: tf.Tensor) -> tf.Tensor:
-    """[batch, dims], [classes, dims] -> [batch, classes]"""
-    directions = tf.math.l2_normalize(embeddings, axis=1, epsilon=1e-12)
-    centres = tf.math.l2_normalize(class_weights, axis=1, epsilon=1e-12)
-    return tf.clip_by_value(tf.matmul(directions, centres, transpose_b=True), -1.0, 1.0)
-
-
-def with_target(logits: tf.Tensor, labels: tf.Tensor, change) -> tf.Tensor:
-    """Each row's own logit through `change`, the others as they are."""
-    places = tf.stack([tf.range(tf.shape(labels)[0]), labels], axis=1)
-    return tf.tensor_scatter_nd_update(logits, places, change(tf.gather_nd(logits, places)))
+    def call(self, embeddings, labels):
+        # On a GPU a label that is no class would be read as 0.
+        known = tf.debugging.assert_equal(
+            tf.reduce_all((labels >= 0) & (labels < self.classes)),
+            True,
+            f"a label is outside the head's {self.classes} classes, 0 to {self.classes - 1}",
+        )
+        with tf.control_dependencies([] if known is None else [known]):
+            return self.losses(embeddings, labels)

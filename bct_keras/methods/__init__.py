@@ -1,6 +1,25 @@
 """Methods of backward-compatible training. A new one is a file here and a line below."""
 
+from bct_keras.methods.advbct import AdvBCT
+from bct_keras.methods.bct import BCT
+from bct_keras.methods.fd import FD
 from bct_keras.methods.independent import Independent
+from bct_keras.methods.l2 import L2
+from bct_keras.methods.lwf import LwF
 from bct_keras.methods.mixbct import MixBCT
+from bct_keras.methods.nccl import NCCL
+from bct_keras.methods.ract import RACT
+from bct_keras.methods.unibct import UniBCT
 
-METHODS = {"independent": Independent, "mixbct": MixBCT}
+METHODS = {
+    "advbct": AdvBCT,
+    "bct": BCT,
+    "fd": FD,
+    "independent": Independent,
+    "l2": L2,
+    "lwf": LwF,
+    "mixbct": MixBCT,
+    "nccl": NCCL,
+    "ract": RACT,
+    "unibct": UniBCT,
+}

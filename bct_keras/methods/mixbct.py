@@ -2,29 +2,35 @@ import keras
 import tensorflow as tf
 
 from bct_keras import distribution
+from bct_keras.data.embeddings import CREDIBLE
 from bct_keras.errors import InputError
-from bct_keras.methods.method import Method
+from bct_keras.methods.method import Method, unit, widened
 
 
 class MixBCT(Method):
     """Mixes old embeddings into the batch before the head: https://arxiv.org/abs/2308.06948
 
     x_i = old_i / |old_i| for floor(mix_ratio B) random rows i that are credible, new_i for the others
+
+    credible="rows" measures how far an old embedding lies from its class mean as the paper does, and
+    "rows_then_columns" as its released code. Where the new embedding is wider, the old one stands in its first
+    coordinates and the others are 0.
     """
 
-    needs = ("old_embedding", "credible")
-
-    def __init__(self, mix_ratio: float = 0.3, seed: int = 0):
+    def __init__(self, mix_ratio: float = 0.3, credible: str = "rows", seed: int = 0):
         super().__init__()
+        if credible not in CREDIBLE:
+            raise InputError(f"credible={credible!r} of mixbct has to be one of {', '.join(CREDIBLE)}")
         if not 0 <= mix_ratio <= 1:
             raise InputError(f"mix_ratio={mix_ratio} has to be between 0 and 1")
+        self.needs = ("old_embedding", CREDIBLE[credible])
         self.mix_ratio = mix_ratio
         self.seed = seed
         self.mixed = keras.metrics.Mean(name="mixed_rows")
 
     def head_input(self, new, batch):
         # Drawn over the global batch, and alike whatever the number of replicas.
-        credible = distribution.gather_rows(batch["credible"])
+        credible = distribution.gather_rows(batch[self.needs[1]])
         chosen = draw(
             credible,
             self.mix_ratio,
@@ -32,8 +38,7 @@ class MixBCT(Method):
         )
         self.mixed.update_state(tf.reduce_sum(tf.cast(chosen, tf.float32)))
         mine = distribution.own_rows(chosen, tf.shape(new)[0])
-        old = tf.math.l2_normalize(batch["old_embedding"], axis=1, epsilon=1e-12)
-        return tf.where(mine[:, None], old, new)
+        return tf.where(mine[:, None], widened(unit(batch["old_embedding"]), new), new)
 
 
 def draw(credible: tf.Tensor, mix_ratio: float, seed: tf.Tensor) -> tf.Tensor:

@@ -59,7 +59,7 @@ def test_one_encoder_alone_gives_its_self_test(old, new, name):
 
 
 def test_other_dimensions_are_refused():
-    with pytest.raises(InputError, match=r"new\.keras gives 8 dimensions and old\.keras 4"):
+    with pytest.raises(InputError, match=r"new\.keras has 8 compatible dimensions and old\.keras 4"):
         compatibility.tests(KnownNumbers(NUMBERS), OLD, NamedEncoder("new", dims=8))
 
 

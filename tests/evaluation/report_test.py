@@ -76,7 +76,7 @@ def test_one_encoder_alone_gives_its_self_test(encoders, data_root, tmp_path, gi
 
 def test_encoders_of_other_dimensions_leave_no_report(tiny_encoder_path, data_root, tmp_path):
     old, new = load_encoder(tiny_encoder_path(8)), load_encoder(tiny_encoder_path(4))
-    with pytest.raises(InputError, match=r"gives 4 dimensions and .* 8"):
+    with pytest.raises(InputError, match=r"has 4 compatible dimensions and .* 8"):
         evaluate(old, new, [f"retrieval({data_root / 'test'})"], tmp_path / "report")
     assert list(tmp_path.iterdir()) == []
 

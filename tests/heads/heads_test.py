@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from bct_keras import registry
+from bct_keras.errors import InputError
 from bct_keras.heads import HEADS
 from bct_keras.heads.arcface import ArcFace
 from bct_keras.heads.head import Head
@@ -14,6 +16,12 @@ from bct_keras.heads.softmax import Softmax
 # Inputs and results of the reference code's ArcFace, scale 64 and margin 0.5, loss averaged over the batch.
 # Row 0 lies at its class centre (cosine 1), row 1 opposite to it, row 2 near it.
 REFERENCE = Path(__file__).parents[1] / "golden" / "arcface_exact.npz"
+
+SPECS = [
+    *HEADS,
+    "arcface(gradient=straight_through, label_smoothing=0.1, filter_above=0.4)",
+    "combined(margins=(1.3, 0.2, 0.1), label_smoothing=0.1)",
+]
 
 
 def built(head: Head, class_weights: np.ndarray | None = None) -> Head:
@@ -106,14 +114,184 @@ def test_float32_inside_whatever_the_precision(name, policy):
     np.testing.assert_array_equal(losses, head_in_float32(embeddings, labels))
 
 
-@pytest.mark.parametrize("name", HEADS)
+DEGENERATE = {
+    "at its class": (1.0, 0.0),
+    "opposite": (-1.0, 0.0),
+    "orthogonal": (0.0, 1.0),
+    "zero": (0.0, 0.0),
+    "tiny": (1e-20, 0.0),
+    "huge": (1e4, 1e4),
+}
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["plain", "xla"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("spec", SPECS)
+def test_loss_and_gradients_are_finite(spec, dtype, compiled):
+    """Each alone, so that one row's NaN does not hide in another's; in 16 bits as a mixed policy hands them over."""
+    policy = dtype if dtype == "float32" else f"mixed_{dtype}"
+    keras.config.set_dtype_policy(policy)
+    try:
+        head = built(registry.build(HEADS, spec, classes=3, dims=2))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    start = np.tile([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]], (head.class_weights.shape[0] // 3, 1))
+    head.class_weights.assign(start)
+
+    @tf.function(jit_compile=compiled, autograph=False)
+    def step(embeddings, labels):
+        with tf.GradientTape() as tape:
+            tape.watch(embeddings)
+            losses = head(embeddings, labels)
+        gradients: Any = tape.gradient(losses, [embeddings, *(weight.value for weight in head.trainable_weights)])
+        return [tf.cast(found, tf.float32) for found in (losses, *gradients)]
+
+    for name, embedding in DEGENERATE.items():
+        for label in range(3):
+            for found in step(tf.constant([embedding], dtype), tf.constant([label])):
+                assert np.isfinite(found).all(), (name, label)
+
+
+def reference_losses(margin, scale: float, embeddings, weights, labels) -> np.ndarray:
+    """In float64, by the formula: -log softmax of scaled cosines with `margin` of row i's own cosine in its place."""
+    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (embeddings, weights)]
+    logits = scale * unit[0] @ unit[1].T
+    for row, label in enumerate(labels):
+        logits[row, label] = scale * margin(logits[row, label] / scale, np.linalg.norm(embeddings[row]))
+    return np.log(np.exp(logits).sum(1)) - logits[np.arange(len(labels)), labels]
+
+
+def angle(cosine, factor, added):
+    return np.cos(factor * np.arccos(cosine) + added)
+
+
+def ada_margin(cosine, length):
+    # The running mean and deviation start at 20 and 100 and have taken one batch in with 1 %.
+    lengths = np.linalg.norm(RANDOM_EMBEDDINGS, axis=1)
+    mean, deviation = 0.99 * 20 + 0.01 * lengths.mean(), 0.99 * 100 + 0.01 * lengths.std(ddof=1)
+    quality = np.clip(0.333 * (length - mean) / (deviation + 1e-3), -1, 1)
+    return np.cos(np.clip(np.arccos(cosine) - 0.4 * quality, 1e-3, np.pi - 1e-3)) - (0.4 * quality + 0.4)
+
+
+def mag_margin(cosine, length):
+    return angle(cosine, 1, 0.45 + 0.35 * (np.clip(length, 10, 110) - 10) / 100)
+
+
+RANDOM_EMBEDDINGS = (np.random.default_rng(5).normal(size=(6, 4)) * np.arange(1, 7)[:, None] * 5).astype(np.float32)
+
+
 @pytest.mark.parametrize(
-    "embedding",
-    [(1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, 0.0), (1e-20, 0.0), (1e4, 1e4)],
-    ids=["at its class", "opposite", "orthogonal", "zero", "tiny", "huge"],
+    ("spec", "margin"),
+    [
+        ("normface(scale=8)", lambda cosine, length: cosine),
+        ("cosface(margin=0.3, scale=8)", lambda cosine, length: cosine - 0.3),
+        ("arcface(margin=0.3, scale=8)", lambda cosine, length: angle(cosine, 1, 0.3)),
+        ("combined(margins=(1.1, 0.2, 0.1), scale=8)", lambda cosine, length: angle(cosine, 1.1, 0.2) - 0.1),
+        ("adaface(scale=8)", ada_margin),
+        ("magface(scale=8, pull=0)", mag_margin),
+        ("subcenter_arcface(centres=1, margin=0.3, scale=8)", lambda cosine, length: angle(cosine, 1, 0.3)),
+    ],
 )
-def test_loss_and_gradients_are_finite(name, embedding):
-    head = built(HEADS[name](classes=3, dims=2), np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]]))
-    embeddings, labels = np.array([embedding], np.float32), np.array([0], np.int32)
-    for found in losses_and_gradients(head, embeddings, labels):
-        assert np.isfinite(found).all()
+def test_losses_are_those_of_the_formula(spec, margin):
+    weights = np.random.default_rng(2).normal(size=(5, 4)).astype(np.float32)
+    labels = np.array([0, 1, 2, 3, 4, 0], np.int32)
+    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (RANDOM_EMBEDDINGS, weights)]
+    assert np.sum(unit[0] * unit[1][labels], axis=1).min() > -0.6  # no margin here passes pi: acos(-0.6) + 0.8 < pi
+    head = built(registry.build(HEADS, spec, classes=5, dims=4), weights)
+    expected = reference_losses(margin, 8.0, RANDOM_EMBEDDINGS.astype(np.float64), weights.astype(np.float64), labels)
+    np.testing.assert_allclose(head(tf.constant(RANDOM_EMBEDDINGS), tf.constant(labels)), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_gradients_are_those_of_the_logits_differentiated(spec):
+    """The written-out gradient against TensorFlow's own of a plain cross entropy of `logits`."""
+    head = built(registry.build(HEADS, spec, classes=5, dims=4))
+    head.class_weights.assign(np.random.default_rng(6).normal(size=head.class_weights.shape))
+    labels = np.array([0, 1, 2, 3, 4, 0], np.int32)
+    embeddings = tf.constant(RANDOM_EMBEDDINGS)
+    if hasattr(head, "follow"):
+        head.momentum = 1.0  # a step would move what the second one reads
+    _, *found = losses_and_gradients(head, RANDOM_EMBEDDINGS, labels)
+    smoothing = head.form.smoothing if hasattr(head, "form") else 0.0
+    targets = (1 - smoothing) * np.eye(5)[labels] + smoothing / 5
+    with tf.GradientTape() as tape:
+        tape.watch(embeddings)
+        losses = tf.nn.softmax_cross_entropy_with_logits(
+            targets.astype(np.float32), head.logits(embeddings, tf.constant(labels))
+        )
+        if hasattr(head, "length_loss"):
+            losses += head.length_loss(tf.norm(embeddings, axis=1))
+        mean = tf.reduce_mean(losses)
+    expected: Any = tape.gradient(mean, [embeddings, head.class_weights.value])
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * np.abs(theirs).max())
+
+
+def test_filtered_classes_count_as_cosine_0():
+    # cos to class 1 is 0.8, above the filter of 0.7: it counts as 0. To class 2 it is 0.6, and the own class is kept.
+    embeddings, labels = tf.constant([[0.8, 0.6]]), tf.constant([0])
+    head = built(registry.build(HEADS, "normface(scale=2, filter_above=0.7)", classes=3, dims=2))
+    head.class_weights.assign([[0.8, 0.6], [1.0, 0.0], [0.0, 1.0]])
+    np.testing.assert_allclose(head.logits(embeddings, labels), [[2.0, 0.0, 1.2]], rtol=1e-6)
+    assert float(head(embeddings, labels)[0]) == pytest.approx(np.log(np.exp(2) + 1 + np.exp(1.2)) - 2, rel=1e-5)
+
+
+def test_smoothed_labels_give_every_class_its_share():
+    embeddings, labels = tf.constant([[0.8, 0.6]]), tf.constant([0])
+    head = built(registry.build(HEADS, "normface(scale=2, label_smoothing=0.3)", classes=3, dims=2))
+    head.class_weights.assign([[0.8, 0.6], [1.0, 0.0], [0.0, 1.0]])
+    # targets 0.8, 0.1, 0.1 of logits 2, 1.6, 1.2
+    log_total = np.log(np.exp(2) + np.exp(1.6) + np.exp(1.2))
+    expected = log_total - 0.8 * 2 - 0.1 * 1.6 - 0.1 * 1.2
+    assert float(head(embeddings, labels)[0]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_nearest_of_a_class_s_centres_counts():
+    head = built(registry.build(HEADS, "subcenter_arcface(centres=2, margin=0, scale=1)", classes=2, dims=2))
+    head.class_weights.assign([[1, 0], [0, -1], [0.6, 0.8], [-1, 0]])  # class 0: rows 0 and 2; class 1: rows 1 and 3
+    logits = head.logits(tf.constant([[0.6, 0.8]]), tf.constant([1]))
+    np.testing.assert_allclose(logits, [[1.0, -0.6]], atol=1e-6)
+
+
+def test_gradient_through_the_margin_or_past_it():
+    random = np.random.default_rng(7)
+    embeddings, weights = random.normal(size=(6, 4)).astype(np.float32), random.normal(size=(5, 4))
+    labels = np.array([0, 1, 2, 3, 4, 0], np.int32)
+    exact, passed = (
+        built(registry.build(HEADS, f"arcface(margin=0.2, scale=4, gradient={gradient})", classes=5, dims=4), weights)
+        for gradient in ("exact", "straight_through")
+    )
+    exact_losses, exact_gradient, _ = losses_and_gradients(exact, embeddings, labels)
+    passed_losses, passed_gradient, _ = losses_and_gradients(passed, embeddings, labels)
+    np.testing.assert_allclose(exact_losses, passed_losses, rtol=1e-5)
+    assert np.abs(exact_gradient - passed_gradient).max() > 1e-3
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+@pytest.mark.parametrize("name", HEADS)
+def test_a_label_outside_the_classes_is_an_error(name, label):
+    head = built(registry.build(HEADS, name, classes=3, dims=2))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a label is outside the head's 3 classes, 0 to 2"):
+        head(tf.constant([[1.0, 0.0]]), tf.constant([label]))
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_an_embedding_that_is_no_number_makes_the_loss_no_number(name):
+    # It is not hidden: training stops at such a loss, and says so.
+    head = built(registry.build(HEADS, name, classes=3, dims=2))
+    assert np.isnan(head(tf.constant([[np.nan, 0.0]]), tf.constant([1]))).all()
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("arcface(gradient=none)", "gradient='none' of a head has to be one of exact, straight_through"),
+        ("cosface(label_smoothing=1)", "label_smoothing=1 of a head has to be at least 0 and below 1"),
+        ("combined(margins=(1, 2))", r"margins=\(1, 2\) of combined have to be three numbers"),
+        ("magface(lengths=(5, 5))", r"lengths=\(5, 5\) of magface have to be \(least, most\)"),
+        ("subcenter_arcface(centres=0)", "centres=0 of subcenter_arcface has to be at least 1"),
+    ],
+)
+def test_what_makes_no_head_is_refused(spec, said):
+    with pytest.raises(InputError, match=said):
+        registry.build(HEADS, spec, classes=3, dims=2)

@@ -1,6 +1,7 @@
 """What `prepare` reads images from."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,15 +14,23 @@ class Record:
 
 
 class Source(ABC):
-    """Records in file order, each readable by its position alone, so that any process may write any shard."""
+    """Records in file order, each readable by its position alone, so that any process may write any shard.
+
+    `prepare` forks when the source is open: `read` must not move a position in an open file (os.pread does not).
+    """
 
     image_size: int  # the side in pixels at which encoders see the images
     identities: list[str]  # the identities' names, in file order
     groups: list[str] | None = None  # for each identity what must stay together in a test split
     labels: np.ndarray  # [records] int64: the identity of each record; every identity occurs
 
+    broken: Sequence[str] = ()  # found while opening, with where and why: records that have no position
+    # Whether `prepare` decodes every image, some 300 microseconds, or looks at headers and ends alone, 5 of them.
+    decode_to_check: bool = True
+
     @abstractmethod
-    def read(self, position: int) -> Record: ...
+    def read(self, position: int) -> Record:
+        """Raises BadImageError for a record that cannot be read: `--on_bad=skip` leaves it out."""
 
     @abstractmethod
     def fingerprint(self) -> str:

@@ -63,6 +63,8 @@ IMAGE_SIZES = range(28, 113)
 class Synthetic(Source):
     """An identity and its images depend on the seed and on their own numbers, not on how many there are."""
 
+    decode_to_check = False
+
     def __init__(self, identities: int = 500, images: int = 20, image_size: int = 32, seed: int = 0):
         if identities < 2:
             raise InputError(f"identities={identities}: at least 2 are needed")

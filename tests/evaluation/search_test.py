@@ -4,8 +4,13 @@ from sklearn.metrics import roc_curve
 
 from bct_keras.data.embeddings import normalised
 from bct_keras.errors import InputError
-from bct_keras.evaluation import verification
-from bct_keras.evaluation.verification import Embedded, StrongestScores, search
+from bct_keras.evaluation import search as search_module
+from bct_keras.evaluation.search import ranked_query
+from bct_keras.evaluation.verification import Embedded
+
+
+def search(query: Embedded, gallery: Embedded, fars: tuple[float, ...], ranks: tuple[int, ...]) -> dict[str, float]:
+    return search_module.search(query, gallery, max(fars)).rates(fars, ranks)
 
 
 def clusters(rows: int, identities: int, seed: int) -> Embedded:
@@ -36,7 +41,7 @@ def found_at(query: Embedded, gallery: Embedded, rank: int) -> float:
 # All queries at once, one at a time, and seven at a time with a rest of four (300 rows in the gallery).
 @pytest.mark.parametrize("scores_at_once", [16_000_000, 1, 7 * 300])
 def test_numbers_are_those_of_sklearn_and_of_a_plain_loop(monkeypatch, scores_at_once):
-    monkeypatch.setattr(verification, "SCORES_AT_ONCE", scores_at_once)
+    monkeypatch.setattr(search_module, "SCORES_AT_ONCE", scores_at_once)
     query, gallery = clusters(200, 20, seed=1), clusters(300, 20, seed=2)
     metrics = search(query, gallery, fars=(1e-1, 1e-2, 1e-3), ranks=(1, 5))
     assert list(metrics) == ["TAR@FAR=1e-1", "TAR@FAR=1e-2", "TAR@FAR=1e-3", "top-1", "top-5"]
@@ -114,9 +119,51 @@ def test_other_dimensions_are_refused():
         search(query, gallery, fars=(0.1,), ranks=(1,))
 
 
-def test_strongest_scores_are_those_of_a_sort():
-    scores = np.random.default_rng(0).normal(size=1000).astype(np.float32)
-    strongest = StrongestScores(37)
-    for part in np.split(scores, [5, 100, 100, 990]):
-        strongest.add(part)
-    np.testing.assert_array_equal(strongest.sorted(), np.sort(scores)[::-1][:37])
+def test_kept_impostors_are_the_strongest_with_their_identities(monkeypatch):
+    monkeypatch.setattr(search_module, "SCORES_AT_ONCE", 7 * 300)
+    query, gallery = clusters(200, 20, seed=1), clusters(300, 20, seed=2)
+    found = search_module.search(query, gallery, 0.01).verification
+    scores = query.embeddings @ gallery.embeddings.T
+    same = query.labels[:, None] == gallery.labels
+    expected = np.sort(scores[~same])[::-1][: len(found.impostors)]
+    assert len(found.impostors) == int(1.25 * 0.01 * np.sum(~same)) + 2
+    np.testing.assert_allclose(found.impostors, expected, atol=1e-6)
+    first, second = found.impostor_identities.T
+    assert (first != second).all()
+    # The strongest one of all is a pair of just those two identities.
+    row, column = np.unravel_index(np.argmax(np.where(same, -2, scores)), scores.shape)
+    assert (first[0], second[0]) == (query.labels[row], gallery.labels[column])
+
+
+def test_average_precision_and_recall_of_a_ranking():
+    # Own images at ranks 1, 3 and 12: (1/1 + 2/3 + 3/12) / 3, and two of the three are among the first ten.
+    others = np.array([0.1, *np.linspace(0.5, 0.57, 8), 0.8])
+    precision, recall = ranked_query(others, np.array([0.7, 0.2, 0.9]))
+    assert precision == pytest.approx((1 + 2 / 3 + 3 / 12) / 3)
+    assert recall == pytest.approx(2 / 3)
+
+
+def test_unseen_identities_are_every_other_one_in_turn():
+    query, gallery = clusters(200, 20, seed=1), clusters(300, 20, seed=2)
+    scores = query.embeddings @ gallery.embeddings.T
+    for half, found in enumerate(search_module.search(query, gallery, 0.1).halves):
+        inside = query.labels % 2 == half
+        np.testing.assert_array_equal(found.mated, inside)
+        unseen = scores[~inside][:, gallery.labels % 2 == half]
+        np.testing.assert_allclose(found.best_other[~inside], unseen.max(1), atol=1e-6)
+
+
+def test_an_identity_that_counts_twice_is_as_one_that_is_there_twice():
+    query, gallery = clusters(60, 6, seed=1), clusters(60, 6, seed=2)
+    weights = np.array([[2, 1, 1, 0, 1, 1]])
+    # The same by hand: identity 3 taken out, and a copy of identity 0 as another identity, whose pairs with the
+    # first are no impostor pairs.
+    scores = query.embeddings @ gallery.embeddings.T
+    counts = weights[0]
+    same = query.labels[:, None] == gallery.labels
+    pair_weight = np.where(same, 0, counts[query.labels][:, None] * counts[gallery.labels])
+    repeated = np.sort(np.repeat(scores.ravel(), pair_weight.ravel()))[::-1]
+    threshold = repeated[int(0.1 * len(repeated))]
+    genuine = np.repeat(scores[same], np.repeat(counts[query.labels], same.sum(1)))
+    (found,) = search_module.search(query, gallery, 0.1).verification.tar(weights, [0.1])
+    assert found[0] == pytest.approx(np.mean(genuine > threshold + 1e-6))

@@ -1,0 +1,94 @@
+"""Embeddings class by class, though a class's records lie far apart in the shards, in bounded memory."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bct_keras import progress
+
+# One stretch of classes is read at a time, and its classes of equal size are worked on together in blocks.
+STRETCH_BYTES = 256 * 2**20
+BLOCK_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some classes with equally many records."""
+
+    classes: np.ndarray  # [classes]
+    records: np.ndarray  # [classes, n], their places in the order of the shards
+    embeddings: tuple[np.ndarray, ...]  # of each source [classes, n, dims]
+
+
+def map_classes(
+    function: Callable[[Block], Any], labels: np.ndarray, sources: Sequence[Sequence[Path]], what: str
+) -> Iterator[tuple[Block, Any]]:
+    """`function` of every block; a source is a list of .npy files, one a shard, that together have a row a label."""
+    by_class = np.argsort(labels, kind="stable")
+    starts = np.flatnonzero(np.diff(labels[by_class], prepend=-1))
+    ends = np.append(starts[1:], len(labels))
+    with ThreadPoolExecutor(os.cpu_count()) as pool, progress.bar(what, len(labels)) as done:
+        for first, last in stretches(starts, ends, sources):
+            rows = by_class[starts[first] : ends[last - 1]]
+            read = [read_rows(files, rows) for files in sources]
+            for block, result in run(function, pool, blocks(labels, rows, starts[first:last], read)):
+                done.update(block.records.size)
+                yield block, result
+
+
+def run(function: Callable, pool: ThreadPoolExecutor, found: Iterator[Block]) -> Iterator[tuple[Block, Any]]:
+    """A few blocks at a time: numpy's products leave Python's lock, so threads use all cores."""
+    waiting = []
+    for block in found:
+        waiting.append((block, pool.submit(function, block)))
+        if len(waiting) > (os.cpu_count() or 1) + 1:
+            block, result = waiting.pop(0)
+            yield block, result.result()
+    for block, result in waiting:
+        yield block, result.result()
+
+
+def stretches(starts: np.ndarray, ends: np.ndarray, sources: Sequence[Sequence[Path]]) -> Iterator[tuple[int, int]]:
+    """Ranges of classes whose embeddings fit; a class is never divided."""
+    row_bytes = sum(np.load(files[0], mmap_mode="r")[:1].nbytes for files in sources)
+    rows = max(STRETCH_BYTES // row_bytes, 1)
+    first = 0
+    while first < len(starts):
+        last = max(int(np.searchsorted(ends, starts[first] + rows, side="right")), first + 1)
+        yield first, last
+        first = last
+
+
+def read_rows(files: Sequence[Path], rows: np.ndarray) -> np.ndarray:
+    """[rows, dims] in the order asked for; every file is opened once and read from its beginning to its end."""
+    in_order = np.argsort(rows)
+    wanted = rows[in_order]
+    found, first_row = None, 0
+    for path in files:
+        stored = np.load(path, mmap_mode="r")
+        begin, end = np.searchsorted(wanted, [first_row, first_row + len(stored)])
+        if found is None:
+            found = np.empty((len(rows), *stored.shape[1:]), stored.dtype)
+        found[in_order[begin:end]] = stored[wanted[begin:end] - first_row]
+        first_row += len(stored)
+    assert found is not None
+    return found
+
+
+def blocks(labels: np.ndarray, rows: np.ndarray, starts: np.ndarray, read: list[np.ndarray]) -> Iterator[Block]:
+    """The classes of a stretch, those of equal size together; `rows` has them one after the other."""
+    first = starts - starts[0]
+    sizes = np.diff(first, append=len(rows))
+    dims = max(values.shape[1] for values in read)
+    for size in np.unique(sizes):
+        chosen = first[sizes == size]
+        together = max(BLOCK_BYTES // (4 * int(size) * max(dims, int(size))), 1)
+        for begin in range(0, len(chosen), together):
+            places = chosen[begin : begin + together, None] + np.arange(size)
+            records = rows[places]
+            yield Block(labels[records[:, 0]], records, tuple(values[places] for values in read))

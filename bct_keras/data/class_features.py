@@ -1,0 +1,76 @@
+"""What methods need of the old embeddings of each class. Arrays are [classes, n, dims]: n records of each class."""
+
+import numpy as np
+
+
+def normalised(embeddings: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(embeddings, axis=-1, keepdims=True)
+    return embeddings / np.maximum(lengths, 1e-12)
+
+
+def credible(embeddings: np.ndarray, kept_share: float, column_norms: np.ndarray | None = None) -> np.ndarray:
+    """[classes, n] bool: in each class the ceil(kept_share * n) normalised embeddings nearest their mean.
+
+    The released code of MixBCT divides the coordinates by the norms of their columns too ("rows_then_columns").
+    """
+    directions = normalised(embeddings)
+    if column_norms is not None:
+        directions = directions / column_norms
+    # Two images lie equally far from their mean but for its rounding: as in the released code that decides, and so the
+    # difference is taken exactly.
+    distances = np.linalg.norm(directions - directions.mean(1, keepdims=True).astype(np.float64), axis=2)
+    # The small term keeps 0.07 * 100, which is 7.000...01, from becoming 8.
+    count = int(np.ceil(kept_share * distances.shape[1] - 1e-9))
+    nearest = np.argsort(distances, axis=1, kind="stable")[:, :count]
+    kept = np.zeros(distances.shape, bool)
+    np.put_along_axis(kept, nearest, True, axis=1)
+    return kept
+
+
+def prototypes(old: np.ndarray) -> np.ndarray:
+    """[classes, dims] BCT's: the mean of the embeddings as they are, at length 1"""
+    return normalised(old.mean(1))
+
+
+def centres_and_radii(old: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """AdvBCT's: means of the normalised embeddings; the largest distance from them, and how many were kept.
+
+    In classes of 4 or more, distances beyond the quartiles by more than 1.5 of what lies between these are left out.
+    """
+    directions = normalised(old)
+    centres = directions.mean(1)
+    distances = np.sort(np.linalg.norm(directions - centres[:, None], axis=2), axis=1)
+    kept = np.ones(distances.shape, bool)
+    count = distances.shape[1]
+    if count >= 4:
+        low, high = distances[:, count // 4, None], distances[:, 3 * count // 4, None]
+        kept = (distances >= low - 1.5 * (high - low)) & (distances <= high + 1.5 * (high - low))
+    return centres, np.where(kept, distances, 0.0).max(1), kept.sum(1)
+
+
+def refined_prototypes(
+    old: np.ndarray, new: np.ndarray, temperature: float, smoothing: float, normalise: str
+) -> np.ndarray:
+    """[classes, dims] UniBCT's: the mean of the old embeddings after they were spread over the graph of the class.
+
+    E_ij = softmax(<v_i, v_j> / temperature), E_ii = 0, v the normalised new embeddings
+    A = (1 - smoothing) (I - smoothing E)^-1;  prototype = mean over i of (A old)_i
+
+    Only that mean is needed, so one solution of (I - smoothing E)^T a = (1 - smoothing) 1/n takes the place of the
+    inverse, and the prototype is a^T old. Over the columns (i) every column of E adds to 1, so 1^T E = 1^T, a = 1/n and
+    the prototype is the plain mean, whatever the graph: so it is in the released code.
+    """
+    count = old.shape[1]
+    if count == 1:
+        return old[:, 0]
+    directions = normalised(new)
+    logits = np.matmul(directions, directions.transpose(0, 2, 1)) / temperature
+    logits[:, np.arange(count), np.arange(count)] = -np.inf
+    axis = {"columns": 1, "rows": 2}[normalise]
+    logits -= logits.max(axis, keepdims=True)
+    edges = np.exp(logits, out=logits)
+    edges /= edges.sum(axis, keepdims=True)
+    system = np.eye(count, dtype=edges.dtype) - smoothing * edges.transpose(0, 2, 1)
+    right = np.full((len(old), count, 1), (1.0 - smoothing) / count, edges.dtype)
+    shares = np.linalg.solve(system, right)
+    return np.matmul(shares.transpose(0, 2, 1), old)[:, 0]

@@ -1,0 +1,78 @@
+"""The old embeddings of a data set, class by class: computed once, kept beside the embedding shards."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from bct_keras import artefacts
+from bct_keras.data import class_features
+from bct_keras.data.by_class import Block, map_classes
+from bct_keras.data.embeddings import EmbeddingShards, field_path
+
+KIND = "class features"
+FIELDS = ("prototypes", "centres", "radii", "kept")
+
+
+@dataclass(frozen=True)
+class OldClasses:
+    """Each array has a row for each class of the data set; zeros where a class has no record."""
+
+    old: EmbeddingShards
+
+    @property
+    def folder(self) -> Path:
+        return self.old.folder.with_name(f"{self.old.folder.name}-classes-{self.old.fingerprint[:12]}")
+
+    def feature(self, name: str) -> np.ndarray:
+        """One of FIELDS, made with the others where they are not there yet."""
+        if not artefacts.is_current(self.folder, KIND, self.made_from):
+            with artefacts.new_folder(self.folder) as folder:
+                for field, values in self.computed().items():
+                    np.save(folder / f"{field}.npy", values)
+                artefacts.write_manifest(folder, KIND, self.made_from)
+        return np.load(self.folder / f"{name}.npy")
+
+    @property
+    def made_from(self) -> dict[str, str]:
+        return {"data": self.old.data.fingerprint, "old_embeddings": self.old.fingerprint}
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        return np.concatenate([np.load(path) for path in self.files("label")])
+
+    def files(self, field: str) -> list[Path]:
+        return [field_path(self.old.folder, shard, field) for shard in self.old.data.shards]
+
+    def computed(self) -> dict[str, np.ndarray]:
+        def features(block: Block):
+            (old,) = block.embeddings
+            return (class_features.prototypes(old), *class_features.centres_and_radii(old))
+
+        classes, dims = self.old.data.classes, self.old.dims
+        found = {name: np.zeros((classes, dims), np.float32) for name in FIELDS[:2]}
+        found |= {name: np.zeros(classes, np.float32) for name in FIELDS[2:]}
+        source = self.files("old_embedding")
+        for block, results in map_classes(features, self.labels, [source], "old embeddings by class"):
+            for name, values in zip(FIELDS, results, strict=True):
+                found[name][block.classes] = values
+        return found
+
+    def refined(
+        self, embed_new: Callable[[Path], list[Path]], temperature: float, smoothing: float, normalise: str
+    ) -> np.ndarray:
+        """UniBCT's prototypes; `embed_new` writes a file of new embeddings for every shard into a folder."""
+
+        def refine(block: Block) -> np.ndarray:
+            old, new = block.embeddings
+            return class_features.refined_prototypes(old, new, temperature, smoothing, normalise)
+
+        found = np.zeros((self.old.data.classes, self.old.dims), np.float32)
+        with tempfile.TemporaryDirectory(prefix=".refining-", dir=self.old.folder.parent) as folder:
+            sources = [self.files("old_embedding"), embed_new(Path(folder))]
+            for block, prototypes in map_classes(refine, self.labels, sources, "refining prototypes"):
+                found[block.classes] = prototypes
+        return found

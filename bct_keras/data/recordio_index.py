@@ -1,0 +1,64 @@
+"""RecordIO's `.idx` file, which says where each record of the `.rec` file starts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bct_keras.errors import InputError
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where records lie, in the order of their keys."""
+
+    keys: np.ndarray  # [records] int64
+    starts: np.ndarray
+    ends: np.ndarray
+
+
+def places_by_index(path: Path, file_size: int) -> Places:
+    """Each record is taken to reach up to the next one of the index, which reading it checks."""
+    keys, starts = read_index(path)
+    by_key = np.argsort(keys, kind="stable")
+    keys, starts = keys[by_key], starts[by_key]
+    sorted_starts = np.sort(starts)
+    repeated_key, repeated_start = np.flatnonzero(np.diff(keys) == 0), np.flatnonzero(np.diff(sorted_starts) == 0)
+    advice = "remove it, and the .rec file is searched for records"
+    if len(repeated_key):
+        raise InputError(f"{path} has the key {keys[repeated_key[0]]} twice; {advice}")
+    if len(repeated_start):
+        raise InputError(f"{path} has two keys for the record at byte {sorted_starts[repeated_start[0]]}; {advice}")
+    if sorted_starts[0] != 0 or sorted_starts[-1] >= file_size:
+        raise InputError(
+            f"{path}: its records start at bytes {sorted_starts[0]} to {sorted_starts[-1]} of a file of {file_size} "
+            f"bytes, which should be 0 to less than that; {advice}"
+        )
+    ends = np.append(sorted_starts, file_size)[np.searchsorted(sorted_starts, starts) + 1]
+    return Places(keys, starts, ends)
+
+
+def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Lines of key, tab and offset."""
+    text = path.read_bytes().replace(b"\r\n", b"\n")
+    if not text.endswith(b"\n"):
+        text += b"\n"
+    content = np.frombuffer(text, np.uint8)
+    separators = content[(content < ord("0")) | (content > ord("9"))]
+    if not (
+        np.all(separators[::2] == ord("\t")) and np.all(separators[1::2] == ord("\n")) and len(separators) % 2 == 0
+    ):
+        raise InputError(f"{path}, line {first_bad_line(text)} is not of the form key, tab, offset")
+    numbers = np.fromstring(text, np.int64, sep=" ")
+    if len(numbers) != len(separators):
+        raise InputError(f"{path}, line {first_bad_line(text)} is not of the form key, tab, offset")
+    return numbers[::2], numbers[1::2]
+
+
+def first_bad_line(text: bytes) -> int:
+    lines = text.split(b"\n")
+    for number, line in enumerate(lines, 1):
+        fields = line.split(b"\t")
+        if len(fields) != 2 or not all(field.isdigit() and len(field) < 19 for field in fields):
+            return number
+    return len(lines)

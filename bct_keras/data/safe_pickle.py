@@ -1,0 +1,132 @@
+"""Reads pickles that hold plain values and nothing else. A pickle is a program, so each step is allowed by name."""
+
+import io
+import pickle
+import pickletools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bct_keras.errors import InputError
+
+# Lists, tuples, text, bytes, numbers, booleans, and the calls that `ALLOWED` lists.
+STEPS = frozenset(
+    """PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE
+    INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT
+    STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8
+    UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8
+    EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3
+    PUT BINPUT LONG_BINPUT GET BINGET LONG_BINGET MEMOIZE
+    GLOBAL STACK_GLOBAL REDUCE BUILD""".split()  # noqa: SIM905
+)
+STEP_OF_CODE = {step.code: step for step in pickletools.opcodes}
+PUTS = frozenset(("PUT", "BINPUT", "LONG_BINPUT"))
+BYTE_KINDS = ("u1", "b1")  # numpy's names of unsigned bytes and booleans
+
+
+class ByteKind:
+    """Stands for numpy.dtype."""
+
+    def __init__(self, name: str | bytes, *_: Any):
+        text = name.decode("ascii", "replace") if isinstance(name, bytes) else name
+        if text not in BYTE_KINDS:
+            raise pickle.UnpicklingError(f"numpy's {text!r} is not of bytes")
+
+    def __setstate__(self, state: Any) -> None:
+        pass  # byte order and alignment, which single bytes do not have
+
+
+class ByteArray:
+    """Stands for numpy.ndarray; numpy itself sees nothing of the file."""
+
+    content = b""
+
+    def __init__(self, *_: Any):
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        _, _, kind, _, content = state
+        self.content = bytes_of(content, kind)
+
+
+def bytes_of(content: Any, kind: Any) -> bytes:
+    if not isinstance(kind, ByteKind) or not isinstance(content, bytes | bytearray):
+        raise pickle.UnpicklingError("an array that does not hold bytes")
+    return bytes(content)
+
+
+def numpy_scalar(kind: Any, content: Any) -> bool:
+    return bytes_of(content, kind) != b"\0"
+
+
+def numpy_from_buffer(content: Any, kind: Any, *_: Any) -> bytes:
+    return bytes_of(content, kind)
+
+
+def latin1(text: Any = "", encoding: Any = "latin1") -> bytes:
+    """How Python 3 writes bytes for Python 2; a number here would ask for so much memory."""
+    if isinstance(text, bytes):
+        return text
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1", b"latin1", b"latin-1"):
+        raise pickle.UnpicklingError("bytes of an unknown form")
+    return text.encode("latin-1")
+
+
+ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
+    ("_codecs", "encode"): latin1,
+    ("__builtin__", "bytes"): latin1,
+    ("__builtin__", "bytearray"): latin1,
+    ("builtins", "bytearray"): latin1,
+    ("numpy", "dtype"): ByteKind,
+    ("numpy", "ndarray"): ByteArray,
+}
+for package in ("numpy.core", "numpy._core"):
+    ALLOWED[f"{package}.multiarray", "_reconstruct"] = ByteArray
+    ALLOWED[f"{package}.multiarray", "scalar"] = numpy_scalar
+    ALLOWED[f"{package}.numeric", "_frombuffer"] = numpy_from_buffer
+
+
+class PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        try:
+            return ALLOWED[module_name, global_name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}, which is not allowed") from None
+
+
+def load(path: Path) -> Any:
+    """The value; strings of Python 2 are bytes, arrays are `ByteArray` or bytes."""
+    content = path.read_bytes()
+    check_steps(path, content)
+    try:
+        return PlainUnpickler(io.BytesIO(content), encoding="bytes").load()
+    except Exception as error:  # a damaged program may fail in any way
+        raise InputError(f"{path} was not loaded: {error or type(error).__name__}") from None
+
+
+def check_steps(path: Path, content: bytes) -> None:
+    """Before anything is done: every step is allowed, is whole, and asks for no more memory than the file has."""
+    stream = io.BytesIO(content)
+    count = 0
+    try:
+        while check_step(stream, count) != "STOP":
+            count += 1
+    except Exception as error:  # as above
+        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}, before byte {stream.tell()}: no pickle of images and booleans ({message})") from None
+
+
+def check_step(stream: io.BytesIO, count: int) -> str:
+    code = stream.read(1)
+    step = STEP_OF_CODE.get(code.decode("latin-1"))
+    if step is None:
+        raise ValueError(f"{code!r} is no step of a pickle" if code else "cut off")
+    if step.name not in STEPS:
+        raise ValueError(f"the step {step.name} is not allowed")
+    if step.name == "STRING":
+        stream.readline()  # pickletools reads only ASCII here
+    elif step.arg is not None:
+        argument = step.arg.reader(stream)
+        if step.name in PUTS and not 0 <= int(argument) <= count:
+            raise ValueError(f"the step {step.name} asks for the place {argument}")
+    return step.name

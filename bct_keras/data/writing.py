@@ -1,0 +1,194 @@
+"""The part of `prepare` that is divided over processes: checking images and writing shards.
+
+Each piece of it leaves a file with its result, so that a command that was killed does not do it again.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bct_keras import artefacts, processes, progress
+from bct_keras.data import image_check, image_header, records
+from bct_keras.data.image_header import ImageSize
+from bct_keras.data.sources.source import Source
+from bct_keras.data.splits import Division
+from bct_keras.errors import BadImageError, InputError
+
+RECORDS_PER_SHARD = 8192
+RECORDS_PER_CHECK = 8192
+RECORDS_PER_REPORT = 128
+RECORDS_WORTH_A_PROCESS = 1024
+
+Report = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The records of a source that can be used, identities without any left out."""
+
+    positions: np.ndarray  # [records] in file order
+    labels: np.ndarray  # [records]
+    kept: np.ndarray  # [identities] their numbers in the source
+    same_size: bool | None  # None: nothing was looked at yet
+    skipped: list[str]  # what was wrong with the others
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    name: str
+    rows: np.ndarray  # [records] of `Checked`
+
+
+@dataclass(frozen=True)
+class Workplace:
+    source: Source
+    folder: Path  # the data set's, while it is made
+    processes: int
+
+    @property
+    def results(self) -> Path:
+        return self.folder / ".results"
+
+    def run(self, work: Callable[[Any, Report], Any], tasks: list, what: str, total: int) -> list[Any]:
+        """The results of all tasks, in their order."""
+        self.results.mkdir(exist_ok=True)
+        count = max(min(self.processes, total // RECORDS_WORTH_A_PROCESS), 1)
+        with progress.bar(what, total) as bar:
+            done = dict(processes.run(work, tasks, count, bar.update))
+        return [done[number] for number in range(len(tasks))]
+
+    def inspect(self, image: bytes, name: str) -> ImageSize:
+        return image_check.inspect(image, name) if self.source.decode_to_check else image_header.size_of(image, name)
+
+    def has_size(self, size: ImageSize) -> bool:
+        return size.width == size.height == self.source.image_size
+
+
+def usable(labels: np.ndarray, is_usable: np.ndarray, same_size: bool | None, skipped: list[str]) -> Checked:
+    positions = np.flatnonzero(is_usable)
+    labels = labels[positions]
+    present = np.bincount(labels) > 0
+    kept = np.flatnonzero(present)
+    if len(kept) < 2:
+        raise InputError(f"images of {len(kept)} identities can be used; at least 2 identities are needed")
+    return Checked(positions, (np.cumsum(present) - 1)[labels], kept, same_size, skipped)
+
+
+def check(place: Workplace, records_wanted: int) -> Checked:
+    """Looks at every image before any is written: which are left out decides on labels and splits."""
+
+    def work(start: int, report: Report) -> dict[str, Any]:
+        path = place.results / f"check-{start:09d}.json"
+        stop = min(start + RECORDS_PER_CHECK, records_wanted)
+        if path.is_file():
+            report(stop - start)
+        else:
+            artefacts.write_atomically(path, json.dumps(check_range(place, start, stop, report)))
+        return json.loads(path.read_text())
+
+    starts = list(range(0, records_wanted, RECORDS_PER_CHECK))
+    found = place.run(work, starts, "checking images", records_wanted)
+    is_usable = np.ones(records_wanted, bool)
+    is_usable[[position for result in found for position in result["bad"]]] = False
+    skipped = [*place.source.broken, *(reason for result in found for reason in result["reasons"])]
+    return usable(
+        place.source.labels[:records_wanted], is_usable, all(result["same_size"] for result in found), skipped
+    )
+
+
+def check_range(place: Workplace, start: int, stop: int, report: Report) -> dict[str, Any]:
+    same_size, bad, reasons = True, [], []
+    for position in range(start, stop):
+        try:
+            record = place.source.read(position)
+            same_size = place.has_size(place.inspect(record.image, record.id)) and same_size
+        except BadImageError as error:
+            bad.append(position)
+            reasons.append(str(error))
+        if (position + 1 - start) % RECORDS_PER_REPORT == 0 or position + 1 == stop:
+            report((position - start) % RECORDS_PER_REPORT + 1)
+    return {"same_size": same_size, "bad": bad, "reasons": reasons}
+
+
+def unchecked(place: Workplace, records_wanted: int) -> Checked:
+    """All records: each is looked at when it is written, and the first bad one ends the command."""
+    if place.source.broken:
+        count = len(place.source.broken)
+        raise InputError(unusable(place.source.broken[0] + (f" (the first of {count})" if count > 1 else "")))
+    return usable(place.source.labels[:records_wanted], np.ones(records_wanted, bool), None, [])
+
+
+def unusable(reason: object) -> str:
+    return f"{reason}\nmend or remove it, or go on without such images by --on_bad=skip"
+
+
+def plan_shards(division: Division, seed: int) -> list[ShardPlan]:
+    """Which record goes where depends on the seed alone."""
+    random = np.random.default_rng(seed)
+    plans = []
+    for part in sorted(division.parts):
+        rows = np.flatnonzero(division.part_of == division.parts.index(part))
+        if len(rows):
+            pieces = np.array_split(random.permutation(rows), -(-len(rows) // RECORDS_PER_SHARD))
+            plans += [ShardPlan(f"{part}-{index:05d}", piece) for index, piece in enumerate(pieces)]
+    return plans
+
+
+def write_shards(place: Workplace, checked: Checked, plans: list[ShardPlan]) -> list[dict[str, Any]]:
+    """The shards' manifest entries."""
+    (place.folder / "shards").mkdir(exist_ok=True)
+
+    def work(plan: ShardPlan, report: Report) -> dict[str, Any]:
+        path = place.folder / "shards" / f"{plan.name}.tfrecord"
+        found = written_before(place, path)
+        if found:
+            report(len(plan.rows))
+            return found
+        try:
+            return write_shard(place, checked, plan.rows, path, report)
+        except BadImageError as bad:
+            raise InputError(unusable(bad)) from None
+        except OSError as error:  # such as a full disk, of which Python names no file
+            error.filename = error.filename or str(path)
+            raise
+
+    return place.run(work, plans, "writing shards", len(checked.labels))
+
+
+def written_before(place: Workplace, path: Path) -> dict[str, Any] | None:
+    """A power cut may have taken what was written last: only the hash tells."""
+    result = place.results / f"{path.stem}.json"
+    if not (path.is_file() and result.is_file()):
+        return None
+    entry = json.loads(result.read_text())
+    return entry if artefacts.file_sha256(path) == entry["sha256"] else None
+
+
+def write_shard(place: Workplace, checked: Checked, rows: np.ndarray, path: Path, report: Report) -> dict[str, Any]:
+    sizes: list[bool] = []
+    partial = path.with_suffix(".partial")
+    size, sha256 = records.write_frames(partial, frames(place, checked, rows, sizes, report))
+    os.replace(partial, path)
+    same_size = all(sizes) if checked.same_size is None else checked.same_size
+    entry = {"name": path.stem, "records": len(rows), "bytes": size, "sha256": sha256, "same_size": same_size}
+    artefacts.write_atomically(place.results / f"{path.stem}.json", json.dumps(entry))
+    return entry
+
+
+def frames(
+    place: Workplace, checked: Checked, rows: np.ndarray, sizes: list[bool], report: Report
+) -> Iterator[records.Frame]:
+    read, inspect = place.source.read, place.inspect
+    for first in range(0, len(rows), RECORDS_PER_REPORT):
+        piece = rows[first : first + RECORDS_PER_REPORT]
+        for position, label in zip(checked.positions[piece].tolist(), checked.labels[piece].tolist(), strict=True):
+            record = read(position)
+            if checked.same_size is None:
+                sizes.append(place.has_size(inspect(record.image, record.id)))
+            yield records.framed(record.image, label, record.id.encode())
+        report(len(piece))

@@ -1,0 +1,101 @@
+"""Faces brought to one place: the five points of each to those of InsightFace's template."""
+
+import numpy as np
+from PIL import Image
+
+TEMPLATE_SIZE = 112
+FRACTION_BITS = 5
+FINER = 5
+# Eyes, nose, corners of the mouth, in an image of 112 x 112.
+TEMPLATE = np.array(
+    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
+)
+
+
+def sampling_maps(landmarks: np.ndarray, image_size: int) -> np.ndarray:
+    """[images, 5, 2] points -> [images, 6] (a, b, c, d, e, f): pixel (x, y) of the aligned image is looked up at
+    (a x + b y + c, d x + e y + f) of the one that was given."""
+    # A similarity is one complex number and a shift: q = m p + t. Least squares over the five points:
+    # m = sum conj(p - mean p) (q - mean q) / sum |p - mean p|^2
+    points = landmarks[..., 0] + 1j * landmarks[..., 1]
+    goal = (TEMPLATE[:, 0] + 1j * TEMPLATE[:, 1]) * (image_size / TEMPLATE_SIZE)
+    centre, goal_centre = points.mean(1), goal.mean()
+    from_centre = points - centre[:, None]
+    spread = (np.abs(from_centre) ** 2).sum(1)
+    factor = (from_centre.conj() * (goal - goal_centre)).sum(1) / np.maximum(spread, 1e-12)
+    # The way back: p = (q - t) / m
+    back = 1.0 / np.where(factor == 0, 1.0, factor)
+    shift = centre - back * goal_centre
+    return np.stack([back.real, -back.imag, shift.real, back.imag, back.real, shift.imag], 1)
+
+
+def align(image: Image.Image, sampling_map: np.ndarray, image_size: int) -> np.ndarray:
+    """[image_size, image_size, 3] uint8, bilinear; black where the given image ends."""
+    # Positions count in 1/32 of a pixel, as OpenCV's do. The sum of a term for the column and one for the row:
+    x_of_column, y_of_column, x_of_row, y_of_row = positions(sampling_map, image_size)
+    left, right = reach(x_of_column, x_of_row, image.width)
+    top, bottom = reach(y_of_column, y_of_row, image.height)
+    # Only what is needed; Pillow makes black what lies outside.
+    part = image.crop((left, top, right + 2, bottom + 2))
+    part = part if part.mode == "RGB" else part.convert("RGB")
+    x = within(x_of_column + x_of_row, left, right)
+    y = within(y_of_column + y_of_row, top, bottom)
+    at = ((y >> FRACTION_BITS) * part.width + (x >> FRACTION_BITS)).ravel().astype(np.intp)
+    pixels = np.frombuffer(part.tobytes("raw", "RGBX"), np.uint32)
+    aligned = bilinear(pixels, at, part.width, fractions(x), fractions(y))
+    return aligned.reshape(image_size, image_size, 4)[..., :3]
+
+
+def positions(sampling_map: np.ndarray, image_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """x and y for each column, then for each row: whole numbers, and finer than needed, also as OpenCV's."""
+    a, b, c, d, e, f = sampling_map * (1 << FRACTION_BITS + FINER)
+    along = np.arange(image_size)
+    half = 1 << FINER - 1  # so that cutting the finer bits off rounds
+    exact = np.stack([a * along, d * along, b * along + c + half, e * along + f + half])
+    # Landmarks that make no sense may lead anywhere; the sum of two has to fit 32 bits.
+    x_of_column, y_of_column, x_of_row, y_of_row = np.rint(np.clip(exact, -(2.0**29), 2.0**29)).astype(np.int32)
+    return x_of_column, y_of_column, x_of_row[:, None], y_of_row[:, None]
+
+
+def reach(of_column: np.ndarray, of_row: np.ndarray, size: int) -> tuple[int, int]:
+    """The first and last pixel that are looked up, at most two beyond the image's own."""
+    low = int(of_column.min() + of_row.min()) >> FINER + FRACTION_BITS
+    high = int(of_column.max() + of_row.max()) >> FINER + FRACTION_BITS
+    return min(max(low, -2), size), min(max(high, -2), size)
+
+
+def within(position: np.ndarray, first: int, last: int) -> np.ndarray:
+    """Counted from the first pixel that is looked up, in units of the fraction."""
+    position -= first << FRACTION_BITS + FINER
+    position >>= FINER
+    return np.clip(position, 0, (last - first + 1 << FRACTION_BITS) - 1, out=position)
+
+
+def fractions(position: np.ndarray) -> np.ndarray:
+    """[pixels * 4] int16: the part behind the point, once for each of a pixel's four bytes."""
+    behind = (position & (1 << FRACTION_BITS) - 1).astype(np.uint32) * np.uint32(0x01010101)
+    return behind.view(np.uint8).ravel().astype(np.int16)
+
+
+def bilinear(pixels: np.ndarray, at: np.ndarray, width: int, across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    """[pixels * 4] uint8; 16-bit numbers throughout, since those are what a processor does most of at once."""
+
+    def between(offset: int) -> np.ndarray:
+        left, right = (pixels[offset + one :].take(at).view(np.uint8).astype(np.int16) for one in (0, 1))
+        # 32 left + (right - left) across, and then 3 of its 5 bits behind the point are rounded off
+        right -= left
+        right *= across
+        left <<= FRACTION_BITS
+        right += left
+        right += 4
+        right >>= 3
+        return right
+
+    upper, lower = between(0), between(width)
+    lower -= upper
+    lower *= down
+    upper <<= FRACTION_BITS
+    lower += upper
+    lower += 64
+    lower >>= 7
+    return lower.astype(np.uint8)

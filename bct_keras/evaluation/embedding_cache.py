@@ -1,0 +1,33 @@
+"""Embeddings of a protocol's images, kept by the fingerprints of encoder and images: a second metric costs nothing."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bct_keras import artefacts
+from bct_keras.encoders import Encoder, FirstDims
+
+
+class EmbeddingCache:
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def get(self, encoder: Encoder, images: dict[str, Any], make: Callable[[Encoder], np.ndarray]) -> np.ndarray:
+        """[rows, dims] as stored, or made and stored; `images` tells everything that decides what comes out."""
+        if isinstance(encoder, FirstDims):
+            return self.get(encoder.encoder, images, make)[:, : encoder.dims]
+        name = artefacts.fingerprint({"encoder": encoder.fingerprint, **images})
+        path = self.folder / f"{name}.npy"
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError):  # not there, or cut off by hand
+            pass
+        embeddings = make(encoder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / f".{name}.partial.npy"
+        np.save(partial, embeddings)
+        os.replace(partial, path)
+        return embeddings

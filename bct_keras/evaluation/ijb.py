@@ -1,0 +1,159 @@
+"""IJB-B and IJB-C: templates of several images, 1:1 over all listed pairs and 1:N in two galleries.
+
+As in InsightFace's evaluation, whose default it calls N1D1F1: flip, norms kept, times the detector's score.
+https://noblis.org/wp-content/uploads/2018/03/icb2018.pdf
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bct_keras import artefacts
+from bct_keras.encoders import Encoder
+from bct_keras.errors import BadImageError, InputError
+from bct_keras.evaluation import ijb_files, ijb_rates, templates
+from bct_keras.evaluation.embedding_cache import EmbeddingCache
+from bct_keras.evaluation.ijb_files import Subjects
+from bct_keras.evaluation.ijb_images import AlignedImages
+from bct_keras.evaluation.ijb_rates import TemplatePairs
+from bct_keras.evaluation.measured import Measured
+from bct_keras.evaluation.verification import Embedded
+
+
+@dataclass(frozen=True)
+class Names:
+    files: str
+    galleries: tuple[str, str]
+
+
+class IJB:
+    names: Names
+
+    def __init__(
+        self,
+        folder: str,
+        flip: bool = True,
+        normalise_first: bool = False,
+        detector_score: bool = True,
+        cache: EmbeddingCache | None = None,
+        on_bad: str = "fail",
+    ):
+        self.folder, self.flip, self.cache, self.on_bad = Path(folder), flip, cache, on_bad
+        self.normalise_first, self.detector_score = normalise_first, detector_score
+        meta = self.folder / "meta"
+        self.images = ijb_files.read_images(meta, self.names.files)
+        self.aligned = AlignedImages(self.folder / "loose_crop", self.images.names, self.images.landmarks)
+        self.templates, self.template_rows = np.unique(self.images.templates, return_inverse=True)
+        self.pairs = self.read_pairs(meta)
+        self.probes = self.rows_of(ijb_files.read_subjects(meta / f"{self.names.files}_1N_probe_mixed.csv"))
+        self.galleries = tuple(
+            self.rows_of(ijb_files.read_gallery(meta / f"{self.names.files}_1N_gallery_{gallery}.csv"))
+            for gallery in self.names.galleries
+        )
+        self.subjects = self.number_subjects()
+        self.left_out: dict[str, int] = {}
+        self.check_files()
+
+    def read_pairs(self, meta: Path) -> TemplatePairs:
+        pairs = ijb_files.read_pairs(meta, self.names.files)
+        path = meta / f"{self.names.files}_template_pair_label.txt"
+        first, second = (self.rows(templates, path) for templates in (pairs.first, pairs.second))
+        return TemplatePairs(first, second, pairs.genuine)
+
+    def rows(self, wanted: np.ndarray, path: Path) -> np.ndarray:
+        """The row of each template, in numbers no larger than they need be."""
+        row_of = np.full(int(max(self.templates[-1], wanted.max())) + 1, -1, np.int32)
+        row_of[self.templates] = np.arange(len(self.templates))
+        rows = row_of[wanted]
+        if rows.min() < 0:
+            place = int(np.argmax(rows < 0))
+            raise InputError(
+                f"{path}, entry {place + 1}: template {wanted[place]} has no image in "
+                f"{self.names.files}_face_tid_mid.txt"
+            )
+        return rows.astype(np.min_scalar_type(len(self.templates)))
+
+    def rows_of(self, subjects: Subjects) -> Embedded:
+        """Rows of templates and their subjects; the embeddings are chosen by these later."""
+        return Embedded(self.rows(subjects.templates, subjects.path).astype(np.int64), subjects.subjects)
+
+    def number_subjects(self) -> np.ndarray:
+        """[templates] the subject of each, numbered from 0; a template that no list names is one of its own."""
+        subjects = -1 - np.arange(len(self.templates))
+        for listed in (self.probes, *self.galleries):
+            subjects[listed.embeddings] = listed.labels
+        return np.unique(subjects, return_inverse=True)[1]
+
+    def check_files(self) -> None:
+        missing = self.aligned.missing()
+        if missing and self.on_bad == "fail":
+            raise BadImageError(
+                f"{self.aligned.folder / missing[0]}: no such image, and {len(missing) - 1} more are missing; "
+                "--on_bad=skip leaves them out of their templates"
+            )
+
+    def embed(self, encoder: Encoder) -> tuple[Embedded, Embedded]:
+        """One template is a query here and in the gallery there: both sides are all templates."""
+
+        if not encoder.image_size:
+            raise InputError(f"{encoder.path} holds stored embeddings; {self.names.files} needs one that embeds images")
+
+        def make(encoder: Encoder) -> np.ndarray:
+            return self.aligned.embed(encoder, self.flip, self.on_bad)
+
+        what = {"images": self.aligned.fingerprint(), "flip": self.flip, "on_bad": self.on_bad}
+        features = self.cache.get(encoder, what, make) if self.cache else make(encoder)
+        pooled = Embedded(self.pool(features, encoder), self.subjects)
+        return pooled, pooled
+
+    def pool(self, features: np.ndarray, encoder: Encoder) -> np.ndarray:
+        """[templates, dims] of those images that have an embedding."""
+        kept = np.isfinite(features).all(1)
+        self.left_out[str(encoder.path)] = int(np.count_nonzero(~kept))
+        images = np.bincount(self.template_rows[kept], minlength=len(self.templates))
+        if not images.all():
+            template = self.templates[np.argmin(images)]
+            raise InputError(f"{self.folder}: no image of template {template} can be used; its pairs have no score")
+        features, scores = (features, self.images.scores) if kept.all() else (features[kept], self.images.scores[kept])
+        weights = templates.image_weights(
+            features,
+            self.images.templates[kept],
+            self.images.medias[kept],
+            scores if self.detector_score else None,
+            self.normalise_first,
+        )
+        return templates.pool(features, self.template_rows[kept], len(self.templates), weights)
+
+    def measure(self, query: Embedded, gallery: Embedded) -> Measured:
+        return ijb_rates.measure(query, gallery, self.pairs, self.probes, self.galleries)
+
+    def gallery_of(self, query: Embedded, gallery: Embedded) -> tuple[Embedded, Embedded]:
+        """Every probe in both galleries at once, which share no subject."""
+        rows = np.concatenate([listed.embeddings for listed in self.galleries])
+        probes = self.probes.embeddings
+        return (
+            Embedded(query.embeddings[probes], self.subjects[probes]),
+            Embedded(gallery.embeddings[rows], self.subjects[rows]),
+        )
+
+    def notes(self) -> list[str]:
+        return [
+            f"{count:,} of {len(self.images.names):,} images were left out of their templates for {encoder} "
+            "(missing, damaged, or without a finite embedding; --on_bad=skip)"
+            for encoder, count in self.left_out.items()
+            if count
+        ]
+
+    def made_from(self) -> dict[str, str]:
+        meta = sorted((self.folder / "meta").glob(f"{self.names.files}_*"))
+        files = {path.name: artefacts.file_sha256(path) for path in meta}
+        return {"meta": artefacts.fingerprint(files), "images": self.aligned.fingerprint(), "on_bad": self.on_bad}
+
+
+class IJBB(IJB):
+    names = Names("ijbb", ("S1", "S2"))
+
+
+class IJBC(IJB):
+    names = Names("ijbc", ("G1", "G2"))

@@ -1,0 +1,144 @@
+"""IJB-B's and IJB-C's meta files: which images make a template, which pairs are compared, who is in a gallery."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bct_keras.errors import InputError
+from bct_keras.evaluation.integer_table import read_integer_table
+
+# Names come from a file: they may not lead out of the folder of images.
+IMAGE_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")
+LANDMARK_COLUMNS = range(1, 12)  # x1 y1 .. x5 y5 score
+
+
+@dataclass(frozen=True)
+class Images:
+    names: list[str]
+    landmarks: np.ndarray  # [images, 5, 2] x and y
+    scores: np.ndarray  # [images] the detector's
+    templates: np.ndarray  # [images] the template's number in the files
+    medias: np.ndarray  # [images]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    first: np.ndarray  # [pairs] templates; the gallery's side in a cross-test
+    second: np.ndarray  # [pairs]
+    genuine: np.ndarray  # [pairs] bool
+
+
+@dataclass(frozen=True)
+class Subjects:
+    path: Path
+    templates: np.ndarray  # [templates] each once
+    subjects: np.ndarray  # [templates]
+
+
+def read_images(meta: Path, name: str) -> Images:
+    """In the order of the landmark file."""
+    landmark_path, template_path = meta / f"{name}_name_5pts_score.txt", meta / f"{name}_face_tid_mid.txt"
+    names = [line.split(b" ", 1)[0].decode(errors="replace") for line in lines_of(landmark_path)]
+    for number, image in enumerate(names, start=1):
+        if not IMAGE_NAME.fullmatch(image):
+            raise InputError(f"{landmark_path}, line {number}: '{image[:60]}' is no name of an image")
+    numbers = read_landmarks(landmark_path, len(names))
+    templates, medias = read_templates(template_path, names, landmark_path)
+    return Images(names, numbers[:, :10].reshape(-1, 5, 2), numbers[:, 10], templates, medias)
+
+
+def lines_of(path: Path) -> list[bytes]:
+    lines = path.read_bytes().splitlines()
+    if not lines:
+        raise InputError(f"{path} is empty")
+    return lines
+
+
+def read_landmarks(path: Path, rows: int) -> np.ndarray:
+    """[rows, 11] float64"""
+    try:
+        numbers = np.loadtxt(path, usecols=LANDMARK_COLUMNS, comments=None, ndmin=2)
+    except ValueError:
+        numbers = np.empty((0, len(LANDMARK_COLUMNS)))
+    if len(numbers) == rows and np.isfinite(numbers).all():
+        return numbers
+    for number, line in enumerate(lines_of(path), start=1):
+        try:
+            fine = len(line.split()) == 12 and np.isfinite([float(cell) for cell in line.split()[1:]]).all()
+        except ValueError:
+            fine = False
+        if not fine:
+            raise InputError(f"{path}, line {number}: an image, five points and a score (12 columns) were expected")
+    raise InputError(f"{path}: {rows} lines and {len(numbers)} rows of numbers; is it a text file?")
+
+
+def read_templates(path: Path, names: list[str], landmark_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Template and media of each name."""
+    found: dict[str, tuple[int, int]] = {}
+    for number, line in enumerate(lines_of(path), start=1):
+        cells = line.split()
+        if len(cells) != 3 or not (cells[1].isdigit() and cells[2].isdigit()):
+            raise InputError(f"{path}, line {number}: an image, a template and a media (3 columns) were expected")
+        found[cells[0].decode(errors="replace")] = (int(cells[1]), int(cells[2]))
+    for number, name in enumerate(names, start=1):
+        if name not in found:
+            raise InputError(f"{path} has no line for image '{name}' ({landmark_path.name}, line {number})")
+    if len(found) != len(names):
+        extra = next(iter(found.keys() - set(names)), names[0])
+        raise InputError(
+            f"{path} has {len(found)} images and {landmark_path.name} {len(names)}; one that is not in both, or "
+            f"twice in one: '{extra}'"
+        )
+    table = np.array([found[name] for name in names], np.int64)
+    return table[:, 0], table[:, 1]
+
+
+def read_pairs(meta: Path, name: str) -> Pairs:
+    path = meta / f"{name}_template_pair_label.txt"
+    first, second, label = read_integer_table(path, 3)
+    if label.max() > 1:
+        row = int(np.argmax(label > 1))
+        raise InputError(f"{path}: pair {row + 1} has the label {label[row]}; 0 and 1 were expected")
+    genuine = label.astype(bool)
+    if genuine.all() or not genuine.any():
+        raise InputError(f"{path} has {int(genuine.sum())} genuine pairs of {len(genuine)}; both kinds are needed")
+    return Pairs(first, second, genuine)
+
+
+def read_subjects(path: Path) -> Subjects:
+    """The first two columns, one row an image, as one row a template."""
+    found: dict[int, int] = {}
+    for number, template, subject in subject_rows(path):
+        if found.setdefault(template, subject) != subject:
+            raise InputError(
+                f"{path}, line {number}: template {template} is subject {subject} here and {found[template]} before"
+            )
+    if not found:
+        raise InputError(f"{path} has no line after its heading")
+    return Subjects(path, np.array(sorted(found)), np.array([found[template] for template in sorted(found)]))
+
+
+def subject_rows(path: Path) -> Iterator[tuple[int, int, int]]:
+    """Line number, template, subject."""
+    for number, line in enumerate(lines_of(path)[1:], start=2):
+        cells = line.split(b",", 2)
+        try:
+            yield number, int(cells[0]), int(cells[1])
+        except (ValueError, IndexError):
+            raise InputError(f"{path}, line {number}: a template and a subject were expected in front") from None
+
+
+def read_gallery(path: Path) -> Subjects:
+    gallery = read_subjects(path)
+    subjects, templates = np.unique(gallery.subjects, return_counts=True)
+    if (templates > 1).any():
+        subject = subjects[np.argmax(templates > 1)]
+        twice = gallery.templates[gallery.subjects == subject][:2]
+        raise InputError(
+            f"{path}: subject {subject} is in the gallery twice (templates {twice[0]} and {twice[1]}); "
+            "a gallery has one template of each subject"
+        )
+    return gallery

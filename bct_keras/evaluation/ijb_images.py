@@ -1,0 +1,97 @@
+"""The images of an IJB set: read, aligned and embedded, in the order of the landmark file."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from bct_keras import artefacts, progress
+from bct_keras.data import image_check
+from bct_keras.encoders import BATCH_SIZE, Encoder
+from bct_keras.errors import BadImageError
+from bct_keras.evaluation import alignment
+
+BATCHES_AHEAD = 4
+
+
+class AlignedImages:
+    def __init__(self, folder: Path, names: Sequence[str], landmarks: np.ndarray):
+        self.folder = folder
+        self.names = names
+        self.landmarks = landmarks
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """In bytes; -1 where there is no such file."""
+        return [size_of(self.folder / name) for name in self.names]
+
+    def fingerprint(self) -> str:
+        """Of names and sizes: to read half a million files whole would take longer than to judge them."""
+        landmarks = hashlib.sha256(self.landmarks.tobytes()).hexdigest()
+        return artefacts.fingerprint([list(self.names), self.sizes, landmarks])
+
+    def missing(self) -> list[str]:
+        return [name for name, size in zip(self.names, self.sizes, strict=True) if size < 0]
+
+    def read(self, row: int, sampling_map: np.ndarray, image_size: int) -> np.ndarray | BadImageError:
+        """[image_size, image_size, 3] uint8, or what is wrong with the file."""
+        path = self.folder / self.names[row]
+        try:
+            image = image_check.decode(path.read_bytes(), str(path))
+        except OSError as error:
+            return BadImageError(f"{path}: {error.strerror}")
+        except BadImageError as bad:
+            return bad
+        return alignment.align(image, sampling_map, image_size)
+
+    def batches(self, image_size: int) -> Iterator[tuple[range, list[np.ndarray | BadImageError]]]:
+        """Read a few batches ahead on two threads: decoding and most of aligning leave Python's lock."""
+        starts = range(0, len(self.names), BATCH_SIZE)
+        maps = alignment.sampling_maps(self.landmarks, image_size)
+        waiting: list[tuple[range, list[Future]]] = []
+        with ThreadPoolExecutor(2) as pool:
+            for start in starts:
+                rows = range(start, min(start + BATCH_SIZE, len(self.names)))
+                waiting.append((rows, [pool.submit(self.read, row, maps[row], image_size) for row in rows]))
+                if len(waiting) > BATCHES_AHEAD:
+                    first, futures = waiting.pop(0)
+                    yield first, [future.result() for future in futures]
+            for rows, futures in waiting:
+                yield rows, [future.result() for future in futures]
+
+    def embed(self, encoder: Encoder, flip: bool, on_bad: str) -> np.ndarray:
+        """[images, dims] float32, plus that of the mirror image with `flip`; not finite where the image is bad."""
+        found = np.full((len(self.names), encoder.dims), np.nan, np.float32)
+        with progress.bar(f"embedding {self.folder}", len(self.names)) as done:
+            for rows, read in self.batches(encoder.image_size):
+                good = [row for row, image in zip(rows, read, strict=True) if isinstance(image, np.ndarray)]
+                bad = [image for image in read if isinstance(image, BadImageError)]
+                if bad and on_bad == "fail":
+                    raise bad[0]
+                if good:
+                    pixels = np.stack([image for image in read if isinstance(image, np.ndarray)])
+                    found[good] = embed_batch(encoder, pixels, flip)
+                    self.check_finite(encoder, found, good, on_bad)
+                done.update(len(rows))
+        return found
+
+    def check_finite(self, encoder: Encoder, found: np.ndarray, rows: list[int], on_bad: str) -> None:
+        for row in rows:
+            if on_bad == "fail" and not np.isfinite(found[row]).all():
+                raise BadImageError(f"{encoder.path} gives no finite embedding for {self.folder / self.names[row]}")
+
+
+def embed_batch(encoder: Encoder, pixels: np.ndarray, flip: bool) -> np.ndarray:
+    embeddings = encoder.embed(pixels)
+    return embeddings + encoder.embed(np.ascontiguousarray(pixels[:, :, ::-1])) if flip else embeddings
+
+
+def size_of(path: Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1

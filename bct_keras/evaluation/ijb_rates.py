@@ -1,0 +1,135 @@
+"""All 1:1 and 1:N numbers of IJB from the features of its templates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+
+from bct_keras.evaluation import identification, templates
+from bct_keras.evaluation.identification import Identification, identify
+from bct_keras.evaluation.measured import Measured, rate_name
+from bct_keras.evaluation.roc import Roc, roc_curve
+from bct_keras.evaluation.verification import Embedded, Verification, histogram, identity_weights
+
+FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+FPIRS = (1e-3, 1e-2, 1e-1)
+RANKS = (1, 5, 10)
+KEPT_WHOLE = 200_000  # of the strongest impostor pairs; beyond them every tenth stands for ten
+EVERY = 10
+
+
+@dataclass(frozen=True)
+class TemplatePairs:
+    first: np.ndarray  # [pairs] rows of templates; the gallery's side
+    second: np.ndarray  # [pairs] the query's side
+    genuine: np.ndarray  # [pairs] bool
+
+    @cached_property
+    def repeated(self) -> bool:
+        """Whether a pair is listed twice, also the other way round."""
+        low, high = np.minimum(self.first, self.second), np.maximum(self.first, self.second)
+        keys = np.sort((low.astype(np.int64) << 32) + high)
+        return bool((keys[1:] == keys[:-1]).any())
+
+    def scores(self, query: Embedded, gallery: Embedded) -> np.ndarray:
+        first, second = self.first, self.second
+        if query is gallery and self.repeated:  # the same product either way round, to the last bit
+            first, second = np.minimum(first, second), np.maximum(first, second)
+        return templates.pair_scores(gallery.embeddings, query.embeddings, first, second)
+
+
+def measure(
+    query: Embedded, gallery: Embedded, pairs: TemplatePairs, probes: Embedded, galleries: Sequence[Embedded]
+) -> Measured:
+    """Of `probes` and `galleries` the embeddings are rows of templates."""
+    scores = pairs.scores(query, gallery)
+    genuine, impostors = scores[pairs.genuine], scores[~pairs.genuine]
+    roc = roc_curve(genuine, impostors, pairs.repeated)
+    searches = [search(query, gallery, probes, listed) for listed in galleries]
+    metrics = verification_metrics(roc, len(impostors)) | identification_metrics(searches)
+
+    @cache
+    def find_verification() -> Verification:
+        return keep_strongest(scores, pairs, query.labels)
+
+    def resample(draws: int, seed: int) -> dict[str, np.ndarray]:
+        weights = identity_weights(int(query.labels.max()) + 1, draws, seed)
+        numbered = [with_numbers(found, query.labels[probes.embeddings]) for found in searches]
+        return resampled_tar(find_verification(), weights, metrics) | resampled_rates(numbered, weights)
+
+    return Measured(metrics, resample, find_verification=find_verification, searches=tuple(searches))
+
+
+def search(query: Embedded, gallery: Embedded, probes: Embedded, listed: Embedded) -> Identification:
+    return identify(
+        query.embeddings[probes.embeddings], probes.labels, gallery.embeddings[listed.embeddings], listed.labels
+    )
+
+
+def with_numbers(found: Identification, numbers: np.ndarray) -> Identification:
+    """The subjects by their number from 0, as weights are."""
+    return Identification(numbers, found.mated, found.own, found.best_other, found.others_above, found.best_other_row)
+
+
+def verification_metrics(roc: Roc, impostors: int) -> dict[str, float]:
+    # Below one pair a rate cannot be told from zero.
+    return {rate_name("TAR@FAR", far): roc.tar_nearest(far) for far in FARS if far * impostors >= 1}
+
+
+def identification_metrics(searches: Sequence[Identification]) -> dict[str, float]:
+    """Each a mean over the galleries."""
+    metrics = {}
+    if all((~found.mated).any() and found.mated.any() for found in searches):
+        for fpir in FPIRS:
+            rates = [identification.tpir(found, identification.threshold_at(found, fpir)) for found in searches]
+            metrics[rate_name("TPIR@FPIR", fpir)] = float(np.mean(rates))
+    counts = np.array([identification.rank_counts(found, RANKS) for found in searches])
+    mated = np.array([max(np.count_nonzero(found.mated), 1) for found in searches])
+    shares = (counts / mated[:, None]).mean(0)
+    return metrics | {f"top-{rank}": float(share) for rank, share in zip(RANKS, shares, strict=True)}
+
+
+def resampled_tar(found: Verification, weights: np.ndarray, metrics: dict[str, float]) -> dict[str, np.ndarray]:
+    fars = [far for far in FARS if rate_name("TAR@FAR", far) in metrics]
+    return {rate_name("TAR@FAR", far): tar for far, tar in zip(fars, found.tar(weights, fars).T, strict=True)}
+
+
+def resampled_rates(searches: Sequence[Identification], weights: np.ndarray) -> dict[str, np.ndarray]:
+    rates = np.mean([identification.weighted_tpir(found, weights, FPIRS) for found in searches], axis=0)
+    drawn = {rate_name("TPIR@FPIR", fpir): rate for fpir, rate in zip(FPIRS, rates.T, strict=True)}
+    for rank in RANKS:
+        shares = [
+            identification.weighted_share(
+                found.others_above[found.mated] < rank, found.identities[found.mated], weights
+            )
+            for found in searches
+        ]
+        drawn[f"top-{rank}"] = np.mean(shares, axis=0)
+    return drawn
+
+
+def keep_strongest(scores: np.ndarray, pairs: TemplatePairs, identities: np.ndarray) -> Verification:
+    rows = np.flatnonzero(~pairs.genuine)
+    kept = min(len(rows), int(1.25 * max(FARS) * len(rows)) + 2)
+    impostors = scores[rows]
+    strongest = np.argpartition(-impostors, kept - 1)[:kept]
+    strongest = strongest[np.argsort(-impostors[strongest], kind="stable")]
+    chosen = np.concatenate([np.arange(min(kept, KEPT_WHOLE)), np.arange(KEPT_WHOLE + EVERY // 2, kept, EVERY)])
+    stands_for = np.where(chosen < KEPT_WHOLE, 1, EVERY).astype(np.float32)
+    places = rows[strongest[chosen]]
+    number = int(identities.max()) + 1
+    # How many impostor pairs there are of each two identities.
+    first, second = identities[pairs.first[rows]], identities[pairs.second[rows]]
+    between = np.bincount(first * number + second, minlength=number**2).reshape(number, number).astype(np.float32)
+    return Verification(
+        scores[pairs.genuine],
+        identities[pairs.first[pairs.genuine]],
+        scores[places],
+        np.stack([identities[pairs.first[places]], identities[pairs.second[places]]], 1),
+        stands_for,
+        number,
+        lambda weights: np.einsum("di,di->d", weights.astype(np.float32) @ between, weights),
+        histogram(scores[pairs.genuine]),
+        histogram(impostors),
+    )

@@ -1,0 +1,85 @@
+"""Text files of whole numbers, a row a line, read at tens of millions of numbers a second."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from bct_keras.errors import InputError
+
+CHUNK_BYTES = 1_000_000  # what is made of it stays in the cache
+MAXIMUM_DIGITS = 9  # fits 32 bits
+NEWLINE, SPACE, TAB = ord("\n"), ord(" "), ord("\t")
+
+
+def read_integer_table(path: Path, columns: int) -> list[np.ndarray]:
+    """The columns [rows] int32 of a file of whole numbers; an error names the line."""
+    text = np.frombuffer(path.read_bytes(), np.uint8)
+    if not len(text):
+        raise InputError(f"{path} is empty")
+    pieces = pieces_at_line_ends(text)
+    # NumPy leaves Python's lock while it computes, so two threads use two cores.
+    with ThreadPoolExecutor(2) as pool:
+        parsed = list(pool.map(lambda piece: parse_canonical(piece, columns), pieces))
+    lines_before, tables = 0, []
+    for piece, table in zip(pieces, parsed, strict=True):
+        if table is None:
+            table = parse_line_by_line(piece, columns, path, lines_before)
+        tables.append(table)
+        lines_before += int(np.count_nonzero(piece == NEWLINE))
+    return [np.concatenate(column) for column in zip(*tables, strict=True)]
+
+
+def pieces_at_line_ends(text: np.ndarray) -> list[np.ndarray]:
+    pieces, start = [], 0
+    while start < len(text):
+        end = min(start + CHUNK_BYTES, len(text))
+        while end < len(text) and text[end - 1] != NEWLINE:
+            end += 1
+        pieces.append(text[start:end])
+        start = end
+    return pieces
+
+
+def parse_canonical(text: np.ndarray, columns: int) -> list[np.ndarray] | None:
+    """The columns where each line is just so many numbers with one blank between two; None otherwise."""
+    if text[-1] != NEWLINE:
+        text = np.append(text, np.uint8(NEWLINE))
+    digits = text - np.uint8(ord("0"))  # below "0" it wraps round, so that no other byte is below 10
+    ends = np.flatnonzero(digits > 9)
+    if len(ends) % columns:
+        return None
+    lengths = np.diff(ends, prepend=-1).reshape(-1, columns) - 1
+    ends = ends.reshape(-1, columns)
+    between = text[ends[:, :-1]]
+    shaped = (
+        lengths.min() > 0
+        and lengths.max() <= MAXIMUM_DIGITS
+        and (text[ends[:, -1]] == NEWLINE).all()
+        and ((between == SPACE) | (between == TAB)).all()
+    )
+    return [numbers(digits, ends[:, column], lengths[:, column]) for column in range(columns)] if shaped else None
+
+
+def numbers(digits: np.ndarray, ends: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """[numbers] int32 from where each one's digits end and how many there are."""
+    value = digits[ends - 1].astype(np.int32)
+    for place in range(1, int(lengths.max())):
+        # A shorter number has no digit here: what is read in its stead is multiplied by 0.
+        has_digit = lengths > place
+        value += digits[np.where(has_digit, ends - 1 - place, 0)] * (has_digit * np.int32(10**place))
+    return value
+
+
+def parse_line_by_line(text: np.ndarray, columns: int, path: Path, lines_before: int) -> list[np.ndarray]:
+    """The same for any blanks and line ends, and the line's number where it cannot be read."""
+    rows = []
+    for number, line in enumerate(text.tobytes().split(b"\n"), start=lines_before + 1):
+        cells = line.split()
+        if not cells:
+            continue
+        if len(cells) != columns or not all(cell.isdigit() and len(cell) <= MAXIMUM_DIGITS for cell in cells):
+            shown = line.decode(errors="replace").strip()[:60]
+            raise InputError(f"{path}, line {number}: {columns} whole numbers were expected, not '{shown}'")
+        rows.append([int(cell) for cell in cells])
+    return list(np.array(rows, np.int32).reshape(-1, columns).T)

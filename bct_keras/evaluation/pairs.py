@@ -1,0 +1,73 @@
+"""LFW, CFP-FP, AgeDB-30 and their like: pairs of images, judged in ten folds (http://vis-www.cs.umass.edu/lfw)."""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from bct_keras import progress
+from bct_keras.data import image_check, images
+from bct_keras.data.embeddings import normalised
+from bct_keras.data.pair_sets import PairSet, read_bin, read_lfw
+from bct_keras.encoders import BATCH_SIZE, Encoder
+from bct_keras.errors import InputError
+from bct_keras.evaluation import folds
+
+FARS = (1e-2, 1e-3)
+
+
+class Pairs:
+    """The first image of each pair is in the gallery and the second is a query.
+
+    An image's embedding is that of the image plus that of its mirror image, brought to length 1, as published.
+    """
+
+    def __init__(self, path: str):
+        self.read(read_bin(Path(path)))
+
+    def read(self, pair_set: PairSet) -> None:
+        self.pair_set = pair_set
+        named = zip(pair_set.images, pair_set.names, strict=True)
+        checked = progress.track(named, "checking pairs", len(pair_set.images))
+        self.sizes = [image_check.inspect(image, name) for image, name in checked]
+
+    def embed(self, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
+        """The queries and the gallery [pairs, dims], as this encoder sees them."""
+        starts = range(0, len(self.pair_set.images), BATCH_SIZE)
+        blocks = [
+            self.embed_block(encoder, range(start, min(start + BATCH_SIZE, len(self.pair_set.images))))
+            for start in progress.track(starts, "embedding pairs", len(starts), "batches")
+        ]
+        embeddings = normalised(np.concatenate(blocks))
+        return embeddings[self.pair_set.pairs[:, 1]], embeddings[self.pair_set.pairs[:, 0]]
+
+    def embed_block(self, encoder: Encoder, numbers: range) -> np.ndarray:
+        pixels = np.stack([self.decoded(number, encoder.image_size) for number in numbers])
+        embeddings = encoder.embed(pixels) + encoder.embed(np.ascontiguousarray(pixels[:, :, ::-1]))
+        bad = np.flatnonzero(~np.isfinite(embeddings).all(1))
+        if len(bad):
+            raise InputError(f"{encoder.path} gives no finite embedding for {self.pair_set.names[numbers[bad[0]]]}")
+        return embeddings
+
+    def decoded(self, number: int, size: int) -> np.ndarray:
+        found = self.sizes[number]
+        try:
+            pixels = images.decode(
+                tf.constant(self.pair_set.images[number]), size, resize=(found.width, found.height) != (size, size)
+            )
+        except tf.errors.InvalidArgumentError as error:
+            raise InputError(f"{self.pair_set.names[number]}: the image cannot be decoded ({error.message})") from None
+        return pixels.numpy()
+
+    def measure(self, query: np.ndarray, gallery: np.ndarray) -> dict[str, float]:
+        return folds.metrics(np.sum(query * gallery, axis=1), self.pair_set.same, self.pair_set.folds, FARS)
+
+    def made_from(self) -> dict[str, str]:
+        return {"data": self.pair_set.fingerprint}
+
+
+class LFW(Pairs):
+    """The pairs that LFW's pairs.txt names; `images` holds the aligned images, one sub-folder per name."""
+
+    def __init__(self, path: str, images: str):
+        self.read(read_lfw(Path(path), Path(images)))

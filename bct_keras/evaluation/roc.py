@@ -1,0 +1,52 @@
+"""The exact ROC curve of millions of scores."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Roc:
+    """Each point where the curve bends, from (0, 0) to (1, 1); there is a straight line between two of them."""
+
+    far: np.ndarray  # rising
+    tar: np.ndarray
+    auc: float
+
+    def tar_nearest(self, far: float) -> float:
+        """TAR at the point whose FAR is nearest, as IJB's published evaluation has it; of equals the last."""
+        distances = np.abs(self.far - far)
+        return float(self.tar[len(distances) - 1 - np.argmin(distances[::-1])])
+
+
+def roc_curve(genuine: np.ndarray, impostors: np.ndarray, repeated: bool = False) -> Roc:
+    """`repeated` tells that some pairs were given more than once, so that equal scores are no accident of rounding."""
+    impostors = np.sort(impostors)
+    false, true = bends_by_repetition(genuine, impostors) if repeated else bends(genuine, impostors)
+    far = np.concatenate([[0], false, [len(impostors)]]) / len(impostors)
+    tar = np.concatenate([[0], true, [len(genuine)]]) / len(genuine)
+    return Roc(far, tar, float(np.trapezoid(tar, far)))
+
+
+def bends(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many impostors and genuine pairs are accepted at each bend, from the highest threshold down."""
+    # The curve turns only at a genuine score: all the sorted impostors need is to be counted between those.
+    thresholds, count = np.unique(genuine, return_counts=True)
+    above = len(impostors) - np.searchsorted(impostors, thresholds, side="right")
+    at_least = len(impostors) - np.searchsorted(impostors, thresholds, side="left")
+    accepted = np.cumsum(count[::-1])[::-1]
+    # The point just above each genuine score, and the one that accepts it.
+    false, true = np.stack([above, at_least], 1), np.stack([accepted - count, accepted], 1)
+    return false[::-1].ravel(), true[::-1].ravel()
+
+
+def bends_by_repetition(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same where a score may stand for several pairs: the published evaluation, which drops a point only between
+    two equal steps, keeps points in the middle of a straight line then, and one of them may be the nearest."""
+    genuine = np.sort(genuine)
+    thresholds = np.unique(np.concatenate([genuine, impostors]))[::-1]
+    false = len(impostors) - np.searchsorted(impostors, thresholds, side="left")
+    true = len(genuine) - np.searchsorted(genuine, thresholds, side="left")
+    turns = (np.diff(false, 2) != 0) | (np.diff(true, 2) != 0)
+    kept = np.concatenate([[True], turns, [True]])
+    return false[kept], true[kept]

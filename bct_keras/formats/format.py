@@ -1,0 +1,73 @@
+"""What is known of a format, and what it is written from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from bct_keras.data.dataset import DataSet
+from bct_keras.data.embeddings import normalised
+from bct_keras.encoders import Encoder, KerasEncoder
+
+
+@dataclass(frozen=True)
+class Source:
+    encoder: KerasEncoder
+    flip: bool = False
+    calibration: DataSet | None = None
+    kept_float: float = 0.0  # this share of the operations, those that lose most by it, is not quantised
+
+    def embedding(self, model: Any, pixels: tf.Tensor, dims: int) -> tf.Tensor:
+        """[batch, size, size, 3] float32 of 0..255 -> [batch, dims] of length 1"""
+        found = model(pixels, training=False)
+        if self.flip:
+            found += model(tf.reverse(pixels, [2]), training=False)
+        return tf.math.l2_normalize(found[:, :dims] if dims < self.encoder.dims else found, axis=1)
+
+    def facts(self) -> dict[str, Any]:
+        """What a reader of a file wants to know, whatever the format."""
+        encoder = self.encoder
+        rescaling = next((layer for layer in encoder.model.layers if type(layer).__name__ == "Rescaling"), None)
+        inside = {"scale": float(rescaling.scale), "offset": float(rescaling.offset)} if rescaling else "in the model"
+        return {
+            "encoder": f"{encoder.model.name}-{encoder.fingerprint[:12]}",
+            "fingerprint": encoder.fingerprint,
+            "dims": encoder.compatible_dims,
+            "embedding": "length 1",
+            "input": {
+                "size": encoder.image_size,
+                "channels": "RGB",
+                "range": [0, 255],
+                "normalisation_in_the_model": inside,
+            },
+            "flip_and_add": self.flip,
+        }
+
+
+@dataclass(frozen=True)
+class Format:
+    file: str  # its name in the exported folder
+    write: Callable[[Source, Path], None]
+    largest_difference: float | None = None  # in any coordinate of an embedding of length 1
+    smallest_cosine: float | None = None
+    needs_calibration: bool = False
+    can_keep_float: bool = False
+
+
+class Reference(Encoder):
+    """The encoder as the exported files are to answer: mirrored images added where that is asked for."""
+
+    def __init__(self, source: Source):
+        encoder = source.encoder
+        super().__init__(encoder.path, encoder.image_size, encoder.dims)
+        self.compatible_dims = encoder.compatible_dims
+        self.encoder, self.flip = encoder, source.flip
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        found = self.encoder.embed(images)
+        if self.flip:
+            found = found + self.encoder.embed(np.ascontiguousarray(images[:, :, ::-1]))
+        return normalised(found)

@@ -1,0 +1,81 @@
+"""A SavedModel for TF Serving: decoding, resizing and normalising are in the graph, and each weight is stored once."""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from bct_keras.data import images
+from bct_keras.formats.format import Source
+
+WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
+
+
+class Served(tf.Module):
+    """Holds the weights itself; Keras's own export writes every variable twice."""
+
+    def __init__(self, source: Source):
+        super().__init__()
+        encoder = source.encoder
+        self.source, self.size = source, encoder.image_size
+        self.weights = [weight.value for weight in encoder.model.weights]
+        batch = (None, self.size, self.size, 3)
+        self.float = tf.function(self._float, input_signature=[tf.TensorSpec(batch, tf.float32, name="image")])
+        self.pixels = tf.function(self._pixels, input_signature=[tf.TensorSpec(batch, tf.uint8, name="image")])
+        encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
+        self.encoded = tf.function(self._encoded, input_signature=[encoded])
+
+    def _float(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        encoder = self.source.encoder
+        outputs = {"embedding": self.source.embedding(encoder.model, image, encoder.dims)}
+        if encoder.compatible_dims < encoder.dims:
+            # A wider encoder's own gallery takes all coordinates, the old one the first of them.
+            first = outputs["embedding"][:, : encoder.compatible_dims]
+            outputs["embedding_compatible"] = tf.math.l2_normalize(first, axis=1)
+        return outputs
+
+    def _pixels(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self.float(tf.cast(image, tf.float32))
+
+    def _encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        image = tf.map_fn(
+            lambda encoded: images.decode(encoded, self.size, resize=True), image_bytes, fn_output_signature=tf.uint8
+        )
+        return self.pixels(image)
+
+
+def write(source: Source, path: Path) -> None:
+    served = Served(source)
+    signatures = {"serving_default": served.encoded, "pixels": served.pixels, "float": served.float}
+    tf.saved_model.save(served, str(path), signatures=signatures)
+    warm_up = path / WARM_UP_FILE
+    warm_up.parent.mkdir()
+    shape = (1, served.size, served.size, 3)
+    grey = tf.io.encode_jpeg(np.full(shape[1:], 127, np.uint8))
+    with tf.io.TFRecordWriter(str(warm_up)) as writer:
+        writer.write(predict_log("serving_default", "image_bytes", tf.make_tensor_proto(tf.reshape(grey, [1]))))
+        # One value for a whole image: a reader fills the shape with it.
+        writer.write(predict_log("pixels", "image", tf.make_tensor_proto(127, tf.uint8, shape)))
+        writer.write(predict_log("float", "image", tf.make_tensor_proto(127.0, tf.float32, shape)))
+
+
+def predict_log(signature: str, name: str, tensor) -> bytes:
+    """A PredictionLog of TF Serving, whose own package is too large to need for three messages.
+
+    PredictionLog.predict_log = 6, PredictLog.request = 1, PredictRequest.model_spec = 1 and .inputs = 2 (a map:
+    key = 1, value = 2), ModelSpec.signature_name = 3
+    """
+    model = field(1, field(3, signature.encode()))
+    inputs = field(2, field(1, name.encode()) + field(2, tensor.SerializeToString()))
+    return field(6, field(1, model + inputs))
+
+
+def field(number: int, payload: bytes) -> bytes:
+    """One length-delimited field as protobuf writes it."""
+    return bytes([number << 3 | 2]) + varint(len(payload)) + payload
+
+
+def varint(value: int) -> bytes:
+    if value < 128:
+        return bytes([value])
+    return bytes([value & 127 | 128]) + varint(value >> 7)

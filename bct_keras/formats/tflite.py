@@ -1,0 +1,123 @@
+"""TFLite files for devices: pixels of 0..255 as uint8 in, one embedding of length 1 out, for any batch, 1 at first."""
+
+import contextlib
+import math
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from bct_keras.errors import InputError
+from bct_keras.formats.device_layers import fast_in_int8
+from bct_keras.formats.flatbuffer import rewrite
+from bct_keras.formats.format import Source
+
+CALIBRATION_IMAGES = 256
+SENSITIVITY_IMAGES = 16
+# In eight bits a coordinate of 512 would have six values; LiteRT fixes that scale.
+ALWAYS_FLOAT = ["L2_NORMALIZATION"]
+ERROR = "error share"
+VERIFIED = re.compile(r"^NumericVerify/(.*?)\d?:\d+$", re.DOTALL)
+
+
+class Device(tf.Module):
+    def __init__(self, source: Source, model: Any):
+        super().__init__()
+        self.weights = [weight.value for weight in model.weights]
+        size, dims = source.encoder.image_size, source.encoder.compatible_dims
+        self.serve = tf.function(
+            lambda image: {"embedding": source.embedding(model, tf.cast(image, tf.float32), dims)},
+            input_signature=[tf.TensorSpec((None, size, size, 3), tf.uint8, name="image")],
+        )
+
+
+@contextlib.contextmanager
+def converter(source: Source, model: Any) -> Iterator[Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        device = Device(source, model)
+        tf.saved_model.save(device, folder, signatures={"serving_default": device.serve})
+        yield tf.lite.TFLiteConverter.from_saved_model(folder)
+
+
+def finish(content: bytes, source: Source, numbers: str, path: Path) -> None:
+    path.write_bytes(rewrite(content, source.facts() | {"numbers": numbers}))
+
+
+def write_float32(source: Source, path: Path) -> None:
+    with converter(source, source.encoder.model) as convert:
+        finish(convert.convert(), source, "float32", path)
+
+
+def write_float16(source: Source, path: Path) -> None:
+    with converter(source, source.encoder.model) as convert:
+        convert.optimizations = [tf.lite.Optimize.DEFAULT]
+        convert.target_spec.supported_types = [tf.float16]
+        finish(convert.convert(), source, "float16 weights", path)
+
+
+def write_dynamic(source: Source, path: Path) -> None:
+    with converter(source, source.encoder.model) as convert:
+        convert.optimizations = [tf.lite.Optimize.DEFAULT]
+        finish(convert.convert(), source, "int8 weights, activations quantised as they come", path)
+
+
+def write_int8(source: Source, path: Path) -> None:
+    """Weights in eight bits with a scale for each channel, activations with the ranges that calibration saw."""
+    images = calibration_images(source)
+    with converter(source, fast_in_int8(source.encoder.model)) as convert:
+        convert.optimizations = [tf.lite.Optimize.DEFAULT]
+        convert.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        convert.representative_dataset = lambda: ([image[None]] for image in images)
+        content, kept = quantised(convert, images, source.kept_float)
+    finish(content, source, f"int8, but {kept} operations in float32" if kept else "int8", path)
+
+
+def quantised(convert: Any, images: np.ndarray, kept_float: float) -> tuple[bytes, int]:
+    """The file's content, and how many operations were kept in float."""
+    debug = tf.lite.experimental.QuantizationDebugOptions
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the debugger still runs TensorFlow's own interpreter
+        debugger: Any = tf.lite.experimental.QuantizationDebugger(
+            converter=convert,
+            debug_dataset=lambda: ([image[None]] for image in images[:SENSITIVITY_IMAGES]),
+            debug_options=debug(layer_direct_compare_metrics={ERROR: error_share}, denylisted_ops=ALWAYS_FLOAT),
+        )
+        if not kept_float:
+            return debugger.get_nondebug_quantized_model(), 0
+        debugger.run()
+        sensitive = most_sensitive(debugger.layer_statistics, kept_float)
+        debugger.options = debug(denylisted_ops=ALWAYS_FLOAT, denylisted_nodes=sensitive)
+        return debugger.get_nondebug_quantized_model(), len(sensitive)
+
+
+def error_share(exact: np.ndarray, found: np.ndarray, scale: float, zero_point: int) -> float:
+    """What rounding adds to an operation's output: mean (found - exact)^2 / mean exact^2"""
+    difference = scale * (found.astype(np.float32) - zero_point) - exact
+    return float(np.mean(difference**2) / max(np.mean(exact**2), 1e-30))
+
+
+def most_sensitive(statistics: dict[str, dict[str, float]], share: float) -> list[str]:
+    """The output tensors of those operations that lose most, by name."""
+    ordered = sorted(statistics, key=lambda name: statistics[name][ERROR], reverse=True)
+    # NumericVerify/NAME1:12, where 1 tells the quantised output from the exact one and 12 is its number
+    return [VERIFIED.sub(r"\1", name) for name in ordered[: math.ceil(share * len(ordered))]]
+
+
+def calibration_images(source: Source) -> np.ndarray:
+    """[images, size, size, 3] uint8"""
+    if source.calibration is None:
+        raise InputError("int8 needs --calibration, a data set of images like those it will see")
+    found: list[np.ndarray] = []
+    for batch in source.encoder.images_of(source.calibration):
+        found.append(batch["image"].numpy())
+        if sum(map(len, found)) >= CALIBRATION_IMAGES:
+            break
+    images = np.concatenate(found)[:CALIBRATION_IMAGES]
+    # One black and one white pixel, so that the input's scale is exactly 1: a pixel is passed on as it is.
+    images[:, 0, 0], images[:, -1, -1] = 0, 255
+    return images

@@ -1,0 +1,63 @@
+"""Which encoder's queries fit which encoder's entries: never guessed, always read from a report of `evaluate`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bct_keras import artefacts
+from bct_keras.errors import InputError
+from bct_keras.galleries.gallery import Compatibility
+
+
+def read_report(path: str | Path, max_loss: float | None = None) -> Compatibility:
+    """Queries of the report's new encoder among entries of its old one, if the report found them compatible.
+
+    With `max_loss` also where the cross-test is not above the old self-test but at most this share of it below: the
+    measure for a file exported from the very encoder that made the entries, which cannot be better than itself.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "report.json"
+    try:
+        report = json.loads(path.read_text())
+        query, gallery = (report["made_from"].get(encoder) for encoder in ("new", "old"))
+        losses = losses_of(report["protocols"]) if query and gallery else {}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such report; evaluate makes one") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is no report of evaluate: {error!r}") from None
+    if not (isinstance(query, str) and isinstance(gallery, str)):
+        raise InputError(f"{path} is the self-test of one encoder; a report with --old and --new is needed")
+    finding = judged(path, report, losses, max_loss)
+    return Compatibility(query, gallery, artefacts.fingerprint(report), finding)
+
+
+def losses_of(protocols: dict[str, Any]) -> dict[str, float]:
+    """For each metric the share of the entries' own self-test that these queries lose."""
+    return {
+        f"{metric} of {protocol}": loss(own, result["new/old"][metric])
+        for protocol, result in protocols.items()
+        for metric, own in result["old/old"].items()
+    }
+
+
+def judged(path: Path, report: dict[str, Any], losses: dict[str, float], max_loss: float | None) -> str:
+    if report.get("verdict") == "compatible":
+        return "compatible"
+    if max_loss is None:
+        raise InputError(
+            f"{path} says: {report.get('verdict')}; a gallery takes only compatible encoders.\nFor a file exported "
+            "from the entries' own encoder give the loss that you accept, as in --max_loss=0.01"
+        )
+    if not losses:
+        raise InputError(f"{path} holds no metric")
+    worst = max(losses, key=lambda metric: losses[metric])
+    if losses[worst] > max_loss:
+        raise InputError(f"{path}: {worst} loses {losses[worst]:.2%} of old/old, more than --max_loss={max_loss}")
+    return f"loses at most {max(losses[worst], 0):.2%} ({worst})"
+
+
+def loss(own: float, cross: float) -> float:
+    if own > 0 and cross == cross:
+        return (own - cross) / own
+    return 0.0 if cross >= own else float("inf")  # a metric that is no number is lost

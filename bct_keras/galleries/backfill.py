@@ -1,0 +1,48 @@
+"""Embeds a gallery's entries anew with another encoder, while searches go on."""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+
+from bct_keras import progress
+from bct_keras.errors import InputError
+from bct_keras.galleries.gallery import Gallery, KnownEncoder
+from bct_keras.galleries.orders import Order
+
+AT_ONCE = 256  # entries that are embedded and made safe together; a stop loses the work on one such lot at most
+
+
+class Images(Protocol):
+    def __contains__(self, ident: object) -> bool: ...
+
+    def read(self, ids: list[str]) -> np.ndarray:
+        """[ids, size, size, 3] uint8"""
+        ...
+
+
+def backfill(
+    gallery: Gallery, encoder: KnownEncoder, embed: Callable[[np.ndarray], np.ndarray], images: Images, order: Order
+) -> tuple[int, list[str]]:
+    """How many were embedded anew, and the ids of those left as they are for want of an image.
+
+    What is done is known by its encoder, so that a second run goes on where the first was stopped.
+    """
+    gallery.refresh()
+    # Else nobody could search while it runs: the old queries do not fit the new entries, nor the new ones the old.
+    gallery.check_admitted(encoder.fingerprint, gallery.encoders_in_use())
+    ids, labels = gallery.entries_of_others(encoder.fingerprint)
+    if not any(ident in images for ident in ids) and ids:
+        raise InputError(f"none of the {len(ids):,} entries to embed anew has an image in this data set")
+    chosen = [position for position in order(ids, labels).tolist() if ids[position] in images]
+    with progress.bar(f"embedding {gallery.name} anew", len(chosen), "entries") as done:
+        for lot in lots(chosen):
+            some = [ids[position] for position in lot]
+            gallery.replace(encoder, some, [labels[position] for position in lot], embed(images.read(some)))
+            done.update(len(lot))
+    return len(chosen), [ident for ident in ids if ident not in images]
+
+
+def lots(positions: list[int]) -> Iterator[list[int]]:
+    for start in range(0, len(positions), AT_ONCE):
+        yield positions[start : start + AT_ONCE]

@@ -1,0 +1,213 @@
+"""A file of checksummed blocks that is only ever appended to: whatever a reader has seen stays where it is.
+
+    0    header    magic, version, dims                                    64 bytes
+    64   commit    bytes acknowledged, commits so far                      64 bytes, the only ones ever written anew
+    128  block     header of 64 bytes, payload padded to a multiple of 64
+    ...  block
+
+Every field is little-endian and every 64-byte head ends with the CRC-32 of the 60 bytes before it, a block's head also
+holds that of its payload: each byte of the file lies under a checksum. A commit appends blocks, syncs, moves the
+acknowledged length past them, and syncs again; what lies beyond that length was never acknowledged.
+"""
+
+import contextlib
+import fcntl
+import mmap
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bct_keras.errors import InputError
+
+MAGIC = b"BCTGALRY"
+VERSION = 1
+HEAD_BYTES = 64
+FIRST_BLOCK = 2 * HEAD_BYTES
+HEADER = struct.Struct("<8sII44x")  # magic, version, dims
+COMMIT = struct.Struct("<QQ44x")  # bytes acknowledged, commits
+BLOCK = struct.Struct("<4sIQI40x")  # kind, rows, payload bytes, CRC-32 of the payload
+CHECKSUM = struct.Struct("<I")
+
+
+@dataclass(frozen=True)
+class Block:
+    path: Path
+    kind: bytes
+    rows: int
+    offset: int
+    payload: memoryview
+    checksum: int
+
+    def check(self) -> None:
+        if zlib.crc32(self.payload) != self.checksum:
+            raise damaged(self.path, self.offset, "a block is not what its checksum says")
+
+
+def damaged(path: Path, offset: int, what: str) -> InputError:
+    return InputError(f"{path} is damaged at byte {offset}: {what}; bring back a copy of this file")
+
+
+def sealed(fields: bytes) -> bytes:
+    return fields + CHECKSUM.pack(zlib.crc32(fields))
+
+
+def unsealed(layout: struct.Struct, head: bytes) -> tuple | None:
+    """The fields of a 64-byte head; None where its checksum does not hold."""
+    if len(head) != HEAD_BYTES or sealed(head[: layout.size]) != head:
+        return None
+    return layout.unpack(head[: layout.size])
+
+
+def encode(kind: bytes, rows: int, *parts: bytes) -> list[bytes]:
+    """What `append` writes for one block."""
+    length = sum(map(len, parts))
+    parts = (*parts, bytes(-length % HEAD_BYTES))
+    checksum = 0
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    return [sealed(BLOCK.pack(kind, rows, length + len(parts[-1]), checksum)), *parts]
+
+
+class BlockFile:
+    """One open file. A writer holds the file's lock for as long as it is open."""
+
+    def __init__(self, path: Path, descriptor: int):
+        self.path, self.descriptor = path, descriptor
+        header = unsealed(HEADER, os.pread(descriptor, HEAD_BYTES, 0))
+        if header is None or header[0] != MAGIC:
+            raise InputError(f"{path} is no gallery, or its first {HEAD_BYTES} bytes are damaged")
+        if header[1] != VERSION:
+            raise InputError(f"{path} is a gallery of version {header[1]}; this program reads version {VERSION}")
+        self.dims: int = header[2]
+
+    def committed(self) -> tuple[int, int]:
+        """The bytes acknowledged, and the number of commits that made them."""
+        commit = unsealed(COMMIT, os.pread(self.descriptor, HEAD_BYTES, HEAD_BYTES))
+        if commit is None:
+            time.sleep(0.01)  # a writer may have been at these very bytes
+            commit = unsealed(COMMIT, os.pread(self.descriptor, HEAD_BYTES, HEAD_BYTES))
+        if commit is None:
+            raise damaged(self.path, HEAD_BYTES, "the commit is not what its checksum says")
+        if not FIRST_BLOCK <= commit[0] <= os.fstat(self.descriptor).st_size:
+            raise damaged(self.path, os.fstat(self.descriptor).st_size, f"{commit[0]} bytes were acknowledged")
+        return commit
+
+    def blocks(self, start: int, end: int) -> Iterator[Block]:
+        """Memory-mapped. Their payloads are not checked: that reads them whole."""
+        if start == end:
+            return
+        mapped = memoryview(mmap.mmap(self.descriptor, end, prot=mmap.PROT_READ))
+        while start < end:
+            head = unsealed(BLOCK, bytes(mapped[start : start + HEAD_BYTES]))
+            first = start + HEAD_BYTES
+            if head is None or head[2] > end - first:
+                raise damaged(self.path, start, "the head of a block is not what its checksum says")
+            kind, rows, length, checksum = head
+            yield Block(self.path, kind, rows, first, mapped[first : first + length], checksum)
+            start = first + length
+
+    def append(self, *blocks: list[bytes]) -> None:
+        """Returns when they are on the disk."""
+        end, commits = self.committed()
+        for part in (part for block in blocks for part in block):
+            end += write_all(self.descriptor, part, end)
+        os.fsync(self.descriptor)
+        # 64 bytes at a multiple of 64: disks write a sector, of 512 bytes or more, whole or not at all.
+        write_all(self.descriptor, sealed(COMMIT.pack(end, commits + 1)), HEAD_BYTES)
+        os.fsync(self.descriptor)
+
+    def forget_unacknowledged(self) -> None:
+        os.ftruncate(self.descriptor, self.committed()[0])
+
+    def replaced(self) -> bool:
+        """Whether another file has taken this one's place."""
+        now = os.stat(self.path)
+        mine = os.fstat(self.descriptor)
+        return (now.st_dev, now.st_ino) != (mine.st_dev, mine.st_ino)
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+def write_all(descriptor: int, data: bytes, offset: int) -> int:
+    left = memoryview(data).cast("B")
+    while left:
+        written = os.pwrite(descriptor, left, offset)
+        left, offset = left[written:], offset + written
+    return len(data)
+
+
+def open_to_read(path: Path) -> BlockFile:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    with closed_on_error(descriptor):
+        return BlockFile(path, descriptor)
+
+
+@contextlib.contextmanager
+def closed_on_error(descriptor: int) -> Iterator[None]:
+    """Closing a file gives its lock back."""
+    try:
+        yield
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def open_to_write(path: Path, dims: int) -> BlockFile:
+    """Makes the file where there is none; an error where another command is writing to it."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock(path, descriptor)
+        with contextlib.suppress(FileNotFoundError):
+            if os.fstat(descriptor).st_ino == os.stat(path).st_ino:
+                break
+        os.close(descriptor)  # it was replaced between our opening and locking it
+    with closed_on_error(descriptor):
+        if os.fstat(descriptor).st_size == 0:
+            begin(descriptor, dims)
+            sync_folder(path)
+        file = BlockFile(path, descriptor)
+        file.forget_unacknowledged()
+        return file
+
+
+def create_beside(path: Path, dims: int) -> BlockFile:
+    """A new file, locked, to be filled and then put in the place of `path`."""
+    partial = path.with_name(f".{path.name}.partial")
+    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    lock(partial, descriptor)
+    with closed_on_error(descriptor):
+        begin(descriptor, dims)
+        return BlockFile(partial, descriptor)
+
+
+def put_in_place(file: BlockFile, path: Path) -> None:
+    os.replace(file.path, path)
+    sync_folder(path)
+    file.path = path
+
+
+def begin(descriptor: int, dims: int) -> None:
+    os.ftruncate(descriptor, 0)
+    write_all(descriptor, sealed(HEADER.pack(MAGIC, VERSION, dims)) + sealed(COMMIT.pack(FIRST_BLOCK, 0)), 0)
+    os.fsync(descriptor)
+
+
+def lock(path: Path, descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise InputError(f"{path}: another command is writing to this gallery; try again when it has ended") from None
+
+
+def sync_folder(path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

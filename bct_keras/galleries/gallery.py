@@ -1,0 +1,148 @@
+"""What every gallery does, whatever keeps its entries."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bct_keras.errors import InputError
+from bct_keras.galleries import vectors
+
+
+@dataclass(frozen=True)
+class KnownEncoder:
+    """An encoder that has made entries; its fingerprint is what they know it by."""
+
+    fingerprint: str
+    dims: int
+    name: str  # where it lay, for people
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.fingerprint[:12]})"
+
+
+@dataclass(frozen=True)
+class Compatibility:
+    """Queries of one encoder may be searched among entries of another, as `evaluate` found."""
+
+    query: str  # fingerprints
+    gallery: str
+    report: str  # fingerprint of the report that says so
+    finding: str
+
+
+LONGEST_NAME = 1024  # bytes of an id or a label
+
+
+@dataclass(frozen=True)
+class Match:
+    id: str
+    label: str
+    score: float  # cosine
+    encoder: str  # fingerprint of the encoder that made this entry
+
+
+@dataclass(frozen=True)
+class Description:
+    dims: int
+    entries: dict[KnownEncoder, int]
+    compatible: list[Compatibility]
+    remarks: list[str]
+
+
+def first_positions(ids: list[str]) -> dict[str, int]:
+    """Where each id comes first."""
+    found: dict[str, int] = {}
+    for position, ident in enumerate(ids):
+        found.setdefault(ident, position)
+    return found
+
+
+class Gallery(ABC):
+    """Entries of an id, a label and an embedding of length 1. Each id is there once; each entry knows its encoder."""
+
+    name: str
+
+    def search(self, encoder: str, embeddings: np.ndarray, top: int) -> list[list[Match]]:
+        """For each query of the encoder with this fingerprint one list, the best match first."""
+        if top < 1:
+            raise InputError(f"{top} matches were asked for; at least one has to be")
+        self.refresh()
+        queries = vectors.unit(embeddings)
+        in_use = self.encoders_in_use()
+        for known in in_use:
+            if known.dims != queries.shape[1]:
+                raise InputError(
+                    f"{self.name} holds {known.dims} dimensions and the query has {queries.shape[1]}; "
+                    "they cannot be compared"
+                )
+        self.check_admitted(encoder, in_use)
+        return self.nearest(queries, top, [known.fingerprint for known in in_use])
+
+    def check_admitted(self, encoder: str, in_use: Iterable[KnownEncoder]) -> None:
+        """An error unless queries of this encoder are known to fit every entry."""
+        declared = {(each.query, each.gallery) for each in self.compatibilities()}
+        for known in in_use:
+            if known.fingerprint != encoder and (encoder, known.fingerprint) not in declared:
+                raise InputError(
+                    f"{self.name} holds entries of {known}, and the query's encoder ({encoder[:12]}) is not known to "
+                    "be compatible with it;\nevaluate the two (--old=the entries' --new=the query's) and declare the "
+                    "report: gallery add --report=report.json"
+                )
+
+    def checked(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> np.ndarray:
+        """The embeddings at length 1."""
+        units = vectors.unit(embeddings)
+        if not len(ids) == len(labels) == len(units):
+            raise InputError(f"{len(ids)} ids, {len(labels)} labels and {len(units)} embeddings; each entry has one")
+        if units.shape[1] != encoder.dims:
+            raise InputError(f"{encoder} gives {encoder.dims} dimensions; these embeddings have {units.shape[1]}")
+        for name in (*ids, *labels):
+            if len(name.encode()) > LONGEST_NAME:
+                raise InputError(f"'{name[:60]}...' is too long: ids and labels have at most {LONGEST_NAME} bytes")
+        return units
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    @abstractmethod
+    def refresh(self) -> None:
+        """Sees what others have written since."""
+
+    @abstractmethod
+    def encoders_in_use(self) -> dict[KnownEncoder, int]:
+        """Those that made the entries that are there now, with their numbers of entries."""
+
+    @abstractmethod
+    def compatibilities(self) -> list[Compatibility]: ...
+
+    @abstractmethod
+    def nearest(self, queries: np.ndarray, top: int, encoders: list[str]) -> list[list[Match]]:
+        """[queries, dims] of length 1, among the entries of these encoders."""
+
+    @abstractmethod
+    def add(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> int:
+        """Returns when the entries are safe: how many are new. An id that is there already stays as it is."""
+
+    @abstractmethod
+    def replace(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> None:
+        """The same entries, embedded anew. Returns when they are safe."""
+
+    @abstractmethod
+    def declare(self, compatibility: Compatibility) -> None:
+        """Returns when it is safe; declaring it again changes nothing."""
+
+    @abstractmethod
+    def entries_of_others(self, encoder: str) -> tuple[list[str], list[str]]:
+        """The ids and labels of every entry that this encoder has not made."""
+
+    @abstractmethod
+    def describe(self) -> Description:
+        """Reads and checks everything."""
+
+    @abstractmethod
+    def close(self) -> None: ...

@@ -1,0 +1,39 @@
+"""In which order backfill embeds entries anew: (ids, labels) -> positions, the first to be done first."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from bct_keras.errors import InputError
+
+Order = Callable[[list[str], list[str]], np.ndarray]
+
+
+def stored() -> Order:
+    """As they were added."""
+    return lambda ids, labels: np.arange(len(ids))
+
+
+def by_label() -> Order:
+    """One identity after the other: whichever is done is done whole."""
+    return lambda ids, labels: np.argsort(np.array(labels, object), kind="stable")
+
+
+def random(seed: int = 0) -> Order:
+    """So that every share done is a fair sample of all."""
+    return lambda ids, labels: np.random.default_rng(seed).permutation(len(ids))
+
+
+def listed(file: str) -> Order:
+    """The ids in a text file, one a line, in its order, such as those most often searched for; then all others."""
+
+    def order(ids: list[str], labels: list[str]) -> np.ndarray:
+        try:
+            lines = Path(file).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{file}: the list of ids cannot be read: {error}") from None
+        rank = {ident: line for line, ident in reversed(list(enumerate(lines)))}
+        return np.argsort([rank.get(ident, len(lines)) for ident in ids], kind="stable")
+
+    return order

@@ -1,0 +1,206 @@
+"""A gallery of embeddings that may mix old and new ones, searched by any encoder known to be compatible with them.
+
+python -m bct_keras.gallery add --gallery='file(people.gallery)' --data=data/mine/all --embeddings=data/mine/all-by-old
+python -m bct_keras.gallery add --gallery='file(people.gallery)' --report=reports/new-old
+python -m bct_keras.gallery search --gallery='file(people.gallery)' --encoder=exported/encoder.tflite --image=me.jpg
+python -m bct_keras.gallery backfill --gallery='file(people.gallery)' --encoder=runs/new --data=data/mine/all
+python -m bct_keras.gallery info --gallery='file(people.gallery)'
+
+Galleries: file(PATH), one file that a device reads as it is, or milvus(URI, collection=gallery). Every entry knows the
+encoder that made it. A query is refused unless its encoder made all entries or reports of `evaluate` say that it is
+compatible with those that did. Each action has its own --help.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from bct_keras import artefacts, command, progress, registry
+from bct_keras.data import dataset, embeddings, image_check, images, images_by_id
+from bct_keras.data.dataset import DataSet, open_data_set
+from bct_keras.encoders import Encoder, load_encoder
+from bct_keras.errors import InputError
+from bct_keras.galleries import GALLERIES, ORDERS, admission
+from bct_keras.galleries.backfill import backfill
+from bct_keras.galleries.gallery import Gallery, KnownEncoder, Match
+
+Batch = tuple[list[str], list[str], np.ndarray]  # ids, labels, embeddings
+FLAGS = flags.FLAGS
+
+
+def known(encoder: Encoder) -> KnownEncoder:
+    return KnownEncoder(encoder.fingerprint, encoder.dims, str(encoder.path))
+
+
+def open_gallery() -> Gallery:
+    return registry.build(GALLERIES, command.required("gallery"))
+
+
+def add() -> None:
+    if bool(FLAGS.encoder) + bool(FLAGS.embeddings) != bool(FLAGS.data):
+        raise InputError("--data goes with either --encoder, to embed it now, or --embeddings, made by embed")
+    if not (FLAGS.data or FLAGS.report):
+        raise InputError("--data is needed, or --report, or both; --help tells what they take")
+    declared = [admission.read_report(report, FLAGS.max_loss) for report in FLAGS.report]
+    with open_gallery() as gallery:
+        if FLAGS.data:
+            print(add_data(gallery, open_data_set(FLAGS.data)))
+        for compatibility in declared:
+            gallery.declare(compatibility)
+            print(
+                f"queries of {compatibility.query[:12]} fit entries of {compatibility.gallery[:12]}: "
+                f"{compatibility.finding}"
+            )
+
+
+def add_data(gallery: Gallery, data: DataSet) -> str:
+    """One line that says what is safe now."""
+    data.check_content()
+    if FLAGS.embeddings:
+        encoder, batches = stored_entries(data, Path(FLAGS.embeddings))
+    else:
+        loaded = load_encoder(FLAGS.encoder)
+        encoder, batches = known(loaded), embedded_entries(data, loaded)
+    added, start = 0, time.perf_counter()
+    with progress.bar(f"adding to {gallery.name}", data.records, "entries") as done:
+        for batch in batches:
+            added += gallery.add(encoder, *batch)
+            done.update(len(batch[0]))
+    rate = data.records / (time.perf_counter() - start)
+    skipped = data.records - added
+    stayed = f"; {skipped:,} were there already and stay as they are" if skipped else ""
+    return f"{gallery.name}: {added:,} entries of {encoder} added, safe and searchable ({rate:,.0f} a second){stayed}"
+
+
+def embedded_entries(data: DataSet, encoder: Encoder) -> Iterator[Batch]:
+    for found, batch in encoder.embed_data(data):
+        yield dataset.ids_of(batch), labels_of(data, batch["label"].numpy()), found
+
+
+def stored_entries(data: DataSet, folder: Path) -> tuple[KnownEncoder, Iterator[Batch]]:
+    shards = embeddings.open_embeddings(folder, data)
+    manifest = artefacts.read_manifest(folder, embeddings.KIND)
+    encoder = KnownEncoder(manifest["made_from"]["encoder"], shards.dims, manifest["encoder"])
+
+    def batches() -> Iterator[Batch]:
+        for shard in data.shards:
+            found, labels = (
+                np.load(embeddings.field_path(folder, shard, field)) for field in ("old_embedding", "label")
+            )
+            yield images_by_id.ids_of_shard(data, shard), labels_of(data, labels), found
+
+    return encoder, batches()
+
+
+def labels_of(data: DataSet, labels: np.ndarray) -> list[str]:
+    """As they count over the whole data set: a gallery may hold several of its views."""
+    return [str(label + data.first_identity) for label in labels.tolist()]
+
+
+def search() -> None:
+    command.required("image")
+    photos = {path: Path(path).read_bytes() for path in FLAGS.image}
+    for path, photo in photos.items():
+        image_check.inspect(photo, path)
+    with open_gallery() as gallery:
+        gallery.refresh()
+        encoder = load_encoder(command.required("encoder"))
+        for path, photo in photos.items():
+            pixels = images.decode(tf.constant(photo), encoder.image_size, resize=True)
+            query = encoder.embed(pixels.numpy()[None])
+            print(as_text(path, gallery.search(encoder.fingerprint, query, FLAGS.top)[0]))
+
+
+def as_text(path: str, matches: list[Match]) -> str:
+    rows = [("score", "label", "encoder", "id")]
+    rows += [(f"{match.score:.4f}", match.label, match.encoder[:12], match.id) for match in matches]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]) for row in rows]
+    return "\n  ".join([path, *lines])
+
+
+def fill() -> None:
+    order = registry.build(ORDERS, FLAGS.order)
+    with open_gallery() as gallery:
+        gallery.refresh()
+        data = open_data_set(command.required("data"))
+        encoder = load_encoder(command.required("encoder"))
+        data.check_content()
+        found = images_by_id.ImagesById(data, encoder.image_size)
+        count, without = backfill(gallery, known(encoder), encoder.embed, found, order)
+        print(f"{gallery.name}: {count:,} entries embedded anew by {known(encoder)}")
+        if without:
+            raise InputError(
+                f"{len(without):,} entries have no image in {FLAGS.data} and stay as they are, the first of them "
+                f"'{without[0]}'; run backfill again with the data set that holds theirs"
+            )
+
+
+def info() -> None:
+    with open_gallery() as gallery:
+        found = gallery.describe()
+    total = sum(found.entries.values())
+    print(f"{gallery.name}: {total:,} entries of {found.dims} dimensions ({', '.join(found.remarks)})")
+    for encoder, count in found.entries.items():
+        print(f"  {count:,} by {encoder}")
+    for each in found.compatible:
+        print(f"  queries of {each.query[:12]} fit entries of {each.gallery[:12]}: {each.finding}")
+
+
+def define_add_flags() -> None:
+    flags.DEFINE_string("data", None, "the data set whose images are to be entries")
+    flags.DEFINE_string("encoder", None, "embeds them: a run's folder, a .keras file, a SavedModel or a .tflite file")
+    flags.DEFINE_string("embeddings", None, "or their embeddings as `embed` made them")
+    flags.DEFINE_multi_string(
+        "report", [], "a report of evaluate: queries of its new encoder fit entries of its old one; may be given twice"
+    )
+    flags.DEFINE_float(
+        "max_loss",
+        None,
+        "take a report whose cross-test is not above old/old but below it by at most this share, as of a file exported "
+        "from the very encoder that made the entries",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
+
+
+def define_search_flags() -> None:
+    flags.DEFINE_string("encoder", None, "of the query: a run's folder, a .keras file, a SavedModel or a .tflite file")
+    flags.DEFINE_multi_string("image", None, "a photo to search by; may be given twice")
+    flags.DEFINE_integer("top", 5, "how many matches to list", lower_bound=1)
+
+
+def define_backfill_flags() -> None:
+    flags.DEFINE_string("encoder", None, "the encoder to embed with")
+    flags.DEFINE_string("data", None, "the data set that holds the entries' images, by their ids")
+    flags.DEFINE_string("order", "stored", "which first: stored, by_label, random(seed=0) or listed(FILE) of ids")
+
+
+ACTIONS: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
+    "add": (add, define_add_flags),
+    "search": (search, define_search_flags),
+    "backfill": (fill, define_backfill_flags),
+    "info": (info, lambda: None),
+}
+
+
+def run(arguments: list[str]) -> None:
+    """`arguments` as sys.argv, the action after the program's name."""
+    if len(arguments) < 2 or arguments[1] not in ACTIONS:
+        if {"--help", "-h", "-help"} & set(arguments):
+            print((__doc__ or "").strip())
+            return
+        command.fail(f"an action is needed first, one of {', '.join(ACTIONS)}; --help tells what they do")
+    main, define_flags = ACTIONS[arguments.pop(1)]
+    flags.DEFINE_string("gallery", None, "file(PATH), or milvus(URI, collection=gallery)")
+    define_flags()
+    command.run(main, __doc__ or "")
+
+
+if __name__ == "__main__":
+    run(sys.argv)

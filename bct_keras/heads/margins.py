@@ -1,0 +1,53 @@
+"""What a margin makes of the cosine between an embedding and its own class: [batch] -> [batch]."""
+
+import math
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from bct_keras.errors import InputError
+
+
+def sine_of(cosine: tf.Tensor) -> tf.Tensor:
+    # sqrt(1 - c^2) has an infinite gradient at |c| = 1, and 1 - 1e-7 is 1 in 16 bits
+    return tf.sqrt(tf.maximum(1.0 - cosine * cosine, 1e-6))
+
+
+def turn(cosine: tf.Tensor, margin) -> tf.Tensor:
+    """`margin` is a number, or one for each row; the cosine rises again where t + m passes pi."""
+    # cos(t + m) = cos t cos m - sin t sin m
+    return cosine * tf.cos(margin) - sine_of(cosine) * tf.sin(margin)
+
+
+def add_angle(cosine: tf.Tensor, margin) -> tf.Tensor:
+    """As `turn`, and past pi it goes on falling as the released code has it: cos t - m sin m"""
+    return tf.where(cosine > -tf.cos(margin), turn(cosine, margin), cosine - margin * tf.sin(margin))
+
+
+def rotate(cosine: tf.Tensor, margin) -> tf.Tensor:
+    """cos(t + m) for t + m held between 0 and pi; `margin` may be below 0."""
+    angle = tf.atan2(sine_of(cosine), cosine)
+    return tf.cos(tf.clip_by_value(angle + margin, 1e-3, math.pi - 1e-3))
+
+
+def combine(cosine: tf.Tensor, factor: float, added: float, subtracted: float) -> tf.Tensor:
+    """cos(m1 t + m2) - m3"""
+    if factor == 1.0:
+        return add_angle(cosine, added) - subtracted
+    angle = factor * tf.atan2(sine_of(cosine), cosine) + added
+    # Past pi as in SphereFace, so that it never rises: -2 - cos a
+    return tf.where(angle < math.pi, tf.cos(angle), -2.0 - tf.cos(angle)) - subtracted
+
+
+def passed_through(margin: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """The margin, with the gradient of no margin: InsightFace adds it where gradients are not recorded."""
+    return lambda cosine, *given: cosine + tf.stop_gradient(margin(cosine, *given) - cosine)
+
+
+GRADIENTS = {"exact": lambda margin: margin, "straight_through": passed_through}
+
+
+def with_gradient(margin: Callable[..., tf.Tensor], gradient: str) -> Callable[..., tf.Tensor]:
+    if gradient not in GRADIENTS:
+        raise InputError(f"gradient={gradient!r} of a head has to be one of {', '.join(GRADIENTS)}")
+    return GRADIENTS[gradient](margin)

@@ -1,0 +1,32 @@
+import tensorflow as tf
+
+from bct_keras.methods.bct import PrototypeMethod
+from bct_keras.methods.method import unit
+
+
+class FD(PrototypeMethod):
+    """Focal distillation of the embedding, most where the old encoder was right: https://arxiv.org/abs/2011.09161
+
+    weight * (base + focus * [old is right]) * |new / |new| - old / |old||^2
+
+    The old encoder is right about an image whose old embedding is nearest to the old mean of its own class.
+    """
+
+    needs = ("old_embedding",)
+
+    def __init__(self, weight: float = 1.0, base: float = 1.0, focus: float = 5.0):
+        super().__init__()
+        self.weight = weight
+        self.base = base
+        self.focus = focus
+
+    def penalty(self, new, labels, batch, head):
+        old = unit(batch["old_embedding"])
+        nearest = tf.argmax(self.products(old), axis=1)
+        right = tf.cast(tf.cast(nearest, labels.dtype) == labels, tf.float32)
+        return self.weight * (self.base + self.focus * right) * squared_distance(self.compatible(new), old)
+
+
+def squared_distance(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """[batch, dims] twice -> [batch]"""
+    return tf.reduce_sum(tf.square(first - second), axis=1)

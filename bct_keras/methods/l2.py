@@ -1,0 +1,29 @@
+import tensorflow as tf
+
+from bct_keras.methods.method import Method, unit
+
+
+class L2(Method):
+    """Pulls each new embedding to the old one of the same image; with a slack it is MixBCT's "weakened L2".
+
+    weight * relu(|new / |new| - old / |old|| - slack), as released with https://arxiv.org/abs/2308.06948
+    """
+
+    needs = ("old_embedding",)
+
+    def __init__(self, weight: float = 10.0, slack: float = 0.0):
+        super().__init__()
+        self.weight = weight
+        self.slack = slack
+
+    def penalty(self, new, labels, batch, head):
+        return self.weight * beyond(distance(self.compatible(new), unit(batch["old_embedding"])), self.slack)
+
+
+def distance(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """[batch, dims] twice -> [batch]; the root's gradient would be infinite at 0"""
+    return tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(first - second), axis=1), 1e-12))
+
+
+def beyond(distances: tf.Tensor, slack: float | tf.Tensor) -> tf.Tensor:
+    return tf.nn.relu(distances - slack)

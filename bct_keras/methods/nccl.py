@@ -1,0 +1,88 @@
+import keras
+import tensorflow as tf
+
+from bct_keras import distribution
+from bct_keras.errors import InputError
+from bct_keras.methods.method import Method, Training, unit, widened
+
+
+class NCCL(Method):
+    """Draws new embeddings to the old ones of their class, most to those in the middle of it.
+
+    Neighborhood Consensus Contrastive Learning, https://arxiv.org/abs/2108.03372. Over a queue Q of the last old
+    embeddings o_j and of the head's logits z_j for them, with weights u_ij = (1 + <o_i, o_j>) / 2:
+
+    l1_i = -mean over j in Q of i's class of u_ij log(exp(<n_i, o_j> / t) / sum_k exp(<n_i, o_k> / t))
+    l2_i = the same with <z(n_i), z_j> in the place of <n_i, o_j>;   penalty = alpha l1 + beta l2
+
+    As in the released code, places of the queue that are not filled yet count in the sums, with a product of 0.
+    """
+
+    needs = ("old_embedding",)
+
+    def __init__(self, queue: int = 8192, temperature: float = 1.0, alpha: float = 1.0, beta: float = 0.01):
+        super().__init__()
+        if queue < 1:
+            raise InputError(f"queue={queue} has to be at least 1")
+        self.queue = queue
+        self.temperature = temperature
+        self.alpha = alpha
+        self.beta = beta
+        self.classes = None
+        self.old_dims = None
+
+    def prepare(self, training: Training):
+        super().prepare(training)
+        self.classes = training.data.classes
+        self.old_dims = training.compatible_dims
+
+    def build(self, input_shape=None):
+        self.old_queue = self.row_of_queue("old_queue", (self.prepared(self.old_dims),))
+        self.logits_queue = self.row_of_queue("logits_queue", (self.prepared(self.classes),))
+        self.labels_queue = self.row_of_queue("labels_queue", (), "int32", -1)
+        self.next_place = self.add_weight(
+            name="next_place",
+            shape=(),
+            dtype="int32",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+        )
+
+    def row_of_queue(self, name: str, row_shape: tuple, dtype: str = "float32", start: float = 0.0):
+        # Every replica writes the rows of all, so the copies stay alike and the first one may stand for them.
+        return self.add_weight(
+            name=name,
+            shape=(self.queue, *row_shape),
+            dtype=dtype,
+            initializer=keras.initializers.Constant(start),
+            trainable=False,
+            aggregation="only_first_replica",
+        )
+
+    def penalty(self, new, labels, batch, head):
+        old = unit(batch["old_embedding"])
+        old_logits = tf.stop_gradient(head.logits(widened(old, new), labels))
+        self.push(*(distribution.gather_rows(rows) for rows in (old, old_logits, labels)))
+        old_queue = tf.convert_to_tensor(self.old_queue)
+        same_class = labels[:, None] == tf.convert_to_tensor(self.labels_queue)[None, :]
+        weights = tf.where(same_class, 0.5 * (1.0 + tf.matmul(old, old_queue, transpose_b=True)), 0.0)
+        shares = tf.math.divide_no_nan(weights, tf.reduce_sum(tf.cast(same_class, tf.float32), axis=1, keepdims=True))
+        l1 = soft_contrast(self.compatible(new), old_queue, shares, self.temperature)
+        l2 = soft_contrast(head.logits(new, labels), self.logits_queue, shares, self.temperature)
+        return self.alpha * l1 + self.beta * l2
+
+    def push(self, old: tf.Tensor, old_logits: tf.Tensor, labels: tf.Tensor) -> None:
+        """The rows of all replicas into the places of the oldest ones."""
+        count = tf.shape(labels)[0]
+        places = (self.next_place + tf.range(count)) % self.queue
+        # Of more rows than there are places only the last ones stay.
+        for queue, rows in ((self.old_queue, old), (self.logits_queue, old_logits), (self.labels_queue, labels)):
+            queue.value.scatter_update(tf.IndexedSlices(rows[-self.queue :], places[-self.queue :]))
+        self.next_place.assign((self.next_place + count) % self.queue)
+
+
+def soft_contrast(rows: tf.Tensor, queue, shares: tf.Tensor, temperature: float) -> tf.Tensor:
+    """[batch, d], [queue, d], [batch, queue] -> [batch]: - sum_j share_ij log softmax_j(<row_i, queue_j> / t)"""
+    products = tf.matmul(rows, tf.convert_to_tensor(queue), transpose_b=True) / temperature
+    return -tf.reduce_sum(shares * tf.nn.log_softmax(products, axis=1), axis=1)

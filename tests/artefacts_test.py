@@ -1,0 +1,187 @@
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+import bct_keras
+from bct_keras import artefacts
+from bct_keras.errors import InputError
+
+MADE_FROM = {"data": "d1", "seed": 3}
+
+
+@pytest.fixture
+def made(tmp_path) -> Path:
+    folder = tmp_path / "made"
+    folder.mkdir()
+    artefacts.write_manifest(folder, "report", MADE_FROM, records=5)
+    return folder
+
+
+def test_the_fingerprint_is_of_the_value_not_of_how_it_is_held():
+    # sha256 of the JSON text without spaces, keys in order, every character in ASCII
+    text = '{"a":[1,2],"\\u00e4":null}'
+    assert artefacts.fingerprint({"ä": None, "a": (1, 2)}) == hashlib.sha256(text.encode()).hexdigest()
+    assert artefacts.fingerprint({"a": [1, 2], "ä": None}) == artefacts.fingerprint({"ä": None, "a": (1, 2)})
+    assert artefacts.fingerprint([1, 2]) != artefacts.fingerprint([2, 1])
+
+
+def test_the_sha256_of_a_file(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    # The example of FIPS 180-2
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert artefacts.file_sha256(tmp_path / "file") == expected
+
+
+def test_a_manifest_tells_what_it_was_given(made):
+    assert artefacts.read_manifest(made, "report") == {
+        "kind": "report",
+        "version": bct_keras.__version__,
+        "made_from": MADE_FROM,
+        "records": 5,
+    }
+    assert artefacts.kind_of(made) == "report"
+    assert [file.name for file in made.iterdir()] == ["manifest.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "made is not a report: it has no manifest.json"),
+        (b"", "made/manifest.json cannot be read: Expecting value"),
+        (b'{"kind": "rep', "made/manifest.json cannot be read: Unterminated string"),
+        (b"\xff\xfe", "made/manifest.json cannot be read: 'utf-8' codec can't decode"),
+        (b"[]", "made is not a report: its manifest.json says 'list'"),
+        (b"{}", "made is not a report: its manifest.json says 'None'"),
+        (b'{"kind": "data set", "made_from": {}}', "made is not a report: its manifest.json says 'data set'"),
+        (b'{"kind": "report"}', "made/manifest.json is not complete: it does not say what the report was made from"),
+        (b'{"kind": "report", "made_from": 1}', "made/manifest.json is not complete"),
+    ],
+)
+def test_a_manifest_that_is_none_is_told(made, content, said):
+    (made / "manifest.json").unlink()
+    if content is not None:
+        (made / "manifest.json").write_bytes(content)
+    with pytest.raises(InputError) as error:
+        artefacts.read_manifest(made, "report")
+    assert said in str(error.value)
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path, made):
+    for path in (tmp_path / "nothing", made / "manifest.json"):
+        with pytest.raises(InputError, match=r"no such folder \(a report was expected\)"):
+            artefacts.read_manifest(path, "report")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"[]", b"1", b"{}", b"\xff"])
+def test_a_folder_that_says_nothing_is_of_no_kind(tmp_path, content):
+    if content is not None:
+        (tmp_path / "manifest.json").write_bytes(content)
+    assert artefacts.kind_of(tmp_path) is None
+
+
+def test_write_atomically_replaces_and_leaves_nothing_beside(tmp_path):
+    path = tmp_path / "file"
+    for text in ("one", "two"):
+        artefacts.write_atomically(path, text)
+        assert path.read_text() == text
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_is_current(made, tmp_path):
+    assert artefacts.is_current(made, "report", dict(MADE_FROM))
+    assert not artefacts.is_current(tmp_path / "nothing", "report", MADE_FROM)
+    (tmp_path / "empty").mkdir()
+    assert not artefacts.is_current(tmp_path / "empty", "report", MADE_FROM)
+
+
+@pytest.mark.parametrize(
+    ("made_from", "said"),
+    [
+        ({"data": "d2", "seed": 3}, r"\(data: 'd1' there, 'd2' now\)"),
+        ({"data": "d1"}, r"\(seed: 3 there, None now\)"),
+        (MADE_FROM | {"new": 1}, r"\(new: None there, 1 now\)"),
+    ],
+)
+def test_a_folder_made_from_something_else_is_not_written_over(made, made_from, said):
+    with pytest.raises(InputError, match=rf"made is there, made from something else {said}; choose another folder"):
+        artefacts.is_current(made, "report", made_from)
+
+
+@pytest.mark.parametrize(
+    "check", [artefacts.check_place, lambda folder, kind: artefacts.is_current(folder, kind, MADE_FROM)]
+)
+def test_a_place_that_holds_something_else_is_refused(made, tmp_path, check):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    for folder in (tmp_path / "mine", tmp_path / "mine" / "notes.txt"):
+        with pytest.raises(InputError, match=rf"{folder.name} holds something else \(no manifest\.json\); choose"):
+            check(folder, "report")
+    with pytest.raises(InputError, match=r"made holds something else \(its manifest\.json says 'report'\); choose"):
+        check(made, "export")
+
+
+def test_a_place_is_free_or_of_one_of_the_kinds(made, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for folder in (made, tmp_path / "nothing", tmp_path / "empty"):
+        artefacts.check_place(folder, "run", "report")
+
+
+def test_a_new_folder_takes_its_place_when_the_block_has_ended(tmp_path):
+    folder = tmp_path / "above" / "new"
+    with artefacts.new_folder(folder) as partial:
+        (partial / "file").write_text("whole")
+        assert not folder.exists()
+    assert (folder / "file").read_text() == "whole"
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("stop", [ValueError, InputError, KeyboardInterrupt, SystemExit])
+def test_a_block_that_fails_leaves_nothing(tmp_path, stop):
+    def fill(folder: Path) -> None:
+        with artefacts.new_folder(folder) as partial:
+            (partial / "file").write_text("half")
+            raise stop
+
+    with pytest.raises(stop):
+        fill(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_command_left_is_cleared_away(tmp_path):
+    (tmp_path / ".new.partial").mkdir()
+    (tmp_path / ".new.partial" / "old").write_text("half")
+    with artefacts.new_folder(tmp_path / "new") as partial:
+        (partial / "file").write_text("whole")
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["new", "new/file"]
+
+
+def test_an_empty_folder_is_filled(tmp_path):
+    (tmp_path / "new").mkdir()
+    with artefacts.new_folder(tmp_path / "new") as partial:
+        (partial / "file").write_text("whole")
+    assert (tmp_path / "new" / "file").exists()
+
+
+def test_a_full_folder_is_never_replaced(made):
+    def fill() -> None:
+        with artefacts.new_folder(made) as partial:
+            (partial / "file").write_text("other")
+
+    with pytest.raises(OSError, match="not empty"):
+        fill()
+    assert json.loads((made / "manifest.json").read_text())["records"] == 5
+    assert list(made.parent.iterdir()) == [made]
+
+
+@pytest.mark.parametrize("name", [".", "", "/", ".."])
+def test_a_folder_without_a_name_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+
+    def fill() -> None:
+        with artefacts.new_folder(Path(name)):
+            pass
+
+    with pytest.raises(InputError, match="give the folder to make a name of its own"):
+        fill()

@@ -1,0 +1,53 @@
+"""How a command ends. What it says of bad input is in commands_test.py."""
+
+import errno
+
+import pytest
+
+from bct_keras import command
+from bct_keras.errors import InputError
+
+
+def ends(main, *arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        command.guarded(main, ["command", *arguments])
+    assert isinstance(stop.value.code, int)
+    return stop.value.code
+
+
+def failing_with(error: Exception):
+    def main() -> None:
+        raise error
+
+    return main
+
+
+def test_a_command_that_works_just_ends(capsys):
+    command.guarded(lambda: print("done"), ["command"])
+    assert capsys.readouterr() == ("done\n", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (InputError("photos: no such folder"), "photos: no such folder"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "photos"), "photos: No such file or directory"),
+        (PermissionError(errno.EACCES, "Permission denied", "photos/a.jpg"), "photos/a.jpg: Permission denied"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line(capsys, error, said):
+    assert ends(failing_with(error)) == 1
+    assert capsys.readouterr() == ("", f"error: {said}\n")
+
+
+@pytest.mark.parametrize("error", [OSError("no number of the machine's"), ValueError("x"), KeyError("y")])
+def test_a_fault_of_the_program_keeps_its_traceback(error):
+    with pytest.raises(type(error)) as raised:
+        command.guarded(failing_with(error), ["command"])
+    assert raised.value is error
+
+
+def test_an_argument_that_is_no_flag_is_told_before_any_work(capsys):
+    assert ends(failing_with(ValueError("it ran")), "photos", "--out=x") == 1
+    assert capsys.readouterr().err == "error: 'photos' was not understood: every argument is a flag, --name=value\n"

@@ -1,0 +1,163 @@
+"""export/edge/: the device example against the gallery that wrote its file."""
+
+import ast
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bct_keras.encoders import load_encoder
+from bct_keras.export import Checks, export, keras_encoder
+from bct_keras.formats.format import Source
+from bct_keras.galleries import file
+from bct_keras.galleries.file import FileGallery
+from bct_keras.galleries.gallery import Compatibility, KnownEncoder
+
+EDGE = Path(__file__).parents[2] / "export" / "edge"
+DIMS = 16
+OLD = KnownEncoder("0" * 64, DIMS, "old")
+NEW = KnownEncoder("1" * 64, DIMS, "new")
+FITS = Compatibility(NEW.fingerprint, OLD.fingerprint, "", "compatible")
+# Runs a script where nothing of ours and no TensorFlow can be imported.
+ALONE = """
+import runpy, sys
+for name in ("bct_keras", "keras", "tensorflow"):
+    sys.modules[name] = None
+sys.argv = sys.argv[1:]
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def search():
+    specification = importlib.util.spec_from_file_location("edge_search", EDGE / "search.py")
+    assert specification
+    assert specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def mixed(tmp_path, monkeypatch) -> Path:
+    """Several blocks; some entries embedded anew, one of them twice."""
+    monkeypatch.setattr(file, "ROWS_AT_ONCE", 100)
+    path, random = tmp_path / "people.gallery", np.random.default_rng(0)
+    ids = [f"photo {number} ü.jpg" for number in range(450)]
+    labels = [f"Zoë {number // 3}" for number in range(450)]
+    with FileGallery(str(path)) as gallery:
+        gallery.add(OLD, ids, labels, random.standard_normal((450, DIMS)))
+        gallery.declare(FITS)
+        for some in ([3, 200, 449], [200, 0]):
+            names = [ids[number] for number in some], [labels[number] for number in some]
+            gallery.replace(NEW, *names, random.standard_normal((len(some), DIMS)))
+    return path
+
+
+def test_it_ranks_as_the_gallery_does(search, mixed):
+    queries = np.random.default_rng(1).standard_normal((20, DIMS)).astype(np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    with FileGallery(str(mixed)) as gallery:
+        expected = gallery.search(NEW.fingerprint, queries, 450)
+    device = search.Gallery(str(mixed))
+    device.check()
+    for query, matches in zip(queries, expected, strict=True):
+        for top in (1, 5, 450):
+            found = device.search(NEW.fingerprint, query, top)
+            assert [(label, ident) for _, label, ident in found] == [(each.label, each.id) for each in matches[:top]]
+            np.testing.assert_allclose([each[0] for each in found], [each.score for each in matches[:top]], atol=1e-5)
+
+
+def test_it_refuses_an_encoder_not_known_to_fit_every_entry(search, mixed):
+    device, query = search.Gallery(str(mixed)), np.eye(1, DIMS, dtype=np.float32)[0]
+    for fingerprint in (OLD.fingerprint, "2" * 64):
+        with pytest.raises(ValueError, match="not known to be compatible"):
+            device.search(fingerprint, query, 3)
+
+
+def test_a_flipped_byte_is_found_wherever_it_lies(search, mixed):
+    whole = mixed.read_bytes()
+    for position in np.random.default_rng(0).integers(0, len(whole), 300).tolist():
+        flipped = bytearray(whole)
+        flipped[position] ^= 1
+        mixed.write_bytes(flipped)
+        with pytest.raises(ValueError, match=r"damaged|no gallery"):
+            search.Gallery(str(mixed)).check()
+
+
+@pytest.mark.parametrize("length", [0, 50, 100, 300])
+def test_a_file_that_was_cut_off_is_told(search, mixed, length):
+    mixed.write_bytes(mixed.read_bytes()[:length])
+    with pytest.raises(ValueError, match=r"damaged|empty|smaller"):
+        search.Gallery(str(mixed)).check()
+
+
+def test_the_example_is_short_and_imports_no_more_than_it_says():
+    lines = (EDGE / "search.py").read_text().splitlines()
+    assert len(lines) < 150
+    tree = ast.parse("\n".join(lines))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    others = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names
+    assert others == {"ai_edge_litert", "numkong", "numpy", "PIL"}
+
+
+@pytest.fixture(scope="module")
+def shipped(tiny_encoder_path, tmp_path_factory) -> Path:
+    """A model for the device, a gallery of what it embeds, and a photo."""
+    folder = tmp_path_factory.mktemp("shipped")
+    export(Source(keras_encoder(tiny_encoder_path(DIMS))), ["tflite"], folder / "exported", Checks())
+    model = load_encoder(folder / "exported/encoder.tflite")
+    colours = np.random.default_rng(0).integers(0, 256, (40, 1, 1, 3), np.uint8)
+    pixels = np.broadcast_to(colours, (40, 28, 28, 3))
+    with FileGallery(str(folder / "people.gallery")) as gallery:
+        known = KnownEncoder(model.fingerprint, DIMS, "encoder.tflite")
+        gallery.add(known, [f"colour {n}" for n in range(40)], [str(n) for n in range(40)], model.embed(pixels))
+    photo = np.broadcast_to(colours[7], (50, 30, 3))
+    (folder / "photo.png").write_bytes(tf.io.encode_png(photo).numpy())
+    return folder
+
+
+def run_alone(script: str, folder: Path, **changed: Path) -> subprocess.CompletedProcess:
+    given = {"model": folder / "exported/encoder.tflite", "gallery": folder / "people.gallery"}
+    given |= {"image": folder / "photo.png", **changed}
+    arguments = [f"--{name}={path}" for name, path in given.items()]
+    return subprocess.run([sys.executable, "-c", ALONE, str(EDGE / script), *arguments], capture_output=True, text=True)
+
+
+def test_a_photo_finds_its_entry_without_tensorflow(shipped):
+    done = run_alone("search.py", shipped)
+    assert done.returncode == 0, done.stderr
+    heading, first, *others = done.stdout.splitlines()
+    assert "among 40 entries" in heading
+    assert first.split() == ["1.0000", "7", "colour", "7"]
+    assert len(others) == 4
+
+
+def test_what_is_wrong_is_told_in_one_line(shipped, tmp_path):
+    for changed in (
+        {"image": shipped / "people.gallery"},
+        {"gallery": shipped / "photo.png"},
+        {"image": tmp_path / "x"},
+    ):
+        done = run_alone("search.py", shipped, **changed)
+        assert done.returncode == 1
+        said = [line for line in done.stderr.splitlines() if not line.startswith("INFO: ")]  # LiteRT's own
+        assert len(said) == 1
+        assert said[0].startswith("error: ")
+
+
+def test_the_latency_script_tells_each_figure(shipped):
+    done = run_alone("latency.py", shipped)
+    assert done.returncode == 0, done.stderr
+    figures = {figure["name"]: figure["value"] for figure in map(json.loads, done.stdout.splitlines())}
+    assert len(figures) == 1 + 2 * 3 + 1
+    assert all(value > 0 for value in figures.values())
+    for name in ("embed the photo, 1 thread", "embed the photo, 2 threads"):
+        assert figures[f"{name}, p50"] <= figures[f"{name}, p99"]

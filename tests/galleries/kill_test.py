@@ -1,0 +1,180 @@
+"""kill -9 at random moments: what was acknowledged is there, once, as it was given, and the file opens."""
+
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bct_keras
+from bct_keras.galleries.file import FileGallery
+from bct_keras.galleries.gallery import Compatibility, KnownEncoder, Match
+
+DIMS = 8
+ENTRIES = 3000  # of the gallery that is embedded anew
+
+# Without bct_keras's own start, which takes seconds: galleries need no TensorFlow.
+COMMON = """
+import sys, types
+package = types.ModuleType("bct_keras")
+package.__path__ = [sys.argv[1]]
+sys.modules["bct_keras"] = package
+sys.modules["tensorflow"] = None  # importing it fails
+
+import numpy as np
+from bct_keras.galleries.backfill import backfill
+from bct_keras.galleries.file import FileGallery
+from bct_keras.galleries.gallery import KnownEncoder
+from bct_keras.galleries.orders import random
+
+DIMS = 8
+
+def known(number):
+    return KnownEncoder(f"{number:064}", DIMS, f"encoder {number}")
+
+def embedded(encoder, ids):
+    numbers = np.array([int(ident[3:]) for ident in ids])
+    return np.sin(numbers[:, None] * np.sqrt(np.arange(2, 2 + DIMS)) + encoder + 1)
+
+def say(ids):
+    sys.stdout.write("".join(ident + "\\n" for ident in ids))
+    sys.stdout.flush()
+"""
+
+ADDS = """
+path, first = sys.argv[2], int(sys.argv[3])
+sizes = np.random.default_rng(first)
+while True:
+    with FileGallery(path) as gallery:  # ending it puts its small blocks together
+        for _ in range(90):
+            ids = [f"id {number}" for number in range(first, first + int(sizes.integers(1, 40)))]
+            gallery.add(known(0), ids, ["label"] * len(ids), embedded(0, ids))
+            say(ids)
+            first += len(ids)
+"""
+
+BACKFILLS = """
+from bct_keras.galleries import backfill as module
+path, encoder = sys.argv[2], int(sys.argv[3])
+module.AT_ONCE = 8
+
+class Images:
+    def __contains__(self, ident):
+        return True
+
+    def read(self, ids):
+        return embedded(encoder, ids)
+
+with FileGallery(path) as gallery:
+    replace = gallery.replace
+
+    def replace_and_say(known, ids, labels, embeddings):
+        replace(known, ids, labels, embeddings)
+        say(ids)
+
+    gallery.replace = replace_and_say
+    backfill(gallery, known(encoder), lambda images: images, Images(), random(encoder))
+"""
+
+
+def known(number: int) -> KnownEncoder:
+    return KnownEncoder(f"{number:064}", DIMS, f"encoder {number}")
+
+
+def embedded(encoders: list[int], numbers: list[int]) -> np.ndarray:
+    """Of each encoder and number another direction."""
+    return np.sin(np.outer(numbers, np.sqrt(np.arange(2, 2 + DIMS))) + np.array(encoders)[:, None] + 1)
+
+
+def run_and_kill(script: str, path: Path, argument: int, seconds: float) -> tuple[list[str], bool]:
+    """The ids that it said to be safe, and whether it had come to its end by then."""
+    package = str(Path(bct_keras.__file__).parent)
+    arguments = [sys.executable, "-c", COMMON + script, package, str(path), str(argument)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        first = process.stdout.readline()  # the start-up is no moment of interest
+        time.sleep(seconds)
+        ended = process.poll() == 0
+        process.send_signal(signal.SIGKILL)
+        said = first + process.stdout.read()
+    assert ended or process.returncode == -signal.SIGKILL
+    return re.findall(r"(id \d+)\n", said), ended
+
+
+def whole_list(path: Path, encoder: int) -> dict[str, Match]:
+    """Every entry, checked: once, and as its encoder embedded it."""
+    query = np.random.default_rng(0).standard_normal((1, DIMS))
+    with FileGallery(str(path)) as gallery:
+        matches = gallery.search(known(encoder).fingerprint, query, 10**6)[0]
+        assert sum(gallery.describe().entries.values()) == len(matches)
+    found = {match.id: match for match in matches}
+    assert len(found) == len(matches)
+    given = embedded([int(match.encoder) for match in matches], [int(match.id[3:]) for match in matches])
+    cosines = given @ query[0] / np.linalg.norm(given, axis=1) / np.linalg.norm(query)
+    np.testing.assert_allclose([match.score for match in matches], cosines, atol=1e-4)
+    return found
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.slow)])
+def test_no_added_entry_is_lost_or_doubled(tmp_path, kills):
+    path, moments = tmp_path / "people.gallery", random.Random(kills)
+    acknowledged: set[str] = set()
+    for _ in range(kills):
+        # A client that was killed sends again what was not acknowledged, and a little more.
+        first = max(0, len(acknowledged) - 20)
+        said, _ = run_and_kill(ADDS, path, first, moments.uniform(0, 0.15))
+        acknowledged |= set(said)
+        there = whole_list(path, 0)
+        assert acknowledged <= there.keys()
+        assert there.keys() == {f"id {number}" for number in range(len(there))}
+        acknowledged = set(there)
+    assert len(acknowledged) > 100 * kills
+
+
+def filled(path: Path) -> list[str]:
+    ids = [f"id {number}" for number in range(ENTRIES)]
+    with FileGallery(str(path)) as gallery:
+        gallery.add(known(0), ids, ["label"] * ENTRIES, embedded([0] * ENTRIES, list(range(ENTRIES))))
+        gallery.declare(Compatibility(known(1).fingerprint, known(0).fingerprint, "", "compatible"))
+    return ids
+
+
+def test_searches_go_on_while_entries_are_embedded_anew(tmp_path):
+    path = tmp_path / "people.gallery"
+    ids, shares = filled(path), set()
+    package = str(Path(bct_keras.__file__).parent)
+    arguments = [sys.executable, "-c", COMMON + BACKFILLS, package, str(path), "1"]
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            there = whole_list(path, 1)
+            assert there.keys() == set(ids)
+            shares.add(sum(match.encoder == known(1).fingerprint for match in there.values()))
+        assert process.returncode == 0
+    assert len(shares) > 3  # it was watched at work
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.slow)])
+def test_backfill_loses_and_doubles_none_and_goes_on(tmp_path, kills):
+    path, moments, target, stopped = tmp_path / "people.gallery", random.Random(kills), 1, 0
+    ids = filled(path)
+    acknowledged: set[str] = set()
+    while stopped < kills:
+        with FileGallery(str(path)) as gallery:
+            gallery.declare(Compatibility(known(target).fingerprint, known(target - 1).fingerprint, "", "compatible"))
+        said, ended = run_and_kill(BACKFILLS, path, target, moments.uniform(0, 0.25))
+        assert not acknowledged & set(said)  # what was done is not done again
+        acknowledged |= set(said)
+        there = whole_list(path, target)
+        assert there.keys() == set(ids)
+        done = {ident for ident, match in there.items() if match.encoder == known(target).fingerprint}
+        assert acknowledged <= done
+        stopped += not ended
+        acknowledged = done
+        if len(done) == ENTRIES:
+            target, acknowledged = target + 1, set()
+    assert target > 1 or acknowledged

@@ -1,0 +1,187 @@
+"""The command, as a user gives it: a gallery of old embeddings, a new encoder's queries, and backfill."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bct_keras.data import dataset
+from bct_keras.data.dataset import open_data_set
+from bct_keras.embed import embed
+from bct_keras.encoders import load_encoder
+from bct_keras.evaluate import evaluate
+from bct_keras.prepare import prepare
+
+# One start of TensorFlow for all commands: each is a child of a process that has imported it and done nothing else.
+COMMANDS = """
+import json, os, runpy, sys
+from bct_keras import encoders, galleries
+from bct_keras.data import images_by_id
+folder, commands = sys.argv[1], json.load(sys.stdin)
+statuses = {}
+for name, arguments in commands.items():
+    child = os.fork()
+    if not child:
+        for descriptor, stream in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{folder}/{name}.{stream}", os.O_WRONLY | os.O_CREAT), descriptor)
+        sys.argv = ["gallery", *arguments]
+        status = 0
+        try:
+            runpy.run_module("bct_keras.gallery", run_name="__main__", alter_sys=True)
+        except SystemExit as ended:
+            status = ended.code or 0
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)  # TensorFlow's own end takes seconds
+    statuses[name] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+print(json.dumps(statuses))
+"""
+
+
+@pytest.fixture(scope="module")
+def made(data_root, tiny_encoder_path, tmp_path_factory) -> dict[str, Path]:
+    """An old encoder and a new one, what they embed, and a report on the two."""
+    folder = tmp_path_factory.mktemp("made")
+    made = {"old": tiny_encoder_path(8), "data": data_root / "all", "folder": folder}
+    made["new"] = folder / "new.keras"
+    # A photo as people have them: larger than what the encoder sees.
+    prepare("synthetic(identities=2, images=2, image_size=40)", "class(old_share=0.5)", folder / "others")
+    old = load_encoder(made["old"])
+    model = old.model  # pyright: ignore[reportAttributeAccessIssue]
+    model.layers[-1].kernel.assign(model.layers[-1].kernel * 1.01 + 0.01)
+    model.save(made["new"])
+    old = load_encoder(made["old"])
+    embed(old, open_data_set(made["data"]), folder / "by-old")
+    evaluate(old, load_encoder(made["new"]), [f"retrieval({data_root}/test)"], folder / "report")
+    for view, name in ((made["data"], "photo.png"), (folder / "others/all", "large.png")):
+        (record,) = open_data_set(view).batches(1).take(1)
+        import tensorflow as tf
+
+        (folder / name).write_bytes(tf.io.encode_png(record["image"][0]).numpy())
+        (folder / f"{name}.id").write_text(dataset.ids_of(record)[0])
+    return made
+
+
+def commands(made: dict[str, Path]) -> dict[str, list[str]]:
+    folder, gallery = made["folder"], f"--gallery=file({made['folder']}/people.gallery)"
+    old, new, data = (
+        f"--{flag}={made[name]}" for flag, name in (("encoder", "old"), ("encoder", "new"), ("data", "data"))
+    )
+    photo, report = f"--image={folder}/photo.png", f"--report={folder}/report"
+    by_old = f"--embeddings={folder}/by-old"
+    return {
+        "no_gallery_yet": ["search", gallery, old, photo],
+        "add": ["add", gallery, data, by_old],
+        "add_again": ["add", gallery, f"--data={made['data'].parent}/old", old],
+        "search_by_old": ["search", gallery, old, photo, f"--image={folder}/large.png", "--top=3"],
+        "refused": ["search", gallery, new, photo],
+        "declare_refused": ["add", gallery, report],
+        "declare": ["add", gallery, report, "--max_loss=1"],
+        "backfill_part": ["backfill", gallery, new, f"--data={made['data'].parent}/old", "--order=random(seed=2)"],
+        "mixed": ["info", gallery],
+        "search_mixed": ["search", gallery, new, photo, "--top=48"],
+        "backfill": ["backfill", gallery, new, data],
+        "info": ["info", gallery],
+        "no_photo": ["search", gallery, new, f"--image={folder}/report/report.json"],
+        "no_image": ["search", gallery, new],
+        "no_source": ["add", gallery, data],
+        "nothing": ["add", gallery],
+        "unknown_kind": ["info", "--gallery=drawer(x)"],
+        "unknown_order": ["backfill", gallery, new, data, "--order=any"],
+        "unknown_action": ["remove", gallery],
+        "help": ["--help"],
+        "help_backfill": ["backfill", "--help"],
+    }
+
+
+@pytest.fixture(scope="module")
+def results(made, tmp_path_factory) -> dict[str, tuple[int, str, str]]:
+    """Of each command the exit status, the output and the errors."""
+    folder = tmp_path_factory.mktemp("results")
+    given: dict[str, Any] = commands(made)
+    run = [sys.executable, "-c", COMMANDS, str(folder)]
+    done = subprocess.run(run, input=json.dumps(given), capture_output=True, text=True, check=True, cwd=folder)
+    statuses = json.loads(done.stdout.splitlines()[-1])
+    return {
+        name: (statuses[name], (folder / f"{name}.out").read_text(), (folder / f"{name}.err").read_text())
+        for name in given
+    }
+
+
+def test_a_gallery_of_old_embeddings_is_searched_by_the_old_encoder(results, made):
+    assert results["add"][0] == 0
+    assert "48 entries of" in results["add"][1]
+    status, said, _ = results["search_by_old"]
+    assert status == 0
+    lines = said.splitlines()
+    assert len(lines) == 2 * (1 + 1 + 3)
+    best = lines[2].split()
+    assert best[0] == "1.0000"
+    assert best[3] == (made["folder"] / "photo.png.id").read_text()
+
+
+def test_adding_again_doubles_nothing(results):
+    assert "0 entries of" in results["add_again"][1]
+    assert "12 were there already and stay as they are" in results["add_again"][1]
+
+
+def test_the_new_encoder_is_refused_until_a_report_lets_it_in(results):
+    assert results["refused"][0] == 1
+    assert "not known to be compatible" in results["refused"][2]
+    assert results["declare_refused"][0] == 1
+    assert "not compatible" in results["declare_refused"][2]
+    assert results["declare"][0] == results["search_mixed"][0] == 0
+    assert "loses at most" in results["declare"][1]
+
+
+def test_backfill_of_a_part_says_what_has_no_image_and_leaves_one_ranked_list(results, made):
+    status, said, errors = results["backfill_part"]
+    assert status == 1  # not all of it was done
+    assert "12 entries embedded anew" in said
+    assert "36 entries have no image" in errors
+    old, new = (load_encoder(made[name]).fingerprint[:12] for name in ("old", "new"))
+    assert f"36 by {made['old']} ({old})" in results["mixed"][1]
+    assert f"12 by {made['new']} ({new})" in results["mixed"][1]
+    rows = [line.split() for line in results["search_mixed"][1].splitlines()[2:]]
+    assert len({row[3] for row in rows}) == len(rows) == 48
+    scores = [float(row[0]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert sorted(row[2] for row in rows) == sorted([old] * 36 + [new] * 12)
+
+
+def test_backfill_ends_with_every_entry_embedded_anew(results):
+    assert results["backfill"][0] == 0
+    assert "36 entries embedded anew" in results["backfill"][1]
+    assert "48 entries of 8 dimensions" in results["info"][1]
+    assert "every checksum holds" in results["info"][1]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no_gallery_yet", "no such gallery; gallery add makes one"),
+        ("no_photo", "not a JPEG or PNG image"),
+        ("no_image", "--image is needed"),
+        ("no_source", "--data goes with either --encoder"),
+        ("nothing", "--data is needed, or --report"),
+        ("unknown_kind", "known: file, milvus"),
+        ("unknown_order", "known: by_label, listed, random, stored"),
+        ("unknown_action", "an action is needed first, one of add, search, backfill, info"),
+    ],
+)
+def test_a_wrong_request_is_told_in_plain_lines(results, name, message):
+    status, _, errors = results[name]
+    assert status == 1
+    assert message in errors
+    assert errors.startswith("error: ")
+    assert len(errors.splitlines()) <= 2
+
+
+def test_help_tells_of_the_actions_and_of_the_flags_of_one(results):
+    assert results["help"][0] == results["help_backfill"][0] == 0
+    assert "gallery backfill --gallery=" in results["help"][1]
+    assert "listed(FILE)" in results["help_backfill"][1]
+    assert "--max_loss" not in results["help_backfill"][1]

@@ -1,0 +1,204 @@
+"""Methods that read the old embeddings as a whole: prototypes, boundaries, the old head, and UniBCT's refresh."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bct_keras.backbones.iresnet import iresnet_small
+from bct_keras.checkpoints import Checkpoints
+from bct_keras.data.class_store import OldClasses
+from bct_keras.data.dataset import open_data_set
+from bct_keras.data.embeddings import open_embeddings
+from bct_keras.embed import embed
+from bct_keras.encoders import load_encoder
+from bct_keras.errors import InputError
+from bct_keras.heads.arcface import ArcFace
+from bct_keras.methods.advbct import AdvBCT, reversed_gradient
+from bct_keras.methods.bct import BCT
+from bct_keras.methods.fd import FD
+from bct_keras.methods.lwf import LwF
+from bct_keras.methods.method import Training
+from bct_keras.methods.unibct import UniBCT
+from bct_keras.model import CompatibleModel
+
+DIMS, EPOCHS = 8, 4
+
+
+@pytest.fixture(scope="module")
+def training(data_root, tiny_encoder_path, tmp_path_factory) -> Training:
+    """36 images of 6 classes, embedded by an encoder whose head lies beside it."""
+    data, path = open_data_set(data_root / "new"), tiny_encoder_path(DIMS)
+    np.savez(
+        path.parent / "head.npz", class_weights=np.eye(3, DIMS, dtype=np.float32), bias=np.array([0, 1, 2], np.float32)
+    )
+    folder = tmp_path_factory.mktemp("prepared") / "new-by-old"
+    embed(load_encoder(path), data, folder)
+    return Training(data, open_embeddings(folder, data), DIMS, EPOCHS, steps=40)
+
+
+@pytest.fixture(scope="module")
+def old(training) -> np.ndarray:
+    """[36, dims] in the order of the shards"""
+    return np.concatenate([np.load(path) for path in OldClasses(training.old).files("old_embedding")])
+
+
+@pytest.fixture(scope="module")
+def labels(training) -> np.ndarray:
+    return OldClasses(training.old).labels
+
+
+def ready(method, training):
+    method.prepare(training)
+    method.build((None, DIMS))
+    return method
+
+
+def unit(embeddings):
+    return embeddings / np.linalg.norm(embeddings, axis=-1, keepdims=True)
+
+
+def class_means(old, labels) -> np.ndarray:
+    return unit(np.stack([old[labels == label].mean(0) for label in range(6)]))
+
+
+def random_new(rows: int) -> np.ndarray:
+    return np.random.default_rng(3).normal(size=(rows, DIMS)).astype(np.float32)
+
+
+def test_features_of_classes_are_computed_once(training, monkeypatch):
+    OldClasses(training.old).feature("prototypes")
+    monkeypatch.setattr(OldClasses, "computed", lambda self: pytest.fail("computed again"))
+    assert OldClasses(training.old).feature("radii").shape == (6,)
+
+
+def test_bct_is_the_cross_entropy_with_the_old_class_means(training, old, labels):
+    new = random_new(36)
+    logits = 4.0 * unit(new) @ class_means(old, labels).T
+    expected = np.log(np.exp(logits).sum(1)) - logits[np.arange(36), labels]
+    found = ready(BCT(scale=4.0, weight=2.0), training).penalty(tf.constant(new), tf.constant(labels), {}, None)
+    np.testing.assert_allclose(found, 2.0 * expected, rtol=1e-4)
+
+
+def test_fd_weighs_up_rows_where_the_old_encoder_is_right(training, old, labels):
+    new = random_new(36)
+    nearest = (unit(old) @ class_means(old, labels).T).argmax(1)
+    assert 0 < np.mean(nearest == labels) < 1
+    expected = np.where(nearest == labels, 6.0, 1.0) * np.square(unit(new) - unit(old)).sum(1)
+    batch = {"old_embedding": tf.constant(old)}
+    found = ready(FD(base=1.0, focus=5.0), training).penalty(tf.constant(new), tf.constant(labels), batch, None)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_lwf_is_least_where_the_old_head_says_the_same_of_both(training, old, labels):
+    method = ready(LwF(temperature=2.0), training)
+    same = method.penalty(tf.constant(old), tf.constant(labels), {"old_embedding": tf.constant(old)}, None)
+    logits = (old @ np.eye(DIMS, 3) + [0, 1, 2]) / 2.0
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(same, -(shares * np.log(shares)).sum(1), rtol=1e-4)  # the entropy
+    other = method.penalty(tf.constant(random_new(36)), tf.constant(labels), {"old_embedding": tf.constant(old)}, None)
+    assert np.all(other >= same)
+
+
+def test_lwf_without_an_old_head_says_what_to_do(training, tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.npz cannot be read .* give lwf\(old_head=FILE\.npz\)"):
+        LwF(old_head=str(tmp_path / "nowhere.npz")).prepare(training)
+    np.savez(tmp_path / "narrow.npz", class_weights=np.zeros((3, 5), np.float32))
+    with pytest.raises(InputError, match=r"narrow\.npz: `class_weights` has to be there, \[classes, 8\]"):
+        LwF(old_head=str(tmp_path / "narrow.npz")).prepare(training)
+
+
+def test_advbct_pulls_only_what_is_outside_its_boundary(training, labels):
+    method = ready(AdvBCT(adversarial_weight=0.0, set_weight=4.0), training)
+    centres = OldClasses(training.old).feature("centres")[labels]
+    radii = OldClasses(training.old).feature("radii")[labels]
+    new = random_new(36)
+    boundaries = radii + (0.4 - radii) / (1 + np.exp(-method.elastic.numpy()[labels]))
+    excess = np.maximum(np.linalg.norm(unit(new) - centres, axis=1) - boundaries, 0)
+    found = method.point_to_set(tf.constant(unit(new)), tf.constant(labels))
+    assert np.mean(found) == pytest.approx(excess[excess > 0].mean(), rel=1e-4)
+    np.testing.assert_array_equal(method.point_to_set(tf.constant(centres), tf.constant(labels)), np.zeros(36))
+
+
+def test_the_gradient_is_reversed_and_the_value_is_not():
+    values = tf.constant([1.0, 2.0])
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        found = tf.reduce_sum(reversed_gradient(values, tf.constant(0.5)) ** 2)  # pyright: ignore
+    assert float(found) == 5.0
+    np.testing.assert_allclose(tape.gradient(found, values), [-1.0, -2.0])  # pyright: ignore
+
+
+@pytest.mark.parametrize(("done", "expected"), [(0.0, 5 / 4), (0.26, 4 / 4), (0.99, 2 / 4), (1.0, 2 / 4)])
+def test_the_discriminator_fades_over_the_epochs(training, done, expected):
+    # (E - e + 1) / E with 4 epochs
+    assert float(ready(AdvBCT(), training).fade(tf.constant(done))) == pytest.approx(expected)
+
+
+def compiled(training: Training, method: UniBCT) -> CompatibleModel:
+    model = CompatibleModel(
+        iresnet_small(image_size=28, dims=DIMS, width=4), ArcFace(classes=6, dims=DIMS), ready(method, training)
+    )
+    model.compile(optimizer="sgd", jit_compile=False)  # pyright: ignore
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def fit(model: CompatibleModel, training: Training, first_epoch: int, epochs: int, *callbacks) -> None:
+    batches = training.data.batches(12).map(lambda record: ({"image": record["image"]}, record["label"]))
+    model.fit(
+        batches.take(3).repeat(),
+        initial_epoch=first_epoch,
+        epochs=epochs,
+        steps_per_epoch=3,
+        verbose=0,  # pyright: ignore
+        callbacks=[*model.method.callbacks(), *callbacks],
+    )
+
+
+def test_unibct_refines_at_its_epochs_and_a_resumed_run_does_not_again(training, tmp_path):
+    method = UniBCT(refresh_epochs=(1, 3), normalise="rows")
+    model = compiled(training, method)
+    first = method.prototypes.numpy()
+    checkpoints = Checkpoints(model, tmp_path, steps_per_epoch=3)
+    fit(model, training, 0, 1)
+    assert int(method.refreshes.numpy()) == 0
+    np.testing.assert_array_equal(method.prototypes.numpy(), first)
+    penalty = method.penalty(tf.constant(random_new(4)), tf.constant([0, 1, 2, 3]), {}, None)
+    np.testing.assert_array_equal(penalty, np.zeros(4))
+    fit(model, training, 1, 2, checkpoints)
+    assert int(method.refreshes.numpy()) == 1
+    refined = method.prototypes.numpy()
+    assert np.abs(refined - first).max() > 1e-4
+    np.testing.assert_allclose(np.linalg.norm(refined, axis=1), 1.0, rtol=1e-5)
+
+    resumed = compiled(training, UniBCT(refresh_epochs=(1, 3), normalise="rows"))
+    assert Checkpoints(resumed, tmp_path, steps_per_epoch=3).restore() == 2
+    fit(resumed, training, 2, 3)
+    np.testing.assert_array_equal(resumed.method.prototypes.numpy(), refined)
+    fit(resumed, training, 3, 4)
+    assert int(resumed.method.refreshes.numpy()) == 2
+    assert np.abs(resumed.method.prototypes.numpy() - refined).max() > 1e-6
+
+
+def test_unibct_that_would_never_refine_is_refused(training):
+    with pytest.raises(InputError, match=r"at epoch 10, and --epochs=4; .* refresh_epochs=\(1,\)"):
+        UniBCT().prepare(training)
+
+
+def test_a_wider_encoder_is_compatible_in_its_first_coordinates(training, old, labels):
+    wide = np.concatenate([random_new(36), 100 * random_new(36)], axis=1)
+    method = ready(BCT(), training)
+    narrow = method.penalty(tf.constant(wide[:, :DIMS]), tf.constant(labels), {}, None)
+    np.testing.assert_allclose(method.penalty(tf.constant(wide), tf.constant(labels), {}, None), narrow, rtol=1e-6)
+
+
+def test_a_damaged_shard_of_old_embeddings_is_found(training, tmp_path):
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for path in Path(training.old.folder).iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    next(iter(sorted(folder.glob("*.old_embedding.npy")))).write_bytes(b"damaged")
+    with pytest.raises(InputError, match="missing or was changed"):
+        open_embeddings(folder, training.data)

@@ -1,0 +1,74 @@
+"""A user's own method in their own module, as the README shows it, and an encoder wider than the old one."""
+
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bct_keras import registry
+from bct_keras.encoders import load_encoder
+from bct_keras.errors import InputError
+from bct_keras.evaluation import compatibility
+from bct_keras.evaluation.verification import Embedded
+from bct_keras.methods import METHODS
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch) -> str:
+    """The README's own example, in a module where Python finds it."""
+    (code,) = re.findall(r"```python\n(# my_methods\.py\n.*?)```", README.read_text(), re.DOTALL)
+    (tmp_path / "my_methods.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "my_methods:PullToOld"
+
+
+def test_the_readmes_method_is_built_and_works(own_module):
+    method = registry.build(METHODS, f"{own_module}(weight=5)", seed=0)
+    new = tf.constant([[2.0, 0.0], [0.0, 1.0]])
+    batch = {"old_embedding": tf.constant([[1.0, 0.0], [3.0, 0.0]])}
+    # 5 * (1 - cos): the first looks the same way, the second stands at a right angle
+    np.testing.assert_allclose(method.penalty(new, tf.constant([0, 1]), batch, None), [0.0, 5.0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("no_such_module:Method", "module no_such_module cannot be imported"),
+        ("{module}:Nothing", "has no 'Nothing' that can be called"),
+        ("{module}:PullToOld(strength=1)", "unknown argument 'strength'"),
+        ("nothing", "known: .*mixbct.*, or your own as module:name"),
+    ],
+)
+def test_a_mistake_in_its_name_is_told(own_module, spec, said):
+    with pytest.raises(InputError, match=said):
+        registry.build(METHODS, spec.format(module=own_module.partition(":")[0]))
+
+
+class Fixed:
+    """A protocol whose measure is the number of dimensions that query and gallery were compared in."""
+
+    def embed(self, encoder):
+        rows = Embedded(encoder.embed(np.zeros((4, 28, 28, 3), np.uint8)), np.arange(4))
+        return rows, rows
+
+    def measure(self, query, gallery):
+        assert query.embeddings.shape == gallery.embeddings.shape
+        return {"dims": query.embeddings.shape[1]}
+
+
+def test_cross_test_takes_the_compatible_dims_and_self_test_all(tiny_encoder_path):
+    old, new = load_encoder(tiny_encoder_path(4)), load_encoder(tiny_encoder_path(6))
+    with pytest.raises(InputError, match=r"6 compatible dimensions and .* 4"):
+        compatibility.tests(Fixed(), old, new)
+    new.compatible_dims = 4
+    found = compatibility.tests(Fixed(), old, new)
+    assert [found[test]["dims"] for test in compatibility.TESTS] == [4, 4, 6]
+
+
+def test_keras_keeps_the_example_a_layer(own_module):
+    assert isinstance(registry.build(METHODS, own_module), keras.layers.Layer)

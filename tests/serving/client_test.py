@@ -1,0 +1,191 @@
+import importlib
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+SERVING = Path(__file__).parents[2] / "export" / "serving"
+KINDS = ["grpc", "http"]
+
+
+@pytest.fixture(scope="module")
+def client_module(running_server) -> Any:
+    return importlib.import_module("client")  # conftest.py has put export/serving on the path
+
+
+def photo(number: int, side: int = 40, form: str = "PNG") -> bytes:
+    pixels = np.random.default_rng(number).integers(0, 256, (side, side, 3), np.uint8)
+    Image.fromarray(pixels).save(buffer := io.BytesIO(), form)
+    return buffer.getvalue()
+
+
+def expected(models: Path, version: int, photos: list[bytes]) -> np.ndarray:
+    signatures = tf.saved_model.load(str(models / "encoder" / str(version))).signatures  # pyright: ignore
+    return signatures["serving_default"](image_bytes=tf.constant(photos))["embedding"].numpy()
+
+
+@pytest.fixture
+def connect(server, client_module, request) -> Iterator[Any]:
+    opened = []
+
+    def make(kind: str, address: str | None = None, **options) -> Any:
+        opened.append(client_module.Client(address or server.address(kind), **options))
+        return opened[-1]
+
+    yield make
+    for client in opened:
+        client.close()
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("label", "version"), [("stable", 1), ("canary", 2), (None, 2)])
+def test_embeddings_are_those_of_the_labelled_version(connect, served_models, kind, label, version):
+    photos = [photo(0), photo(1, side=28, form="JPEG"), photo(2, side=90)]
+    found = connect(kind, label=label).embed(photos)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected(served_models, version, photos), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_images_go_in_batches_and_keep_their_order(connect, server, served_models, kind):
+    photos = [photo(number) for number in range(7)]
+    found = connect(kind, batch_size=3).embed(photos)
+    assert server.batches == [3, 3, 1]
+    np.testing.assert_allclose(found, expected(served_models, 2, photos), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "RESOURCE_EXHAUSTED"])
+def test_what_may_pass_is_tried_again(connect, server, kind, code):
+    server.refusals = [(code, "not now"), (code, "not now")]
+    assert connect(kind).embed([photo(0)]).shape == (1, 8)
+    assert not server.refusals
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_stays_wrong_is_tried_once(connect, server, client_module, kind):
+    server.refusals = [("INVALID_ARGUMENT", "no"), ("INVALID_ARGUMENT", "asked again")]
+    with pytest.raises(client_module.ServingError, match=r"the request was refused \(INVALID_ARGUMENT: no\)"):
+        connect(kind).embed([photo(0)])
+    assert server.refusals == [("INVALID_ARGUMENT", "asked again")]
+
+
+ENDED = photo(0)[:200]  # a PNG without its end
+FAILURES = {
+    # name: (options of the client, refusals of the server, its delay, the image, what is said)
+    "gone": ({"address": True}, [], 0, photo(0), r"no server answers there.*\(attempt \d of 4\)"),
+    "slow": ({}, [], 4, photo(0), r"no answer within the time-out \(DEADLINE_EXCEEDED"),
+    "out of memory": ({}, [("RESOURCE_EXHAUSTED", "OOM")] * 4, 0, photo(0), r"out of memory.*RESOURCE_EXHAUSTED: OOM"),
+    "wrong signature": ({"signature": "faces"}, [], 0, photo(0), r'cannot answer.*signature key "faces" not found'),
+    "signature of pixels": ({"signature": "pixels"}, [], 0, photo(0), r"the request was refused \(INVALID_ARGUMENT"),
+    "wrong label": ({"label": "beta"}, [], 0, photo(0), r"no such model, version or label \(NOT_FOUND"),
+    "wrong model": ({"model": "decoder"}, [], 0, photo(0), r"no such model, version or label \(NOT_FOUND"),
+    "10 MB image": ({}, [], 0, b"\xff\xd8\xff" + bytes(10_000_000), r"image 0 has 10\.0 MB, more than 8\.0 MB"),
+    "not an image": ({}, [], 0, b"GIF89a", r"image 0 is neither JPEG nor PNG"),
+    "half an image": ({}, [], 0, ENDED, r"the request was refused \(INVALID_ARGUMENT"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("failure", FAILURES)
+def test_each_failure_is_a_clear_line_within_the_time_out(connect, server, client_module, kind, failure):
+    options, refusals, delay, image, said = FAILURES[failure]
+    if options.get("address"):
+        options = {"address": f"{kind}://127.0.0.1:{free_port()}"}
+    server.refusals, server.delay = list(refusals), delay
+    client = connect(kind, timeout=2.0, **options)
+    start = time.monotonic()
+    with pytest.raises(client_module.ServingError, match=said) as raised:
+        client.embed([image])
+    assert time.monotonic() - start < 2.5  # half a second for a busy machine
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ten_megabytes_pass_where_they_are_allowed(connect, kind):
+    heavy = photo(0, form="JPEG") + bytes(10_000_000)  # what follows a JPEG's end is not read
+    found = connect(kind, maximum_image_bytes=20_000_000, timeout=30.0).embed([heavy])
+    assert found.shape == (1, 8)
+
+
+def test_a_signature_without_embedding_is_told(client_module):
+    transports = importlib.import_module("transports")
+    with pytest.raises(client_module.ServingError, match="gives scores and no 'embedding'"):
+        transports.one_output({"scores": 1})
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:8500", "ftp://127.0.0.1", "grpc://"])
+def test_an_address_of_no_known_kind_is_told(client_module, address):
+    with pytest.raises(client_module.ServingError, match="is neither grpc://host:port nor http://host:port"):
+        client_module.Client(address)
+
+
+@pytest.mark.slow
+def test_the_command_writes_embeddings_or_one_line(server, served_models, tmp_path):
+    (tmp_path / "photo.png").write_bytes(photo(3))
+    command = [sys.executable, str(SERVING / "client.py"), f"--server={server.address('http')}", "--label=stable"]
+    files = [str(tmp_path / "photo.png"), f"--out={tmp_path / 'found.npy'}"]
+    subprocess.run([*command, *files], check=True, capture_output=True)
+    found = np.load(tmp_path / "found.npy")
+    np.testing.assert_allclose(found, expected(served_models, 1, [photo(3)]), rtol=0, atol=1e-6)
+    (tmp_path / "text.jpg").write_text("no image")
+    failed = subprocess.run([*command, str(tmp_path / "text.jpg")], capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert failed.stderr == "error: image 0 is neither JPEG nor PNG\n"
+
+
+def test_warm_up_requests_are_predictions_that_the_server_can_answer(server, served_models):
+    prediction_log = importlib.import_module("tensorflow_serving.apis.prediction_log_pb2").PredictionLog
+    path = served_models / "encoder" / "1" / "assets.extra" / "tf_serving_warmup_requests"
+    requests = []
+    for record in tf.data.TFRecordDataset(str(path)):
+        log = prediction_log.FromString(record.numpy())
+        assert log.WhichOneof("log_type") == "predict_log"
+        request = log.predict_log.request
+        request.model_spec.name = "encoder"  # the server gives each request to the model that it lies beside
+        assert tf.make_ndarray(server.predict(request).outputs["embedding"]).shape[0] == 1
+        requests.append(request.model_spec.signature_name)
+    assert requests == ["serving_default", "pixels", "float"]
+
+
+@pytest.fixture(scope="module")
+def real_server(served_models, tmp_path_factory) -> Iterator[str]:
+    """The address of TF_SERVING_ADDRESS, or of a tensorflow_model_server started here."""
+    if given := os.environ.get("TF_SERVING_ADDRESS"):
+        yield f"grpc://{given}"
+        return
+    binary = shutil.which("tensorflow_model_server")
+    if not binary:
+        pytest.skip("neither TF_SERVING_ADDRESS nor tensorflow_model_server is there")
+    config = tmp_path_factory.mktemp("config") / "models.config"
+    config.write_text((SERVING / "models.config").read_text().replace("/models/", f"{served_models}/"))
+    port = free_port()
+    flags = [f"--port={port}", f"--model_config_file={config}", "--allow_version_labels_for_unavailable_models=true"]
+    batching = ["--enable_batching=true", f"--batching_parameters_file={SERVING / 'batching.config'}"]
+    process = subprocess.Popen([binary, *flags, *batching])
+    yield f"grpc://127.0.0.1:{port}"
+    process.terminate()
+    process.wait()
+
+
+def test_the_real_server_gives_embeddings_of_length_1(real_server, client_module):
+    client = client_module.Client(real_server, label="stable", timeout=60.0, attempts=12)
+    found = client.embed([photo(0), photo(1, side=90, form="JPEG")])
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, rtol=1e-4)
