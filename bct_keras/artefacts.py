@@ -93,12 +93,17 @@ def check_place(folder: Path, *kinds: str) -> None:
         raise InputError(f"{folder} holds something else ({says}); choose another folder or remove it")
 
 
+def partial_of(folder: Path) -> Path:
+    """Beside its place, so that it can be renamed into it."""
+    if folder.name in ("", ".."):
+        raise InputError(f"{folder}: give the folder to make a name of its own")
+    return folder.with_name(f".{folder.name}.partial")
+
+
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill; it takes its place only when the block ends well."""
-    if folder.name in ("", ".."):
-        raise InputError(f"{folder}: give the folder to make a name of its own")
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial = partial_of(folder)
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
@@ -112,7 +117,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def resumed_folder(folder: Path, made_from: dict[str, Any]) -> Iterator[Path]:
     """As `new_folder`, but what a killed command left is there again where it was made from just the same."""
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial = partial_of(folder)
     partial.mkdir(parents=True, exist_ok=True)
     with only_one(partial, folder):
         started = fingerprint([bct_keras.__version__, made_from])

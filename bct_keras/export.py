@@ -169,7 +169,11 @@ def keras_encoder(path: str | Path) -> KerasEncoder:
 def define_flags() -> None:
     flags.DEFINE_string("encoder", None, "a run's folder or a .keras file")
     flags.DEFINE_string("old", None, "the encoder whose gallery the files are to search; none is self-tests alone")
-    flags.DEFINE_list("formats", list(FORMATS), f"what to write, of {', '.join(FORMATS)}")
+    flags.DEFINE_list(
+        "formats",
+        None,
+        f"what to write, of {', '.join(FORMATS)}; all that --calibration, or its absence, allows if not given",
+    )
     flags.DEFINE_string("calibration", None, "the data set that tells tflite_int8 its ranges, such as data/mine/new")
     flags.DEFINE_multi_string("protocol", None, "what to evaluate on, as in retrieval(data/demo/test)")
     flags.DEFINE_string("out", None, "the folder to make")
@@ -191,7 +195,8 @@ def main() -> None:
     source = Source(keras_encoder(command.required("encoder")), FLAGS.flip_and_add, calibration)
     old = load_encoder(FLAGS.old) if FLAGS.old else None
     checks = Checks(tuple(FLAGS.protocol or ()), old, FLAGS.max_loss, FLAGS.allow_loss)
-    print(export(source, FLAGS.formats, out, checks, FLAGS.data_licence))
+    formats = FLAGS.formats or [name for name in FORMATS if calibration or not FORMATS[name].needs_calibration]
+    print(export(source, formats, out, checks, FLAGS.data_licence))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ encoder that made it. A query is refused unless its encoder made all entries or 
 compatible with those that did. Each action has its own --help.
 """
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from absl import flags
 from bct_keras import artefacts, command, progress, registry
 from bct_keras.data import dataset, embeddings, image_check, images, images_by_id
 from bct_keras.data.dataset import DataSet, open_data_set
-from bct_keras.encoders import Encoder, load_encoder
+from bct_keras.encoders import Encoder, FirstDims, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.galleries import GALLERIES, ORDERS, admission
 from bct_keras.galleries.backfill import backfill
@@ -35,6 +36,13 @@ FLAGS = flags.FLAGS
 
 def known(encoder: Encoder) -> KnownEncoder:
     return KnownEncoder(encoder.fingerprint, encoder.dims, str(encoder.path))
+
+
+def fitted(encoder: Encoder, gallery: Gallery) -> Encoder:
+    """Of a wider encoder the first coordinates, where the gallery holds no more."""
+    dims = {known.dims for known in gallery.encoders_in_use()}
+    wider = encoder.dims > encoder.compatible_dims and dims == {encoder.compatible_dims}
+    return FirstDims(encoder, encoder.compatible_dims) if wider else encoder
 
 
 def open_gallery() -> Gallery:
@@ -64,7 +72,9 @@ def add_data(gallery: Gallery, data: DataSet) -> str:
     if FLAGS.embeddings:
         encoder, batches = stored_entries(data, Path(FLAGS.embeddings))
     else:
-        loaded = load_encoder(FLAGS.encoder)
+        with contextlib.suppress(InputError):  # there may be no gallery yet
+            gallery.refresh()
+        loaded = fitted(load_encoder(FLAGS.encoder), gallery)
         encoder, batches = known(loaded), embedded_entries(data, loaded)
     added, start = 0, time.perf_counter()
     with progress.bar(f"adding to {gallery.name}", data.records, "entries") as done:
@@ -92,7 +102,7 @@ def stored_entries(data: DataSet, folder: Path) -> tuple[KnownEncoder, Iterator[
             found, labels = (
                 np.load(embeddings.field_path(folder, shard, field)) for field in ("old_embedding", "label")
             )
-            yield images_by_id.ids_of_shard(data, shard), labels_of(data, labels), found
+            yield [stored.id for stored in images_by_id.whole(shard)], labels_of(data, labels), found
 
     return encoder, batches()
 
@@ -109,7 +119,7 @@ def search() -> None:
         image_check.inspect(photo, path)
     with open_gallery() as gallery:
         gallery.refresh()
-        encoder = load_encoder(command.required("encoder"))
+        encoder = fitted(load_encoder(command.required("encoder")), gallery)
         for path, photo in photos.items():
             pixels = images.decode(tf.constant(photo), encoder.image_size, resize=True)
             query = encoder.embed(pixels.numpy()[None])
@@ -129,7 +139,7 @@ def fill() -> None:
     with open_gallery() as gallery:
         gallery.refresh()
         data = open_data_set(command.required("data"))
-        encoder = load_encoder(command.required("encoder"))
+        encoder = fitted(load_encoder(command.required("encoder")), gallery)
         data.check_content()
         found = images_by_id.ImagesById(data, encoder.image_size)
         count, without = backfill(gallery, known(encoder), encoder.embed, found, order)
@@ -154,7 +164,11 @@ def info() -> None:
 
 def define_add_flags() -> None:
     flags.DEFINE_string("data", None, "the data set whose images are to be entries")
-    flags.DEFINE_string("encoder", None, "embeds them: a run's folder, a .keras file, a SavedModel or a .tflite file")
+    flags.DEFINE_string(
+        "encoder",
+        None,
+        "embeds them: a run's folder, a .keras, .tflite or .onnx file, a SavedModel, or a .npz of embeddings and ids",
+    )
     flags.DEFINE_string("embeddings", None, "or their embeddings as `embed` made them")
     flags.DEFINE_multi_string(
         "report", [], "a report of evaluate: queries of its new encoder fit entries of its old one; may be given twice"
@@ -170,7 +184,9 @@ def define_add_flags() -> None:
 
 
 def define_search_flags() -> None:
-    flags.DEFINE_string("encoder", None, "of the query: a run's folder, a .keras file, a SavedModel or a .tflite file")
+    flags.DEFINE_string(
+        "encoder", None, "of the query: a run's folder, a .keras, .tflite or .onnx file, or a SavedModel"
+    )
     flags.DEFINE_multi_string("image", None, "a photo to search by; may be given twice")
     flags.DEFINE_integer("top", 5, "how many matches to list", lower_bound=1)
 

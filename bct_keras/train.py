@@ -46,24 +46,25 @@ def main() -> None:
     artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)  # at once, not after the old encoder was trained
     data = distribution.chief_first(strategy, data_to_train_on)
     old = distribution.chief_first(strategy, old_encoder)
+    compared_with = known_encoder(old)  # at once, so that a wrong --old is not told after the training
     with strategy.scope():
         needs_old = recipe.build_method().needs_old
     embeddings = (
         distribution.chief_first(strategy, lambda: old_embeddings(old, data, recipe.old_dims)) if needs_old else None
     )
     try:
-        train(recipe, data, embeddings, strategy, workdir, watch(old))
+        train(recipe, data, embeddings, strategy, workdir, watch(compared_with))
     except checkpoints.StoppedError as stopped:
         print(stopped)
         sys.exit(checkpoints.RESUME_STATUS)
-    distribution.chief_first(strategy, lambda: finish(workdir, old, data))
+    distribution.chief_first(strategy, lambda: finish(workdir, compared_with, data))
 
 
-def watch(old: Path | None) -> Watch:
+def watch(old: Encoder | None) -> Watch:
     FLAGS = flags.FLAGS
     if FLAGS.keep_best and not FLAGS.validation:
         raise InputError("--keep_best needs --validation, which measures it after every epoch")
-    validation = Validation(FLAGS.validation, known_encoder(old), FLAGS.keep_best) if FLAGS.validation else None
+    validation = Validation(FLAGS.validation, old, FLAGS.keep_best) if FLAGS.validation else None
     return Watch(FLAGS.checkpoint_steps, FLAGS.checkpoints_kept, FLAGS.nan_limit, validation)
 
 
@@ -142,20 +143,20 @@ def check_dims(old_dims: int, dims: int, where: Path) -> None:
         )
 
 
-def finish(workdir: Path, old: Path | None, data: DataSet) -> None:
+def finish(workdir: Path, old: Encoder | None, data: DataSet) -> None:
     """Export, then the table, so that it is the last thing on the screen; of a refused export the reason."""
     FLAGS = flags.FLAGS
-    new, old_encoder = load_encoder(workdir), known_encoder(old)
+    new = load_encoder(workdir)
     protocols = FLAGS.protocol or test_protocol(data)
     measured = [] if protocols == ["none"] else protocols
     refused = None
     if FLAGS.formats != ["none"]:
         try:
-            print(export_run(workdir, old_encoder, data, measured))
+            print(export_run(workdir, old, data, measured))
         except InputError as error:
             refused = error
     if measured:
-        found = evaluate(old_encoder, new, measured, workdir / "report")
+        found = evaluate(old, new, measured, workdir / "report")
         print(report.as_text(found))
         print(f"report: {workdir / 'report' / 'report.html'}")
     elif not protocols:
@@ -241,7 +242,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("seed", 0, "of everything random", lower_bound=0)
     define_device_flags()
     define_watch_flags()
-    flags.DEFINE_list("formats", list(FORMATS), f"what to export, of {', '.join(FORMATS)}; or none")
+    flags.DEFINE_list("formats", ["saved_model", "tflite"], f"what to export, of {', '.join(FORMATS)}; or none")
     flags.DEFINE_multi_string(
         "protocol", None, "how to evaluate; by default retrieval on the split's test view; or none"
     )

@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -108,7 +109,7 @@ def fit(
     for first_step, last_epoch in stretches(checkpoints.step, steps, recipe.epochs):
         first_epoch, skipped = divmod(first_step, steps)
         model.fit(
-            batches_of(recipe, data, old, method, first_step),
+            batches_of(recipe, data, old, method, model.distribute_strategy, first_step),
             initial_epoch=first_epoch,
             epochs=last_epoch,
             steps_per_epoch=steps - skipped,
@@ -119,22 +120,27 @@ def fit(
 
 
 def batches_of(
-    recipe: Recipe, data: DataSet, old: EmbeddingShards | None, method: Method, first_step: int
-) -> tf.data.Dataset:
-    batches = training_batches(
-        data,
-        old,
-        method.needs,
-        batch_size=recipe.batch_size,
-        seed=recipe.seed,
-        first_step=first_step,
-        epochs=recipe.epochs,
-        mirror=recipe.mirror,
+    recipe: Recipe,
+    data: DataSet,
+    old: EmbeddingShards | None,
+    method: Method,
+    strategy: tf.distribute.Strategy,
+    first_step: int,
+) -> Any:
+    """Each worker takes its rows of every batch, so that they together see what one process would."""
+    return strategy.distribute_datasets_from_function(
+        lambda context: training_batches(
+            data,
+            old,
+            method.needs,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            first_step=first_step,
+            epochs=recipe.epochs,
+            mirror=recipe.mirror,
+            context=context,
+        )
     )
-    # Each worker takes its rows of every batch, so that they together see what one process would.
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return batches.with_options(options)
 
 
 def stretches(done: int, steps: int, epochs: int) -> list[tuple[int, int]]:

@@ -137,7 +137,7 @@ def another_format(file: Path) -> str:
 
 def test_an_unreadable_image(photos):
     reason = cut_off(photos / "c" / "1.jpg")
-    said = rf"^error: c/1\.jpg: {reason}.*\nremove it, or go on without such images by --on_bad=skip$"
+    said = rf"^error: c/1\.jpg: {reason}.*\nmend or remove it, or go on without such images by --on_bad=skip$"
     arguments = ("--source=folder(photos, image_size=28)", "--out=data")
     assert_refused(in_a_process_of_its_own, prepare, *arguments, said=said)
 
@@ -222,8 +222,8 @@ def test_embeddings_of_another_data_set(own_data, old):
 def test_old_embeddings_of_another_dimension(own_data, old, here, given):
     embed.embed(load_encoder(old), open_data_set("data/new"), Path("by-old"))
     said = (
-        rf"^error: {re.escape(given)} has embeddings of 4 dimensions and the new encoder would have 5; "
-        r"train with --dims=4$"
+        rf"^error: {re.escape(given)} has embeddings of 4 dimensions and the new encoder would have 5 to be "
+        r"compatible; train with --dims=4, or with more and --compatible_dims=4$"
     )
     assert_refused(here, train, *TRAIN_ON_NEW, f"--old={given}", "--dims=5", said=said)
 

@@ -196,7 +196,7 @@ def test_a_saved_model_that_embeds_no_images(tmp_path):
     assert f"{no_encoder}: <unknown> in" in refused(any_rank)
     text = saved(tmp_path / "text", lambda text: {"e": tf.strings.length(text)}, tf.TensorSpec((None,), tf.string))
     assert no_encoder in refused(text)
-    several = "its serving_default has several inputs or outputs"
+    several = "its signature has several inputs or outputs"
     assert several in refused(saved(tmp_path / "two", lambda a, b: mean_colour(a + b), IMAGE, IMAGE))
     assert several in refused(saved(tmp_path / "out", lambda a: {"e": tf.reduce_mean(a, [1, 2]), "f": a}, IMAGE))
     assert "'serving_default'" in refused(saved(tmp_path / "other", mean_colour, IMAGE, signature="other"))

@@ -20,6 +20,7 @@ from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import FirstDims, KerasEncoder, load_encoder
 from bct_keras.errors import InputError
+from bct_keras.evaluate import evaluate
 from bct_keras.evaluation import PROTOCOLS
 from bct_keras.export import Checks, export, keras_encoder
 from bct_keras.formats import FORMATS
@@ -138,8 +139,8 @@ def test_files_give_the_embeddings_of_the_encoder(encoder, exported, name, toler
 
 @pytest.mark.parametrize(
     ("name", "smallest"),
-    # int8 of random weights and slopes on noise: LiteRT's own int8 PReLU gave 0.96 to 0.98 on such (keras3-facts.md)
-    [("tflite_fp16", 0.9999), ("tflite_dynamic", 0.999), ("tflite_int8", 0.97)],
+    # 8 bits of random weights and slopes on noise lose more than those of an encoder that was trained on images
+    [("tflite_fp16", 0.9999), ("tflite_dynamic", 0.998), ("tflite_int8", 0.97)],
 )
 @pytest.mark.parametrize("batch", [1, 5])
 def test_smaller_files_give_nearly_the_embeddings_of_the_encoder(encoder, exported, name, smallest, batch):
@@ -328,6 +329,18 @@ def test_every_file_is_measured_against_every_other(coarse, checks, tmp_path):
     assert f"| saved_model | {tests['saved_model/old']['quality']:.4f} | " in card
     assert "- licence: CC0" in card
     assert "no proof of identity" in card
+
+
+def test_the_numbers_are_those_of_evaluate(coarse, checks, data_root, tmp_path):
+    protocol = f"retrieval({data_root / 'all'})"
+    given = dataclasses.replace(checks, protocols=(protocol,), allow_loss=True)
+    export(coarse, ["tflite"], tmp_path / "out", given)
+    found = json.loads((tmp_path / "out" / "gate.json").read_text())["protocols"][protocol]
+    file = load_encoder(tmp_path / "out" / "encoder.tflite")
+    (expected,) = evaluate(given.old, file, [protocol], tmp_path / "report")["protocols"].values()
+    assert found["tflite/old"] == pytest.approx(expected["new/old"])
+    assert found["tflite/tflite"] == pytest.approx(expected["new/new"])
+    assert found["old/old"] == pytest.approx(expected["old/old"])
 
 
 @pytest.mark.parametrize("name", ["tflite", "saved_model"])

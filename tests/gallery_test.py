@@ -6,13 +6,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bct_keras.data import dataset
 from bct_keras.data.dataset import open_data_set
 from bct_keras.embed import embed
-from bct_keras.encoders import load_encoder
+from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.evaluate import evaluate
+from bct_keras.galleries.file import FileGallery
+from bct_keras.galleries.gallery import KnownEncoder
+from bct_keras.gallery import fitted
 from bct_keras.prepare import prepare
 
 # One start of TensorFlow for all commands: each is a child of a process that has imported it and done nothing else.
@@ -185,3 +189,25 @@ def test_help_tells_of_the_actions_and_of_the_flags_of_one(results):
     assert "gallery backfill --gallery=" in results["help"][1]
     assert "listed(FILE)" in results["help_backfill"][1]
     assert "--max_loss" not in results["help_backfill"][1]
+
+
+class Wider(Encoder):
+    """12 coordinates, the first 8 of which fit an old gallery."""
+
+    def __init__(self, path: Path):
+        super().__init__(path, 4, 12)
+        self.compatible_dims = 8
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        return np.arange(1.0, 13.0)[None] + np.zeros((len(images), 1))
+
+
+def test_a_wider_encoder_is_taken_by_its_compatible_coordinates_where_the_gallery_holds_no_more(tmp_path):
+    (tmp_path / "wider.keras").write_bytes(b"its fingerprint")
+    wider = Wider(tmp_path / "wider.keras")
+    for dims, expected in ((8, 8), (12, 12)):
+        with FileGallery(str(tmp_path / f"{dims}.gallery")) as people:
+            people.add(KnownEncoder("0" * 64, dims, "old"), ["a"], ["b"], np.ones((1, dims)))
+            found = fitted(wider, people)
+            assert found.dims == found.embed(np.zeros((1, 4, 4, 3), np.uint8)).shape[1] == expected
+            assert found.fingerprint == wider.fingerprint

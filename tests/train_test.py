@@ -32,6 +32,7 @@ BASE_FLAGS = f"""
 --schedule=cosine
 --learning_rate=0.02
 --allow_loss
+--formats=saved_model,tflite
 """
 NEW_FLAGS = """
 --flagfile=base.flags

@@ -7,6 +7,7 @@ BACKBONES = {
     "iresnet34": iresnet.iresnet34,
     "iresnet50": iresnet.iresnet50,
     "iresnet100": iresnet.iresnet100,
+    "iresnet200": iresnet.iresnet200,
     "iresnet_small": iresnet.iresnet_small,
     "mobilefacenet": mobilefacenet.mobilefacenet,
 }

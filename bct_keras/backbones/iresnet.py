@@ -23,6 +23,10 @@ def iresnet100(image_size: int, dims: int, dropout: float = 0.0):
     return iresnet(image_size, dims, (3, 13, 30, 3), (64, 128, 256, 512), dropout, "iresnet100")
 
 
+def iresnet200(image_size: int, dims: int, dropout: float = 0.0):
+    return iresnet(image_size, dims, (6, 26, 60, 6), (64, 128, 256, 512), dropout, "iresnet200")
+
+
 def iresnet_small(image_size: int, dims: int, width: int = 32, dropout: float = 0.0):
     """Eight layers for images of 28 to 64 pixels, small enough to train on two CPU cores in a minute."""
     widths = (width, 2 * width, 4 * width)

@@ -83,8 +83,9 @@ class DataSetTarget:
             yield BadImageError(str(error))
         if not shard.path.is_file():
             return
+        as_made = artefacts.file_sha256(shard.path) == shard.sha256
         found = damaged = 0
-        for stored in shards.stored_records(shard.path):
+        for stored in shards.stored_records(shard.path, trusted=as_made):
             if isinstance(stored, BadImageError):
                 damaged += 1
                 yield stored
@@ -96,7 +97,7 @@ class DataSetTarget:
                 yield Image(task << 40 | stored.offset, stored.label - self.first, name, stored.image)
         if found + damaged != shard.records:
             yield BadImageError(f"{shard.path}: {found + damaged} records, and its manifest says {shard.records}")
-        elif not damaged and artefacts.file_sha256(shard.path) != shard.sha256:
+        elif not damaged and not as_made:
             yield BadImageError(f"{shard.path}: its records are whole, but not those of the manifest (sha256)")
 
     def read(self, place: int) -> tuple[str, bytes]:

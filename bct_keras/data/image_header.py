@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from functools import lru_cache
 from typing import NamedTuple
 
 from bct_keras.errors import BadImageError
@@ -17,6 +18,8 @@ WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}
 SCAN_OR_END = {0xD9, 0xDA}
 SEGMENT = struct.Struct(">BBH")  # 0xff, marker, length
 FRAME = struct.Struct(">BHHB")  # bits, height, width, components
+
+START_BYTES = 168  # JFIF's header, two quantisation tables, and the frame's header up to what is read of it
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 CHUNK = struct.Struct(">I4s")  # length, type; the data and a CRC-32 of type and data follow
@@ -49,6 +52,18 @@ def size_of(encoded: bytes, name: str) -> ImageSize:
 
 
 def jpeg_size(encoded: bytes) -> ImageSize:
+    try:
+        size, position = frame_at_start(encoded[:START_BYTES])
+    except struct.error:
+        size, position = frame(encoded)
+    # Inside the compressed pixels 0xff is always followed by 0 or a restart marker. Padding may follow the end.
+    if encoded.rfind(JPEG_END, position) < 0:
+        raise BadImageError("the JPEG is cut off: it has no end marker")
+    return size
+
+
+def frame(encoded: bytes) -> tuple[ImageSize, int]:
+    """The size that the frame's header says, and where that header starts."""
     position = 2
     while True:
         fill, marker, length = SEGMENT.unpack_from(encoded, position)
@@ -67,10 +82,11 @@ def jpeg_size(encoded: bytes) -> ImageSize:
     if marker not in DECODED_FRAMES:
         raise BadImageError(f"a JPEG of a kind that is not decoded (SOF{marker - 0xC0})")
     _, height, width, _ = FRAME.unpack_from(encoded, position + SEGMENT.size)
-    # Inside the compressed pixels 0xff is always followed by 0 or a restart marker. Padding may follow the end.
-    if encoded.rfind(JPEG_END, position) < 0:
-        raise BadImageError("the JPEG is cut off: it has no end marker")
-    return ImageSize(width, height)
+    return ImageSize(width, height), position
+
+
+# Images of one encoder start alike, up to their frame's header and beyond.
+frame_at_start = lru_cache(maxsize=1024)(frame)
 
 
 def png_size(encoded: bytes) -> ImageSize:

@@ -1,15 +1,19 @@
-"""The batches that `fit` reads: image shards zipped with embedding shards, in an order set by (seed, epoch)."""
+"""The batches that `fit` reads: image shards zipped with embedding shards, in an order set by (seed, epoch).
+
+Several workers read all records, which is cheap, and each decodes its own rows of every batch: together they see what
+one process would, however many they are, and embeddings stay beside their images.
+"""
 
 import tensorflow as tf
 
 from bct_keras.data import dataset
-from bct_keras.data.dataset import DataSet, Shard
+from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards
 
 SHARDS_AT_ONCE = 8
-# Records are permuted within windows of this many, read from shards in a new order each epoch; `prepare` has
-# already mixed the identities over the shards. tf.data's own shuffle cannot take its seed from the epoch.
-WINDOW_RECORDS = 4096
+# A record is drawn from a buffer of this many, filled from shards in a new order each epoch; `prepare` has already
+# mixed the identities over the shards.
+SHUFFLED_AT_ONCE = 4096
 
 
 def training_batches(
@@ -21,33 +25,29 @@ def training_batches(
     first_step: int,
     epochs: int,
     mirror: bool,
+    context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """({"image": [batch, size, size, 3] uint8, field: [batch, ...]}, label [batch]), epoch after epoch.
 
-    What an epoch holds depends on the seed and its number alone, so that a run can go on at any step.
+    What an epoch holds depends on the seed and its number alone, so that a run can go on at any step. `batch_size` is
+    that of all replicas; with a context each batch is one replica's share of it, as
+    `strategy.distribute_datasets_from_function` expects.
     """
-    steps_per_epoch = data.records // batch_size
-    first_epoch, skipped = divmod(first_step, steps_per_epoch)
+    context = context or tf.distribute.InputContext()
+    first_epoch, skipped = divmod(first_step, data.records // batch_size)
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         epoch_seed = seed_of_epoch(seed, epoch)
         batches = stored_batches(data, old, fields, batch_size, epoch_seed).enumerate()
-        return batches.skip(tf.where(epoch == first_epoch, tf.constant(skipped, tf.int64), 0)).map(
-            lambda index, batch: decoded(data, batch, mirrored_rows(batch_size, mirror, fold_in(epoch_seed, index))),
-            num_parallel_calls=tf.data.AUTOTUNE,
+        batches = batches.skip(tf.where(epoch == first_epoch, tf.constant(skipped, tf.int64), 0))
+        batches = batches.map(
+            lambda index, batch: {**batch, "mirrored": mirrored_rows(batch_size, mirror, fold_in(epoch_seed, index))}
+        )
+        return own_rows(batches, batch_size, context).map(
+            lambda batch: decoded(data, batch), num_parallel_calls=tf.data.AUTOTUNE
         )
 
     return tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
-
-
-def stored_batches(
-    data: DataSet, old: EmbeddingShards | None, fields: tuple[str, ...], batch_size: int, epoch_seed: tf.Tensor
-) -> tf.data.Dataset:
-    """Records not yet decoded, with their rows of every field, in the order of an epoch."""
-    streams = [record_stream(data, shard, old, fields) for shard in data.shards]
-    windows = in_shuffled_order(streams, epoch_seed).batch(WINDOW_RECORDS).enumerate()
-    windows = windows.map(lambda index, window: permuted(window, fold_in(epoch_seed, index)))
-    return windows.rebatch(batch_size, drop_remainder=True)
 
 
 def ids_of_step(data: DataSet, batch_size: int, seed: int, step: int) -> list[str]:
@@ -66,51 +66,68 @@ def fold_in(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
     return tf.random.fold_in(seed, number)  # pyright: ignore  (its stub knows no tensors)
 
 
-def shuffled(count: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """The numbers below `count` in an order set by the seed."""
-    return tf.argsort(tf.random.stateless_uniform(tf.reshape(count, [1]), seed), stable=True)
+def stored_batches(
+    data: DataSet, old: EmbeddingShards | None, fields: tuple[str, ...], batch_size: int, epoch_seed: tf.Tensor
+) -> tf.data.Dataset:
+    """Records not yet decoded, with their rows of every field, in the order of an epoch."""
+    paths = [str(shard.path) for shard in data.shards]
+
+    def read(shard_number: tf.Tensor) -> tf.data.Dataset:
+        streams: dict[str, tf.data.Dataset] = {"record": tf.data.TFRecordDataset(tf.gather(paths, shard_number))}
+        if old is not None:
+            streams.update((field, old.stream(field, shard_number)) for field in fields)
+        return tf.data.Dataset.zip(streams)
+
+    # One record of each of a few shards in turn.
+    order = tf.data.Dataset.from_tensor_slices(shuffled(len(paths), epoch_seed))
+    records = order.interleave(read, cycle_length=min(SHARDS_AT_ONCE, len(paths)))
+    return drawn_from_buffer(records, epoch_seed).batch(batch_size, drop_remainder=True)
 
 
-def record_stream(data: DataSet, shard: Shard, old: EmbeddingShards | None, fields: tuple[str, ...]) -> tf.data.Dataset:
-    """Each record as stored, with its row of every field."""
-    streams: dict[str, tf.data.Dataset] = {"record": tf.data.TFRecordDataset(str(shard.path))}
-    if old is not None:
-        streams.update((field, old.stream(shard, field)) for field in fields)
-    return tf.data.Dataset.zip(streams)
-
-
-def in_shuffled_order(streams: list[tf.data.Dataset], seed: tf.Tensor) -> tf.data.Dataset:
-    """One record of each of a few shards in turn, the shards in an order set by the seed."""
-
-    def read(index: tf.Tensor) -> tf.data.Dataset:
-        return tf.data.Dataset.choose_from_datasets(
-            streams, tf.data.Dataset.from_tensors(tf.cast(index, tf.int64)).repeat()
-        )
-
-    return tf.data.Dataset.from_tensor_slices(shuffled(len(streams), seed)).interleave(
-        read, cycle_length=min(SHARDS_AT_ONCE, len(streams))
+def drawn_from_buffer(records: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
+    """`records.shuffle`, which would mix TensorFlow's global seed into ours, and fails where that is 0."""
+    variant = tf.raw_ops.ShuffleDataset(
+        input_dataset=tf.data.experimental.to_variant(records),
+        buffer_size=SHUFFLED_AT_ONCE,
+        seed=seed[0],
+        seed2=tf.bitwise.bitwise_or(seed[1], tf.constant(1, tf.int64)),  # two zeros would mean any seed
+        output_types=tf.nest.flatten(tf.compat.v1.data.get_output_types(records)),
+        output_shapes=tf.nest.flatten(tf.compat.v1.data.get_output_shapes(records)),
+        reshuffle_each_iteration=False,
     )
+    return tf.data.experimental.from_variant(variant, records.element_spec)
 
 
-def permuted(window: dict[str, tf.Tensor], seed: tf.Tensor) -> dict[str, tf.Tensor]:
-    order = shuffled(tf.shape(window["record"])[0], seed)
-    return {field: tf.gather(values, order) for field, values in window.items()}
+def shuffled(count: int, seed: tf.Tensor) -> tf.Tensor:
+    """The numbers below `count` in an order set by the seed."""
+    return tf.argsort(tf.random.stateless_uniform([count], seed), stable=True)
 
 
 def mirrored_rows(batch_size: int, mirror: bool, seed: tf.Tensor) -> tf.Tensor:
     return tf.random.stateless_uniform([batch_size], seed) < (0.5 if mirror else 0.0)
 
 
-def decoded(data: DataSet, batch: dict[str, tf.Tensor], mirrored: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+def own_rows(batches: tf.data.Dataset, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
+    """Of every batch the rows of this worker's replicas, one batch for each of them."""
+    if context.num_replicas_in_sync == 1:
+        return batches
+    of_worker = batch_size // context.num_input_pipelines
+    first = of_worker * context.input_pipeline_id
+    batches = batches.map(lambda batch: {field: rows[first : first + of_worker] for field, rows in batch.items()})
+    return batches.rebatch(batch_size // context.num_replicas_in_sync, drop_remainder=True)
+
+
+def decoded(data: DataSet, batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     record = data.parse(batch.pop("record"))
 
     def decode(row: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         image = data.decode(row[0])
-        return tf.cond(row[1], lambda: image[:, ::-1], lambda: image)
+        # Not image[:, ::-1], which takes twenty times as long.
+        return tf.cond(row[1], lambda: tf.reverse(image, [1]), lambda: image)
 
     image = tf.map_fn(
         decode,
-        (record["image"], mirrored),
+        (record["image"], batch.pop("mirrored")),
         fn_output_signature=tf.TensorSpec((data.image_size, data.image_size, 3), tf.uint8),
     )
     return {"image": image, **batch}, record["label"]

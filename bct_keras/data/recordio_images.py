@@ -40,21 +40,21 @@ def indexed_images(file: RecordFile, index: Path) -> Images:
 
 def images_by_ranges(file: RecordFile, places: Places) -> Images | None:
     """None where the header and the range records do not account for every record."""
-    bounds = header_bounds(file.head(int(places.starts[0]), int(places.ends[0])))
+    bounds = header_bounds(file.head(*places.span(0)))
     records = len(places.keys)
     if bounds is None or bounds[1] != records or records > LARGEST_EXACT or places.keys[-1] != records - 1:
         return None
     labels = np.full(bounds[0], -1, np.int64)
-    starts, ends = places.starts.tolist(), places.ends.tolist()
     for key in progress.track(range(*bounds), "reading identities", bounds[1] - bounds[0], "identities"):
-        head = file.head(starts[key], ends[key])
+        head = file.head(*places.span(key))
         if head.has_image or len(head.labels) < 2:
             return None
         first, beyond = int(head.labels[0]), int(head.labels[1])
         if not 1 <= first <= beyond <= bounds[0] or np.any(labels[first:beyond] >= 0):
             return None
         if first < beyond:
-            labels[first:beyond] = identity_label(file.head(starts[first], ends[first]), starts[first], file)
+            start, end = places.span(first)
+            labels[first:beyond] = identity_label(file.head(start, end), start, file)
     if np.any(labels[1:] < 0):
         return None
     images = slice(1, bounds[0])
@@ -80,9 +80,10 @@ HeadAt = tuple[int, int, int, Head | BadImageError]  # key, start, end; an error
 
 
 def indexed_heads(file: RecordFile, places: Places) -> Iterator[HeadAt]:
-    rows = zip(places.keys.tolist(), places.starts.tolist(), places.ends.tolist(), strict=True)
-    for key, start, end in progress.track(rows, "reading labels", len(places.keys), "records"):
-        yield key, start, end, head_or_error(file, start, end)
+    records = len(places.keys)
+    for row in progress.track(range(records), "reading labels", records, "records"):
+        start, end = places.span(row)
+        yield places.keys.item(row), start, end, head_or_error(file, start, end)
 
 
 def scanned_heads(file: RecordFile) -> Iterator[HeadAt]:

@@ -15,7 +15,7 @@ from bct_keras.errors import BadImageError, InputError
 
 # A view lies in a folder of the data set whose shards it names; a manifest may not point anywhere else.
 SHARD_PATH = re.compile(r"(\.\./)?shards/[A-Za-z0-9][A-Za-z0-9._-]*\.tfrecord")
-READ_AT_ONCE = 1 << 18
+READ_AT_ONCE = 1 << 19
 FRAME_START = LENGTH.size + CHECKSUM.size
 
 # The messages of `records.encode_record` up to the value of each field, whose length is the group.
@@ -67,22 +67,41 @@ class Stored(NamedTuple):
     image: bytes
 
 
-def stored_records(path: Path, position: int = 0) -> Iterator[Stored | BadImageError]:
-    """Every record from there on whose checksums are right, and an error for each that is damaged."""
-    with path.open("rb", buffering=READ_AT_ONCE) as file:
+def stored_records(path: Path, position: int = 0, trusted: bool = False) -> Iterator[Stored | BadImageError]:
+    """Every record from there on, and an error for each that is damaged.
+
+    `trusted`: the file's hash is known to be right, so the checksums of its records need not be looked at.
+    """
+    with path.open("rb", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
-        file.seek(position)
+        window, start = b"", 0
         while position < size:
-            head = file.read(FRAME_START)
-            length = LENGTH.unpack_from(head)[0] if len(head) == FRAME_START else 0
-            if len(head) < FRAME_START or masked(google_crc32c.value(head[: LENGTH.size])) != head[LENGTH.size :]:
+            if len(window) < start + FRAME_START:
+                window, start = os.pread(file.fileno(), READ_AT_ONCE, position), 0
+            length = frame_length(window, start, trusted)
+            if length is None:
                 yield bad(path, position, f"its length is damaged; bytes {position} to {size} cannot be read")
                 return
             if length + CHECKSUM.size > size - position - FRAME_START:
                 yield bad(path, position, f"the shard ends at byte {size}, inside the record")
                 return
-            yield stored_record(path, position, file.read(length), file.read(CHECKSUM.size))
-            position += FRAME_START + length + CHECKSUM.size
+            frame = FRAME_START + length + CHECKSUM.size
+            if len(window) < start + frame:
+                window, start = os.pread(file.fileno(), max(frame, READ_AT_ONCE), position), 0
+            yield stored_record(path, position, window, start + FRAME_START, start + FRAME_START + length, trusted)
+            position += frame
+            start += frame
+
+
+def frame_length(window: bytes, start: int, trusted: bool) -> int | None:
+    if len(window) < start + FRAME_START:
+        return None
+    (length,) = LENGTH.unpack_from(window, start)
+    if not trusted:
+        checksum = masked(google_crc32c.value(window[start : start + LENGTH.size]))
+        if checksum != window[start + LENGTH.size : start + FRAME_START]:
+            return None
+    return length
 
 
 def stored_at(path: Path, position: int) -> Stored:
@@ -92,32 +111,37 @@ def stored_at(path: Path, position: int) -> Stored:
     return stored
 
 
-def stored_record(path: Path, position: int, example: bytes, checksum: bytes) -> Stored | BadImageError:
-    if masked(google_crc32c.value(example)) != checksum:
+def stored_record(
+    path: Path, position: int, window: bytes, start: int, stop: int, trusted: bool
+) -> Stored | BadImageError:
+    """The record whose message lies at start to stop of the window."""
+    if not trusted and masked(google_crc32c.value(window[start:stop])) != window[stop : stop + CHECKSUM.size]:
         return bad(path, position, "its checksum is wrong")
-    found = parsed(example, position)
+    found = parsed(window, start, stop, position)
     return found or bad(path, position, "it is not one of image, label and id")
 
 
-def parsed(example: bytes, position: int) -> Stored | None:
-    before_id = BEFORE_ID.match(example)
+def parsed(window: bytes, start: int, stop: int, position: int) -> Stored | None:
+    before_id = BEFORE_ID.match(window, start, stop)
     if before_id is None:
         return None
     id_end = before_id.end() + varint_value(before_id[1])
-    before_image = BEFORE_IMAGE.match(example, id_end)
+    before_image = BEFORE_IMAGE.match(window, id_end, stop)
     if before_image is None:
         return None
     image_end = before_image.end() + varint_value(before_image[1])
-    label = LABEL.fullmatch(example, image_end)
+    label = LABEL.fullmatch(window, image_end, stop)
     if label is None:
         return None
-    name = example[before_id.end() : id_end].decode("utf-8", "replace")
-    return Stored(position, name, varint_value(label[1]), example[before_image.end() : image_end])
+    name = window[before_id.end() : id_end].decode("utf-8", "replace")
+    return Stored(position, name, varint_value(label[1]), window[before_image.end() : image_end])
 
 
 def varint_value(encoded: bytes) -> int:
     if len(encoded) == 1:
         return encoded[0]
+    if len(encoded) == 2:
+        return encoded[0] & 0x7F | encoded[1] << 7
     value = 0
     for shift, byte in enumerate(encoded):
         value |= (byte & 0x7F) << 7 * shift

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from bct_keras.evaluation.measured import rate_name
 from bct_keras.evaluation.verification import accepted_share
 
 # Of the squared distance between embeddings of length 1, as in the code that the published results were made with.
@@ -15,7 +16,7 @@ def metrics(scores: np.ndarray, same: np.ndarray, folds: int, fars: Sequence[flo
     found = {"accuracy": accuracy(2.0 - 2.0 * scores, same, folds)}
     for far in fars:
         if min(far * np.sum(~same[others]) for others, _ in divided(len(same), folds)) >= 1:  # as in `search`
-            found[f"TAR@FAR={far:.0e}".replace("e-0", "e-")] = true_accepts(scores, same, folds, far)
+            found[rate_name("TAR@FAR", far)] = true_accepts(scores, same, folds, far)
     return found
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from bct_keras.encoders import Encoder, FirstDims
 from bct_keras.errors import InputError
+from bct_keras.evaluation.measured import as_measured
 
 ENCODER, OLD = "encoder", "old"
 
@@ -36,7 +37,8 @@ class Gate:
     def metrics(self, spec: str, query: str, gallery: str) -> dict[str, float]:
         if (spec, query, gallery) not in self.measured:
             embedded = self.embedded[spec]
-            self.measured[spec, query, gallery] = self.protocols[spec].measure(embedded[query][0], embedded[gallery][1])
+            found = self.protocols[spec].measure(embedded[query][0], embedded[gallery][1])
+            self.measured[spec, query, gallery] = as_measured(found).metrics
         return self.measured[spec, query, gallery]
 
     def incompatible(self, name: str = ENCODER) -> list[str]:

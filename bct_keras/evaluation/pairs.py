@@ -12,6 +12,7 @@ from bct_keras.data.pair_sets import PairSet, read_bin, read_lfw
 from bct_keras.encoders import BATCH_SIZE, Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import folds
+from bct_keras.evaluation.embedding_cache import EmbeddingCache
 
 FARS = (1e-2, 1e-3)
 
@@ -22,24 +23,32 @@ class Pairs:
     An image's embedding is that of the image plus that of its mirror image, brought to length 1, as published.
     """
 
-    def __init__(self, path: str):
-        self.read(read_bin(Path(path)))
+    def __init__(self, path: str, cache: EmbeddingCache | None = None):
+        self.read(read_bin(Path(path)), cache)
 
-    def read(self, pair_set: PairSet) -> None:
-        self.pair_set = pair_set
+    def read(self, pair_set: PairSet, cache: EmbeddingCache | None) -> None:
+        self.pair_set, self.cache = pair_set, cache
         named = zip(pair_set.images, pair_set.names, strict=True)
         checked = progress.track(named, "checking pairs", len(pair_set.images))
         self.sizes = [image_check.inspect(image, name) for image, name in checked]
 
     def embed(self, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
         """The queries and the gallery [pairs, dims], as this encoder sees them."""
+        if not encoder.image_size:
+            raise InputError(f"{encoder.path} holds stored embeddings; a verification set needs one that embeds images")
+        what = {"images": self.pair_set.fingerprint, "flip": True}
+        stored = self.cache.get(encoder, what, self.embed_images) if self.cache else self.embed_images(encoder)
+        embeddings = normalised(stored)
+        return embeddings[self.pair_set.pairs[:, 1]], embeddings[self.pair_set.pairs[:, 0]]
+
+    def embed_images(self, encoder: Encoder) -> np.ndarray:
+        """[images, dims]"""
         starts = range(0, len(self.pair_set.images), BATCH_SIZE)
         blocks = [
             self.embed_block(encoder, range(start, min(start + BATCH_SIZE, len(self.pair_set.images))))
             for start in progress.track(starts, "embedding pairs", len(starts), "batches")
         ]
-        embeddings = normalised(np.concatenate(blocks))
-        return embeddings[self.pair_set.pairs[:, 1]], embeddings[self.pair_set.pairs[:, 0]]
+        return np.concatenate(blocks)
 
     def embed_block(self, encoder: Encoder, numbers: range) -> np.ndarray:
         pixels = np.stack([self.decoded(number, encoder.image_size) for number in numbers])
@@ -69,5 +78,5 @@ class Pairs:
 class LFW(Pairs):
     """The pairs that LFW's pairs.txt names; `images` holds the aligned images, one sub-folder per name."""
 
-    def __init__(self, path: str, images: str):
-        self.read(read_lfw(Path(path), Path(images)))
+    def __init__(self, path: str, images: str, cache: EmbeddingCache | None = None):
+        self.read(read_lfw(Path(path), Path(images)), cache)

@@ -55,5 +55,8 @@ class CosineHead(Head):
 
 def divided(embeddings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Directions and lengths"""
-    squared = tf.maximum(tf.reduce_sum(tf.square(embeddings), axis=1), 1e-12)
-    return embeddings * tf.math.rsqrt(squared)[:, None], tf.sqrt(squared)
+    squared = tf.reduce_sum(tf.square(embeddings), axis=1)
+    held = tf.maximum(squared, 1e-12)
+    # A zero vector has no direction, and no gradient: 1 / |x| there would be more than 16 bits hold.
+    inverse = tf.where(squared < 1e-12, 0.0, tf.math.rsqrt(held))
+    return embeddings * inverse[:, None], tf.sqrt(held)

@@ -51,14 +51,13 @@ def cosine_cross_entropy(directions, class_weights, strength, labels, form: Cosi
         # loss = log sum_j exp z_j - (1 - e) z_y - e mean_j z_j
         largest = tf.reduce_max(logits, axis=1, keepdims=True)
         total = tf.reduce_sum(tf.exp(logits - largest), axis=1, keepdims=True)
-        normaliser = largest + tf.math.log(total)
-        loss = normaliser[:, 0] - (1.0 - form.smoothing) * own
+        loss = (largest + tf.math.log(total))[:, 0] - (1.0 - form.smoothing) * own
         if form.smoothing:
             loss -= form.smoothing * tf.reduce_mean(logits, axis=1)
 
         def gradient(upstream):
             d_cosine, d_strength = gradient_of_cosines(
-                cosine, logits, normaliser, upstream[:, None], places, strength, form
+                cosine, logits, largest, total, upstream[:, None], places, strength, form
             )
             # d cos / d x = w / |w|;  d cos / d w = x / |w| - cos w / |w|^2
             scaled = d_cosine * inverse
@@ -72,10 +71,10 @@ def cosine_cross_entropy(directions, class_weights, strength, labels, form: Cosi
     return losses(directions, tf.convert_to_tensor(class_weights), strength)
 
 
-def gradient_of_cosines(cosine, logits, normaliser, upstream, places, strength, form: CosineLogits):
+def gradient_of_cosines(cosine, logits, largest, total, upstream, places, strength, form: CosineLogits):
     """[batch, classes] and [batch], from the gradient [batch, 1] of the losses"""
     # d loss / d z_j = p_j - e / n - (1 - e) [j = y]
-    d_logits = tf.exp(logits - normaliser)
+    d_logits = tf.exp(logits - largest) / total
     if form.smoothing:
         d_logits -= form.smoothing / tf.cast(tf.shape(logits)[1], tf.float32)
     own = (tf.gather_nd(d_logits, places) - (1.0 - form.smoothing)) * upstream[:, 0] * form.scale

@@ -46,7 +46,8 @@ def draw(credible: tf.Tensor, mix_ratio: float, seed: tf.Tensor) -> tf.Tensor:
     rows = tf.shape(credible)[0]
     # The small term keeps 0.29 * 100, which is 28.999..., from becoming 28.
     wanted = tf.cast(tf.floor(mix_ratio * tf.cast(rows, tf.float64) + 1e-9), tf.int32)
-    noise = tf.random.stateless_uniform(tf.shape(credible), seed)
+    # Named, since XLA and GPUs would choose another algorithm, and so other rows.
+    noise = tf.random.stateless_uniform(tf.shape(credible), seed, alg="philox")
     order = tf.argsort(tf.where(credible > 0, noise, 2.0))
     rank = tf.scatter_nd(order[:, None], tf.range(rows), [rows])
     return (rank < wanted) & (credible > 0)

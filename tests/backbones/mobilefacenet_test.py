@@ -1,3 +1,5 @@
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -36,9 +38,9 @@ def test_it_is_as_large_as_the_reference_says():
 
 def test_sides_are_halved_four_times_and_then_weighed_to_one():
     model = mobilefacenet.mobilefacenet(image_size=112, dims=8)
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
-    assert layers[-1].kernel.shape == (7, 7, 512, 1)
-    assert layers[-1].output.shape == (None, 1, 1, 512)  # pyright: ignore[reportAttributeAccessIssue]
+    layers: list[Any] = [layer for layer in model.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
+    assert tuple(layers[-1].kernel.shape) == (7, 7, 512, 1)
+    assert tuple(layers[-1].output.shape) == (None, 1, 1, 512)
     strides = [layer.strides for layer in model.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
     assert strides.count((2, 2)) == 3  # and the stem
 

@@ -13,6 +13,7 @@ from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import evaluate
 from bct_keras.evaluation import PROTOCOLS, compatibility
+from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.pairs import LFW, Pairs
 
 PAIRS = 40
@@ -94,6 +95,25 @@ def test_the_report_of_a_verification_set(bin_path, tmp_path):
     assert set(result) == {"old/old"}
     written = json.loads((tmp_path / "report/report.json").read_text())
     assert written["protocols"] == report["protocols"]
+
+
+def test_embeddings_are_kept_for_the_next_time(bin_path, tmp_path):
+    class Once(Left):
+        def embed(self, images: np.ndarray) -> np.ndarray:
+            assert not (tmp_path / "embeddings").exists()
+            return super().embed(images)
+
+    cache = EmbeddingCache(tmp_path / "embeddings")
+    first = registry.build(PROTOCOLS, f"pairs({bin_path})", cache=cache).embed(Once(1))
+    again = registry.build(PROTOCOLS, f"pairs({bin_path})", cache=cache).embed(Once(1))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_stored_embeddings_have_no_images_to_embed(bin_path):
+    encoder = Left(1)
+    encoder.image_size = 0
+    with pytest.raises(InputError, match="holds stored embeddings"):
+        Pairs(bin_path).embed(encoder)
 
 
 def test_images_of_another_size_are_resized(bin_path):

@@ -172,6 +172,7 @@ def test_stopped_at_any_write_it_keeps_what_was_acknowledged(path, tmp_path, mon
 
 def test_ending_puts_small_blocks_together_and_leaves_superseded_rows_out(tmp_path, monkeypatch):
     monkeypatch.setattr(file, "ROWS_AT_ONCE", 8)
+    monkeypatch.setattr(file, "SPARE_BLOCKS", 3)
     path = tmp_path / "people.gallery"
     with FileGallery(str(path)) as gallery:
         add(gallery, *range(20))

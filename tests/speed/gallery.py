@@ -1,8 +1,6 @@
 """The gallery's speed and size against its bars, on random directions, the hardest case for recall: JSON lines.
 
 python tests/speed/gallery.py [FOLDER]    # where there is room for 0.6 GB; a temporary folder else
-
-The HNSW index that a query is compared with is made by usearch where that is installed (two minutes on two cores).
 """
 
 import importlib.util
@@ -96,28 +94,6 @@ def querying(folder: Path, entries: int = 100_000, dims: int = 512) -> None:
     of = f"of {entries:,} entries of {dims} dimensions"
     figure(f"query {of} on the device, median", median, "ms", 5, "less")
     figure(f"recall of the {TOP} best {of}", recall(found, exact), "", 0.99, "more")
-    if importlib.util.find_spec("usearch"):
-        hnsw(embeddings, queries[:50], exact[:50], median)
-
-
-def hnsw(embeddings: np.ndarray, queries: np.ndarray, exact: list[list[int]], scan: float) -> None:
-    """The same queries by a graph that is searched just widely enough for the recall wanted."""
-    from usearch.index import Index  # pyright: ignore[reportMissingImports]
-
-    index = Index(ndim=embeddings.shape[1], metric="ip", dtype="f16")
-    index.add(np.arange(len(embeddings)), embeddings)
-    for width in (1024, 2048, 4096, 8192, 16_384):
-        index.expansion_search = width
-        found, median = timed(lambda query: index.search(query, TOP).keys.tolist(), queries)
-        if recall(found, exact) >= 0.99:
-            break
-    figure(
-        f"query by usearch's HNSW at recall {recall(found, exact):.3f}, against this scan",
-        median,
-        "ms",
-        round(scan, 2),
-        "less",
-    )
 
 
 def edge_search():

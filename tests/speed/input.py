@@ -49,8 +49,9 @@ def made_embeddings(folder: Path, data: DataSet) -> embeddings.EmbeddingShards:
     folder.mkdir()
     random = np.random.default_rng(0)
     for shard in data.shards:
-        rows = {"old_embedding": random.standard_normal((shard.records, DIMS), np.float32)}
-        rows["credible"] = np.ones(shard.records, np.float32)
+        rows: dict[str, np.ndarray] = {"old_embedding": random.standard_normal((shard.records, DIMS), np.float32)}
+        rows |= {field: np.ones(shard.records, np.float32) for field in embeddings.CREDIBLE.values()}
+        rows["label"] = np.zeros(shard.records, np.int64)
         for field, values in rows.items():
             np.save(embeddings.field_path(folder, shard, field), values)
     files = {file.name: artefacts.file_sha256(file) for file in folder.glob("*.npy")}

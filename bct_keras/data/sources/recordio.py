@@ -36,8 +36,8 @@ class RecordIO(Source):
         self.image_size = image_size or size_by_property(self.file.path.parent) or self.size_of_first_image()
 
     def read(self, position: int) -> Record:
-        start = self.places.starts.item(position)
-        payload = self.file.read(start, self.places.ends.item(position))
+        start, end = self.places.span(position)
+        payload = self.file.read(start, end)
         head = self.file.parsed(payload, len(payload), start)
         expected = self._labels_in_file.item(self.labels.item(position))
         if head.labels[0] != expected:

@@ -1,0 +1,222 @@
+import shutil
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bct_keras import artefacts
+from bct_keras.data import embeddings, input
+from bct_keras.data import records as image_records
+from bct_keras.data.dataset import DataSet, ids_of, open_data_set
+from bct_keras.data.embeddings import EmbeddingShards, field_path, open_embeddings
+from bct_keras.data.input import training_batches
+
+BATCH = 8
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> DataSet:
+    """120 records in five shards of unequal size; record n shows the number n and has the label n // 10."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "shards").mkdir()
+    entries = []
+    for shard, numbers in enumerate(np.split(np.random.default_rng(0).permutation(120), [10, 35, 60, 100])):
+        frames = (image_records.framed(picture(number), number // 10, b"%d" % number) for number in numbers.tolist())
+        path = folder / f"shards/all-{shard:05d}.tfrecord"
+        size, sha256 = image_records.write_frames(path, frames)
+        entries.append({"path": f"shards/{path.name}", "records": len(numbers), "bytes": size, "sha256": sha256})
+    facts = {"classes": 12, "first_identity": 0, "image_size": 28, "same_size": True}
+    artefacts.write_manifest(folder, image_records.KIND, {}, shards=entries, **facts)
+    return open_data_set(folder)
+
+
+def picture(number: int) -> bytes:
+    """A PNG whose left half has the colour `number` and whose right half is black."""
+    pixels = np.zeros((28, 28, 3), np.uint8)
+    pixels[:, :14] = number + 1
+    return tf.io.encode_png(pixels).numpy()
+
+
+@pytest.fixture(scope="module")
+def old(data, tmp_path_factory) -> EmbeddingShards:
+    """The old embedding of record n is [n, -n, 0.5]; those of even numbers are credible."""
+    folder = tmp_path_factory.mktemp("by-old")
+    for shard in data.shards:
+        numbers = [int(name) for batch in data.batches(50, (shard,)) for name in ids_of(batch)]
+        rows = np.array([[number, -number, 0.5] for number in numbers], np.float32)
+        np.save(field_path(folder, shard, "old_embedding"), rows)
+        np.save(field_path(folder, shard, "label"), np.array(numbers) // 10)
+        for field in embeddings.CREDIBLE.values():
+            np.save(field_path(folder, shard, field), np.array([number % 2 == 0 for number in numbers], np.float32))
+    files = {path.name: artefacts.file_sha256(path) for path in folder.glob("*.npy")}
+    artefacts.write_manifest(folder, embeddings.KIND, {"data": data.fingerprint}, dims=3, files=files)
+    return open_embeddings(folder, data)
+
+
+@pytest.fixture(autouse=True)
+def small_buffers(monkeypatch):
+    monkeypatch.setattr(input, "SHUFFLED_AT_ONCE", 50)
+    monkeypatch.setattr(input, "SHARDS_AT_ONCE", 2)
+    monkeypatch.setattr(embeddings, "ROWS_AT_ONCE", 4)
+
+
+@pytest.fixture
+def batches(data, old) -> Callable[..., list]:
+    def make(seed=0, first_step=0, epochs=1, mirror=True, batch_size=BATCH, context=None, fields=embeddings.FIELDS):
+        made = training_batches(data, old, fields, batch_size, seed, first_step, epochs, mirror, context)
+        return list(made.as_numpy_iterator())
+
+    return make
+
+
+def numbers(batch) -> np.ndarray:
+    """The records of a batch, read off their pixels, mirrored or not."""
+    return batch[0]["image"].max((1, 2, 3)).astype(np.int64) - 1
+
+
+def assert_same(first: list, second: list) -> None:
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        tf.nest.map_structure(np.testing.assert_array_equal, one, other)
+
+
+def test_an_epoch_holds_every_record_once_beside_its_label_and_embedding(batches):
+    made = batches()
+    assert len(made) == 15
+    for batch in made:
+        fields, labels = batch
+        found = numbers(batch)
+        assert fields["image"].shape == (BATCH, 28, 28, 3)
+        np.testing.assert_array_equal(labels, found // 10)
+        np.testing.assert_array_equal(fields["old_embedding"], np.stack([found, -found, np.full(BATCH, 0.5)], 1))
+        np.testing.assert_array_equal(fields["credible"], found % 2 == 0)
+    assert sorted(np.concatenate([numbers(batch) for batch in made]).tolist()) == list(range(120))
+
+
+def test_a_batch_that_is_not_full_is_left_out(batches):
+    made = batches(batch_size=50, epochs=2)
+    assert [len(labels) for _, labels in made] == [50] * 4
+
+
+def test_only_the_fields_asked_for_are_read(data, batches):
+    assert batches(fields=())[0][0].keys() == {"image"}
+    assert batches(fields=("credible",))[0][0].keys() == {"image", "credible"}
+    without_old = training_batches(data, None, (), BATCH, 0, 0, 1, True)
+    assert_same([batch[1] for batch in without_old.as_numpy_iterator()], [batch[1] for batch in batches()])
+
+
+def test_the_order_is_a_function_of_seed_and_epoch(batches):
+    three = batches(epochs=3)
+    assert_same(three, batches(epochs=3))
+    assert_same(three[15:30], batches(first_step=15, epochs=2))
+    assert_same(three[30:], batches(first_step=30, epochs=3))
+    assert_same(three[20:], batches(first_step=20, epochs=3))
+    orders = [np.concatenate([numbers(batch) for batch in three[start : start + 15]]).tolist() for start in (0, 15, 30)]
+    other_seed = np.concatenate([numbers(batch) for batch in batches(seed=1)]).tolist()
+    assert len({tuple(order) for order in [*orders, other_seed]}) == 4
+
+
+@pytest.mark.parametrize("global_seed", [0, 7])
+def test_the_order_does_not_depend_on_the_global_seed(batches, global_seed):
+    expected = batches()
+    tf.random.set_seed(global_seed)
+    assert_same(batches(), expected)
+
+
+@pytest.mark.parametrize("step", [0, 7, 20])
+def test_the_records_of_a_step_are_named(data, batches, step):
+    expected = [str(number) for number in numbers(batches(epochs=2)[step])]
+    assert input.ids_of_step(data, BATCH, seed=0, step=step) == expected
+
+
+def test_half_of_the_images_are_mirrored_another_half_each_epoch(batches):
+    def mirrored(epoch: int) -> dict[int, bool]:
+        found = {}
+        for batch in batches(first_step=15 * epoch, epochs=epoch + 1):
+            left, right = batch[0]["image"][:, 5, 3, 0], batch[0]["image"][:, 5, 24, 0]
+            assert np.all((left == 0) != (right == 0))
+            found.update(zip(numbers(batch).tolist(), (left == 0).tolist(), strict=True))
+        return found
+
+    first, second = mirrored(0), mirrored(1)
+    for found in (first, second):
+        assert 40 <= sum(found.values()) <= 80  # of 120: mean 60, standard deviation 5.5
+    differing = sum(first[number] != second[number] for number in range(120))
+    assert 40 <= differing <= 80
+
+
+def test_without_mirroring_no_image_is(batches):
+    for batch in batches(mirror=False):
+        assert np.all(batch[0]["image"][:, :, 14:] == 0)
+
+
+@pytest.mark.parametrize(("workers", "replicas"), [(1, 2), (2, 2), (2, 4), (4, 4)])
+def test_workers_together_see_what_one_process_sees(batches, workers, replicas):
+    expected = batches(epochs=2)
+    share, per_worker = BATCH // replicas, replicas // workers
+    for worker in range(workers):
+        context = tf.distribute.InputContext(workers, worker, replicas)
+        made = batches(epochs=2, context=context)
+        assert len(made) == len(expected) * per_worker
+        for index, batch in enumerate(made):
+            step, replica = divmod(index, per_worker)
+            first = share * (worker * per_worker + replica)
+            rows = tf.nest.map_structure(lambda values, start=first: values[start : start + share], expected[step])
+            assert_same([batch], [rows])
+
+
+def test_replicas_of_a_strategy_get_their_rows(data, old, batches, two_replicas):
+    def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        return training_batches(data, old, embeddings.FIELDS, BATCH, 0, 0, 1, True, context)
+
+    expected = batches()
+    made = list(two_replicas.distribute_datasets_from_function(make))
+    assert len(made) == len(expected)
+    for per_replica, whole in zip(made, expected, strict=True):
+        for replica in range(2):
+            own = tf.nest.map_structure(
+                lambda values, replica=replica: two_replicas.experimental_local_results(values)[replica].numpy(),
+                per_replica,
+            )
+            rows = tf.nest.map_structure(lambda values, replica=replica: values[4 * replica : 4 * replica + 4], whole)
+            assert_same([own], [rows])
+
+
+SEED = (3, 4)
+OPERATIONS = {
+    "shuffled": lambda seed: input.shuffled(20, seed),
+    "mirrored_rows": lambda seed: input.mirrored_rows(20, True, seed),
+    "fold_in": lambda seed: input.fold_in(seed, tf.constant(5, tf.int64)),
+    "seed_of_epoch": lambda seed: input.seed_of_epoch(3, seed[0]),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_draws_are_the_same_eagerly_and_in_tf_data(operation):
+    seed = tf.constant(SEED, tf.int64)
+    (in_tf_data,) = tf.data.Dataset.from_tensors(seed).map(operation)
+    np.testing.assert_array_equal(operation(seed), in_tf_data)
+
+
+def test_decoding_is_the_same_eagerly_and_in_tf_data(data):
+    serialized = next(iter(tf.data.TFRecordDataset(str(data.shards[1].path)).batch(6)))
+    batch = {"record": serialized, "mirrored": tf.constant([True, False] * 3), "credible": tf.range(6)}
+    eager = input.decoded(data, dict(batch))
+    (in_tf_data,) = tf.data.Dataset.from_tensors(batch).map(lambda batch: input.decoded(data, dict(batch)))
+    tf.nest.map_structure(np.testing.assert_array_equal, eager, in_tf_data)
+    assert np.all(eager[0]["image"][::2, :, :14] == 0)
+    assert np.all(eager[0]["image"][1::2, :, 14:] == 0)
+
+
+def test_a_shuffled_order_holds_every_number_once():
+    order = input.shuffled(1000, tf.constant(SEED, tf.int64)).numpy()
+    assert sorted(order.tolist()) == list(range(1000))
+    assert order.tolist() != list(range(1000))
+
+
+def test_a_folder_name_with_brackets_is_no_pattern(data, tmp_path):
+    folder = tmp_path / "data[1]*"
+    shutil.copytree(data.folder, folder)
+    copied = open_data_set(folder)
+    assert sum(len(labels) for _, labels in training_batches(copied, None, (), BATCH, 0, 0, 1, True)) == 120
