@@ -1,6 +1,7 @@
 """How a run that was broken off goes on exactly where it was."""
 
 import contextlib
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,10 +114,16 @@ class Checkpoints(keras.callbacks.Callback):
         try:
             self.manager.save(checkpoint_number=self.step)
         except (tf.errors.OpError, OSError) as error:
+            self.remove_half_written()
             raise InputError(
                 f"{self.folder}: no checkpoint could be written ({str(error).splitlines()[0]}); {self.last_good()}. "
                 "Make room and start the same command again"
             ) from None
+
+    def remove_half_written(self) -> None:
+        for path in self.folder.glob(f"ckpt-{self.step}*"):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def last_good(self) -> str:
         latest = self.manager.latest_checkpoint

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from bct_keras import artefacts, distribution
+from bct_keras import artefacts, distribution, failures
 from bct_keras.callbacks import FiniteLoss, MetricsFile, TrainingProgress
 from bct_keras.checkpoints import Checkpoints, StopRequest
 from bct_keras.data.dataset import DataSet
@@ -59,7 +59,8 @@ def train(
         checkpoints = Checkpoints(model, workdir, steps, watch.checkpoint_steps, watch.checkpoints_kept, stop)
         done = checkpoints.restore()
         say_start(workdir, data, steps, strategy, done)
-        fit(recipe, data, old, method, model, checkpoints, workdir, watch)
+        with failures.told(workdir, data, strategy, checkpoints.last_good):
+            fit(recipe, data, old, method, model, checkpoints, workdir, watch)
     if distribution.worker_index() == 0:
         with model.averaged():
             encoder = recipe.build_encoder(model.backbone, data.image_size)
