@@ -59,9 +59,10 @@ class Checkpoints(keras.callbacks.Callback):
         # Model.variables holds the states of random seeds too; metrics start anew with each epoch.
         tracked = [*model.variables, *model.optimizer.variables]
         self.checkpoint = tf.train.Checkpoint(variables=[variable.value for variable in tracked])
-        # Each worker keeps its own, as TensorFlow asks; the chief's has the plain name.
+        # Each worker writes its own, as TensorFlow asks; the chief's has the plain name, and all go on from that one.
         worker = distribution.worker_index() if distribution.spans_workers(model.distribute_strategy) else 0
-        self.folder = folder / ("checkpoints" if worker == 0 else f"checkpoints/worker-{worker}")
+        self.shared = folder / "checkpoints"
+        self.folder = self.shared / f"worker-{worker}" if worker else self.shared
         self.manager = tf.train.CheckpointManager(self.checkpoint, str(self.folder), kept)
         self.trained = model
         self.steps_per_epoch = steps_per_epoch
@@ -70,21 +71,19 @@ class Checkpoints(keras.callbacks.Callback):
         self.step = 0
 
     def restore(self) -> int:
-        """Back to the last checkpoint that every worker has, if there is one; returns the number of steps done."""
-        found = {step_of(path): path for path in self.manager.checkpoints}
+        """Back to the chief's last checkpoint, if there is one; returns the number of steps done."""
+        state = tf.train.get_checkpoint_state(str(self.shared))
+        found = {step_of(path): path for path in (state.all_model_checkpoint_paths if state else ())}
         step = distribution.least(self.trained.distribute_strategy, max(found, default=0))
         if step and step not in found:
-            raise InputError(
-                f"{self.folder} has no checkpoint of step {step}, the last that all workers have; remove "
-                f"{self.folder.parent} of each to start over"
-            )
+            raise InputError(f"{self.shared} has no checkpoint of step {step}, the last that another worker sees there")
         if step:
             try:
                 self.checkpoint.restore(found[step]).assert_consumed()
             except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
                 raise InputError(
                     f"{found[step]}: this checkpoint cannot be read ({str(error).splitlines()[0]}); remove its files "
-                    f"and its lines in {self.folder / 'checkpoint'} to go on from an earlier one"
+                    f"and its lines in {self.shared / 'checkpoint'} to go on from an earlier one"
                 ) from None
         self.step = int(self.trained.steps.numpy())
         return self.step

@@ -61,13 +61,24 @@ def train(
         say_start(workdir, data, steps, strategy, done)
         with failures.told(workdir, data, strategy, checkpoints.last_good):
             fit(recipe, data, old, method, model, checkpoints, workdir, watch)
-    if distribution.worker_index() == 0:
-        with model.averaged():
-            encoder = recipe.build_encoder(model.backbone, data.image_size)
-        # The head is of use to a later encoder's method alone, and so lies in a file of its own.
-        np.savez(workdir / HEAD_FILE, **{weight.name: weight.numpy() for weight in model.head.weights})
-        save(encoder, data, workdir, made_from, watch.validation)
+            if distribution.worker_index() == 0:
+                finish(recipe, model, data, workdir, made_from, watch.validation)
     distribution.barrier(strategy)
+
+
+def finish(
+    recipe: Recipe,
+    model: CompatibleModel,
+    data: DataSet,
+    workdir: Path,
+    made_from: dict,
+    validation: Validation | None,
+) -> None:
+    with model.averaged():
+        encoder = recipe.build_encoder(model.backbone, data.image_size)
+    # The head is of use to a later encoder's method alone, and so lies in a file of its own.
+    np.savez(workdir / HEAD_FILE, **{weight.name: weight.numpy() for weight in model.head.weights})
+    save(encoder, data, workdir, made_from, validation)
 
 
 def say_start(workdir: Path, data: DataSet, steps: int, strategy: tf.distribute.Strategy, done: int) -> None:

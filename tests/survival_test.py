@@ -161,7 +161,7 @@ def small_disk(tmp_path):
 
 @pytest.mark.slow
 def test_a_full_disk_is_named_and_earlier_checkpoints_can_be_read(folder, small_disk):
-    flags = ("--method=independent", "--epochs=6", "--checkpoints_kept=100", "--replicas=1")
+    flags = ("--method=independent", "--epochs=20", "--checkpoints_kept=100", "--replicas=1")
     status, _, errors = run(folder, str(small_disk / "run"), *flags)
     assert status == 1
     (line,) = errors.strip().splitlines()

@@ -1,3 +1,5 @@
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -42,7 +44,8 @@ def test_the_classifier_gives_way_to_an_embedding():
 
 
 def test_weights_of_a_file(tmp_path):
-    start = keras.applications.MobileNetV2(include_top=False, weights=None, pooling="avg", input_shape=(32, 32, 3))
+    network: Any = keras.applications.MobileNetV2
+    start = network(include_top=False, weights=None, pooling="avg", input_shape=(32, 32, 3))
     start.save_weights(tmp_path / "start.weights.h5")
     model = build(f"applications(name=MobileNetV2, weights='{tmp_path / 'start.weights.h5'}')")
     for ours, theirs in zip(model.get_weights(), start.get_weights(), strict=False):
