@@ -71,6 +71,7 @@ def losses_of(run: Path) -> list[float]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["independent", "mixbct", "nccl"])
 def test_two_workers_have_the_losses_of_one_process_with_two_replicas(folder, method):
     by_one_process(folder, f"--method={method}", f"--workdir=one-{method}")
@@ -94,6 +95,7 @@ def started(folder: Path, *flags: str) -> list[subprocess.Popen]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_that_dies_stops_the_other_and_both_go_on_later(folder):
     flags = ("--method=mixbct", "--epochs=60", "--workdir=killed")
     workers = started(folder, *flags)
