@@ -22,8 +22,10 @@ class AdaFace(CosineHead):
         gradient: str = "exact",
         label_smoothing: float = 0.0,
         filter_above: float = 0.0,
+        sample_rate: float = 1.0,
+        sharded: bool = False,
     ):
-        super().__init__(classes, dims, scale, gradient, label_smoothing, filter_above)
+        super().__init__(classes, dims, scale, gradient, label_smoothing, filter_above, sample_rate, sharded)
         self.most = margin
         self.concentration = concentration
         self.momentum = momentum
