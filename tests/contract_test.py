@@ -188,7 +188,7 @@ def test_method_is_the_same_compiled_by_xla(name, training):
 @pytest.mark.parametrize("name", METHODS)
 def test_method_reads_only_the_fields_it_needs(name, training):
     needs = registry.build(METHODS, name, seed=0).needs
-    batches = training_batches(training.data, training.old, needs, BATCH, seed=0, first_epoch=0, epochs=1, mirror=False)
+    batches = training_batches(training.data, training.old, needs, BATCH, seed=0, first_step=0, epochs=1, mirror=False)
     spec: Any = batches.element_spec
     given, _ = spec
     assert set(given) == {"image", *needs}

@@ -104,6 +104,15 @@ def kind_of(artefact: Path) -> str:
     return json.loads((artefact / "manifest.json").read_text())["kind"]
 
 
+def wait_for_epochs(process: subprocess.Popen, run: Path, epochs: int) -> None:
+    deadline = time.monotonic() + 120
+    while not (run / "metrics.jsonl").exists() or len(losses_of(run)) < epochs:
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError(f"{run} did not come to epoch {epochs}")
+        time.sleep(0.01)
+
+
 def test_one_command_makes_everything(folder, output):
     (embedded,) = folder.glob("data/new-by-*")
     kinds = {
@@ -162,22 +171,38 @@ def test_a_killed_run_ends_bit_for_bit_as_an_unbroken_one(folder, output):
     process = subprocess.Popen(
         command("--flagfile=new.flags", "--workdir=runs/killed"), cwd=folder, env=environment(), text=True
     )
-    try:
-        deadline = time.monotonic() + 120
-        while not (killed / "metrics.jsonl").exists() or len(losses_of(killed)) < 3:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-    finally:
-        process.kill()
-        process.wait()
+    wait_for_epochs(process, killed, 3)
+    process.kill()
+    process.wait()
     assert kind_of(killed) == "unfinished run"
     assert 3 <= len(losses_of(killed)) < EPOCHS
-    assert "going on after epoch" in trained(folder, "--workdir=runs/killed")
+    assert "going on after step" in trained(folder, "--workdir=runs/killed")
     for ours, theirs in zip(weights_of(killed), weights_of(folder / "runs/new"), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert losses_of(killed) == losses_of(folder / "runs/new")
     assert not (killed / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_is_asked_to_stop_does_so_at_once_and_goes_on_later(folder, output):
+    stopped = folder / "runs/stopped"
+    process = subprocess.Popen(
+        command("--flagfile=new.flags", "--workdir=runs/stopped"),
+        cwd=folder,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    wait_for_epochs(process, stopped, 2)
+    asked = time.monotonic()
+    process.terminate()
+    said, _ = process.communicate(timeout=60)
+    assert time.monotonic() - asked < 10
+    assert process.returncode == 75
+    assert re.search(r"stopped by SIGTERM after step \d+; the same command goes on from there", said)
+    trained(folder, "--workdir=runs/stopped")
+    for ours, theirs in zip(weights_of(stopped), weights_of(folder / "runs/new"), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.slow
