@@ -146,7 +146,9 @@ def devices() -> list[str | None]:
 
 def replica_index() -> int:
     context = tf.distribute.get_replica_context()
-    return 0 if context is None else context.replica_id_in_sync_group
+    if context is None or context.num_replicas_in_sync == 1:
+        return 0
+    return int(tf.get_static_value(context.replica_id_in_sync_group))  # pyright: ignore[reportArgumentType]
 
 
 def plain_variable(value: tf.Tensor, device: str | None, name: str) -> tf.Variable:

@@ -64,7 +64,7 @@ def train(
         with model.averaged():
             encoder = recipe.build_encoder(model.backbone, data.image_size)
         # The head is of use to a later encoder's method alone, and so lies in a file of its own.
-        np.savez(workdir / HEAD_FILE, **{weight.name: weight.numpy() for weight in model.head.weights})
+        np.savez(workdir / HEAD_FILE, **model.head.stored())
         save(encoder, data, workdir, made_from, watch.validation)
     distribution.barrier(strategy)
 

@@ -44,9 +44,9 @@ class AdaFace(CosineHead):
             shape=(), initializer=initializer, trainable=False, aggregation="only_first_replica", name=name
         )
 
-    def call(self, embeddings, labels):
+    def call(self, embeddings, labels, rows=None):
         self.follow(tf.norm(embeddings, axis=1))
-        return super().call(embeddings, labels)
+        return super().call(embeddings, labels, rows)
 
     def follow(self, lengths: tf.Tensor) -> None:
         """Over the global batch, so that every replica has the same."""

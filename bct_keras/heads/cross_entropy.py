@@ -55,7 +55,7 @@ class CosineCrossEntropy:
             every, strengths = self.gather(directions), self.gather(strength)
             cosine, inverse, parts = forward(every, class_weights, strengths, columns)
             # [shards, 4, batch]: of all the classes from those of each shard
-            own, log_totals, sums, counts = tf.unstack(self.gather(parts[None]), axis=1)
+            own, log_totals, sums, counts = tf.unstack(self.gather(parts[None]), 4, axis=1)
             log_total = tf.reduce_logsumexp(log_totals, axis=0)
             count = tf.reduce_sum(counts, axis=0)
             # loss = log sum_j exp z_j - (1 - e) z_y - e mean_j z_j
@@ -77,7 +77,7 @@ class CosineCrossEntropy:
 
     def forward(self, directions, class_weights, strength, columns):
         """The cosines, 1 / |w|, and of each row: own logit, log of the sum of exponentials, sum of logits, classes"""
-        flat = tf.reshape(class_weights, (-1, directions.shape[1]))
+        flat = tf.reshape(class_weights, (-1, class_weights.shape[1] // self.centres))
         inverse = tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(flat), axis=1), 1e-12))
         # Divided by the length after the product: [batch, classes] is less than [classes, dims]
         cosine = tf.clip_by_value(tf.matmul(directions, flat, transpose_b=True) * inverse, -1.0, 1.0)
@@ -104,7 +104,7 @@ class CosineCrossEntropy:
 
     def backward(self, directions, class_weights, strength, columns, cosine, inverse, log_total, count, upstream):
         """With respect to directions, class weights and strength, from the gradient [batch] of the losses"""
-        flat = tf.reshape(class_weights, (-1, directions.shape[1]))
+        flat = tf.reshape(class_weights, (-1, class_weights.shape[1] // self.centres))
         d_cosine, d_strength = self.to_cosines(cosine, columns, strength, log_total, count, upstream)
         # d cos / d x = w / |w|;  d cos / d w = x / |w| - cos w / |w|^2
         scaled = d_cosine * inverse
