@@ -18,7 +18,7 @@ def by_rows(rule: Callable) -> Callable:
     def new_rows(self, gradient, weights, *slots):
         # One pass over the rows where they are many; small ones are not worth the compiling.
         chosen = compiled if weights.shape[0] >= COMPILED_FROM else rule
-        return chosen(self, self.learning_rate, gradient, weights, *slots)
+        return chosen(self, tf.convert_to_tensor(self.learning_rate), gradient, weights, *slots)
 
     return new_rows
 
@@ -66,17 +66,17 @@ class SGD(Clipping, keras.optimizers.SGD):
 
     def update_step(self, gradient, variable, learning_rate):
         # b = momentum b + g + l2 w;  w -= lr b.  Keras keeps lr inside b, where a schedule reaches it late.
-        step = gradient + self.l2 * variable if self.l2 else gradient
         if not self.momentum:
-            self.assign_sub(variable, learning_rate * step)
+            self.assign_sub(variable, learning_rate * (gradient + self.l2 * variable))
             return
-        # In place, where a sum of tensors would be written beside what it replaces.
+        # In place, with no tensor as large as w beside it:  b += (l2 / momentum) w;  b = momentum b + g;  w -= lr b
+        buffer = self.momentums[self._get_variable_index(variable)].value
+        if self.l2:
+            tf.raw_ops.ResourceApplyGradientDescent(
+                var=buffer.handle, alpha=-self.l2 / self.momentum, delta=tf.convert_to_tensor(variable)
+            )
         tf.raw_ops.ResourceApplyMomentum(
-            var=variable.handle,
-            accum=self.momentums[self._get_variable_index(variable)].value.handle,
-            lr=learning_rate,
-            grad=step,
-            momentum=self.momentum,
+            var=variable.handle, accum=buffer.handle, lr=learning_rate, grad=gradient, momentum=self.momentum
         )
 
     row_slots = ("momentum",)

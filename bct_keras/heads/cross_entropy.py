@@ -78,7 +78,9 @@ class CosineCrossEntropy:
     def forward(self, directions, class_weights, strength, columns):
         """The cosines, 1 / |w|, and of each row: own logit, log of the sum of exponentials, sum of logits, classes"""
         flat = tf.reshape(class_weights, (-1, class_weights.shape[1] // self.centres))
-        inverse = tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(flat), axis=1), 1e-12))
+        # A product with ones, because XLA sums rows on a CPU one number after the other
+        squared = tf.linalg.matvec(tf.square(flat), tf.ones((flat.shape[1],)))
+        inverse = tf.math.rsqrt(tf.maximum(squared, 1e-12))
         # Divided by the length after the product: [batch, classes] is less than [classes, dims]
         cosine = tf.clip_by_value(tf.matmul(directions, flat, transpose_b=True) * inverse, -1.0, 1.0)
         logits = self.logits(cosine, columns, strength)
