@@ -1,6 +1,7 @@
 """backbone -> method -> head -> loss, in Keras's own fit."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -89,8 +90,7 @@ class CompatibleModel(keras.Model):
         gradients, loss = self.gradients(batch, labels, class_rows)
         finite = self.all_finite(gradients, loss) if self.stepping.drop_not_finite else True
         if class_rows is not None:
-            self.learn_rows(class_rows, gradients, loss)
-            gradients = gradients[:-1]
+            gradients = self.learn_rows(class_rows, gradients, loss)
         if self.stepping.drop_not_finite:
             self.apply_if(finite, gradients)
             for variable, before in zip(self.running_state(), state, strict=True):
@@ -138,11 +138,17 @@ class CompatibleModel(keras.Model):
         return tf.function(lambda given: self.backbone(given, training=True), jit_compile=True)(images)
 
     def learn_rows(self, class_rows, gradients, loss):
-        """The head's table, which is not the optimizer's; unchanged where the optimizer will change nothing."""
+        """Changes the head's table, which is not the optimizer's, and returns the gradients that are left for that.
+
+        Where one of all these gradients is not finite, neither changes anything.
+        """
+        *others, of_rows = gradients
         finite = None
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer) or self.stepping.drop_not_finite:
             finite = self.finite_everywhere([loss, *gradients])
-        self.head.learn(class_rows, gradients[-1], self.optimizer, finite)
+            others = [None if gradient is None else tf.where(finite, gradient, math.nan) for gradient in others]
+        self.head.learn(class_rows, of_rows, self.optimizer, finite)
+        return others
 
     def apply(self, gradients):
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))

@@ -18,14 +18,15 @@ class ClassTable(tf.__internal__.tracking.Trackable):
     WEIGHTS = "class_weights"
 
     def __init__(self, start: tf.Tensor, divided: bool):
-        classes = int(start.shape[0])
+        classes, self.width = (int(size or 0) for size in start.shape)
         devices = distribution.devices()
+        if divided and distribution.spans_workers(tf.distribute.get_strategy()):
+            raise InputError("sharded=true divides classes over the devices of one machine, not over several workers")
         self.spans = spans_of(classes, len(devices)) if divided else [(0, classes)] * len(devices)
         self.divided = divided
         self.devices = devices
         self.variables: dict[str, list[tf.Variable]] = {}
         self.make(self.WEIGHTS, lambda first, end: start[first:end])
-        self.width = start.shape[1]
 
     def make(self, name: str, values) -> None:
         self.variables[name] = [

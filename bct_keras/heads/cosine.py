@@ -94,7 +94,7 @@ class CosineHead(Head):
         mine = tf.boolean_mask(every, (every >= first) & (every < end)) - first
         count = math.ceil(self.sample_rate * (end - first))
         # Each shard draws its own; where none is divided, all replicas draw the same.
-        seed = tf.random.experimental.stateless_fold_in((self.seed, first), tf.cast(step, tf.int32))
+        seed = tf.random.fold_in((self.seed, first), tf.cast(step, tf.int32))
         chosen = first + sampled_classes(mine, end - first, count, seed)
         return ClassRows(chosen, self.table.take(ClassTable.WEIGHTS, chosen))
 

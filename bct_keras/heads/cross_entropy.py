@@ -131,7 +131,7 @@ class CosineCrossEntropy:
         d_nearest = replaced(d_nearest, columns, d_own)
         return self.to_centres(d_nearest, nearest, cosine), tf.where(columns >= 0, d_strength, 0.0)
 
-    def to_margin(self, own: tf.Tensor, strength: tf.Tensor, gradient: tf.Tensor):
+    def to_margin(self, own: tf.Tensor, strength: tf.Tensor, gradient: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch([own, strength])
             changed = self.margin(own, strength)

@@ -1,5 +1,6 @@
 """What every head shares: class weights, and a loss for each example."""
 
+import re
 from typing import Any, NamedTuple
 
 import keras
@@ -108,6 +109,12 @@ class Head(keras.layers.Layer):
         if self.table is not None:
             found[ClassTable.WEIGHTS] = self.table.whole(ClassTable.WEIGHTS).numpy().reshape(-1, self.dims)
         return found
+
+
+def refusal(error: tf.errors.OpError) -> str | None:
+    """What a head says of bad input within a step, out of all that TensorFlow says around it."""
+    found = re.search(r"(a label is outside the head's|sample_rate leaves no room)[^\n]*", error.message or "")
+    return found and found.group().replace("] [", " ").rstrip("]")
 
 
 def check_finite(embeddings: tf.Tensor) -> None:

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def sampled_classes(present: tf.Tensor, classes: int, count: int, seed: tf.Tensor) -> tf.Tensor:
+def sampled_classes(present: tf.Tensor, classes: int, count: int, seed) -> tf.Tensor:
     """[count] in rising order: those `present` [any number, repeats allowed], and others drawn uniformly"""
     # Every class has a number in [0, 1), those present 2: the greatest ones are taken.
     numbers = tf.random.stateless_uniform((classes,), seed)
@@ -12,10 +12,9 @@ def sampled_classes(present: tf.Tensor, classes: int, count: int, seed: tf.Tenso
     room = tf.debugging.Assert(
         needed <= count,
         [
-            f"sample_rate leaves no room: it takes {count} of {classes} classes (of those on this device), and the "
-            "classes of the batch alone are",
+            f"sample_rate leaves no room for the batch: it takes {count} of the {classes} classes on a device; raise "
+            "it, or lower the batch size, whose classes alone are",
             needed,
-            "- raise sample_rate or lower the batch size",
         ],
     )
     with tf.control_dependencies([] if room is None else [room]):

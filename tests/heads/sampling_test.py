@@ -50,7 +50,7 @@ def test_columns_are_where_labels_stand():
 
 
 def test_no_room_for_the_batch_s_classes_is_an_error():
-    with pytest.raises(tf.errors.InvalidArgumentError, match="sample_rate leaves no room: it takes 2 of 10 classes"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="no room for the batch: it takes 2 of the 10"):
         drawn([1, 2, 3], 10, 2, 0)
 
 

@@ -11,9 +11,10 @@ import tensorflow as tf
 from bct_keras.errors import InputError
 from bct_keras.heads.class_table import spans_of
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).parent))
 from trained_head import trained
+
+HERE = Path(__file__).parent
 
 SPECS = {
     "arcface": "arcface(sharded=true)",

@@ -24,8 +24,8 @@ CLASSES, DIMS, BATCH, STEPS = 31, 6, 30, 10
 def batches() -> tf.data.Dataset:
     random = np.random.default_rng(0)
     images = random.normal(size=(STEPS * BATCH, 5)).astype(np.float32)
-    labels = random.integers(0, CLASSES, STEPS * BATCH)
-    return tf.data.Dataset.from_tensor_slices(({"image": images}, labels)).batch(BATCH, drop_remainder=True)
+    rows: Any = ({"image": images}, random.integers(0, CLASSES, STEPS * BATCH))
+    return tf.data.Dataset.from_tensor_slices(rows).batch(BATCH, drop_remainder=True)
 
 
 def built(spec: str, strategy: tf.distribute.Strategy, optimizer: str = "sgd") -> CompatibleModel:
@@ -66,7 +66,11 @@ def main() -> None:
         until = STEPS // 2 if kept and not kept.exists() else STEPS
         if kept:
             kept.mkdir(parents=True, exist_ok=True)
-        np.savez(Path(folder) / f"{name}-{devices}.npz", **trained(spec, strategy, optimizer or "sgd", kept, until))
+        np.savez(
+            Path(folder) / f"{name}-{devices}.npz",
+            allow_pickle=False,
+            **trained(spec, strategy, optimizer or "sgd", kept, until),
+        )
 
 
 if __name__ == "__main__":

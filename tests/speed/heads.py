@@ -84,11 +84,11 @@ def one_hot_model(backbone, classes: int):
         def call(self, images, training=False):
             return self.backbone(images)
 
-        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight=None, training=True):
             units = [tf.math.l2_normalize(rows, axis=1) for rows in (y_pred, tf.convert_to_tensor(self.classes))]
             cosine = tf.clip_by_value(tf.matmul(*units, transpose_b=True), -1.0, 1.0)
             turned = tf.cos(tf.acos(tf.clip_by_value(cosine, -1 + 1e-6, 1 - 1e-6)) + 0.5)
-            return keras.losses.CategoricalCrossentropy(from_logits=True)(y, 64.0 * (y * turned + (1 - y) * cosine))
+            return keras.losses.CategoricalCrossentropy(from_logits=True)(y, 64.0 * (y * turned + (1.0 - y) * cosine))
 
     return OneHot()
 
