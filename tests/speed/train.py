@@ -35,19 +35,6 @@ from bct_keras.trainer import train as train_whole
 
 REQUIRED_OVERHEAD, REQUIRED_OF_PYTORCH = 1.05, 1.2
 IDENTITIES, STEPS = 100, 8
-RECIPE = Recipe(
-    backbone="iresnet18",
-    dims=512,
-    head="arcface",
-    method="timed",
-    optimizer="sgd",
-    schedule="cosine",
-    learning_rate=0.1,
-    batch_size=64,
-    epochs=1,
-    mirror=True,
-    seed=0,
-)
 
 
 class StepTimes(keras.callbacks.Callback):
@@ -67,12 +54,27 @@ class Timed(Independent):
         return [StepTimes()]
 
 
+METHODS["timed"] = Timed
+RECIPE = Recipe(
+    backbone="iresnet18",
+    dims=512,
+    head="arcface",
+    method="timed",
+    optimizer="sgd",
+    schedule="cosine",
+    learning_rate=0.1,
+    batch_size=64,
+    epochs=1,
+    mirror=True,
+    seed=0,
+)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", default=["overhead", "pytorch", "variants"])
     parser.add_argument("--torch", default="/tmp/torch-venv/bin/python", help="a Python that has torch")
     arguments = parser.parse_args()
-    METHODS["timed"] = Timed
     if "overhead" in arguments.what:
         overhead()
     if "pytorch" in arguments.what:
