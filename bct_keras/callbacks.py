@@ -1,72 +1,118 @@
-"""What happens around the steps of `fit`: what a person sees, what is kept, and how a run goes on."""
+"""What happens around the steps of `fit`: what a person sees, and what is watched."""
 
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 
 from bct_keras import artefacts, progress
 from bct_keras.errors import InputError
+from bct_keras.model import CompatibleModel
+
+SECONDS_BETWEEN_LINES = 60.0
 
 
 class TrainingProgress(keras.callbacks.Callback):
-    """A bar over all steps where somebody is watching, and a line after every epoch."""
+    """A bar over all steps where somebody is watching; else a line now and then; and one after every epoch."""
 
-    def __init__(self, epochs: int, steps_per_epoch: int, first_epoch: int, batch_size: int):
+    def __init__(self, model: CompatibleModel, epochs: int, steps_per_epoch: int, first_step: int, batch_size: int):
         super().__init__()
+        self.trained = model
         self.epochs = epochs
         self.batch_size = batch_size
         self.steps_per_epoch = steps_per_epoch
+        self.step = first_step
         self.bar = progress.bar("training", epochs * steps_per_epoch, unit="steps")
-        self.bar.update(first_epoch * steps_per_epoch)
+        self.bar.update(first_step)
+        self.line_at = time.monotonic() + SECONDS_BETWEEN_LINES
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.started = time.monotonic()
+        self.started = self.last_step_at = time.monotonic()
+        self.first_step = self.step
 
     def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        self.last_step_at = time.monotonic()
         self.bar.update()
-        if not self.bar.disable and logs:
-            self.bar.set_postfix(loss=f"{float(logs['loss']):.3f}", refresh=False)
+        if not self.bar.disable:
+            self.bar.set_postfix_str(shown(logs or {}), refresh=False)
+        elif time.monotonic() > self.line_at:
+            self.line_at = time.monotonic() + SECONDS_BETWEEN_LINES
+            left = (self.epochs * self.steps_per_epoch - self.step) / self.steps_per_second()
+            self.say(f"step {self.step:,}/{self.epochs * self.steps_per_epoch:,}", logs, f"{left / 60:,.0f} min left")
 
-    def on_epoch_end(self, epoch, logs):
-        rate = self.batch_size * self.steps_per_epoch / (time.monotonic() - self.started)
-        values = ", ".join(f"{name} {value:.4g}" for name, value in logs.items())
-        self.bar.write(f"epoch {epoch + 1}/{self.epochs}: {values}, {rate:,.0f} images/s")
+    def on_epoch_end(self, epoch, logs=None):
+        self.say(f"epoch {epoch + 1}/{self.epochs}", logs)
+
+    def say(self, where: str, logs, *more: str) -> None:
+        rate = f"{self.batch_size * self.steps_per_second():,.0f} images/s"
+        learning_rate = f"learning rate {float(self.trained.optimizer.learning_rate):.3g}"
+        self.bar.write(f"{where}: {', '.join([shown(logs or {}), learning_rate, rate, *more])}")
+
+    def steps_per_second(self) -> float:
+        # Up to the last step, so that the time of a validation does not count.
+        return (self.step - self.first_step) / max(self.last_step_at - self.started, 1e-9)
 
     def on_train_end(self, logs=None):
-        self.bar.close()
+        if self.step >= self.epochs * self.steps_per_epoch:
+            self.bar.close()
 
 
-class Checkpoints(keras.callbacks.Callback):
-    """Everything that the next epoch depends on, after every epoch, and a line of metrics.jsonl with it."""
+def shown(logs: dict[str, float]) -> str:
+    """Of a validation the cross-test alone; metrics.jsonl has the rest."""
+    named = {name: value for name, value in logs.items() if not name.startswith(("val old/old", "val new/new"))}
+    return ", ".join(f"{name} {value:.4g}" for name, value in named.items())
 
-    KEPT = 2
 
-    def __init__(self, model: keras.Model, folder: Path, steps_per_epoch: int):
+class MetricsFile(keras.callbacks.Callback):
+    """A line of metrics.jsonl after every epoch: means over the steps since it began, or since the run went on."""
+
+    def __init__(self, path: Path, epochs_done: int):
         super().__init__()
-        # Model.variables holds the states of random seeds too; metrics start anew with each epoch.
-        tracked = [*model.variables, *model.optimizer.variables]
-        self.checkpoint = tf.train.Checkpoint(variables=[variable.value for variable in tracked])
-        self.manager = tf.train.CheckpointManager(self.checkpoint, str(folder / "checkpoints"), self.KEPT)
-        self.metrics = folder / "metrics.jsonl"
-        self.iterations = model.optimizer.iterations
-        self.steps_per_epoch = steps_per_epoch
+        self.path = path
+        # An epoch that is done again gets its line again.
+        lines = path.read_text().splitlines()[:epochs_done] if path.exists() else []
+        artefacts.write_atomically(path, "".join(f"{line}\n" for line in lines))
 
-    def restore(self) -> int:
-        """Back to the last checkpoint, if there is one; returns the number of epochs done."""
-        if self.manager.latest_checkpoint:
-            self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
-        done = int(self.iterations.numpy()) // self.steps_per_epoch
-        lines = self.metrics.read_text().splitlines()[:done] if self.metrics.exists() else []
-        artefacts.write_atomically(self.metrics, "".join(f"{line}\n" for line in lines))
-        return done
+    def on_epoch_end(self, epoch, logs=None):
+        with self.path.open("a") as file:
+            file.write(json.dumps({"epoch": epoch + 1, **(logs or {})}) + "\n")
 
-    def on_epoch_end(self, epoch, logs):
-        if not math.isfinite(logs["loss"]):
-            raise InputError(f"the loss is {logs['loss']} in epoch {epoch + 1}; try a lower --learning_rate")
-        with self.metrics.open("a") as file:
-            file.write(json.dumps({"epoch": epoch + 1, **logs}) + "\n")
-        self.manager.save(checkpoint_number=epoch + 1)
+
+class FiniteLoss(keras.callbacks.Callback):
+    """Stops at a loss that is NaN or infinite, or after too many steps were dropped for it."""
+
+    def __init__(
+        self,
+        model: CompatibleModel,
+        nan_limit: int,
+        ids_of_step: Callable[[int], list[str]],
+        last_good: Callable[[], str],
+    ):
+        super().__init__()
+        self.trained = model
+        self.nan_limit = nan_limit
+        self.ids_of_step = ids_of_step
+        self.last_good = last_good
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            self.fail(f"the loss is {loss}")
+        if self.trained.stepping.drop_not_finite:
+            dropped = int(self.trained.dropped.numpy())
+            if dropped > self.nan_limit:
+                self.fail(
+                    f"{dropped} steps had a loss or a gradient that is no finite number, --nan_limit allows fewer"
+                )
+
+    def fail(self, what: str) -> None:
+        step = int(self.trained.steps.numpy())
+        ids = self.ids_of_step(step - 1)
+        raise InputError(
+            f"{what} in step {step}; {self.last_good()}; try a lower --learning_rate, or --on_nan=skip\n"
+            f"its records: {', '.join(ids[:8])}" + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
+        )

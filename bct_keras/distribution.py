@@ -1,26 +1,104 @@
-"""Devices and replicas."""
+"""Devices, replicas and workers."""
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import tensorflow as tf
 
 from bct_keras.errors import InputError
 
+KINDS = ("auto", "one", "mirrored", "multiworker")
+Result = TypeVar("Result")
 
-def strategy(replicas: int) -> tf.distribute.Strategy:
-    """All GPUs, or one CPU; replicas > 1 without as many GPUs divides the CPU into logical devices.
+
+def strategy(kind: str = "auto", replicas: int = 0) -> tf.distribute.Strategy:
+    """All GPUs of all workers, or one CPU; replicas > 1 without as many GPUs divides the CPU into logical devices.
 
     Has to come before anything else makes TensorFlow look at its devices.
     """
+    if kind == "multiworker" or (kind == "auto" and worker_count() > 1):
+        return multi_worker()
     gpus = tf.config.list_physical_devices("GPU")
-    replicas = replicas or max(len(gpus), 1)
-    if replicas == 1:
-        # The default one: under OneDeviceStrategy synchronized BatchNormalization takes twice the time.
-        return tf.distribute.get_strategy()
+    replicas = 1 if kind == "one" else replicas or max(len(gpus), 1)
     if gpus and replicas > len(gpus):
         raise InputError(f"--replicas={replicas}, and there are {len(gpus)} GPUs")
+    if replicas == 1 and kind != "mirrored":
+        # The default one: under OneDeviceStrategy synchronized BatchNormalization takes twice the time.
+        return tf.distribute.get_strategy()
     if not gpus:
         divide_cpu(replicas)
-    kind = "GPU" if gpus else "CPU"
-    return tf.distribute.MirroredStrategy([f"{kind}:{index}" for index in range(replicas)])
+    device = "GPU" if gpus else "CPU"
+    return tf.distribute.MirroredStrategy([f"{device}:{index}" for index in range(replicas)])
+
+
+def multi_worker() -> tf.distribute.Strategy:
+    if not cluster():
+        raise InputError(
+            "--strategy=multiworker needs the environment variable TF_CONFIG, with a cluster of workers and this "
+            "process's task, as the Kubeflow training operator sets it"
+        )
+    gpus = tf.config.list_physical_devices("GPU")
+    ring = tf.distribute.experimental.CommunicationImplementation.RING
+    automatic = tf.distribute.experimental.CommunicationImplementation.AUTO
+    options = tf.distribute.experimental.CommunicationOptions(implementation=automatic if gpus else ring)
+    return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+
+
+def cluster() -> dict[str, Any]:
+    """What TF_CONFIG says: {"cluster": {"worker": [address, ...]}, "task": {"type", "index"}}; empty without it."""
+    text = os.environ.get("TF_CONFIG", "")
+    try:
+        found = json.loads(text or "{}")
+        workers = {job: list(addresses) for job, addresses in found.get("cluster", {}).items()}
+        task = found.get("task", {})
+        if workers and task["index"] >= len(workers[task["type"]]):
+            raise IndexError(task)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise InputError(f"the environment variable TF_CONFIG cannot be understood ({error!r}): {text}") from None
+    return found if workers else {}
+
+
+def worker_count() -> int:
+    jobs = cluster().get("cluster", {})
+    return sum(len(addresses) for job, addresses in jobs.items() if job in ("chief", "worker"))
+
+
+def worker_index() -> int:
+    """0 is the chief, which alone writes what all share."""
+    found = cluster()
+    if not found or found["task"]["type"] == "chief":
+        return 0
+    return found["task"]["index"] + len(found["cluster"].get("chief", ()))
+
+
+def spans_workers(strategy: tf.distribute.Strategy) -> bool:
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def chief_first(strategy: tf.distribute.Strategy, make: Callable[[], Result]) -> Result:
+    """Lets the chief make what all workers read, on a file system that they share; the others then find it made."""
+    if not spans_workers(strategy):
+        return make()
+    if worker_index():
+        barrier(strategy)
+        return make()
+    made = make()
+    barrier(strategy)
+    return made
+
+
+def barrier(strategy: tf.distribute.Strategy) -> None:
+    least(strategy, 0)
+
+
+def least(strategy: tf.distribute.Strategy, value: int) -> int:
+    """The smallest of the workers' values; every worker has to ask."""
+    if not spans_workers(strategy):
+        return value
+    own = strategy.run(lambda: tf.constant([value], tf.int64))
+    return int(tf.reduce_min(strategy.gather(own, axis=0)))
 
 
 def divide_cpu(replicas: int) -> None:

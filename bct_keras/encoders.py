@@ -66,18 +66,25 @@ class Encoder(ABC):
 
 
 class KerasEncoder(Encoder):
-    def __init__(self, path: Path):
-        try:
-            # safe_mode: a file from elsewhere may not bring code along.
-            self.model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
-            shapes = (self.model.input_shape, self.model.output_shape)
-        except (ValueError, TypeError, KeyError, AttributeError, OSError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} cannot be loaded as a Keras encoder: {first_sentence(error)}") from None
-        super().__init__(path, *checked_shapes(path, *shapes))
+    """One that is in memory; `path` says where it comes from."""
+
+    def __init__(self, path: Path, model: Any):
+        image_size, dims = checked_shapes(path, model.input_shape, model.output_shape)
+        super().__init__(path, image_size, dims)
+        self.model = model
         self._embed = tf.function(lambda images: self.model(images, training=False), reduce_retracing=True)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         return np.asarray(self._embed(tf.constant(images)), np.float32)
+
+
+def keras_file_encoder(path: Path) -> KerasEncoder:
+    try:
+        # safe_mode: a file from elsewhere may not bring code along.
+        model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
+        return KerasEncoder(path, model)
+    except (ValueError, TypeError, KeyError, AttributeError, OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be loaded as a Keras encoder: {first_sentence(error)}") from None
 
 
 class FirstDims(Encoder):
@@ -182,14 +189,14 @@ def load_encoder(path: str | Path) -> Encoder:
     from bct_keras.onnx_encoder import OnnxEncoder
     from bct_keras.stored_embeddings import StoredEmbeddings
 
-    kinds = {".keras": KerasEncoder, ".tflite": TFLiteEncoder, ".onnx": OnnxEncoder, ".npz": StoredEmbeddings}
+    kinds = {".keras": keras_file_encoder, ".tflite": TFLiteEncoder, ".onnx": OnnxEncoder, ".npz": StoredEmbeddings}
     if path.suffix not in kinds:
         raise InputError(f"{path} is no encoder: known are a run's folder, a SavedModel, {', '.join(kinds)}")
     return kinds[path.suffix](path)
 
 
 def run_encoder(folder: Path) -> KerasEncoder:
-    encoder = KerasEncoder(encoder_of_run(folder))
+    encoder = keras_file_encoder(encoder_of_run(folder))
     made_from = artefacts.read_manifest(folder, RUN_KIND)["made_from"]
     encoder.compatible_dims = int(made_from.get("compatible_dims") or encoder.dims)
     return encoder

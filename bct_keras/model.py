@@ -1,38 +1,203 @@
 """backbone -> method -> head -> loss, in Keras's own fit."""
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import keras
 import tensorflow as tf
 
+from bct_keras import distribution
 from bct_keras.heads.head import Head
 from bct_keras.methods.method import Method
+
+
+@dataclass(frozen=True)
+class Stepping:
+    """How a step is made: none of it changes what is being learned."""
+
+    micro_batches: int = 1  # a batch goes through the network in so many pieces, their gradients added
+    jit: bool = False  # the network, forward and backward, compiled by XLA
+    average: float = 0.0  # of the weights: average = average * old + (1 - average) * new; 0 is none
+    drop_not_finite: bool = False  # a step with a NaN or an infinite gradient changes nothing
 
 
 class CompatibleModel(keras.Model):
     """loss = head(method.head_input(new, batch), labels) + method.penalty(new, labels, batch, head)
 
     averaged over the global batch. A batch is ({"image": ..., and each field the method needs}, labels);
-    the method also finds "step" in it, the number of updates made so far.
+    the method also finds "step" in it, the number of micro-batches seen so far.
     """
 
-    def __init__(self, backbone: keras.Model, head: Head, method: Method):
+    def __init__(self, backbone: keras.Model, head: Head, method: Method, stepping: Stepping = Stepping()):
         super().__init__(name="compatible_model")
         self.backbone = backbone
         self.head = head
         self.method = method
+        self.stepping = stepping
         # Built here, so that Keras does not try the loss on symbolic tensors first.
         for layer in (head, method):
             if not layer.built:
                 layer.build(backbone.output_shape)
+        # Counts dropped steps too, which the optimizer does not; so this is the position in the data.
+        self.steps = self.counter("steps")
+        self.dropped = self.counter("dropped_steps")
+        self.averages = [self.average_of(weight) for weight in backbone.weights if self.is_averaged(weight)]
         self.built = True
+
+    def counter(self, name: str):
+        return self.add_weight(
+            name=name,
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+        )
+
+    def is_averaged(self, weight) -> bool:
+        return self.stepping.average > 0 and weight.dtype.startswith("float")
+
+    def average_of(self, weight):
+        average = self.add_weight(
+            name=f"average_{weight.name}",
+            shape=weight.shape,
+            dtype=weight.dtype,
+            trainable=False,
+            aggregation="only_first_replica",
+        )
+        average.assign(weight)
+        return average
 
     def call(self, batch, training=False):
         return self.backbone(batch["image"], training=training)
 
     def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
-        batch = {**x, "step": tf.convert_to_tensor(self.optimizer.iterations)}
+        batch = {"step": tf.convert_to_tensor(self.steps), **x}
         new = tf.cast(y_pred, tf.float32)
         labels = tf.cast(y, tf.int32)
         loss = self.head(self.method.head_input(new, batch), labels)
         loss += self.method.penalty(new, labels, batch, self.head)
         # A plain mean would count once for every replica.
         return tf.nn.compute_average_loss(loss)
+
+    def train_step(self, data):
+        batch, labels = data
+        state = [tf.identity(variable) for variable in self.running_state()]
+        gradients, loss = self.gradients(batch, labels)
+        finite = self.all_finite(gradients, loss) if self.stepping.drop_not_finite else True
+        if self.stepping.drop_not_finite:
+            self.apply_if(finite, gradients)
+            for variable, before in zip(self.running_state(), state, strict=True):
+                variable.assign(tf.where(finite, tf.convert_to_tensor(variable), before))
+            self.dropped.assign_add(1 - tf.cast(finite, tf.int64))
+        else:
+            self.apply(gradients)
+        self.update_averages()
+        self.steps.assign_add(1)
+        rows = tf.cast(tf.shape(labels)[0], tf.float32)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        shown = tf.where(finite, loss, 0.0)
+        self._loss_tracker.update_state(shown * replicas, sample_weight=tf.where(finite, rows, 0.0))
+        return self.get_metrics_result()
+
+    def gradients(self, batch, labels):
+        """Of the loss averaged over this replica's micro-batches, and that loss."""
+        pieces = self.stepping.micro_batches
+        gradients, total = None, tf.constant(0.0)
+        for index in range(pieces):
+            # One after the other, so that the activations of one piece are gone before the next one starts.
+            with tf.control_dependencies([total] if gradients is None else [total, *gradients]):
+                # Every n-th row, so that a piece is the same rows however many replicas there are.
+                piece, piece_labels = tf.nest.map_structure(lambda rows, i=index: rows[i::pieces], (batch, labels))
+            step = self.steps * pieces + index
+            with tf.GradientTape() as tape:
+                new = self.embed(piece["image"])
+                loss = self.compute_loss({**piece, "step": step}, piece_labels, new) / pieces
+                scaled = self.optimizer.scale_loss(loss)
+            found = tape.gradient(scaled, self.trainable_variables)
+            gradients = (
+                found if gradients is None else [tf.add_n([a, b]) for a, b in zip(gradients, found, strict=True)]
+            )
+            total += loss
+        return gradients, total
+
+    def embed(self, images):
+        if not self.stepping.jit:
+            return self.backbone(images, training=True)
+        # Made within the step, so that each replica traces one of its own variables; the gradient of a compiled
+        # function is compiled too. The head stays outside: replicas talk to each other in methods and heads.
+        return tf.function(lambda given: self.backbone(given, training=True), jit_compile=True)(images)
+
+    def apply(self, gradients):
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+
+    def apply_if(self, finite, gradients):
+        """A condition around an update has to stand outside the replicas where those have to meet for it."""
+        if tf.__internal__.distribute.strategy_supports_no_merge_call():
+            tf.cond(finite, lambda: self.apply(gradients), lambda: None)
+            return
+
+        def in_all(strategy, finite, gradients):
+            first = strategy.experimental_local_results(finite)[0]
+            tf.cond(
+                first,
+                lambda: strategy.extended.call_for_each_replica(self.apply, args=(gradients,)),
+                lambda: None,
+            )
+
+        tf.distribute.get_replica_context().merge_call(in_all, args=(finite, gradients))
+
+    def all_finite(self, gradients, loss):
+        """Whether every replica's are; gradients that overflow 16 bits are for the loss's scale to mend."""
+        values = [loss]
+        if not isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            values += [tf.convert_to_tensor(gradient) for gradient in gradients if gradient is not None]
+        bad = tf.add_n([tf.cast(~tf.reduce_all(tf.math.is_finite(value)), tf.float32) for value in values])
+        return tf.distribute.get_replica_context().all_reduce("SUM", bad) == 0
+
+    def running_state(self) -> list:
+        """What a forward pass changes: running means, queues."""
+        if not self.stepping.drop_not_finite:
+            return []
+        own = {id(variable) for variable in (self.steps, self.dropped, *self.averages)}
+        metrics = {id(variable) for variable in self.metrics_variables}
+        return [
+            variable
+            for variable in self.non_trainable_variables
+            if variable.dtype.startswith("float") and id(variable) not in own | metrics
+        ]
+
+    def update_averages(self):
+        share = self.stepping.average
+        for weight, average in zip(filter(self.is_averaged, self.backbone.weights), self.averages, strict=True):
+            average.assign(share * average + (1 - share) * weight)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The backbone with its averaged weights, where they are kept."""
+        weights = list(filter(self.is_averaged, self.backbone.weights))
+        kept = [weight.numpy() for weight in weights]
+        for weight, average in zip(weights, self.averages, strict=True):
+            weight.assign(average.numpy())
+        try:
+            yield
+        finally:
+            for weight, value in zip(weights, kept, strict=True):
+                weight.assign(value)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing: all is built, and Keras's own cannot take the batches of several workers apart."""
+
+    def make_train_function(self, force=False):
+        """Keras reduces a step's results in a way that fails over several workers; they are equal on each."""
+        if not distribution.spans_workers(self.distribute_strategy):
+            super().make_train_function(force)
+        elif self.train_function is None or force:
+
+            @tf.function
+            def train_function(iterator):
+                logs = self.distribute_strategy.run(self.train_step, args=(next(iterator),))
+                return tf.nest.map_structure(lambda value: self.distribute_strategy.reduce("MEAN", value, None), logs)
+
+            self.train_function = train_function

@@ -1,6 +1,8 @@
 """One training run: what it is made from, and how it is built."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +14,11 @@ from bct_keras.errors import InputError
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.methods.method import Method
-from bct_keras.model import CompatibleModel
+from bct_keras.model import CompatibleModel, Stepping
 from bct_keras.optimizers import OPTIMIZERS
 from bct_keras.schedules import SCHEDULES
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,12 @@ class Recipe:
     epochs: int
     mirror: bool
     seed: int
+    precision: str = "float32"
+    jit: bool = False
+    micro_batches: int = 1
+    synchronized: bool = True
+    average: float = 0.0
+    on_nan: str = "fail"
     compatible_dims: int = 0  # 0: all
     clip_norm: float = 0.0
 
@@ -42,6 +52,8 @@ class Recipe:
         registry.bind(METHODS, self.method, ("seed",))
         registry.bind(OPTIMIZERS, self.optimizer, ("learning_rate",))
         registry.bind(SCHEDULES, self.schedule, ("learning_rate", "steps", "steps_per_epoch"))
+        if not 0 <= self.average < 1:
+            raise InputError(f"--average={self.average} has to be at least 0 and below 1")
         if self.compatible_dims > self.dims:
             raise InputError(f"--compatible_dims={self.compatible_dims} is more than --dims={self.dims}")
 
@@ -59,9 +71,26 @@ class Recipe:
     def build_model(self, image_size: int, classes: int, steps: int, method: Method) -> CompatibleModel:
         """Compiled, with every weight made; to be called in the strategy's scope."""
         keras.utils.set_random_seed(self.seed)
-        backbone = registry.build(BACKBONES, self.backbone, image_size=image_size, dims=self.dims)
+        with precision_policy(self.precision):
+            return self._build_model(image_size, classes, steps, method)
+
+    def build_backbone(self, image_size: int) -> keras.Model:
+        return registry.build(BACKBONES, self.backbone, image_size=image_size, dims=self.dims)
+
+    def build_encoder(self, trained: keras.Model, image_size: int) -> keras.Model:
+        """The trained backbone as it is kept: in float32, whatever it was trained in."""
+        encoder = self.build_backbone(image_size)
+        encoder.set_weights(trained.get_weights())
+        return encoder
+
+    def _build_model(self, image_size: int, classes: int, steps: int, method: Method) -> CompatibleModel:
+        backbone = self.build_backbone(image_size)
+        for layer in backbone.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = self.synchronized
         head = registry.build(HEADS, self.head, classes=classes, dims=self.dims)
-        model = CompatibleModel(backbone, head, method)
+        stepping = Stepping(self.micro_batches, self.jit, self.average, drop_not_finite=self.on_nan == "skip")
+        model = CompatibleModel(backbone, head, method, stepping)
         rate = registry.build(
             SCHEDULES,
             self.schedule,
@@ -76,12 +105,31 @@ class Recipe:
             optimizer=optimizer,
             jit_compile=False,  # pyright: ignore[reportArgumentType]
         )
-        optimizer.build(model.trainable_variables)
+        # Not `optimizer`: in 16 bits another one stands around it, which scales the loss.
+        model.optimizer.build(model.trainable_variables)
         return model
 
     def steps_per_epoch(self, records: int, replicas: int) -> int:
-        if self.batch_size % replicas:
-            raise InputError(f"--batch_size={self.batch_size} cannot be divided over {replicas} replicas")
+        if self.batch_size % (replicas * self.micro_batches):
+            raise InputError(
+                f"--batch_size={self.batch_size} cannot be divided over {replicas} replicas and "
+                f"{self.micro_batches} micro-batches"
+            )
+        if self.jit and self.synchronized and replicas > 1:
+            raise InputError(
+                "--jit cannot compile BatchNorm that is synchronized between replicas; add --nosynchronized, which "
+                "lets each replica normalise over its own rows"
+            )
         if records < self.batch_size:
             raise InputError(f"--batch_size={self.batch_size} is more than the {records} images of the data set")
         return records // self.batch_size
+
+
+@contextlib.contextmanager
+def precision_policy(name: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -6,25 +6,24 @@ python -m bct_keras.train --flagfile=configs/mixbct.flags --data=data/mine/new -
 Without --data the data set is made from --source and --split, and without --old the old encoder is trained on
 its part of it by --old_flagfile. Then: embed the data with the old encoder, train, evaluate on identities that
 no encoder saw, export. What is done already is not done again; a run that was killed goes on where it was.
+SIGTERM and SIGINT leave a checkpoint and exit with status 75: start the same command again.
 """
 
-import shutil
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-import tensorflow as tf
 from absl import flags
 
-from bct_keras import artefacts, command, distribution, registry
-from bct_keras.callbacks import Checkpoints, TrainingProgress
+from bct_keras import artefacts, checkpoints, command, distribution, registry
+from bct_keras.backbones import BACKBONES
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
 from bct_keras.data.embeddings import EmbeddingShards, open_embeddings
-from bct_keras.data.input import training_batches
 from bct_keras.embed import embed
-from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND, Encoder, load_encoder
+from bct_keras.encoders import RUN_KIND, Encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import evaluate
 from bct_keras.evaluation import report
@@ -32,30 +31,43 @@ from bct_keras.export import Checks, define_gate_flags, export, keras_encoder
 from bct_keras.formats import FORMATS
 from bct_keras.formats.format import Source
 from bct_keras.methods import METHODS
-from bct_keras.methods.method import Training
-from bct_keras.model import CompatibleModel
 from bct_keras.prepare import prepare
-from bct_keras.recipe import Recipe
+from bct_keras.recipe import PRECISIONS, Recipe
 from bct_keras.stored_embeddings import StoredEmbeddings
+from bct_keras.trainer import UNFINISHED_KIND, Watch, train
+from bct_keras.validation import Validation
 
-UNFINISHED_KIND = "unfinished run"
 VIEW_OF_SCENARIO = {"open": "new", "extended": "all"}
 
 
 def main() -> None:
     FLAGS = flags.FLAGS
-    strategy = distribution.strategy(FLAGS.replicas)
+    strategy = distribution.strategy(FLAGS.strategy, FLAGS.replicas)
     recipe = Recipe(**{field: getattr(FLAGS, field) for field in Recipe.__dataclass_fields__})
     workdir = Path(command.required("workdir"))
     artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)  # at once, not after the old encoder was trained
-    data = data_to_train_on()
-    old = old_encoder()
+    data = distribution.chief_first(strategy, data_to_train_on)
+    old = distribution.chief_first(strategy, old_encoder)
     compared_with = known_encoder(old)  # at once, so that a wrong --old is not told after the training
     with strategy.scope():
         needs_old = recipe.build_method().needs_old
-    embeddings = old_embeddings(old, data, recipe.old_dims) if needs_old else None
-    train(recipe, data, embeddings, strategy, workdir)
-    finish(workdir, compared_with, data)
+    embeddings = (
+        distribution.chief_first(strategy, lambda: old_embeddings(old, data, recipe.old_dims)) if needs_old else None
+    )
+    try:
+        train(recipe, data, embeddings, strategy, workdir, watch(compared_with))
+    except checkpoints.StoppedError as stopped:
+        print(stopped)
+        sys.exit(checkpoints.RESUME_STATUS)
+    distribution.chief_first(strategy, lambda: finish(workdir, compared_with, data))
+
+
+def watch(old: Encoder | None) -> Watch:
+    FLAGS = flags.FLAGS
+    if FLAGS.keep_best and not FLAGS.validation:
+        raise InputError("--keep_best needs --validation, which measures it after every epoch")
+    validation = Validation(FLAGS.validation, old, FLAGS.keep_best) if FLAGS.validation else None
+    return Watch(FLAGS.checkpoint_steps, FLAGS.checkpoints_kept, FLAGS.nan_limit, validation)
 
 
 def data_to_train_on() -> DataSet:
@@ -82,13 +94,24 @@ def old_encoder() -> Path | None:
         "replicas": FLAGS.replicas,
     }
     print(f"old encoder: --flagfile={FLAGS.old_flagfile} --data={arguments['data']}")
-    # A process of its own, so that it leaves neither memory nor random state behind.
-    done = subprocess.run(
-        [sys.executable, "-m", "bct_keras.train", *(f"--{name}={value}" for name, value in arguments.items())]
-    )
-    if done.returncode:
-        raise InputError("the old encoder could not be trained; the reason stands above")
+    train_apart([f"--{name}={value}" for name, value in arguments.items()])
     return Path(FLAGS.old_workdir)
+
+
+def train_apart(arguments: list[str]) -> None:
+    """In a process of its own, so that it leaves neither memory nor random state behind."""
+    alone = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
+    process = subprocess.Popen([sys.executable, "-m", "bct_keras.train", *arguments], env=alone)
+    # Whoever stops this process means that one too.
+    before = signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
+    try:
+        status = process.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if status == checkpoints.RESUME_STATUS:
+        sys.exit(status)
+    if status:
+        raise InputError("the old encoder could not be trained; the reason stands above")
 
 
 def old_embeddings(old: Path | None, data: DataSet, dims: int) -> EmbeddingShards:
@@ -120,84 +143,6 @@ def check_dims(old_dims: int, dims: int, where: Path) -> None:
             f"{where} has embeddings of {old_dims} dimensions and the new encoder would have {dims} to be compatible; "
             f"train with --dims={old_dims}, or with more and --compatible_dims={old_dims}"
         )
-
-
-def train(
-    recipe: Recipe,
-    data: DataSet,
-    old: EmbeddingShards | None,
-    strategy: tf.distribute.Strategy,
-    workdir: Path,
-) -> None:
-    made_from = recipe.described() | {
-        "data": data.fingerprint,
-        "old_embeddings": old.fingerprint if old else None,
-    }
-    steps = recipe.steps_per_epoch(data.records, strategy.num_replicas_in_sync)
-    if not start(workdir, made_from, data):
-        print(f"{workdir} is up to date")
-        return
-    with strategy.scope():
-        method = recipe.build_method()
-        method.prepare(Training(data, old, recipe.old_dims, recipe.epochs, steps * recipe.epochs))
-        model = recipe.build_model(data.image_size, data.classes, steps * recipe.epochs, method)
-        checkpoints = Checkpoints(model, workdir, steps)
-        first_epoch = checkpoints.restore()
-    print(
-        f"training {workdir}: {data.records:,} images of {data.classes:,} identities, {steps} steps an epoch, "
-        f"{strategy.num_replicas_in_sync} replica(s)"
-        + (f", going on after epoch {first_epoch}" if first_epoch else ""),
-        flush=True,
-    )
-    batches = strategy.distribute_datasets_from_function(
-        lambda context: training_batches(
-            data,
-            old,
-            method.needs,
-            batch_size=recipe.batch_size,
-            seed=recipe.seed,
-            first_epoch=first_epoch,
-            epochs=recipe.epochs,
-            mirror=recipe.mirror,
-            context=context,
-        )
-    )
-    model.fit(
-        batches,
-        initial_epoch=first_epoch,
-        epochs=recipe.epochs,
-        steps_per_epoch=steps,
-        shuffle=False,
-        verbose=0,  # pyright: ignore[reportArgumentType]
-        callbacks=[
-            *method.callbacks(),
-            checkpoints,
-            TrainingProgress(recipe.epochs, steps, first_epoch, recipe.batch_size),
-        ],
-    )
-    save(model, workdir, made_from)
-
-
-def start(workdir: Path, made_from: dict, data: DataSet) -> bool:
-    """Whether there is anything left to train; flags.txt runs it again."""
-    kind = RUN_KIND if workdir.is_dir() and artefacts.kind_of(workdir) == RUN_KIND else UNFINISHED_KIND
-    if artefacts.is_current(workdir, kind, made_from) and kind == RUN_KIND:
-        return False
-    data.check_content()  # before anything is written
-    workdir.mkdir(parents=True, exist_ok=True)
-    artefacts.write_atomically(workdir / "flags.txt", flags.FLAGS.flags_into_string())
-    artefacts.write_manifest(workdir, UNFINISHED_KIND, made_from)
-    return True
-
-
-def save(model: CompatibleModel, workdir: Path, made_from: dict) -> None:
-    # The head is of use to a later encoder's method alone, and so lies in a file of its own.
-    np.savez(workdir / HEAD_FILE, **{weight.name: weight.numpy() for weight in model.head.weights})
-    partial = workdir / f".partial.{ENCODER_FILE}"
-    model.backbone.save(partial)
-    partial.replace(workdir / ENCODER_FILE)
-    artefacts.write_manifest(workdir, RUN_KIND, made_from, encoder=artefacts.file_sha256(workdir / ENCODER_FILE))
-    shutil.rmtree(workdir / "checkpoints")
 
 
 def finish(workdir: Path, old: Encoder | None, data: DataSet) -> None:
@@ -270,7 +215,11 @@ def define_flags() -> None:
         "your own, my_package.my_method:MyMethod(x=1); bct_keras/methods/README.md tells which is which",
     )
     flags.DEFINE_string("head", "arcface", "the training loss, such as arcface(margin=0.5, scale=64)")
-    flags.DEFINE_string("backbone", "iresnet50", "the network, such as iresnet50(dropout=0.4)")
+    flags.DEFINE_string(
+        "backbone",
+        "iresnet50",
+        f"the network, such as iresnet50(dropout=0.4) or applications(name=MobileNetV2): {', '.join(BACKBONES)}",
+    )
     flags.DEFINE_integer("dims", 512, "dimensions of the embedding; those of the old encoder", lower_bound=2)
     flags.DEFINE_integer(
         "compatible_dims",
@@ -297,12 +246,43 @@ def define_flags() -> None:
     flags.DEFINE_integer("epochs", 35, "times through the data", lower_bound=1)
     flags.DEFINE_bool("mirror", True, "mirror half of the images; not for letters and other things that have a side")
     flags.DEFINE_integer("seed", 0, "of everything random", lower_bound=0)
-    flags.DEFINE_integer("replicas", 0, "devices: 0 is all GPUs or one CPU; 2 without GPUs is two logical CPU devices")
+    define_device_flags()
+    define_watch_flags()
     flags.DEFINE_list("formats", ["saved_model", "tflite"], f"what to export, of {', '.join(FORMATS)}; or none")
     flags.DEFINE_multi_string(
         "protocol", None, "how to evaluate; by default retrieval on the split's test view; or none"
     )
     define_gate_flags()
+
+
+def define_device_flags() -> None:
+    flags.DEFINE_enum(
+        "strategy",
+        "auto",
+        distribution.KINDS,
+        "one device; mirrored: all of this machine; multiworker: those of all workers of TF_CONFIG",
+    )
+    flags.DEFINE_integer("replicas", 0, "devices: 0 is all GPUs or one CPU; 2 without GPUs is two logical CPU devices")
+    flags.DEFINE_enum("precision", "float32", PRECISIONS, "of the network; heads and methods stay in float32")
+    flags.DEFINE_bool("jit", False, "compile the network, forward and backward, by XLA: slow to start, faster to run")
+    flags.DEFINE_bool("synchronized", True, "BatchNorm over the rows of all replicas, so that they train as one does")
+    flags.DEFINE_integer(
+        "micro_batches", 1, "pieces of a batch that go through the network in turn, for less memory", lower_bound=1
+    )
+    flags.DEFINE_float(
+        "average", 0.0, "keep an average of the weights as the encoder: how much of it stays at each step, as 0.999"
+    )
+
+
+def define_watch_flags() -> None:
+    flags.DEFINE_integer("checkpoint_steps", 1000, "steps between checkpoints, besides those after every epoch")
+    flags.DEFINE_integer("checkpoints_kept", 2, "how many checkpoints are kept", lower_bound=1)
+    flags.DEFINE_enum("on_nan", "fail", ["fail", "skip"], "what to do at a loss or a gradient that is no finite number")
+    flags.DEFINE_integer("nan_limit", 10, "steps that --on_nan=skip may drop in all", lower_bound=0)
+    flags.DEFINE_multi_string("validation", None, "measured after every epoch, as in retrieval(data/demo/test)")
+    flags.DEFINE_string(
+        "keep_best", "", "with --validation: keep the epoch that is best by this, as in new/old TAR@FAR=1e-3"
+    )
 
 
 if __name__ == "__main__":

@@ -2,15 +2,18 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from bct_keras.backbones import BACKBONES
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import EmbeddingShards, normalised, open_embeddings
 from bct_keras.data.input import training_batches
 from bct_keras.embed import embed
 from bct_keras.encoders import load_encoder
+from bct_keras.errors import InputError
 from bct_keras.methods import METHODS
 from bct_keras.methods.method import Method
 from bct_keras.model import CompatibleModel
@@ -113,6 +116,94 @@ def test_a_method_of_ones_own_trains_by_its_line_in_the_registry(data, old, monk
     batches = batches_of(recipe, data, old, epochs=1).take(1).repeat()
     losses = fit(model, batches, steps=20)["loss"]
     assert losses[-1] < 0.8 * losses[0]
+
+
+class Poison(Method):
+    """No number comes out of its second step."""
+
+    def penalty(self, new, labels, batch, head):
+        return tf.where(batch["step"] == 1, np.nan, 0.0) * tf.reduce_sum(new, axis=1)
+
+
+def linear(image_size: int, dims: int) -> keras.Model:
+    """A backbone without BatchNorm, whose rows know nothing of each other."""
+    image = keras.Input((image_size, image_size, 3))
+    colour = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(image))
+    return keras.Model(image, keras.layers.Dense(dims)(colour))
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_step_that_is_no_number_changes_nothing_where_it_is_to_be_skipped(
+    data, old, monkeypatch, replicas, two_replicas
+):
+    monkeypatch.setitem(METHODS, "poison", Poison)
+    recipe = replace(RECIPE, method="poison", on_nan="skip", learning_rate=0.01)
+    model = built(recipe, data, two_replicas if replicas == 2 else None)
+    batches = batches_of(recipe, data, old, epochs=1)
+    first = fit(model, batches.take(1), steps=1)["loss"]
+    before = [variable.numpy() for variable in model.backbone.variables + model.head.variables]
+    dropped = fit(model, batches.skip(1).take(1), steps=1)["loss"]
+    after = [variable.numpy() for variable in model.backbone.variables + model.head.variables]
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert np.isfinite(first + dropped).all()
+    assert (int(model.steps.numpy()), int(model.dropped.numpy()), int(model.optimizer.iterations.numpy())) == (2, 1, 1)
+    fit(model, batches.skip(2).take(1), steps=1)
+    assert any(np.any(one != variable.numpy()) for one, variable in zip(before, model.backbone.variables, strict=False))
+
+
+def test_a_batch_in_pieces_has_the_gradient_of_the_whole(data, old, monkeypatch):
+    monkeypatch.setitem(BACKBONES, "linear", linear)
+    recipe = replace(RECIPE, backbone="linear", method="independent", learning_rate=1.0)
+    whole, pieces = built(recipe, data), built(replace(recipe, micro_batches=4), data)
+    losses = [fit(model, batches_of(recipe, data, old, epochs=1).take(1), steps=1)["loss"] for model in (whole, pieces)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    for one, other in zip(whole.get_weights(), pieces.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_the_average_of_the_weights_follows_them(data, old):
+    model = built(replace(RECIPE, average=0.75, learning_rate=0.01), data)
+    before = model.backbone.get_weights()
+    fit(model, batches_of(RECIPE, data, old, epochs=1).take(1), steps=1)
+    after = model.backbone.get_weights()
+    with model.averaged():
+        averaged = model.backbone.get_weights()
+    for start, end, average in zip(before, after, averaged, strict=True):
+        np.testing.assert_allclose(average, 0.75 * start + 0.25 * end, rtol=1e-5, atol=1e-7)
+    for end, restored in zip(after, model.backbone.get_weights(), strict=True):
+        np.testing.assert_array_equal(end, restored)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_compiled_network_gives_the_losses_of_the_plain_one(data, old, replicas, two_replicas):
+    recipe = replace(RECIPE, synchronized=False)
+    strategy = two_replicas if replicas == 2 else None
+    plain, compiled = (
+        fit(built(replace(recipe, jit=jit), data, strategy), batches_of(recipe, data, old, epochs=1), steps=3)["loss"]
+        for jit in (False, True)
+    )
+    assert compiled == pytest.approx(plain, rel=1e-4)
+
+
+def test_what_replicas_cannot_do_is_said():
+    with pytest.raises(InputError, match="--jit cannot compile BatchNorm that is synchronized"):
+        replace(RECIPE, jit=True).steps_per_epoch(records=64, replicas=2)
+    with pytest.raises(InputError, match="--batch_size=8 cannot be divided over 2 replicas and 3 micro-batches"):
+        replace(RECIPE, micro_batches=3).steps_per_epoch(records=64, replicas=2)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_the_encoder_of_a_run_in_16_bits_is_in_32(data, old, precision):
+    recipe = replace(RECIPE, precision=precision)
+    model = built(recipe, data)
+    assert np.isfinite(fit(model, batches_of(recipe, data, old, epochs=1), steps=2)["loss"]).all()
+    encoder = recipe.build_encoder(model.backbone, data.image_size)
+    assert {layer.compute_dtype for layer in encoder.layers} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+    for one, other in zip(encoder.get_weights(), model.backbone.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_only_the_backbone_is_called_without_training(data):

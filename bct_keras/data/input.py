@@ -6,6 +6,7 @@ one process would, however many they are, and embeddings stay beside their image
 
 import tensorflow as tf
 
+from bct_keras.data import dataset
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards
 
@@ -21,22 +22,24 @@ def training_batches(
     fields: tuple[str, ...],
     batch_size: int,
     seed: int,
-    first_epoch: int,
+    first_step: int,
     epochs: int,
     mirror: bool,
     context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """({"image": [batch, size, size, 3] uint8, field: [batch, ...]}, label [batch]), epoch after epoch.
 
-    What an epoch holds depends on the seed and its number alone, so that a run can go on at any epoch. `batch_size` is
+    What an epoch holds depends on the seed and its number alone, so that a run can go on at any step. `batch_size` is
     that of all replicas; with a context each batch is one replica's share of it, as
     `strategy.distribute_datasets_from_function` expects.
     """
     context = context or tf.distribute.InputContext()
+    first_epoch, skipped = divmod(first_step, data.records // batch_size)
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         epoch_seed = seed_of_epoch(seed, epoch)
         batches = stored_batches(data, old, fields, batch_size, epoch_seed).enumerate()
+        batches = batches.skip(tf.where(epoch == first_epoch, tf.constant(skipped, tf.int64), 0))
         batches = batches.map(
             lambda index, batch: {**batch, "mirrored": mirrored_rows(batch_size, mirror, fold_in(epoch_seed, index))}
         )
@@ -45,6 +48,14 @@ def training_batches(
         )
 
     return tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
+
+
+def ids_of_step(data: DataSet, batch_size: int, seed: int, step: int) -> list[str]:
+    """What the batch of a step was made of: read again, because strings cannot go through `fit`."""
+    epoch, index = divmod(step, data.records // batch_size)
+    batches = stored_batches(data, None, (), batch_size, seed_of_epoch(seed, tf.constant(epoch, tf.int64)))
+    (batch,) = batches.skip(index).take(1)
+    return dataset.ids_of(data.parse(batch["record"]))
 
 
 def seed_of_epoch(seed: int, epoch: tf.Tensor) -> tf.Tensor:

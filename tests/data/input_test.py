@@ -63,8 +63,8 @@ def small_buffers(monkeypatch):
 
 @pytest.fixture
 def batches(data, old) -> Callable[..., list]:
-    def make(seed=0, first_epoch=0, epochs=1, mirror=True, batch_size=BATCH, context=None, fields=embeddings.FIELDS):
-        made = training_batches(data, old, fields, batch_size, seed, first_epoch, epochs, mirror, context)
+    def make(seed=0, first_step=0, epochs=1, mirror=True, batch_size=BATCH, context=None, fields=embeddings.FIELDS):
+        made = training_batches(data, old, fields, batch_size, seed, first_step, epochs, mirror, context)
         return list(made.as_numpy_iterator())
 
     return make
@@ -109,8 +109,9 @@ def test_only_the_fields_asked_for_are_read(data, batches):
 def test_the_order_is_a_function_of_seed_and_epoch(batches):
     three = batches(epochs=3)
     assert_same(three, batches(epochs=3))
-    assert_same(three[15:30], batches(first_epoch=1, epochs=2))
-    assert_same(three[30:], batches(first_epoch=2, epochs=3))
+    assert_same(three[15:30], batches(first_step=15, epochs=2))
+    assert_same(three[30:], batches(first_step=30, epochs=3))
+    assert_same(three[20:], batches(first_step=20, epochs=3))
     orders = [np.concatenate([numbers(batch) for batch in three[start : start + 15]]).tolist() for start in (0, 15, 30)]
     other_seed = np.concatenate([numbers(batch) for batch in batches(seed=1)]).tolist()
     assert len({tuple(order) for order in [*orders, other_seed]}) == 4
@@ -123,10 +124,16 @@ def test_the_order_does_not_depend_on_the_global_seed(batches, global_seed):
     assert_same(batches(), expected)
 
 
+@pytest.mark.parametrize("step", [0, 7, 20])
+def test_the_records_of_a_step_are_named(data, batches, step):
+    expected = [str(number) for number in numbers(batches(epochs=2)[step])]
+    assert input.ids_of_step(data, BATCH, seed=0, step=step) == expected
+
+
 def test_half_of_the_images_are_mirrored_another_half_each_epoch(batches):
     def mirrored(epoch: int) -> dict[int, bool]:
         found = {}
-        for batch in batches(first_epoch=epoch, epochs=epoch + 1):
+        for batch in batches(first_step=15 * epoch, epochs=epoch + 1):
             left, right = batch[0]["image"][:, 5, 3, 0], batch[0]["image"][:, 5, 24, 0]
             assert np.all((left == 0) != (right == 0))
             found.update(zip(numbers(batch).tolist(), (left == 0).tolist(), strict=True))

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from bct_keras.backbones.iresnet import iresnet_small
-from bct_keras.callbacks import Checkpoints
+from bct_keras.checkpoints import Checkpoints
 from bct_keras.data.class_store import OldClasses
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import open_embeddings

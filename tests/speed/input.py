@@ -28,7 +28,7 @@ def main() -> None:
         data = made_data(Path(folder))
         old = made_embeddings(Path(folder) / "by-old", data)
         pipelines = {
-            "training": training_batches(data, old, FIELDS, BATCH_SIZE, seed=0, first_epoch=0, epochs=100, mirror=True),
+            "training": training_batches(data, old, FIELDS, BATCH_SIZE, seed=0, first_step=0, epochs=100, mirror=True),
             "decoding": decoding_alone(data),
             "map, batch": map_then_batch(data),
         }

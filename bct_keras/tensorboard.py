@@ -1,0 +1,62 @@
+"""The run's folder log/, for `tensorboard --logdir`: every metric, the flags, and embeddings to look around in."""
+
+import csv
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from bct_keras.data.dataset import DataSet
+from bct_keras.model import CompatibleModel
+
+SAMPLE = 1000
+STEPS_BETWEEN_SCALARS = 50
+
+
+class TensorBoardLog(keras.callbacks.Callback):
+    """Scalars now and then and after every epoch, and the flags as text."""
+
+    def __init__(self, model: CompatibleModel, folder: Path):
+        super().__init__()
+        self.trained = model
+        self.writer = tf.summary.create_file_writer(str(folder))
+        self.step = int(model.steps.numpy())
+        with self.writer.as_default(step=self.step):
+            tf.summary.text("flags", as_code(flags.FLAGS.flags_into_string()))
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        if self.step % STEPS_BETWEEN_SCALARS == 0:
+            self.write("step/", logs or {})
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.write("epoch/", logs or {})
+        self.writer.flush()
+
+    def write(self, group: str, logs: dict[str, float]) -> None:
+        rate = float(self.trained.optimizer.learning_rate)
+        with self.writer.as_default(step=self.step):
+            for name, value in {**logs, "learning_rate": rate}.items():
+                tf.summary.scalar(group + name, value)
+
+
+def write_projector(folder: Path, encoder: keras.Model, data: DataSet) -> None:
+    """New embeddings of some images, with their labels: the projector reads two tables and a file that names them."""
+    embeddings, labels = [], []
+    for batch in data.batches(256).take(-(-SAMPLE // 256)):
+        embeddings.append(np.asarray(encoder(batch["image"], training=False)))
+        labels.extend(batch["label"].numpy().tolist())
+    rows = np.concatenate(embeddings)[:SAMPLE]
+    np.savetxt(folder / "embeddings.tsv", rows, fmt="%.6g", delimiter="\t")
+    with (folder / "labels.tsv").open("w", newline="") as file:
+        csv.writer(file, delimiter="\t").writerows([label] for label in labels[:SAMPLE])
+    (folder / "projector_config.pbtxt").write_text(
+        'embeddings {\n  tensor_name: "new embeddings"\n  tensor_path: "embeddings.tsv"\n'
+        '  metadata_path: "labels.tsv"\n}\n'
+    )
+
+
+def as_code(text: str) -> str:
+    return "".join(f"    {line}\n" for line in text.splitlines())
