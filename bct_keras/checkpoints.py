@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from bct_keras import distribution
 from bct_keras.errors import InputError
+from bct_keras.heads.class_table import ClassTable
 from bct_keras.model import CompatibleModel
 
 RESUME_STATUS = 75  # sysexits.h's EX_TEMPFAIL: nothing is wrong, start the same command again
@@ -58,7 +59,8 @@ class Checkpoints(keras.callbacks.Callback):
         super().__init__()
         # Model.variables holds the states of random seeds too; metrics start anew with each epoch.
         tracked = [*model.variables, *model.optimizer.variables]
-        self.checkpoint = tf.train.Checkpoint(variables=[variable.value for variable in tracked])
+        tables = [] if model.head.table is None else [model.head.table]
+        self.checkpoint = tf.train.Checkpoint(variables=[variable.value for variable in tracked], tables=tables)
         # Each worker writes its own, as TensorFlow asks; the chief's has the plain name, and all go on from that one.
         worker = distribution.worker_index() if distribution.spans_workers(model.distribute_strategy) else 0
         self.shared = folder / "checkpoints"
@@ -105,7 +107,10 @@ class Checkpoints(keras.callbacks.Callback):
     def save(self) -> None:
         if self.manager.latest_checkpoint and step_of(self.manager.latest_checkpoint) == self.step:
             return
-        if not all(is_finite(variable) for variable in self.trained.trainable_variables):
+        learned = [variable.value for variable in self.trained.trainable_variables]
+        if self.trained.head.table is not None:
+            learned += self.trained.head.table.variables[ClassTable.WEIGHTS]
+        if not all(is_finite(variable) for variable in learned):
             raise InputError(
                 f"after step {self.step} a weight is not a finite number; {self.last_good()}; try a lower "
                 "--learning_rate, or --on_nan=skip"
@@ -134,4 +139,4 @@ def step_of(path: str) -> int:
 
 
 def is_finite(variable) -> bool:
-    return bool(np.all(tf.math.is_finite(variable.value)))
+    return bool(np.all(tf.math.is_finite(variable)))

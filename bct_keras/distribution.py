@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import tensorflow as tf
+from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
 from bct_keras.errors import InputError
 
@@ -127,3 +128,34 @@ def own_rows(rows: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         return rows
     start = context.replica_id_in_sync_group * count
     return rows[start : start + count]
+
+
+def sum_rows(rows: tf.Tensor) -> tf.Tensor:
+    """Of all replicas, row by row."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return rows
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, rows)
+
+
+def devices() -> list[str | None]:
+    """Of this process's replicas; None is wherever TensorFlow puts things."""
+    strategy = tf.distribute.get_strategy()
+    return list(strategy.extended.worker_devices) if strategy.num_replicas_in_sync > 1 else [None]
+
+
+def replica_index() -> int:
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return 0
+    return int(tf.get_static_value(context.replica_id_in_sync_group))  # pyright: ignore[reportArgumentType]
+
+
+def plain_variable(value: tf.Tensor, device: str | None, name: str) -> tf.Variable:
+    """On one device alone: within a strategy's scope tf.Variable makes a copy for each."""
+
+    def creator(next_creator, **given):
+        return ResourceVariable(value, trainable=False, name=name)
+
+    with tf.variable_creator_scope(creator), tf.device(device):
+        return tf.Variable(value)

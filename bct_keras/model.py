@@ -1,6 +1,7 @@
 """backbone -> method -> head -> loss, in Keras's own fit."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -76,7 +77,8 @@ class CompatibleModel(keras.Model):
         batch = {"step": tf.convert_to_tensor(self.steps), **x}
         new = tf.cast(y_pred, tf.float32)
         labels = tf.cast(y, tf.int32)
-        loss = self.head(self.method.head_input(new, batch), labels)
+        of_table = {} if batch.get("class_rows") is None else {"rows": batch["class_rows"]}
+        loss = self.head(self.method.head_input(new, batch), labels, **of_table)
         loss += self.method.penalty(new, labels, batch, self.head)
         # A plain mean would count once for every replica.
         return tf.nn.compute_average_loss(loss)
@@ -84,8 +86,11 @@ class CompatibleModel(keras.Model):
     def train_step(self, data):
         batch, labels = data
         state = [tf.identity(variable) for variable in self.running_state()]
-        gradients, loss = self.gradients(batch, labels)
+        class_rows = None if self.head.table is None else self.head.rows(tf.cast(labels, tf.int32), self.steps)
+        gradients, loss = self.gradients(batch, labels, class_rows)
         finite = self.all_finite(gradients, loss) if self.stepping.drop_not_finite else True
+        if class_rows is not None:
+            gradients = self.learn_rows(class_rows, gradients, loss)
         if self.stepping.drop_not_finite:
             self.apply_if(finite, gradients)
             for variable, before in zip(self.running_state(), state, strict=True):
@@ -101,8 +106,9 @@ class CompatibleModel(keras.Model):
         self._loss_tracker.update_state(shown * replicas, sample_weight=tf.where(finite, rows, 0.0))
         return self.get_metrics_result()
 
-    def gradients(self, batch, labels):
+    def gradients(self, batch, labels, class_rows):
         """Of the loss averaged over this replica's micro-batches, and that loss."""
+        learned = [*self.trainable_variables, *([] if class_rows is None else [class_rows.weights])]
         pieces = self.stepping.micro_batches
         gradients, total = None, tf.constant(0.0)
         for index in range(pieces):
@@ -112,10 +118,12 @@ class CompatibleModel(keras.Model):
                 piece, piece_labels = tf.nest.map_structure(lambda rows, i=index: rows[i::pieces], (batch, labels))
             step = self.steps * pieces + index
             with tf.GradientTape() as tape:
+                tape.watch([] if class_rows is None else class_rows.weights)
                 new = self.embed(piece["image"])
-                loss = self.compute_loss({**piece, "step": step}, piece_labels, new) / pieces
+                piece = {**piece, "step": step, "class_rows": class_rows}
+                loss = self.compute_loss(piece, piece_labels, new) / pieces
                 scaled = self.optimizer.scale_loss(loss)
-            found = tape.gradient(scaled, self.trainable_variables)
+            found = tape.gradient(scaled, learned)
             gradients = (
                 found if gradients is None else [tf.add_n([a, b]) for a, b in zip(gradients, found, strict=True)]
             )
@@ -128,6 +136,19 @@ class CompatibleModel(keras.Model):
         # Made within the step, so that each replica traces one of its own variables; the gradient of a compiled
         # function is compiled too. The head stays outside: replicas talk to each other in methods and heads.
         return tf.function(lambda given: self.backbone(given, training=True), jit_compile=True)(images)
+
+    def learn_rows(self, class_rows, gradients, loss):
+        """Changes the head's table, which is not the optimizer's, and returns the gradients that are left for that.
+
+        Where one of all these gradients is not finite, neither changes anything.
+        """
+        *others, of_rows = gradients
+        finite = None
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer) or self.stepping.drop_not_finite:
+            finite = self.finite_everywhere([loss, *gradients])
+            others = [None if gradient is None else tf.where(finite, gradient, math.nan) for gradient in others]
+        self.head.learn(class_rows, of_rows, self.optimizer, finite)
+        return others
 
     def apply(self, gradients):
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
@@ -152,8 +173,12 @@ class CompatibleModel(keras.Model):
         """Whether every replica's are; gradients that overflow 16 bits are for the loss's scale to mend."""
         values = [loss]
         if not isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
-            values += [tf.convert_to_tensor(gradient) for gradient in gradients if gradient is not None]
-        bad = tf.add_n([tf.cast(~tf.reduce_all(tf.math.is_finite(value)), tf.float32) for value in values])
+            values += gradients
+        return self.finite_everywhere(values)
+
+    def finite_everywhere(self, values):
+        known = [tf.convert_to_tensor(value) for value in values if value is not None]
+        bad = tf.add_n([tf.cast(~tf.reduce_all(tf.math.is_finite(value)), tf.float32) for value in known])
         return tf.distribute.get_replica_context().all_reduce("SUM", bad) == 0
 
     def running_state(self) -> list:

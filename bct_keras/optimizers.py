@@ -1,10 +1,26 @@
 """Optimizers. A new one is a class with `Clipping` here, and a line below."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from bct_keras.heads.cross_entropy import COMPILED_FROM
+
+
+def by_rows(rule: Callable) -> Callable:
+    """A rule that needs nothing of other rows, for those of a head of which a step touches some alone."""
+    compiled = tf.function(rule, jit_compile=True)
+
+    @functools.wraps(rule)
+    def new_rows(self, gradient, weights, *slots):
+        # One pass over the rows where they are many; small ones are not worth the compiling.
+        chosen = compiled if weights.shape[0] >= COMPILED_FROM else rule
+        return chosen(self, tf.convert_to_tensor(self.learning_rate), gradient, weights, *slots)
+
+    return new_rows
 
 
 class Clipping(keras.optimizers.Optimizer):
@@ -50,12 +66,25 @@ class SGD(Clipping, keras.optimizers.SGD):
 
     def update_step(self, gradient, variable, learning_rate):
         # b = momentum b + g + l2 w;  w -= lr b.  Keras keeps lr inside b, where a schedule reaches it late.
-        step = gradient + self.l2 * variable
-        if self.momentum:
-            buffer = self.momentums[self._get_variable_index(variable)]
-            step += self.momentum * buffer
-            self.assign(buffer, step)
-        self.assign_sub(variable, learning_rate * step)
+        if not self.momentum:
+            self.assign_sub(variable, learning_rate * (gradient + self.l2 * variable))
+            return
+        # In place, with no tensor as large as w beside it:  b += (l2 / momentum) w;  b = momentum b + g;  w -= lr b
+        buffer = self.momentums[self._get_variable_index(variable)].value
+        if self.l2:
+            tf.raw_ops.ResourceApplyGradientDescent(
+                var=buffer.handle, alpha=-self.l2 / self.momentum, delta=tf.convert_to_tensor(variable)
+            )
+        tf.raw_ops.ResourceApplyMomentum(
+            var=variable.handle, accum=buffer.handle, lr=learning_rate, grad=gradient, momentum=self.momentum
+        )
+
+    row_slots = ("momentum",)
+
+    @by_rows
+    def new_rows(self, rate, gradient, weights, buffer):
+        buffer = self.momentum * buffer + gradient + self.l2 * weights
+        return weights - rate * buffer, buffer
 
 
 class SGDW(Clipping, keras.optimizers.SGD):
@@ -67,12 +96,30 @@ class SGDW(Clipping, keras.optimizers.SGD):
     def __init__(self, learning_rate, momentum: float = 0.9, weight_decay: float = 5e-4):
         super().__init__(learning_rate, momentum=momentum, weight_decay=weight_decay)
 
+    row_slots = ("momentum",)
+
+    @by_rows
+    def new_rows(self, rate, gradient, weights, velocity):
+        velocity = self.momentum * velocity - rate * gradient
+        return weights - rate * self.weight_decay * weights + velocity, velocity
+
 
 class AdamW(Clipping, keras.optimizers.AdamW):
     """Adam with decoupled decay: https://arxiv.org/abs/1711.05101"""
 
     def __init__(self, learning_rate, weight_decay: float = 0.01):
         super().__init__(learning_rate, weight_decay=weight_decay)
+
+    row_slots = ("momentum", "velocity")
+
+    @by_rows
+    def new_rows(self, rate, gradient, weights, momentum, velocity):
+        momentum = self.beta_1 * momentum + (1 - self.beta_1) * gradient
+        velocity = self.beta_2 * velocity + (1 - self.beta_2) * gradient * gradient
+        count: Any = tf.cast(self.iterations, tf.float32) + 1.0
+        unbiased = rate * tf.sqrt(1 - tf.pow(self.beta_2, count)) / (1 - tf.pow(self.beta_1, count))
+        step = unbiased * momentum / (tf.sqrt(velocity) + self.epsilon)
+        return weights - rate * self.weight_decay * weights - step, momentum, velocity
 
 
 class Lamb(Clipping, keras.optimizers.Lamb):

@@ -107,6 +107,7 @@ class Recipe:
         )
         # Not `optimizer`: in 16 bits another one stands around it, which scales the loss.
         model.optimizer.build(model.trainable_variables)
+        head.add_slots(model.optimizer)
         return model
 
     def steps_per_epoch(self, records: int, replicas: int) -> int:

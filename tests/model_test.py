@@ -159,7 +159,8 @@ def test_a_batch_in_pieces_has_the_gradient_of_the_whole(data, old, monkeypatch)
     losses = [fit(model, batches_of(recipe, data, old, epochs=1).take(1), steps=1)["loss"] for model in (whole, pieces)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     for one, other in zip(whole.get_weights(), pieces.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+        # Weights of 2,000 lie beside weights of 0.4 that are differences of such.
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7 * np.abs(other).max())
 
 
 def test_the_average_of_the_weights_follows_them(data, old):

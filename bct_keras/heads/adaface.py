@@ -22,8 +22,10 @@ class AdaFace(CosineHead):
         gradient: str = "exact",
         label_smoothing: float = 0.0,
         filter_above: float = 0.0,
+        sample_rate: float = 1.0,
+        sharded: bool = False,
     ):
-        super().__init__(classes, dims, scale, gradient, label_smoothing, filter_above)
+        super().__init__(classes, dims, scale, gradient, label_smoothing, filter_above, sample_rate, sharded)
         self.most = margin
         self.concentration = concentration
         self.momentum = momentum
@@ -42,9 +44,9 @@ class AdaFace(CosineHead):
             shape=(), initializer=initializer, trainable=False, aggregation="only_first_replica", name=name
         )
 
-    def call(self, embeddings, labels):
+    def call(self, embeddings, labels, rows=None):
         self.follow(tf.norm(embeddings, axis=1))
-        return super().call(embeddings, labels)
+        return super().call(embeddings, labels, rows)
 
     def follow(self, lengths: tf.Tensor) -> None:
         """Over the global batch, so that every replica has the same."""

@@ -14,8 +14,10 @@ class ArcFace(CosineHead):
         gradient: str = "exact",
         label_smoothing: float = 0.0,
         filter_above: float = 0.0,
+        sample_rate: float = 1.0,
+        sharded: bool = False,
     ):
-        super().__init__(classes, dims, scale, gradient, label_smoothing, filter_above)
+        super().__init__(classes, dims, scale, gradient, label_smoothing, filter_above, sample_rate, sharded)
         self.added = margin
         # Each as its released code: InsightFace's, which passes the gradient through, lets the cosine rise past pi.
         self.add = add_angle if gradient == "exact" else turn

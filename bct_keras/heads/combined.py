@@ -15,8 +15,10 @@ class Combined(CosineHead):
         gradient: str = "exact",
         label_smoothing: float = 0.0,
         filter_above: float = 0.0,
+        sample_rate: float = 1.0,
+        sharded: bool = False,
     ):
-        super().__init__(classes, dims, scale, gradient, label_smoothing, filter_above)
+        super().__init__(classes, dims, scale, gradient, label_smoothing, filter_above, sample_rate, sharded)
         if len(margins) != 3 or not all(isinstance(margin, int | float) for margin in margins) or margins[0] < 1:
             raise InputError(f"margins={margins} of combined have to be three numbers, the first at least 1")
         self.margins = margins

@@ -1,18 +1,25 @@
 """Heads on the cosine between an embedding and its class; a variant overrides `margin`."""
 
+import math
+import random
+
 import tensorflow as tf
 
+from bct_keras import distribution
 from bct_keras.errors import InputError
-from bct_keras.heads.cross_entropy import CosineLogits, cosine_cross_entropy, cosines, inverse_lengths, places_of
-from bct_keras.heads.head import Head
+from bct_keras.heads.class_table import ClassTable
+from bct_keras.heads.cross_entropy import CosineCrossEntropy
+from bct_keras.heads.head import ClassRows, Head
 from bct_keras.heads.margins import with_gradient
+from bct_keras.heads.sampling import columns_of, sampled_classes
 
 
 class CosineHead(Head):
     """logit_j = scale cos(x, w_j), and scale margin(cos(x, w_y)) for the embedding's own class y.
 
     gradient="straight_through" leaves the margin out of the gradient, as InsightFace does; cosines of other classes
-    above `filter_above` count as 0: those classes may be the same person.
+    above `filter_above` count as 0: those classes may be the same person. A step sees `sample_rate` of the classes,
+    its own ones among them (https://arxiv.org/abs/2203.15565); `sharded` divides the classes over the devices.
     """
 
     def __init__(
@@ -23,11 +30,28 @@ class CosineHead(Head):
         gradient: str = "exact",
         label_smoothing: float = 0.0,
         filter_above: float = 0.0,
+        sample_rate: float = 1.0,
+        sharded: bool = False,
+        centres: int = 1,
     ):
-        super().__init__(classes, dims)
+        super().__init__(classes, dims, centres)
         if not 0 <= label_smoothing < 1:
             raise InputError(f"label_smoothing={label_smoothing:g} of a head has to be at least 0 and below 1")
-        self.form = CosineLogits(with_gradient(self.margin, gradient), scale, filter_above, label_smoothing)
+        if not 0 < sample_rate <= 1:
+            raise InputError(f"sample_rate={sample_rate:g} of a head has to be above 0 and at most 1")
+        self.sample_rate = sample_rate
+        self.sharded = sharded
+        self.seed = random.getrandbits(31)  # keras.utils.set_random_seed decides it
+        self.cross_entropy = CosineCrossEntropy(
+            with_gradient(self.margin, gradient), scale, filter_above, label_smoothing, centres, sharded
+        )
+
+    def build(self, input_shape=None):
+        if self.sample_rate == 1 and not self.sharded:
+            super().build(input_shape)
+            return
+        start = self.initializer()((self.classes, self.centres * self.dims), dtype="float32")
+        self.table = ClassTable(start, self.sharded)
 
     def margin(self, cosine: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
         """[batch], [batch] -> [batch]"""
@@ -41,16 +65,38 @@ class CosineHead(Head):
         """[batch] on top of the cross entropy"""
         return tf.zeros_like(lengths)
 
-    def losses(self, embeddings, labels):
+    def losses(self, embeddings, labels, rows):
         directions, lengths = divided(embeddings)
         strength = self.strength(lengths)
-        losses = cosine_cross_entropy(directions, self.class_weights, strength, labels, self.form)
-        return losses + self.length_loss(lengths)
+        columns = labels
+        if rows.classes is not None:
+            columns = columns_of(distribution.gather_rows(labels) if self.sharded else labels, rows.classes)
+        return self.cross_entropy.losses(directions, rows.weights, strength, columns) + self.length_loss(lengths)
 
     def logits(self, embeddings, labels):
+        if self.table is not None:
+            raise InputError("this method needs the logits of all classes: use it without sample_rate and sharded")
         directions, lengths = divided(embeddings)
-        cosine = cosines(directions, self.class_weights, inverse_lengths(self.class_weights))
-        return self.form.logits(cosine, places_of(labels), self.strength(lengths))
+        weights, _ = divided(tf.convert_to_tensor(self.class_weights))
+        cosine = tf.clip_by_value(tf.matmul(directions, weights, transpose_b=True), -1.0, 1.0)
+        return self.cross_entropy.logits(cosine, labels, self.strength(lengths))
+
+    def rows(self, labels, step):
+        if self.table is None:
+            weights = tf.convert_to_tensor(self.class_weights)
+            return ClassRows(None, tf.reshape(weights, (self.classes, self.centres * self.dims)))
+        first, end = self.table.span()
+        if self.sample_rate == 1:
+            chosen = tf.range(first, end)
+            return ClassRows(chosen, self.table.take(ClassTable.WEIGHTS, chosen))
+        with self.known(labels):
+            every = distribution.gather_rows(labels)
+        mine = tf.boolean_mask(every, (every >= first) & (every < end)) - first
+        count = math.ceil(self.sample_rate * (end - first))
+        # Each shard draws its own; where none is divided, all replicas draw the same.
+        seed = tf.random.fold_in((self.seed, first), tf.cast(step, tf.int32))
+        chosen = first + sampled_classes(mine, end - first, count, seed)
+        return ClassRows(chosen, self.table.take(ClassTable.WEIGHTS, chosen))
 
 
 def divided(embeddings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,20 +1,43 @@
 """What every head shares: class weights, and a loss for each example."""
 
+import re
+from typing import Any, NamedTuple
+
 import keras
+import numpy as np
 import tensorflow as tf
+
+from bct_keras import distribution
+from bct_keras.errors import InputError
+from bct_keras.heads.class_table import ClassTable
+
+
+class ClassRows(NamedTuple):
+    """The classes of a step that this replica sees, in rising order, and their weights [classes, centres * dims]."""
+
+    classes: tf.Tensor | None  # None: all
+    weights: tf.Tensor
 
 
 class Head(keras.layers.Layer):
-    """A head turns embeddings and labels into a loss per example, in float32 whatever the precision."""
+    """A head turns embeddings and labels into a loss per example, in float32 whatever the precision.
 
-    def __init__(self, classes: int, dims: int):
+    Its class weights are Keras's to train; or, where a step touches a part of them or each device has other ones,
+    they stand in a `table`, and a step takes its `rows` from there and gives their gradient to `learn`.
+    """
+
+    table: ClassTable | None = None
+
+    def __init__(self, classes: int, dims: int, centres: int = 1):
         super().__init__(dtype="float32")
         self.classes = classes
         self.dims = dims
+        self.centres = centres
 
     def build(self, input_shape=None):
+        # Row c * centres + i is centre i of class c.
         self.class_weights = self.add_weight(
-            shape=(self.classes, self.dims), initializer=self.initializer(), name="class_weights"
+            shape=(self.classes * self.centres, self.dims), initializer=self.initializer(), name="class_weights"
         )
 
     def initializer(self) -> keras.initializers.Initializer:
@@ -24,15 +47,79 @@ class Head(keras.layers.Layer):
         """[batch, dims], [batch] -> [batch, classes]; the margin, if any, on each row's own class"""
         raise NotImplementedError
 
-    def losses(self, embeddings: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def rows(self, labels: tf.Tensor, step: Any) -> ClassRows:
+        """What a step that starts with these labels sees."""
+        return ClassRows(None, tf.convert_to_tensor(self.class_weights))
+
+    def losses(self, embeddings: tf.Tensor, labels: tf.Tensor, rows: ClassRows) -> tf.Tensor:
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, self.logits(embeddings, labels))
 
-    def call(self, embeddings, labels):
+    def call(self, embeddings, labels, rows=None):
+        if tf.executing_eagerly():  # within a step the loss tells, which may be dropped
+            check_finite(embeddings)
+        with self.known(labels):
+            return self.losses(embeddings, labels, self.rows(labels, 0) if rows is None else rows)
+
+    def known(self, labels: tf.Tensor):
         # On a GPU a label that is no class would be read as 0.
         known = tf.debugging.assert_equal(
             tf.reduce_all((labels >= 0) & (labels < self.classes)),
             True,
             f"a label is outside the head's {self.classes} classes, 0 to {self.classes - 1}",
         )
-        with tf.control_dependencies([] if known is None else [known]):
-            return self.losses(embeddings, labels)
+        return tf.control_dependencies([] if known is None else [known])
+
+    def add_slots(self, optimizer: Any) -> None:
+        """What the optimizer shall keep of each row of the table; to be called once, where it was compiled."""
+        if self.table is None:
+            return
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        if not hasattr(inner, "new_rows"):
+            raise InputError(
+                f"the optimizer {type(inner).__name__.lower()} cannot change some rows alone, which a head with "
+                "sample_rate or sharded needs; sgd, sgdw and adamw can"
+            )
+        self.table.add_slots(inner.row_slots)
+
+    def learn(self, rows: ClassRows, gradient: tf.Tensor, optimizer: Any, finite: tf.Tensor | None = None) -> None:
+        """Changes the table by the gradient of this replica's (scaled) loss; to be called before the optimizer's step.
+
+        Where `finite` is there and false, nothing is changed.
+        """
+        table: Any = self.table
+        gradient /= optimizer.scale_loss(tf.constant(1.0))
+        if not table.divided:
+            gradient = distribution.sum_rows(gradient)
+
+        def change() -> None:
+            slots = [table.take(name, rows.classes) for name in table.slots]
+            inner = getattr(optimizer, "inner_optimizer", optimizer)
+            weights, *slots = inner.new_rows(gradient, rows.weights, *slots)
+            for name, values in zip([table.WEIGHTS, *table.slots], [weights, *slots], strict=True):
+                table.put(name, rows.classes, values)
+
+        if finite is None:
+            change()
+        else:
+            tf.cond(finite, change, lambda: None)
+
+    def stored(self) -> dict[str, np.ndarray]:
+        """Whole, by name; `class_weights` [classes * centres, dims] among them"""
+        found = {weight.name: np.asarray(weight.numpy()) for weight in self.weights}
+        if self.table is not None:
+            found[ClassTable.WEIGHTS] = self.table.whole(ClassTable.WEIGHTS).numpy().reshape(-1, self.dims)
+        return found
+
+
+def refusal(error: tf.errors.OpError) -> str | None:
+    """What a head says of bad input within a step, out of all that TensorFlow says around it."""
+    found = re.search(r"(a label is outside the head's|sample_rate leaves no room)[^\n]*", error.message or "")
+    return found and found.group().replace("] [", " ").rstrip("]")
+
+
+def check_finite(embeddings: tf.Tensor) -> None:
+    bad = np.flatnonzero(~np.all(np.isfinite(tf.cast(embeddings, tf.float32)), axis=1))
+    if len(bad):
+        raise InputError(
+            f"the embedding of row {bad[0]} of the batch is not a finite number, of {len(bad)} row(s) in all"
+        )

@@ -23,8 +23,10 @@ class MagFace(CosineHead):
         gradient: str = "exact",
         label_smoothing: float = 0.0,
         filter_above: float = 0.0,
+        sample_rate: float = 1.0,
+        sharded: bool = False,
     ):
-        super().__init__(classes, dims, scale, gradient, label_smoothing, filter_above)
+        super().__init__(classes, dims, scale, gradient, label_smoothing, filter_above, sample_rate, sharded)
         if len(margins) != 2 or len(lengths) != 2 or not 0 < lengths[0] < lengths[1]:
             raise InputError(f"margins={margins} and lengths={lengths} of magface have to be (least, most) each")
         self.least_margin, self.most_margin = margins

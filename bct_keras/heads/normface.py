@@ -11,5 +11,7 @@ class NormFace(CosineHead):
         scale: float = 64.0,
         label_smoothing: float = 0.0,
         filter_above: float = 0.0,
+        sample_rate: float = 1.0,
+        sharded: bool = False,
     ):
-        super().__init__(classes, dims, scale, label_smoothing=label_smoothing, filter_above=filter_above)
+        super().__init__(classes, dims, scale, "exact", label_smoothing, filter_above, sample_rate, sharded)

@@ -137,7 +137,7 @@ def test_loss_and_gradients_are_finite(spec, dtype, compiled):
         head = built(registry.build(HEADS, spec, classes=3, dims=2))
     finally:
         keras.config.set_dtype_policy("float32")
-    start = np.tile([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]], (head.class_weights.shape[0] // 3, 1))
+    start = np.repeat([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]], head.centres, axis=0)
     head.class_weights.assign(start)
 
     @tf.function(jit_compile=compiled, autograph=False)
@@ -214,7 +214,7 @@ def test_gradients_are_those_of_the_logits_differentiated(spec):
     if hasattr(head, "follow"):
         head.momentum = 1.0  # a step would move what the second one reads
     _, *found = losses_and_gradients(head, RANDOM_EMBEDDINGS, labels)
-    smoothing = head.form.smoothing if hasattr(head, "form") else 0.0
+    smoothing = head.cross_entropy.smoothing if hasattr(head, "cross_entropy") else 0.0
     targets = (1 - smoothing) * np.eye(5)[labels] + smoothing / 5
     with tf.GradientTape() as tape:
         tape.watch(embeddings)
@@ -250,7 +250,7 @@ def test_smoothed_labels_give_every_class_its_share():
 
 def test_the_nearest_of_a_class_s_centres_counts():
     head = built(registry.build(HEADS, "subcenter_arcface(centres=2, margin=0, scale=1)", classes=2, dims=2))
-    head.class_weights.assign([[1, 0], [0, -1], [0.6, 0.8], [-1, 0]])  # class 0: rows 0 and 2; class 1: rows 1 and 3
+    head.class_weights.assign([[1, 0], [0.6, 0.8], [0, -1], [-1, 0]])  # class 0: rows 0 and 1; class 1: rows 2 and 3
     logits = head.logits(tf.constant([[0.6, 0.8]]), tf.constant([1]))
     np.testing.assert_allclose(logits, [[1.0, -0.6]], atol=1e-6)
 
@@ -278,10 +278,14 @@ def test_a_label_outside_the_classes_is_an_error(name, label):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_an_embedding_that_is_no_number_makes_the_loss_no_number(name):
-    # It is not hidden: training stops at such a loss, and says so.
+def test_an_embedding_that_is_no_number_is_an_error(name):
     head = built(registry.build(HEADS, name, classes=3, dims=2))
-    assert np.isnan(head(tf.constant([[np.nan, 0.0]]), tf.constant([1]))).all()
+    embeddings, labels = tf.constant([[1.0, 0.0], [np.nan, 0.0]]), tf.constant([1, 1])
+    with pytest.raises(InputError, match="the embedding of row 1 of the batch is not a finite number"):
+        head(embeddings, labels)
+    # Within a step it is not hidden: training stops at such a loss and names the records, or drops the step.
+    losses = tf.function(lambda given: head(given, labels), autograph=False)(embeddings).numpy()
+    assert np.isnan(losses[1])
 
 
 @pytest.mark.parametrize(
@@ -291,6 +295,7 @@ def test_an_embedding_that_is_no_number_makes_the_loss_no_number(name):
         ("cosface(label_smoothing=1)", "label_smoothing=1 of a head has to be at least 0 and below 1"),
         ("combined(margins=(1, 2))", r"margins=\(1, 2\) of combined have to be three numbers"),
         ("magface(lengths=(5, 5))", r"lengths=\(5, 5\) of magface have to be \(least, most\)"),
+        ("normface(sample_rate=0)", "sample_rate=0 of a head has to be above 0 and at most 1"),
         ("subcenter_arcface(centres=0)", "centres=0 of subcenter_arcface has to be at least 1"),
     ],
 )
