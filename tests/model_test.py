@@ -74,10 +74,11 @@ def fit(model: CompatibleModel, batches: tf.data.Dataset, steps: int) -> dict[st
     return model.fit(batches, epochs=steps, steps_per_epoch=1, shuffle=False, verbose=0).history  # pyright: ignore
 
 
-def test_two_replicas_give_the_losses_of_one(data, old, two_replicas):
+@pytest.mark.parametrize("head", ["arcface", "arcface(sharded=true)"])
+def test_two_replicas_give_the_losses_of_one(data, old, two_replicas, head):
     # MixBCT, ArcFace and synchronized BatchNormalization on real batches: the rows to mix are drawn alike.
     one, two = (
-        fit(built(RECIPE, data, strategy), batches_of(RECIPE, data, old, epochs=2), steps=5)
+        fit(built(replace(RECIPE, head=head), data, strategy), batches_of(RECIPE, data, old, epochs=2), steps=5)
         for strategy in (None, two_replicas)
     )
     assert len(set(one["loss"])) == 5
