@@ -1,6 +1,7 @@
 """How a run that was broken off goes on exactly where it was."""
 
 import contextlib
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,9 +61,10 @@ class Checkpoints(keras.callbacks.Callback):
         tracked = [*model.variables, *model.optimizer.variables]
         tables = [] if model.head.table is None else [model.head.table]
         self.checkpoint = tf.train.Checkpoint(variables=[variable.value for variable in tracked], tables=tables)
-        # Each worker keeps its own, as TensorFlow asks; the chief's has the plain name.
+        # Each worker writes its own, as TensorFlow asks; the chief's has the plain name, and all go on from that one.
         worker = distribution.worker_index() if distribution.spans_workers(model.distribute_strategy) else 0
-        self.folder = folder / ("checkpoints" if worker == 0 else f"checkpoints/worker-{worker}")
+        self.shared = folder / "checkpoints"
+        self.folder = self.shared / f"worker-{worker}" if worker else self.shared
         self.manager = tf.train.CheckpointManager(self.checkpoint, str(self.folder), kept)
         self.trained = model
         self.steps_per_epoch = steps_per_epoch
@@ -71,21 +73,19 @@ class Checkpoints(keras.callbacks.Callback):
         self.step = 0
 
     def restore(self) -> int:
-        """Back to the last checkpoint that every worker has, if there is one; returns the number of steps done."""
-        found = {step_of(path): path for path in self.manager.checkpoints}
+        """Back to the chief's last checkpoint, if there is one; returns the number of steps done."""
+        state = tf.train.get_checkpoint_state(str(self.shared))
+        found = {step_of(path): path for path in (state.all_model_checkpoint_paths if state else ())}
         step = distribution.least(self.trained.distribute_strategy, max(found, default=0))
         if step and step not in found:
-            raise InputError(
-                f"{self.folder} has no checkpoint of step {step}, the last that all workers have; remove "
-                f"{self.folder.parent} of each to start over"
-            )
+            raise InputError(f"{self.shared} has no checkpoint of step {step}, the last that another worker sees there")
         if step:
             try:
                 self.checkpoint.restore(found[step]).assert_consumed()
             except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
                 raise InputError(
                     f"{found[step]}: this checkpoint cannot be read ({str(error).splitlines()[0]}); remove its files "
-                    f"and its lines in {self.folder / 'checkpoint'} to go on from an earlier one"
+                    f"and its lines in {self.shared / 'checkpoint'} to go on from an earlier one"
                 ) from None
         self.step = int(self.trained.steps.numpy())
         return self.step
@@ -118,10 +118,16 @@ class Checkpoints(keras.callbacks.Callback):
         try:
             self.manager.save(checkpoint_number=self.step)
         except (tf.errors.OpError, OSError) as error:
+            self.remove_half_written()
             raise InputError(
                 f"{self.folder}: no checkpoint could be written ({str(error).splitlines()[0]}); {self.last_good()}. "
                 "Make room and start the same command again"
             ) from None
+
+    def remove_half_written(self) -> None:
+        for path in self.folder.glob(f"ckpt-{self.step}*"):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def last_good(self) -> str:
         latest = self.manager.latest_checkpoint

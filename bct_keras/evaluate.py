@@ -2,56 +2,151 @@
 
 python -m bct_keras.evaluate --new=runs/mixbct --old=runs/old --protocol='retrieval(data/demo/test)' --out=reports/x
 
-With --old or --new alone it is the self-test of that one. Protocols: retrieval(DATA), where the images of each
-identity of a data set are divided into gallery and query; pairs(FILE.bin), InsightFace's lfw.bin, cfp_fp.bin,
-agedb_30.bin and their like, in ten folds; lfw(pairs.txt, images=DIR), the same from LFW's list and a folder of aligned
-images, DIR/Name/Name_0001.jpg. Writes report.json and report.html to --out.
+With --old or --new alone it is the self-test of that one. Several encoders at once, oldest first:
+--encoders=runs/v1,runs/v2,runs/v3 searches the queries of each in its own gallery and in that of each older one, and
+--encoders=runs/a,runs/b --gallery=runs/old judges them by that one gallery alone.
+
+Protocols:
+  retrieval(DATA): the images of each identity of a data set are divided into gallery and query
+  ijbc(DIR), ijbb(DIR): IJB-C or IJB-B with its folders meta and loose_crop; flip=False, normalise_first=True and
+      detector_score=False give InsightFace's F0, N0 and D0
+  pairs(FILE.bin): InsightFace's lfw.bin, cfp_fp.bin, agedb_30.bin and their like, in ten folds
+  lfw(pairs.txt, images=DIR): the same from LFW's list and a folder of aligned images, DIR/Name/Name_0001.jpg
+
+Writes report.json, report.html and each plot as PNG to --out. A metric is compatible where new/old is above old/old,
+and shown where this is more than chance: the 95 % interval of the gain, over identities drawn anew, lies above 0.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from absl import flags
+from PIL import Image
 
 import bct_keras
 from bct_keras import artefacts, command, registry
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluation import PROTOCOLS, compatibility, report
+from bct_keras.evaluation import PROTOCOLS, compatibility, gains, page, plots, report, series
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 
 KIND = "report"
 
 
 def evaluate(
-    old: Encoder | None, new: Encoder | None, protocol_specs: list[str], out: Path, on_bad: str = "fail"
+    old: Encoder | None,
+    new: Encoder | None,
+    protocol_specs: list[str],
+    out: Path,
+    independent: Encoder | None = None,
+    on_bad: str = "fail",
 ) -> dict[str, Any]:
-    """The report, made anew only where something it is made from has changed."""
-    given = {"cache": EmbeddingCache(out.parent / "embeddings"), "on_bad": on_bad}
-    protocols = {spec: registry.build(PROTOCOLS, spec, **given) for spec in protocol_specs}
-    made_from = {name: encoder.fingerprint for name, encoder in (("old", old), ("new", new)) if encoder}
+    """The report of one upgrade, made anew only where something it is made from has changed."""
+    given = {"old": old, "new": new, "independent": independent}
+    encoders = {name: encoder for name, encoder in given.items() if encoder}
+
+    def find(protocol: Any) -> dict[str, Any]:
+        return compatibility.findings(protocol, old, new, independent)
+
+    return reported(encoders, protocol_specs, out, on_bad, find)
+
+
+def evaluate_series(
+    encoders: list[Encoder],
+    protocol_specs: list[str],
+    out: Path,
+    first_gallery_only: bool = False,
+    on_bad: str = "fail",
+) -> dict[str, Any]:
+    """The same of a series of upgrades, oldest first."""
+    named = {f"encoders, {place}": encoder for place, encoder in enumerate(encoders, 1)}
+    check_series(encoders)
+
+    def find(protocol: Any) -> dict[str, Any]:
+        return series.findings(protocol, encoders, first_gallery_only)
+
+    facts = {"verdict on": "the first gallery" if first_gallery_only else "all galleries"}
+    return reported(named, protocol_specs, out, on_bad, find, facts)
+
+
+def check_series(encoders: list[Encoder]) -> None:
+    if len(encoders) < 2:
+        raise InputError("--encoders needs two encoders, or one and --gallery")
+    known: dict[str, Path] = {}
+    for encoder in encoders:
+        if encoder.fingerprint in known:
+            raise InputError(f"{encoder.path} and {known[encoder.fingerprint]} are the same encoder; give it once")
+        known[encoder.fingerprint] = encoder.path
+
+
+def reported(
+    encoders: dict[str, Encoder],
+    protocol_specs: list[str],
+    out: Path,
+    on_bad: str,
+    find: Callable[[Any], dict[str, Any]],
+    facts: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    protocols = build_protocols(protocol_specs, out, on_bad)
+    made_from = {name: encoder.fingerprint for name, encoder in encoders.items()} | (facts or {})
     made_from |= {spec: protocol.made_from() for spec, protocol in protocols.items()}
     if artefacts.is_current(out, KIND, made_from):
         return json.loads((out / "report.json").read_text())
-    results = {spec: compatibility.tests(protocol, old, new) for spec, protocol in protocols.items()}
+    results = {spec: find(protocol) for spec, protocol in protocols.items()}
     found = {
         "version": bct_keras.__version__,
         "verdict": compatibility.verdict(results),
+        "shown": gains.sentence(list(results.values())),
         "protocols": results,
-        "made_from": {f"{name} encoder": str(encoder.path) for name, encoder in (("old", old), ("new", new)) if encoder}
+        "made_from": {f"--{name}": str(encoder.path) for name, encoder in encoders.items()}
+        | {"--on_bad": on_bad}
         | made_from,
     }
+    write(found, protocols, made_from, out)
+    return found
+
+
+def build_protocols(specs: list[str], out: Path, on_bad: str) -> dict[str, Any]:
+    cache = EmbeddingCache(out.parent / "embeddings")
+    return {spec: registry.build(PROTOCOLS, spec, cache=cache, on_bad=on_bad) for spec in specs}
+
+
+def write(found: dict[str, Any], protocols: dict[str, Any], made_from: dict[str, Any], out: Path) -> None:
     with artefacts.new_folder(out) as folder:
         (folder / "report.json").write_text(json.dumps(found, indent=1) + "\n")
-        (folder / "report.html").write_text(report.as_html(found))
+        drawings = {
+            spec: draw(result, folder, number) for number, (spec, result) in enumerate(found["protocols"].items())
+        }
+        pictures = {spec: faces(protocols[spec], result) for spec, result in found["protocols"].items()}
+        (folder / "report.html").write_text(page.as_html(found, drawings, pictures))
         artefacts.write_manifest(folder, KIND, made_from)
+
+
+def draw(result: dict[str, Any], folder: Path, number: int) -> list[tuple[str, str]]:
+    """Captions and SVGs of a protocol's plots; each also as a PNG."""
+    found = []
+    for name, caption, drawing in plots.plots_of(result):
+        plots.save_png(drawing, folder / f"{number + 1}_{name}.png")
+        found.append((caption, plots.as_svg(drawing, f"plot{number + 1}-{name}")))
     return found
+
+
+def faces(protocol: Any, result: dict[str, Any]) -> dict[str, Image.Image]:
+    """The images of the examples of flips."""
+    examples = result.get("flips", {}).get("examples", [])
+    return protocol.pictures({each[key] for each in examples for key in ("query", "found")}) if examples else {}
 
 
 def define_flags() -> None:
     flags.DEFINE_string("new", None, "the new encoder: a run's folder, a .keras file, a SavedModel or a .tflite file")
     flags.DEFINE_string("old", None, "the old encoder, likewise")
+    flags.DEFINE_string(
+        "independent", None, "the new network trained without constraint: gives update gain, tax and the baselines"
+    )
+    flags.DEFINE_list("encoders", [], "in place of --old and --new: a series of encoders, oldest first")
+    flags.DEFINE_string("gallery", None, "with --encoders: the encoder older than all of them, whose gallery decides")
     flags.DEFINE_multi_string("protocol", None, "how to measure, as in retrieval(data/demo/test); may be given twice")
     flags.DEFINE_string("out", None, "the folder to make; embeddings are kept beside it, in `embeddings`")
     flags.DEFINE_enum("on_bad", "fail", ["fail", "skip"], "what to do with an image of ijbc or ijbb that is no good")
@@ -59,12 +154,21 @@ def define_flags() -> None:
 
 def main() -> None:
     FLAGS = flags.FLAGS
-    if not (FLAGS.new or FLAGS.old):
-        raise InputError("--new or --old is needed, or both; --help tells what they take")
     out = Path(command.required("out"))
     command.required("protocol")
-    old, new = (load_encoder(path) if path else None for path in (FLAGS.old, FLAGS.new))
-    print(report.as_text(evaluate(old, new, FLAGS.protocol, out, FLAGS.on_bad)))
+    if FLAGS.encoders or FLAGS.gallery:
+        if FLAGS.old or FLAGS.new or FLAGS.independent:
+            raise InputError("--encoders and --gallery stand in place of --old, --new and --independent")
+        paths = [*([FLAGS.gallery] if FLAGS.gallery else []), *FLAGS.encoders]
+        encoders = [load_encoder(path) for path in paths]
+        found = evaluate_series(encoders, FLAGS.protocol, out, bool(FLAGS.gallery), FLAGS.on_bad)
+    else:
+        if not (FLAGS.new or FLAGS.old):
+            raise InputError("--new or --old is needed, or both, or --encoders; --help tells what they take")
+        paths = (FLAGS.old, FLAGS.new, FLAGS.independent)
+        old, new, independent = (load_encoder(path) if path else None for path in paths)
+        found = evaluate(old, new, FLAGS.protocol, out, independent, FLAGS.on_bad)
+    print(report.as_text(found))
     print(f"report: {out / 'report.html'}")
 
 

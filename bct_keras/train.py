@@ -6,6 +6,7 @@ python -m bct_keras.train --flagfile=configs/mixbct.flags --data=data/mine/new -
 Without --data the data set is made from --source and --split, and without --old the old encoder is trained on
 its part of it by --old_flagfile. Then: embed the data with the old encoder, train, evaluate on identities that
 no encoder saw, export. What is done already is not done again; a run that was killed goes on where it was.
+SIGTERM and SIGINT leave a checkpoint and exit with status 75: start the same command again.
 """
 
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 from absl import flags
 
 from bct_keras import artefacts, checkpoints, command, distribution, registry
+from bct_keras.backbones import BACKBONES
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
 from bct_keras.data.embeddings import EmbeddingShards, open_embeddings
@@ -213,7 +215,11 @@ def define_flags() -> None:
         "your own, my_package.my_method:MyMethod(x=1); bct_keras/methods/README.md tells which is which",
     )
     flags.DEFINE_string("head", "arcface", "the training loss, such as arcface(margin=0.5, scale=64)")
-    flags.DEFINE_string("backbone", "iresnet50", "the network, such as iresnet50(dropout=0.4)")
+    flags.DEFINE_string(
+        "backbone",
+        "iresnet50",
+        f"the network, such as iresnet50(dropout=0.4) or applications(name=MobileNetV2): {', '.join(BACKBONES)}",
+    )
     flags.DEFINE_integer("dims", 512, "dimensions of the embedding; those of the old encoder", lower_bound=2)
     flags.DEFINE_integer(
         "compatible_dims",

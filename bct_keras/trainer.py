@@ -1,8 +1,6 @@
 """One training run: from a recipe and data to a saved encoder, in as many sittings as it takes."""
 
-import contextlib
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +9,13 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from bct_keras import artefacts, distribution
+from bct_keras import artefacts, distribution, failures
 from bct_keras.callbacks import FiniteLoss, MetricsFile, TrainingProgress
 from bct_keras.checkpoints import Checkpoints, StopRequest
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.data.input import ids_of_step, training_batches
 from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND
-from bct_keras.errors import InputError
-from bct_keras.heads.head import refusal
 from bct_keras.methods.method import Method, Training
 from bct_keras.model import CompatibleModel
 from bct_keras.recipe import Recipe
@@ -63,14 +59,26 @@ def train(
         checkpoints = Checkpoints(model, workdir, steps, watch.checkpoint_steps, watch.checkpoints_kept, stop)
         done = checkpoints.restore()
         say_start(workdir, data, steps, strategy, done)
-        fit(recipe, data, old, method, model, checkpoints, workdir, watch)
-    if distribution.worker_index() == 0:
-        with model.averaged():
-            encoder = recipe.build_encoder(model.backbone, data.image_size)
-        # The head is of use to a later encoder's method alone, and so lies in a file of its own.
-        np.savez(workdir / HEAD_FILE, allow_pickle=False, **model.head.stored())
-        save(encoder, data, workdir, made_from, watch.validation)
+        with failures.told(workdir, data, strategy, checkpoints.last_good):
+            fit(recipe, data, old, method, model, checkpoints, workdir, watch)
+            if distribution.worker_index() == 0:
+                finish(recipe, model, data, workdir, made_from, watch.validation)
     distribution.barrier(strategy)
+
+
+def finish(
+    recipe: Recipe,
+    model: CompatibleModel,
+    data: DataSet,
+    workdir: Path,
+    made_from: dict,
+    validation: Validation | None,
+) -> None:
+    with model.averaged():
+        encoder = recipe.build_encoder(model.backbone, data.image_size)
+    # The head is of use to a later encoder's method alone, and so lies in a file of its own.
+    np.savez(workdir / HEAD_FILE, allow_pickle=False, **model.head.stored())
+    save(encoder, data, workdir, made_from, validation)
 
 
 def say_start(workdir: Path, data: DataSet, steps: int, strategy: tf.distribute.Strategy, done: int) -> None:
@@ -112,26 +120,15 @@ def fit(
     callbacks.append(checkpoints)
     for first_step, last_epoch in stretches(checkpoints.step, steps, recipe.epochs):
         first_epoch, skipped = divmod(first_step, steps)
-        with refusals_told():
-            model.fit(
-                batches_of(recipe, data, old, method, model.distribute_strategy, first_step),
-                initial_epoch=first_epoch,
-                epochs=last_epoch,
-                steps_per_epoch=steps - skipped,
-                shuffle=False,
-                verbose=0,  # pyright: ignore[reportArgumentType]
-                callbacks=callbacks,
-            )
-
-
-@contextlib.contextmanager
-def refusals_told() -> Iterator[None]:
-    try:
-        yield
-    except tf.errors.InvalidArgumentError as error:
-        if told := refusal(error):
-            raise InputError(told) from None
-        raise
+        model.fit(
+            batches_of(recipe, data, old, method, model.distribute_strategy, first_step),
+            initial_epoch=first_epoch,
+            epochs=last_epoch,
+            steps_per_epoch=steps - skipped,
+            shuffle=False,
+            verbose=0,  # pyright: ignore[reportArgumentType]
+            callbacks=callbacks,
+        )
 
 
 def batches_of(

@@ -25,9 +25,14 @@ BATCH, CLASSES, DIMS = 8, 6, 8  # as many classes as the view `new` of the fixtu
 # differ by the rate times a finite gradient. A gradient twice too large would still show a hundred times over.
 LEARNING_RATE = 1e-4
 SMALLEST = "iresnet_small(width=4)"
-# Where the entry's own defaults would be slow. The deeper ones are the same function as iresnet18.
-SPECS: dict[str, str] = {"iresnet_small": SMALLEST, "unibct": "unibct(refresh_epochs=(0,), normalise=rows)"}
-NOT_TRAINED_HERE = {"iresnet34", "iresnet50", "iresnet100", "iresnet200"}
+# Where the entry's own defaults would be slow. The deeper ones are the same functions as iresnet18 and vit_tiny.
+SPECS: dict[str, str] = {
+    "iresnet_small": SMALLEST,
+    "unibct": "unibct(refresh_epochs=(0,), normalise=rows)",
+    "vit_tiny": "vit_tiny(drop_path=0.0)",  # what is left out is drawn anew for each replica
+    "applications": "applications(name=MobileNetV3Small)",
+}
+NOT_TRAINED_HERE = {"iresnet34", "iresnet50", "iresnet100", "iresnet200", "vit_small", "vit_base"}
 TRAINED = [name for name in BACKBONES if name not in NOT_TRAINED_HERE]
 
 

@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from bct_keras.data.dataset import open_data_set
 from bct_keras.evaluation import PROTOCOLS
 
 ROOT = Path(__file__).parents[1]
-EPOCHS = 20  # of a tenth of a second each, so that there is time to kill it
+EPOCHS = 20  # of a tenth of a second each
 
 # 12 identities: 3 for the test, 0.3 * 9 = 3 for the old encoder (18 images), 6 for the new one (36 images)
 BASE_FLAGS = f"""
@@ -104,15 +103,6 @@ def kind_of(artefact: Path) -> str:
     return json.loads((artefact / "manifest.json").read_text())["kind"]
 
 
-def wait_for_epochs(process: subprocess.Popen, run: Path, epochs: int) -> None:
-    deadline = time.monotonic() + 120
-    while not (run / "metrics.jsonl").exists() or len(losses_of(run)) < epochs:
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            raise AssertionError(f"{run} did not come to epoch {epochs}")
-        time.sleep(0.01)
-
-
 def test_one_command_makes_everything(folder, output):
     (embedded,) = folder.glob("data/new-by-*")
     kinds = {
@@ -163,46 +153,6 @@ def test_a_second_call_does_nothing_again(folder, output):
 @pytest.mark.slow
 def test_flags_txt_runs_it_again(folder, output):
     assert table_of(run(folder, "--flagfile=runs/new/flags.txt").stdout) == table_of(output)
-
-
-@pytest.mark.slow
-def test_a_killed_run_ends_bit_for_bit_as_an_unbroken_one(folder, output):
-    killed = folder / "runs/killed"
-    process = subprocess.Popen(
-        command("--flagfile=new.flags", "--workdir=runs/killed"), cwd=folder, env=environment(), text=True
-    )
-    wait_for_epochs(process, killed, 3)
-    process.kill()
-    process.wait()
-    assert kind_of(killed) == "unfinished run"
-    assert 3 <= len(losses_of(killed)) < EPOCHS
-    assert "going on after step" in trained(folder, "--workdir=runs/killed")
-    for ours, theirs in zip(weights_of(killed), weights_of(folder / "runs/new"), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    assert losses_of(killed) == losses_of(folder / "runs/new")
-    assert not (killed / "checkpoints").exists()
-
-
-@pytest.mark.slow
-def test_a_run_that_is_asked_to_stop_does_so_at_once_and_goes_on_later(folder, output):
-    stopped = folder / "runs/stopped"
-    process = subprocess.Popen(
-        command("--flagfile=new.flags", "--workdir=runs/stopped"),
-        cwd=folder,
-        env=environment(),
-        text=True,
-        stdout=subprocess.PIPE,
-    )
-    wait_for_epochs(process, stopped, 2)
-    asked = time.monotonic()
-    process.terminate()
-    said, _ = process.communicate(timeout=60)
-    assert time.monotonic() - asked < 10
-    assert process.returncode == 75
-    assert re.search(r"stopped by SIGTERM after step \d+; the same command goes on from there", said)
-    trained(folder, "--workdir=runs/stopped")
-    for ours, theirs in zip(weights_of(stopped), weights_of(folder / "runs/new"), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.slow

@@ -4,35 +4,115 @@ from typing import Any
 
 from bct_keras.encoders import Encoder, FirstDims
 from bct_keras.errors import InputError
-from bct_keras.evaluation.measured import as_measured
+from bct_keras.evaluation import baselines
+from bct_keras.evaluation.flips import flips
+from bct_keras.evaluation.gains import against_independent, curves, evidence, gains
+from bct_keras.evaluation.measured import Measured, as_measured
+from bct_keras.evaluation.order import order_constraints
+from bct_keras.evaluation.refresh import hot_refresh, rank_merging
+from bct_keras.evaluation.verification import Embedded
 
 TESTS = ("old/old", "new/old", "new/new")  # query encoder / gallery encoder
 
 
 def tests(protocol: Any, old: Encoder | None, new: Encoder | None) -> dict[str, Any]:
     """The metrics of each test that the given encoders allow; `compatible` and `gain` where both are given."""
+    return summary(measure_tests(protocol, embed_sides(protocol, old, new)))
+
+
+def findings(
+    protocol: Any, old: Encoder | None, new: Encoder | None, independent: Encoder | None = None
+) -> dict[str, Any]:
+    """The same, and everything else that a report tells."""
+    sides = embed_sides(protocol, old, new)
+    measured = measure_tests(protocol, sides)
+    result = summary(measured)
+    if "new/old" in measured:
+        result |= evidence(measured["old/old"], measured["new/old"])
+        if independent:
+            result |= with_independent(protocol, result, independent)
+        result |= found_out(protocol, measured, sides)
+        if isinstance(sides["old"][0], Embedded):
+            free = protocol.embed(independent) if independent else sides["cross"]
+            result["baselines"] = without_training(protocol, sides, free, "independent" if independent else "new")
+    drawn = {test: found.find_verification for test, found in measured.items()}
+    result["curves"] = {test: curves(find()) for test, find in drawn.items() if find}
+    result["notes"] = protocol.notes() if hasattr(protocol, "notes") else []
+    return {key: value for key, value in result.items() if value or key in TESTS}
+
+
+def embed_sides(protocol: Any, old: Encoder | None, new: Encoder | None) -> dict[str, Any]:
+    """Queries and gallery of each encoder, and those of the new one that fit the old one's."""
+    check_dims(old, new)
+    sides = {name: protocol.embed(encoder) for name, encoder in (("old", old), ("new", new)) if encoder}
+    if old and new:
+        # A wider encoder's own gallery may hold all of its coordinates; the old one is searched with the first.
+        sides["cross"] = protocol.embed(FirstDims(new, old.dims)) if new.dims > old.dims else sides["new"]
+    return sides
+
+
+def measure_tests(protocol: Any, sides: dict[str, Any]) -> dict[str, Measured]:
+    places = {"old/old": ("old", "old"), "new/old": ("cross", "old"), "new/new": ("new", "new")}
+    return {
+        test: as_measured(protocol.measure(sides[query][0], sides[gallery][1]))
+        for test, (query, gallery) in places.items()
+        if query in sides and gallery in sides
+    }
+
+
+def summary(measured: dict[str, Measured]) -> dict[str, Any]:
+    result: dict[str, Any] = {test: found.metrics for test, found in measured.items()}
+    return result | gains(measured["old/old"], measured["new/old"]) if "new/old" in measured else result
+
+
+def check_dims(old: Encoder | None, new: Encoder | None) -> None:
     if old and new and old.dims != new.compatible_dims:
         raise InputError(
             f"{new.path} has {new.compatible_dims} compatible dimensions and {old.path} {old.dims}: its queries "
             "cannot be searched there"
         )
-    embedded = {name: protocol.embed(encoder) for name, encoder in (("old", old), ("new", new)) if encoder}
-    queries = {(name, name): query for name, (query, _) in embedded.items()}
-    if old and new:
-        # A wider encoder's own gallery may hold all of its coordinates; the old one is searched with the first.
-        wider = new.dims > old.dims
-        queries["new", "old"] = protocol.embed(FirstDims(new, old.dims))[0] if wider else queries["new", "new"]
+
+
+def with_independent(protocol: Any, result: dict[str, Any], independent: Encoder) -> dict[str, Any]:
+    query, gallery = protocol.embed(independent)
+    found = as_measured(protocol.measure(query, gallery)).metrics
+    return {"independent/independent": found} | against_independent(result, found)
+
+
+def found_out(protocol: Any, measured: dict[str, Measured], sides: dict[str, Any]) -> dict[str, Any]:
+    """Flips, hot refresh and order constraints, as far as the protocol allows."""
     result: dict[str, Any] = {}
-    for test in TESTS:
-        query, gallery = test.split("/")
-        if (query, gallery) in queries:
-            result[test] = as_measured(protocol.measure(queries[query, gallery], embedded[gallery][1])).metrics
-    if "new/old" in result:
-        baseline, cross = result["old/old"], result["new/old"]
-        result["gain"] = {metric: cross[metric] - baseline[metric] for metric in baseline}
-        # Compatible: M(new, old) > M(old, old)
-        result["compatible"] = {metric: gain > 0 for metric, gain in result["gain"].items()}
+    old, cross = measured["old/old"], measured["new/old"]
+    if old.searches:
+        result["flips"] = flips(old, cross, protocol.searched_names())
+    if isinstance(sides["old"][0], Embedded):
+        query, gallery = sides["cross"][0], sides["cross"][1]
+        result["hot_refresh"] = hot_refresh(metrics_of(protocol), query, sides["old"][1], gallery)
+    if old.searches:
+        query, new_gallery = protocol.gallery_of(*sides["cross"])
+        _, old_gallery = protocol.gallery_of(*sides["old"])
+        result["order"] = order_constraints(query, new_gallery, old_gallery)
     return result
+
+
+def metrics_of(protocol: Any):
+    return lambda query, gallery: as_measured(protocol.measure(query, gallery)).metrics
+
+
+def without_training(protocol: Any, sides: dict[str, Any], free: Any, name: str) -> dict[str, Any]:
+    """The baselines of an encoder (`free`: its queries and gallery) that was not trained to be compatible."""
+    query, gallery = free
+    old_query, old_gallery = sides["old"]
+    rotation = baselines.procrustes_map(gallery.embeddings, old_gallery.embeddings)
+    found = {
+        "encoder": name,
+        "procrustes": metrics_of(protocol)(baselines.mapped(query, rotation), old_gallery),
+    }
+    if hasattr(protocol, "gallery_of"):
+        old_query, old_gallery = protocol.gallery_of(old_query, old_gallery)
+        query, gallery = protocol.gallery_of(query, gallery)
+        found["rank_merging"] = rank_merging((old_query, query), (old_gallery, gallery))
+    return found
 
 
 def verdict(protocols: dict[str, dict[str, Any]]) -> str | None:
@@ -42,4 +122,5 @@ def verdict(protocols: dict[str, dict[str, Any]]) -> str | None:
         return None
     if all(found):
         return "compatible"
-    return f"not compatible ({found.count(False)} of {len(found)} metrics are not above old/old)"
+    below = "the gallery's own encoder" if any("matrix" in result for result in protocols.values()) else "old/old"
+    return f"not compatible ({found.count(False)} of {len(found)} metrics are not above {below})"

@@ -4,15 +4,17 @@ As in InsightFace's evaluation, whose default it calls N1D1F1: flip, norms kept,
 https://noblis.org/wp-content/uploads/2018/03/icb2018.pdf
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from bct_keras import artefacts
 from bct_keras.encoders import Encoder
 from bct_keras.errors import BadImageError, InputError
-from bct_keras.evaluation import ijb_files, ijb_rates, templates
+from bct_keras.evaluation import alignment, ijb_files, ijb_rates, templates
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.ijb_files import Subjects
 from bct_keras.evaluation.ijb_images import AlignedImages
@@ -136,6 +138,16 @@ class IJB:
             Embedded(query.embeddings[probes], self.subjects[probes]),
             Embedded(gallery.embeddings[rows], self.subjects[rows]),
         )
+
+    def searched_names(self) -> list[tuple[list[str], list[str]]]:
+        """The first image of each template that is searched, and of each in the gallery."""
+        _, first_image = np.unique(self.template_rows, return_index=True)
+        names = np.array(self.images.names)[first_image]
+        probes = names[self.probes.embeddings].tolist()
+        return [(probes, names[listed.embeddings].tolist()) for listed in self.galleries]
+
+    def pictures(self, names: Collection[str]) -> dict[str, Image.Image]:
+        return self.aligned.pictures(names, alignment.TEMPLATE_SIZE)
 
     def notes(self) -> list[str]:
         return [

@@ -2,12 +2,13 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from bct_keras import artefacts, progress
 from bct_keras.data import image_check
@@ -78,6 +79,13 @@ class AlignedImages:
                     self.check_finite(encoder, found, good, on_bad)
                 done.update(len(rows))
         return found
+
+    def pictures(self, names: Collection[str], image_size: int) -> dict[str, Image.Image]:
+        """Those of them that can be read."""
+        maps = alignment.sampling_maps(self.landmarks, image_size)
+        rows = [row for row, name in enumerate(self.names) if name in names]
+        read = {self.names[row]: self.read(row, maps[row], image_size) for row in rows}
+        return {name: Image.fromarray(found) for name, found in read.items() if isinstance(found, np.ndarray)}
 
     def check_finite(self, encoder: Encoder, found: np.ndarray, rows: list[int], on_bad: str) -> None:
         for row in rows:

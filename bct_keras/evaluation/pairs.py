@@ -13,6 +13,8 @@ from bct_keras.encoders import BATCH_SIZE, Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import folds
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
+from bct_keras.evaluation.measured import Measured
+from bct_keras.evaluation.verification import Embedded
 
 FARS = (1e-2, 1e-3)
 
@@ -32,14 +34,15 @@ class Pairs:
         checked = progress.track(named, "checking pairs", len(pair_set.images))
         self.sizes = [image_check.inspect(image, name) for image, name in checked]
 
-    def embed(self, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
-        """The queries and the gallery [pairs, dims], as this encoder sees them."""
+    def embed(self, encoder: Encoder) -> tuple[Embedded, Embedded]:
+        """The queries and the gallery, one row a pair, as this encoder sees them."""
         if not encoder.image_size:
             raise InputError(f"{encoder.path} holds stored embeddings; a verification set needs one that embeds images")
         what = {"images": self.pair_set.fingerprint, "flip": True}
         stored = self.cache.get(encoder, what, self.embed_images) if self.cache else self.embed_images(encoder)
-        embeddings = normalised(stored)
-        return embeddings[self.pair_set.pairs[:, 1]], embeddings[self.pair_set.pairs[:, 0]]
+        embeddings, pairs = normalised(stored), np.arange(len(self.pair_set.pairs))
+        query, gallery = (Embedded(embeddings[self.pair_set.pairs[:, side]], pairs) for side in (1, 0))
+        return query, gallery
 
     def embed_images(self, encoder: Encoder) -> np.ndarray:
         """[images, dims]"""
@@ -68,8 +71,28 @@ class Pairs:
             raise InputError(f"{self.pair_set.names[number]}: the image cannot be decoded ({error.message})") from None
         return pixels.numpy()
 
-    def measure(self, query: np.ndarray, gallery: np.ndarray) -> dict[str, float]:
-        return folds.metrics(np.sum(query * gallery, axis=1), self.pair_set.same, self.pair_set.folds, FARS)
+    def measure(self, query: Embedded, gallery: Embedded) -> Measured:
+        scores = np.sum(query.embeddings * gallery.embeddings, axis=1)
+        metrics = self.metrics(scores, np.arange(len(scores)))
+
+        def resample(draws: int, seed: int) -> dict[str, np.ndarray]:
+            random = np.random.default_rng(seed)
+            drawn = [self.metrics(scores, self.drawn_rows(random)) for _ in range(draws)]
+            return {metric: np.array([each.get(metric, np.nan) for each in drawn]) for metric in metrics}
+
+        return Measured(metrics, resample, resampled_units="pairs")
+
+    def metrics(self, scores: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+        return folds.metrics(scores[rows], self.pair_set.same[rows], self.pair_set.folds, FARS)
+
+    def drawn_rows(self, random: np.random.Generator) -> np.ndarray:
+        """Pairs with replacement; a fold is drawn from itself, and keeps how many of each kind it has."""
+        rows = np.arange(len(self.pair_set.same))
+        for _, fold in folds.divided(len(rows), self.pair_set.folds):
+            for kind in (fold & self.pair_set.same, fold & ~self.pair_set.same):
+                chosen = np.flatnonzero(kind)
+                rows[chosen] = random.choice(chosen, len(chosen))
+        return rows
 
     def made_from(self) -> dict[str, str]:
         return {"data": self.pair_set.fingerprint}

@@ -1,82 +1,100 @@
-"""The report: one table for the terminal, one self-contained page."""
+"""The report's tables, and all of it for the terminal."""
 
-import html
-import json
+from collections.abc import Iterator
 from typing import Any
 
 from bct_keras.evaluation.compatibility import TESTS
 
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; --good: #1a7f37; --bad: #c62828; }
-@media (prefers-color-scheme: dark) { :root { --good: #4ac26b; --bad: #ff7b72; } }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2rem; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; }
-th, td { padding: .35rem .8rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-.good { color: var(--good); } .bad { color: var(--bad); }
-code { overflow-wrap: anywhere; } dt { font-weight: 600; } dd { margin: 0 0 .5rem; }
-"""
-
 
 def table(result: dict[str, Any]) -> list[list[str]]:
     """Rows of text: a heading, one row a metric."""
-    shown = [test for test in TESTS if test in result]
-    crossed = "gain" in result
-    rows = [["metric", *shown, *(["gain", "compatible"] if crossed else [])]]
-    for metric in result[shown[0]]:
-        row = [metric, *(f"{result[test][metric]:.4f}" for test in shown)]
-        if crossed:
-            row += [f"{result['gain'][metric]:+.4f}", "yes" if result["compatible"][metric] else "NO"]
-        rows.append(row)
+    shown = [test for test in (*TESTS, "independent/independent") if test in result]
+    columns: dict[str, Any] = {test: lambda metric, test=test: f"{result[test][metric]:.4f}" for test in shown}
+    if "gain" in result:
+        columns["gain"] = lambda metric: f"{result['gain'][metric]:+.4f}"
+    if "interval" in result:
+        columns["95 % interval"] = lambda metric: interval(result["interval"][metric])
+    if "gain" in result:
+        columns["compatible"] = lambda metric: "yes" if result["compatible"][metric] else "NO"
+    if "shown" in result:
+        columns["shown"] = lambda metric: "yes" if result["shown"][metric] else "not shown"
+    if "update_gain" in result:
+        columns["update gain"] = lambda metric: optional(result["update_gain"][metric])
+        columns["tax"] = lambda metric: f"{result['tax'][metric]:+.4f}"
+    rows = [["metric", *columns]]
+    return rows + [[metric, *(cell(metric) for cell in columns.values())] for metric in result[shown[0]]]
+
+
+def matrix(result: dict[str, Any], metric: str) -> list[list[str]]:
+    """Rows of text: a row for each encoder's queries, a column for each one's gallery."""
+    names, upgrades = result["encoders"], result["upgrades"]
+    rows = [["queries of", *(f"in {place}'s gallery" for place in range(1, len(names) + 1))]]
+    for newer, values in enumerate(result["matrix"][metric]):
+        cells = [f"{value:.4f}" for value in values]
+        for older, compatible in enumerate(upgrades["compatible"][metric][newer]):
+            missing = compatible and "shown" in upgrades and not upgrades["shown"][metric][newer][older]
+            cells[older] += " not shown" if missing else " yes" if compatible else " NO"
+        rows.append([f"{newer + 1} {names[newer]}", *cells, *[""] * (len(names) - len(cells))])
     return rows
+
+
+def first_tables(result: dict[str, Any]) -> Iterator[tuple[str, list[list[str]]]]:
+    """Headings and rows of what decides."""
+    if "matrix" not in result:
+        yield "", table(result)
+        return
+    rows = [["metric", "average compatibility"]]
+    yield "", rows + [[metric, f"{share:.4f}"] for metric, share in result["average_compatibility"].items()]
+    for metric in result["matrix"]:
+        yield metric, matrix(result, metric)
+
+
+def interval(ends: list[float]) -> str:
+    return f"{ends[0]:+.4f} to {ends[1]:+.4f}"
+
+
+def optional(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def more_tables(result: dict[str, Any]) -> Iterator[tuple[str, list[list[str]]]]:
+    """What the page has below the first table."""
+    if "baselines" in result:
+        found = result["baselines"]
+        rows = [["metric", "old/old", "new/old", f"{found['encoder']} mapped into old"]]
+        for metric, value in found["procrustes"].items():
+            rows.append([metric, *(f"{result[test][metric]:.4f}" for test in TESTS[:2]), f"{value:.4f}"])
+        yield "Without training: an orthogonal Procrustes map, fitted on the gallery's images by both encoders", rows
+    if "hot_refresh" in result:
+        rows = [["metric", "area under the curve"]]
+        rows += [[metric, f"{area:.4f}"] for metric, area in result["hot_refresh"]["area"].items()]
+        merged = result.get("baselines", {}).get("rank_merging")
+        if merged:
+            rows.append(["top-1, two searches with their ranks merged", f"{merged['area']:.4f}"])
+        yield "Hot refresh: the mean over 0 to 100 % of the gallery re-embedded", rows
+    if "order" in result:
+        rows = [["a new query has its", "share of triplets"]]
+        yield "Order constraints", rows + [[name, f"{share:.4f}"] for name, share in result["order"].items()]
+
+
+def aligned(rows: list[list[str]]) -> Iterator[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for first, *others in rows:
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        yield "  ".join(["", first.ljust(widths[0]), *cells])
 
 
 def as_text(report: dict[str, Any]) -> str:
     lines = []
     for name, result in report["protocols"].items():
-        rows = table(result)
-        widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
         lines.append(name)
-        for first, *others in rows:
-            cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-            lines.append("  ".join(["", first.ljust(widths[0]), *cells]))
+        for heading, rows in first_tables(result):
+            lines += [f"  {heading}"] if heading else []
+            lines += aligned(rows)
+        if "flips" in result:
+            lines.append("  flips: {negative:.1%} negative, {positive:.1%} positive".format(**result["flips"]))
+        lines += [f"  {note}" for note in result.get("notes", [])]
     if report["verdict"]:
-        lines.append(f"verdict: {report['verdict']}")
+        shown = f"; {report['shown']}" if report.get("shown") else ""
+        lines.append(f"verdict: {report['verdict']}{shown}")
     return "\n".join(lines)
-
-
-def as_html(report: dict[str, Any]) -> str:
-    word = report["verdict"] or "self-test"
-    colour = "good" if word == "compatible" else "bad" if report["verdict"] else ""
-    body = [f'<h1 class="{colour}">{html.escape(word[0].upper() + word[1:])}</h1>']
-    if report["verdict"]:
-        body.append(
-            "<p>Compatible means that queries of the new encoder, searched in the gallery of the old one (new/old), "
-            "score above the old encoder's own queries (old/old). new/new is the new encoder in a gallery of its "
-            "own.</p>"
-        )
-    for name, result in report["protocols"].items():
-        body.append(f"<h2>{html.escape(name)}</h2>{html_table(table(result))}")
-    facts = "".join(
-        f"<dt>{html.escape(key)}</dt><dd><code>{html.escape(value if isinstance(value, str) else json.dumps(value))}"
-        "</code></dd>"
-        for key, value in report["made_from"].items()
-    )
-    body.append(f"<h2>Made from</h2><dl>{facts}</dl>")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(word)} - bct_keras</title><style>{STYLE}</style></head>\n"
-        f"<body>{''.join(body)}</body></html>\n"
-    )
-
-
-def html_table(rows: list[list[str]]) -> str:
-    heading = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in rows[0])
-    lines = []
-    for row in rows[1:]:
-        colours = {"yes": "good", "NO": "bad"}
-        cells = "".join(f'<td class="{colours.get(cell, "")}">{html.escape(cell)}</td>' for cell in row)
-        lines.append(f"<tr>{cells}</tr>")
-    return f'<div class="scroll"><table><tr>{heading}</tr>{"".join(lines)}</table></div>'

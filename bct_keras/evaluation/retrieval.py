@@ -1,11 +1,13 @@
 """Each identity's images divided into gallery and query."""
 
+from collections.abc import Collection
 from functools import cached_property
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
-from bct_keras.data import dataset
+from bct_keras.data import dataset, image_check
 from bct_keras.data.embeddings import normalised
 from bct_keras.data.splits import order_within_identity
 from bct_keras.encoders import Encoder
@@ -79,6 +81,21 @@ class Retrieval:
     def gallery_of(self, query: Embedded, gallery: Embedded) -> tuple[Embedded, Embedded]:
         """What is searched in what."""
         return query, gallery
+
+    def searched_names(self) -> list[tuple[list[str], list[str]]]:
+        """Ids of the queries and of the gallery's images, of each search."""
+        ids, _ = self.records
+        query, gallery = self.sides
+        return [(ids[query].tolist(), ids[gallery].tolist())]
+
+    def pictures(self, names: Collection[str]) -> dict[str, Image.Image]:
+        found = {}
+        for serialized in tf.data.TFRecordDataset([str(shard.path) for shard in self.data.shards]).batch(4096):
+            batch = self.data.parse(serialized)
+            for name, image in zip(dataset.ids_of(batch), batch["image"].numpy(), strict=True):
+                if name in names:
+                    found[name] = image_check.decode(image, name)
+        return found
 
     def made_from(self) -> dict[str, str]:
         return {"data": self.data.fingerprint}

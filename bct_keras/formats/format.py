@@ -30,7 +30,10 @@ class Source:
     def facts(self) -> dict[str, Any]:
         """What a reader of a file wants to know, whatever the format."""
         encoder = self.encoder
-        rescaling = next((layer for layer in encoder.model.layers if type(layer).__name__ == "Rescaling"), None)
+        kinds = {type(layer).__name__: layer for layer in reversed(encoder.model.layers)}
+        # Keras's own networks may scale each colour by itself.
+        simple = "Rescaling" in kinds and "Normalization" not in kinds and np.ndim(kinds["Rescaling"].scale) == 0
+        rescaling = kinds["Rescaling"] if simple else None
         inside = {"scale": float(rescaling.scale), "offset": float(rescaling.offset)} if rescaling else "in the model"
         return {
             "encoder": f"{encoder.model.name}-{encoder.fingerprint[:12]}",

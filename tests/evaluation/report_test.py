@@ -4,11 +4,12 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import evaluate
-from bct_keras.evaluation import report
+from bct_keras.evaluation import page, report
 
 TESTS = ["old/old", "new/old", "new/new"]
 
@@ -54,10 +55,11 @@ def test_report_has_all_tests_with_the_same_metrics(encoders, data_root, tmp_pat
     found = evaluate(encoders["old"], encoders["new"], [spec], tmp_path / "report")
     assert json.loads((tmp_path / "report" / "report.json").read_text()) == found
     result = found["protocols"][spec]
-    assert list(result) == [*TESTS, "gain", "compatible"]
+    assert list(result)[:5] == [*TESTS, "gain", "compatible"]
     metrics = list(result["old/old"])
     assert "top-1" in metrics
-    assert all(list(result[part]) == metrics for part in result)
+    for part in (*TESTS, "gain", "compatible", "interval", "shown"):
+        assert sorted(result[part]) == sorted(metrics)
     for metric in metrics:
         assert result["gain"][metric] == result["new/old"][metric] - result["old/old"][metric]
         assert result["compatible"][metric] is (result["gain"][metric] > 0)
@@ -68,10 +70,10 @@ def test_one_encoder_alone_gives_its_self_test(encoders, data_root, tmp_path, gi
     spec = f"retrieval({data_root / 'test'})"
     only = {name: encoder if name == given else None for name, encoder in encoders.items()}
     found = evaluate(only["old"], only["new"], [spec], tmp_path / "report")
-    assert list(found["protocols"][spec]) == [test]
+    assert list(found["protocols"][spec]) == [test, "curves"]
     assert found["verdict"] is None
     assert "verdict" not in report.as_text(found)
-    assert Headings(report.as_html(found)).found[0] == ("h1", "Self-test")
+    assert Headings(page.as_html(found)).found[0] == ("h1", "Self-test")
 
 
 def test_encoders_of_other_dimensions_leave_no_report(tiny_encoder_path, data_root, tmp_path):
@@ -90,12 +92,39 @@ def test_a_report_is_made_once(encoders, data_root, tmp_path):
 
 
 def test_page_needs_nothing_from_elsewhere():
-    page = report.as_html(known_report())
-    assert not re.search(r"https?:|//|\bsrc\s*=|\bhref\s*=|url\(|@import|<script", page)
+    text = page.as_html(known_report())
+    assert not re.search(r"https?:|//|\bsrc\s*=|\bhref\s*=|url\(|@import|<script", text)
+
+
+def test_whole_page_has_its_plots_and_faces_inside(encoders, data_root, tmp_path):
+    evaluate(encoders["old"], encoders["new"], [f"retrieval({data_root / 'test'})"], tmp_path / "report")
+    text = (tmp_path / "report" / "report.html").read_text()
+    drawn = ["roc", "det", "scores_old_old", "scores_new_old", "hot_refresh"]
+    assert text.count("<svg") == len(drawn)
+    for name in drawn:
+        with Image.open(tmp_path / "report" / f"1_{name}.png") as png:
+            assert min(png.size) > 300
+    for place in re.findall(r"""(?:src|href)=["']([^"']*)|url\(([^)]*)""", text):
+        assert "".join(place).startswith(("data:image/jpeg;base64,", "#"))
+    assert not re.search(r"https?:|@import|<script", text)
+    names = re.findall(r'\bid="([^"]+)"', text)
+    assert names
+    assert len(names) == len(set(names))
+
+
+def test_flips_have_faces():
+    result = known_report()["protocols"]["retrieval(data)"]
+    example = {"kind": "negative", "query": "a/1", "found": "b/2"}
+    result["flips"] = {"negative": 0.125, "positive": 0.25, "examples": [example]}
+    pictures = {"retrieval(data)": {name: Image.new("RGB", (200, 300)) for name in ("a/1", "b/2")}}
+    text = page.as_html(known_report() | {"protocols": {"retrieval(data)": result}}, None, pictures)
+    assert "Negative flips: 12.5 % of the queries" in text
+    assert text.count('src="data:image/jpeg;base64,') == 2
+    assert "a/1 taken for b/2" in text
 
 
 def test_page_has_the_verdict_first_and_whole_tags():
-    headings = Headings(report.as_html(known_report("not compatible (1 of 1 metrics are not above old/old)")))
+    headings = Headings(page.as_html(known_report("not compatible (1 of 1 metrics are not above old/old)")))
     assert headings.found[0] == ("h1", "Not compatible (1 of 1 metrics are not above old/old)")
     assert headings.open == []
 
@@ -103,9 +132,9 @@ def test_page_has_the_verdict_first_and_whole_tags():
 def test_page_escapes_names():
     name = "retrieval(<b onclick='x'>&\")"
     given = known_report(name=name) | {"made_from": {"<i>": "<u>&"}}
-    page = report.as_html(given)
-    assert ("h2", name) in Headings(page).found
-    assert not re.search("<[biu][ >]", page)
+    text = page.as_html(given)
+    assert ("h2", name) in Headings(text).found
+    assert not re.search("<[biu][ >]", text)
 
 
 def test_text_has_a_row_for_each_metric_and_the_verdict():
@@ -118,6 +147,6 @@ def test_text_has_a_row_for_each_metric_and_the_verdict():
 
 
 def test_page_has_the_numbers_of_the_table():
-    page = report.as_html(known_report())
+    text = page.as_html(known_report())
     for cell in ("0.5000", "0.7500", "0.8750", "+0.2500", "yes"):
-        assert f">{cell}</td>" in page
+        assert f">{cell}</td>" in text

@@ -1,0 +1,69 @@
+"""A series of upgrades: queries of each encoder in its own gallery and in that of each older one."""
+
+from typing import Any
+
+from bct_keras.encoders import ENCODER_FILE, Encoder, FirstDims
+from bct_keras.evaluation.compatibility import check_dims
+from bct_keras.evaluation.gains import evidence, gains
+from bct_keras.evaluation.measured import Measured, as_measured
+
+Place = tuple[int, int]  # of the query's encoder and of the gallery's
+
+
+def findings(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -> dict[str, Any]:
+    """Triangular matrices of each metric, oldest first; the verdict is on all galleries or on the first alone."""
+    measured = measure_all(protocol, encoders)
+    upgrades = {place: upgrade(measured, place) for place in measured if place[0] > place[1]}
+    judged = {place: found for place, found in upgrades.items() if place[1] == 0 or not first_gallery_only}
+    metrics = list(measured[0, 0].metrics)
+    result: dict[str, Any] = {
+        "encoders": [str(encoder.path).removesuffix(f"/{ENCODER_FILE}") for encoder in encoders],
+        "matrix": {
+            metric: triangle(len(encoders), {place: found.metrics[metric] for place, found in measured.items()}, 1)
+            for metric in metrics
+        },
+        "upgrades": {
+            key: {metric: triangle(len(encoders), values_of(upgrades, key, metric)) for metric in metrics}
+            for key in next(iter(upgrades.values()))
+        },
+        # 2 / (T (T - 1)) * sum over i > j of [M(i, j) > M(j, j)]
+        "average_compatibility": {
+            metric: sum(found["compatible"][metric] for found in upgrades.values()) / len(upgrades)
+            for metric in metrics
+        },
+    }
+    for key in ("compatible", "shown"):
+        if key in result["upgrades"]:
+            result[key] = {metric: all(found[key][metric] for found in judged.values()) for metric in metrics}
+    return result | {"notes": protocol.notes() if hasattr(protocol, "notes") else []}
+
+
+def measure_all(protocol: Any, encoders: list[Encoder]) -> dict[Place, Measured]:
+    """Only the galleries are held all the time; an encoder's queries are made for each and then dropped."""
+    galleries, measured = [], {}
+    for newer, encoder in enumerate(encoders):
+        query, gallery = protocol.embed(encoder)
+        galleries.append(gallery)
+        measured[newer, newer] = as_measured(protocol.measure(query, gallery))
+        for older in range(newer):
+            check_dims(encoders[older], encoder)
+            dims = encoders[older].dims
+            fitting = protocol.embed(FirstDims(encoder, dims))[0] if encoder.dims > dims else query
+            measured[newer, older] = as_measured(protocol.measure(fitting, galleries[older]))
+    return measured
+
+
+def upgrade(measured: dict[Place, Measured], place: Place) -> dict[str, dict[str, Any]]:
+    """`gain` and `compatible` of one upgrade, and its `interval` and `shown` where the protocol can draw anew."""
+    before, after = measured[place[1], place[1]], measured[place]
+    drawn = evidence(before, after)
+    return gains(before, after) | {key: drawn[key] for key in ("interval", "shown") if key in drawn}
+
+
+def values_of(upgrades: dict[Place, dict[str, dict[str, Any]]], key: str, metric: str) -> dict[Place, Any]:
+    return {place: found[key][metric] for place, found in upgrades.items()}
+
+
+def triangle(size: int, values: dict[Place, Any], diagonal: int = 0) -> list[list[Any]]:
+    """A row for each query encoder, with an entry for each older gallery and, with `diagonal`, its own."""
+    return [[values[newer, older] for older in range(newer + diagonal)] for newer in range(size)]

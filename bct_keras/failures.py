@@ -1,0 +1,51 @@
+"""What the machine did to a run, told in a line: a full disk, a shard that cannot be read, a worker that died."""
+
+import contextlib
+import errno
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import tensorflow as tf
+
+from bct_keras import distribution
+from bct_keras.checkpoints import StoppedError
+from bct_keras.data.dataset import DataSet
+from bct_keras.errors import InputError
+from bct_keras.heads.head import refusal
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextlib.contextmanager
+def told(
+    workdir: Path, data: DataSet, strategy: tf.distribute.Strategy, last_good: Callable[[], str]
+) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise no_room(workdir, error.strerror or "", last_good()) from None
+    except tf.errors.ResourceExhaustedError as error:
+        if "space" not in error.message and "File too large" not in error.message:  # the memory of a device
+            raise
+        raise no_room(workdir, error.message, last_good()) from None
+    except (tf.errors.UnavailableError, tf.errors.AbortedError):
+        if not distribution.spans_workers(strategy):
+            raise
+        raise StoppedError(
+            f"stopped because another worker died, whose own output says why; {last_good()}; start all workers again "
+            "and they go on from there"
+        ) from None
+    except tf.errors.OpError as error:
+        if refused := refusal(error):
+            raise InputError(refused) from None
+        data.check_content()  # raises what names the shard, if it was one
+        raise
+
+
+def no_room(folder: Path, reason: str, last_good: str) -> InputError:
+    return InputError(
+        f"{folder}: nothing more could be written ({reason.splitlines()[0]}); {last_good}. Make room and start the "
+        "same command again"
+    )

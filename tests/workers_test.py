@@ -1,0 +1,186 @@
+"""Several processes of one run, and what starts them."""
+
+import json
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bct_keras import distribution
+from bct_keras.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+LOCAL = ROOT / "export/workers/local.py"
+# Batches of all 36 images: an epoch is a step, and its loss stands in metrics.jsonl. A low rate, because PReLU's slope
+# jumps at 0: see contract_test.py.
+FLAGS = """
+--data=faces/new
+--old=old.keras
+--backbone=iresnet_small(width=4)
+--head=arcface(margin=0.3, scale=16)
+--dims=8
+--batch_size=36
+--epochs=20
+--schedule=cosine
+--learning_rate=0.001
+--protocol=none
+--formats=none
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, data_root, tiny_encoder_path) -> Path:
+    folder = tmp_path_factory.mktemp("workers")
+    shutil.copytree(data_root, folder / "faces")
+    shutil.copy(tiny_encoder_path(8), folder / "old.keras")
+    (folder / "run.flags").write_text(FLAGS.strip() + "\n")
+    return folder
+
+
+def environment(**more: str) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT)} | more
+
+
+def run(folder: Path, *command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment(), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def by_one_process(folder: Path, *flags: str) -> str:
+    return run(folder, "-m", "bct_keras.train", "--flagfile=run.flags", "--replicas=2", *flags)
+
+
+def by_two_workers(folder: Path, *flags: str) -> str:
+    return run(folder, str(LOCAL), "--workers=2", "--", "--flagfile=run.flags", *flags)
+
+
+def losses_of(run: Path) -> list[float]:
+    path = run / "metrics.jsonl"
+    return [json.loads(line)["loss"] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["independent", "mixbct", "nccl"])
+def test_two_workers_have_the_losses_of_one_process_with_two_replicas(folder, method):
+    by_one_process(folder, f"--method={method}", f"--workdir=one-{method}")
+    by_two_workers(folder, f"--method={method}", f"--workdir=two-{method}")
+    one, two = losses_of(folder / f"one-{method}"), losses_of(folder / f"two-{method}")
+    assert len(one) == len(set(one)) == 20
+    assert two == pytest.approx(one, rel=1e-5)
+
+
+def started(folder: Path, *flags: str) -> list[subprocess.Popen]:
+    """As a launcher does that does not look after its workers."""
+    ports = runpy.run_path(str(LOCAL))["free_ports"](2)
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    workers = []
+    for index in range(2):
+        config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+        command = [sys.executable, "-m", "bct_keras.train", "--flagfile=run.flags", *flags]
+        pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+        workers.append(subprocess.Popen(command, cwd=folder, env=environment(TF_CONFIG=config), **pipes))
+    return workers
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_worker_that_dies_stops_the_other_and_both_go_on_later(folder):
+    flags = ("--method=mixbct", "--epochs=60", "--workdir=killed")
+    workers = started(folder, *flags)
+    deadline = time.monotonic() + 200
+    while len(losses_of(folder / "killed")) < 3 and time.monotonic() < deadline:
+        assert [worker.poll() for worker in workers] == [None, None]
+        time.sleep(0.05)
+    workers[1].kill()
+    said, _ = workers[0].communicate(timeout=60)
+    assert workers[0].returncode == 75
+    assert "stopped because another worker died" in said.splitlines()[-1]
+    assert re.search(r"the last good checkpoint is killed/checkpoints/ckpt-\d+; start all workers again", said)
+    shutil.copytree(folder / "killed", folder / "on-one")
+    assert re.search(r"going on after step \d+", by_two_workers(folder, *flags))
+    assert re.search(r"going on after step \d+", by_one_process(folder, *flags[:2], "--workdir=on-one"))
+    by_one_process(folder, *flags[:2], "--workdir=unbroken")
+    for resumed in ("killed", "on-one"):
+        assert losses_of(folder / resumed) == pytest.approx(losses_of(folder / "unbroken"), rel=1e-5)
+
+
+def manifests() -> tuple[dict[str, Any], dict[str, Any]]:
+    claim, job = yaml.safe_load_all((ROOT / "export/workers/training.yaml").read_text())
+    return claim, job
+
+
+def test_the_manifest_is_a_job_of_workers_that_are_started_again():
+    _, job = manifests()
+    assert (job["apiVersion"], job["kind"]) == ("kubeflow.org/v1", "TFJob")
+    worker = job["spec"]["tfReplicaSpecs"]["Worker"]
+    assert worker["replicas"] == 2
+    # Not ExitCode, which takes 75 for an error that lasts.
+    assert worker["restartPolicy"] == "OnFailure"
+    (container,) = worker["template"]["spec"]["containers"]
+    assert container["name"] == "tensorflow"  # the operator's condition
+
+
+def test_the_manifest_has_flags_that_train_knows_and_files_that_all_workers_see():
+    claim, job = manifests()
+    pod = job["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]
+    (container,) = pod["containers"]
+    given = dict(argument.removeprefix("--").split("=", 1) for argument in container["args"])
+    sources = "".join((ROOT / f"bct_keras/{name}.py").read_text() for name in ("train", "export"))
+    known = set(re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', sources))
+    assert given.keys() <= known | {"flagfile"}
+    (mount,) = container["volumeMounts"]
+    for flag in ("data", "old", "workdir"):
+        assert given[flag].startswith(f"{mount['mountPath']}/")
+    assert (ROOT / given["flagfile"].removeprefix("/opt/bct_keras/")).is_file()
+    (volume,) = pod["volumes"]
+    assert volume["name"] == mount["name"]
+    assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+@pytest.mark.parametrize(
+    ("config", "index", "count"),
+    [
+        ("", 0, 0),
+        ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}', 1, 2),
+        ('{"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"]}, "task": {"type": "worker", "index": 1}}', 2, 3),
+        ('{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "chief", "index": 0}}', 0, 2),
+        ('{"cluster": {"worker": ["a:1"], "evaluator": ["b:1"]}, "task": {"type": "worker", "index": 0}}', 0, 1),
+    ],
+)
+def test_workers_are_counted_with_the_chief_first(monkeypatch, config, index, count):
+    monkeypatch.setenv("TF_CONFIG", config)
+    assert (distribution.worker_index(), distribution.worker_count()) == (index, count)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "{",
+        "[1]",
+        '{"cluster": {"worker": ["a:1"]}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+    ],
+)
+def test_a_broken_tf_config_is_refused_in_a_line(monkeypatch, config):
+    monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(InputError, match="TF_CONFIG cannot be understood"):
+        distribution.cluster()
+
+
+def test_several_workers_need_tf_config(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(InputError, match="--strategy=multiworker needs the environment variable TF_CONFIG"):
+        distribution.strategy("multiworker")
