@@ -160,7 +160,8 @@ def test_a_batch_in_pieces_has_the_gradient_of_the_whole(data, old, monkeypatch)
     losses = [fit(model, batches_of(recipe, data, old, epochs=1).take(1), steps=1)["loss"] for model in (whole, pieces)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     for one, other in zip(whole.get_weights(), pieces.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+        # A row of the head has weights of up to 2,000 after such a step, and float32 has 7 digits of the largest.
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6 + 1e-7 * np.abs(one).max())
 
 
 def test_the_average_of_the_weights_follows_them(data, old):
