@@ -11,6 +11,7 @@ from bct_keras import distribution
 from bct_keras.checkpoints import StoppedError
 from bct_keras.data.dataset import DataSet
 from bct_keras.errors import InputError
+from bct_keras.heads.head import refusal
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -36,7 +37,9 @@ def told(
             f"stopped because another worker died, whose own output says why; {last_good()}; start all workers again "
             "and they go on from there"
         ) from None
-    except tf.errors.OpError:
+    except tf.errors.OpError as error:
+        if refused := refusal(error):
+            raise InputError(refused) from None
         data.check_content()  # raises what names the shard, if it was one
         raise
 

@@ -106,7 +106,7 @@ class CompatibleModel(keras.Model):
         self._loss_tracker.update_state(shown * replicas, sample_weight=tf.where(finite, rows, 0.0))
         return self.get_metrics_result()
 
-    def gradients(self, batch, labels, class_rows):
+    def gradients(self, batch, labels, class_rows=None):
         """Of the loss averaged over this replica's micro-batches, and that loss."""
         learned = [*self.trainable_variables, *([] if class_rows is None else [class_rows.weights])]
         pieces = self.stepping.micro_batches

@@ -1,8 +1,6 @@
 """One training run: from a recipe and data to a saved encoder, in as many sittings as it takes."""
 
-import contextlib
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,6 @@ from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.data.input import ids_of_step, training_batches
 from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND
-from bct_keras.errors import InputError
-from bct_keras.heads.head import refusal
 from bct_keras.methods.method import Method, Training
 from bct_keras.model import CompatibleModel
 from bct_keras.recipe import Recipe
@@ -124,26 +120,15 @@ def fit(
     callbacks.append(checkpoints)
     for first_step, last_epoch in stretches(checkpoints.step, steps, recipe.epochs):
         first_epoch, skipped = divmod(first_step, steps)
-        with refusals_told():
-            model.fit(
-                batches_of(recipe, data, old, method, model.distribute_strategy, first_step),
-                initial_epoch=first_epoch,
-                epochs=last_epoch,
-                steps_per_epoch=steps - skipped,
-                shuffle=False,
-                verbose=0,  # pyright: ignore[reportArgumentType]
-                callbacks=callbacks,
-            )
-
-
-@contextlib.contextmanager
-def refusals_told() -> Iterator[None]:
-    try:
-        yield
-    except tf.errors.InvalidArgumentError as error:
-        if told := refusal(error):
-            raise InputError(told) from None
-        raise
+        model.fit(
+            batches_of(recipe, data, old, method, model.distribute_strategy, first_step),
+            initial_epoch=first_epoch,
+            epochs=last_epoch,
+            steps_per_epoch=steps - skipped,
+            shuffle=False,
+            verbose=0,  # pyright: ignore[reportArgumentType]
+            callbacks=callbacks,
+        )
 
 
 def batches_of(

@@ -113,8 +113,11 @@ class Head(keras.layers.Layer):
 
 def refusal(error: tf.errors.OpError) -> str | None:
     """What a head says of bad input within a step, out of all that TensorFlow says around it."""
-    found = re.search(r"(a label is outside the head's|sample_rate leaves no room)[^\n]*", error.message or "")
-    return found and found.group().replace("] [", " ").rstrip("]")
+    found = re.search(r"(a label is outside|sample_rate leaves no room)[^\n]*", error.message or "")
+    if found is None:
+        return None
+    said, _, _ = found.group().replace("\\'", "'").partition("] [Condition")
+    return said.replace("] [", " ").rstrip("]")
 
 
 def check_finite(embeddings: tf.Tensor) -> None:

@@ -9,10 +9,12 @@ import tensorflow as tf
 from bct_keras import registry
 from bct_keras.errors import InputError
 from bct_keras.heads import HEADS, cross_entropy
+from bct_keras.heads.head import refusal
 from bct_keras.heads.sampling import columns_of, sampled_classes
 from bct_keras.optimizers import OPTIMIZERS
 
 sys.path.insert(0, str(Path(__file__).parent))
+import trained_head
 from trained_head import trained
 
 COSINE_HEADS = [name for name in HEADS if name != "softmax"]
@@ -117,3 +119,30 @@ def test_lamb_cannot_change_some_rows_alone():
     head.build((None, 4))
     with pytest.raises(InputError, match="the optimizer lamb cannot change some rows alone"):
         head.add_slots(registry.build(OPTIMIZERS, "lamb", learning_rate=0.1))
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("arcface", "a label is outside the head's 31 classes, 0 to 30"),
+        ("arcface(sample_rate=0.9)", "a label is outside the head's 31 classes, 0 to 30"),
+        ("arcface(sample_rate=0.1)", "sample_rate leaves no room for the batch: it takes 4 of the 31 classes"),
+    ],
+)
+def test_a_step_tells_plainly_what_it_refuses(spec, said, monkeypatch):
+    # A batch of 30 has more than 4 classes; 31 is no class.
+    batches = trained_head.batches().map(lambda images, labels: (images, labels + 20 * ("0.1" not in spec)))
+    monkeypatch.setattr(trained_head, "batches", lambda: batches)
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        trained(spec, tf.distribute.get_strategy())
+    told = refusal(caught.value)
+    assert told
+    assert told.startswith(said)
+    assert "[" not in told
+
+
+def test_a_method_that_needs_all_logits_is_told_so():
+    head = registry.build(HEADS, "arcface(sample_rate=0.5)", classes=6, dims=4)
+    head.build((None, 4))
+    with pytest.raises(InputError, match="needs the logits of all classes"):
+        head.logits(tf.ones((1, 4)), tf.constant([1]))
