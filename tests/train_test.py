@@ -124,8 +124,10 @@ def test_one_command_makes_everything(folder, output):
 
 
 def test_the_table_has_the_three_tests_and_the_verdict(folder, output):
-    _, columns, *rows, verdict, place = table_of(output)
-    assert columns.split() == ["metric", "old/old", "new/old", "new/new", "gain", "compatible"]
+    _, columns, *rows, flips, verdict, place = table_of(output)
+    named = ["metric", "old/old", "new/old", "new/new", "gain", "95 % interval", "compatible", "shown"]
+    assert re.split("  +", columns.strip()) == named
+    assert re.match("  flips: .*% negative, .*% positive", flips)
     (result,) = json.loads((folder / "runs/new/report/report.json").read_text())["protocols"].values()
     metrics = list(result["old/old"])
     assert [row.split()[0] for row in rows] == metrics

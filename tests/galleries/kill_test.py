@@ -98,11 +98,10 @@ def run_and_kill(script: str, path: Path, argument: int, seconds: float) -> tupl
         assert process.stdout
         first = process.stdout.readline()  # the start-up is no moment of interest
         time.sleep(seconds)
-        ended = process.poll() == 0
         process.send_signal(signal.SIGKILL)
         said = first + process.stdout.read()
-    assert ended or process.returncode == -signal.SIGKILL
-    return re.findall(r"(id \d+)\n", said), ended
+    assert process.returncode in (0, -signal.SIGKILL)
+    return re.findall(r"(id \d+)\n", said), process.returncode == 0
 
 
 def whole_list(path: Path, encoder: int) -> dict[str, Match]:
