@@ -69,6 +69,7 @@ class Collected:
         self.kept = kept_impostors
         self.second_half = gallery.labels % 2 == 1
         self.strongest = [np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0, np.int64)]
+        self.least = -2.0  # what a score has to reach to be one of them; at first below every cosine
         self.histograms = np.zeros((2, len(BINS) - 1), np.int64)
         # for each query: own best, average precision, recall; how many others are above its own in the whole
         # gallery; then best other and its row in the whole gallery, the first half and the second
@@ -98,18 +99,27 @@ class Collected:
         self.blocks.append((own, precision, recall, *halves, *(part for pair in best for part in pair)))
 
     def add_strongest(self, others: np.ndarray, labels: np.ndarray) -> None:
-        """Those that are among the strongest so far, with their identities."""
-        full = len(self.strongest[0]) >= self.kept
-        row, column = np.nonzero(others > (self.strongest[0][-1] if full else -np.inf))
+        """Those that may be among the strongest, with their identities."""
+        if others.size > self.kept:
+            least = np.partition(others, others.size - self.kept, axis=None)[others.size - self.kept]
+            self.least = max(self.least, float(least))
+        row, column = np.nonzero(others >= self.least)
         found = (others[row, column], labels[row], self.gallery.labels[column])
-        joined = [np.concatenate([old, new]) for old, new in zip(self.strongest, found, strict=True)]
-        order = np.argsort(-joined[0], kind="stable")[: self.kept]
-        self.strongest = [column[order] for column in joined]
+        self.strongest = [np.concatenate([old, new]) for old, new in zip(self.strongest, found, strict=True)]
+        if len(self.strongest[0]) > 2 * self.kept:
+            self.keep_strongest()
+
+    def keep_strongest(self) -> None:
+        """Falling, and no more than are needed; those of blocks that came earlier go before their equals."""
+        order = np.argsort(-self.strongest[0], kind="stable")[: self.kept]
+        self.strongest = [column[order] for column in self.strongest]
+        self.least = max(self.least, float(self.strongest[0][-1]))
 
     def finish(self, identities: int, in_gallery: np.ndarray, weigh_impostors) -> Searched:
         own, precision, recall, first_above, second_above, *best = (
             np.concatenate(column) for column in zip(*self.blocks, strict=True)
         )
+        self.keep_strongest()
         scores, first, second = self.strongest
         verification = Verification(
             np.concatenate(self.genuine),
