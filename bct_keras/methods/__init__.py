@@ -7,6 +7,7 @@ from bct_keras.methods.independent import Independent
 from bct_keras.methods.l2 import L2
 from bct_keras.methods.lwf import LwF
 from bct_keras.methods.mixbct import MixBCT
+from bct_keras.methods.mixcontrast import MixContrast
 from bct_keras.methods.nccl import NCCL
 from bct_keras.methods.ract import RACT
 from bct_keras.methods.unibct import UniBCT
@@ -19,6 +20,7 @@ METHODS = {
     "l2": L2,
     "lwf": LwF,
     "mixbct": MixBCT,
+    "mixcontrast": MixContrast,
     "nccl": NCCL,
     "ract": RACT,
     "unibct": UniBCT,

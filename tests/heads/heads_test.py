@@ -126,6 +126,22 @@ DEGENERATE = {
 }
 
 
+@pytest.mark.parametrize("spec", SPECS)
+def test_compiled_where_classes_are_many_is_the_same(spec, monkeypatch):
+    """Of one step: after several a cosine may lie just above `filter_above` in one and just below in the other."""
+    random = np.random.default_rng(7)
+    weights = random.normal(size=(300, 16)).astype(np.float32)
+    embeddings = (weights[:32] + random.normal(size=(32, 16))).astype(np.float32)
+    head = built(registry.build(HEADS, spec, classes=300, dims=16))
+    if head.class_weights.shape == weights.shape:
+        head.class_weights.assign(weights)
+    labels = np.arange(32, dtype=np.int32)
+    plain = losses_and_gradients(head, embeddings, labels)
+    monkeypatch.setattr("bct_keras.heads.cross_entropy.COMPILED_FROM", 1)
+    for found, expected in zip(losses_and_gradients(head, embeddings, labels), plain, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("compiled", [False, True], ids=["plain", "xla"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("spec", SPECS)
