@@ -82,6 +82,32 @@ class MetricsFile(keras.callbacks.Callback):
             file.write(json.dumps({"epoch": epoch + 1, **(logs or {})}) + "\n")
 
 
+class TimesFile(keras.callbacks.Callback):
+    """A line of times.jsonl after every epoch: its steps, and the seconds since the one before it had ended.
+
+    So all that a method does between epochs counts. Not in metrics.jsonl, which is the same whenever a run is repeated.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.path = path
+
+    def on_train_begin(self, logs=None):
+        self.start()
+
+    def start(self) -> None:
+        self.steps, self.started = 0, time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = round(time.monotonic() - self.started, 4)
+        with self.path.open("a") as file:
+            file.write(json.dumps({"epoch": epoch + 1, "steps": self.steps, "seconds": seconds}) + "\n")
+        self.start()
+
+
 class FiniteLoss(keras.callbacks.Callback):
     """Stops at a loss that is NaN or infinite, or after too many steps were dropped for it."""
 

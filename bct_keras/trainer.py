@@ -10,7 +10,7 @@ import tensorflow as tf
 from absl import flags
 
 from bct_keras import artefacts, distribution, failures
-from bct_keras.callbacks import FiniteLoss, MetricsFile, TrainingProgress
+from bct_keras.callbacks import FiniteLoss, MetricsFile, TimesFile, TrainingProgress
 from bct_keras.checkpoints import Checkpoints, StopRequest
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards
@@ -115,6 +115,7 @@ def fit(
     if distribution.worker_index() == 0:
         callbacks += [
             MetricsFile(workdir / "metrics.jsonl", checkpoints.step // steps),
+            TimesFile(workdir / "times.jsonl"),
             TensorBoardLog(model, workdir / "log"),
         ]
     callbacks.append(checkpoints)

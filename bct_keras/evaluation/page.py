@@ -64,6 +64,10 @@ def as_html(
             body.append((f"<h3>{html.escape(heading)}</h3>" if heading else "") + html_table(rows))
         body += sections(result, (plots or {}).get(name, []), (pictures or {}).get(name, {}))
     body.append(made_from(found["made_from"]))
+    return document(title, body)
+
+
+def document(title: str, body: list[str]) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -1,0 +1,223 @@
+"""Trains and compares methods: scenarios x old encoders x methods x seeds, and one report of all.
+
+python -m bct_keras.benchmark --flagfile=configs/benchmark.flags
+python -m bct_keras.benchmark --flagfile=configs/benchmark.flags --source='folder(photos, image_size=64)' \\
+    --workdir=benchmarks/mine
+
+What all trainings share is given by the flags of train (python -m bct_keras.train --help): --source, --split with its
+shares, --backbone, --head, --epochs and so on. What is compared, each given as often as wanted:
+
+  --old='weak: --backbone=iresnet_small(width=8) --head=softmax --dims=32'     a name, and the flags that differ
+  --old='mine: old.keras'                                                      or an encoder that is there
+  --method='mixbct(mix_ratio=0.3)'                                             as train takes it
+  --method='wide: mixbct --dims=128 --compatible_dims=64'                      with a name and flags of its own
+  --scenario=open-class,extended-data                                          which images are whose
+  --seeds=0,1,2
+
+A new encoder has its old one's dimensions. The same network without constraint (independent) is always among the
+methods: gain, tax and cost are told against it. Each old encoder is trained once for all that need it, and a run that
+is there is not trained again: after a kill, or with another method, the same command does what is missing, and
+--jobs of it at once. A cell that fails is named in the report, the others go on, and the exit status is 1.
+
+Leaves WORKDIR/report with report.html, report.md, report.json and plots, and the runs in WORKDIR/runs, each with its
+flags.txt, to be evaluated, exported or looked at like any other.
+"""
+
+import contextlib
+import copy
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from bct_keras import artefacts, command, registry, train
+from bct_keras.benchmarks import report, spreads, tables
+from bct_keras.benchmarks.jobs import Runner, StoppedError, alone
+from bct_keras.benchmarks.measuring import Measuring
+from bct_keras.benchmarks.plan import CUTS, SCENARIOS, Cell, Job, Plan, parse_entries, with_reference
+from bct_keras.checkpoints import RESUME_STATUS
+from bct_keras.data.dataset import open_data_set
+from bct_keras.errors import InputError
+from bct_keras.evaluation.report import aligned
+from bct_keras.prepare import prepare
+from bct_keras.processes import cores
+from bct_keras.recipe import Recipe
+
+# Set for each training here, or of no use to it.
+OWN = ("data", "old", "workdir", "method", "scenario", "seed", "formats", "protocol", "source", "split", "prepared")
+OWN += ("on_bad", "old_flagfile", "old_workdir", "dry_run")
+OVERRIDE: Any = {"allow_override": True}  # train has flags of these names, for one training
+REFUSED = {"data": "--source", "seed": "--seeds", "validation": "--protocol", "keep_best": "--protocol"}
+
+
+def main() -> None:
+    FLAGS = flags.FLAGS
+    for name, other in REFUSED.items():
+        if FLAGS[name].present:
+            raise InputError(f"--{name} is for one training; a benchmark takes {other}")
+    workdir = Path(command.required("workdir"))
+    artefacts.check_place(workdir / "report", report.KIND)
+    with alone(workdir) as lock:
+        plan = planned(workdir)
+        protocols = {cut: protocol_of(folder) for cut, (folder, _) in plan.data.items()}
+        measuring = Measuring(workdir / "embeddings")
+
+        def measure(cell: Cell) -> dict[str, Any]:
+            return measuring.measure(cell, protocols[SCENARIOS[cell.scenario][1]])
+
+        runner = Runner(list(plan.jobs.values()), FLAGS.jobs or max(1, cores() // 2), workdir / "logs", lock)
+        say(f"{len(plan.cells)} cells, {len(plan.jobs)} trainings, of which {runner.total} are missing")
+        try:
+            failed = runner.run(Progress(runner.total, measure, plan.cells))
+            results, missing = collected(plan, measure, failed)
+        except StoppedError as stopped:
+            print(stopped)
+            sys.exit(RESUME_STATUS)
+        tell(plan, results, missing, workdir / "report")
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(plan.cells)} cells failed, the report names them: {next(iter(missing))}"
+        )
+
+
+def planned(workdir: Path) -> Plan:
+    """All of it, checked before any work but the making of the data."""
+    FLAGS = flags.FLAGS
+    olds = parse_entries("old", command.required("old"))
+    methods = with_reference(parse_entries("method", command.required("method")))
+    seeds = [number(text) for text in FLAGS.seeds]
+    for name in FLAGS.scenario:
+        if name not in SCENARIOS:
+            raise InputError(f"unknown scenario '{name}'; known: {', '.join(SCENARIOS)}")
+    for entry in olds + methods:  # before the data are made
+        recipe_of([*shared_flags(), *entry.arguments], entry.spec if entry in methods else "independent")
+    cuts = {SCENARIOS[name][1] for name in FLAGS.scenario}
+    data = {cut: prepared(cut, workdir / "data" / cut) for cut in CUTS if cut in cuts}
+    plan = Plan(workdir, shared_flags(), data, recipe_of)
+    plan.add(FLAGS.scenario, olds, methods, seeds)
+    return plan
+
+
+def number(text: str) -> int:
+    if not text.isdecimal():
+        raise InputError(f"--seeds={text}: whole numbers are needed, as in --seeds=0,1,2")
+    return int(text)
+
+
+def shared_flags() -> list[str]:
+    """Those of train that were given here, as its command line takes them."""
+    own = flags.FLAGS.flags_by_module_dict()[train.__name__]
+    return sorted(flag.serialize() for flag in own if flag.present and flag.name not in OWN and flag.serialize())
+
+
+def recipe_of(arguments: list[str], method: str) -> Recipe:
+    parsed = copy.deepcopy(flags.FLAGS)
+    try:
+        parsed([train.__name__, *arguments])
+    except flags.Error as error:
+        raise InputError(f"{' '.join(arguments)}: {error}") from None
+    values: dict[str, Any] = {field: getattr(parsed, field) for field in Recipe.__dataclass_fields__}
+    values["method"] = method
+    return Recipe(**values)
+
+
+def prepared(cut: str, folder: Path) -> tuple[Path, str]:
+    """The data set of a class or data split, and its fingerprint."""
+    FLAGS = flags.FLAGS
+    _, positional, keywords = registry.parse(FLAGS.split)
+    arguments = [*positional, *(f"{key}={value}" for key, value in keywords.items())]
+    say(prepare(command.required("source"), f"{cut}({', '.join(arguments)})", folder, on_bad=FLAGS.on_bad))
+    return folder, open_data_set(folder).fingerprint
+
+
+def protocol_of(data: Path) -> str:
+    FLAGS = flags.FLAGS
+    found = [FLAGS.protocol] if FLAGS.protocol else train.test_protocol(open_data_set(data / "new"))
+    if not found:
+        raise InputError(
+            f"--split={FLAGS.split} holds no identities out for the test: give it test_share, or --protocol"
+        )
+    return found[0]
+
+
+class Progress:
+    """A line as each training ends, and what is known of its cells then."""
+
+    def __init__(self, total: int, measure: Callable[[Cell], object], cells: list[Cell]):
+        self.total = total
+        self.done = 0
+        self.started = time.monotonic()
+        self.measure = measure
+        self.cells = cells
+
+    def __call__(self, job: Job, failed: str | None) -> None:
+        self.done += 1
+        left = (time.monotonic() - self.started) / self.done * (self.total - self.done) / 60
+        say(f"[{self.done}/{self.total}] {job.name}: {failed or 'trained'}, {left:.0f} min left")
+        for cell in self.cells:
+            if cell.run == job.folder and not failed:
+                with contextlib.suppress(InputError):  # tried again at the end, and told there
+                    self.measure(cell)
+
+
+def collected(
+    plan: Plan, measure: Callable[[Cell], dict[str, Any]], failed: dict[Path, str]
+) -> tuple[spreads.Results, dict[str, str]]:
+    """What each cell comes to, and why which is missing."""
+    results: spreads.Results = {}
+    missing = {}
+    for cell in plan.cells:
+        why = failed.get(cell.run) or failed.get(cell.old_encoder)
+        try:
+            if why:
+                raise InputError(why)
+            results.setdefault((cell.scenario, cell.old, cell.method), {})[cell.seed] = measure(cell)
+        except InputError as error:
+            missing[cell.name] = str(error)
+    return {key: results[key] for key in sorted(results, key=order(plan))}, missing
+
+
+def order(plan: Plan) -> Callable[[tuple[str, str, str]], int]:
+    """As the flags name them"""
+    places = {(cell.scenario, cell.old, cell.method): place for place, cell in reversed(list(enumerate(plan.cells)))}
+    return places.__getitem__
+
+
+def tell(plan: Plan, results: spreads.Results, missing: dict[str, str], out: Path) -> None:
+    FLAGS = flags.FLAGS
+    made_from = {
+        **{f"--{name}": FLAGS[name].value for name in ("source", "split", "scenario", "old", "method", "seeds")},
+        "train": plan.shared,
+        **{f"data, {cut}": fingerprint for cut, (_, fingerprint) in plan.data.items()},
+        "runs": sorted(str(cell.run.relative_to(plan.workdir)) for cell in plan.cells),
+    }
+    found = report.findings(results, plan.reference, FLAGS.metric, missing, made_from)
+    report.write(found, made_from, out)
+    for line in aligned(tables.ranking(found["ranking"])):
+        say(line)
+    say(found["title"])
+    say(f"report: {out / 'report.html'}")
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def define_flags() -> None:
+    train.define_flags()
+    flags.DEFINE_multi_string("old", None, "an old encoder, 'NAME: --flag=value ...' or 'NAME: PATH'", **OVERRIDE)
+    flags.DEFINE_multi_string("method", None, "a method, 'SPEC' or 'NAME: SPEC --flag=value ...'", **OVERRIDE)
+    flags.DEFINE_list("scenario", ["open-class"], f"of {', '.join(SCENARIOS)}: which images are whose", **OVERRIDE)
+    flags.DEFINE_string("workdir", None, "the folder for data, runs and the report", **OVERRIDE)
+    flags.DEFINE_string("protocol", None, "how to measure; by default retrieval on the split's test view", **OVERRIDE)
+    flags.DEFINE_list("seeds", ["0", "1"], "each trains old and new encoders once")
+    flags.DEFINE_string("metric", "TAR@FAR=1e-3", "that of the tables and the ranking; report.json has all")
+    flags.DEFINE_integer("jobs", 0, "trainings at once; 0 is one for every two cores", lower_bound=0)
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main, __doc__ or "")

@@ -1,0 +1,69 @@
+"""What a cell comes to: self-tests and cross-test, flips, and the time of a step."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from bct_keras import artefacts, registry
+from bct_keras.benchmarks.plan import Cell
+from bct_keras.encoders import Encoder, load_encoder
+from bct_keras.errors import InputError
+from bct_keras.evaluation import PROTOCOLS
+from bct_keras.evaluation.compatibility import embed_sides, measure_tests, summary
+from bct_keras.evaluation.embedding_cache import EmbeddingCache
+from bct_keras.evaluation.flips import flips
+from bct_keras.evaluation.measured import Measured
+
+
+class Measuring:
+    """Keeps what it has measured of a cell in the folder of its run, and embeddings by encoder and images."""
+
+    def __init__(self, cache: Path):
+        self.cache = EmbeddingCache(cache)
+        self.protocol = lru_cache(maxsize=None)(self._protocol)
+        # The old encoder in its own gallery is the same for all cells beside it.
+        self.old = lru_cache(maxsize=4)(self._old)
+
+    def measure(self, cell: Cell, protocol_spec: str) -> dict[str, Any]:
+        protocol = self.protocol(protocol_spec)
+        old, before = self.old(protocol_spec, cell.old_encoder)
+        new = load_encoder(cell.run)
+        made_from = {"old": old.fingerprint, "new": new.fingerprint, protocol_spec: protocol.made_from()}
+        kept = cell.run / f"measured-{artefacts.fingerprint(made_from)[:10]}.json"
+        if not kept.is_file():
+            found = self._measured(protocol, old, new, before) | {"seconds_per_step": seconds_per_step(cell.run)}
+            artefacts.write_atomically(kept, json.dumps(found, indent=1) + "\n")
+            keras.backend.clear_session()
+        return json.loads(kept.read_text())
+
+    def _protocol(self, spec: str) -> Any:
+        return registry.build(PROTOCOLS, spec, cache=self.cache, on_bad="fail")
+
+    def _old(self, spec: str, place: Path) -> tuple[Encoder, dict[str, Measured]]:
+        encoder = load_encoder(place)
+        protocol = self.protocol(spec)
+        return encoder, measure_tests(protocol, embed_sides(protocol, encoder, None))
+
+    def _measured(self, protocol: Any, old: Encoder, new: Encoder, before: dict[str, Measured]) -> dict[str, Any]:
+        measured = measure_tests(protocol, embed_sides(protocol, old, new), before)
+        found = summary(measured)
+        if measured["old/old"].searches:
+            turned = flips(measured["old/old"], measured["new/old"], protocol.searched_names())
+            found["flips"] = {kind: turned[kind] for kind in ("negative", "positive")}
+        return found
+
+
+def seconds_per_step(run: Path) -> float | None:
+    """Over all epochs but the first, in which the step is traced, where there are more."""
+    path = run / "times.jsonl"
+    try:
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        counted = lines[1:] or lines
+        return sum(line["seconds"] for line in counted) / sum(line["steps"] for line in counted)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise InputError(f"{path} cannot be read ({error!r}); remove {run} and it is trained again") from None

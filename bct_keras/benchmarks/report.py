@@ -1,0 +1,106 @@
+"""The folder that a benchmark leaves: report.html, report.md, report.json, plots, and a manifest."""
+
+import html
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from bct_keras import artefacts
+from bct_keras.benchmarks import spreads, tables
+from bct_keras.evaluation import page, plots
+
+KIND = "benchmark"
+COLOURS = ("#2f81f7", "#d29922", "#2da44e", "#cf222e", "#8250df", "#bf3989", "#1b7c83", "#8a8d91", "#9a6700", "#57606a")
+
+
+def write(found: dict[str, Any], made_from: dict[str, Any], out: Path) -> None:
+    """In the place of what an earlier run has found, all of which comes from the same cells."""
+    artefacts.check_place(out, KIND)
+    with artefacts.new_folder(out) as folder:
+        (folder / "report.json").write_text(json.dumps(found, indent=1) + "\n")
+        (folder / "report.md").write_text(tables.markdown(found))
+        (folder / "report.html").write_text(as_html(found, drawings(found, folder)))
+        artefacts.write_manifest(folder, KIND, made_from)
+        shutil.rmtree(out, ignore_errors=True)
+
+
+def as_html(found: dict[str, Any], figures: list[tuple[str, str]]) -> str:
+    body = [f"<h1>{html.escape(found['title'])}</h1><p>{html.escape(found['setting'])}</p>"]
+    for place, (heading, text, rows) in enumerate(tables.sections(found)):
+        body.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(text)}</p>{page.html_table(rows)}")
+        if place == 0 and figures:
+            drawn = [f"<figure>{svg}<figcaption>{html.escape(name)}</figcaption></figure>" for name, svg in figures]
+            body.append(f'<div class="grid">{"".join(drawn)}</div>')
+    body.append(page.made_from(found["made_from"]))
+    return page.document(found["title"], body)
+
+
+def drawings(found: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
+    """Captions and SVGs, a plot for each scenario and old encoder; each also as a PNG."""
+    figures = []
+    for number, (scenario, old) in enumerate(tables.places(found), 1):
+        rows = [row for row in found["cells"] if (row["scenario"], row["old"]) == (scenario, old)]
+        draw = trade(rows, found["metric"])
+        plots.save_png(draw, folder / f"{scenario}_{old}.png")
+        caption = f"{scenario}, old encoder {old}: {found['metric']}, mean and spread over seeds"
+        figures.append((caption, plots.as_svg(draw, f"trade{number}")))
+    return figures
+
+
+def trade(rows: list[dict[str, Any]], metric: str) -> Callable[[Axes], None]:
+    """Self-test against cross-test: what a method gives up for what it gains."""
+
+    def draw(axes: Axes) -> None:
+        for number, row in enumerate(rows):
+            own, cross = row["metrics"][metric]["self"], row["metrics"][metric]["cross"]
+            axes.errorbar(
+                own["mean"],
+                cross["mean"],
+                xerr=own["spread"],
+                yerr=cross["spread"],
+                marker="o",
+                linestyle="",
+                color=COLOURS[number % len(COLOURS)],
+                label=row["method"],
+            )
+        old = rows[0]["metrics"][metric]["old"]["mean"]
+        axes.axhline(old, color=plots.COLOURS["old/old"], linestyle="--", label="old encoder")
+        axes.set(xlabel="self-test, new/new", ylabel="cross-test, new/old")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
+
+    return draw
+
+
+def findings(
+    results: spreads.Results, reference: str, metric: str, failed: dict[str, str], made_from: dict[str, Any]
+) -> dict[str, Any]:
+    table = spreads.cells(results, reference)
+    metrics = list(table[0]["metrics"]) if table else [metric]
+    shown = metric if metric in metrics else metrics[0]
+    ranked = spreads.ranking(table, shown)
+    best = next((row["method"] for row in ranked if row["score"]["mean"] is not None), None)
+    title = f"{best} comes first of {len(ranked)} methods by {shown}" if best else "No method has been measured whole"
+    return {
+        "title": title,
+        "setting": setting(table),
+        "metric": shown,
+        "ranking": ranked,
+        "cells": table,
+        "differences": {quantity: spreads.differences(results, quantity) for quantity in ("cross", "self")},
+        "failed": failed,
+        "made_from": made_from,
+    }
+
+
+def setting(table: list[dict[str, Any]]) -> str:
+    counts = {key: len({row[key] for row in table}) for key in ("scenario", "old", "method")}
+    seeds = len({seed for row in table for seed in row["seeds"]})
+    return (
+        f"Scenarios: {counts['scenario']}; old encoders: {counts['old']}; methods: {counts['method']}; seeds: {seeds}. "
+        "A seed sets the first weights of old and new encoder and the order of the images; data and division are the "
+        "same."
+    )

@@ -1,0 +1,133 @@
+"""A benchmark's findings as rows of text, for the page, for Markdown and for the terminal."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from bct_keras.benchmarks.spreads import is_compatible
+
+Rows = list[list[str]]
+RANKING = (
+    "By the harmonic mean of update gain and kept self-test, averaged over all cells. Update gain is how much of the "
+    "way from the old encoder to the same network without constraint the cross-test has gone; kept is the self-test "
+    "as a share of that network's. A method that is missing in a cell has no rank."
+)
+CELL = (
+    "Mean and spread (the standard deviation over seeds). Gain is cross-test less old encoder, tax what the self-test "
+    "has lost against the network without constraint, cost the time of a step against that network's."
+)
+DIFFERENCES = "Cross-test of the row less that of the column; * where it is larger than its spread over seeds."
+
+
+def sections(found: dict[str, Any]) -> Iterator[tuple[str, str, Rows]]:
+    """Heading, text and table of each part, for the metric that was asked for."""
+    metric = found["metric"]
+    yield f"Ranking by {metric}", RANKING, ranking(found["ranking"])
+    for scenario, old in places(found):
+        here = [row for row in found["cells"] if (row["scenario"], row["old"]) == (scenario, old)]
+        yield f"{scenario}, old encoder {old}: {metric}", CELL, cell(here, metric)
+        if len(here) > 1:
+            yield f"{scenario}, old encoder {old}: differences", DIFFERENCES, differences(found, scenario, old)
+    yield from faults(found)
+
+
+def places(found: dict[str, Any]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((row["scenario"], row["old"]) for row in found["cells"]))
+
+
+def ranking(rows: list[dict[str, Any]]) -> Rows:
+    names = ["method", "rank", "score", "update gain", "kept self-test", "gain", "tax", "compatible cells", "cost"]
+    table = [names]
+    for rank, row in enumerate(rows, 1):
+        table.append(
+            [
+                row["method"],
+                "-" if row["score"]["mean"] is None else str(rank),
+                with_spread(row["score"], ".3f"),
+                number(row["update_gain"], ".3f"),
+                number(row["kept"], ".3f"),
+                number(row["gain"], "+.4f"),
+                number(row["tax"], "+.4f"),
+                f"{row['compatible_cells']} of {row['cells']}",
+                number(row["cost"], ".2f"),
+            ]
+        )
+    return table
+
+
+def cell(rows: list[dict[str, Any]], metric: str) -> Rows:
+    names = ["method", "self-test", "cross-test", "gain", "update gain", "tax", "negative flips", "compatible", "cost"]
+    old = rows[0]["metrics"][metric]["old"]
+    table = [names, ["old encoder", with_spread(old), *["-"] * (len(names) - 2)]]
+    for row in rows:
+        values = row["metrics"][metric]
+        table.append(
+            [
+                row["method"],
+                with_spread(values["self"]),
+                with_spread(values["cross"]),
+                with_spread(values["gain"], "+.4f"),
+                with_spread(values["update_gain"], ".2f"),
+                with_spread(values["tax"], "+.4f"),
+                with_spread(row["flips"]["negative"], ".1%") if "flips" in row else "-",
+                "yes" if is_compatible(row) else "NO",
+                number(row["cost"]["mean"], ".2f"),
+            ]
+        )
+    return table
+
+
+def differences(found: dict[str, Any], scenario: str, old: str) -> Rows:
+    known = {}
+    for each in found["differences"]["cross"]:
+        if (each["scenario"], each["old"], each["metric"]) == (scenario, old, found["metric"]):
+            mark = "*" if each["larger_than_spread"] else ""
+            known[each["method"], each["other"]] = f"{each['mean']:+.4f}{mark}"
+            known[each["other"], each["method"]] = f"{-each['mean']:+.4f}{mark}"
+    methods = list(dict.fromkeys(name for pair in known for name in pair))
+    return [["method", *methods]] + [[row, *(known.get((row, column), "") for column in methods)] for row in methods]
+
+
+def faults(found: dict[str, Any]) -> Iterator[tuple[str, str, Rows]]:
+    """Why a cell is not compatible, metric by metric, and what failed."""
+    rows = [["cell", "metric", "seeds not above the old encoder", "gain"]]
+    for row in found["cells"]:
+        for metric, count in row["compatible"].items():
+            if count < len(row["seeds"]):
+                rows.append(
+                    [
+                        f"{row['scenario']}, {row['old']}, {row['method']}",
+                        metric,
+                        f"{len(row['seeds']) - count} of {len(row['seeds'])}",
+                        with_spread(row["metrics"][metric]["gain"], "+.4f"),
+                    ]
+                )
+    if len(rows) > 1:
+        text = "A cell is compatible where the cross-test of every metric is above the old encoder's in every seed."
+        yield "Not compatible", text, rows
+    if found["failed"]:
+        text = "These cells are missing above; the same command tries them again."
+        yield "Failed", text, [["cell", "why"], *([name, why] for name, why in found["failed"].items())]
+
+
+def with_spread(value: dict[str, Any], form: str = ".4f") -> str:
+    if value["mean"] is None:
+        return "-"
+    mean = format(value["mean"], form)
+    return mean if value["spread"] is None else f"{mean} ± {format(value['spread'], form.lstrip('+'))}"
+
+
+def number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def markdown(found: dict[str, Any]) -> str:
+    lines = [f"# {found['title']}", "", found["setting"]]
+    for heading, text, rows in sections(found):
+        lines += ["", f"## {heading}", "", text, "", *markdown_table(rows)]
+    return "\n".join(lines) + "\n"
+
+
+def markdown_table(rows: Rows) -> list[str]:
+    first, *others = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    rule = ["---", *["---:"] * (len(first) - 1)]
+    return [f"| {' | '.join(row)} |" for row in (first, rule, *others)]
