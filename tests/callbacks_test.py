@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bct_keras.callbacks import FiniteLoss, MetricsFile, TrainingProgress
+from bct_keras.callbacks import FiniteLoss, MetricsFile, TimesFile, TrainingProgress
 from bct_keras.errors import InputError
 
 
@@ -57,6 +57,21 @@ def test_metrics_of_an_epoch_that_is_done_again_are_dropped(tmp_path):
     assert [json.loads(line) for line in path.read_text().splitlines()] == [
         {"epoch": 1, "loss": 5.0},
         {"epoch": 2, "loss": 4.0},
+    ]
+
+
+def test_the_time_of_an_epoch_has_all_since_the_one_before(tmp_path, monkeypatch):
+    clock = iter([10.0, 13.0, 13.5, 20.5, 21.0])
+    monkeypatch.setattr("bct_keras.callbacks.time.monotonic", lambda: next(clock))
+    times = TimesFile(tmp_path / "times.jsonl")
+    times.on_train_begin()
+    for epoch, steps in enumerate((3, 2)):
+        for step in range(steps):
+            times.on_train_batch_end(step)
+        times.on_epoch_end(epoch)
+    assert [json.loads(line) for line in (tmp_path / "times.jsonl").read_text().splitlines()] == [
+        {"epoch": 1, "steps": 3, "seconds": 3.0},
+        {"epoch": 2, "steps": 2, "seconds": 7.0},
     ]
 
 

@@ -1,0 +1,159 @@
+"""A benchmark of four trainings, one of which fails."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from bct_keras import registry
+from bct_keras.encoders import load_encoder
+from bct_keras.evaluate import evaluate
+
+ROOT = Path(__file__).parents[1]
+# 12 identities: 3 for the test, 3 for the old encoder, 6 for the new one. unibct has no epoch 5 to refine anything in.
+FLAGS = """
+--source=synthetic(identities=12, images=6, image_size=28)
+--split=class(old_share=0.3, test_share=0.25)
+--backbone=iresnet_small(width=4)
+--dims=8
+--batch_size=12
+--epochs=1
+--optimizer=adamw
+--schedule=cosine
+--learning_rate=0.02
+--head=arcface(margin=0.3, scale=16)
+--scenario=open-class
+--old=weak: --head=softmax --dims=6
+--method=mixbct(mix_ratio=0.4)
+--method=too-late: unibct(refresh_epochs=(5,))
+--seeds=3
+--jobs=2
+--workdir=out
+"""
+METHODS = ["independent", "mixbct(mix_ratio=0.4)"]
+
+pytestmark = pytest.mark.slow
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "bct_keras.benchmark", "--flagfile=benchmark.flags", *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("benchmark")
+    (folder / "benchmark.flags").write_text(FLAGS.strip() + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(folder) -> subprocess.CompletedProcess:
+    return run(folder)
+
+
+@pytest.fixture(scope="module")
+def found(folder, done) -> dict:
+    return json.loads((folder / "out/report/report.json").read_text())
+
+
+def test_a_cell_that_fails_is_named_and_the_others_go_on(folder, done, found):
+    assert done.returncode == 1, done.stdout + done.stderr
+    (error,) = done.stderr.splitlines()[-1:]
+    name = "open-class, old encoder weak, too-late, seed 3"
+    assert error == f"error: 1 of 3 cells failed, the report names them: {name}"
+    assert list(found["failed"]) == [name]
+    assert found["failed"][name].startswith("unibct would first refine its prototypes at epoch 5, and --epochs=1")
+    assert [row["method"] for row in found["cells"]] == METHODS
+    for page in ("report.md", "report.html"):
+        assert name in (folder / "out/report" / page).read_text()
+
+
+def test_every_training_is_done_once(folder, done):
+    runs = [path.parent for path in (folder / "out/runs").rglob("encoder.keras")]
+    assert sorted(path.parent.relative_to(folder / "out/runs").as_posix() for path in runs) == [
+        "old/class",
+        "open-class",
+        "open-class/weak",
+    ]
+    assert "3 cells, 4 trainings, of which 4 are missing" in done.stdout
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_the_numbers_are_those_of_evaluate(folder, found, tmp_path):
+    """One cell measured as the command does it."""
+    (cell,) = [row for row in found["cells"] if row["method"] == METHODS[1]]
+    places = ("old/class/weak*", "open-class/weak/mixbct*")
+    old, new = (load_encoder(next((folder / "out/runs").glob(place))) for place in places)
+    protocol = f"retrieval({registry.quoted(str(folder / 'out/data/class/test'))})"
+    (result,) = evaluate(old, new, [protocol], tmp_path / "report")["protocols"].values()
+    for metric, row in cell["metrics"].items():
+        for name, test in {"self": "new/new", "cross": "new/old", "old": "old/old"}.items():
+            assert row[name]["values"] == [result[test][metric]]
+        assert row["gain"]["mean"] == pytest.approx(result["gain"][metric])
+        assert cell["compatible"][metric] == int(result["compatible"][metric])
+    for kind in ("negative", "positive"):
+        assert cell["flips"][kind]["mean"] == result["flips"][kind]
+    assert cell["seconds_per_step"]["mean"] > 0
+
+
+class Balance(HTMLParser):
+    """The tags that are open."""
+
+    def __init__(self):
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "link", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_well_formed_and_has_every_table(folder, found):
+    page = (folder / "out/report/report.html").read_text()
+    balance = Balance()
+    balance.feed(page)
+    balance.close()
+    assert balance.open == []
+    assert page.count("<svg") == 1
+    assert (folder / "out/report/open-class_weak.png").stat().st_size > 0
+    assert page.count("<table") == len(re.findall("^## ", (folder / "out/report/report.md").read_text(), re.MULTILINE))
+    assert not re.search(r'(src|href)="(?!#|data:)', page)
+
+
+def test_each_table_of_the_markdown_has_as_many_cells_in_every_row(folder, found):
+    tables = re.findall(r"(?:^\|.*\|\n)+", (folder / "out/report/report.md").read_text(), re.MULTILINE)
+    assert len(tables) >= 4  # ranking, cell, differences, failed
+    for table in tables:
+        first, rule, *rows = table.splitlines()
+        assert re.fullmatch(r"\| ---( \| ---:)+ \|", rule)
+        assert rows
+        assert {row.count(" | ") for row in rows} == {first.count(" | ")} == {rule.count(" | ")}
+
+
+def test_only_what_was_removed_is_done_again(folder, found):
+    (run_folder,) = (folder / "out/runs/open-class/weak").glob("mixbct*")
+    encoders = list((folder / "out/runs").rglob("encoder.keras"))
+    before = {path: path.stat().st_mtime_ns for path in encoders}
+    shutil.rmtree(run_folder)
+    again = run(folder)
+    after = {path: path.stat().st_mtime_ns for path in (folder / "out/runs").rglob("encoder.keras")}
+    assert after.keys() == before.keys()
+    assert {path.parent for path in before if after[path] != before[path]} == {run_folder}
+    assert "of which 2 are missing" in again.stdout  # this one and the one that fails
+    assert json.loads((folder / "out/report/report.json").read_text())["cells"][0] == found["cells"][0]
