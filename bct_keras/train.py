@@ -6,6 +6,7 @@ python -m bct_keras.train --flagfile=configs/mixbct.flags --data=data/mine/new -
 Without --data the data set is made from --source and --split, and without --old the old encoder is trained on
 its part of it by --old_flagfile. Then: embed the data with the old encoder, train, evaluate on identities that
 no encoder saw, export. What is done already is not done again; a run that was killed goes on where it was.
+--dry_run checks the files, and tells what would be trained, in how many steps, and the memory that each device needs.
 SIGTERM and SIGINT leave a checkpoint and exit with status 75: start the same command again.
 """
 
@@ -17,12 +18,11 @@ from pathlib import Path
 
 from absl import flags
 
-from bct_keras import artefacts, checkpoints, command, distribution, registry
+from bct_keras import artefacts, checkpoints, command, distribution, dry_run, old_encoders, registry
 from bct_keras.backbones import BACKBONES
 from bct_keras.data.dataset import DataSet, open_data_set
-from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
-from bct_keras.data.embeddings import EmbeddingShards, open_embeddings
-from bct_keras.embed import embed
+from bct_keras.data.embeddings import EmbeddingShards
+from bct_keras.data.splits import VIEW_OF_SCENARIO
 from bct_keras.encoders import RUN_KIND, Encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import evaluate
@@ -33,22 +33,22 @@ from bct_keras.formats.format import Source
 from bct_keras.methods import METHODS
 from bct_keras.prepare import prepare
 from bct_keras.recipe import PRECISIONS, Recipe
-from bct_keras.stored_embeddings import StoredEmbeddings
 from bct_keras.trainer import UNFINISHED_KIND, Watch, train
 from bct_keras.validation import Validation
-
-VIEW_OF_SCENARIO = {"open": "new", "extended": "all"}
 
 
 def main() -> None:
     FLAGS = flags.FLAGS
-    strategy = distribution.strategy(FLAGS.strategy, FLAGS.replicas)
     recipe = Recipe(**{field: getattr(FLAGS, field) for field in Recipe.__dataclass_fields__})
+    if FLAGS.dry_run:
+        dry_run.dry_run(recipe, VIEW_OF_SCENARIO[FLAGS.scenario])
+        return
+    strategy = distribution.strategy(FLAGS.strategy, FLAGS.replicas)
     workdir = Path(command.required("workdir"))
     artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)  # at once, not after the old encoder was trained
     data = distribution.chief_first(strategy, data_to_train_on)
     old = distribution.chief_first(strategy, old_encoder)
-    compared_with = known_encoder(old)  # at once, so that a wrong --old is not told after the training
+    compared_with = old_encoders.known(old)  # at once, so that a wrong --old is not told after the training
     with strategy.scope():
         needs_old = recipe.build_method().needs_old
     embeddings = (
@@ -115,34 +115,11 @@ def train_apart(arguments: list[str]) -> None:
 
 
 def old_embeddings(old: Path | None, data: DataSet, dims: int) -> EmbeddingShards:
-    """Of the data to train on; made beside it where `old` is an encoder and not already a folder of them."""
-    FLAGS = flags.FLAGS
     if old is None:
         raise InputError(
-            f"--method={FLAGS.method} needs old embeddings: give --old, an encoder or a folder made by embed"
+            f"--method={flags.FLAGS.method} needs old embeddings: give --old, an encoder or a folder made by embed"
         )
-    if is_embeddings(old):
-        folder = old
-    else:
-        encoder = load_encoder(old)
-        check_dims(encoder.dims, dims, old)
-        folder = data.folder.with_name(f"{data.folder.name}-by-{encoder.fingerprint[:12]}")
-        print(embed(encoder, data, folder))
-    shards = open_embeddings(folder, data)
-    check_dims(shards.dims, dims, folder)
-    return shards
-
-
-def is_embeddings(folder: Path) -> bool:
-    return folder.is_dir() and artefacts.kind_of(folder) == EMBEDDINGS_KIND
-
-
-def check_dims(old_dims: int, dims: int, where: Path) -> None:
-    if old_dims != dims:
-        raise InputError(
-            f"{where} has embeddings of {old_dims} dimensions and the new encoder would have {dims} to be compatible; "
-            f"train with --dims={old_dims}, or with more and --compatible_dims={old_dims}"
-        )
+    return old_encoders.embeddings(old, data, dims)
 
 
 def finish(workdir: Path, old: Encoder | None, data: DataSet) -> None:
@@ -179,12 +156,6 @@ def test_protocol(data: DataSet) -> list[str]:
     """Retrieval on the view with the identities that the split held out."""
     test = data.folder.parent / "test"
     return [f"retrieval({registry.quoted(str(test))})"] if (test / artefacts.MANIFEST).is_file() else []
-
-
-def known_encoder(old: Path | None) -> Encoder | None:
-    """Stored embeddings of the training data say nothing of other images."""
-    encoder = load_encoder(old) if old and not is_embeddings(old) else None
-    return None if isinstance(encoder, StoredEmbeddings) else encoder
 
 
 def define_flags() -> None:
@@ -246,6 +217,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("epochs", 35, "times through the data", lower_bound=1)
     flags.DEFINE_bool("mirror", True, "mirror half of the images; not for letters and other things that have a side")
     flags.DEFINE_integer("seed", 0, "of everything random", lower_bound=0)
+    flags.DEFINE_bool("dry_run", False, "train nothing: check the files, and tell the memory per device and the steps")
     define_device_flags()
     define_watch_flags()
     flags.DEFINE_list("formats", ["saved_model", "tflite"], f"what to export, of {', '.join(FORMATS)}; or none")

@@ -15,10 +15,9 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from absl import flags
 from PIL import Image
 
-from bct_keras import command, embed, evaluate, export, prepare, train
+from bct_keras import embed, evaluate, export, prepare, train
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import load_encoder
 
@@ -35,26 +34,6 @@ def in_a_process_of_its_own(module: ModuleType, *arguments: str) -> tuple[int, s
         timeout=300,
     )
     return done.returncode, done.stdout, done.stderr
-
-
-@pytest.fixture
-def here(capsys) -> Run:
-    def run(module: ModuleType, *arguments: str) -> tuple[int, str, str]:
-        known = set(flags.FLAGS)
-        module.define_flags()
-        status = 0
-        capsys.readouterr()
-        try:
-            command.guarded(module.main, flags.FLAGS([module.__name__, *arguments]))
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        finally:
-            for name in set(flags.FLAGS) - known:
-                delattr(flags.FLAGS, name)
-            flags.FLAGS.unparse_flags()
-        return status, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture(autouse=True)

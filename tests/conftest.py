@@ -2,14 +2,16 @@ import io
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags
 from PIL import Image
 
-from bct_keras import distribution
+from bct_keras import command, distribution
 from bct_keras.prepare import prepare
 
 
@@ -86,3 +88,25 @@ def insightface_records(small_jpeg) -> list[tuple[tuple[float, ...], bytes]]:
     identities = (0, 1, 1, 1, 2, 2)
     images = [((float(identity), 0.0), small_jpeg(number)) for number, identity in enumerate(identities)]
     return [((7.0, 10.0), b""), *images, ((1.0, 2.0), b""), ((2.0, 5.0), b""), ((5.0, 7.0), b"")]
+
+
+@pytest.fixture
+def here(capsys) -> Callable[..., tuple[int, str, str]]:
+    """A command in this process: exit status, output and errors."""
+
+    def run(module: ModuleType, *arguments: str) -> tuple[int, str, str]:
+        known = set(flags.FLAGS)
+        module.define_flags()
+        status = 0
+        capsys.readouterr()
+        try:
+            command.guarded(module.main, flags.FLAGS([module.__name__, *arguments]))
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        finally:
+            for name in set(flags.FLAGS) - known:
+                delattr(flags.FLAGS, name)
+            flags.FLAGS.unparse_flags()
+        return status, *capsys.readouterr()
+
+    return run

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bct_keras import artefacts
+from bct_keras.data.splits import VIEW_OF_SCENARIO
 from bct_keras.encoders import RUN_KIND, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.recipe import Recipe
-from bct_keras.train import VIEW_OF_SCENARIO
 
 CUTS = ("class", "data")
 SCENARIOS = {f"{training}-{cut}": (training, cut) for training in VIEW_OF_SCENARIO for cut in CUTS}

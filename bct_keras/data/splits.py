@@ -10,6 +10,8 @@ import numpy as np
 
 from bct_keras.errors import InputError
 
+VIEW_OF_SCENARIO = {"open": "new", "extended": "all"}  # that a new encoder is trained on
+
 
 @dataclass(frozen=True)
 class View:

@@ -1,0 +1,166 @@
+"""`train --dry_run`: what a run would need, without training: files, shapes, steps, and memory per device."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from absl import flags
+
+from bct_keras import artefacts, distribution, memory, old_encoders, registry
+from bct_keras.data.dataset import open_data_set
+from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
+from bct_keras.data.sources import SOURCES
+from bct_keras.data.sources.source import Source
+from bct_keras.data.splits import SPLITS
+from bct_keras.encoders import RUN_KIND, load_encoder
+from bct_keras.errors import InputError
+from bct_keras.evaluation import PROTOCOLS
+from bct_keras.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the data to train on; 0 is not known."""
+
+    said: str
+    records: int = 0
+    classes: int = 0
+    image_size: int = 0
+
+
+class Findings:
+    """Lines for the summary, and how many of them say that something is missing."""
+
+    def __init__(self):
+        self.missing = 0
+
+    def check(self, name: str, look: Callable[[], Any]) -> Any:
+        """What `look` returns, and its text printed; None where it finds something missing or wrong."""
+        try:
+            found = look()
+        except (InputError, OSError) as error:
+            self.missing += 1
+            told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            say(name, f"MISSING: {told}")
+            return None
+        say(name, found.said if isinstance(found, Facts) else str(found))
+        return found
+
+    def conclude(self) -> None:
+        if self.missing:
+            raise InputError(f"dry run: {self.missing} of the things that training needs are missing, named above")
+        print("dry run: everything is there; nothing was trained")
+
+
+def dry_run(recipe: Recipe, view: str) -> None:
+    FLAGS = flags.FLAGS
+    replicas = FLAGS.replicas or max(len(tf.config.list_physical_devices("GPU")), 1)
+    everywhere = replicas * max(distribution.worker_count(), 1)
+    findings = Findings()
+    findings.check("recipe", lambda: said_of(recipe))
+    data = findings.check("data", lambda: data_facts(view)) or Facts("")
+    with_old = findings.check("method", lambda: said_of_method(recipe))
+    if with_old != "needs no old encoder":
+        findings.check("old encoder", lambda: old_facts(recipe))
+    for spec in FLAGS.protocol or []:
+        if spec != "none":
+            findings.check("protocol", lambda spec=spec: protocol_facts(spec))
+    findings.check("devices", lambda: device_facts(replicas))
+    findings.check("steps", lambda: step_facts(recipe, data, everywhere))
+    size = data.image_size or memory.USUAL_IMAGE_SIZE
+    for line in memory.lines(memory.estimated(recipe, data.classes, size, everywhere)):
+        say("memory", line)
+    findings.conclude()
+
+
+def said_of(recipe: Recipe) -> str:
+    return (
+        f"{recipe.backbone}, {recipe.dims} dimensions, {recipe.head}, {recipe.method}, {recipe.optimizer}, "
+        f"{recipe.schedule} from {recipe.learning_rate:g}, {recipe.precision}"
+    )
+
+
+def said_of_method(recipe: Recipe) -> str:
+    return "needs old embeddings" if recipe.build_method().needs_old else "needs no old encoder"
+
+
+def data_facts(view: str) -> Facts:
+    """Of the data set where it is made already, and else of what it would be made from."""
+    FLAGS = flags.FLAGS
+    place = Path(FLAGS.data) if FLAGS.data else Path(FLAGS.prepared) / view
+    if FLAGS.data or (place / artefacts.MANIFEST).is_file():
+        data = open_data_set(place)
+        data.check_content()
+        said = f"{place} is whole: {images(data.records, data.classes, data.image_size)}"
+        return Facts(said, data.records, data.classes, data.image_size)
+    if not FLAGS.source:
+        raise InputError("neither --data nor --source is given")
+    source: Source = registry.build(SOURCES, FLAGS.source)
+    identities = len(source.identities)
+    division = registry.build(SPLITS, FLAGS.split).divide(source.labels, identities, source.groups)
+    if view not in division.views:
+        raise InputError(f"--split={FLAGS.split} makes no view '{view}'; class(...) and data(...) do")
+    chosen = division.views[view]
+    wanted = [division.parts.index(part) for part in chosen.parts]
+    records = sum(int((division.part_of == part).sum()) for part in wanted)
+    said = f"{place} would be made from {FLAGS.source}: {images(records, chosen.identities, source.image_size)}"
+    broken = f"; {len(source.broken)} broken records: {source.broken[0]}" if source.broken else ""
+    return Facts(said + broken, records, chosen.identities, source.image_size)
+
+
+def images(records: int, classes: int, size: int) -> str:
+    return f"{records:,} images of {classes:,} identities, {size} x {size}"
+
+
+def old_facts(recipe: Recipe) -> str:
+    FLAGS = flags.FLAGS
+    if FLAGS.old or FLAGS.data:
+        if not FLAGS.old:
+            raise InputError("give --old, an encoder or a folder made by embed")
+        return old_given(Path(FLAGS.old), recipe)
+    trained = Path(FLAGS.old_workdir)
+    if trained.is_dir() and artefacts.kind_of(trained) == RUN_KIND:
+        return old_given(trained, recipe)
+    if not Path(FLAGS.old_flagfile).is_file():
+        raise InputError(f"--old_flagfile={FLAGS.old_flagfile}: no such file, and --old is not given")
+    return f"{trained} would be trained first, by {FLAGS.old_flagfile}, with {recipe.old_dims} dimensions"
+
+
+def old_given(old: Path, recipe: Recipe) -> str:
+    if old_encoders.is_embeddings(old):
+        dims, what = int(artefacts.read_manifest(old, EMBEDDINGS_KIND)["dims"]), "embeddings"
+    else:
+        dims, what = load_encoder(old).dims, "an encoder"
+    old_encoders.check_dims(dims, recipe.old_dims, old)
+    return f"{old}: {what} of {dims} dimensions"
+
+
+def protocol_facts(spec: str) -> str:
+    registry.build(PROTOCOLS, spec, cache=None, on_bad="fail")
+    return f"{spec}: its files are there"
+
+
+def device_facts(replicas: int) -> str:
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    if flags.FLAGS.strategy == "multiworker" or distribution.worker_count() > 1:
+        return f"{replicas} device(s) here, and as many on each of {distribution.worker_count()} workers"
+    if gpus and replicas > gpus:
+        raise InputError(f"--replicas={replicas}, and this machine has {gpus} GPU(s)")
+    return f"{replicas} of {gpus} GPU(s)" if gpus else f"no GPU here: {replicas} device(s) of this machine's CPU"
+
+
+def step_facts(recipe: Recipe, data: Facts, replicas: int) -> str:
+    share = recipe.batch_size // replicas // recipe.micro_batches
+    per_device = f"{share:,} images a device" + (" and micro-batch" if recipe.micro_batches > 1 else "")
+    if not data.records:
+        recipe.steps_per_epoch(recipe.batch_size, replicas)  # what is wrong whatever the data
+        return f"of {recipe.batch_size:,} images, {per_device}; how many is not known without the data"
+    steps = recipe.steps_per_epoch(data.records, replicas)
+    total = f"{steps:,} an epoch, {steps * recipe.epochs:,} in all {recipe.epochs}"
+    return f"{total}, each of {recipe.batch_size:,} images, {per_device}"
+
+
+def say(name: str, text: str) -> None:
+    print(f"{name:<12}{text}", flush=True)

@@ -1,0 +1,43 @@
+"""The old encoder, as a trainer finds it: something that embeds, or the embeddings that it left."""
+
+from pathlib import Path
+
+from bct_keras import artefacts
+from bct_keras.data.dataset import DataSet
+from bct_keras.data.embeddings import KIND, EmbeddingShards, open_embeddings
+from bct_keras.embed import embed
+from bct_keras.encoders import Encoder, load_encoder
+from bct_keras.errors import InputError
+from bct_keras.stored_embeddings import StoredEmbeddings
+
+
+def embeddings(old: Path, data: DataSet, dims: int) -> EmbeddingShards:
+    """Of the data to train on; made beside it where `old` is an encoder and not already a folder of them."""
+    if is_embeddings(old):
+        folder = old
+    else:
+        encoder = load_encoder(old)
+        check_dims(encoder.dims, dims, old)
+        folder = data.folder.with_name(f"{data.folder.name}-by-{encoder.fingerprint[:12]}")
+        print(embed(encoder, data, folder))
+    shards = open_embeddings(folder, data)
+    check_dims(shards.dims, dims, folder)
+    return shards
+
+
+def is_embeddings(folder: Path) -> bool:
+    return folder.is_dir() and artefacts.kind_of(folder) == KIND
+
+
+def check_dims(old_dims: int, dims: int, where: Path) -> None:
+    if old_dims != dims:
+        raise InputError(
+            f"{where} has embeddings of {old_dims} dimensions and the new encoder would have {dims} to be compatible; "
+            f"train with --dims={old_dims}, or with more and --compatible_dims={old_dims}"
+        )
+
+
+def known(old: Path | None) -> Encoder | None:
+    """Stored embeddings of the training data say nothing of other images."""
+    encoder = load_encoder(old) if old and not is_embeddings(old) else None
+    return None if isinstance(encoder, StoredEmbeddings) else encoder
