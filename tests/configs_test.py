@@ -1,0 +1,136 @@
+"""Every command that configs/ offers: its flags parse, and its method, head, optimizer and schedule can be built."""
+
+import copy
+import itertools
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from absl import flags
+
+from bct_keras import benchmark, registry, train
+from bct_keras.benchmarks import plan as plans
+from bct_keras.data.sources import SOURCES
+from bct_keras.data.splits import SPLITS
+from bct_keras.evaluation import PROTOCOLS
+from bct_keras.heads import HEADS
+from bct_keras.methods import METHODS
+from bct_keras.optimizers import OPTIMIZERS
+from bct_keras.recipe import Recipe
+from bct_keras.schedules import SCHEDULES
+
+ROOT = Path(__file__).parents[1]
+SCENARIOS = ("open-class", "open-data", "extended-class", "extended-data")
+OLD = {"softmax128": 128, "softmax256": 256, "softmax512": 512, "arcface512": 512}
+
+
+@pytest.fixture
+def defined(request, monkeypatch) -> Iterator[flags.FlagValues]:
+    """The flags of a command, by default of train, in the folder from which it is started."""
+    monkeypatch.chdir(ROOT)
+    known = set(flags.FLAGS)
+    getattr(request, "param", train).define_flags()
+    yield flags.FLAGS
+    for name in set(flags.FLAGS) - known:
+        delattr(flags.FLAGS, name)
+    flags.FLAGS.unparse_flags()
+
+
+def parsed(defined: flags.FlagValues, arguments: list[str]) -> flags.FlagValues:
+    own = copy.deepcopy(defined)
+    assert own(["train", *arguments]) == ["train"]  # nothing that is no flag
+    return own
+
+
+def recipe_of(own: flags.FlagValues) -> Recipe:
+    return Recipe(**{field: getattr(own, field) for field in Recipe.__dataclass_fields__})
+
+
+def commands() -> list[list[str]]:
+    lines = (ROOT / "configs/ms1mv3/commands.txt").read_text().splitlines()
+    found = [shlex.split(line) for line in lines if not line.startswith("#")]
+    assert {tuple(words[:3]) for words in found} == {("python", "-m", "bct_keras.train")}
+    return [words[3:] for words in found]
+
+
+def test_there_is_a_command_for_every_cell(defined):
+    found = [tuple(Path(word).stem for word in words if word.startswith("--flagfile")) for words in commands()]
+    methods = {method for _, _, method in found}
+    assert methods == {*METHODS, "weakened_l2"}
+    assert sorted(found) == sorted(itertools.product(SCENARIOS, OLD, methods))
+
+
+def test_every_command_is_the_cell_that_it_is_called(defined):
+    places = set()
+    for words in commands():
+        own = parsed(defined, words)
+        scenario, old, method = (Path(word).stem for word in words if word.startswith("--flagfile"))
+        training, cut = scenario.split("-")
+        assert own.scenario == training
+        assert own.split == f"{cut}(old_share=0.3)"
+        assert own.prepared == f"data/ms1mv3-{cut}"
+        assert own.dims == OLD[old]
+        assert own.method.partition("(")[0] == {"weakened_l2": "l2"}.get(method, method)
+        assert (own.backbone, own.replicas, own.batch_size, own.epochs) == ("iresnet50", 8, 1024, 35)
+        assert own.old_workdir == f"runs/ms1mv3/{cut}-{old}"
+        assert own.old_flagfile == f"configs/ms1mv3/old-{old}.flags"
+        assert own.workdir == f"runs/ms1mv3/{scenario}-{old}-{method}"
+        places.add(own.workdir)
+    assert len(places) == len(commands())
+
+
+def test_every_command_can_be_built(defined):
+    built = set()
+    for words in commands():
+        own = parsed(defined, words)
+        recipe = recipe_of(own)
+        recipe.build_method()
+        key = (recipe.head, recipe.dims, recipe.optimizer, recipe.schedule)
+        if key in built:
+            continue
+        built.add(key)
+        registry.build(HEADS, recipe.head, classes=10, dims=recipe.dims).build((None, recipe.dims))
+        rate = registry.build(SCHEDULES, recipe.schedule, learning_rate=0.1, steps=350, steps_per_epoch=10)
+        registry.build(OPTIMIZERS, recipe.optimizer, learning_rate=rate)
+        assert recipe.steps_per_epoch(1_581_241, replicas=own.replicas) == 1544  # MS1Mv3's 28,029 first identities
+        registry.build(SPLITS, own.split)
+        registry.bind(SOURCES, own.source, ())
+        for spec in own.protocol:
+            registry.bind(PROTOCOLS, spec, ("cache", "on_bad"))
+    assert len(built) == 6  # three widths, and UniBCT's schedule with each
+
+
+@pytest.mark.parametrize("old", OLD)
+def test_the_old_encoders_fit(defined, old):
+    recipe = recipe_of(parsed(defined, [f"--flagfile=configs/ms1mv3/old-{old}.flags"]))
+    assert (recipe.backbone, recipe.method, recipe.dims) == ("iresnet18", "independent", OLD[old])
+    assert recipe.head.partition("(")[0] == old.rstrip("0123456789")
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*.flags")) + sorted(ROOT.glob("configs/omniglot/*.flags")))
+def test_the_other_flag_files_parse(defined, path):
+    if path.stem != "benchmark":
+        recipe_of(parsed(defined, [f"--flagfile={path}"])).build_method()
+
+
+@pytest.mark.parametrize(
+    ("path", "sizes"),
+    [
+        # 2 x 2 x 4 x 2 cells; beside them an old encoder for each of 2 splits, 2 kinds and 2 seeds
+        ("configs/benchmark.flags", (32, 8)),
+        ("configs/omniglot/benchmark.flags", (4 * 2 * 12 * 3, 2 * 2 * 3)),
+    ],
+)
+@pytest.mark.parametrize("defined", [benchmark], indirect=True)
+def test_the_benchmarks_can_be_planned(defined, path, sizes):
+    defined(["benchmark", f"--flagfile={path}"])
+    data = {cut: (Path(f"data/{cut}"), cut) for cut in plans.CUTS}
+    plan = plans.Plan(Path("work"), benchmark.shared_flags(), data, benchmark.recipe_of)
+    olds = plans.parse_entries("old", defined.old)
+    methods = plans.with_reference(plans.parse_entries("method", defined.method))
+    plan.add(defined.scenario, olds, methods, [int(seed) for seed in defined.seeds])
+    old_runs = [job for job in plan.jobs.values() if job.name.startswith("old, ")]
+    assert (len(plan.cells), len(old_runs)) == sizes
+    assert "--epochs" in " ".join(plan.shared)
+    assert not any(word.startswith(("--source", "--method", "--old")) for word in plan.shared)

@@ -1,0 +1,123 @@
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bct_keras import embed, train
+from bct_keras.data.dataset import open_data_set
+from bct_keras.encoders import load_encoder
+
+FLAGS = (
+    "--dry_run",
+    "--workdir=run",
+    "--backbone=iresnet_small(width=4)",
+    "--head=arcface(margin=0.3, scale=16)",
+    "--batch_size=8",
+    "--epochs=3",
+    "--dims=4",
+)
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def told(here):
+    """Exit status, and what the summary says of each thing."""
+
+    def run(*arguments: str) -> tuple[int, dict[str, list[str]], str]:
+        status, output, errors = here(train, *FLAGS, *arguments)
+        found: dict[str, list[str]] = {}
+        for line in output.splitlines():
+            found.setdefault(line[:12].strip(), []).append(line[12:].strip())
+        return status, found, errors
+
+    return run
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def test_a_data_set_and_an_old_encoder_that_are_there(told, data_root, tiny_encoder_path, workplace):
+    old = tiny_encoder_path(4)
+    arguments = (f"--data={data_root}/new", f"--old={old}", "--method=mixbct")
+    status, found, errors = told(*arguments, f"--protocol=retrieval({data_root}/test)")
+    assert (status, errors) == (0, "")
+    assert found["data"] == [f"{data_root}/new is whole: 36 images of 6 identities, 28 x 28"]
+    assert found["method"] == ["needs old embeddings"]
+    assert found["old encoder"] == [f"{old}: an encoder of 4 dimensions"]
+    assert found["protocol"] == [f"retrieval({data_root}/test): its files are there"]
+    assert found["steps"] == ["4 an epoch, 12 in all 3, each of 8 images, 8 images a device"]  # 36 / 8
+    assert found["dry run: eve"] == ["rything is there; nothing was trained"]
+    assert files(workplace) == set()
+
+
+def test_the_sum_of_the_memory_is_told(told, data_root):
+    _, found, _ = told(f"--data={data_root}/new", "--method=independent")
+    *parts, total = [float(re.match(r"[\d,.]+", line).group().replace(",", "")) for line in found["memory"]]  # pyright: ignore
+    assert total == pytest.approx(sum(parts), abs=0.05 * len(parts))
+    assert any("weights of the head, counted" in line for line in found["memory"])
+    assert any("activations of 8 images, estimated" in line for line in found["memory"])
+
+
+def test_what_would_be_made_first(told, workplace):
+    (workplace / "old.flags").write_text("--head=softmax\n")
+    source = "--source=synthetic(identities=20, images=5, image_size=28)"
+    arguments = (source, "--prepared=data", "--old_flagfile=old.flags", "--old_workdir=runs/old")
+    status, found, _ = told(*arguments, "--split=data(old_share=0.4, test_share=0.2)", "--scenario=open")
+    assert status == 0
+    # 16 identities are trained on, with 5 - 2 images each for the new encoder
+    made_from = source.removeprefix("--source=")
+    assert found["data"] == [f"data/new would be made from {made_from}: 48 images of 16 identities, 28 x 28"]
+    assert found["old encoder"] == ["runs/old would be trained first, by old.flags, with 4 dimensions"]
+    assert found["steps"] == ["6 an epoch, 18 in all 3, each of 8 images, 8 images a device"]
+    _, found, _ = told(*arguments, "--split=data(old_share=0.4, test_share=0.2)", "--scenario=extended")
+    assert found["data"] == [f"data/all would be made from {made_from}: 80 images of 16 identities, 28 x 28"]
+    assert files(workplace) == {"old.flags"}
+
+
+def test_what_is_missing_is_named_and_the_rest_is_told_all_the_same(told):
+    arguments = ("--source=recordio(ms1m)", "--old_flagfile=none.flags", "--protocol=pairs(lfw.bin)", "--replicas=2")
+    status, found, errors = told(*arguments, "--method=mixbct")
+    assert status == 1
+    assert errors == "error: dry run: 3 of the things that training needs are missing, named above\n"
+    assert found["data"] == ["MISSING: ms1m: no such folder (one with a .rec file was expected)"]
+    assert found["old encoder"] == ["MISSING: --old_flagfile=none.flags: no such file, and --old is not given"]
+    (protocol,) = found["protocol"]
+    assert protocol.startswith("MISSING: lfw.bin")
+    assert found["steps"] == ["of 8 images, 4 images a device; how many is not known without the data"]
+    # 4 dimensions: weights, gradient and momentum of a class; 4 images and their logits three times
+    assert re.search(r"in all, on each device, and 96 bytes a class$", found["memory"][-1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "said"),
+    [
+        (("--batch_size=64",), "steps", "--batch_size=64 is more than the 36 images of the data set"),
+        (("--replicas=3",), "steps", "--batch_size=8 cannot be divided over 3 replicas and 1 micro-batches"),
+        (("--old=by-old", "--dims=5"), "old encoder", "by-old has embeddings of 4 dimensions and the new encoder"),
+        (("--old=",), "old encoder", "give --old, an encoder or a folder made by embed"),
+    ],
+)
+def test_what_does_not_fit_together(told, data_root, tiny_encoder_path, arguments, name, said):
+    embed.embed(load_encoder(tiny_encoder_path(4)), open_data_set(data_root / "new"), Path("by-old"))
+    status, found, _ = told(f"--data={data_root}/new", "--old=by-old", *arguments)
+    assert status == 1
+    assert found[name][0].startswith(f"MISSING: {said}")
+
+
+def test_a_shard_that_was_changed(told, data_root):
+    copy = Path(shutil.copytree(data_root, "data"))
+    shard = next((copy / "shards").glob("new-*.tfrecord"))
+    content = np.fromfile(shard, np.uint8)
+    content[len(content) // 2] ^= 1
+    content.tofile(shard)
+    status, found, _ = told("--data=data/new", "--method=independent")
+    assert status == 1
+    assert "this shard is not what its manifest says" in found["data"][0]
