@@ -194,7 +194,7 @@ def tell(plan: Plan, results: spreads.Results, missing: dict[str, str], out: Pat
         **{f"data, {cut}": fingerprint for cut, (_, fingerprint) in plan.data.items()},
         "runs": sorted(str(cell.run.relative_to(plan.workdir)) for cell in plan.cells),
     }
-    found = report.findings(results, plan.reference, FLAGS.metric, missing, made_from)
+    found = report.findings(results, plan.reference, FLAGS.metric, missing, made_from, bool(FLAGS["metric"].present))
     report.write(found, made_from, out)
     for line in aligned(tables.ranking(found["ranking"])):
         say(line)

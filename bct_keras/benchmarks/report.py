@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from bct_keras import artefacts
 from bct_keras.benchmarks import spreads, tables
+from bct_keras.errors import InputError
 from bct_keras.evaluation import page, plots
 
 KIND = "benchmark"
@@ -76,10 +77,18 @@ def trade(rows: list[dict[str, Any]], metric: str) -> Callable[[Axes], None]:
 
 
 def findings(
-    results: spreads.Results, reference: str, metric: str, failed: dict[str, str], made_from: dict[str, Any]
+    results: spreads.Results,
+    reference: str,
+    metric: str,
+    failed: dict[str, str],
+    made_from: dict[str, Any],
+    asked: bool = False,
 ) -> dict[str, Any]:
+    """`asked` tells that the metric is not the usual one, in whose place another may stand."""
     table = spreads.cells(results, reference)
     metrics = list(table[0]["metrics"]) if table else [metric]
+    if asked and metric not in metrics:
+        raise InputError(f"--metric={metric} was not measured; there are: {', '.join(metrics)}")
     shown = metric if metric in metrics else metrics[0]
     ranked = spreads.ranking(table, shown)
     best = next((row["method"] for row in ranked if row["score"]["mean"] is not None), None)

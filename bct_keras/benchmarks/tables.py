@@ -42,13 +42,13 @@ def ranking(rows: list[dict[str, Any]]) -> Rows:
             [
                 row["method"],
                 "-" if row["score"]["mean"] is None else str(rank),
-                with_spread(row["score"], ".3f"),
-                number(row["update_gain"], ".3f"),
-                number(row["kept"], ".3f"),
-                number(row["gain"], "+.4f"),
-                number(row["tax"], "+.4f"),
+                with_spread(row["score"], "z.3f"),
+                number(row["update_gain"], "z.3f"),
+                number(row["kept"], "z.3f"),
+                number(row["gain"], "+z.4f"),
+                number(row["tax"], "+z.4f"),
                 f"{row['compatible_cells']} of {row['cells']}",
-                number(row["cost"], ".2f"),
+                number(row["cost"], "z.2f"),
             ]
         )
     return table
@@ -65,12 +65,12 @@ def cell(rows: list[dict[str, Any]], metric: str) -> Rows:
                 row["method"],
                 with_spread(values["self"]),
                 with_spread(values["cross"]),
-                with_spread(values["gain"], "+.4f"),
-                with_spread(values["update_gain"], ".2f"),
-                with_spread(values["tax"], "+.4f"),
+                with_spread(values["gain"], "+z.4f"),
+                with_spread(values["update_gain"], "z.2f"),
+                with_spread(values["tax"], "+z.4f"),
                 with_spread(row["flips"]["negative"], ".1%") if "flips" in row else "-",
                 "yes" if is_compatible(row) else "NO",
-                number(row["cost"]["mean"], ".2f"),
+                number(row["cost"]["mean"], "z.2f"),
             ]
         )
     return table
@@ -81,8 +81,8 @@ def differences(found: dict[str, Any], scenario: str, old: str) -> Rows:
     for each in found["differences"]["cross"]:
         if (each["scenario"], each["old"], each["metric"]) == (scenario, old, found["metric"]):
             mark = "*" if each["larger_than_spread"] else ""
-            known[each["method"], each["other"]] = f"{each['mean']:+.4f}{mark}"
-            known[each["other"], each["method"]] = f"{-each['mean']:+.4f}{mark}"
+            known[each["method"], each["other"]] = f"{each['mean']:+z.4f}{mark}"
+            known[each["other"], each["method"]] = f"{-each['mean']:+z.4f}{mark}"
     methods = list(dict.fromkeys(name for pair in known for name in pair))
     return [["method", *methods]] + [[row, *(known.get((row, column), "") for column in methods)] for row in methods]
 
@@ -98,7 +98,7 @@ def faults(found: dict[str, Any]) -> Iterator[tuple[str, str, Rows]]:
                         f"{row['scenario']}, {row['old']}, {row['method']}",
                         metric,
                         f"{len(row['seeds']) - count} of {len(row['seeds'])}",
-                        with_spread(row["metrics"][metric]["gain"], "+.4f"),
+                        with_spread(row["metrics"][metric]["gain"], "+z.4f"),
                     ]
                 )
     if len(rows) > 1:
@@ -109,7 +109,7 @@ def faults(found: dict[str, Any]) -> Iterator[tuple[str, str, Rows]]:
         yield "Failed", text, [["cell", "why"], *([name, why] for name, why in found["failed"].items())]
 
 
-def with_spread(value: dict[str, Any], form: str = ".4f") -> str:
+def with_spread(value: dict[str, Any], form: str = "z.4f") -> str:
     if value["mean"] is None:
         return "-"
     mean = format(value["mean"], form)

@@ -1,0 +1,72 @@
+import json
+
+import pytest
+
+from bct_keras.benchmarks import report, tables
+from bct_keras.errors import InputError
+
+
+def found(own: float, cross: float) -> dict:
+    metrics = {"top-1": 1.0, "mAP": 0.5}
+    return {
+        "old/old": {name: 0.2 * share for name, share in metrics.items()},
+        "new/new": {name: own * share for name, share in metrics.items()},
+        "new/old": {name: cross * share for name, share in metrics.items()},
+        "compatible": dict.fromkeys(metrics, cross > 0.2),
+        "seconds_per_step": 0.5,
+    }
+
+
+RESULTS = {
+    ("open-class", "weak", "independent"): {0: found(0.6, 0.0), 1: found(0.7, 0.1)},
+    ("open-class", "weak", "<b>|mine"): {0: found(0.6, 0.3), 1: found(0.7, 0.1)},
+}
+
+
+def findings(metric: str = "top-1", asked: bool = True, results=RESULTS) -> dict:
+    return report.findings(results, "independent", metric, {"a cell": "its reason"}, {"--seeds": ["0", "1"]}, asked)
+
+
+def test_the_best_method_is_in_the_title():
+    assert findings()["title"] == "<b>|mine comes first of 2 methods by top-1"
+
+
+def test_a_metric_that_was_not_measured():
+    with pytest.raises(InputError, match=r"--metric=top1 was not measured; there are: top-1, mAP$"):
+        findings("top1")
+    assert findings("TAR@FAR=1e-3", asked=False)["metric"] == "top-1"
+
+
+def test_a_cell_that_is_not_compatible_says_where_and_in_how_many_seeds():
+    lines = tables.markdown(findings()).splitlines()
+    # 0.3 - 0.2 and 0.1 - 0.2, whose standard deviation is 0.2 / sqrt(2); half of that for mAP
+    assert "| open-class, weak, <b>\\|mine | top-1 | 1 of 2 | +0.0000 ± 0.1414 |" in lines
+    assert "| open-class, weak, <b>\\|mine | mAP | 1 of 2 | +0.0000 ± 0.0707 |" in lines
+    assert "| a cell | its reason |" in lines
+
+
+def test_the_folder_is_written_anew_and_no_name_is_taken_for_html(tmp_path):
+    out = tmp_path / "report"
+    for results in (RESULTS, dict(list(RESULTS.items())[:1])):
+        report.write(findings(results=results), {"seeds": 2}, out)
+        written = json.loads((out / "report.json").read_text())
+        assert len(written["cells"]) == len(results)
+        assert json.loads((out / "manifest.json").read_text())["kind"] == "benchmark"
+        page = (out / "report.html").read_text()
+        assert "<b>" not in page
+        assert ("&lt;b&gt;|mine" in page) == (len(results) == 2)
+    assert {path.name for path in tmp_path.iterdir()} == {"report"}
+
+
+def test_where_nothing_could_be_measured_the_page_says_what_failed(tmp_path):
+    nothing = findings(results={}, asked=False)
+    report.write(nothing, {}, tmp_path / "report")
+    assert nothing["title"] == "No method has been measured whole"
+    assert "its reason" in (tmp_path / "report/report.html").read_text()
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds something else"):
+        report.write(findings(), {}, tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
