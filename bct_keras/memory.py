@@ -3,9 +3,11 @@
 Weights, gradients and slots are those of the real network, head, method and optimizer, built for few classes: all of
 them grow by the same bytes with every class, so two sizes tell any other. Activations are estimated as the outputs of
 all layers, which the backward pass needs, and logits as three copies. Not in it: what a method computes within a step,
-work space of kernels, and what a library takes for itself. On a CPU the resident memory grew in a first step by 1,969 MB
-where gradients, activations and logits were estimated at 2,207 MB (iresnet18, 32 images of 112 pixels, 512 dimensions,
-1,000 classes), and by 1,610 MB where at 1,855 MB (iresnet50, 16 images). On a GPU it has not been measured.
+work space of kernels, and what a library takes for itself.
+
+On a CPU a process grew in its first step by 1,969 MB where gradients, activations and logits were estimated at 2,207 MB
+(iresnet18, 32 images of 112 pixels, 512 dimensions, 1,000 classes), and by 1,610 MB where at 1,855 MB (iresnet50, 16
+images). On a GPU it has not been measured.
 """
 
 import math

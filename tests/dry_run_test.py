@@ -82,6 +82,18 @@ def test_what_would_be_made_first(told, workplace):
     assert files(workplace) == {"old.flags"}
 
 
+def test_a_recordio_folder_that_is_there(told, write_recordio, insightface_records, workplace):
+    write_recordio(workplace / "faces", insightface_records)
+    arguments = ("--source=recordio(faces)", "--split=class(old_share=0.34)", "--method=independent", "--batch_size=4")
+    status, found, _ = told(*arguments)
+    assert status == 0
+    # images 1, 3 and 2 of three identities, of which the first one is the old encoder's
+    assert found["data"] == ["data/demo/new would be made from recordio(faces): 5 images of 2 identities, 16 x 16"]
+    assert found["method"] == ["needs no old encoder"]
+    assert "old encoder" not in found
+    assert found["steps"] == ["1 an epoch, 3 in all 3, each of 4 images, 4 images a device"]
+
+
 def test_what_is_missing_is_named_and_the_rest_is_told_all_the_same(told):
     arguments = ("--source=recordio(ms1m)", "--old_flagfile=none.flags", "--protocol=pairs(lfw.bin)", "--replicas=2")
     status, found, errors = told(*arguments, "--method=mixbct")
