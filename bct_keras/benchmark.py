@@ -50,14 +50,20 @@ from bct_keras.recipe import Recipe
 OWN = ("data", "old", "workdir", "method", "scenario", "seed", "formats", "protocol", "source", "split", "prepared")
 OWN += ("on_bad", "old_flagfile", "old_workdir", "dry_run")
 OVERRIDE: Any = {"allow_override": True}  # train has flags of these names, for one training
-REFUSED = {"data": "--source", "seed": "--seeds", "validation": "--protocol", "keep_best": "--protocol"}
+REFUSED = {
+    "data": "a benchmark takes --source",
+    "seed": "a benchmark takes --seeds",
+    "validation": "a benchmark measures at the end, by --protocol",
+    "keep_best": "a benchmark keeps the last epoch of each",
+    "dry_run": "give it to train",
+}
 
 
 def main() -> None:
     FLAGS = flags.FLAGS
     for name, other in REFUSED.items():
         if FLAGS[name].present:
-            raise InputError(f"--{name} is for one training; a benchmark takes {other}")
+            raise InputError(f"--{name} is for one training; {other}")
     workdir = Path(command.required("workdir"))
     artefacts.check_place(workdir / "report", report.KIND)
     with alone(workdir) as lock:

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 from absl import flags
 
-from bct_keras import artefacts, distribution, memory, old_encoders, registry
+from bct_keras import artefacts, command, distribution, memory, old_encoders, registry
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
 from bct_keras.data.sources import SOURCES
@@ -18,6 +18,7 @@ from bct_keras.encoders import RUN_KIND, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS
 from bct_keras.recipe import Recipe
+from bct_keras.trainer import UNFINISHED_KIND
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,14 @@ class Findings:
         except (InputError, OSError) as error:
             self.missing += 1
             told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
-            say(name, f"MISSING: {told}")
+            say(name, f"NOT READY: {told}")
             return None
         say(name, found.said if isinstance(found, Facts) else str(found))
         return found
 
     def conclude(self) -> None:
         if self.missing:
-            raise InputError(f"dry run: {self.missing} of the things that training needs are missing, named above")
+            raise InputError(f"dry run: {self.missing} of the things that training needs are not ready, named above")
         print("dry run: everything is there; nothing was trained")
 
 
@@ -62,6 +63,7 @@ def dry_run(recipe: Recipe, view: str) -> None:
     findings.check("recipe", lambda: said_of(recipe))
     data = findings.check("data", lambda: data_facts(view)) or Facts("")
     with_old = findings.check("method", lambda: said_of_method(recipe))
+    findings.check("workdir", workdir_facts)
     if with_old != "needs no old encoder":
         findings.check("old encoder", lambda: old_facts(recipe))
     for spec in FLAGS.protocol or []:
@@ -84,6 +86,14 @@ def said_of(recipe: Recipe) -> str:
 
 def said_of_method(recipe: Recipe) -> str:
     return "needs old embeddings" if recipe.build_method().needs_old else "needs no old encoder"
+
+
+def workdir_facts() -> str:
+    workdir = Path(command.required("workdir"))
+    artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)
+    kind = artefacts.kind_of(workdir) if workdir.is_dir() else None
+    states = {RUN_KIND: "holds a finished run", UNFINISHED_KIND: "holds a run that would go on"}
+    return f"{workdir} {states.get(kind or '', 'would be made')}"
 
 
 def data_facts(view: str) -> Facts:

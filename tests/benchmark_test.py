@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bct_keras import registry
+from bct_keras import benchmark, registry
 from bct_keras.encoders import load_encoder
 from bct_keras.evaluate import evaluate
 
@@ -107,6 +107,29 @@ def test_the_numbers_are_those_of_evaluate(folder, found, tmp_path):
     for kind in ("negative", "positive"):
         assert cell["flips"][kind]["mean"] == result["flips"][kind]
     assert cell["seconds_per_step"]["mean"] > 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--seed=1", "--seed is for one training; a benchmark takes --seeds"),
+        ("--scenario=open", "unknown scenario 'open'; known: open-class, open-data, extended-class, extended-data"),
+        ("--seeds=0,x", "--seeds=x: whole numbers are needed, as in --seeds=0,1,2"),
+        ("--method=mixbct(ratio=1)", "unknown argument 'ratio' in 'mixbct(ratio=1)'"),
+        ("--method=b: l2 --epoch=3", "Unknown command line flag 'epoch'"),
+        ("--method=mixbct(mix_ratio=0.4)", "--method has two entries called 'mixbct(mix_ratio=0.4)'"),
+        ("--old=lost: nowhere.keras", "nowhere.keras: no such encoder"),
+        ("--old=--head=softmax", "'--head=softmax' has no name"),
+    ],
+)
+def test_a_typo_is_told_before_any_training(here, folder, tmp_path, monkeypatch, flag, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "benchmark.flags").write_text((folder / "benchmark.flags").read_text())
+    status, _, errors = here(benchmark, "--flagfile=benchmark.flags", flag)
+    assert status == 1
+    assert said in errors
+    assert len(errors.splitlines()) <= 2
+    assert not (tmp_path / "out/runs").exists()
 
 
 class Balance(HTMLParser):

@@ -52,6 +52,7 @@ def test_a_data_set_and_an_old_encoder_that_are_there(told, data_root, tiny_enco
     assert found["data"] == [f"{data_root}/new is whole: 36 images of 6 identities, 28 x 28"]
     assert found["method"] == ["needs old embeddings"]
     assert found["old encoder"] == [f"{old}: an encoder of 4 dimensions"]
+    assert found["workdir"] == ["run would be made"]
     assert found["protocol"] == [f"retrieval({data_root}/test): its files are there"]
     assert found["steps"] == ["4 an epoch, 12 in all 3, each of 8 images, 8 images a device"]  # 36 / 8
     assert found["dry run: eve"] == ["rything is there; nothing was trained"]
@@ -98,11 +99,11 @@ def test_what_is_missing_is_named_and_the_rest_is_told_all_the_same(told):
     arguments = ("--source=recordio(ms1m)", "--old_flagfile=none.flags", "--protocol=pairs(lfw.bin)", "--replicas=2")
     status, found, errors = told(*arguments, "--method=mixbct")
     assert status == 1
-    assert errors == "error: dry run: 3 of the things that training needs are missing, named above\n"
-    assert found["data"] == ["MISSING: ms1m: no such folder (one with a .rec file was expected)"]
-    assert found["old encoder"] == ["MISSING: --old_flagfile=none.flags: no such file, and --old is not given"]
+    assert errors == "error: dry run: 3 of the things that training needs are not ready, named above\n"
+    assert found["data"] == ["NOT READY: ms1m: no such folder (one with a .rec file was expected)"]
+    assert found["old encoder"] == ["NOT READY: --old_flagfile=none.flags: no such file, and --old is not given"]
     (protocol,) = found["protocol"]
-    assert protocol.startswith("MISSING: lfw.bin")
+    assert protocol.startswith("NOT READY: lfw.bin")
     assert found["steps"] == ["of 8 images, 4 images a device; how many is not known without the data"]
     # 4 dimensions: weights, gradient and momentum of a class; 4 images and their logits three times
     assert re.search(r"in all, on each device, and 96 bytes a class$", found["memory"][-1])
@@ -121,7 +122,7 @@ def test_what_does_not_fit_together(told, data_root, tiny_encoder_path, argument
     embed.embed(load_encoder(tiny_encoder_path(4)), open_data_set(data_root / "new"), Path("by-old"))
     status, found, _ = told(f"--data={data_root}/new", "--old=by-old", *arguments)
     assert status == 1
-    assert found[name][0].startswith(f"MISSING: {said}")
+    assert found[name][0].startswith(f"NOT READY: {said}")
 
 
 def test_a_shard_that_was_changed(told, data_root):
@@ -133,3 +134,11 @@ def test_a_shard_that_was_changed(told, data_root):
     status, found, _ = told("--data=data/new", "--method=independent")
     assert status == 1
     assert "this shard is not what its manifest says" in found["data"][0]
+
+
+def test_a_run_folder_that_holds_something_else(told, data_root, workplace):
+    (workplace / "run").mkdir()
+    (workplace / "run" / "notes.txt").write_text("mine")
+    status, found, _ = told(f"--data={data_root}/new", "--method=independent")
+    assert status == 1
+    assert found["workdir"][0].startswith("NOT READY: run holds something else")
