@@ -17,6 +17,9 @@ from bct_keras.evaluation import page, plots
 KIND = "benchmark"
 COLOURS = ("#2f81f7", "#d29922", "#2da44e", "#cf222e", "#8250df", "#bf3989", "#1b7c83", "#8a8d91", "#9a6700", "#57606a")
 
+MARKERS = "os^D"
+LABEL_WIDTH = 24
+
 
 def write(found: dict[str, Any], made_from: dict[str, Any], out: Path) -> None:
     """In the place of what an earlier run has found, all of which comes from the same cells."""
@@ -63,10 +66,10 @@ def trade(rows: list[dict[str, Any]], metric: str) -> Callable[[Axes], None]:
                 cross["mean"],
                 xerr=own["spread"],
                 yerr=cross["spread"],
-                marker="o",
+                marker=MARKERS[number // len(COLOURS) % len(MARKERS)],
                 linestyle="",
                 color=COLOURS[number % len(COLOURS)],
-                label=row["method"],
+                label=short(row["method"]),
             )
         old = rows[0]["metrics"][metric]["old"]["mean"]
         axes.axhline(old, color=plots.COLOURS["old/old"], linestyle="--", label="old encoder")
@@ -74,6 +77,11 @@ def trade(rows: list[dict[str, Any]], metric: str) -> Callable[[Axes], None]:
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
 
     return draw
+
+
+def short(name: str) -> str:
+    """So that the legend leaves room for the plot"""
+    return name if len(name) <= LABEL_WIDTH else f"{name[: LABEL_WIDTH - 1]}…"
 
 
 def findings(
