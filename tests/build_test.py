@@ -55,7 +55,7 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {f"{node.module}.{name.name}" for name in node.names}
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("importorskip", "import_module")):
-            found |= {name.value for name in node.args[:1] if isinstance(name, ast.Constant)}
+            found |= {str(name.value) for name in node.args[:1] if isinstance(name, ast.Constant)}
         elif isinstance(node, ast.Constant) and re.fullmatch(r"bct_keras(\.\w+)+", str(node.value)):
             found.add(str(node.value))
     return found

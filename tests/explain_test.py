@@ -28,7 +28,7 @@ def encoders(tmp_path_factory) -> tuple[KerasEncoder, KerasEncoder]:
 @pytest.fixture(scope="module")
 def explained(encoders, data_root, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("reports") / "look"
-    explain(*encoders, data_root / "test", out)
+    explain(encoders[0], encoders[1], data_root / "test", out)
     return out
 
 
@@ -81,7 +81,9 @@ def test_report_is_an_artefact_that_is_made_once(encoders, explained, data_root)
         *("explain.html", "explain.json", "manifest.json", "map_pca.png", "map_tsne.png")
     ]
     before = {path: path.stat().st_mtime_ns for path in explained.iterdir()}
-    assert explain(*encoders, data_root / "test", explained) == json.loads((explained / "explain.json").read_text())
+    assert explain(encoders[0], encoders[1], data_root / "test", explained) == json.loads(
+        (explained / "explain.json").read_text()
+    )
     assert {path: path.stat().st_mtime_ns for path in explained.iterdir()} == before
 
 
@@ -118,7 +120,7 @@ def test_too_few_identities_are_told(encoders, photos, tmp_path, identities, sai
     for name in ("anna", "bo")[identities:]:
         (photos / name).rename(tmp_path / name)
     with pytest.raises(InputError, match=said):
-        explain(*encoders, photos, tmp_path / "look")
+        explain(encoders[0], encoders[1], photos, tmp_path / "look")
     assert not (tmp_path / "look").exists()
 
 
@@ -126,12 +128,12 @@ def test_identities_of_one_image_are_told(encoders, photos, tmp_path):
     for name in ("anna", "bo"):
         (photos / name / "1.png").unlink()
     with pytest.raises(InputError, match="every identity has one image; a query needs a second one"):
-        explain(*encoders, photos, tmp_path / "look")
+        explain(encoders[0], encoders[1], photos, tmp_path / "look")
 
 
 def test_a_place_without_images_is_told(encoders, tmp_path):
     with pytest.raises(InputError, match="nowhere: no such folder"):
-        explain(*encoders, tmp_path / "nowhere", tmp_path / "look")
+        explain(encoders[0], encoders[1], tmp_path / "nowhere", tmp_path / "look")
 
 
 def test_stored_embeddings_are_told_before_any_work(encoders, data_root, tmp_path):

@@ -80,7 +80,7 @@ def trained(data_root, tmp_path_factory) -> tuple[Subject, np.ndarray, np.ndarra
     backbone = BACKBONES["iresnet_small"](SIZE, 16, width=8)
     classifier = keras.Sequential([backbone, keras.layers.Dense(12)])
     classifier.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    classifier.fit(images, labels, batch_size=24, epochs=12, verbose=0)  # pyright: ignore[reportArgumentType]
+    classifier.fit(images, labels, batch_size=24, epochs=6, verbose=0)  # pyright: ignore[reportArgumentType]
     first, second = ([np.flatnonzero(labels == label)[place] for label in range(12)] for place in (0, 1))
     encoder = KerasEncoder(tmp_path_factory.mktemp("trained") / "encoder.keras", backbone)
     return Subject(encoder, 16), images[first], normalised(encoder.embed(images[second]))
