@@ -15,6 +15,7 @@ from bct_keras.encoders import KerasEncoder, keras_file_encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.explain import explain
 from bct_keras.explanations import FOR_ANY, FOR_KERAS
+from bct_keras.prepare import prepare
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +27,17 @@ def encoders(tmp_path_factory) -> tuple[KerasEncoder, KerasEncoder]:
 
 
 @pytest.fixture(scope="module")
-def explained(encoders, data_root, tmp_path_factory) -> Path:
+def data(tmp_path_factory) -> Path:
+    """Three identities of two images, so three queries: each is seen 8 times, with all maps."""
+    folder = tmp_path_factory.mktemp("data") / "faces"
+    prepare("synthetic(identities=3, images=2, image_size=28)", "none", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def explained(encoders, data, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("reports") / "look"
-    explain(encoders[0], encoders[1], data_root / "test", out)
+    explain(encoders[0], encoders[1], data, out)
     return out
 
 
@@ -40,7 +49,7 @@ def test_page_shows_each_example_by_both_encoders(explained):
     found = json.loads((explained / "explain.json").read_text())
     text = (explained / "explain.html").read_text()
     assert sum(found["shares"].values()) == pytest.approx(1.0)
-    assert found["examples"]
+    assert len(found["examples"]) == 3
     # a query and an image of the gallery, of two pairs, by two tests: each as it is and with every map
     views = len(found["examples"]) * 2 * 2 * 2
     assert len(pages_pictures(text)) == views * (1 + len(FOR_KERAS) + len(FOR_ANY))
@@ -73,7 +82,7 @@ def test_page_needs_nothing_from_elsewhere(explained):
     assert len(names) == len(set(names))
 
 
-def test_report_is_an_artefact_that_is_made_once(encoders, explained, data_root):
+def test_report_is_an_artefact_that_is_made_once(encoders, explained, data):
     manifest = json.loads((explained / "manifest.json").read_text())
     assert manifest["kind"] == "explanation"
     assert manifest["made_from"]["old"] == encoders[0].fingerprint
@@ -81,9 +90,7 @@ def test_report_is_an_artefact_that_is_made_once(encoders, explained, data_root)
         *("explain.html", "explain.json", "manifest.json", "map_pca.png", "map_tsne.png")
     ]
     before = {path: path.stat().st_mtime_ns for path in explained.iterdir()}
-    assert explain(encoders[0], encoders[1], data_root / "test", explained) == json.loads(
-        (explained / "explain.json").read_text()
-    )
+    assert explain(encoders[0], encoders[1], data, explained) == json.loads((explained / "explain.json").read_text())
     assert {path: path.stat().st_mtime_ns for path in explained.iterdir()} == before
 
 
@@ -136,10 +143,10 @@ def test_a_place_without_images_is_told(encoders, tmp_path):
         explain(encoders[0], encoders[1], tmp_path / "nowhere", tmp_path / "look")
 
 
-def test_stored_embeddings_are_told_before_any_work(encoders, data_root, tmp_path):
+def test_stored_embeddings_are_told_before_any_work(encoders, data, tmp_path):
     np.savez(tmp_path / "old.npz", embeddings=np.eye(8), ids=np.array(list("abcdefgh")))
     with pytest.raises(InputError, match=r"old\.npz holds stored embeddings"):
-        explain(load_encoder(tmp_path / "old.npz"), encoders[1], data_root / "test", tmp_path / "look")
+        explain(load_encoder(tmp_path / "old.npz"), encoders[1], data, tmp_path / "look")
 
 
 def test_a_missing_extra_is_told(monkeypatch):
