@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bct_keras.encoders import Encoder, checked_shapes, first_sentence, in_batches
+from bct_keras.encoder import Encoder, checked_shapes, first_sentence, in_batches
 from bct_keras.errors import InputError
 
 

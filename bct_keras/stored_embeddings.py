@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras.data import dataset
-from bct_keras.encoders import BATCH_SIZE, Encoder, first_sentence
+from bct_keras.encoder import BATCH_SIZE, Encoder, first_sentence
 from bct_keras.errors import InputError
 
 

@@ -67,11 +67,11 @@ def as_html(
     return document(title, body)
 
 
-def document(title: str, body: list[str]) -> str:
+def document(title: str, body: list[str], more_style: str = "") -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)} - bct_keras</title><style>{STYLE}</style></head>\n"
+        f"<title>{html.escape(title)} - bct_keras</title><style>{STYLE}{more_style}</style></head>\n"
         f"<body>{''.join(body)}</body></html>\n"
     )
 
@@ -118,7 +118,11 @@ def flips(found: dict[str, Any], pictures: Mapping[str, Image.Image]) -> str:
 def picture(name: str, pictures: Mapping[str, Image.Image]) -> str:
     if name not in pictures:
         return ""
-    image, file = pictures[name].convert("RGB"), io.BytesIO()
+    return image_tag(pictures[name], name)
+
+
+def image_tag(image: Image.Image, name: str) -> str:
+    image, file = image.convert("RGB"), io.BytesIO()
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     image.save(file, "JPEG", quality=85)
     data = base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,136 @@
+"""Shows what the old and the new encoder look at: why two images match, and where the upgrade goes wrong.
+
+python -m bct_keras.explain --new=runs/mixbct --old=runs/old --images=data/demo/test --out=reports/look
+
+--images is a data set, or a folder with one sub-folder of images per identity. Half of each identity's images are
+the gallery, embedded by the old encoder, and the others are queries, as in evaluate's retrieval. Queries that the
+upgrade gets wrong come first (negative flips), then those that it mends: each with the image it should find and the
+one it is taken for, their cosines, and heat maps of both encoders: Grad-CAM++, Score-CAM and Saliency of Keras
+encoders, and of any encoder what covering a part of the image costs. PCA and t-SNE show where both put the same images.
+
+Writes explain.html, explain.json and the two plots as PNG to --out. Needs pip install 'bct_keras[explain]'.
+"""
+
+import contextlib
+import importlib.util
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+import bct_keras
+from bct_keras import artefacts, command, progress
+from bct_keras.data import records
+from bct_keras.encoders import Encoder, load_encoder
+from bct_keras.errors import InputError
+from bct_keras.evaluation import plots
+from bct_keras.evaluation.compatibility import check_dims, embed_sides
+from bct_keras.evaluation.embedding_cache import EmbeddingCache
+from bct_keras.evaluation.retrieval import Retrieval
+from bct_keras.evaluation.verification import Embedded
+from bct_keras.explanations import page
+from bct_keras.explanations.embedding_map import Maps
+from bct_keras.explanations.examples import find_examples
+from bct_keras.explanations.looks import Look, Looker, trust
+from bct_keras.explanations.subject import Subject
+from bct_keras.prepare import prepare
+from bct_keras.registry import quoted
+
+KIND = "explanation"
+
+
+def explain(old: Encoder, new: Encoder, images: Path, out: Path) -> dict[str, Any]:
+    """What explain.json says; made anew only where something it is made from has changed."""
+    check_dims(old, new)
+    subjects = {"old/old": Subject(old, old.dims), "new/old": Subject(new, old.dims)}
+    with data_set(images) as folder:
+        protocol = Retrieval(str(folder), EmbeddingCache(out.parent / "embeddings"))
+        made_from = {"old": old.fingerprint, "new": new.fingerprint, "images": protocol.data.fingerprint}
+        if artefacts.is_current(out, KIND, made_from):
+            return json.loads((out / "explain.json").read_text())
+        sides = embed_sides(protocol, old, new)
+        queries, gallery = {"old/old": sides["old"][0], "new/old": sides["cross"][0]}, sides["old"][1]
+        shares, examples = find_examples(queries["old/old"], queries["new/old"], gallery)
+        looker = Looker(protocol, subjects, queries, gallery)
+        looks = [looker.look(example) for example in progress.track(examples, "explaining", unit="queries")]
+    wanted = [int(side.labels[row]) for each in examples for side, row in each.rows(queries["old/old"], gallery)]
+    maps = Maps(joined(*sides["old"]), joined(*sides["cross"]), wanted, looker.identity_names())
+    found = {
+        "version": bct_keras.__version__,
+        "shares": shares,
+        "examples": [look.facts() for look in looks],
+        "trust": trust(looks),
+        "nearness": maps.nearness(),
+        "encoders": {test.partition("/")[0]: subject.facts() for test, subject in subjects.items()},
+        "made_from": {"--old": str(old.path), "--new": str(new.path), "--images": str(images)} | made_from,
+    }
+    write(found, looks, maps, made_from, out)
+    return found
+
+
+@contextlib.contextmanager
+def data_set(images: Path) -> Iterator[Path]:
+    """The folder of a data set: the one given, or one that is made of the images for the time being."""
+    if artefacts.kind_of(images) == records.KIND:
+        yield images
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "images"
+        # One process: others are forked, which TensorFlow does not outlive.
+        prepare(f"folder({quoted(str(images))})", "none", made, process_count=1)
+        yield made
+
+
+def joined(query: Embedded, gallery: Embedded) -> Embedded:
+    embeddings = np.concatenate([query.embeddings, gallery.embeddings])
+    return Embedded(embeddings, np.concatenate([query.labels, gallery.labels]))
+
+
+def write(found: dict[str, Any], looks: list[Look], maps: Maps, made_from: dict[str, Any], out: Path) -> None:
+    with artefacts.new_folder(out) as folder:
+        (folder / "explain.json").write_text(json.dumps(found, indent=1) + "\n")
+        drawings = []
+        for name, caption, draw in maps.plots():
+            plots.save_png(draw, folder / f"map_{name}.png")
+            drawings.append((caption, plots.as_svg(draw, f"map-{name}")))
+        (folder / "explain.html").write_text(page.as_html(found, looks, drawings))
+        artefacts.write_manifest(folder, KIND, made_from)
+
+
+def as_text(found: dict[str, Any]) -> str:
+    shares = ", ".join(f"{share:.1%} {kind}" for kind, share in found["shares"].items())
+    near = found["nearness"]
+    return (
+        f"queries: {shares}\nnew and old embedding of the same image: cosine {near['same image']:.3f}, of other "
+        f"identities {near['other identities']:.3f}"
+    )
+
+
+def check_installed() -> None:
+    for package in ("tf_keras_vis", "sklearn"):
+        if importlib.util.find_spec(package) is None:
+            raise InputError(f"explain needs {package}, which is not installed: pip install 'bct_keras[explain]'")
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("new", None, "the new encoder: a run's folder, a .keras, .tflite or .onnx file or a SavedModel")
+    flags.DEFINE_string("old", None, "the old encoder, likewise")
+    flags.DEFINE_string("images", None, "a data set, or a folder with one sub-folder of images per identity")
+    flags.DEFINE_string("out", None, "the folder to make; embeddings are kept beside it, in `embeddings`")
+
+
+def main() -> None:
+    out, images = Path(command.required("out")), Path(command.required("images"))
+    new, old = command.required("new"), command.required("old")
+    check_installed()
+    print(as_text(explain(load_encoder(old), load_encoder(new), images, out)))
+    print(f"page: {out / 'explain.html'}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main, __doc__ or "")

@@ -1,0 +1,98 @@
+"""An encoder as the explanations take it: a cosine that can be asked for its reasons."""
+
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+
+from bct_keras.data.embeddings import normalised
+from bct_keras.encoders import Encoder, KerasEncoder
+from bct_keras.errors import InputError
+from bct_keras.stored_embeddings import StoredEmbeddings
+
+SMALLEST_GRID = 7  # rows and columns: on 4 x 4 a map cannot tell the eyes from the mouth
+
+
+class Subject:
+    """`dims` are the first coordinates, which the old gallery is searched with."""
+
+    def __init__(self, encoder: Encoder, dims: int):
+        if isinstance(encoder, StoredEmbeddings):
+            raise InputError(f"{encoder.path} holds stored embeddings: there is no encoder to ask what it looks at")
+        self.encoder, self.dims = encoder, dims
+
+    def cosines(self, images: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """[batch, size, size, 3] uint8 and [dims] of length 1 -> [batch]"""
+        return normalised(self.encoder.embed(images)[:, : self.dims]) @ reference
+
+    @cached_property
+    def has_gradients(self) -> bool:
+        """A TFLite, an ONNX file or a SavedModel has none, nor has a Keras model without a graph of layers."""
+        return isinstance(self.encoder, KerasEncoder) and bool(spatial_layers(self.encoder.model))
+
+    def facts(self) -> dict[str, Any]:
+        """Where the maps by gradients and features are taken."""
+        if not self.has_gradients:
+            return {"layer": None, "grid": None}
+        return {"layer": self.layer.name, "grid": " x ".join(map(str, self.layer.output.shape[1:3]))}
+
+    @cached_property
+    def model(self) -> "CosineModel":
+        assert isinstance(self.encoder, KerasEncoder)
+        model = in_float32(self.encoder.model)
+        embedding = keras.layers.UnitNormalization()(model.outputs[0][:, : self.dims])
+        # Inputs in a list, as tf-keras-vis passes them: else Keras warns at every call.
+        return CosineModel(list(model.inputs), keras.ops.pad(embedding, [[0, 0], [0, 1]]))
+
+    @cached_property
+    def layer(self) -> Any:
+        """The deepest one whose map is not too coarse, behind an activation where there is one.
+
+        Class activation maps take features as amounts, so below zero they mean nothing. On the demo's encoders the
+        maps of sums and convolutions agree with occlusion at 0.02 on average, those behind an activation at 0.3.
+        """
+        layers = spatial_layers(self.model)
+        layers = [layer for layer in layers if is_activated(layer)] or layers
+        fine = [layer for layer in layers if min(layer.output.shape[1:3]) >= SMALLEST_GRID]
+        return (fine or layers)[-1]
+
+
+class CosineModel(keras.Model):
+    """Pixels -> [batch, dims + 1]: the embedding of length 1, and a 0, which keras_maps.py needs."""
+
+    def predict(self, x, batch_size=None):
+        """One batch is all that tf-keras-vis asks for, and Keras's own shows a bar, which nothing there turns off."""
+        return self.predict_on_batch(x)
+
+
+def spatial_layers(model: Any) -> list[Any]:
+    """Those that give [batch, rows, columns, channels], but not the image itself."""
+    found = [layer for layer in getattr(model, "layers", []) if len(output_shape(layer)) == 4]
+    return [layer for layer in found if not isinstance(layer, keras.layers.InputLayer)]
+
+
+def output_shape(layer: Any) -> tuple:
+    try:
+        return tuple(layer.output.shape)
+    except (AttributeError, ValueError):  # it was called several times, or gives several outputs, or none
+        return ()
+
+
+def is_activated(layer: Any) -> bool:
+    kinds = (keras.layers.ReLU, keras.layers.PReLU, keras.layers.LeakyReLU, keras.layers.ELU)
+    activation = getattr(layer, "activation", keras.activations.linear)
+    return isinstance(layer, kinds) or activation is not keras.activations.linear
+
+
+def in_float32(model: Any) -> Any:
+    """The same model, or a copy where layers compute in 16 bits: tf-keras-vis and SciPy cannot."""
+    if all(layer.compute_dtype in (None, "float32") for layer in model.layers):
+        return model
+
+    def clone(layer: Any) -> Any:
+        return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
+
+    copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
+    copy.set_weights(model.get_weights())
+    return copy
