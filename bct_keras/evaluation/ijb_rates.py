@@ -50,7 +50,7 @@ def measure(
     scores = pairs.scores(query, gallery)
     roc = roc_curve(scores[pairs.genuine], scores[~pairs.genuine], pairs.repeated)
     searches = [search(query, gallery, probes, listed) for listed in galleries]
-    metrics = verification_metrics(roc, np.count_nonzero(~pairs.genuine)) | identification_metrics(searches)
+    metrics = verification_metrics(roc, int(np.count_nonzero(~pairs.genuine))) | identification_metrics(searches)
 
     @cache
     def find_verification() -> Verification:
