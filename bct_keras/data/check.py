@@ -12,7 +12,7 @@ import numpy as np
 
 from bct_keras import processes, progress
 from bct_keras.data import image_header
-from bct_keras.data.check_targets import Target, open_target
+from bct_keras.data.check_targets import StartAgainError, Target, open_target
 from bct_keras.errors import BadImageError, InputError
 
 RECORDS_PER_REPORT = 256
@@ -36,23 +36,31 @@ class Found:
 
 
 def look(target: Target, task: Any, report: Report) -> Found:
-    places, labels, likeness = [], [], []
-    sizes: Counter[tuple[int, int]] = Counter()
+    try:
+        return look_once(target, task, report)
+    except StartAgainError:
+        return look_once(target, task, lambda _: None)  # which are counted already
+
+
+def look_once(target: Target, task: Any, report: Report) -> Found:
+    places, labels, likeness, sizes = [], [], [], []
     broken: list[str] = []
     for number, image in enumerate(target.images(task), 1):
-        try:
-            if isinstance(image, BadImageError):
-                raise image
-            sizes[image_header.size_of(image.encoded, image.name)] += 1
-            places.append(image.place)
-            labels.append(image.label)
-            likeness.append(len(image.encoded) << 32 | zlib.crc32(image.encoded[-TAIL_BYTES:]))
-        except BadImageError as bad:
-            broken.append(str(bad))
+        if isinstance(image, BadImageError):
+            broken.append(str(image))
+        else:
+            try:
+                sizes.append(image_header.size_in(image.encoded))
+            except BadImageError as bad:
+                broken.append(f"{target.where(image.place)}: {bad}")
+            else:
+                places.append(image.place)
+                labels.append(image.label)
+                likeness.append(len(image.encoded) << 32 | zlib.crc32(image.encoded[-TAIL_BYTES:]))
         if number % RECORDS_PER_REPORT == 0:
             report(RECORDS_PER_REPORT)
     places, labels, likeness = (np.array(column, np.int64) for column in (places, labels, likeness))
-    return Found(places, labels, likeness, sizes, broken)
+    return Found(places, labels, likeness, Counter(sizes), broken)
 
 
 @dataclass(frozen=True)

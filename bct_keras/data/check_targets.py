@@ -1,5 +1,6 @@
 """What can be checked: the images of a RecordIO folder or of a data set, one after another, each with its place."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -15,8 +16,11 @@ RECORDS_AT_ONCE = 8192
 class Image(NamedTuple):
     place: int  # where `Target.read` finds it again
     label: int
-    name: str
     encoded: bytes
+
+
+class StartAgainError(Exception):
+    """What a task has yielded is void, and it is to be asked for again."""
 
 
 class Target(Protocol):
@@ -27,7 +31,9 @@ class Target(Protocol):
     tasks: list[Any]
     broken: list[str]  # found when it was opened
 
-    def images(self, task: Any) -> Iterator[Image | BadImageError]: ...
+    def images(self, task: Any) -> Iterator[Image | BadImageError]: ...  # may raise StartAgainError
+
+    def where(self, place: int) -> str: ...  # for a message
 
     def read(self, place: int) -> tuple[str, bytes]: ...
 
@@ -53,7 +59,10 @@ class RecordIOTarget:
             except BadImageError as bad:
                 yield bad
             else:
-                yield Image(position, labels.item(position), record.id, record.image)
+                yield Image(position, labels.item(position), record.image)
+
+    def where(self, place: int) -> str:
+        return self.source.read(place).id
 
     def read(self, place: int) -> tuple[str, bytes]:
         record = self.source.read(place)
@@ -71,6 +80,7 @@ class DataSetTarget:
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{folder / artefacts.MANIFEST} is not complete: {error!r}; run prepare again") from None
         self.broken: list[str] = []
+        self.changed: set[int] = set()  # the shards that were found not to be those of the manifest
         self.records = sum(shard.records for shard in self.shards)
         self.tasks = list(range(len(self.shards)))
         self.title = f"{folder}: data set"
@@ -83,9 +93,9 @@ class DataSetTarget:
             yield BadImageError(str(error))
         if not shard.path.is_file():
             return
-        as_made = artefacts.file_sha256(shard.path) == shard.sha256
+        digest = None if task in self.changed else hashlib.sha256()
         found = damaged = 0
-        for stored in shards.stored_records(shard.path, trusted=as_made):
+        for stored in shards.stored_records(shard.path, digest=digest):
             if isinstance(stored, BadImageError):
                 damaged += 1
                 yield stored
@@ -93,12 +103,19 @@ class DataSetTarget:
                 yield shards.bad(shard.path, stored.offset, f"its label {stored.label} is not of this data set")
             else:
                 found += 1
-                name = f"{shard.path}, record at byte {stored.offset} ({stored.id})"
-                yield Image(task << 40 | stored.offset, stored.label - self.first, name, stored.image)
+                yield Image(task << 40 | stored.offset, stored.label - self.first, stored.image)
+        if digest is not None and digest.hexdigest() != shard.sha256:
+            self.changed.add(task)  # then its records' own checksums tell which of them are damaged
+            raise StartAgainError
         if found + damaged != shard.records:
             yield BadImageError(f"{shard.path}: {found + damaged} records, and its manifest says {shard.records}")
-        elif not damaged and not as_made:
+        elif not damaged and task in self.changed:
             yield BadImageError(f"{shard.path}: its records are whole, but not those of the manifest (sha256)")
+
+    def where(self, place: int) -> str:
+        path = self.shards[place >> 40].path
+        stored = shards.stored_at(path, place & (1 << 40) - 1)
+        return f"{path}, record at byte {stored.offset} ({stored.id})"
 
     def read(self, place: int) -> tuple[str, bytes]:
         path = self.shards[place >> 40].path

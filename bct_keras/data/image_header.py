@@ -34,21 +34,21 @@ class ImageSize(NamedTuple):
 def size_of(encoded: bytes, name: str) -> ImageSize:
     """The image's size; an error where it is cut off, is damaged in a place that shows, or claims too much."""
     try:
-        if encoded.startswith(JPEG_START):
-            size = jpeg_size(encoded)
-        elif encoded.startswith(PNG_START):
-            size = png_size(encoded)
-        else:
-            raise BadImageError("not a JPEG or PNG image")
-    except (struct.error, IndexError):
-        raise BadImageError(f"{name}: the image is cut off") from None
+        return size_in(encoded)
     except BadImageError as bad:
         raise BadImageError(f"{name}: {bad}") from None
-    if not size.width or not size.height:
-        raise BadImageError(f"{name}: an image of {size.width} x {size.height} pixels")
-    if size.width * size.height > MAXIMUM_PIXELS:
-        raise BadImageError(f"{name}: {size.width} x {size.height} pixels are too many")
-    return size
+
+
+def size_in(encoded: bytes) -> ImageSize:
+    """The same for an image whose name is not at hand; the error does not say it."""
+    try:
+        if encoded.startswith(JPEG_START):
+            return jpeg_size(encoded)
+        if encoded.startswith(PNG_START):
+            return png_size(encoded)
+    except (struct.error, IndexError):
+        raise BadImageError("the image is cut off") from None
+    raise BadImageError("not a JPEG or PNG image")
 
 
 def jpeg_size(encoded: bytes) -> ImageSize:
@@ -59,6 +59,14 @@ def jpeg_size(encoded: bytes) -> ImageSize:
     # Inside the compressed pixels 0xff is always followed by 0 or a restart marker. Padding may follow the end.
     if encoded.rfind(JPEG_END, position) < 0:
         raise BadImageError("the JPEG is cut off: it has no end marker")
+    return size
+
+
+def checked(size: ImageSize) -> ImageSize:
+    if not size.width or not size.height:
+        raise BadImageError(f"an image of {size.width} x {size.height} pixels")
+    if size.width * size.height > MAXIMUM_PIXELS:
+        raise BadImageError(f"{size.width} x {size.height} pixels are too many")
     return size
 
 
@@ -82,7 +90,7 @@ def frame(encoded: bytes) -> tuple[ImageSize, int]:
     if marker not in DECODED_FRAMES:
         raise BadImageError(f"a JPEG of a kind that is not decoded (SOF{marker - 0xC0})")
     _, height, width, _ = FRAME.unpack_from(encoded, position + SEGMENT.size)
-    return ImageSize(width, height), position
+    return checked(ImageSize(width, height)), position
 
 
 # Images of one encoder start alike, up to their frame's header and beyond.
@@ -103,5 +111,5 @@ def png_size(encoded: bytes) -> ImageSize:
                 raise BadImageError("the PNG does not start with its header")
             size = ImageSize(*PNG_HEADER.unpack_from(encoded, position + CHUNK.size))
         if kind == b"IEND":
-            return size
+            return checked(size)
         position = end + 4

@@ -67,18 +67,20 @@ class Stored(NamedTuple):
     image: bytes
 
 
-def stored_records(path: Path, position: int = 0, trusted: bool = False) -> Iterator[Stored | BadImageError]:
+def stored_records(path: Path, position: int = 0, digest: Any = None) -> Iterator[Stored | BadImageError]:
     """Every record from there on, and an error for each that is damaged.
 
-    `trusted`: the file's hash is known to be right, so the checksums of its records need not be looked at.
+    `digest` takes all that is read, in place of a look at each record's checksums: by it one can tell afterwards
+    whether the shard is as it was made. Where it is not, what was found means nothing.
     """
     with path.open("rb", buffering=0) as file:
-        size = file.seek(0, os.SEEK_END)
+        size, taken = file.seek(0, os.SEEK_END), position
         window, start = b"", 0
         while position < size:
             if len(window) < start + FRAME_START:
                 window, start = os.pread(file.fileno(), READ_AT_ONCE, position), 0
-            length = frame_length(window, start, trusted)
+                taken = take(digest, window, position, taken)
+            length = frame_length(window, start, digest is not None)
             if length is None:
                 yield bad(path, position, f"its length is damaged; bytes {position} to {size} cannot be read")
                 return
@@ -88,9 +90,23 @@ def stored_records(path: Path, position: int = 0, trusted: bool = False) -> Iter
             frame = FRAME_START + length + CHECKSUM.size
             if len(window) < start + frame:
                 window, start = os.pread(file.fileno(), max(frame, READ_AT_ONCE), position), 0
-            yield stored_record(path, position, window, start + FRAME_START, start + FRAME_START + length, trusted)
+                taken = take(digest, window, position, taken)
+            first, end = start + FRAME_START, start + FRAME_START + length
+            if digest is None and masked(google_crc32c.value(window[first:end])) != window[end : end + CHECKSUM.size]:
+                yield bad(path, position, "its checksum is wrong")
+            else:
+                yield parsed(window, first, end, position) or bad(
+                    path, position, "it is not one of image, label and id"
+                )
             position += frame
             start += frame
+
+
+def take(digest: Any, window: bytes, position: int, taken: int) -> int:
+    """What of the window, read at that position, is new since the byte `taken`; how far it is taken then."""
+    if digest is not None:
+        digest.update(memoryview(window)[taken - position :])
+    return position + len(window)
 
 
 def frame_length(window: bytes, start: int, trusted: bool) -> int | None:
@@ -111,30 +127,24 @@ def stored_at(path: Path, position: int) -> Stored:
     return stored
 
 
-def stored_record(
-    path: Path, position: int, window: bytes, start: int, stop: int, trusted: bool
-) -> Stored | BadImageError:
-    """The record whose message lies at start to stop of the window."""
-    if not trusted and masked(google_crc32c.value(window[start:stop])) != window[stop : stop + CHECKSUM.size]:
-        return bad(path, position, "its checksum is wrong")
-    found = parsed(window, start, stop, position)
-    return found or bad(path, position, "it is not one of image, label and id")
-
-
 def parsed(window: bytes, start: int, stop: int, position: int) -> Stored | None:
+    """The record whose message lies at start to stop of the window."""
     before_id = BEFORE_ID.match(window, start, stop)
     if before_id is None:
         return None
-    id_end = before_id.end() + varint_value(before_id[1])
-    before_image = BEFORE_IMAGE.match(window, id_end, stop)
+    id_start = before_id.end()
+    id_end = id_start + varint_value(before_id[1])
+    # A length that was damaged may be larger than any place that a pattern can be looked for at.
+    before_image = BEFORE_IMAGE.match(window, id_end, stop) if id_end < stop else None
     if before_image is None:
         return None
-    image_end = before_image.end() + varint_value(before_image[1])
-    label = LABEL.fullmatch(window, image_end, stop)
+    image_start = before_image.end()
+    image_end = image_start + varint_value(before_image[1])
+    label = LABEL.fullmatch(window, image_end, stop) if image_end < stop else None
     if label is None:
         return None
-    name = window[before_id.end() : id_end].decode("utf-8", "replace")
-    return Stored(position, name, varint_value(label[1]), window[before_image.end() : image_end])
+    name = window[id_start:id_end].decode("utf-8", "replace")
+    return Stored(position, name, varint_value(label[1]), window[image_start:image_end])
 
 
 def varint_value(encoded: bytes) -> int:

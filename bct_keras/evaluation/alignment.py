@@ -38,8 +38,8 @@ def align(image: Image.Image, sampling_map: np.ndarray, image_size: int) -> np.n
     # Only what is needed; Pillow makes black what lies outside.
     part = image.crop((left, top, right + 2, bottom + 2))
     part = part if part.mode == "RGB" else part.convert("RGB")
-    x = within(x_of_column + x_of_row, left, right)
-    y = within(y_of_column + y_of_row, top, bottom)
+    x = within(x_of_column, x_of_row, left, right)
+    y = within(y_of_column, y_of_row, top, bottom)
     at = ((y >> FRACTION_BITS) * part.width + (x >> FRACTION_BITS)).ravel().astype(np.intp)
     pixels = np.frombuffer(part.tobytes("raw", "RGBX"), np.uint32)
     aligned = bilinear(pixels, at, part.width, fractions(x), fractions(y))
@@ -48,12 +48,13 @@ def align(image: Image.Image, sampling_map: np.ndarray, image_size: int) -> np.n
 
 def positions(sampling_map: np.ndarray, image_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """x and y for each column, then for each row: whole numbers, and finer than needed, also as OpenCV's."""
-    a, b, c, d, e, f = sampling_map * (1 << FRACTION_BITS + FINER)
-    along = np.arange(image_size)
+    a, b, c, d, e, f = (sampling_map * (1 << FRACTION_BITS + FINER)).tolist()
     half = 1 << FINER - 1  # so that cutting the finer bits off rounds
-    exact = np.stack([a * along, d * along, b * along + c + half, e * along + f + half])
+    exact = np.multiply.outer((a, d, b, e), np.arange(image_size))
+    exact += np.array([[0], [0], [c + half], [f + half]])
     # Landmarks that make no sense may lead anywhere; the sum of two has to fit 32 bits.
-    x_of_column, y_of_column, x_of_row, y_of_row = np.rint(np.clip(exact, -(2.0**29), 2.0**29)).astype(np.int32)
+    np.minimum(np.maximum(exact, -(2.0**29), out=exact), 2.0**29, out=exact)
+    x_of_column, y_of_column, x_of_row, y_of_row = np.rint(exact, out=exact).astype(np.int32)
     return x_of_column, y_of_column, x_of_row[:, None], y_of_row[:, None]
 
 
@@ -64,11 +65,14 @@ def reach(of_column: np.ndarray, of_row: np.ndarray, size: int) -> tuple[int, in
     return min(max(low, -2), size), min(max(high, -2), size)
 
 
-def within(position: np.ndarray, first: int, last: int) -> np.ndarray:
-    """Counted from the first pixel that is looked up, in units of the fraction."""
-    position -= first << FRACTION_BITS + FINER
+def within(of_column: np.ndarray, of_row: np.ndarray, first: int, last: int) -> np.ndarray:
+    """The sum, counted from the first pixel that is looked up, in units of the fraction."""
+    position = of_column + (of_row - (first << FRACTION_BITS + FINER))
     position >>= FINER
-    return np.clip(position, 0, (last - first + 1 << FRACTION_BITS) - 1, out=position)
+    beyond = (last - first + 1 << FRACTION_BITS) - 1
+    if position.min() < 0 or position.max() > beyond:
+        np.clip(position, 0, beyond, out=position)
+    return position
 
 
 def fractions(position: np.ndarray) -> np.ndarray:

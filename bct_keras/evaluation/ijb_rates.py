@@ -29,7 +29,11 @@ class TemplatePairs:
     def repeated(self) -> bool:
         """Whether a pair is listed twice, also the other way round."""
         low, high = np.minimum(self.first, self.second), np.maximum(self.first, self.second)
-        keys = np.sort((low.astype(np.int64) << 32) + high)
+        count = int(high.max()) + 1
+        keys = low.astype(np.min_scalar_type(count * count))  # 32 bits for IJB-C's templates
+        keys *= keys.dtype.type(count)
+        np.add(keys, high, out=keys, casting="unsafe")
+        keys.sort()
         return bool((keys[1:] == keys[:-1]).any())
 
     def scores(self, query: Embedded, gallery: Embedded) -> np.ndarray:
@@ -44,10 +48,9 @@ def measure(
 ) -> Measured:
     """Of `probes` and `galleries` the embeddings are rows of templates."""
     scores = pairs.scores(query, gallery)
-    genuine, impostors = scores[pairs.genuine], scores[~pairs.genuine]
-    roc = roc_curve(genuine, impostors, pairs.repeated)
+    roc = roc_curve(scores[pairs.genuine], scores[~pairs.genuine], pairs.repeated)
     searches = [search(query, gallery, probes, listed) for listed in galleries]
-    metrics = verification_metrics(roc, len(impostors)) | identification_metrics(searches)
+    metrics = verification_metrics(roc, int(np.count_nonzero(~pairs.genuine))) | identification_metrics(searches)
 
     @cache
     def find_verification() -> Verification:

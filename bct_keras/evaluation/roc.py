@@ -20,8 +20,9 @@ class Roc:
 
 
 def roc_curve(genuine: np.ndarray, impostors: np.ndarray, repeated: bool = False) -> Roc:
-    """`repeated` tells that some pairs were given more than once, so that equal scores are no accident of rounding."""
-    impostors = np.sort(impostors)
+    """`repeated` tells that some pairs were given more than once, so that equal scores are no accident of rounding.
+    The impostors, of which there are millions, are sorted where they lie."""
+    impostors.sort()
     false, true = bends_by_repetition(genuine, impostors) if repeated else bends(genuine, impostors)
     far = np.concatenate([[0], false, [len(impostors)]]) / len(impostors)
     tar = np.concatenate([[0], true, [len(genuine)]]) / len(genuine)

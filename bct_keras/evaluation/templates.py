@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 ROWS_AT_ONCE = 4096
-SCORE_BLOCK = 6_000_000  # 24 MB for each thread
+SCORE_BLOCK = 3_000_000  # 12 MB for each thread
 
 
 def image_weights(
