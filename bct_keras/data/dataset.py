@@ -1,5 +1,6 @@
 """A data set on disk: a manifest and TFRecord shards. Embedding shards and every other user read it from here."""
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,9 +49,9 @@ class DataSet:
             for _ in progress.track(checks, f"checking {self.folder}", len(self.shards), "shards"):
                 pass
 
-    def parse(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        """[batch] records as stored -> their image bytes, labels from 0, and ids."""
-        record: Any = tf.io.parse_example(serialized, RECORD_FEATURES)
+    def parse(self, serialized: tf.Tensor, fields: Collection[str] = ("image", "label", "id")) -> dict[str, tf.Tensor]:
+        """[batch] records as stored -> of their image bytes, labels from 0 and ids those asked for; always labels."""
+        record: Any = tf.io.parse_example(serialized, {field: RECORD_FEATURES[field] for field in fields})
         return {**record, "label": record["label"] - self.first_identity}
 
     def decode(self, image_bytes: tf.Tensor) -> tf.Tensor:

@@ -14,6 +14,8 @@ SHARDS_AT_ONCE = 8
 # A record is drawn from a buffer of this many, filled from shards in a new order each epoch; `prepare` has already
 # mixed the identities over the shards.
 SHUFFLED_AT_ONCE = 4096
+# Images for each turn of the loop over a batch, at most: a turn for each image takes a tenth as long as decoding it.
+DECODED_TOGETHER = 8
 
 
 def training_batches(
@@ -118,16 +120,24 @@ def own_rows(batches: tf.data.Dataset, batch_size: int, context: tf.distribute.I
 
 
 def decoded(data: DataSet, batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-    record = data.parse(batch.pop("record"))
+    record = data.parse(batch.pop("record"), ("image", "label"))
+    mirrored = batch.pop("mirrored")
+    never = tf.zeros_like(mirrored)
+    reversed_axes = tf.stack([never, mirrored, never], 1)
+    return {"image": decoded_images(data, record["image"], reversed_axes), **batch}, record["label"]
 
-    def decode(row: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        image = data.decode(row[0])
-        # Not image[:, ::-1], which takes twenty times as long.
-        return tf.cond(row[1], lambda: tf.reverse(image, [1]), lambda: image)
 
-    image = tf.map_fn(
-        decode,
-        (record["image"], batch.pop("mirrored")),
-        fn_output_signature=tf.TensorSpec((data.image_size, data.image_size, 3), tf.uint8),
-    )
-    return {"image": image, **batch}, record["label"]
+def decoded_images(data: DataSet, encoded: tf.Tensor, reversed_axes: tf.Tensor) -> tf.Tensor:
+    """[batch] strings and [batch, 3] which axes of each image are reversed -> [batch, size, size, 3] uint8."""
+    rows, size = encoded.shape[0], data.image_size
+    assert rows  # batches are full, so it is known
+    together = max(count for count in range(1, DECODED_TOGETHER + 1) if rows % count == 0)
+
+    def decode(chunk: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        # This op with an image's own axes, and not tf.cond or image[:, ::-1], which takes twenty times as long.
+        each = zip(*(tf.unstack(values, together) for values in chunk), strict=True)
+        return tf.stack([tf.raw_ops.Reverse(tensor=data.decode(image), dims=axes) for image, axes in each])
+
+    chunks = tf.reshape(encoded, (-1, together)), tf.reshape(reversed_axes, (-1, together, 3))
+    signature = tf.TensorSpec((together, size, size, 3), tf.uint8)
+    return tf.reshape(tf.map_fn(decode, chunks, fn_output_signature=signature), (rows, size, size, 3))
