@@ -33,6 +33,8 @@ class KerasEncoder(Encoder):
 
 
 def keras_file_encoder(path: Path) -> KerasEncoder:
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise InputError(f"{path} cannot be loaded as a Keras encoder: it is no zip archive; perhaps it was cut off")
     try:
         # safe_mode: a file from elsewhere may not bring code along.
         model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)

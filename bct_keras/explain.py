@@ -8,7 +8,7 @@ upgrade gets wrong come first (negative flips), then those that it mends: each w
 one it is taken for, their cosines, and heat maps of both encoders: Grad-CAM++, Score-CAM and Saliency of Keras
 encoders, and of any encoder what covering a part of the image costs. PCA and t-SNE show where both put the same images.
 
-Writes explain.html, explain.json and the two plots as PNG to --out. Needs pip install 'bct_keras[explain]'.
+Writes explain.html, explain.json and the two plots as PNG to --out. Needs pip install -e '.[explain]'.
 """
 
 import contextlib
@@ -113,7 +113,7 @@ def as_text(found: dict[str, Any]) -> str:
 def check_installed() -> None:
     for package in ("tf_keras_vis", "sklearn"):
         if importlib.util.find_spec(package) is None:
-            raise InputError(f"explain needs {package}, which is not installed: pip install 'bct_keras[explain]'")
+            raise InputError(f"explain needs {package}, which is not installed: pip install -e '.[explain]'")
 
 
 def define_flags() -> None:

@@ -28,7 +28,7 @@ from bct_keras.encoders import Encoder, FirstDims, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.galleries import GALLERIES, ORDERS, admission
 from bct_keras.galleries.backfill import backfill
-from bct_keras.galleries.gallery import Gallery, KnownEncoder, Match
+from bct_keras.galleries.gallery import Compatibility, Gallery, KnownEncoder, Match
 
 Batch = tuple[list[str], list[str], np.ndarray]  # ids, labels, embeddings
 FLAGS = flags.FLAGS
@@ -57,7 +57,7 @@ def add() -> None:
     declared = [admission.read_report(report, FLAGS.max_loss) for report in FLAGS.report]
     with open_gallery() as gallery:
         if FLAGS.data:
-            print(add_data(gallery, open_data_set(FLAGS.data)))
+            print(add_data(gallery, open_data_set(FLAGS.data), declared))
         for compatibility in declared:
             gallery.declare(compatibility)
             print(
@@ -66,16 +66,17 @@ def add() -> None:
             )
 
 
-def add_data(gallery: Gallery, data: DataSet) -> str:
+def add_data(gallery: Gallery, data: DataSet, declared: list[Compatibility]) -> str:
     """One line that says what is safe now."""
     data.check_content()
+    with contextlib.suppress(InputError):  # there may be no gallery yet
+        gallery.refresh()
     if FLAGS.embeddings:
         encoder, batches = stored_entries(data, Path(FLAGS.embeddings))
     else:
-        with contextlib.suppress(InputError):  # there may be no gallery yet
-            gallery.refresh()
         loaded = fitted(load_encoder(FLAGS.encoder), gallery)
         encoder, batches = known(loaded), embedded_entries(data, loaded)
+    gallery.check_may_join(encoder, declared)
     added, start = 0, time.perf_counter()
     with progress.bar(f"adding to {gallery.name}", data.records, "entries") as done:
         for batch in batches:

@@ -15,7 +15,7 @@ class OnnxEncoder(Encoder):
         try:
             import onnxruntime
         except ImportError:
-            raise InputError(f"{path} needs onnxruntime: pip install 'bct_keras[onnx]'") from None
+            raise InputError(f"{path} needs onnxruntime: pip install -e '.[onnx]'") from None
         try:
             self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
             (self.input,) = self.session.get_inputs()

@@ -73,6 +73,11 @@ def watch(old: Encoder | None) -> Watch:
 def data_to_train_on() -> DataSet:
     FLAGS = flags.FLAGS
     if FLAGS.data:
+        if (Path(FLAGS.data) / "test" / artefacts.MANIFEST).is_file():
+            raise InputError(
+                f"--data={FLAGS.data} holds the test's identities too, which no encoder may see; train on "
+                f"{Path(FLAGS.data) / 'all'}, or on {Path(FLAGS.data) / 'new'}, without the old encoder's"
+            )
         return open_data_set(FLAGS.data)
     if not FLAGS.source:
         raise InputError("--data is needed, or --source to make a data set from; --help tells what they take")

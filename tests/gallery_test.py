@@ -82,6 +82,7 @@ def commands(made: dict[str, Path]) -> dict[str, list[str]]:
         "add_again": ["add", gallery, f"--data={made['data'].parent}/old", old],
         "search_by_old": ["search", gallery, old, photo, f"--image={folder}/large.png", "--top=3"],
         "refused": ["search", gallery, new, photo],
+        "add_stranger": ["add", gallery, data, new],
         "declare_refused": ["add", gallery, report],
         "declare": ["add", gallery, report, "--max_loss=1"],
         "backfill_part": ["backfill", gallery, new, f"--data={made['data'].parent}/old", "--order=random(seed=2)"],
@@ -125,6 +126,12 @@ def test_a_gallery_of_old_embeddings_is_searched_by_the_old_encoder(results, mad
     best = lines[2].split()
     assert best[0] == "1.0000"
     assert best[3] == (made["folder"] / "photo.png.id").read_text()
+
+
+def test_entries_that_would_shut_out_every_query_are_refused(results):
+    status, _, errors = results["add_stranger"]
+    assert status == 1
+    assert "together no query could be searched;\nevaluate the two and declare the report first" in errors
 
 
 def test_adding_again_doubles_nothing(results):

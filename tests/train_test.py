@@ -173,8 +173,9 @@ def test_two_replicas(folder, output):
         (("--old=runs/old", "--dims=4"), r"runs/old has embeddings of 8 dimensions .* train with --dims=8"),
         (("--batch_size=64", "--old=runs/old"), r"--batch_size=64 is more than the 36 images"),
         ((), r"--method=mixbct\(mix_ratio=0.3\) needs old embeddings: give --old"),
+        (("--data=data",), r"--data=data holds the test's identities too, .* train on data/all, or on data/new"),
     ],
-    ids=["dims", "batch_size", "no old encoder"],
+    ids=["dims", "batch_size", "no old encoder", "test identities"],
 )
 def test_what_cannot_be_trained_is_refused_in_a_line(folder, output, flags, said):
     before = files_of(folder)

@@ -99,10 +99,8 @@ def findings(
         raise InputError(f"--metric={metric} was not measured; there are: {', '.join(metrics)}")
     shown = metric if metric in metrics else metrics[0]
     ranked = spreads.ranking(table, shown)
-    best = next((row["method"] for row in ranked if row["score"]["mean"] is not None), None)
-    title = f"{best} comes first of {len(ranked)} methods by {shown}" if best else "No method has been measured whole"
     return {
-        "title": title,
+        "title": headline(ranked, shown),
         "setting": setting(table),
         "metric": shown,
         "ranking": ranked,
@@ -111,6 +109,15 @@ def findings(
         "failed": failed,
         "made_from": made_from,
     }
+
+
+def headline(ranked: list[dict[str, Any]], metric: str) -> str:
+    best = next((row for row in ranked if row["score"]["mean"] is not None), None)
+    if best is None:
+        return "No method has been measured whole"
+    if best["score"]["mean"] <= 0:
+        return f"No method is to be recommended: none is above the old encoder by {metric}"
+    return f"{best['method']} comes first of {len(ranked)} methods by {metric}"
 
 
 def setting(table: list[dict[str, Any]]) -> str:

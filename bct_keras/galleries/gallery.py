@@ -91,6 +91,18 @@ class Gallery(ABC):
                     "report: gallery add --report=report.json"
                 )
 
+    def check_may_join(self, encoder: KnownEncoder, to_come: Iterable[Compatibility]) -> None:
+        """An error where no query at all could be searched once entries of this encoder were there too."""
+        declared = {(each.query, each.gallery) for each in (*self.compatibilities(), *to_come)}
+        for known in self.encoders_in_use():
+            one, other = known.fingerprint, encoder.fingerprint
+            if one != other and not declared & {(one, other), (other, one)}:
+                raise InputError(
+                    f"{self.name} holds entries of {known}, and no report says that {encoder} goes with them: together "
+                    "no query could be searched;\nevaluate the two and declare the report first: gallery add "
+                    "--report=report.json"
+                )
+
     def checked(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> np.ndarray:
         """The embeddings at length 1."""
         units = vectors.unit(embeddings)

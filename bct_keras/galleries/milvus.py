@@ -59,7 +59,7 @@ class MilvusGallery(Gallery):
             import pymilvus
             from pymilvus.exceptions import MilvusException
         except ImportError:
-            raise InputError("a gallery in Milvus needs pymilvus: pip install 'bct_keras[milvus]'") from None
+            raise InputError("a gallery in Milvus needs pymilvus: pip install -e '.[milvus]'") from None
         self.pymilvus, self.name = pymilvus, f"{uri} ({collection})"
         self.collection, self.facts = collection, f"{collection}_encoders"
         with plainly(uri, MilvusException):

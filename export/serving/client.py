@@ -1,6 +1,6 @@
 """Photos in, embeddings out, from a running tensorflow_model_server.
 
-    pip install 'bct_keras[serving]'
+    pip install -e '.[serving]'
     python client.py --server=grpc://127.0.0.1:8500 --label=stable --out=embeddings.npy photo1.jpg photo2.png
     python client.py --server=http://127.0.0.1:8501 photo1.jpg
 

@@ -31,6 +31,12 @@ def test_the_best_method_is_in_the_title():
     assert findings()["title"] == "<b>|mine comes first of 2 methods by top-1"
 
 
+def test_where_none_is_above_the_old_encoder_none_is_recommended():
+    worse = {("open-class", "weak", name): {0: found(0.6, 0.1)} for name in ("independent", "mine")}
+    expected = "No method is to be recommended: none is above the old encoder by top-1"
+    assert findings(results=worse)["title"] == expected
+
+
 def test_a_metric_that_was_not_measured():
     with pytest.raises(InputError, match=r"--metric=top1 was not measured; there are: top-1, mAP$"):
         findings("top1")
