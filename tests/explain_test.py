@@ -155,5 +155,5 @@ def test_stored_embeddings_are_told_before_any_work(encoders, data, tmp_path):
 
 def test_a_missing_extra_is_told(monkeypatch):
     monkeypatch.setattr(explain_command.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"explain needs tf_keras_vis, .* pip install 'bct_keras\[explain\]'"):
+    with pytest.raises(InputError, match=r"explain needs tf_keras_vis, .* pip install -e '.\[explain\]'"):
         explain_command.check_installed()
