@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -124,7 +125,7 @@ def say(name: str, value: float, unit: str, against: str, ratio: float) -> None:
 
 
 def against_pytorch(python: str, full: float, sampled: float, repeats: int) -> None:
-    if subprocess.run([python, "-c", "import torch"], capture_output=True).returncode:
+    if not shutil.which(python) or subprocess.run([python, "-c", "import torch"], capture_output=True).returncode:
         print(f"{python} has no torch, which these figures are set against: see --help", file=sys.stderr)
         return
     for name, share, seconds, bar in (("full", 1.0, full, 1.5), (f"sampled {SHARE}", SHARE, sampled, 1.4)):
