@@ -1,8 +1,7 @@
-import tensorflow as tf
-
 from bct_keras import distribution
 from bct_keras.methods.method import unit
 from bct_keras.methods.mixbct import MixBCT
+from bct_keras.methods.ract import contrastive
 
 
 class MixContrast(MixBCT):
@@ -29,7 +28,5 @@ class MixContrast(MixBCT):
     def penalty(self, new, labels, batch, head):
         new, old = self.compatible(new), unit(batch["old_embedding"])
         same_class = labels[:, None] == distribution.gather_rows(labels)[None, :]
-        own = tf.reduce_sum(new * old, axis=1, keepdims=True)
-        others = tf.where(same_class, -1e9, tf.matmul(new, distribution.gather_rows(old), transpose_b=True))
-        logits = tf.concat([own, others], axis=1) / self.temperature
-        return -self.weight * tf.nn.log_softmax(logits, axis=1)[:, 0]
+        negatives = [distribution.gather_rows(old)]
+        return self.weight * contrastive(new, old, negatives, same_class, k=-1, temperature=self.temperature)
