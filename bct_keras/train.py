@@ -164,6 +164,19 @@ def test_protocol(data: DataSet) -> list[str]:
 
 
 def define_flags() -> None:
+    define_data_flags()
+    define_training_flags()
+    define_device_flags()
+    define_watch_flags()
+    flags.DEFINE_list("formats", ["saved_model", "tflite"], f"what to export, of {', '.join(FORMATS)}; or none")
+    flags.DEFINE_multi_string(
+        "protocol", None, "how to evaluate; by default retrieval on the split's test view; or none"
+    )
+    define_gate_flags()
+    flags.DEFINE_bool("dry_run", False, "train nothing: check the files, and tell the memory per device and the steps")
+
+
+def define_data_flags() -> None:
     flags.DEFINE_string("data", None, "the data set to train on, such as data/mine/new")
     flags.DEFINE_string(
         "old",
@@ -184,6 +197,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("old_flagfile", "configs/old.flags", "without --data and --old: how to train the old encoder")
     flags.DEFINE_string("old_workdir", "runs/old", "without --data and --old: the old encoder's run")
+
+
+def define_training_flags() -> None:
     flags.DEFINE_string(
         "method",
         "mixbct",
@@ -222,14 +238,6 @@ def define_flags() -> None:
     flags.DEFINE_integer("epochs", 35, "times through the data", lower_bound=1)
     flags.DEFINE_bool("mirror", True, "mirror half of the images; not for letters and other things that have a side")
     flags.DEFINE_integer("seed", 0, "of everything random", lower_bound=0)
-    flags.DEFINE_bool("dry_run", False, "train nothing: check the files, and tell the memory per device and the steps")
-    define_device_flags()
-    define_watch_flags()
-    flags.DEFINE_list("formats", ["saved_model", "tflite"], f"what to export, of {', '.join(FORMATS)}; or none")
-    flags.DEFINE_multi_string(
-        "protocol", None, "how to evaluate; by default retrieval on the split's test view; or none"
-    )
-    define_gate_flags()
 
 
 def define_device_flags() -> None:
