@@ -126,6 +126,9 @@ def test_a_place_is_free_or_of_one_of_the_kinds(made, tmp_path):
     (tmp_path / "empty").mkdir()
     for folder in (made, tmp_path / "nothing", tmp_path / "empty"):
         artefacts.check_place(folder, "run", "report")
+    assert not (tmp_path / "nothing").exists()
+    with pytest.raises(InputError, match="made holds something else"):
+        artefacts.check_place(made, "run")
 
 
 def test_a_new_folder_takes_its_place_when_the_block_has_ended(tmp_path):

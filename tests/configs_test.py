@@ -108,10 +108,19 @@ def test_the_old_encoders_fit(defined, old):
     assert recipe.head.partition("(")[0] == old.rstrip("0123456789")
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*.flags")) + sorted(ROOT.glob("configs/omniglot/*.flags")))
-def test_the_other_flag_files_parse(defined, path):
-    if path.stem != "benchmark":
-        recipe_of(parsed(defined, [f"--flagfile={path}"])).build_method()
+TRAINED = [
+    path
+    for folder in ("configs", "configs/omniglot")
+    for path in sorted(ROOT.glob(f"{folder}/*.flags"))
+    if path.stem != "benchmark"
+]
+NAMED_OTHERWISE = {"base": "mixbct", "old": "independent", "weakened_l2": "l2"}
+
+
+@pytest.mark.parametrize("path", TRAINED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_the_other_flag_files_train_the_method_that_they_are_named_after(defined, path):
+    recipe = recipe_of(parsed(defined, [f"--flagfile={path}"]))
+    assert type(recipe.build_method()) is METHODS[NAMED_OTHERWISE.get(path.stem, path.stem)]
 
 
 @pytest.mark.parametrize(
