@@ -9,7 +9,7 @@ import tensorflow as tf
 from absl import flags
 
 from bct_keras import artefacts, command, distribution, memory, old_encoders, registry
-from bct_keras.data.dataset import open_data_set
+from bct_keras.data.dataset import open_to_train_on
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
 from bct_keras.data.sources import SOURCES
 from bct_keras.data.sources.source import Source
@@ -101,7 +101,7 @@ def data_facts(view: str) -> Facts:
     FLAGS = flags.FLAGS
     place = Path(FLAGS.data) if FLAGS.data else Path(FLAGS.prepared) / view
     if FLAGS.data or (place / artefacts.MANIFEST).is_file():
-        data = open_data_set(place)
+        data = open_to_train_on(place)
         data.check_content()
         said = f"{place} is whole: {images(data.records, data.classes, data.image_size)}"
         return Facts(said, data.records, data.classes, data.image_size)

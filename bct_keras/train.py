@@ -20,7 +20,7 @@ from absl import flags
 
 from bct_keras import artefacts, checkpoints, command, distribution, dry_run, old_encoders, registry
 from bct_keras.backbones import BACKBONES
-from bct_keras.data.dataset import DataSet, open_data_set
+from bct_keras.data.dataset import DataSet, open_data_set, open_to_train_on
 from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.data.splits import VIEW_OF_SCENARIO
 from bct_keras.encoders import RUN_KIND, Encoder, load_encoder
@@ -73,12 +73,7 @@ def watch(old: Encoder | None) -> Watch:
 def data_to_train_on() -> DataSet:
     FLAGS = flags.FLAGS
     if FLAGS.data:
-        if (Path(FLAGS.data) / "test" / artefacts.MANIFEST).is_file():
-            raise InputError(
-                f"--data={FLAGS.data} holds the test's identities too, which no encoder may see; train on "
-                f"{Path(FLAGS.data) / 'all'}, or on {Path(FLAGS.data) / 'new'}, without the old encoder's"
-            )
-        return open_data_set(FLAGS.data)
+        return open_to_train_on(FLAGS.data)
     if not FLAGS.source:
         raise InputError("--data is needed, or --source to make a data set from; --help tells what they take")
     print(prepare(FLAGS.source, FLAGS.split, Path(FLAGS.prepared), FLAGS.seed, FLAGS.on_bad))

@@ -125,6 +125,12 @@ def test_what_does_not_fit_together(told, data_root, tiny_encoder_path, argument
     assert found[name][0].startswith(f"NOT READY: {said}")
 
 
+def test_a_data_set_that_holds_the_test_too(told, data_root):
+    status, found, _ = told(f"--data={data_root}", "--method=independent")
+    assert status == 1
+    assert found["data"][0].startswith(f"NOT READY: {data_root} holds the test's identities too")
+
+
 def test_a_shard_that_was_changed(told, data_root):
     copy = Path(shutil.copytree(data_root, "data"))
     shard = next((copy / "shards").glob("new-*.tfrecord"))

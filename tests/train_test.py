@@ -173,7 +173,7 @@ def test_two_replicas(folder, output):
         (("--old=runs/old", "--dims=4"), r"runs/old has embeddings of 8 dimensions .* train with --dims=8"),
         (("--batch_size=64", "--old=runs/old"), r"--batch_size=64 is more than the 36 images"),
         ((), r"--method=mixbct\(mix_ratio=0.3\) needs old embeddings: give --old"),
-        (("--data=data",), r"--data=data holds the test's identities too, .* train on data/all, or on data/new"),
+        (("--data=data",), r"data holds the test's identities too, .* train on data/all, or on data/new"),
     ],
     ids=["dims", "batch_size", "no old encoder", "test identities"],
 )

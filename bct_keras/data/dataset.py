@@ -94,5 +94,16 @@ def open_data_set(folder: str | Path) -> DataSet:
     return data
 
 
+def open_to_train_on(folder: str | Path) -> DataSet:
+    """A view, or a data set that holds no identities out."""
+    folder = Path(folder)
+    if (folder / "test" / artefacts.MANIFEST).is_file():
+        raise InputError(
+            f"{folder} holds the test's identities too, which no encoder may see; train on {folder / 'all'}, or on "
+            f"{folder / 'new'}, without the old encoder's"
+        )
+    return open_data_set(folder)
+
+
 def ids_of(batch: dict[str, tf.Tensor]) -> list[str]:
     return [name.decode() for name in np.asarray(batch["id"])]
