@@ -1,3 +1,7 @@
+import bct_keras  # noqa: F401 -- before TensorFlow, as in the commands: it sets the allocator
+
+# isort: split
+
 import io
 import struct
 from collections.abc import Callable, Sequence

@@ -64,11 +64,18 @@ def residual_block(features, width, stride):
 
 
 def convolution(features, width, kernel, stride):
-    # Padding is explicit: with stride 2 Keras's "same" pads on one side only.
-    if kernel > 1:
-        features = layers.ZeroPadding2D(kernel // 2)(features)
+    features, padding = padded(features, kernel, stride)
     start = keras.initializers.RandomNormal(stddev=0.1)
-    return layers.Conv2D(width, kernel, stride, use_bias=False, kernel_initializer=start)(features)  # pyright: ignore
+    convolve = layers.Conv2D(width, kernel, stride, padding, use_bias=False, kernel_initializer=start)  # pyright: ignore
+    return convolve(features)
+
+
+def padded(features, kernel, stride):
+    """What a convolution is given, and its padding, for as many rows above as below."""
+    if stride == 1:
+        return features, "same"
+    # There Keras's "same" pads on one side only. With stride 1 this would cost a copy.
+    return layers.ZeroPadding2D(kernel // 2)(features) if kernel > 1 else features, "valid"
 
 
 def batch_norm(features, **options):

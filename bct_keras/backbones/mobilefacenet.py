@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from bct_keras.backbones.iresnet import batch_norm, prelu
+from bct_keras.backbones.iresnet import batch_norm, padded, prelu
 
 # (blocks, width of the output, width inside); the first block of each stage halves the side and has no shortcut,
 # and in the third it is twice as wide inside as the others.
@@ -26,7 +26,7 @@ def mobilefacenet(image_size: int, dims: int):
             features = layers.Add()([features, block(features, width, inside, stride=1)])
     features = activated(convolution(features, 512, kernel=1))
     # Instead of a mean over the places: each place has a weight of its own, in each channel.
-    features = batch_norm(depthwise(features, features.shape[1], padded=False))
+    features = batch_norm(depthwise(features, features.shape[1]))
     features = layers.Flatten()(features)
     start = keras.initializers.HeNormal()
     features = layers.Dense(dims, use_bias=False, kernel_initializer=start)(features)  # pyright: ignore
@@ -37,7 +37,8 @@ def mobilefacenet(image_size: int, dims: int):
 def block(features, width, inside, stride):
     """Wider, each channel by itself, narrower; the last without an activation."""
     features = activated(convolution(features, inside, kernel=1))
-    features = activated(depthwise(features, kernel=3, stride=stride))
+    features, padding = padded(features, 3, stride)
+    features = activated(depthwise(features, 3, stride, padding))
     return batch_norm(convolution(features, width, kernel=1))
 
 
@@ -46,18 +47,15 @@ def activated(features):
 
 
 def convolution(features, width, kernel, stride=1, groups=1):
-    # Padding is explicit: with stride 2 Keras's "same" pads on one side only.
-    if kernel > 1:
-        features = layers.ZeroPadding2D(kernel // 2)(features)
+    features, padding = padded(features, kernel, stride)
     start: Any = fan_out_normal(kernel * kernel * width)
-    return layers.Conv2D(width, kernel, stride, groups=groups, use_bias=False, kernel_initializer=start)(features)
+    convolve = layers.Conv2D(width, kernel, stride, padding, groups=groups, use_bias=False, kernel_initializer=start)
+    return convolve(features)
 
 
-def depthwise(features, kernel, stride=1, padded=True):
-    if padded:
-        features = layers.ZeroPadding2D(kernel // 2)(features)
+def depthwise(features, kernel, stride=1, padding="valid"):
     start: Any = fan_out_normal(kernel * kernel * features.shape[-1])
-    return layers.DepthwiseConv2D(kernel, stride, use_bias=False, depthwise_initializer=start)(features)
+    return layers.DepthwiseConv2D(kernel, stride, padding, use_bias=False, depthwise_initializer=start)(features)
 
 
 def fan_out_normal(fan_out):

@@ -17,7 +17,7 @@ from bct_keras.formats.device_layers import fast_in_int8
 from bct_keras.formats.flatbuffer import rewrite
 from bct_keras.formats.format import Source
 
-CALIBRATION_IMAGES = 256
+CALIBRATION_IMAGES = 1024
 SENSITIVITY_IMAGES = 16
 # In eight bits a coordinate of 512 would have six values; LiteRT fixes that scale.
 ALWAYS_FLOAT = ["L2_NORMALIZATION"]

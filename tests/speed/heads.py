@@ -8,6 +8,10 @@ dense layer, batch 128 of 512 dimensions, momentum SGD with L2; each is a proces
 counts. The curve goes up to 2,000,000 classes and needs 10 GB.
 """
 
+import bct_keras  # noqa: F401 -- before TensorFlow, as in the commands: it sets the allocator
+
+# isort: split
+
 import argparse
 import json
 import os

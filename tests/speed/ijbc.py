@@ -6,6 +6,10 @@ Peak memory is the largest resident size during the evaluation less that before 
 and the lists of pairs count, too.
 """
 
+import bct_keras  # noqa: F401 -- before TensorFlow, as in the commands: it sets the allocator
+
+# isort: split
+
 import json
 import sys
 import tempfile

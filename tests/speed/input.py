@@ -3,6 +3,10 @@
 Both ratios are of rates measured in turn in one run; the pipelines do nothing else, and nobody trains on them.
 """
 
+import bct_keras  # noqa: F401 -- before TensorFlow, as in the commands: it sets the allocator
+
+# isort: split
+
 import json
 import tempfile
 import time

@@ -4,6 +4,10 @@ The method's part of the step is timed by itself, forward and backward, and set 
 which is timed with fewer images and scaled: its time goes with their number.
 """
 
+import bct_keras  # noqa: F401 -- before TensorFlow, as in the commands: it sets the allocator
+
+# isort: split
+
 import argparse
 import json
 import time

@@ -5,6 +5,10 @@ and update on a constant batch. `pytorch` sets a step against PyTorch's, the bet
 Python given as --torch, which needs torch alone. `variants` tells what XLA and bfloat16 change.
 """
 
+import bct_keras  # noqa: F401 -- before TensorFlow, as in the commands: it sets the allocator
+
+# isort: split
+
 import argparse
 import json
 import statistics
