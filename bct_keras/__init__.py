@@ -1,7 +1,6 @@
 """Backward-compatible training of embedding encoders in Keras 3 on TensorFlow."""
 
 import contextlib
-import ctypes
 import importlib.abc
 import importlib.util
 import os
@@ -14,9 +13,12 @@ __version__ = "0.1.0"
 os.environ["KERAS_BACKEND"] = "tensorflow"
 # TensorFlow's own log tells of CPU instructions and missing GPUs; what matters it raises as well.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-# mallopt's M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, in bytes and no more than an int holds, and M_ARENA_MAX
-_GLIBC_SETTINGS = {-3: 1 << 30, -1: (1 << 31) - 1, -8: 1}
+# The allocator that TensorFlow has for GPUs, for CPUs too. glibc asks the system for every large block anew: a page
+# fault for each 4 KiB, 150,000 and half of the time in a step of a sampled head over 500,000 classes. It may use all
+# memory there is, where TensorFlow would stop it at 64 GiB.
+os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
+_MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+os.environ.setdefault("TF_CPU_BFC_MEM_LIMIT_IN_MB", str(_MEMORY >> 20))
 
 
 @contextlib.contextmanager
@@ -31,31 +33,16 @@ def _no_standard_error() -> Iterator[None]:
         os.close(stderr)
 
 
-def _keep_large_blocks() -> None:
-    """Lets glibc reuse large blocks of memory, where it would ask the system for those of each step anew.
+class _QuietTensorFlow(importlib.abc.MetaPathFinder):
+    """Silences TensorFlow's first import: it writes of missing CUDA libraries before it has read its log level.
 
-    That costs a page fault for every 4 KiB: 150,000, and half of the time, in a step of a sampled head over 500,000
-    classes. One arena, as the others cannot hold a large tensor. The user's own MALLOC_ variables come first.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's alone
-    if mallopt is None or any(name.startswith("MALLOC_") for name in os.environ):
-        return
-    for setting, value in _GLIBC_SETTINGS.items():
-        mallopt(setting, value)
-
-
-class _FirstTensorFlow(importlib.abc.MetaPathFinder):
-    """Readies the process for TensorFlow at its first import, and silences that.
-
-    TensorFlow writes of missing CUDA libraries before it has read its log level. It is not imported here: that takes
-    seconds, and `prepare` and its processes do without it.
+    It is not imported here: that takes seconds, and `prepare` and its processes do without it.
     """
 
     def find_spec(self, fullname, path, target=None):
         if fullname != "tensorflow":
             return None
         sys.meta_path.remove(self)
-        _keep_large_blocks()  # before a thread of TensorFlow's has an arena of its own
         spec = importlib.util.find_spec("tensorflow")
         if spec is None or spec.loader is None:
             return spec
@@ -70,4 +57,4 @@ class _FirstTensorFlow(importlib.abc.MetaPathFinder):
 
 
 if "tensorflow" not in sys.modules:
-    sys.meta_path.insert(0, _FirstTensorFlow())
+    sys.meta_path.insert(0, _QuietTensorFlow())

@@ -88,7 +88,7 @@ def check_encoder(gate: Gate, checks: Checks) -> None:
     if found and not checks.allow_loss:
         raise InputError(
             f"nothing is exported: the encoder itself is not compatible: {'; '.join(found)}\n"
-            "train on more identities, or with a method that stays closer to the old encoder, as mixcontrast and l2 do; "
+            "train on more identities, or with a method that stays closer to the old encoder (mixcontrast, l2); "
             "--allow_loss exports it all the same"
         )
 
