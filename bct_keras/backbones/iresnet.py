@@ -74,7 +74,7 @@ def padded(features, kernel, stride):
     """What a convolution is given, and its padding, for as many rows above as below."""
     if stride == 1:
         return features, "same"
-    # There Keras's "same" pads on one side only. With stride 1 this would cost a copy.
+    # Where the stride is larger, "same" pads on one side only; where it is 1, this layer would cost a copy.
     return layers.ZeroPadding2D(kernel // 2)(features) if kernel > 1 else features, "valid"
 
 

@@ -1,0 +1,145 @@
+"""The gate that files have to pass on their way out, on encoders and a protocol whose numbers are known."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from bct_keras.data.dataset import open_data_set
+from bct_keras.data.embeddings import normalised
+from bct_keras.encoders import KerasEncoder, load_encoder
+from bct_keras.errors import InputError
+from bct_keras.evaluate import evaluate
+from bct_keras.evaluation import PROTOCOLS
+from bct_keras.export import Checks, export, keras_encoder
+from bct_keras.formats import FORMATS
+from bct_keras.formats.format import Source
+
+IMAGES = np.random.default_rng(7).integers(0, 256, (8, 28, 28, 3), np.uint8)
+
+
+def coarse_encoder(folder: Path, coordinates: int) -> KerasEncoder:
+    """The image in 4 x 4 colours, of which all coordinates but the first are zero."""
+    image = keras.Input((28, 28, 3))
+    colours = keras.layers.Flatten()(keras.layers.AveragePooling2D(7)(keras.layers.Rescaling(1.0, -128.0)(image)))
+    path = folder / f"first_{coordinates}.keras"
+    kept: Any = [1.0] * coordinates + [0.0] * (48 - coordinates)
+    keras.Model(image, keras.layers.Rescaling(kept)(colours)).save(path)
+    return keras_encoder(path)
+
+
+@pytest.fixture(scope="module")
+def coarse(tmp_path_factory, data_root) -> Source:
+    encoder = coarse_encoder(tmp_path_factory.mktemp("coarse"), 48)
+    return Source(encoder, calibration=open_data_set(data_root / "new"))
+
+
+@pytest.fixture
+def checks(coarse, tmp_path, monkeypatch) -> Checks:
+    """An old encoder that `coarse` is compatible with, on a protocol whose numbers are known."""
+    colours = normalised(coarse.encoder.embed(IMAGES))
+
+    class Quality:
+        """How much of the 48 colours is left, in queries and in gallery: their mean cosines, multiplied."""
+
+        def embed(self, encoder):
+            left = float(np.mean(np.sum(normalised(encoder.embed(IMAGES)) * colours, axis=1)))
+            return left, left
+
+        def measure(self, query: float, gallery: float) -> dict[str, float]:
+            return {"quality": query * gallery}
+
+        def made_from(self) -> dict[str, str]:
+            return {}
+
+    monkeypatch.setitem(PROTOCOLS, "quality", Quality)
+    return Checks(("quality",), coarse_encoder(tmp_path, 12), max_loss=0.01)
+
+
+@pytest.fixture
+def lossy(monkeypatch, tmp_path) -> Callable[[str], None]:
+    """Makes a format write another encoder than it was given: the first three coordinates."""
+
+    def spoil(name: str) -> None:
+        form, worse = FORMATS[name], coarse_encoder(tmp_path, 3)
+
+        def write(source: Source, path: Path) -> None:
+            form.write(dataclasses.replace(source, encoder=worse), path)
+
+        spoilt = dataclasses.replace(form, write=write, largest_difference=None, smallest_cosine=None)
+        monkeypatch.setitem(FORMATS, name, spoilt)
+
+    return spoil
+
+
+def test_every_file_is_measured_against_every_other(coarse, checks, tmp_path):
+    export(coarse, ["saved_model", "tflite"], tmp_path / "out", checks, data_licence="CC0")
+    (tests,) = json.loads((tmp_path / "out" / "gate.json").read_text())["protocols"].values()
+    ours = ["encoder", "saved_model", "tflite"]
+    assert set(tests) == {f"{query}/{gallery}" for query in ours for gallery in ["old", *ours]} | {"old/old"}
+    # A random image's first 12 of 48 colours are a quarter of its length squared: cosine 0.5.
+    assert tests["old/old"]["quality"] == pytest.approx(0.5 * 0.5, abs=0.05)
+    assert tests["tflite/old"]["quality"] == pytest.approx(1 * tests["old/old"]["quality"] ** 0.5, abs=1e-6)
+    assert tests["tflite/saved_model"]["quality"] == pytest.approx(1, abs=1e-6)
+    card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    assert f"| saved_model | {tests['saved_model/old']['quality']:.4f} | " in card
+    assert "- licence: CC0" in card
+    assert "no proof of identity" in card
+
+
+def test_the_numbers_are_those_of_evaluate(coarse, checks, data_root, tmp_path):
+    protocol = f"retrieval({data_root / 'all'})"
+    given = dataclasses.replace(checks, protocols=(protocol,), allow_loss=True)
+    export(coarse, ["tflite"], tmp_path / "out", given)
+    found = json.loads((tmp_path / "out" / "gate.json").read_text())["protocols"][protocol]
+    file = load_encoder(tmp_path / "out" / "encoder.tflite")
+    (expected,) = evaluate(given.old, file, [protocol], tmp_path / "report")["protocols"].values()
+    assert found["tflite/old"] == pytest.approx(expected["new/old"])
+    assert found["tflite/tflite"] == pytest.approx(expected["new/new"])
+    assert found["old/old"] == pytest.approx(expected["old/old"])
+
+
+@pytest.mark.parametrize("name", ["tflite", "saved_model"])
+def test_a_file_that_loses_too_much_is_refused_with_the_numbers(coarse, checks, tmp_path, lossy, name):
+    lossy(name)
+    # It has 3 of 48 colours: a cosine of about 0.2 instead of 1, and less than the old encoder's 0.5.
+    message = rf"{name} is refused: quality of quality loses 7\d\.\d\d%; quality 0.0\d+ in the old gallery, and 0.2"
+    with pytest.raises(InputError, match=message):
+        export(coarse, [name], tmp_path / "out", checks)
+    assert not (tmp_path / "out").exists()
+
+
+def test_max_loss_says_how_much_may_be_lost(coarse, checks, tmp_path, lossy):
+    lossy("tflite")
+    alone = dataclasses.replace(checks, old=None, max_loss=0.999)  # self-tests: 0.2 * 0.2 instead of 1
+    export(coarse, ["tflite"], tmp_path / "out", alone)
+    with pytest.raises(InputError, match=r"loses 9\d\.\d\d%"):
+        export(coarse, ["tflite"], tmp_path / "other", dataclasses.replace(alone, max_loss=0.5))
+
+
+def test_allow_loss_lets_it_out_and_the_card_says_so(coarse, checks, tmp_path, lossy):
+    lossy("tflite")
+    said = export(coarse, ["tflite"], tmp_path / "out", dataclasses.replace(checks, allow_loss=True))
+    facts = json.loads((tmp_path / "out" / "gate.json").read_text())["files"]["tflite"]
+    worst = max(facts["losses"].values())
+    assert worst > 0.5
+    assert f"loses at most {worst:.2%}" in said
+    assert "**let out in spite of: " in (tmp_path / "out" / "MODEL_CARD.md").read_text()
+
+
+def test_an_encoder_that_is_not_compatible_is_not_exported(coarse, checks, tmp_path):
+    better = dataclasses.replace(checks, old=coarse.encoder)  # it cannot be above itself
+    with pytest.raises(InputError, match=r"the encoder itself is not compatible: quality 1.0000 in the old gallery"):
+        export(coarse, ["saved_model"], tmp_path / "out", better)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_old_encoder_of_other_dimensions_is_told(coarse, checks, tiny_encoder_path, tmp_path):
+    other = dataclasses.replace(checks, old=load_encoder(tiny_encoder_path(4)))
+    with pytest.raises(InputError, match=r"has 48 compatible dimensions and .* 4"):
+        export(coarse, ["saved_model"], tmp_path / "out", other)
