@@ -22,7 +22,8 @@ os.environ.setdefault("TF_CPU_BFC_MEM_LIMIT_IN_MB", str(_MEMORY >> 20))
 
 
 @contextlib.contextmanager
-def _no_standard_error() -> Iterator[None]:
+def no_standard_error() -> Iterator[None]:
+    """For what libraries write there of their own working, past Python; what fails they raise."""
     stderr = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
@@ -49,7 +50,7 @@ class _QuietTensorFlow(importlib.abc.MetaPathFinder):
         execute = spec.loader.exec_module
 
         def execute_quietly(module) -> None:
-            with _no_standard_error():
+            with no_standard_error():
                 execute(module)
 
         spec.loader.exec_module = execute_quietly

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bct_keras import artefacts
+from bct_keras import artefacts, no_standard_error
 from bct_keras.encoder import Encoder, checked_shapes, first_sentence, in_batches
 from bct_keras.errors import InputError
 from bct_keras.onnx_encoder import OnnxEncoder
@@ -100,7 +100,8 @@ class TFLiteEncoder(Encoder):
     def run(self, images: np.ndarray) -> np.ndarray:
         if len(images) != self.batch:
             self.interpreter.resize_tensor_input(self.input["index"], images.shape)
-            self.interpreter.allocate_tensors()
+            with no_standard_error():
+                self.interpreter.allocate_tensors()
             self.batch = len(images)
         self.interpreter.set_tensor(self.input["index"], stored(images, self.input))
         self.interpreter.invoke()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from bct_keras import no_standard_error
 from bct_keras.errors import InputError
 from bct_keras.formats.device_layers import fast_in_int8
 from bct_keras.formats.flatbuffer import rewrite
@@ -44,26 +45,31 @@ def converter(source: Source, model: Any) -> Iterator[Any]:
         yield tf.lite.TFLiteConverter.from_saved_model(folder)
 
 
+def converted(convert: Any) -> bytes:
+    with no_standard_error():
+        return convert.convert()
+
+
 def finish(content: bytes, source: Source, numbers: str, path: Path) -> None:
     path.write_bytes(rewrite(content, source.facts() | {"numbers": numbers}))
 
 
 def write_float32(source: Source, path: Path) -> None:
     with converter(source, source.encoder.model) as convert:
-        finish(convert.convert(), source, "float32", path)
+        finish(converted(convert), source, "float32", path)
 
 
 def write_float16(source: Source, path: Path) -> None:
     with converter(source, source.encoder.model) as convert:
         convert.optimizations = [tf.lite.Optimize.DEFAULT]
         convert.target_spec.supported_types = [tf.float16]
-        finish(convert.convert(), source, "float16 weights", path)
+        finish(converted(convert), source, "float16 weights", path)
 
 
 def write_dynamic(source: Source, path: Path) -> None:
     with converter(source, source.encoder.model) as convert:
         convert.optimizations = [tf.lite.Optimize.DEFAULT]
-        finish(convert.convert(), source, "int8 weights, activations quantised as they come", path)
+        finish(converted(convert), source, "int8 weights, activations quantised as they come", path)
 
 
 def write_int8(source: Source, path: Path) -> None:
@@ -80,7 +86,7 @@ def write_int8(source: Source, path: Path) -> None:
 def quantised(convert: Any, images: np.ndarray, kept_float: float) -> tuple[bytes, int]:
     """The file's content, and how many operations were kept in float."""
     debug = tf.lite.experimental.QuantizationDebugOptions
-    with warnings.catch_warnings():
+    with no_standard_error(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the debugger still runs TensorFlow's own interpreter
         debugger: Any = tf.lite.experimental.QuantizationDebugger(
             converter=convert,

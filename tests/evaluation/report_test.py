@@ -112,6 +112,18 @@ def test_whole_page_has_its_plots_and_faces_inside(encoders, data_root, tmp_path
     assert len(names) == len(set(names))
 
 
+def test_page_explains_the_metrics_it_has():
+    text = page.as_html(known_report())
+    assert "<dt>top</dt>" in text
+    assert "<dt>mAP</dt>" not in text
+
+
+def test_every_metric_of_a_report_is_explained(encoders, data_root, tmp_path):
+    found = evaluate(encoders["old"], encoders["new"], [f"retrieval({data_root / 'test'})"], tmp_path / "report")
+    (result,) = found["protocols"].values()
+    assert all(metric.startswith(tuple(page.WORDS)) for metric in result["old/old"])
+
+
 def test_flips_have_faces():
     result = known_report()["protocols"]["retrieval(data)"]
     example = {"kind": "negative", "query": "a/1", "found": "b/2"}
