@@ -16,6 +16,7 @@ from bct_keras.errors import InputError, UnfinishedError
 
 MANIFEST = "manifest.json"
 STARTED = ".started.json"  # what an unfinished folder is made from
+MAKERS = {"data set": "prepare", "run": "train", "report": "evaluate"}
 LOCK_SECONDS = 10.0  # processes of a killed command stop within this
 
 
@@ -37,7 +38,8 @@ def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text())
     except FileNotFoundError:
-        raise InputError(f"{folder} is not a {kind}: it has no {MANIFEST}") from None
+        made = f"; python -m bct_keras.{MAKERS[kind]} makes one" if kind in MAKERS else ""
+        raise InputError(f"{folder} is not a {kind}: it has no {MANIFEST}{made}") from None
     except (ValueError, OSError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
     if not isinstance(manifest, dict) or manifest.get("kind") != kind:

@@ -33,7 +33,7 @@ from typing import Any
 
 from absl import flags
 
-from bct_keras import artefacts, command, registry, train
+from bct_keras import artefacts, command, proof, registry, train
 from bct_keras.benchmarks import report, spreads, tables
 from bct_keras.benchmarks.jobs import Runner, StoppedError, alone
 from bct_keras.benchmarks.measuring import Measuring
@@ -141,7 +141,7 @@ def prepared(cut: str, folder: Path) -> tuple[Path, str]:
 
 def protocol_of(data: Path) -> str:
     FLAGS = flags.FLAGS
-    found = [FLAGS.protocol] if FLAGS.protocol else train.test_protocol(open_data_set(data / "new"))
+    found = [FLAGS.protocol] if FLAGS.protocol else proof.test_protocol(open_data_set(data / "new"))
     if not found:
         raise InputError(
             f"--split={FLAGS.split} holds no identities out for the test: give it test_share, or --protocol"

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 from absl import flags
 
-from bct_keras import artefacts, command, distribution, memory, old_encoders, registry
+from bct_keras import artefacts, command, distribution, memory, old_encoders, proof, registry
 from bct_keras.data.dataset import open_to_train_on
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
 from bct_keras.data.sources import SOURCES
@@ -144,6 +144,9 @@ def old_given(old: Path, recipe: Recipe) -> str:
     else:
         dims, what = load_encoder(old).dims, "an encoder"
     old_encoders.check_dims(dims, recipe.old_dims, old)
+    if flags.FLAGS.data:
+        protocols = proof.protocols(flags.FLAGS.protocol, open_to_train_on(flags.FLAGS.data))
+        proof.check(protocols, old, old_encoders.known(old))
     return f"{old}: {what} of {dims} dimensions"
 
 

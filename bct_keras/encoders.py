@@ -15,6 +15,7 @@ from bct_keras.onnx_encoder import OnnxEncoder
 from bct_keras.stored_embeddings import StoredEmbeddings
 
 RUN_KIND = "run"
+EXPORT_KIND = "export"
 ENCODER_FILE = "encoder.keras"
 HEAD_FILE = "head.npz"
 
@@ -130,6 +131,8 @@ def load_encoder(path: str | Path) -> Encoder:
     if (path / "saved_model.pb").is_file():
         return SavedModelEncoder(path)
     if path.is_dir():
+        if artefacts.kind_of(path) == EXPORT_KIND:
+            raise InputError(f"{path} has several encoders: give one of its files, such as {path / 'encoder.tflite'}")
         return run_encoder(path)
     kinds = {".keras": keras_file_encoder, ".tflite": TFLiteEncoder, ".onnx": OnnxEncoder, ".npz": StoredEmbeddings}
     if path.suffix not in kinds:

@@ -26,14 +26,13 @@ from absl import flags
 
 from bct_keras import artefacts, command, model_card, registry
 from bct_keras.data.dataset import open_data_set
-from bct_keras.encoders import Encoder, KerasEncoder, load_encoder
+from bct_keras.encoders import EXPORT_KIND, Encoder, KerasEncoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS
 from bct_keras.evaluation.gate import Gate
 from bct_keras.formats import FORMATS
 from bct_keras.formats.format import Format, Reference, Source
 
-KIND = "export"
 COMPARED_IMAGES = 16
 # What is tried in turn where a quantised file is refused.
 KEPT_FLOAT = (0.0, 0.1, 0.3, 0.6)
@@ -68,7 +67,7 @@ def export(source: Source, formats: list[str], out: Path, checks: Checks, data_l
         "allow_loss": checks.allow_loss,
         "data_licence": data_licence,
     }
-    if not artefacts.is_current(out, KIND, made_from):
+    if not artefacts.is_current(out, EXPORT_KIND, made_from):
         gate = Gate(protocols, checks.old, Reference(source), checks.max_loss)
         check_encoder(gate, checks)
         with artefacts.new_folder(out) as folder:
@@ -77,8 +76,8 @@ def export(source: Source, formats: list[str], out: Path, checks: Checks, data_l
             (folder / "gate.json").write_text(json.dumps({"files": files, "protocols": results}, indent=1) + "\n")
             card = model_card.written(source, checks.old, files, results, data_licence)
             (folder / "MODEL_CARD.md").write_text(card)
-            artefacts.write_manifest(folder, KIND, made_from, files=files)
-    files = artefacts.read_manifest(out, KIND)["files"]
+            artefacts.write_manifest(folder, EXPORT_KIND, made_from, files=files)
+    files = artefacts.read_manifest(out, EXPORT_KIND)["files"]
     return "\n".join(f"{out / FORMATS[name].file}: {described(facts)}" for name, facts in files.items())
 
 
@@ -88,8 +87,8 @@ def check_encoder(gate: Gate, checks: Checks) -> None:
     if found and not checks.allow_loss:
         raise InputError(
             f"nothing is exported: the encoder itself is not compatible: {'; '.join(found)}\n"
-            "train on more identities, or with a method that stays closer to the old encoder (mixcontrast, l2); "
-            "--allow_loss exports it all the same"
+            "what helps, most first: more identities to train on, more epochs, a method that stays closer to the old "
+            "encoder (mixcontrast, then l2); --allow_loss exports it all the same"
         )
 
 

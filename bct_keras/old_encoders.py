@@ -8,7 +8,6 @@ from bct_keras.data.embeddings import KIND, EmbeddingShards, open_embeddings
 from bct_keras.embed import embed
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.stored_embeddings import StoredEmbeddings
 
 
 def embeddings(old: Path, data: DataSet, dims: int) -> EmbeddingShards:
@@ -38,6 +37,11 @@ def check_dims(old_dims: int, dims: int, where: Path) -> None:
 
 
 def known(old: Path | None) -> Encoder | None:
-    """Stored embeddings of the training data say nothing of other images."""
-    encoder = load_encoder(old) if old and not is_embeddings(old) else None
-    return None if isinstance(encoder, StoredEmbeddings) else encoder
+    """What the new one is to be compared with; of embeddings made by `embed` their encoder, if it is still there."""
+    if old is None or not is_embeddings(old):
+        return load_encoder(old) if old else None
+    manifest = artefacts.read_manifest(old, KIND)
+    if not Path(manifest["encoder"]).exists():
+        return None
+    encoder = load_encoder(manifest["encoder"])
+    return encoder if encoder.fingerprint == manifest["made_from"]["encoder"] else None

@@ -8,6 +8,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from bct_keras.errors import InputError
@@ -92,9 +93,9 @@ def bind(
     name, positional, keywords = parse(spec)
     entry = table.get(name) or (imported(name) if ":" in name else None)
     if entry is None:
-        raise InputError(
-            f"unknown name '{name}' in '{spec}'; known: {', '.join(sorted(table))}, or your own as module:name"
-        )
+        known = f"{', '.join(sorted(table))}, or your own as module:name"
+        hint = f"; a path stands in the brackets of one, as in {min(table)}({spec})" if Path(spec).exists() else ""
+        raise InputError(f"unknown name '{name}' in '{spec}'; known: {known}{hint}")
     parameters = inspect.signature(entry, eval_str=True).parameters
     settable = {
         key: parameter

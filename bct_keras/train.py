@@ -18,7 +18,7 @@ from pathlib import Path
 
 from absl import flags
 
-from bct_keras import artefacts, checkpoints, command, distribution, dry_run, old_encoders, registry
+from bct_keras import artefacts, checkpoints, command, distribution, dry_run, old_encoders, proof
 from bct_keras.backbones import BACKBONES
 from bct_keras.data.dataset import DataSet, open_data_set, open_to_train_on
 from bct_keras.data.embeddings import EmbeddingShards
@@ -48,7 +48,10 @@ def main() -> None:
     artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)  # at once, not after the old encoder was trained
     data = distribution.chief_first(strategy, data_to_train_on)
     old = distribution.chief_first(strategy, old_encoder)
-    compared_with = old_encoders.known(old)  # at once, so that a wrong --old is not told after the training
+    # At once, so that what is wrong with it is not told after the training.
+    compared_with = old_encoders.known(old)
+    protocols = proof.protocols(FLAGS.protocol, data)
+    proof.check(protocols, old, compared_with)
     with strategy.scope():
         needs_old = recipe.build_method().needs_old
     embeddings = (
@@ -59,7 +62,7 @@ def main() -> None:
     except checkpoints.StoppedError as stopped:
         print(stopped)
         sys.exit(checkpoints.RESUME_STATUS)
-    distribution.chief_first(strategy, lambda: finish(workdir, compared_with, data))
+    distribution.chief_first(strategy, lambda: finish(workdir, compared_with, data, protocols))
 
 
 def watch(old: Encoder | None) -> Watch:
@@ -122,23 +125,21 @@ def old_embeddings(old: Path | None, data: DataSet, dims: int) -> EmbeddingShard
     return old_encoders.embeddings(old, data, dims)
 
 
-def finish(workdir: Path, old: Encoder | None, data: DataSet) -> None:
+def finish(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[str]) -> None:
     """Export, then the table, so that it is the last thing on the screen; of a refused export the reason."""
     FLAGS = flags.FLAGS
     new = load_encoder(workdir)
-    protocols = FLAGS.protocol or test_protocol(data)
-    measured = [] if protocols == ["none"] else protocols
     refused = None
     if FLAGS.formats != ["none"]:
         try:
-            print(export_run(workdir, old, data, measured))
+            print(export_run(workdir, old, data, protocols))
         except InputError as error:
             refused = error
-    if measured:
-        found = evaluate(old, new, measured, workdir / "report")
+    if protocols:
+        found = evaluate(old, new, protocols, workdir / "report")
         print(report.as_text(found))
         print(f"report: {workdir / 'report' / 'report.html'}")
-    elif not protocols:
+    elif not FLAGS.protocol:
         print("not evaluated: --protocol tells on what, such as retrieval(DATA) of identities that were not trained on")
     if refused:
         raise refused
@@ -150,12 +151,6 @@ def export_run(workdir: Path, old: Encoder | None, data: DataSet, protocols: lis
     source = Source(keras_encoder(workdir), FLAGS.flip_and_add, calibration)
     checks = Checks(tuple(protocols), old, FLAGS.max_loss, FLAGS.allow_loss)
     return export(source, FLAGS.formats, workdir / "exported", checks, FLAGS.data_licence)
-
-
-def test_protocol(data: DataSet) -> list[str]:
-    """Retrieval on the view with the identities that the split held out."""
-    test = data.folder.parent / "test"
-    return [f"retrieval({registry.quoted(str(test))})"] if (test / artefacts.MANIFEST).is_file() else []
 
 
 def define_flags() -> None:

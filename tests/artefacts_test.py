@@ -48,7 +48,7 @@ def test_a_manifest_tells_what_it_was_given(made):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "made is not a report: it has no manifest.json"),
+        (None, "made is not a report: it has no manifest.json; python -m bct_keras.evaluate makes one"),
         (b"", "made/manifest.json cannot be read: Expecting value"),
         (b'{"kind": "rep', "made/manifest.json cannot be read: Unterminated string"),
         (b"\xff\xfe", "made/manifest.json cannot be read: 'utf-8' codec can't decode"),

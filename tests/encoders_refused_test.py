@@ -62,7 +62,7 @@ def test_a_path_that_is_no_encoder(tmp_path, exported, run, data_root):
         tmp_path / "old.h5"
     )
     assert "is not a run: it has no manifest.json" in refused(tmp_path)
-    assert "is not a run: its manifest.json says 'export'" in refused(exported)
+    assert "has several encoders: give one of its files, such as" in refused(exported)
     assert "is not a run: its manifest.json says 'data set'" in refused(data_root)
 
 

@@ -149,6 +149,13 @@ def test_a_value_of_another_type_is_an_error(argument, said):
     assert str(error.value) == said.replace("SPEC", spec)
 
 
+def test_a_path_without_a_name_is_told_where_it_belongs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(InputError, match=r"or your own as module:name; .* as in bare\(photos\)"):
+        built("photos")
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [

@@ -108,6 +108,7 @@ def ranking(table: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]
                 "score": spread(statistics.fmean(each) for each in zip(*scores, strict=True)) if whole else spread([]),
                 **{name: mean_of(rows, metric, name) for name in ("update_gain", "kept", "gain", "tax")},
                 "compatible_cells": sum(is_compatible(row) for row in rows),
+                "compatible_share": statistics.fmean(compatible / asked for compatible, asked in map(counted, rows)),
                 "cells": len(rows),
                 "cost": mean(row["cost"]["mean"] for row in rows),
             }
@@ -124,6 +125,12 @@ def mean(values: Iterable[float | None]) -> float | None:
     return None if None in found or not found else statistics.fmean(value for value in found if value is not None)
 
 
+def counted(row: dict[str, Any]) -> tuple[int, int]:
+    """On how many metrics, seeds added up, it is compatible, and how many there are"""
+    return sum(row["compatible"].values()), len(row["compatible"]) * len(row["seeds"])
+
+
 def is_compatible(row: dict[str, Any]) -> bool:
     """On every metric in every seed"""
-    return all(count == len(row["seeds"]) for count in row["compatible"].values())
+    compatible, asked = counted(row)
+    return compatible == asked

@@ -3,18 +3,24 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bct_keras.benchmarks.spreads import is_compatible
+from bct_keras.benchmarks.spreads import counted, is_compatible
 
 Rows = list[list[str]]
 RANKING = (
     "By the harmonic mean of update gain and kept self-test, averaged over all cells. Update gain is how much of the "
     "way from the old encoder to the same network without constraint the cross-test has gone; kept is the self-test "
-    "as a share of that network's. A method that is missing in a cell has no rank."
+    "as a share of that network's. A cell is compatible where every metric of every seed is; compatible tells how "
+    "many of these are. A method that is missing in a cell has no rank."
 )
 CELL = (
     "Mean and spread (the standard deviation over seeds). Gain is cross-test less old encoder, tax what the self-test "
-    "has lost against the network without constraint, cost the time of a step against that network's."
+    "has lost against the network without constraint, cost the time of a step against that network's. Compatible "
+    "counts the metrics whose cross-test is above the old encoder's, seeds added up."
 )
+OVERVIEWS = {
+    "gain": ("Gain", "+z.4f", "Cross-test less old encoder, mean and spread over seeds."),
+    "self": ("Self-test", "z.4f", "Mean and spread over seeds."),
+}
 DIFFERENCES = "Cross-test of the row less that of the column; * where it is larger than its spread over seeds."
 
 
@@ -22,6 +28,9 @@ def sections(found: dict[str, Any]) -> Iterator[tuple[str, str, Rows]]:
     """Heading, text and table of each part, for the metric that was asked for."""
     metric = found["metric"]
     yield f"Ranking by {metric}", RANKING, ranking(found["ranking"])
+    if len(places(found)) > 1:
+        for quantity, (heading, form, text) in OVERVIEWS.items():
+            yield f"{heading} by {metric}", text, overview(found, quantity, form)
     for scenario, old in places(found):
         here = [row for row in found["cells"] if (row["scenario"], row["old"]) == (scenario, old)]
         yield f"{scenario}, old encoder {old}: {metric}", CELL, cell(here, metric)
@@ -35,8 +44,8 @@ def places(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def ranking(rows: list[dict[str, Any]]) -> Rows:
-    names = ["method", "rank", "score", "update gain", "kept self-test", "gain", "tax", "compatible cells", "cost"]
-    table = [names]
+    names = ["method", "rank", "score", "update gain", "kept self-test", "gain", "tax"]
+    table = [[*names, "compatible", "compatible cells", "cost"]]
     for rank, row in enumerate(rows, 1):
         table.append(
             [
@@ -47,11 +56,24 @@ def ranking(rows: list[dict[str, Any]]) -> Rows:
                 number(row["kept"], "z.3f"),
                 number(row["gain"], "+z.4f"),
                 number(row["tax"], "+z.4f"),
+                format(row["compatible_share"], ".0%"),
                 f"{row['compatible_cells']} of {row['cells']}",
                 number(row["cost"], "z.2f"),
             ]
         )
     return table
+
+
+def overview(found: dict[str, Any], quantity: str, form: str) -> Rows:
+    """A row for each method, a column for each scenario and old encoder."""
+    columns = places(found)
+    known = {
+        (row["method"], row["scenario"], row["old"]): with_spread(row["metrics"][found["metric"]][quantity], form)
+        for row in found["cells"]
+    }
+    methods = dict.fromkeys(method for method, *_ in known)
+    rows = [[method, *(known.get((method, *place), "-") for place in columns)] for method in methods]
+    return [["method", *(f"{scenario}, {old}" for scenario, old in columns)], *rows]
 
 
 def cell(rows: list[dict[str, Any]], metric: str) -> Rows:
@@ -69,7 +91,7 @@ def cell(rows: list[dict[str, Any]], metric: str) -> Rows:
                 with_spread(values["update_gain"], "z.2f"),
                 with_spread(values["tax"], "+z.4f"),
                 with_spread(row["flips"]["negative"], ".1%") if "flips" in row else "-",
-                "yes" if is_compatible(row) else "NO",
+                "{} of {} {}".format(*counted(row), "yes" if is_compatible(row) else "NO"),
                 number(row["cost"]["mean"], "z.2f"),
             ]
         )

@@ -16,10 +16,16 @@ CURVE_POINTS = 25
 LEAST_IMPOSTORS = 5  # accepted, at a curve's first point
 
 
+def is_compatible(cross: float, old: float) -> bool:
+    """M(new, old) > M(old, old); where the old encoder is never wrong, neither may the new one be"""
+    return cross > old or cross == old == 1.0
+
+
 def gains(old: Measured, cross: Measured) -> dict[str, dict[str, Any]]:
-    gain = {metric: cross.metrics[metric] - value for metric, value in old.metrics.items()}
-    # Compatible: M(new, old) > M(old, old)
-    return {"gain": gain, "compatible": {metric: each > 0 for metric, each in gain.items()}}
+    return {
+        "gain": {metric: cross.metrics[metric] - value for metric, value in old.metrics.items()},
+        "compatible": {metric: is_compatible(cross.metrics[metric], value) for metric, value in old.metrics.items()},
+    }
 
 
 def evidence(old: Measured, cross: Measured) -> dict[str, Any]:

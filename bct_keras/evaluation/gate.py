@@ -4,6 +4,7 @@ from typing import Any
 
 from bct_keras.encoders import Encoder, FirstDims
 from bct_keras.errors import InputError
+from bct_keras.evaluation.gains import is_compatible
 from bct_keras.evaluation.measured import as_measured
 
 ENCODER, OLD = "encoder", "old"
@@ -48,11 +49,10 @@ class Gate:
         found = []
         for spec in self.protocols:
             ours, olds = self.metrics(spec, name, OLD), self.metrics(spec, OLD, OLD)
-            # Compatible: M(new, old) > M(old, old)
             found += [
                 f"{metric} {ours[metric]:.4f} in the old gallery, and {olds[metric]:.4f} by the old encoder"
                 for metric in ours
-                if not ours[metric] > olds[metric]
+                if not is_compatible(ours[metric], olds[metric])
             ]
         return found
 

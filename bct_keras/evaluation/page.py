@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from bct_keras.evaluation import report
+from bct_keras.evaluation import report, words
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; --good: #1a7f37; --bad: #c62828; }
@@ -40,29 +40,10 @@ MEANING_OF_SERIES = (
 )
 MEANING = (
     "Compatible means that queries of the new encoder, searched in the gallery of the old one (new/old), score above "
-    "the old encoder's own queries (old/old). Shown means that this is more than chance: the 95 % interval of the gain "
-    "lies above 0. new/new is the new encoder in a gallery of its own."
+    "the old encoder's own queries (old/old), or that neither is ever wrong. Shown means that this is more than "
+    "chance: the 95 % interval of the gain lies above 0; where it lies below, a loss is shown, and where it holds 0, "
+    "neither. new/new is the new encoder in a gallery of its own."
 )
-WORDS = {
-    "accuracy": "pairs told rightly as the same or another identity, at the threshold that is best on the other folds",
-    "TAR@FAR": "pairs of one identity above the threshold that this share of pairs of two identities passes",
-    "top-": "queries whose own identity is among the first so many of the gallery",
-    "mAP": "mean over the queries of the average precision: 1 where all images of the identity come first",
-    "Recall@": "of an identity's images in the gallery, those among a query's first so many",
-    "TPIR@FPIR": "queries whose own identity comes first and above the threshold that this share of queries without an "
-    "identity in the gallery passes",
-}
-WORDS_OF_PARTS = {
-    "flips": {
-        "flips": "queries whose first hit is right before the upgrade and wrong after it (negative), or the reverse"
-    },
-    "hot_refresh": {"hot refresh": "the gallery while its images are embedded anew, a tenth after the other"},
-    "update_gain": {
-        "update gain": "how much of the way from the old encoder to the same network without constraint (independent) "
-        "the cross-test has gone",
-        "tax": "what the self-test has lost against that network",
-    },
-}
 THUMBNAIL = 112
 
 
@@ -83,21 +64,9 @@ def as_html(
         for heading, rows in report.first_tables(result):
             body.append((f"<h3>{html.escape(heading)}</h3>" if heading else "") + html_table(rows))
         body += sections(result, (plots or {}).get(name, []), (pictures or {}).get(name, {}))
-    body.append(glossary(found["protocols"]))
+    body.append(defined(words.of(found["protocols"])))
     body.append(made_from(found["made_from"]))
     return document(title, body)
-
-
-def glossary(protocols: Mapping[str, dict[str, Any]]) -> str:
-    """The words that this page has."""
-    parts = {part for result in protocols.values() for part in result}
-    tables = [rows for result in protocols.values() for _, rows in report.first_tables(result)]
-    metrics = {row[0] for rows in tables for row in rows[1:]}
-    words = {word: text for word, text in WORDS.items() if any(metric.startswith(word) for metric in metrics)}
-    for part, more in WORDS_OF_PARTS.items():
-        words |= more if part in parts else {}
-    rows = "".join(f"<dt>{word.rstrip('@-')}</dt><dd>{text}</dd>" for word, text in words.items())
-    return f"<h2>Words</h2><dl>{rows}</dl>" if rows else ""
 
 
 def document(title: str, body: list[str], more_style: str = "") -> str:
@@ -160,6 +129,11 @@ def image_tag(image: Image.Image, name: str) -> str:
     image.save(file, "JPEG", quality=85)
     data = base64.b64encode(file.getvalue()).decode()
     return f'<img alt="{html.escape(name)}" src="data:image/jpeg;base64,{data}">'
+
+
+def defined(meanings: dict[str, str]) -> str:
+    rows = "".join(f"<dt>{word}</dt><dd>{text}</dd>" for word, text in meanings.items())
+    return f"<h2>Words</h2><dl>{rows}</dl>" if rows else ""
 
 
 def made_from(facts: dict[str, Any]) -> str:

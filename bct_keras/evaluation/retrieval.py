@@ -30,6 +30,7 @@ class Retrieval:
         self.data = dataset.open_data_set(data)
         self.data.check_content()
         self.cache = cache
+        self.sides = self.divided()
 
     @cached_property
     def records(self) -> tuple[np.ndarray, np.ndarray]:
@@ -42,8 +43,7 @@ class Retrieval:
             labels.append(batch["label"].numpy())
         return np.array(ids), np.concatenate(labels)
 
-    @cached_property
-    def sides(self) -> tuple[np.ndarray, np.ndarray]:
+    def divided(self) -> tuple[np.ndarray, np.ndarray]:
         """The records that are queries and those in the gallery, each in the order of their ids."""
         ids, labels = self.records
         by_id = np.argsort(ids, kind="stable")

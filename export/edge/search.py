@@ -129,9 +129,10 @@ class Gallery:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    for name in ("model", "gallery", "image"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--top", type=int, default=5)
+    parser.add_argument("--model", required=True, help="a .tflite file as export leaves it")
+    parser.add_argument("--gallery", required=True, help="what the gallery command wrote, file(PATH)")
+    parser.add_argument("--image", required=True, help="a JPEG or PNG file to search by")
+    parser.add_argument("--top", type=int, default=5, help="how many entries to list")
     given = parser.parse_args()
     try:
         gallery, encoder = Gallery(given.gallery), Encoder(given.model)

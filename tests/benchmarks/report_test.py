@@ -51,6 +51,27 @@ def test_a_cell_that_is_not_compatible_says_where_and_in_how_many_seeds():
     assert "| a cell | its reason |" in lines
 
 
+def test_compatible_metrics_are_counted_over_seeds():
+    lines = tables.markdown(findings()).splitlines()
+    (row,) = [line for line in lines if line.startswith("| <b>\\|mine | 0.6500")]
+    assert row.split(" | ")[-2] == "2 of 4 NO"  # seed 0 on both metrics, seed 1 on none
+    (ranked,) = [line for line in lines if line.startswith("| <b>\\|mine | 1 |")]
+    assert ranked.split(" | ")[-3:-1] == ["50%", "0 of 1"]
+
+
+def test_several_cells_are_told_at_a_glance():
+    other = {("open-data", "weak", "<b>|mine"): {0: found(0.5, 0.3)}}
+    (rows,) = [
+        rows for heading, _, rows in tables.sections(findings(results=RESULTS | other)) if heading == "Gain by top-1"
+    ]
+    assert rows == [
+        ["method", "open-class, weak", "open-data, weak"],
+        ["independent", "-0.1500 ± 0.0707", "-"],
+        ["<b>|mine", "+0.0000 ± 0.1414", "+0.1000"],
+    ]
+    assert not any(heading.startswith("Gain by") for heading, _, _ in tables.sections(findings()))
+
+
 def test_the_folder_is_written_anew_and_no_name_is_taken_for_html(tmp_path):
     out = tmp_path / "report"
     for results in (RESULTS, dict(list(RESULTS.items())[:1])):

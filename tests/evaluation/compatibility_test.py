@@ -6,7 +6,7 @@ import pytest
 
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluation import compatibility
+from bct_keras.evaluation import compatibility, gains
 from bct_keras.evaluation.compatibility import verdict
 
 
@@ -51,6 +51,10 @@ def test_both_encoders_give_all_tests_with_the_same_metrics():
 
 def test_compatible_is_strictly_above_the_old_encoder():
     assert result_of(OLD, NEW)["compatible"] == {"better": True, "equal": False, "worse": False}
+
+
+def test_where_the_old_encoder_is_never_wrong_the_new_one_has_to_be_as_good():
+    assert [gains.is_compatible(cross, 1.0) for cross in (1.0, 0.9999)] == [True, False]
 
 
 @pytest.mark.parametrize(("old", "new", "name"), [(OLD, None, "old/old"), (None, NEW, "new/new")])

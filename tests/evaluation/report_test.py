@@ -9,7 +9,7 @@ from PIL import Image
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import evaluate
-from bct_keras.evaluation import page, report
+from bct_keras.evaluation import page, report, words
 
 TESTS = ["old/old", "new/old", "new/new"]
 
@@ -114,14 +114,14 @@ def test_whole_page_has_its_plots_and_faces_inside(encoders, data_root, tmp_path
 
 def test_page_explains_the_metrics_it_has():
     text = page.as_html(known_report())
-    assert "<dt>top</dt>" in text
+    assert "<dt>top-k</dt>" in text
     assert "<dt>mAP</dt>" not in text
 
 
 def test_every_metric_of_a_report_is_explained(encoders, data_root, tmp_path):
     found = evaluate(encoders["old"], encoders["new"], [f"retrieval({data_root / 'test'})"], tmp_path / "report")
     (result,) = found["protocols"].values()
-    assert all(metric.startswith(tuple(page.WORDS)) for metric in result["old/old"])
+    assert all(any(words.is_a(metric, word) for word in words.METRICS) for metric in result["old/old"])
 
 
 def test_flips_have_faces():
@@ -156,6 +156,16 @@ def test_text_has_a_row_for_each_metric_and_the_verdict():
     assert row.split() == ["top-1", "0.5000", "0.7500", "0.8750", "+0.2500", "yes"]
     assert verdict == "verdict: compatible"
     assert len(columns) == len(row)
+
+
+def test_a_loss_is_told_from_what_may_be_chance():
+    given = known_report()["protocols"]["retrieval(data)"]
+    intervals = {(0.1, 0.3): True, (-0.1, 0.1): False, (-0.3, -0.1): False}
+    told = [
+        report.table(given | {"interval": {"top-1": list(ends)}, "shown": {"top-1": shown}})[1][-1]
+        for ends, shown in intervals.items()
+    ]
+    assert told == ["yes", "not shown", "a loss"]
 
 
 def test_page_has_the_numbers_of_the_table():

@@ -1,0 +1,69 @@
+"""What nothing could prove after the training is refused before it."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bct_keras import old_encoders, proof
+from bct_keras.data import dataset
+from bct_keras.data.dataset import DataSet, open_data_set
+from bct_keras.embed import embed
+from bct_keras.encoders import load_encoder
+from bct_keras.errors import InputError
+from bct_keras.prepare import prepare
+
+
+@pytest.fixture(scope="module")
+def data(data_root) -> DataSet:
+    return open_data_set(data_root / "new")
+
+
+def ids(data: DataSet) -> list[str]:
+    return [name for batch in data.batches(64) for name in dataset.ids_of(batch)]
+
+
+def stored(path: Path, *of: DataSet) -> Path:
+    names = [name for data in of for name in ids(data)]
+    np.savez(path, embeddings=np.random.default_rng(0).normal(size=(len(names), 4)), ids=names)
+    return path
+
+
+def test_by_default_the_identities_that_were_held_out(data, data_root):
+    assert proof.protocols(None, data) == [f"retrieval({data_root / 'test'})"]
+    assert proof.protocols(["none"], data) == []
+    assert proof.protocols(["pairs(lfw.bin)"], data) == ["pairs(lfw.bin)"]
+
+
+def test_stored_embeddings_have_to_hold_the_test_images_too(data, data_root, tmp_path):
+    specs, test = proof.protocols(None, data), open_data_set(data_root / "test")
+    too_few, whole = stored(tmp_path / "few.npz", data), stored(tmp_path / "whole.npz", data, test)
+    with pytest.raises(InputError, match=r"few.npz has no embedding for .* which the proof by retrieval.* needs"):
+        proof.check(specs, too_few, old_encoders.known(too_few))
+    proof.check([], too_few, old_encoders.known(too_few))
+    proof.check(specs, whole, old_encoders.known(whole))
+
+
+def test_embeddings_of_the_training_images_are_proven_by_their_encoder(data, tiny_encoder_path, tmp_path):
+    old = Path(shutil.copy(tiny_encoder_path(4), tmp_path / "old.keras"))
+    embed(load_encoder(old), data, tmp_path / "by-old")
+    known = old_encoders.known(tmp_path / "by-old")
+    assert known
+    assert known.fingerprint == load_encoder(old).fingerprint
+    proof.check(proof.protocols(None, data), tmp_path / "by-old", known)
+    shutil.copy(tiny_encoder_path(8), old)
+    assert old_encoders.known(tmp_path / "by-old") is None
+    old.unlink()
+    assert old_encoders.known(tmp_path / "by-old") is None
+    with pytest.raises(InputError, match=r"by-old has embeddings of the images to train on alone"):
+        proof.check(proof.protocols(None, data), tmp_path / "by-old", None)
+
+
+def test_identities_of_one_image_each_cannot_be_searched(tmp_path):
+    prepare(
+        "synthetic(identities=12, images=1, image_size=28)", "class(old_share=0.3, test_share=0.34)", tmp_path / "ones"
+    )
+    data = open_data_set(tmp_path / "ones" / "new")
+    with pytest.raises(InputError, match=r"ones.test: every identity has one image; a query needs a second one"):
+        proof.check(proof.protocols(None, data), None, None)
