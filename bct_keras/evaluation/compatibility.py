@@ -8,7 +8,7 @@ from bct_keras.encoders import Encoder, FirstDims
 from bct_keras.errors import InputError
 from bct_keras.evaluation import baselines
 from bct_keras.evaluation.flips import flips
-from bct_keras.evaluation.gains import against_independent, curves, evidence, gains
+from bct_keras.evaluation.gains import against_independent, curves, evidence, gains, thresholds
 from bct_keras.evaluation.measured import Measured, as_measured
 from bct_keras.evaluation.order import order_constraints
 from bct_keras.evaluation.refresh import hot_refresh, rank_merging
@@ -37,8 +37,10 @@ def findings(
         if isinstance(sides["old"][0], Embedded):
             free = protocol.embed(independent) if independent else sides["cross"]
             result["baselines"] = without_training(protocol, sides, free, "independent" if independent else "new")
-    drawn = {test: found.find_verification for test, found in measured.items()}
-    result["curves"] = {test: curves(find()) for test, find in drawn.items() if find}
+    found = {test: each.find_verification() for test, each in measured.items() if each.find_verification}
+    cosines = {test: thresholds(pairs, measured[test].metrics) for test, pairs in found.items()}
+    result["thresholds"] = {test: each for test, each in cosines.items() if each}
+    result["curves"] = {test: curves(pairs) for test, pairs in found.items()}
     result["notes"] = protocol.notes() if hasattr(protocol, "notes") else []
     return {key: value for key, value in result.items() if value or key in TESTS}
 

@@ -1,6 +1,6 @@
 """What the cross-test gains over the old encoder, and whether that is more than chance."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from bct_keras.evaluation.measured import Measured
 from bct_keras.evaluation.verification import BINS, Verification, identity_weights
 
+TAR = "TAR@FAR="
 DRAWS = 500
 CURVE_DRAWS = 100
 SEED = 0
@@ -55,6 +56,13 @@ def against_independent(
         },
         "tax": {metric: independent[metric] - new[metric] for metric in old},
     }
+
+
+def thresholds(found: Verification, metrics: Iterable[str]) -> dict[str, float]:
+    """The cosine at each false accept rate that the metrics have."""
+    names = [metric for metric in metrics if metric.startswith(TAR)]
+    values = found.thresholds([float(name.removeprefix(TAR)) for name in names])
+    return dict(zip(names, values.tolist(), strict=True))
 
 
 def curves(found: Verification) -> dict[str, Any]:

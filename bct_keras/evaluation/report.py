@@ -65,6 +65,12 @@ def optional(value: float | None) -> str:
 
 def more_tables(result: dict[str, Any]) -> Iterator[tuple[str, list[list[str]]]]:
     """What the page has below the first table."""
+    if "thresholds" in result:
+        found = result["thresholds"]
+        rows = [["cosine at", *found]]
+        for name in next(iter(found.values())):
+            rows.append([name.removeprefix("TAR@"), *(f"{each[name]:.4f}" for each in found.values())])
+        yield "Thresholds: a match is a cosine above this one, at that share of false accepts", rows
     if "baselines" in result:
         found = result["baselines"]
         rows = [["metric", "old/old", "new/old", f"{found['encoder']} mapped into old"]]

@@ -52,6 +52,12 @@ class Verification:
             found[draw] = genuine[above] / max(genuine[-1], 1.0)
         return found
 
+    def thresholds(self, fars: Sequence[float]) -> np.ndarray:
+        """[fars] the score that at most so large a share of the impostors passes"""
+        total = self.weigh_impostors(np.ones((1, self.identities)))[0]
+        places = np.searchsorted(np.cumsum(self.stands_for, dtype=np.float64), np.array(fars) * total, side="right")
+        return self.impostors[np.minimum(places, len(self.impostors) - 1)]
+
 
 def accepted_share(genuine: np.ndarray, impostors: np.ndarray, accepted_impostors: float) -> float:
     """TAR at the lowest threshold that accepts at most so many of the impostors (given in falling order)."""

@@ -19,6 +19,10 @@ METRICS = {
 }
 # By the part of the report that has them
 OTHERS = {
+    "thresholds": {
+        "threshold": "what a cosine has to exceed to be taken for the same identity; that of new/old is for the new "
+        "encoder's queries while the gallery is old. It holds for data like these",
+    },
     "curves": {
         "ROC, DET": "TAR at every FAR, the higher the better; and what is missed at every FAR, the lower the better",
     },

@@ -70,7 +70,7 @@ def test_one_encoder_alone_gives_its_self_test(encoders, data_root, tmp_path, gi
     spec = f"retrieval({data_root / 'test'})"
     only = {name: encoder if name == given else None for name, encoder in encoders.items()}
     found = evaluate(only["old"], only["new"], [spec], tmp_path / "report")
-    assert list(found["protocols"][spec]) == [test, "curves"]
+    assert list(found["protocols"][spec]) == [test, "thresholds", "curves"]
     assert found["verdict"] is None
     assert "verdict" not in report.as_text(found)
     assert Headings(page.as_html(found)).found[0] == ("h1", "Self-test")

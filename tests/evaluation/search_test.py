@@ -5,8 +5,9 @@ from sklearn.metrics import roc_curve
 from bct_keras.data.embeddings import normalised
 from bct_keras.errors import InputError
 from bct_keras.evaluation import search as search_module
+from bct_keras.evaluation.gains import thresholds
 from bct_keras.evaluation.search import ranked_query
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.evaluation.verification import TIE, Embedded
 
 
 def search(query: Embedded, gallery: Embedded, fars: tuple[float, ...], ranks: tuple[int, ...]) -> dict[str, float]:
@@ -51,6 +52,19 @@ def test_numbers_are_those_of_sklearn_and_of_a_plain_loop(monkeypatch, scores_at
     for rank in (1, 5):
         assert metrics[f"top-{rank}"] == pytest.approx(found_at(query, gallery, rank))
     assert 0 < metrics["top-1"] < metrics["top-5"] < 1
+
+
+def test_thresholds_let_in_that_share_of_false_ones_and_give_the_tar():
+    query, gallery = clusters(300, 30, 1), clusters(200, 30, 2)
+    found = search_module.search(query, gallery, 1e-2)
+    metrics = found.rates((1e-2, 1e-3), ())
+    scores = query.embeddings @ gallery.embeddings.T
+    same = query.labels[:, None] == gallery.labels
+    for name, threshold in thresholds(found.verification, metrics).items():
+        impostors, far = scores[~same], float(name.removeprefix("TAR@FAR="))
+        assert np.mean(impostors > threshold + TIE) <= far < np.mean(impostors > threshold - 1e-3)
+        assert np.mean(scores[same] > threshold + TIE) == pytest.approx(metrics[name])
+    assert len(metrics) == 2
 
 
 def at_angles(degrees: list[float], labels: list[int]) -> Embedded:
