@@ -14,7 +14,7 @@ USE = """\
 
 Comparing images of the kind it was trained on: an image in, an embedding of length 1 out; the product of two
 embeddings is their similarity. Its embeddings are compared with those of the encoders named above, at a threshold
-chosen on data like those it will see.
+chosen on data like those it will see (the report of `evaluate` has one for each false accept rate).
 
 ## Limits
 
