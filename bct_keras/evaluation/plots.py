@@ -38,12 +38,12 @@ def plots_of(result: dict[str, Any]) -> Iterator[tuple[str, str, Callable[[Axes]
     if curves:
         yield (
             "roc",
-            "ROC: accepted of one identity over accepted of two, with 95 % interval",
+            "ROC: pairs of one identity that are accepted (TAR) over pairs of two accepted (FAR), with 95 % interval",
             lambda axes: roc(axes, curves),
         )
         yield (
             "det",
-            "DET: rejected of one identity over accepted of two, with 95 % interval",
+            "DET: pairs of one identity that are rejected (FRR) over pairs of two accepted (FAR), with 95 % interval",
             lambda axes: det(axes, curves),
         )
         for test in ("old/old", "new/old"):

@@ -27,8 +27,8 @@ OTHERS = {
         "ROC, DET": "TAR at every FAR, the higher the better; and what is missed at every FAR, the lower the better",
     },
     "baselines": {
-        "Procrustes map": "no training: the rotation that brings the other encoder's embeddings nearest to the old "
-        "ones. Where it is above new/old, it serves the old gallery better than this training does",
+        "Procrustes map": "the rotation that brings the embeddings of the encoder named nearest to the old ones, a "
+        "matter of seconds. Where it is above new/old, the training has not brought them there yet",
         "ranks merged": "no training: the old encoder searches what it has embedded, the other one what has been "
         "embedded anew, and their hits are merged by rank",
     },
