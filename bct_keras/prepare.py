@@ -67,7 +67,7 @@ def prepare(
         shards = writing.write_shards(place, checked, writing.plan_shards(division, seed))
         write_manifests(place, division, len(checked.kept), shards, checked.skipped, made_from)
         shutil.rmtree(place.results)
-    return f"{out} written: {summary(artefacts.read_manifest(out, records.KIND))}"
+    return f"{out} written: {summary(artefacts.read_manifest(out, records.KIND))}{passed_over(source)}"
 
 
 def write_manifests(
@@ -109,6 +109,11 @@ def summary(manifest: dict[str, Any]) -> str:
     if manifest["skipped"]:
         text += f"\n{len(manifest['skipped'])} images left out:\n  " + "\n  ".join(manifest["skipped"][:20])
     return text
+
+
+def passed_over(source: Source) -> str:
+    found = source.passed_over
+    return f"\npassed over, as no image that can be read: {len(found)}, such as {found[0]}" if found else ""
 
 
 def define_flags() -> None:

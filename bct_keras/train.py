@@ -6,6 +6,8 @@ python -m bct_keras.train --flagfile=configs/mixbct.flags --data=data/mine/new -
 Without --data the data set is made from --source and --split, and without --old the old encoder is trained on
 its part of it by --old_flagfile. Then: embed the data with the old encoder, train, evaluate on identities that
 no encoder saw, export. What is done already is not done again; a run that was killed goes on where it was.
+Your own: --data (or --source and --prepared), --old, --dims (the old encoder's), --workdir; then what is trained, by
+--method, --backbone, --epochs, --batch_size. All others have a default, or stand in the flag files in configs/.
 --dry_run checks the files, and tells what would be trained, in how many steps, and the memory that each device needs.
 SIGTERM and SIGINT leave a checkpoint and exit with status 75: start the same command again.
 """

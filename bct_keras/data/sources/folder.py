@@ -35,6 +35,13 @@ class Folder(Source):
         self.identities = list(by_identity)
         self.groups = [name.split(group)[0] for name in self.identities] if group else None
         self.files = [file for files in by_identity.values() for file in files]
+        known = set(self.files)
+        self.passed_over = [
+            str(file)
+            for folder in sorted(self.root.iterdir())
+            for file in (sorted(folder.iterdir()) if folder.is_dir() else [folder])
+            if file not in known and not file.name.startswith(".")
+        ]
         self.labels = np.repeat(np.arange(len(by_identity)), [len(files) for files in by_identity.values()])
 
     def read(self, position: int) -> Record:

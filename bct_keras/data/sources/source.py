@@ -25,6 +25,7 @@ class Source(ABC):
     labels: np.ndarray  # [records] int64: the identity of each record; every identity occurs
 
     broken: Sequence[str] = ()  # found while opening, with where and why: records that have no position
+    passed_over: Sequence[str] = ()  # what lies among the images and is none that can be read
     # Whether `prepare` decodes every image, some 300 microseconds, or looks at headers and ends alone, 5 of them.
     decode_to_check: bool = True
 

@@ -4,6 +4,7 @@ import pytest
 
 from bct_keras.data.sources.folder import Folder
 from bct_keras.errors import InputError
+from bct_keras.prepare import prepare
 
 
 @pytest.fixture
@@ -31,6 +32,13 @@ def test_identities_and_images_are_in_the_order_of_their_names(photos, small_jpe
     assert source.image_size == 112
     assert source.groups is None
     assert source.decode_to_check
+
+
+def test_what_is_passed_over_is_told(photos, tmp_path):
+    (photos / "anna/.hidden").write_text("nobody's business")
+    assert [Path(name).name for name in Folder(str(photos)).passed_over] == ["deep.jpg", "notes.txt", "list.jpg"]
+    said = prepare(f"folder({photos})", "none", tmp_path / "made")
+    assert said.splitlines()[-1] == f"passed over, as no image that can be read: 3, such as {photos}/anna/deep.jpg"
 
 
 def test_groups_are_what_stands_before_the_text(tmp_path, small_jpeg):
