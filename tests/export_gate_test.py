@@ -133,9 +133,12 @@ def test_allow_loss_lets_it_out_and_the_card_says_so(coarse, checks, tmp_path, l
 
 
 def test_an_encoder_that_is_not_compatible_is_not_exported(coarse, checks, tmp_path):
-    better = dataclasses.replace(checks, old=coarse.encoder)  # it cannot be above itself
-    with pytest.raises(InputError, match=r"the encoder itself is not compatible: quality 1.0000 in the old gallery"):
-        export(coarse, ["saved_model"], tmp_path / "out", better)
+    better = dataclasses.replace(checks, old=coarse_encoder(tmp_path, 24))
+    worse = dataclasses.replace(coarse, encoder=coarse_encoder(tmp_path, 12))
+    # Of 12 and 24 of 48 coordinates 0.5 and 0.7 are left: 0.5 * 0.7 in the gallery of 0.7 * 0.7
+    told = r"the encoder itself is not compatible: quality 0.3\d+ in the old gallery, and 0.4\d+ by the old encoder"
+    with pytest.raises(InputError, match=told):
+        export(worse, ["saved_model"], tmp_path / "out", better)
     assert not (tmp_path / "out").exists()
 
 

@@ -129,9 +129,8 @@ class Gallery:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", required=True, help="a .tflite file as export leaves it")
-    parser.add_argument("--gallery", required=True, help="what the gallery command wrote, file(PATH)")
-    parser.add_argument("--image", required=True, help="a JPEG or PNG file to search by")
+    for name, kind in (("model", ".tflite"), ("gallery", "gallery"), ("image", "JPEG or PNG")):
+        parser.add_argument(f"--{name}", required=True, help=f"a {kind} file")
     parser.add_argument("--top", type=int, default=5, help="how many entries to list")
     given = parser.parse_args()
     try:
