@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bct_keras import old_encoders, proof
+from bct_keras import old_encoders, proof, train
 from bct_keras.data import dataset
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.embed import embed
@@ -43,6 +43,20 @@ def test_stored_embeddings_have_to_hold_the_test_images_too(data, data_root, tmp
         proof.check(specs, too_few, old_encoders.known(too_few))
     proof.check([], too_few, old_encoders.known(too_few))
     proof.check(specs, whole, old_encoders.known(whole))
+
+
+@pytest.mark.parametrize("flag", ["--dry_run", "--nodry_run", "--validation"])
+def test_train_tells_it_before_it_trains(here, data, data_root, tmp_path, flag):
+    test = f"retrieval({data_root / 'test'})"
+    flags = ["--protocol=none", f"--validation={test}"] if flag == "--validation" else [flag]
+    few = stored(tmp_path / "few.npz", data)
+    network = ("--backbone=iresnet_small(width=4)", "--dims=4", "--batch_size=4", "--strategy=one")
+    status, said, error = here(
+        train, f"--data={data.folder}", f"--old={few}", f"--workdir={tmp_path / 'run'}", *network, *flags
+    )
+    assert status == 1
+    assert "few.npz has no embedding for" in (said if flag == "--dry_run" else error)
+    assert not (tmp_path / "run").exists()
 
 
 def test_embeddings_of_the_training_images_are_proven_by_their_encoder(data, tiny_encoder_path, tmp_path):

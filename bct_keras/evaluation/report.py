@@ -17,7 +17,7 @@ def table(result: dict[str, Any]) -> list[list[str]]:
     if "gain" in result:
         columns["compatible"] = lambda metric: "yes" if result["compatible"][metric] else "NO"
     if "shown" in result:
-        columns["shown"] = lambda metric: evidence(result, metric)
+        columns["shown"] = lambda metric: how_sure(result, metric)
     if "update_gain" in result:
         columns["update gain"] = lambda metric: optional(result["update_gain"][metric])
         columns["tax"] = lambda metric: f"{result['tax'][metric]:+.4f}"
@@ -49,7 +49,7 @@ def first_tables(result: dict[str, Any]) -> Iterator[tuple[str, list[list[str]]]
         yield metric, matrix(result, metric)
 
 
-def evidence(result: dict[str, Any], metric: str) -> str:
+def how_sure(result: dict[str, Any], metric: str) -> str:
     if result["shown"][metric]:
         return "yes"
     return "a loss" if result["interval"][metric][1] < 0 else "not shown"

@@ -101,6 +101,8 @@ def test_whole_page_has_its_plots_and_faces_inside(encoders, data_root, tmp_path
     text = (tmp_path / "report" / "report.html").read_text()
     drawn = ["roc", "det", "scores_old_old", "scores_new_old", "hot_refresh"]
     assert text.count("<svg") == len(drawn)
+    for part in ("Thresholds: a match is a cosine above", "<dt>threshold</dt>", "<dt>flips</dt>"):
+        assert part in text
     for name in drawn:
         with Image.open(tmp_path / "report" / f"1_{name}.png") as png:
             assert min(png.size) > 300
