@@ -45,6 +45,13 @@ def fitted(encoder: Encoder, gallery: Gallery) -> Encoder:
     return FirstDims(encoder, encoder.compatible_dims) if wider else encoder
 
 
+def photo_encoder(gallery: Gallery) -> Encoder:
+    encoder = load_encoder(command.required("encoder"))
+    if not encoder.image_size:
+        raise InputError(f"{encoder.path} holds stored embeddings; --encoder has to be one that embeds images")
+    return fitted(encoder, gallery)
+
+
 def open_gallery() -> Gallery:
     return registry.build(GALLERIES, command.required("gallery"))
 
@@ -120,7 +127,7 @@ def search() -> None:
         image_check.inspect(photo, path)
     with open_gallery() as gallery:
         gallery.refresh()
-        encoder = fitted(load_encoder(command.required("encoder")), gallery)
+        encoder = photo_encoder(gallery)
         for path, photo in photos.items():
             pixels = images.decode(tf.constant(photo), encoder.image_size, resize=True)
             query = encoder.embed(pixels.numpy()[None])
@@ -140,7 +147,7 @@ def fill() -> None:
     with open_gallery() as gallery:
         gallery.refresh()
         data = open_data_set(command.required("data"))
-        encoder = fitted(load_encoder(command.required("encoder")), gallery)
+        encoder = photo_encoder(gallery)
         data.check_content()
         found = images_by_id.ImagesById(data, encoder.image_size)
         count, without = backfill(gallery, known(encoder), encoder.embed, found, order)

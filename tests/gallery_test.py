@@ -76,6 +76,8 @@ def commands(made: dict[str, Path]) -> dict[str, list[str]]:
     )
     photo, report = f"--image={folder}/photo.png", f"--report={folder}/report"
     by_old = f"--embeddings={folder}/by-old"
+    np.savez(folder / "stored.npz", embeddings=np.ones((1, 8)), ids=["a"])
+    in_milvus = f"--gallery=milvus({folder}/people.db)"
     return {
         "no_gallery_yet": ["search", gallery, old, photo],
         "add": ["add", gallery, data, by_old],
@@ -91,6 +93,9 @@ def commands(made: dict[str, Path]) -> dict[str, list[str]]:
         "backfill": ["backfill", gallery, new, data],
         "info": ["info", gallery],
         "no_photo": ["search", gallery, new, f"--image={folder}/report/report.json"],
+        "stored_query": ["search", gallery, f"--encoder={folder}/stored.npz", photo],
+        "add_to_milvus": ["add", in_milvus, data, by_old],
+        "search_milvus": ["search", in_milvus, old, photo, "--top=3"],
         "no_image": ["search", gallery, new],
         "no_source": ["add", gallery, data],
         "nothing": ["add", gallery],
@@ -175,6 +180,7 @@ def test_backfill_ends_with_every_entry_embedded_anew(results):
     [
         ("no_gallery_yet", "no such gallery; gallery add makes one"),
         ("no_photo", "not a JPEG or PNG image"),
+        ("stored_query", "stored.npz holds stored embeddings; --encoder has to be one that embeds images"),
         ("no_image", "--image is needed"),
         ("no_source", "--data goes with either --encoder"),
         ("nothing", "--data is needed, or --report"),
@@ -189,6 +195,12 @@ def test_a_wrong_request_is_told_in_plain_lines(results, name, message):
     assert message in errors
     assert errors.startswith("error: ")
     assert len(errors.splitlines()) <= 2
+
+
+def test_a_gallery_in_milvus_is_made_and_searched_by_the_same_commands(results):
+    pytest.importorskip("milvus_lite")
+    assert "48 entries of" in results["add_to_milvus"][1]
+    assert results["search_milvus"][1].splitlines()[1:] == results["search_by_old"][1].splitlines()[1:5]
 
 
 def test_help_tells_of_the_actions_and_of_the_flags_of_one(results):

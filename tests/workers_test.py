@@ -147,6 +147,13 @@ def test_the_manifest_is_a_job_of_workers_that_are_started_again():
     assert container["name"] == "tensorflow"  # the operator's condition
 
 
+def assert_there(flagfile: str) -> None:
+    """And those that it names, which are looked for where the command is started."""
+    for line in (ROOT / flagfile).read_text().splitlines():
+        if line.startswith("--flagfile="):
+            assert_there(line.removeprefix("--flagfile="))
+
+
 def test_the_manifest_has_flags_that_train_knows_and_files_that_all_workers_see():
     claim, job = manifests()
     pod = job["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]
@@ -158,7 +165,10 @@ def test_the_manifest_has_flags_that_train_knows_and_files_that_all_workers_see(
     (mount,) = container["volumeMounts"]
     for flag in ("data", "old", "workdir"):
         assert given[flag].startswith(f"{mount['mountPath']}/")
-    assert (ROOT / given["flagfile"].removeprefix("/opt/bct_keras/")).is_file()
+    image = (ROOT / "export/workers/Dockerfile").read_text()
+    (place,) = re.findall(r"^WORKDIR (.*)$", image, re.MULTILINE)
+    assert f"COPY configs {place}/configs" in image
+    assert_there(given["flagfile"])
     (volume,) = pod["volumes"]
     assert volume["name"] == mount["name"]
     assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]

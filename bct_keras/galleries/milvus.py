@@ -6,6 +6,7 @@ entry that is embedded anew is upserted under its id.
 
 import contextlib
 import json
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -62,6 +63,7 @@ class MilvusGallery(Gallery):
             raise InputError("a gallery in Milvus needs pymilvus: pip install -e '.[milvus]'") from None
         self.pymilvus, self.name = pymilvus, f"{uri} ({collection})"
         self.collection, self.facts = collection, f"{collection}_encoders"
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs as a traceback what is told in a line here
         with plainly(uri, MilvusException):
             client = pymilvus.MilvusClient(uri, token=os.environ.get("MILVUS_TOKEN", ""))
         self.client: Any = Plainly(uri, client, MilvusException)
@@ -81,9 +83,9 @@ class MilvusGallery(Gallery):
     def _make(self, dims: int) -> None:
         kinds = self.pymilvus.DataType
         longest = {"id": LONGEST_NAME, "label": LONGEST_NAME, "encoder": 64}
-        self._make_collection(self.collection, longest, kinds.FLOAT_VECTOR, dims, "COSINE")
-        # A collection has to have vectors; these mean nothing.
+        # First, so that where there is a gallery its facts can be read. A collection has to have vectors; these mean nothing.
         self._make_collection(self.facts, {"id": 256, "fact": FACT_BYTES}, kinds.FLOAT_VECTOR, 2, "L2")
+        self._make_collection(self.collection, longest, kinds.FLOAT_VECTOR, dims, "COSINE")
         self._load()
 
     def _make_collection(self, name: str, longest: dict[str, int], kind: Any, dims: int, metric: str) -> None:
@@ -98,6 +100,8 @@ class MilvusGallery(Gallery):
         self.client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
 
     def _facts(self, kind: str) -> list[dict[str, Any]]:
+        if not self._loaded:  # no gallery yet
+            return []
         found = self.client.query(self.facts, filter=f'id like "{kind}:%"', output_fields=["fact"])
         return [json.loads(row["fact"]) for row in found]
 

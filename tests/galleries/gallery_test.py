@@ -62,6 +62,14 @@ def embed(images: np.ndarray) -> np.ndarray:
     return images
 
 
+def test_any_encoder_may_begin_a_gallery(opened):
+    with opened() as gallery:
+        assert gallery.encoders_in_use() == {}
+        gallery.check_may_join(OLD, [])
+        filled(gallery)
+        assert gallery.encoders_in_use() == {OLD: 30}
+
+
 def test_the_entry_itself_is_found_first_with_all_that_is_known_of_it(opened):
     with opened() as gallery:
         embeddings = filled(gallery)
