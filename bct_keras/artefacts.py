@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from bct_keras.errors import InputError, UnfinishedError
 
 MANIFEST = "manifest.json"
 STARTED = ".started.json"  # what an unfinished folder is made from
+LOCK = ".lock"
 MAKERS = {"data set": "prepare", "run": "train", "report": "evaluate"}
 LOCK_SECONDS = 10.0  # processes of a killed command stop within this
 
@@ -69,10 +70,17 @@ def write_atomically(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
+def write_beside(path: Path, write: Callable[[Path], Any]) -> None:
+    """`write` makes the file that it is given, of the same ending, which then takes its place."""
+    partial = path.with_name(f".partial.{path.name}")
+    write(partial)
+    partial.replace(path)
+
+
 def is_current(folder: Path, kind: str, made_from: dict[str, Any]) -> bool:
     """Whether the folder is there and made from just this; an error where it holds something else."""
     check_place(folder, kind)
-    if not folder.exists() or not any(folder.iterdir()):
+    if is_empty(folder):
         return False
     made = read_manifest(folder, kind)["made_from"]
     different = sorted(key for key in made.keys() | made_from.keys() if made.get(key) != made_from.get(key))
@@ -87,12 +95,29 @@ def is_current(folder: Path, kind: str, made_from: dict[str, Any]) -> bool:
 
 def check_place(folder: Path, *kinds: str) -> None:
     """An error where the folder holds anything but an artefact of one of these kinds."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if is_empty(folder):
         return
     found = kind_of(folder)
     if found not in kinds:
         says = f"its {MANIFEST} says '{found}'" if found else f"no {MANIFEST}"
         raise InputError(f"{folder} holds something else ({says}); choose another folder or remove it")
+
+
+def is_empty(folder: Path) -> bool:
+    return not folder.exists() or (folder.is_dir() and {path.name for path in folder.iterdir()} <= {LOCK})
+
+
+@contextlib.contextmanager
+def alone(folder: Path, other: str) -> Iterator[int]:
+    """The folder's lock; while `other` has it this waits. Processes that are given its descriptor hold it too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{folder}: waiting for {other}", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()
 
 
 def partial_of(folder: Path) -> Path:

@@ -35,7 +35,7 @@ from absl import flags
 
 from bct_keras import artefacts, command, proof, registry, train
 from bct_keras.benchmarks import report, spreads, tables
-from bct_keras.benchmarks.jobs import Runner, StoppedError, alone
+from bct_keras.benchmarks.jobs import Runner, StoppedError
 from bct_keras.benchmarks.measuring import Measuring
 from bct_keras.benchmarks.plan import CUTS, SCENARIOS, Cell, Job, Plan, parse_entries, with_reference
 from bct_keras.checkpoints import RESUME_STATUS
@@ -66,7 +66,8 @@ def main() -> None:
             raise InputError(f"--{name} is for one training; {other}")
     workdir = Path(command.required("workdir"))
     artefacts.check_place(workdir / "report", report.KIND)
-    with alone(workdir) as lock:
+    # Trainings hold the lock too, so that those of a killed benchmark are waited for, not doubled.
+    with artefacts.alone(workdir, "what another benchmark, perhaps a killed one, is still training") as lock:
         plan = planned(workdir)
         protocols = {cut: protocol_of(folder) for cut, (folder, _) in plan.data.items()}
         measuring = Measuring(workdir / "embeddings")

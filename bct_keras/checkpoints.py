@@ -15,6 +15,7 @@ from bct_keras.errors import InputError
 from bct_keras.heads.class_table import ClassTable
 from bct_keras.model import CompatibleModel
 
+AGREED_STEPS = 10  # workers ask each other so seldom whether one was asked to stop
 RESUME_STATUS = 75  # sysexits.h's EX_TEMPFAIL: nothing is wrong, start the same command again
 
 
@@ -70,6 +71,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.steps_per_epoch = steps_per_epoch
         self.every_steps = every_steps
         self.stop = stop or StopRequest()
+        self.agreed_steps = AGREED_STEPS if distribution.spans_workers(model.distribute_strategy) else 1
         self.step = 0
 
     def restore(self) -> int:
@@ -92,17 +94,23 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
-        asked = bool(self.stop.signal)
-        at_end_of_epoch = self.step % self.steps_per_epoch == 0
-        if asked or (self.every_steps and self.step % self.every_steps == 0 and not at_end_of_epoch):
-            self.save()
-        if asked:
-            raise StoppedError(
-                f"stopped by {self.stop.signal} after step {self.step}; the same command goes on from there"
-            )
+        if self.step % self.steps_per_epoch:  # else the end of the epoch is to come, with its line and its validation
+            if self.every_steps and self.step % self.every_steps == 0:
+                self.save()
+            if self.step % self.agreed_steps == 0:
+                self.stop_if_asked()
 
     def on_epoch_end(self, epoch, logs=None):
         self.save()
+        self.stop_if_asked()
+
+    def stop_if_asked(self) -> None:
+        """Every worker has to come here: what stops one of them stops all, with a checkpoint by the chief."""
+        if distribution.least(self.trained.distribute_strategy, not self.stop.signal):
+            return
+        self.save()
+        by = self.stop.signal or "a signal to another worker"
+        raise StoppedError(f"stopped by {by} after step {self.step}; the same command goes on from there")
 
     def save(self) -> None:
         if self.manager.latest_checkpoint and step_of(self.manager.latest_checkpoint) == self.step:

@@ -25,6 +25,9 @@ def guarded(main: Callable[[], None], arguments: list[str]) -> None:
         main()
     except InputError as error:
         fail(str(error))
+    except KeyboardInterrupt:
+        print("stopped by SIGINT", file=sys.stderr)
+        sys.exit(130)
     except OSError as error:
         if error.errno is None:  # not the machine's, such as a full disk
             raise

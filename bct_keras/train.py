@@ -12,6 +12,7 @@ Your own: --data (or --source and --prepared), --old, --dims (the old encoder's)
 SIGTERM and SIGINT leave a checkpoint and exit with status 75: start the same command again.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -59,8 +60,11 @@ def main() -> None:
     embeddings = (
         distribution.chief_first(strategy, lambda: old_embeddings(old, data, recipe.old_dims)) if needs_old else None
     )
+    # A killed command may have left the process that trains its old encoder.
+    lock = artefacts.alone(workdir, "another process that trains here")
     try:
-        train(recipe, data, embeddings, strategy, workdir, watch(compared_with))
+        with contextlib.nullcontext() if distribution.worker_index() else lock:
+            train(recipe, data, embeddings, strategy, workdir, watch(compared_with))
     except checkpoints.StoppedError as stopped:
         print(stopped)
         sys.exit(checkpoints.RESUME_STATUS)
@@ -106,13 +110,15 @@ def old_encoder() -> Path | None:
 def train_apart(arguments: list[str]) -> None:
     """In a process of its own, so that it leaves neither memory nor random state behind."""
     alone = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
-    process = subprocess.Popen([sys.executable, "-m", "bct_keras.train", *arguments], env=alone)
-    # Whoever stops this process means that one too.
-    before = signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
+    # In a group of its own a terminal's Ctrl-C comes to it once, from here: whoever stops this process means that too.
+    process = subprocess.Popen([sys.executable, "-m", "bct_keras.train", *arguments], env=alone, process_group=0)
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(each, lambda number, frame: process.send_signal(number)) for each in signals]
     try:
         status = process.wait()
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, handler)
     if status == checkpoints.RESUME_STATUS:
         sys.exit(status)
     if status:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from absl import flags
 
@@ -20,7 +19,7 @@ from bct_keras.methods.method import Method, Training
 from bct_keras.model import CompatibleModel
 from bct_keras.recipe import Recipe
 from bct_keras.tensorboard import TensorBoardLog, write_projector
-from bct_keras.validation import Validation
+from bct_keras.validation import BEST, BEST_HEAD, Validation
 
 UNFINISHED_KIND = "unfinished run"
 
@@ -47,6 +46,8 @@ def train(
         "data": data.fingerprint,
         "old_embeddings": old.fingerprint if old else None,
     }
+    if watch.validation:
+        made_from |= watch.validation.made_from()
     steps = recipe.steps_per_epoch(data.records, strategy.num_replicas_in_sync)
     if not distribution.chief_first(strategy, lambda: start(workdir, made_from, data)):
         print(f"{workdir} is up to date")
@@ -76,9 +77,19 @@ def finish(
 ) -> None:
     with model.averaged():
         encoder = recipe.build_encoder(model.backbone, data.image_size)
-    # The head is of use to a later encoder's method alone, and so lies in a file of its own.
-    np.savez(workdir / HEAD_FILE, allow_pickle=False, **model.head.stored())
-    save(encoder, data, workdir, made_from, validation)
+    best = validation.best if validation else None
+    if best:
+        artefacts.write_beside(workdir / ENCODER_FILE, lambda path: shutil.copy(workdir / BEST, path))
+        artefacts.write_beside(workdir / HEAD_FILE, lambda path: shutil.copy(workdir / BEST_HEAD, path))
+    else:
+        artefacts.write_beside(workdir / ENCODER_FILE, encoder.save)
+        artefacts.write_beside(workdir / HEAD_FILE, model.head.save)
+    write_projector(workdir / "log", encoder, data)
+    facts = {"best_epoch": best.epoch, best.metric: best.value} if best else {}
+    artefacts.write_manifest(
+        workdir, RUN_KIND, made_from, encoder=artefacts.file_sha256(workdir / ENCODER_FILE), **facts
+    )
+    shutil.rmtree(workdir / "checkpoints")
 
 
 def say_start(workdir: Path, data: DataSet, steps: int, strategy: tf.distribute.Strategy, done: int) -> None:
@@ -178,18 +189,3 @@ def start(workdir: Path, made_from: dict, data: DataSet) -> bool:
         artefacts.write_atomically(workdir / "flags.txt", flags.FLAGS.flags_into_string())
         artefacts.write_manifest(workdir, UNFINISHED_KIND, made_from)
     return True
-
-
-def save(encoder, data: DataSet, workdir: Path, made_from: dict, validation: Validation | None) -> None:
-    write_projector(workdir / "log", encoder, data)
-    partial = workdir / f".partial.{ENCODER_FILE}"
-    encoder.save(partial)
-    best = validation.best if validation else None
-    if best:
-        shutil.copy(best.path, partial)
-    partial.replace(workdir / ENCODER_FILE)
-    facts = {"best_epoch": best.epoch, best.metric: best.value} if best else {}
-    artefacts.write_manifest(
-        workdir, RUN_KIND, made_from, encoder=artefacts.file_sha256(workdir / ENCODER_FILE), **facts
-    )
-    shutil.rmtree(workdir / "checkpoints")

@@ -1,7 +1,7 @@
 """Whether an encoder is compatible while it is being trained, and which of its epochs was the best."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ from bct_keras.model import CompatibleModel
 from bct_keras.recipe import Recipe
 
 BEST = "best.keras"
+BEST_HEAD = "best.npz"
 BEST_FACTS = "best.json"
 
 
 @dataclass(frozen=True)
 class Best:
-    path: Path
     epoch: int
     metric: str
     value: float
@@ -34,6 +34,7 @@ class Validation(keras.callbacks.Callback):
 
     def __init__(self, protocols: list[str], old: Encoder | None, keep_best: str):
         super().__init__()
+        self.specs = protocols
         self.protocols = [registry.build(PROTOCOLS, spec) for spec in protocols]
         self.old = old
         self.keep_best = keep_best
@@ -42,42 +43,56 @@ class Validation(keras.callbacks.Callback):
     def watching(self, model: CompatibleModel, recipe: Recipe, image_size: int, workdir: Path) -> "Validation":
         self.trained = model
         self.workdir = workdir
-        self.recipe = recipe
-        self.image_size = image_size
-        if (workdir / BEST_FACTS).is_file():
-            self.best = Best(workdir / BEST, **json.loads((workdir / BEST_FACTS).read_text()))
+        if self.keep_best and (workdir / BEST_FACTS).is_file():
+            self.best = Best(**json.loads((workdir / BEST_FACTS).read_text()))
+        if not distribution.worker_index():
+            encoder = recipe.build_encoder(model.backbone, image_size)
+            self.encoder = KerasEncoder(Path("the encoder being trained"), encoder)
+            self.known = [compatibility.known_of_old(protocol, self.old) for protocol in self.protocols]
+            if self.old:
+                self.check_metric()
         return self
+
+    def check_metric(self) -> None:
+        """At once, not after the first epoch."""
+        metrics = [metric for known in self.known for metric in known.measured["old/old"].metrics]
+        names = [f"{test} {metric}" for test in compatibility.TESTS for metric in metrics]
+        if self.keep_best and self.keep_best not in names:
+            raise InputError(f"--keep_best={self.keep_best} is not measured; known: {', '.join(names)}")
+
+    def made_from(self) -> dict[str, Any]:
+        """What decides which encoder a run leaves; nothing where it is that of the last epoch."""
+        if not self.keep_best:
+            return {}
+        protocols = dict(zip(self.specs, (protocol.made_from() for protocol in self.protocols), strict=True))
+        return {"keep_best": self.keep_best, "validation": protocols}
 
     def on_epoch_end(self, epoch, logs=None):
         if distribution.worker_index():
             return
         with self.trained.averaged():
-            encoder = self.recipe.build_encoder(self.trained.backbone, self.image_size)
-        found = self.measure(encoder)
+            self.encoder.model.set_weights(self.trained.backbone.get_weights())
+        found = self.measure()
         if logs is not None:
             logs.update({f"val {name}": value for name, value in found.items()})
         if self.keep_best:
-            self.keep(encoder, epoch + 1, found)
+            self.keep(epoch + 1, found)
 
-    def measure(self, encoder: keras.Model) -> dict[str, float]:
-        new = KerasEncoder(Path("the encoder being trained"), encoder)
+    def measure(self) -> dict[str, float]:
         found: dict[str, float] = {}
-        for protocol in self.protocols:
-            tests: dict[str, Any] = compatibility.tests(protocol, self.old, new)
+        for protocol, known in zip(self.protocols, self.known, strict=True):
+            tests: dict[str, Any] = compatibility.self_and_cross_tests(protocol, self.old, self.encoder, known)
             for test in compatibility.TESTS:
                 found |= {f"{test} {metric}": value for metric, value in tests.get(test, {}).items()}
         return found
 
-    def keep(self, encoder: keras.Model, epoch: int, found: dict[str, float]) -> None:
+    def keep(self, epoch: int, found: dict[str, float]) -> None:
         if self.keep_best not in found:
             raise InputError(f"--keep_best={self.keep_best} is not measured; known: {', '.join(found)}")
         value = found[self.keep_best]
         if self.best and value <= self.best.value:
             return
-        path = self.workdir / BEST
-        partial = path.with_name(f".partial.{BEST}")
-        encoder.save(partial)
-        partial.replace(path)
-        self.best = Best(path, epoch, self.keep_best, value)
-        facts = {"epoch": epoch, "metric": self.keep_best, "value": value}
-        artefacts.write_atomically(self.workdir / BEST_FACTS, json.dumps(facts) + "\n")
+        artefacts.write_beside(self.workdir / BEST, self.encoder.model.save)
+        artefacts.write_beside(self.workdir / BEST_HEAD, self.trained.head.save)
+        self.best = Best(epoch, self.keep_best, value)
+        artefacts.write_atomically(self.workdir / BEST_FACTS, json.dumps(asdict(self.best)) + "\n")

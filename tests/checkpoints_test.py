@@ -2,6 +2,7 @@ import contextlib
 import json
 import os
 import signal
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +75,19 @@ class StopAfter(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+class AskToStop(keras.callbacks.Callback):
+    """As a signal that comes within this step."""
+
+    def __init__(self, stop: StopRequest, step: int):
+        super().__init__()
+        self.stop, self.left = stop, step
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            self.stop.signal = "SIGTERM"
+
+
 def trained(
     data: DataSet,
     folder: Path,
@@ -82,6 +96,7 @@ def trained(
     strategy: tf.distribute.Strategy | None = None,
     every_steps: int = 0,
     stop: StopRequest | None = None,
+    also: Sequence[keras.callbacks.Callback] = (),
 ) -> tuple[int, keras.Model]:
     """The steps found done, and a model trained from there to the end, or until so many steps later."""
     folder.mkdir(exist_ok=True)
@@ -105,7 +120,7 @@ def trained(
                 steps_per_epoch=steps - first_step % steps,
                 shuffle=False,
                 verbose=0,  # pyright: ignore[reportArgumentType]
-                callbacks=[metrics, checkpoints, *killer],
+                callbacks=[*also, metrics, checkpoints, *killer],
             )
     return done, model
 
@@ -180,6 +195,17 @@ def test_a_stopped_run_leaves_a_checkpoint_of_its_last_step(data, tmp_path, unbr
     done, model = trained(data, tmp_path)
     assert done == 1
     assert_same(model, unbroken[1])
+
+
+def test_a_run_that_is_stopped_at_the_last_step_of_an_epoch_ends_the_epoch(data, tmp_path, unbroken):
+    stop = StopRequest()
+    with pytest.raises(StoppedError, match=f"after step {STEPS}; "):
+        trained(data, tmp_path, stop=stop, also=[AskToStop(stop, STEPS)])
+    assert metrics_of(tmp_path) == metrics_of(unbroken[0])[:1]
+    done, model = trained(data, tmp_path)
+    assert done == STEPS
+    assert_same(model, unbroken[1])
+    assert metrics_of(tmp_path) == metrics_of(unbroken[0])
 
 
 def test_a_checkpoint_that_cannot_be_read_is_named(data, tmp_path):

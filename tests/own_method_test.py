@@ -64,9 +64,9 @@ class Fixed:
 def test_cross_test_takes_the_compatible_dims_and_self_test_all(tiny_encoder_path):
     old, new = load_encoder(tiny_encoder_path(4)), load_encoder(tiny_encoder_path(6))
     with pytest.raises(InputError, match=r"6 compatible dimensions and .* 4"):
-        compatibility.tests(Fixed(), old, new)
+        compatibility.self_and_cross_tests(Fixed(), old, new)
     new.compatible_dims = 4
-    found = compatibility.tests(Fixed(), old, new)
+    found = compatibility.self_and_cross_tests(Fixed(), old, new)
     assert [found[test]["dims"] for test in compatibility.TESTS] == [4, 4, 6]
 
 

@@ -145,6 +145,52 @@ def test_a_run_that_is_asked_to_stop_leaves_a_checkpoint_within_ten_seconds(fold
     assert (folder / workdir / f"checkpoints/ckpt-{step}.index").is_file()
 
 
+OLD_FLAGS = """
+--backbone=iresnet_small(width=4)
+--head=softmax
+--method=independent
+--batch_size=8
+--protocol=none
+--formats=none
+"""
+
+
+def training_its_old_encoder(folder: Path, name: str, epochs: int) -> subprocess.Popen:
+    (folder / f"{name}.flags").write_text(f"{OLD_FLAGS.strip()}\n--epochs={epochs}\n")
+    made = (
+        "--data=",
+        "--old=",
+        "--source=synthetic(identities=12, images=4, image_size=28)",
+        f"--prepared={name}/data",
+    )
+    old = (f"--old_flagfile={name}.flags", f"--old_workdir={name}/old", "--epochs=1", "--method=mixbct")
+    process = start(folder, f"{name}/new", *made, *old)
+    wait_until(process, lambda: checkpoints_of(folder / name / "old"))
+    return process
+
+
+@pytest.mark.slow
+def test_a_run_that_is_asked_to_stop_stops_the_training_of_its_old_encoder(folder):
+    process = training_its_old_encoder(folder, "stopped", 2000)
+    process.send_signal(signal.SIGINT)
+    said, errors = process.communicate(timeout=60)  # of the other process too, which has the same pipe
+    assert process.returncode == 75, errors
+    assert re.search(r"stopped by SIGINT after step \d+; the same command goes on from there", said)
+    assert errors == ""
+
+
+@pytest.mark.slow
+def test_after_a_kill_the_training_of_the_old_encoder_that_is_left_is_waited_for(folder):
+    process = training_its_old_encoder(folder, "orphan", 150)
+    process.kill()
+    process.wait()
+    again = training_its_old_encoder(folder, "orphan", 150)
+    said, errors = again.communicate(timeout=200)
+    assert again.returncode == 0, errors
+    assert "orphan/old: waiting for another process that trains here" in said
+    assert "orphan/old is up to date" in said
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     place = tmp_path / "small"

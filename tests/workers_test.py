@@ -109,15 +109,37 @@ def started(folder: Path, *flags: str) -> list[subprocess.Popen]:
     return workers
 
 
+def wait_for_epochs(workers: list[subprocess.Popen], run: Path, epochs: int) -> None:
+    deadline = time.monotonic() + 200
+    while len(losses_of(run)) < epochs and time.monotonic() < deadline:
+        assert [worker.poll() for worker in workers] == [None, None]
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_signal_to_one_worker_stops_all_with_a_checkpoint_of_the_same_step(folder):
+    flags = ("--method=mixbct", "--batch_size=12", "--epochs=60", "--workdir=stopped")
+    workers = started(folder, *flags)
+    wait_for_epochs(workers, folder / "stopped", 3)
+    workers[1].terminate()
+    chief, other = (worker.communicate(timeout=100)[0].splitlines()[-1] for worker in workers)
+    assert [worker.returncode for worker in workers] == [75, 75]
+    (step,) = re.findall(r"stopped by a signal to another worker after step (\d+); the same command goes on", chief)
+    assert f"stopped by SIGTERM after step {step}; " in other
+    assert f"going on after step {step}" in by_two_workers(folder, *flags)
+    by_one_process(folder, *flags[:3], "--workdir=never-stopped")
+    stopped, unbroken = losses_of(folder / "stopped"), losses_of(folder / "never-stopped")
+    del stopped[int(step) // 3], unbroken[int(step) // 3]  # of an epoch that was broken off: the mean of its last steps
+    assert stopped == pytest.approx(unbroken, rel=1e-4)
+
+
 @pytest.mark.slow
 @pytest.mark.long
 def test_a_worker_that_dies_stops_the_other_and_both_go_on_later(folder):
     flags = ("--method=mixbct", "--epochs=60", "--workdir=killed")
     workers = started(folder, *flags)
-    deadline = time.monotonic() + 200
-    while len(losses_of(folder / "killed")) < 3 and time.monotonic() < deadline:
-        assert [worker.poll() for worker in workers] == [None, None]
-        time.sleep(0.05)
+    wait_for_epochs(workers, folder / "killed", 3)
     workers[1].kill()
     said, _ = workers[0].communicate(timeout=60)
     assert workers[0].returncode == 75

@@ -1,12 +1,10 @@
 """Processes of `bct_keras.train`, a few at once."""
 
-import contextlib
-import fcntl
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from bct_keras.benchmarks.plan import Job
@@ -14,24 +12,10 @@ from bct_keras.checkpoints import RESUME_STATUS, StopRequest
 from bct_keras.processes import cores
 
 SECONDS_BETWEEN_LOOKS = 0.2
-LOCK = ".lock"
 
 
 class StoppedError(Exception):
     """Somebody asked the benchmark to stop; its trainings have left checkpoints."""
-
-
-@contextlib.contextmanager
-def alone(workdir: Path) -> Iterator[int]:
-    """The folder's lock. Trainings hold it too, so that those of a killed benchmark are waited for, not doubled."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    with (workdir / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"{workdir}: waiting for what another benchmark, perhaps a killed one, is still training", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield file.fileno()
 
 
 class Runner:

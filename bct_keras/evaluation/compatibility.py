@@ -1,6 +1,7 @@
 """The self-tests, the cross-test, and what follows from them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -17,9 +18,25 @@ from bct_keras.evaluation.verification import Embedded
 TESTS = ("old/old", "new/old", "new/new")  # query encoder / gallery encoder
 
 
-def tests(protocol: Any, old: Encoder | None, new: Encoder | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Known:
+    """What need not be embedded and measured again."""
+
+    sides: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, Measured] = field(default_factory=dict)
+
+
+def self_and_cross_tests(
+    protocol: Any, old: Encoder | None, new: Encoder | None, known: Known | None = None
+) -> dict[str, Any]:
     """The metrics of each test that the given encoders allow; `compatible` and `gain` where both are given."""
-    return summary(measure_tests(protocol, embed_sides(protocol, old, new)))
+    known = known or Known()
+    return summary(measure_tests(protocol, embed_sides(protocol, old, new, known.sides), known.measured))
+
+
+def known_of_old(protocol: Any, old: Encoder | None) -> Known:
+    sides = embed_sides(protocol, old, None)
+    return Known(sides, measure_tests(protocol, sides))
 
 
 def findings(
@@ -45,10 +62,15 @@ def findings(
     return {key: value for key, value in result.items() if value or key in TESTS}
 
 
-def embed_sides(protocol: Any, old: Encoder | None, new: Encoder | None) -> dict[str, Any]:
+def embed_sides(
+    protocol: Any, old: Encoder | None, new: Encoder | None, known: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
     """Queries and gallery of each encoder, and those of the new one that fit the old one's."""
     check_dims(old, new)
-    sides = {name: protocol.embed(encoder) for name, encoder in (("old", old), ("new", new)) if encoder}
+    given = {"old": old, "new": new}
+    sides = dict(known) | {
+        name: protocol.embed(encoder) for name, encoder in given.items() if encoder and name not in known
+    }
     if old and new:
         # A wider encoder's own gallery may hold all of its coordinates; the old one is searched with the first.
         sides["cross"] = protocol.embed(FirstDims(new, old.dims)) if new.dims > old.dims else sides["new"]

@@ -83,7 +83,8 @@ class MilvusGallery(Gallery):
     def _make(self, dims: int) -> None:
         kinds = self.pymilvus.DataType
         longest = {"id": LONGEST_NAME, "label": LONGEST_NAME, "encoder": 64}
-        # First, so that where there is a gallery its facts can be read. A collection has to have vectors; these mean nothing.
+        # First, so that where there is a gallery its facts can be read.
+        # A collection has to have vectors; these mean nothing.
         self._make_collection(self.facts, {"id": 256, "fact": FACT_BYTES}, kinds.FLOAT_VECTOR, 2, "L2")
         self._make_collection(self.collection, longest, kinds.FLOAT_VECTOR, dims, "COSINE")
         self._load()

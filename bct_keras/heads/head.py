@@ -1,6 +1,7 @@
 """What every head shares: class weights, and a loss for each example."""
 
 import re
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -109,6 +110,10 @@ class Head(keras.layers.Layer):
         if self.table is not None:
             found[ClassTable.WEIGHTS] = self.table.whole(ClassTable.WEIGHTS).numpy().reshape(-1, self.dims)
         return found
+
+    def save(self, path: Path) -> None:
+        """Of use to a later encoder's method alone, and so in a file of its own."""
+        np.savez(path, allow_pickle=False, **self.stored())
 
 
 def refusal(error: tf.errors.OpError) -> str | None:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from bct_keras import artefacts
 from bct_keras.benchmarks import jobs
-from bct_keras.benchmarks.jobs import Runner, StoppedError, alone
+from bct_keras.benchmarks.jobs import Runner, StoppedError
 from bct_keras.benchmarks.plan import Job
 
 TRAINING = """
@@ -53,7 +54,7 @@ def a_job(folder: Path, name: str, status: int = 0, seconds: float = 0.1, after:
 
 def run(folder: Path, *given: Job, at_once: int = 2) -> tuple[dict[str, str], list[tuple[str, str | None]]]:
     ended = []
-    with alone(folder / "work") as lock:
+    with artefacts.alone(folder / "work", "nobody") as lock:
         runner = Runner(list(given), at_once, folder / "logs", lock)
         failed = runner.run(lambda job, why: ended.append((job.name, why)))
     return {path.name: why for path, why in failed.items()}, ended
@@ -137,7 +138,7 @@ def test_an_error_here_leaves_no_process_behind(tmp_path, events):
         raise RuntimeError("a fault of the benchmark's own")
 
     begin = time.monotonic()
-    with alone(tmp_path / "work") as lock, pytest.raises(RuntimeError, match="a fault"):
+    with artefacts.alone(tmp_path / "work", "nobody") as lock, pytest.raises(RuntimeError, match="a fault"):
         Runner(given, 2, tmp_path / "logs", lock).run(fail)
     assert time.monotonic() - begin < 30
     assert ("end", "long") not in noted(events)
@@ -145,13 +146,13 @@ def test_an_error_here_leaves_no_process_behind(tmp_path, events):
 
 def test_trainings_of_a_killed_benchmark_are_waited_for(tmp_path, capsys):
     """They inherit the folder's lock."""
-    with alone(tmp_path) as lock:
+    with artefacts.alone(tmp_path, "a killed benchmark") as lock:
         orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1.5)"], pass_fds=(lock,))
-    with (tmp_path / jobs.LOCK).open() as file, pytest.raises(BlockingIOError):
+    with (tmp_path / artefacts.LOCK).open() as file, pytest.raises(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with alone(tmp_path):
+    with artefacts.alone(tmp_path, "a killed benchmark"):
         assert orphan.wait() == 0
-    assert "waiting for what another benchmark, perhaps a killed one, is still training" in capsys.readouterr().out
+    assert "waiting for a killed benchmark" in capsys.readouterr().out
 
 
 def test_each_process_has_its_share_of_the_cores(monkeypatch):

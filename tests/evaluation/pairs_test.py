@@ -80,7 +80,7 @@ def test_the_second_image_is_the_query_and_the_first_is_in_the_gallery(bin_path,
 
 def test_self_and_cross_tests(bin_path, pixels, same):
     old, new = Left(1), Left(2)
-    found = compatibility.tests(registry.build(PROTOCOLS, f"pairs({bin_path})"), old, new)
+    found = compatibility.self_and_cross_tests(registry.build(PROTOCOLS, f"pairs({bin_path})"), old, new)
     for test, (query, gallery) in {"old/old": (old, old), "new/old": (new, old), "new/new": (new, new)}.items():
         scores = np.sum(embedded(query, pixels[1::2]) * embedded(gallery, pixels[0::2]), axis=1)
         expected = PROTOCOLS["pairs"](bin_path).measure(
