@@ -19,12 +19,10 @@ def strategy(kind: str = "auto", replicas: int = 0) -> tf.distribute.Strategy:
 
     Has to come before anything else makes TensorFlow look at its devices.
     """
-    if kind == "multiworker" or (kind == "auto" and worker_count() > 1):
+    replicas = replicas_here(kind, replicas)
+    if spreads(kind):
         return multi_worker()
     gpus = tf.config.list_physical_devices("GPU")
-    replicas = 1 if kind == "one" else replicas or max(len(gpus), 1)
-    if gpus and replicas > len(gpus):
-        raise InputError(f"--replicas={replicas}, and there are {len(gpus)} GPUs")
     if replicas == 1 and kind != "mirrored":
         # The default one: under OneDeviceStrategy synchronized BatchNormalization takes twice the time.
         return tf.distribute.get_strategy()
@@ -32,6 +30,26 @@ def strategy(kind: str = "auto", replicas: int = 0) -> tf.distribute.Strategy:
         divide_cpu(replicas)
     device = "GPU" if gpus else "CPU"
     return tf.distribute.MirroredStrategy([f"{device}:{index}" for index in range(replicas)])
+
+
+def spreads(kind: str) -> bool:
+    """Over several workers"""
+    return kind == "multiworker" or (kind == "auto" and worker_count() > 1)
+
+
+def replicas_here(kind: str, asked: int) -> int:
+    """How many devices of this machine train; 0 asks for all."""
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    if asked and spreads(kind):
+        raise InputError(
+            f"--replicas={asked} is for one machine: each worker trains on all GPUs that it sees, or on its CPU; "
+            "CUDA_VISIBLE_DEVICES hides some"
+        )
+    if asked > 1 and kind == "one":
+        raise InputError(f"--strategy=one is one device, and --replicas={asked} asks for more")
+    if gpus and asked > gpus:
+        raise InputError(f"--replicas={asked}, and this machine has {gpus} GPU(s)")
+    return 1 if kind == "one" else asked or max(gpus, 1)
 
 
 def multi_worker() -> tf.distribute.Strategy:

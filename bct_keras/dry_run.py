@@ -31,6 +31,12 @@ class Facts:
     image_size: int = 0
 
 
+@dataclass(frozen=True)
+class Devices:
+    said: str
+    replicas: int  # on this machine
+
+
 class Findings:
     """Lines for the summary, and how many of them say that something is missing."""
 
@@ -46,7 +52,7 @@ class Findings:
             told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
             say(name, f"NOT READY: {told}")
             return None
-        say(name, found.said if isinstance(found, Facts) else str(found))
+        say(name, found.said if isinstance(found, Facts | Devices) else str(found))
         return found
 
     def conclude(self) -> None:
@@ -57,8 +63,6 @@ class Findings:
 
 def dry_run(recipe: Recipe, view: str) -> None:
     FLAGS = flags.FLAGS
-    replicas = FLAGS.replicas or max(len(tf.config.list_physical_devices("GPU")), 1)
-    everywhere = replicas * max(distribution.worker_count(), 1)
     findings = Findings()
     findings.check("recipe", lambda: said_of(recipe))
     data = findings.check("data", lambda: data_facts(view)) or Facts("")
@@ -69,7 +73,8 @@ def dry_run(recipe: Recipe, view: str) -> None:
     for spec in FLAGS.protocol or []:
         if spec != "none":
             findings.check("protocol", lambda spec=spec: protocol_facts(spec))
-    findings.check("devices", lambda: device_facts(replicas))
+    devices = findings.check("devices", device_facts) or Devices("", FLAGS.replicas or 1)
+    everywhere = devices.replicas * max(distribution.worker_count(), 1)
     findings.check("steps", lambda: step_facts(recipe, data, everywhere))
     size = data.image_size or memory.USUAL_IMAGE_SIZE
     for line in memory.lines(memory.estimated(recipe, data.classes, size, everywhere)):
@@ -155,13 +160,15 @@ def protocol_facts(spec: str) -> str:
     return f"{spec}: its files are there"
 
 
-def device_facts(replicas: int) -> str:
+def device_facts() -> Devices:
+    FLAGS = flags.FLAGS
+    replicas = distribution.replicas_here(FLAGS.strategy, FLAGS.replicas)
     gpus = len(tf.config.list_physical_devices("GPU"))
-    if flags.FLAGS.strategy == "multiworker" or distribution.worker_count() > 1:
-        return f"{replicas} device(s) here, and as many on each of {distribution.worker_count()} workers"
-    if gpus and replicas > gpus:
-        raise InputError(f"--replicas={replicas}, and this machine has {gpus} GPU(s)")
-    return f"{replicas} of {gpus} GPU(s)" if gpus else f"no GPU here: {replicas} device(s) of this machine's CPU"
+    if distribution.spreads(FLAGS.strategy):
+        said = f"{replicas} device(s) here, and as many on each of {distribution.worker_count()} workers"
+    else:
+        said = f"{replicas} of {gpus} GPU(s)" if gpus else f"no GPU here: {replicas} device(s) of this machine's CPU"
+    return Devices(said, replicas)
 
 
 def step_facts(recipe: Recipe, data: Facts, replicas: int) -> str:

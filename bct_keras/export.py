@@ -96,7 +96,7 @@ def write(form: Format, name: str, source: Source, gate: Gate, checks: Checks, f
     """Writes one file, with more and more of it in float while the gate refuses it; what is known of it."""
     path = folder / form.file
     reference = Reference(source)
-    shares = KEPT_FLOAT if form.can_keep_float and checks.protocols else (0.0,)
+    shares = KEPT_FLOAT if form.can_keep_float and checks.protocols and not checks.allow_loss else (0.0,)
     difference = cosine = float("nan")
     faults: list[str] = []
     for share in shares:

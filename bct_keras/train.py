@@ -245,7 +245,12 @@ def define_device_flags() -> None:
         distribution.KINDS,
         "one device; mirrored: all of this machine; multiworker: those of all workers of TF_CONFIG",
     )
-    flags.DEFINE_integer("replicas", 0, "devices: 0 is all GPUs or one CPU; 2 without GPUs is two logical CPU devices")
+    flags.DEFINE_integer(
+        "replicas",
+        0,
+        "devices of one machine: 0 is all GPUs or one CPU; 2 without GPUs is two logical CPU devices",
+        lower_bound=0,
+    )
     flags.DEFINE_enum("precision", "float32", PRECISIONS, "of the network; heads and methods stay in float32")
     flags.DEFINE_bool("jit", False, "compile the network, forward and backward, by XLA: slow to start, faster to run")
     flags.DEFINE_bool("synchronized", True, "BatchNorm over the rows of all replicas, so that they train as one does")

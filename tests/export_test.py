@@ -270,3 +270,7 @@ def test_layers_stay_in_float_until_the_gate_is_passed(source, tmp_path, monkeyp
     facts = json.loads((tmp_path / "out" / "gate.json").read_text())["files"]["tflite_int8"]
     assert facts["kept_float"] == exporting.KEPT_FLOAT[2]
     assert "operations in float32" in read_facts(tmp_path / "out" / "encoder_int8.tflite")["numbers"]
+    monkeypatch.setattr(exporting.Gate, "faults", lambda self, name: ["too much"])
+    export(source, ["tflite_int8"], tmp_path / "as-it-is", Checks(("alike",), allow_loss=True))
+    facts = json.loads((tmp_path / "as-it-is" / "gate.json").read_text())["files"]["tflite_int8"]
+    assert (facts["kept_float"], facts["faults"]) == (0.0, ["too much"])

@@ -227,6 +227,23 @@ def test_a_broken_tf_config_is_refused_in_a_line(monkeypatch, config):
         distribution.cluster()
 
 
+TWO_WORKERS = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}'
+
+
+@pytest.mark.parametrize(
+    ("kind", "replicas", "config", "message"),
+    [
+        ("one", 3, "", "--strategy=one is one device, and --replicas=3 asks for more"),
+        ("multiworker", 2, TWO_WORKERS, "--replicas=2 is for one machine"),
+        ("auto", 2, TWO_WORKERS, "--replicas=2 is for one machine"),
+    ],
+)
+def test_replicas_that_nobody_would_use_are_refused(monkeypatch, kind, replicas, config, message):
+    monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(InputError, match=message):
+        distribution.strategy(kind, replicas)
+
+
 def test_several_workers_need_tf_config(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with pytest.raises(InputError, match="--strategy=multiworker needs the environment variable TF_CONFIG"):

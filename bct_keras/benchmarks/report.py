@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from bct_keras import artefacts
 from bct_keras.benchmarks import spreads, tables
+from bct_keras.benchmarks.plan import slug
 from bct_keras.errors import InputError
 from bct_keras.evaluation import page, plots
 
@@ -49,7 +50,7 @@ def drawings(found: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
     for number, (scenario, old) in enumerate(tables.places(found), 1):
         rows = [row for row in found["cells"] if (row["scenario"], row["old"]) == (scenario, old)]
         draw = trade(rows, found["metric"])
-        plots.save_png(draw, folder / f"{scenario}_{old}.png")
+        plots.save_png(draw, folder / f"{scenario}_{slug(old)}.png")
         caption = f"{scenario}, old encoder {old}: {found['metric']}, mean and spread over seeds"
         figures.append((caption, plots.as_svg(draw, f"trade{number}")))
     return figures

@@ -14,7 +14,7 @@ from bct_keras.errors import InputError
 from bct_keras.evaluation import folds
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.measured import Measured
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.evaluation.verification import NOBODY, Embedded, Verification, histogram
 
 FARS = (1e-2, 1e-3)
 
@@ -80,7 +80,11 @@ class Pairs:
             drawn = [self.metrics(scores, self.drawn_rows(random)) for _ in range(draws)]
             return {metric: np.array([each.get(metric, np.nan) for each in drawn]) for metric in metrics}
 
-        return Measured(metrics, resample, resampled_units="pairs")
+        def find_verification() -> Verification:
+            return verification(scores, self.pair_set.same)
+
+        both_kinds = 0 < np.count_nonzero(self.pair_set.same) < len(scores)
+        return Measured(metrics, resample, "pairs", find_verification if both_kinds else None)
 
     def metrics(self, scores: np.ndarray, rows: np.ndarray) -> dict[str, float]:
         return folds.metrics(scores[rows], self.pair_set.same[rows], self.pair_set.folds, FARS)
@@ -96,6 +100,23 @@ class Pairs:
 
     def made_from(self) -> dict[str, str]:
         return {"data": self.pair_set.fingerprint}
+
+
+def verification(scores: np.ndarray, same: np.ndarray) -> Verification:
+    """Of all folds together, with each pair as an identity of its own, since who they are is not known."""
+    genuine, others = np.flatnonzero(same), np.flatnonzero(~same)
+    others = others[np.argsort(-scores[others])]
+    return Verification(
+        genuine=scores[genuine],
+        genuine_identities=genuine,
+        impostors=scores[others],
+        impostor_identities=np.stack([others, np.full(len(others), NOBODY)], axis=1),
+        stands_for=np.ones(len(others)),
+        identities=len(scores),
+        weigh_impostors=lambda weights: weights[:, others].sum(axis=1),
+        genuine_histogram=histogram(scores[genuine]),
+        impostor_histogram=histogram(scores[others]),
+    )
 
 
 class LFW(Pairs):

@@ -30,8 +30,10 @@ def matrix(result: dict[str, Any], metric: str) -> list[list[str]]:
     names, upgrades = result["encoders"], result["upgrades"]
     rows = [["queries of", *(f"in {place}'s gallery" for place in range(1, len(names) + 1))]]
     for newer, values in enumerate(result["matrix"][metric]):
-        cells = [f"{value:.4f}" for value in values]
+        cells = ["" if value is None else f"{value:.4f}" for value in values]
         for older, compatible in enumerate(upgrades["compatible"][metric][newer]):
+            if compatible is None:
+                continue
             missing = compatible and "shown" in upgrades and not upgrades["shown"][metric][newer][older]
             cells[older] += " not shown" if missing else " yes" if compatible else " NO"
         rows.append([f"{newer + 1} {names[newer]}", *cells, *[""] * (len(names) - len(cells))])

@@ -12,9 +12,8 @@ Place = tuple[int, int]  # of the query's encoder and of the gallery's
 
 def findings(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -> dict[str, Any]:
     """Triangular matrices of each metric, oldest first; the verdict is on all galleries or on the first alone."""
-    measured = measure_all(protocol, encoders)
+    measured = measure_all(protocol, encoders, first_gallery_only)
     upgrades = {place: upgrade(measured, place) for place in measured if place[0] > place[1]}
-    judged = {place: found for place, found in upgrades.items() if place[1] == 0 or not first_gallery_only}
     metrics = list(measured[0, 0].metrics)
     result: dict[str, Any] = {
         "encoders": [str(encoder.path).removesuffix(f"/{ENCODER_FILE}") for encoder in encoders],
@@ -26,7 +25,7 @@ def findings(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -
             key: {metric: triangle(len(encoders), values_of(upgrades, key, metric)) for metric in metrics}
             for key in next(iter(upgrades.values()))
         },
-        # 2 / (T (T - 1)) * sum over i > j of [M(i, j) > M(j, j)]
+        # 2 / (T (T - 1)) * sum over i > j of [M(i, j) > M(j, j)]; the share of j = 0 where that gallery alone counts
         "average_compatibility": {
             metric: sum(found["compatible"][metric] for found in upgrades.values()) / len(upgrades)
             for metric in metrics
@@ -34,18 +33,18 @@ def findings(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -
     }
     for key in ("compatible", "shown"):
         if key in result["upgrades"]:
-            result[key] = {metric: all(found[key][metric] for found in judged.values()) for metric in metrics}
+            result[key] = {metric: all(found[key][metric] for found in upgrades.values()) for metric in metrics}
     return result | {"notes": protocol.notes() if hasattr(protocol, "notes") else []}
 
 
-def measure_all(protocol: Any, encoders: list[Encoder]) -> dict[Place, Measured]:
+def measure_all(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -> dict[Place, Measured]:
     """Only the galleries are held all the time; an encoder's queries are made for each and then dropped."""
     galleries, measured = [], {}
     for newer, encoder in enumerate(encoders):
         query, gallery = protocol.embed(encoder)
         galleries.append(gallery)
         measured[newer, newer] = as_measured(protocol.measure(query, gallery))
-        for older in range(newer):
+        for older in range(min(newer, 1) if first_gallery_only else newer):
             check_dims(encoders[older], encoder)
             dims = encoders[older].dims
             fitting = protocol.embed(FirstDims(encoder, dims))[0] if encoder.dims > dims else query
@@ -65,5 +64,8 @@ def values_of(upgrades: dict[Place, dict[str, dict[str, Any]]], key: str, metric
 
 
 def triangle(size: int, values: dict[Place, Any], diagonal: int = 0) -> list[list[Any]]:
-    """A row for each query encoder, with an entry for each older gallery and, with `diagonal`, its own."""
-    return [[values[newer, older] for older in range(newer + diagonal)] for newer in range(size)]
+    """A row for each query encoder, with an entry for each older gallery and, with `diagonal`, its own.
+
+    None stands for what was not measured.
+    """
+    return [[values.get((newer, older)) for older in range(newer + diagonal)] for newer in range(size)]

@@ -8,6 +8,7 @@ import numpy as np
 # Scores that differ by less are tied: a product of the same two vectors comes out a bit larger or smaller,
 # depending on where in the matrix it stands.
 TIE = 1e-6
+NOBODY = -1
 BINS = np.linspace(-1.0, 1.0, 101)  # of the histograms
 
 
@@ -24,7 +25,7 @@ class Verification:
     genuine: np.ndarray  # [genuine pairs]
     genuine_identities: np.ndarray  # [genuine pairs] from 0
     impostors: np.ndarray  # [kept] falling
-    impostor_identities: np.ndarray  # [kept, 2]
+    impostor_identities: np.ndarray  # [kept, 2] the second is NOBODY where the pair itself is what is drawn
     stands_for: np.ndarray  # [kept] how many impostor pairs each one stands for
     identities: int
     # weights of the identities [draws, identities] -> [draws] weight of all impostor pairs
@@ -43,7 +44,8 @@ class Verification:
         first, second = self.impostor_identities.T
         found = np.empty((len(weights), len(fars)))
         totals = self.weigh_impostors(weights)
-        for draw, weight in enumerate(weights.astype(np.float32)):
+        for draw, drawn in enumerate(weights.astype(np.float32)):
+            weight = np.append(drawn, np.float32(1.0))  # that of NOBODY
             accepted = np.cumsum(weight[first] * weight[second] * self.stands_for, dtype=np.float64)
             places = np.searchsorted(accepted, np.array(fars) * totals[draw], side="right")
             thresholds = self.impostors[np.minimum(places, len(self.impostors) - 1)]

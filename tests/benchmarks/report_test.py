@@ -85,6 +85,12 @@ def test_the_folder_is_written_anew_and_no_name_is_taken_for_html(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"report"}
 
 
+def test_an_old_encoder_that_is_named_by_its_path_has_a_plot(tmp_path):
+    results = {("open-class", "encoders/old.keras", method): {0: found(0.6, 0.1)} for method in ("independent", "mine")}
+    report.write(findings(results=results), {}, tmp_path / "report")
+    assert (tmp_path / "report/open-class_encoders_old.keras.png").is_file()
+
+
 def test_where_nothing_could_be_measured_the_page_says_what_failed(tmp_path):
     nothing = findings(results={}, asked=False)
     report.write(nothing, {}, tmp_path / "report")

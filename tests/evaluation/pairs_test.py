@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import roc_curve
 
 from bct_keras import registry
 from bct_keras.data.embeddings import normalised
@@ -92,10 +93,30 @@ def test_self_and_cross_tests(bin_path, pixels, same):
     assert found["compatible"] == {"accuracy": False}
 
 
+def test_the_curve_is_that_of_scikit_learn(bin_path, same):
+    random = np.random.default_rng(3)
+    scores = random.normal(0.4 * same, 0.3).clip(-1, 1)[:, None]
+    measured = PROTOCOLS["pairs"](bin_path).measure(
+        Embedded(scores, np.arange(PAIRS)), Embedded(np.ones((PAIRS, 1)), np.arange(PAIRS))
+    )
+    assert measured.find_verification
+    found = measured.find_verification()
+    fars = [0.02, 0.1, 0.3]
+    far, tar, _ = roc_curve(same, scores[:, 0], drop_intermediate=False)
+    expected = [tar[far <= rate].max() for rate in fars]
+    np.testing.assert_allclose(found.tar(np.ones((1, PAIRS)), fars)[0], expected)
+    # A pair that is drawn twice counts as if it stood there twice.
+    twice = random.integers(0, 3, PAIRS)
+    far, tar, _ = roc_curve(same, scores[:, 0], sample_weight=twice, drop_intermediate=False)
+    expected = [tar[far <= rate].max() for rate in fars]
+    np.testing.assert_allclose(found.tar(twice[None], fars)[0], expected)
+
+
 def test_the_report_of_a_verification_set(bin_path, tmp_path):
     report = evaluate(Left(1), None, [f"pairs({bin_path})"], tmp_path / "report")
     (result,) = report["protocols"].values()
-    assert set(result) == {"old/old"}
+    assert set(result) == {"old/old", "curves"}
+    assert (tmp_path / "report/1_roc.png").is_file()
     written = json.loads((tmp_path / "report/report.json").read_text())
     assert written["protocols"] == report["protocols"]
 

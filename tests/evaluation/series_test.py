@@ -57,12 +57,22 @@ def test_with_a_gallery_only_that_one_decides(encoders):
     found = series.findings(Known(), encoders, first_gallery_only=True)
     assert compatibility.verdict({"known": found}) == "compatible"
     # v3 gains 0.05 in v1's gallery, from -0.01 to 0.11 over the draws.
-    assert found["upgrades"]["shown"]["top-1"] == [[], [True], [False, False]]
+    assert found["upgrades"]["shown"]["top-1"] == [[], [True], [False, None]]
+    assert found["matrix"]["top-1"] == [[0.5], [0.6, 0.7], [0.55, None, 0.9]]
+    assert found["average_compatibility"]["top-1"] == 1
     assert gains.sentence([found]) == "shown on 0 of 1 metrics (95 % interval above 0)"
 
 
+def test_with_a_gallery_the_others_need_not_fit_each_other():
+    wider = Named(2, dims=8)
+    wider.compatible_dims = 4
+    found = series.findings(Known(), [Named(1), wider, Named(3)], first_gallery_only=True)
+    rows = [line.split() for line in report.as_text({"verdict": None, "protocols": {"known": found}}).splitlines()]
+    assert ["3", "v3", "0.5500", "not", "shown", "0.9000"] in rows
+
+
 def test_the_matrix_is_in_text_and_page(encoders):
-    result = series.findings(Known(), encoders, first_gallery_only=True)
+    result = series.findings(Known(), encoders, first_gallery_only=False)
     found = {"verdict": "compatible", "protocols": {"known": result}, "made_from": {}}
     rows = [line.split() for line in report.as_text(found).splitlines()]
     assert ["2", "v2", "0.6000", "yes", "0.7000"] in rows
