@@ -182,16 +182,14 @@ class CompatibleModel(keras.Model):
         return tf.distribute.get_replica_context().all_reduce("SUM", bad) == 0
 
     def running_state(self) -> list:
-        """What a forward pass changes: running means, queues."""
+        """What a forward pass changes: running means, and a queue with the labels and the place that go with it.
+
+        Not the seeds of the backbone's dropout: the next step draws anew.
+        """
         if not self.stepping.drop_not_finite:
             return []
-        own = {id(variable) for variable in (self.steps, self.dropped, *self.averages)}
-        metrics = {id(variable) for variable in self.metrics_variables}
-        return [
-            variable
-            for variable in self.non_trainable_variables
-            if variable.dtype.startswith("float") and id(variable) not in own | metrics
-        ]
+        means = [weight for weight in self.backbone.non_trainable_variables if weight.dtype.startswith("float")]
+        return [*means, *self.head.non_trainable_variables, *self.method.non_trainable_variables]
 
     def update_averages(self):
         share = self.stepping.average

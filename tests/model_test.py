@@ -15,7 +15,8 @@ from bct_keras.embed import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.methods import METHODS
-from bct_keras.methods.method import Method
+from bct_keras.methods.method import Method, Training
+from bct_keras.methods.nccl import NCCL
 from bct_keras.model import CompatibleModel
 from bct_keras.recipe import Recipe
 
@@ -61,7 +62,9 @@ def old(data, tiny_encoder_path, tmp_path_factory) -> EmbeddingShards:
 
 def built(recipe: Recipe, data: DataSet, strategy: tf.distribute.Strategy | None = None) -> CompatibleModel:
     with (strategy or tf.distribute.get_strategy()).scope():
-        return recipe.build_model(data.image_size, data.classes, steps=recipe.epochs, method=recipe.build_method())
+        method = recipe.build_method()
+        method.prepare(Training(data, None, recipe.old_dims, recipe.epochs, recipe.epochs))
+        return recipe.build_model(data.image_size, data.classes, steps=recipe.epochs, method=method)
 
 
 def batches_of(recipe: Recipe, data: DataSet, old: EmbeddingShards, epochs: int) -> tf.data.Dataset:
@@ -125,6 +128,13 @@ class Poison(Method):
         return tf.where(batch["step"] == 1, np.nan, 0.0) * tf.reduce_sum(new, axis=1)
 
 
+class PoisonedQueue(NCCL):
+    """No number comes out of its second step, which has filled the queue all the same."""
+
+    def penalty(self, new, labels, batch, head):
+        return super().penalty(new, labels, batch, head) + tf.where(batch["step"] == 1, np.nan, 0.0)
+
+
 def linear(image_size: int, dims: int) -> keras.Model:
     """A backbone without BatchNorm, whose rows know nothing of each other."""
     image = keras.Input((image_size, image_size, 3))
@@ -133,17 +143,20 @@ def linear(image_size: int, dims: int) -> keras.Model:
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("method", ["poison", "poisoned_queue(queue=12)"])
 def test_a_step_that_is_no_number_changes_nothing_where_it_is_to_be_skipped(
-    data, old, monkeypatch, replicas, two_replicas
+    data, old, monkeypatch, method, replicas, two_replicas
 ):
     monkeypatch.setitem(METHODS, "poison", Poison)
-    recipe = replace(RECIPE, method="poison", on_nan="skip", learning_rate=0.01)
+    monkeypatch.setitem(METHODS, "poisoned_queue", PoisonedQueue)
+    recipe = replace(RECIPE, method=method, on_nan="skip", learning_rate=0.01)
     model = built(recipe, data, two_replicas if replicas == 2 else None)
     batches = batches_of(recipe, data, old, epochs=1)
     first = fit(model, batches.take(1), steps=1)["loss"]
-    before = [variable.numpy() for variable in model.backbone.variables + model.head.variables]
+    layers = (model.backbone, model.head, model.method)
+    before = [variable.numpy() for layer in layers for variable in layer.variables]
     dropped = fit(model, batches.skip(1).take(1), steps=1)["loss"]
-    after = [variable.numpy() for variable in model.backbone.variables + model.head.variables]
+    after = [variable.numpy() for layer in layers for variable in layer.variables]
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)
     assert np.isfinite(first + dropped).all()
