@@ -54,7 +54,8 @@ def train(
         return
     with strategy.scope():
         method = recipe.build_method()
-        method.prepare(Training(data, old, recipe.old_dims, recipe.epochs, steps * recipe.epochs))
+        micro_steps = steps * recipe.epochs * recipe.micro_batches
+        method.prepare(Training(data, old, recipe.old_dims, recipe.epochs, micro_steps))
         model = recipe.build_model(data.image_size, data.classes, steps * recipe.epochs, method)
     with StopRequest().listening() as stop:
         checkpoints = Checkpoints(model, workdir, steps, watch.checkpoint_steps, watch.checkpoints_kept, stop)

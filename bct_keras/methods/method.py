@@ -19,7 +19,7 @@ class Training:
     old: EmbeddingShards | None
     compatible_dims: int  # those of the old embedding; the new one may be wider
     epochs: int
-    steps: int  # over all epochs
+    steps: int  # over all epochs, counted as "step" of a batch is: in micro-batches
 
 
 class Method(keras.layers.Layer):
