@@ -35,8 +35,10 @@ def combine(cosine: tf.Tensor, factor: float, added: float, subtracted: float) -
     if factor == 1.0:
         return add_angle(cosine, added) - subtracted
     angle = factor * tf.atan2(sine_of(cosine), cosine) + added
-    # Past pi as in SphereFace, so that it never rises: -2 - cos a
-    return tf.where(angle < math.pi, tf.cos(angle), -2.0 - tf.cos(angle)) - subtracted
+    # Past pi as in SphereFace, so that it never rises again: (-1)^k cos a - 2k for a from k pi to (k + 1) pi
+    half_turns = tf.maximum(tf.floor(angle / math.pi), 0.0)
+    lower = 2.0 * half_turns
+    return tf.where(half_turns % 2.0 == 0.0, tf.cos(angle) - lower, -lower - tf.cos(angle)) - subtracted
 
 
 def passed_through(margin: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:

@@ -10,6 +10,7 @@ from bct_keras import registry
 from bct_keras.errors import InputError
 from bct_keras.heads import HEADS
 from bct_keras.heads.arcface import ArcFace
+from bct_keras.heads.margins import combine
 from bct_keras.heads.softmax import Softmax
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -125,6 +126,17 @@ def test_losses_are_those_of_the_formula(spec, margin):
     head = built(registry.build(HEADS, spec, classes=5, dims=4), weights)
     expected = reference_losses(margin, 8.0, RANDOM_EMBEDDINGS.astype(np.float64), weights.astype(np.float64), labels)
     np.testing.assert_allclose(head(tf.constant(RANDOM_EMBEDDINGS), tf.constant(labels)), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("margins", [(1.1, 0.2, 0.1), (1.35, 0.3, 0.0), (2.0, 1.0, 0.0), (4.0, 0.0, 0.2)])
+def test_the_combined_margin_falls_with_the_angle_however_often_that_passes_pi(margins):
+    factor, added, subtracted = margins
+    angles = np.linspace(0.01, np.pi - 0.01, 500)
+    found = combine(tf.constant(np.cos(angles), tf.float32), *margins).numpy()
+    assert np.all(np.diff(found) < 0)
+    # (-1)^k cos a - 2k = cos(a - k pi) - 2k: each half turn is the first one again, lower by what that fell
+    half_turns, rest = np.divmod(factor * angles + added, np.pi)
+    np.testing.assert_allclose(found, np.cos(rest) - 2 * half_turns - subtracted, atol=1e-4)
 
 
 @pytest.mark.parametrize("spec", SPECS)
