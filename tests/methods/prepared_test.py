@@ -110,7 +110,7 @@ def test_lwf_without_an_old_head_says_what_to_do(training, tmp_path):
 
 
 def test_advbct_pulls_only_what_is_outside_its_boundary(training, labels):
-    method = ready(AdvBCT(adversarial_weight=0.0, set_weight=4.0), training)
+    method = ready(AdvBCT(), training)
     centres = OldClasses(training.old).feature("centres")[labels]
     radii = OldClasses(training.old).feature("radii")[labels]
     new = random_new(36)
