@@ -1,6 +1,6 @@
 """Every entry of the registries goes through the same checks; a new one is checked as soon as it has its line."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from bct_keras import registry
 from bct_keras.backbones import BACKBONES
+from bct_keras.checkpoints import Checkpoints
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import open_embeddings
 from bct_keras.data.input import training_batches
@@ -18,6 +19,7 @@ from bct_keras.encoders import load_encoder
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.methods.method import Training
+from bct_keras.model import CompatibleModel
 from bct_keras.recipe import Recipe
 
 BATCH, CLASSES, DIMS = 8, 6, 8  # as many classes as the view `new` of the fixture data_root has
@@ -197,6 +199,50 @@ def test_method_reads_only_the_fields_it_needs(name, training):
     spec: Any = batches.element_spec
     given, _ = spec
     assert set(given) == {"image", *needs}
+
+
+def linear(image_size: int, dims: int) -> keras.Model:
+    """The least that can be trained, where only the method matters."""
+    image = keras.Input((image_size, image_size, 3))
+    colour = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(image))
+    return keras.Model(image, keras.layers.Dense(dims)(colour))
+
+
+def with_method(name: str, training: Training) -> CompatibleModel:
+    recipe = replace(Parts(method=SPECS.get(name, name)).recipe(), backbone="linear")
+    method = recipe.build_method()
+    method.prepare(training)
+    return recipe.build_model(28, CLASSES, steps=3, method=method)
+
+
+def fit(model: CompatibleModel, steps: range, *callbacks: keras.callbacks.Callback) -> None:
+    """Each step sees the half of the images that the one before has not seen, as an epoch of its own."""
+    batch: Any = ({"image": images(28), **fields(model.method.needs)}, labels())
+    half = BATCH // 2
+    model.fit(
+        tf.data.Dataset.from_tensor_slices(batch).repeat().skip(half * steps.start).batch(half),
+        initial_epoch=steps.start,
+        epochs=steps.stop,
+        steps_per_epoch=1,
+        shuffle=False,
+        verbose=0,  # pyright: ignore[reportArgumentType]
+        callbacks=[*model.method.callbacks(), *callbacks],
+    )
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_method_goes_on_from_a_checkpoint_bit_for_bit(name, training, tmp_path, monkeypatch):
+    monkeypatch.setitem(BACKBONES, "linear", linear)
+    unbroken, resumed = (with_method(str(name), training) for _ in range(2))
+    fit(unbroken, range(2), Checkpoints(unbroken, tmp_path, steps_per_epoch=1))
+    fit(unbroken, range(2, 3))
+    ours, theirs = ([*model.variables, *model.optimizer.variables] for model in (resumed, unbroken))
+    for variable in ours:
+        variable.assign(tf.ones_like(variable))  # one that no checkpoint holds would stand out
+    assert Checkpoints(resumed, tmp_path, steps_per_epoch=1).restore() == 2
+    fit(resumed, range(2, 3))
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
 
 
 @pytest.mark.parametrize("name", HEADS)
