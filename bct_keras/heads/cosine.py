@@ -34,9 +34,7 @@ class CosineHead(Head):
         sharded: bool = False,
         centres: int = 1,
     ):
-        super().__init__(classes, dims, centres)
-        if not 0 <= label_smoothing < 1:
-            raise InputError(f"label_smoothing={label_smoothing:g} of a head has to be at least 0 and below 1")
+        super().__init__(classes, dims, centres, label_smoothing)
         if not 0 < sample_rate <= 1:
             raise InputError(f"sample_rate={sample_rate:g} of a head has to be above 0 and at most 1")
         self.sample_rate = sample_rate

@@ -29,8 +29,11 @@ class Head(keras.layers.Layer):
 
     table: ClassTable | None = None
 
-    def __init__(self, classes: int, dims: int, centres: int = 1):
+    def __init__(self, classes: int, dims: int, centres: int = 1, label_smoothing: float = 0.0):
         super().__init__(dtype="float32")
+        if not 0 <= label_smoothing < 1:
+            raise InputError(f"label_smoothing={label_smoothing:g} of a head has to be at least 0 and below 1")
+        self.label_smoothing = label_smoothing
         self.classes = classes
         self.dims = dims
         self.centres = centres
@@ -53,7 +56,13 @@ class Head(keras.layers.Layer):
         return ClassRows(None, tf.convert_to_tensor(self.class_weights))
 
     def losses(self, embeddings: tf.Tensor, labels: tf.Tensor, rows: ClassRows) -> tf.Tensor:
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, self.logits(embeddings, labels))
+        logits = self.logits(embeddings, labels)
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        if self.label_smoothing:
+            # (1 - e) (log sum_j exp(z_j) - z_y) + e (log sum_j exp(z_j) - mean_j z_j)
+            of_all = tf.reduce_logsumexp(logits, axis=1) - tf.reduce_mean(logits, axis=1)
+            loss = (1.0 - self.label_smoothing) * loss + self.label_smoothing * of_all
+        return loss
 
     def call(self, embeddings, labels, rows=None):
         if tf.executing_eagerly():  # within a step the loss tells, which may be dropped

@@ -2,6 +2,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -149,8 +150,7 @@ def test_gradients_are_those_of_the_logits_differentiated(spec):
     if hasattr(head, "follow"):
         head.momentum = 1.0  # a step would move what the second one reads
     _, *found = losses_and_gradients(head, RANDOM_EMBEDDINGS, labels)
-    smoothing = head.cross_entropy.smoothing if hasattr(head, "cross_entropy") else 0.0
-    targets = (1 - smoothing) * np.eye(5)[labels] + smoothing / 5
+    targets = (1 - head.label_smoothing) * np.eye(5)[labels] + head.label_smoothing / 5
     with tf.GradientTape() as tape:
         tape.watch(embeddings)
         losses = tf.nn.softmax_cross_entropy_with_logits(
@@ -181,6 +181,15 @@ def test_smoothed_labels_give_every_class_its_share():
     log_total = np.log(np.exp(2) + np.exp(1.6) + np.exp(1.2))
     expected = log_total - 0.8 * 2 - 0.1 * 1.6 - 0.1 * 1.2
     assert float(head(embeddings, labels)[0]) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("spec", ["softmax(label_smoothing=0.3)", "normface(label_smoothing=0.3)"])
+def test_smoothed_labels_are_those_of_keras(spec):
+    head = built(registry.build(HEADS, spec, classes=5, dims=4))
+    labels = tf.constant([0, 1, 2, 3, 4, 0])
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.3, reduction="none")
+    expected: Any = loss(tf.one_hot(labels, 5), head.logits(tf.constant(RANDOM_EMBEDDINGS), labels))
+    np.testing.assert_allclose(head(tf.constant(RANDOM_EMBEDDINGS), labels), expected, rtol=1e-5)
 
 
 def test_the_nearest_of_a_class_s_centres_counts():
@@ -228,6 +237,7 @@ def test_an_embedding_that_is_no_number_is_an_error(name):
     [
         ("arcface(gradient=none)", "gradient='none' of a head has to be one of exact, straight_through"),
         ("cosface(label_smoothing=1)", "label_smoothing=1 of a head has to be at least 0 and below 1"),
+        ("softmax(label_smoothing=-0.1)", "label_smoothing=-0.1 of a head has to be at least 0 and below 1"),
         ("combined(margins=(1, 2))", r"margins=\(1, 2\) of combined have to be three numbers"),
         ("magface(lengths=(5, 5))", r"lengths=\(5, 5\) of magface have to be \(least, most\)"),
         ("normface(sample_rate=0)", "sample_rate=0 of a head has to be above 0 and at most 1"),

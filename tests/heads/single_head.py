@@ -10,6 +10,7 @@ from bct_keras.heads.head import Head
 
 SPECS = [
     *HEADS,
+    "softmax(label_smoothing=0.1)",
     "arcface(gradient=straight_through, label_smoothing=0.1, filter_above=0.4)",
     "combined(margins=(1.3, 0.2, 0.1), label_smoothing=0.1)",
 ]
