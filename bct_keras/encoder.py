@@ -1,7 +1,7 @@
 """What every encoder can do, whatever it is made of."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras import artefacts
-from bct_keras.data import dataset
+from bct_keras.data import dataset, unreadable
 from bct_keras.errors import InputError
 
 BATCH_SIZE = 256
@@ -53,10 +53,11 @@ class Encoder(ABC):
             raise InputError(f"{self.path} gives no finite embedding for image {dataset.ids_of(batch)[bad]}")
         return embeddings
 
-    def images_of(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None) -> tf.data.Dataset:
+    def images_of(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None) -> Iterator[dict]:
         """The batches of a data set, at the size that this encoder takes."""
         same_size = data.same_size and data.image_size == self.image_size
-        return replace(data, image_size=self.image_size, same_size=same_size).batches(BATCH_SIZE, shards)
+        with unreadable.named(data, shards):
+            yield from replace(data, image_size=self.image_size, same_size=same_size).batches(BATCH_SIZE, shards)
 
 
 def in_batches(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int) -> np.ndarray:

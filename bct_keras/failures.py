@@ -1,4 +1,4 @@
-"""What the machine did to a run, told in a line: a full disk, a shard that cannot be read, a worker that died."""
+"""What the machine did to a run, told in a line: a full disk, a shard or image not to be read, a dead worker."""
 
 import contextlib
 import errno
@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from bct_keras import distribution
 from bct_keras.checkpoints import StoppedError
+from bct_keras.data import unreadable
 from bct_keras.data.dataset import DataSet
 from bct_keras.errors import InputError
 from bct_keras.heads.head import refusal
@@ -40,7 +41,7 @@ def told(
     except tf.errors.OpError as error:
         if refused := refusal(error):
             raise InputError(refused) from None
-        data.check_content()  # raises what names the shard, if it was one
+        unreadable.look(data)  # raises what names the shard or the image, if it was one
         raise
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras import progress
+from bct_keras.data import unreadable
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.shards import Shard, Stored, stored_at, stored_records
 from bct_keras.errors import BadImageError
@@ -28,7 +29,8 @@ class ImagesById:
         """[ids, size, size, 3] uint8"""
         places = [self.place[ident] for ident in ids]
         encoded = tf.constant([stored_at(shard.path, offset).image for shard, offset in places])
-        return tf.map_fn(self.data.decode, encoded, fn_output_signature=tf.uint8).numpy()
+        with unreadable.named(self.data):
+            return tf.map_fn(self.data.decode, encoded, fn_output_signature=tf.uint8).numpy()
 
 
 def whole(shard: Shard) -> Iterator[Stored]:

@@ -22,11 +22,11 @@ class RecordIO(Source):
     identity's range of keys. Opening reads those and one image of each identity, and `read` holds every record against
     what they said. Where they are missing or do not fit together, opening reads the labels of all records; where there
     is no index, it goes through the file. `image_size=0` is the size that the file `property` or the first image says.
+    With `decode`, `prepare` finds images whose headers are whole and whose pixels are not, which takes much longer.
     """
 
-    decode_to_check = False
-
-    def __init__(self, path: str, image_size: int = 0):
+    def __init__(self, path: str, image_size: int = 0, decode: bool = False):
+        self.decode_to_check = decode
         self.file = RecordFile(record_path(Path(path)))
         images = find_images(self.file, self.file.path.with_suffix(".idx"))
         self.places, self.broken = images.places, images.broken

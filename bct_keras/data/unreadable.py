@@ -1,0 +1,64 @@
+"""Which shard or image TensorFlow could not read: its own error names neither."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from itertools import islice
+
+import tensorflow as tf
+
+from bct_keras import progress
+from bct_keras.data.dataset import DataSet
+from bct_keras.data.shards import Shard, Stored, stored_records
+from bct_keras.errors import BadImageError, InputError
+
+BATCH_SIZE = 256
+AROUND_REASON = re.compile(r"\{\{.*?\}\}\s*|\s*\[Op:.*")  # which operation it was, which tells a user nothing
+AGAIN = (
+    "run prepare again without it: --on_bad=skip leaves out what cannot be decoded, of RecordIO with "
+    "--source='recordio(DIR, decode=True)'"
+)
+
+
+@contextlib.contextmanager
+def named(data: DataSet, shards: tuple[Shard, ...] | None = None) -> Iterator[None]:
+    """In place of TensorFlow's error one that names what cannot be read, if it is in these shards."""
+    try:
+        yield
+    except tf.errors.OpError:
+        look(data, shards)
+        raise
+
+
+def look(data: DataSet, shards: tuple[Shard, ...] | None = None) -> None:
+    """Reads and decodes everything up to the first shard or image that cannot be, and says which it is."""
+    shards = shards or data.shards
+    for shard in progress.track(shards, f"looking for what cannot be read in {data.folder}", len(shards), "shards"):
+        shard.check_content()
+        decode_all(data, shard)
+
+
+def decode_all(data: DataSet, shard: Shard) -> None:
+    decoded = 0
+    try:
+        for batch in data.batches(BATCH_SIZE, (shard,)):
+            decoded += len(batch["label"])
+    except tf.errors.OpError as error:
+        for stored in islice(stored_records(shard.path), decoded, decoded + BATCH_SIZE):
+            decode_one(data, shard, stored)
+        raise InputError(f"{shard.path}, a record after the first {decoded:,}: {reason(error)}; {AGAIN}") from None
+
+
+def decode_one(data: DataSet, shard: Shard, stored: Stored | BadImageError) -> None:
+    if isinstance(stored, BadImageError):
+        raise stored
+    try:
+        data.decode(tf.constant(stored.image))
+    except tf.errors.OpError as error:
+        where = f"{shard.path}, record at byte {stored.offset} ({stored.id})"
+        raise InputError(f"{where}: the image cannot be decoded ({reason(error)}); {AGAIN}") from None
+
+
+def reason(error: Exception) -> str:
+    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return AROUND_REASON.sub("", first_line).rstrip(".")
