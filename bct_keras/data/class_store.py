@@ -12,9 +12,11 @@ from bct_keras import artefacts
 from bct_keras.data import class_features
 from bct_keras.data.by_class import Block, map_classes
 from bct_keras.data.embeddings import EmbeddingShards, field_path
+from bct_keras.errors import InputError
 
 KIND = "class features"
 FIELDS = ("prototypes", "centres", "radii", "kept")
+FORMULAS = 1  # one more whenever `class_features` computes something else: what is stored is then not taken
 
 
 @dataclass(frozen=True)
@@ -25,20 +27,30 @@ class OldClasses:
 
     @property
     def folder(self) -> Path:
-        return self.old.folder.with_name(f"{self.old.folder.name}-classes-{self.old.fingerprint[:12]}")
+        return self.old.folder.with_name(f"{self.old.folder.name}-classes-{artefacts.fingerprint(self.made_from)[:12]}")
 
     def feature(self, name: str) -> np.ndarray:
         """One of FIELDS, made with the others where they are not there yet."""
         if not artefacts.is_current(self.folder, KIND, self.made_from):
-            with artefacts.new_folder(self.folder) as folder:
-                for field, values in self.computed().items():
-                    np.save(folder / f"{field}.npy", values)
-                artefacts.write_manifest(folder, KIND, self.made_from)
-        return np.load(self.folder / f"{name}.npy")
+            self.make()
+        path, files = self.folder / f"{name}.npy", artefacts.read_manifest(self.folder, KIND).get("files")
+        expected = files.get(path.name) if isinstance(files, dict) else None
+        if not path.is_file() or artefacts.file_sha256(path) != expected:
+            raise InputError(
+                f"{path}: these class features are missing or were changed; remove {self.folder}; it is made anew"
+            )
+        return np.load(path)
+
+    def make(self) -> None:
+        with artefacts.new_folder(self.folder) as folder:
+            for field, values in self.computed().items():
+                np.save(folder / f"{field}.npy", values)
+            files = {file.name: artefacts.file_sha256(file) for file in sorted(folder.glob("*.npy"))}
+            artefacts.write_manifest(folder, KIND, self.made_from, files=files)
 
     @property
-    def made_from(self) -> dict[str, str]:
-        return {"data": self.old.data.fingerprint, "old_embeddings": self.old.fingerprint}
+    def made_from(self) -> dict[str, str | int]:
+        return {"data": self.old.data.fingerprint, "old_embeddings": self.old.fingerprint, "formulas": FORMULAS}
 
     @cached_property
     def labels(self) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Methods that read the old embeddings as a whole: prototypes, boundaries, the old head, and UniBCT's refresh."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import tensorflow as tf
 
 from bct_keras.backbones.iresnet import iresnet_small
 from bct_keras.checkpoints import Checkpoints
+from bct_keras.data import class_store
 from bct_keras.data.class_store import OldClasses
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import open_embeddings
@@ -71,6 +74,40 @@ def test_features_of_classes_are_computed_once(training, monkeypatch):
     OldClasses(training.old).feature("prototypes")
     monkeypatch.setattr(OldClasses, "computed", lambda self: pytest.fail("computed again"))
     assert OldClasses(training.old).feature("radii").shape == (6,)
+
+
+@pytest.fixture
+def own_features(training, tmp_path) -> OldClasses:
+    """Made, in a place of their own."""
+    shutil.copytree(training.old.folder, tmp_path / "new-by-old")
+    classes = OldClasses(replace(training.old, folder=tmp_path / "new-by-old"))
+    classes.feature("prototypes")
+    return classes
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def change(path: Path) -> None:
+    np.save(path, np.load(path) + 1)
+
+
+@pytest.mark.parametrize("damage", [cut_off, change, Path.unlink])
+def test_features_of_classes_that_were_damaged_are_refused(own_features, damage):
+    damage(own_features.folder / "prototypes.npy")
+    said = rf"prototypes\.npy: these class features are missing or were changed; remove {own_features.folder};"
+    with pytest.raises(InputError, match=said):
+        own_features.feature("prototypes")
+    shutil.rmtree(own_features.folder)
+    assert own_features.feature("prototypes").shape == (6, DIMS)
+
+
+def test_features_of_classes_by_another_formula_are_not_taken(own_features, monkeypatch):
+    before = own_features.folder
+    monkeypatch.setattr(class_store, "FORMULAS", class_store.FORMULAS + 1)
+    own_features.feature("prototypes")
+    assert own_features.folder != before
 
 
 def test_bct_is_the_cross_entropy_with_the_old_class_means(training, old, labels):
