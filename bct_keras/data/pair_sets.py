@@ -41,8 +41,10 @@ def read_bin(path: Path) -> PairSet:
     value = safe_pickle.load(path)
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise InputError(f"{path} does not hold a list of images and one of booleans")
-    images, same = (list(plain(part)) if isinstance(plain(part), list | tuple | bytes) else [] for part in value)
-    images = [plain(image) for image in images]
+    images, same = (
+        list(plain(part)) if isinstance(plain(part), list | tuple | bytes | bytearray) else [] for part in value
+    )
+    images = as_bytes([plain(image) for image in images])
     if len(images) != 2 * len(same):
         raise InputError(f"{path}: {len(images)} images and {len(same)} booleans; two images a pair are needed")
     for number, image in enumerate(images):
@@ -63,9 +65,13 @@ def read_bin(path: Path) -> PairSet:
 
 
 def plain(value: Any) -> Any:
-    if isinstance(value, safe_pickle.ByteArray):
-        return value.content
-    return bytes(value) if isinstance(value, bytearray) else value
+    return value.content if isinstance(value, safe_pickle.ByteArray) else value
+
+
+def as_bytes(images: list[Any]) -> list[Any]:
+    """One copy of each byte array, however often it stands there: a small file could name it a million times."""
+    copies = {id(image): bytes(image) for image in images if isinstance(image, bytearray)}
+    return [copies.get(id(image), image) for image in images]
 
 
 def read_lfw(path: Path, images: Path) -> PairSet:

@@ -1,10 +1,13 @@
+import contextlib
 import pickle
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from bct_keras.data import safe_pickle
+from bct_keras.data.pair_sets import read_bin
 from bct_keras.errors import InputError
 
 IMAGES = [b"\xff\xd8\x00 one", b"\xff\xd8\n'two'\\", b"", b"\x80" * 300]
@@ -117,3 +120,40 @@ def test_a_small_file_cannot_ask_for_much_memory(tmp_path, content):
     with pytest.raises(InputError):
         loaded(tmp_path, content)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10_000  # KB
+
+
+MEGABYTE = 1_000_000
+KIND = b"cnumpy\ndtype\nX\x02\x00\x00\x00u1\x85R"
+TEXT = b"X" + struct.pack("<I", MEGABYTE) + b"a" * MEGABYTE
+BYTE_ARRAY = b"\x96" + struct.pack("<Q", MEGABYTE) + b"a" * MEGABYTE
+
+
+@pytest.mark.parametrize(
+    ("kept", "repeated"),
+    [
+        (b"c_codecs\nencode\nq\x00" + TEXT + b"\x85q\x01", b"h\x00h\x01R"),
+        (b"cnumpy.core.numeric\n_frombuffer\nq\x00" + BYTE_ARRAY + KIND + b"\x86q\x01", b"h\x00h\x01R"),
+        (BYTE_ARRAY + b"q\x00", b"h\x00"),
+    ],
+    ids=["calls that encode one text", "calls with one buffer", "one byte array named often"],
+)
+def test_what_is_repeated_in_a_verification_set_is_not_copied(tmp_path, kept, repeated):
+    path = tmp_path / "set.bin"
+    path.write_bytes(b"\x80\x05" + kept + b"](" + repeated * 40 + b"e](" + b"\x88" * 20 + b"e\x86.")
+    tracemalloc.start()
+    with contextlib.suppress(InputError):
+        read_bin(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6 * MEGABYTE  # of copies there would be 40
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_verification_set_of_arrays_is_one_of_bytes(tmp_path, protocol):
+    images = [np.frombuffer(bytes((number,)) * 9, np.uint8).copy() for number in range(40)]
+    path = tmp_path / "set.bin"
+    path.write_bytes(pickle.dumps((images, np.arange(20) % 2 == 0), protocol))
+    found = read_bin(path)
+    assert found.images == [image.tobytes() for image in images]
+    assert {type(image) for image in found.images} == {bytes}
+    assert found.same.tolist() == [True, False] * 10
