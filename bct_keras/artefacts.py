@@ -120,6 +120,11 @@ def alone(folder: Path, other: str) -> Iterator[int]:
         yield file.fileno()
 
 
+def named(folder: Path) -> Path:
+    """As given, but for `.` and what ends in `..`: other folders are looked for beside it, by its name."""
+    return folder.resolve() if folder.name in ("", "..") else folder
+
+
 def partial_of(folder: Path) -> Path:
     """Beside its place, so that it can be renamed into it."""
     if folder.name in ("", ".."):

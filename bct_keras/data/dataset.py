@@ -78,7 +78,7 @@ def open_data_set(folder: str | Path) -> DataSet:
     try:
         shards = tuple(shard_of(folder, entry) for entry in manifest["shards"])
         data = DataSet(
-            folder,
+            artefacts.named(folder),
             shards,
             int(manifest["classes"]),
             int(manifest["first_identity"]),

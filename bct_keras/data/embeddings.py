@@ -62,7 +62,7 @@ def open_embeddings(folder: str | Path, data: DataSet) -> EmbeddingShards:
     for path in (field_path(folder, shard, field) for shard in data.shards for field in FIELDS):
         if not path.is_file() or artefacts.file_sha256(path) != files.get(path.name):
             raise InputError(f"{path}: this embedding shard is missing or was changed; {again(folder)}")
-    return EmbeddingShards(folder, data, dims, artefacts.fingerprint(files))
+    return EmbeddingShards(artefacts.named(folder), data, dims, artefacts.fingerprint(files))
 
 
 def again(folder: Path) -> str:

@@ -65,6 +65,13 @@ def test_the_fingerprint_is_that_of_the_content_and_the_view(data_root, own_copy
     assert {view: open_data_set(own_copy / view).fingerprint for view in fingerprints} == fingerprints
 
 
+@pytest.mark.parametrize(("given", "found"), [(".", "faces/new"), ("..", "faces"), ("../new/..", "faces")])
+def test_a_folder_given_without_a_name_has_one(own_copy, monkeypatch, given, found):
+    monkeypatch.chdir(own_copy / "new")
+    assert open_data_set(given).folder == own_copy.parent / found
+    assert open_data_set("../new").folder == Path("../new")
+
+
 def change_manifest(folder: Path, change) -> None:
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())

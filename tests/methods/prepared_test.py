@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from bct_keras import old_encoders
 from bct_keras.backbones.iresnet import iresnet_small
 from bct_keras.checkpoints import Checkpoints
 from bct_keras.data import class_store
@@ -108,6 +109,17 @@ def test_features_of_classes_by_another_formula_are_not_taken(own_features, monk
     monkeypatch.setattr(class_store, "FORMULAS", class_store.FORMULAS + 1)
     own_features.feature("prototypes")
     assert own_features.folder != before
+
+
+def test_what_is_made_from_the_folder_one_stands_in_lies_beside_it(data_root, tiny_encoder_path, tmp_path, monkeypatch):
+    faces = Path(shutil.copytree(data_root, tmp_path / "faces"))
+    monkeypatch.chdir(faces / "new")
+    made = old_encoders.embeddings(tiny_encoder_path(DIMS), open_data_set("."), DIMS).folder
+    monkeypatch.chdir(made)
+    classes = OldClasses(old_encoders.embeddings(Path("."), open_data_set("../new"), DIMS))
+    classes.feature("prototypes")
+    assert made.parent == classes.folder.parent == faces
+    assert classes.folder.name.startswith(f"{made.name}-classes-")
 
 
 def test_bct_is_the_cross_entropy_with_the_old_class_means(training, old, labels):
