@@ -1,12 +1,13 @@
 """A folder of images with one sub-folder per identity."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 
 from bct_keras.artefacts import fingerprint
 from bct_keras.data.sources.source import Record, Source
-from bct_keras.errors import InputError
+from bct_keras.errors import BadImageError, InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -37,7 +38,7 @@ class Folder(Source):
         self.files = [file for files in by_identity.values() for file in files]
         known = set(self.files)
         self.passed_over = [
-            str(file)
+            printable(file)
             for folder in sorted(self.root.iterdir())
             for file in (sorted(folder.iterdir()) if folder.is_dir() else [folder])
             if file not in known and not file.name.startswith(".")
@@ -46,7 +47,10 @@ class Folder(Source):
 
     def read(self, position: int) -> Record:
         file = self.files[position]
-        return Record(file.read_bytes(), file.relative_to(self.root).as_posix())
+        ident = file.relative_to(self.root)
+        if printable(ident) != str(ident):
+            raise BadImageError(f"{printable(ident)}: the name is not UTF-8; rename it")
+        return Record(file.read_bytes(), ident.as_posix())
 
     def fingerprint(self) -> str:
         def state(file: Path):
@@ -54,6 +58,11 @@ class Folder(Source):
             return [file.relative_to(self.root).as_posix(), found.st_size, found.st_mtime_ns]
 
         return fingerprint([state(file) for file in self.files])
+
+
+def printable(path: Path) -> str:
+    """With bytes that are not UTF-8 as text like \\xff: as Python keeps them they can be neither stored nor printed."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,26 @@ def test_what_is_passed_over_is_told(photos, tmp_path):
     assert [Path(name).name for name in Folder(str(photos)).passed_over] == ["deep.jpg", "notes.txt", "list.jpg"]
     said = prepare(f"folder({photos})", "none", tmp_path / "made")
     assert said.splitlines()[-1] == f"passed over, as no image that can be read: 3, such as {photos}/anna/deep.jpg"
+
+
+def test_an_image_whose_name_is_not_utf_8_is_left_out(photos, small_jpeg, tmp_path):
+    for number, name in enumerate([b"anna/\xff.jpg", b"carl\xff/1.jpg", b"anna/\xff.txt"]):
+        path = photos / os.fsdecode(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(small_jpeg(number))
+    with pytest.raises(InputError, match=r"^anna/\\xff\.jpg: the name is not UTF-8; rename it\n.*--on_bad=skip"):
+        prepare(f"folder({photos})", "none", tmp_path / "made")
+    said = prepare(f"folder({photos})", "none", tmp_path / "made", on_bad="skip")
+    said.encode()  # can be printed
+    first, *left_out, last = said.splitlines()
+    assert first.endswith("4 images of 2 identities")
+    assert left_out == [
+        "2 images left out:",
+        r"  anna/\xff.jpg: the name is not UTF-8; rename it",
+        r"  carl\xff/1.jpg: the name is not UTF-8; rename it",
+    ]
+    assert last.startswith("passed over, as no image that can be read: 4, ")
+    assert rf"{photos}/anna/\xff.txt" in Folder(str(photos)).passed_over
 
 
 def test_groups_are_what_stands_before_the_text(tmp_path, small_jpeg):
