@@ -75,7 +75,10 @@ class Recipe:
             return self._build_model(image_size, classes, steps, method)
 
     def build_backbone(self, image_size: int) -> keras.Model:
-        return registry.build(BACKBONES, self.backbone, image_size=image_size, dims=self.dims)
+        backbone = registry.build(BACKBONES, self.backbone, image_size=image_size, dims=self.dims)
+        if not isinstance(backbone, keras.Model):
+            raise InputError(f"'{self.backbone}' makes a {type(backbone).__name__}, and a keras.Model is needed")
+        return backbone
 
     def build_encoder(self, trained: keras.Model, image_size: int) -> keras.Model:
         """The trained backbone as it is kept: in float32, whatever it was trained in."""

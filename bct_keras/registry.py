@@ -83,7 +83,9 @@ def build(table: Mapping[str, Callable[..., Any]], spec: str, **given: Any) -> A
     """Calls the entry that `spec` names, with its arguments and those of `given` that the entry declares."""
     entry, arguments = bind(table, spec, given)
     declared = inspect.signature(entry).parameters
-    return entry(**arguments, **{key: value for key, value in given.items() if key in declared})
+    made = entry(**arguments, **{key: value for key, value in given.items() if key in declared})
+    check_kind(table, type(made), spec)
+    return made
 
 
 def bind(
@@ -96,7 +98,9 @@ def bind(
         known = f"{', '.join(sorted(table))}, or your own as module:name"
         hint = f"; a path stands in the brackets of one, as in {min(table)}({spec})" if Path(spec).exists() else ""
         raise InputError(f"unknown name '{name}' in '{spec}'; known: {known}{hint}")
-    parameters = inspect.signature(entry, eval_str=True).parameters
+    if isinstance(entry, type):
+        check_kind(table, entry, spec)
+    parameters = parameters_of(entry, name)
     settable = {
         key: parameter
         for key, parameter in parameters.items()
@@ -124,12 +128,35 @@ def imported(name: str) -> Callable[..., Any]:
     module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except (ImportError, SyntaxError) as error:
         raise InputError(f"'{name}': module {module_name} cannot be imported: {error}") from None
     entry = getattr(module, attribute, None)
     if not callable(entry):
-        raise InputError(f"'{name}': {module.__file__} has no '{attribute}' that can be called")
+        where = getattr(module, "__file__", None) or module_name  # what is built into Python has no file
+        raise InputError(f"'{name}': {where} has no '{attribute}' that can be called")
     return entry
+
+
+def parameters_of(entry: Callable[..., Any], name: str) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(entry, eval_str=True).parameters
+    except (ValueError, TypeError, NameError) as error:
+        raise InputError(f"'{name}': which arguments it takes cannot be told: {error}") from None
+
+
+def check_kind(table: Mapping[str, Callable[..., Any]], kind: type, spec: str) -> None:
+    """What is built has to be of the class that all entries share, or where they share none, to do what all do."""
+    classes = [entry for entry in table.values() if isinstance(entry, type)]
+    if len(classes) < len(table):
+        return  # of a function's result nothing is known
+    shared = next(base for base in classes[0].__mro__ if all(issubclass(entry, base) for entry in classes))
+    if not issubclass(kind, shared):
+        raise InputError(f"'{spec}' makes a {kind.__name__}, and a {shared.__name__} is needed")
+    if shared is object:
+        everywhere = set.intersection(*(set(dir(entry)) for entry in classes))
+        missing = sorted(name for name in everywhere - set(dir(kind)) if not name.startswith("_"))
+        if missing:
+            raise InputError(f"'{spec}' makes a {kind.__name__}, which has no {' and no '.join(missing)}")
 
 
 def checked(text: str, key: str, annotation: Any, spec: str) -> Any:

@@ -230,3 +230,8 @@ def test_same_seed_same_start_and_another_seed_another(data):
     first, again, other = (built(replace(RECIPE, seed=seed), data).get_weights() for seed in (3, 3, 4))
     assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
     assert any(np.any(one != two) for one, two in zip(first, other, strict=True))
+
+
+def test_a_backbone_that_is_no_model_is_refused():
+    with pytest.raises(InputError, match=r"^'os:getcwd' makes a str, and a keras\.Model is needed$"):
+        replace(RECIPE, backbone="os:getcwd").build_backbone(28)

@@ -11,8 +11,9 @@ import tensorflow as tf
 from bct_keras import registry
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluation import compatibility
+from bct_keras.evaluation import PROTOCOLS, compatibility
 from bct_keras.evaluation.verification import Embedded
+from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 
 README = Path(__file__).parents[1] / "README.md"
@@ -33,6 +34,27 @@ def test_the_readmes_method_is_built_and_works(own_module):
     batch = {"old_embedding": tf.constant([[1.0, 0.0], [3.0, 0.0]])}
     # 5 * (1 - cos): the first looks the same way, the second stands at a right angle
     np.testing.assert_allclose(method.penalty(new, tf.constant([0, 1]), batch, None), [0.0, 5.0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("table", "spec", "said"),
+    [
+        (METHODS, "sys:foo", "'sys:foo': sys has no 'foo' that can be called"),
+        (METHODS, "os:getcwd", "'os:getcwd' makes a str, and a Method is needed"),
+        (METHODS, "builtins:dict", "'builtins:dict' makes a dict, and a Method is needed"),
+        (METHODS, "builtins:min", "'builtins:min': which arguments it takes cannot be told"),
+        (HEADS, "{module}:PullToOld", "makes a PullToOld, and a Head is needed"),
+        (PROTOCOLS, "os:getcwd", "'os:getcwd' makes a str, which has no embed and no made_from and no measure"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused(own_module, table, spec, said):
+    with pytest.raises(InputError, match=said):
+        registry.build(table, spec.format(module=own_module.partition(":")[0]))
+
+
+def test_what_is_of_another_kind_is_refused_before_it_is_built(own_module):
+    with pytest.raises(InputError, match="and a Head is needed"):
+        registry.bind(HEADS, own_module, ("classes", "dims"))
 
 
 @pytest.mark.parametrize(
