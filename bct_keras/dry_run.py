@@ -150,8 +150,8 @@ def old_given(old: Path, recipe: Recipe) -> str:
         dims, what = load_encoder(old).dims, "an encoder"
     old_encoders.check_dims(dims, recipe.old_dims, old)
     if flags.FLAGS.data:
-        protocols = proof.protocols(flags.FLAGS.protocol, open_to_train_on(flags.FLAGS.data))
-        proof.check(protocols, old, old_encoders.known(old))
+        data = open_to_train_on(flags.FLAGS.data)
+        proof.check(proof.protocols(flags.FLAGS.protocol, data), data, old, old_encoders.known(old))
     return f"{old}: {what} of {dims} dimensions"
 
 

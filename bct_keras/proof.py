@@ -7,6 +7,7 @@ from bct_keras.data.dataset import DataSet
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS
+from bct_keras.evaluation.retrieval import Retrieval
 from bct_keras.stored_embeddings import StoredEmbeddings
 
 WITHOUT = "or train without a proof, by --protocol=none"
@@ -23,7 +24,7 @@ def test_protocol(data: DataSet) -> list[str]:
     return [f"retrieval({registry.quoted(str(test))})"] if (test / artefacts.MANIFEST).is_file() else []
 
 
-def check(specs: list[str], old: Path | None, encoder: Encoder | None) -> None:
+def check(specs: list[str], data: DataSet, old: Path | None, encoder: Encoder | None) -> None:
     """An error where a protocol cannot be measured; `encoder` is what is known of the old one that lies at `old`."""
     if old and not encoder and specs:
         raise InputError(
@@ -32,6 +33,12 @@ def check(specs: list[str], old: Path | None, encoder: Encoder | None) -> None:
         )
     for spec in specs:
         protocol = registry.build(PROTOCOLS, spec)
+        judged = {shard.sha256 for shard in protocol.data.shards} if isinstance(protocol, Retrieval) else set()
+        if judged & {shard.sha256 for shard in data.shards}:
+            raise InputError(
+                f"{spec} has images of {data.folder}, which is trained on: it would prove nothing.\n"
+                f"Give one of other identities, such as the `test` that prepare's test_share makes, {WITHOUT}"
+            )
         if isinstance(encoder, StoredEmbeddings):
             try:
                 protocol.embed(encoder)

@@ -54,7 +54,7 @@ def main() -> None:
     # At once, so that what is wrong with it is not told after the training.
     compared_with = old_encoders.known(old)
     protocols = proof.protocols(FLAGS.protocol, data)
-    proof.check([*protocols, *(FLAGS.validation or [])], old, compared_with)
+    proof.check([*protocols, *(FLAGS.validation or [])], data, old, compared_with)
     with strategy.scope():
         needs_old = recipe.build_method().needs_old
     embeddings = (

@@ -40,9 +40,19 @@ def test_stored_embeddings_have_to_hold_the_test_images_too(data, data_root, tmp
     specs, test = proof.protocols(None, data), open_data_set(data_root / "test")
     too_few, whole = stored(tmp_path / "few.npz", data), stored(tmp_path / "whole.npz", data, test)
     with pytest.raises(InputError, match=r"few.npz has no embedding for .* which the proof by retrieval.* needs"):
-        proof.check(specs, too_few, old_encoders.known(too_few))
-    proof.check([], too_few, old_encoders.known(too_few))
-    proof.check(specs, whole, old_encoders.known(whole))
+        proof.check(specs, data, too_few, old_encoders.known(too_few))
+    proof.check([], data, too_few, old_encoders.known(too_few))
+    proof.check(specs, data, whole, old_encoders.known(whole))
+
+
+def test_images_that_are_trained_on_prove_nothing(data, data_root, tiny_encoder_path):
+    old = tiny_encoder_path(4)
+    for view in ("new", "all"):
+        with pytest.raises(
+            InputError, match=rf"has images of {data.folder}, which is trained on: it would prove nothing"
+        ):
+            proof.check([f"retrieval({data_root / view})"], data, old, load_encoder(old))
+    proof.check([f"retrieval({data_root / 'old'})"], data, old, load_encoder(old))
 
 
 @pytest.mark.parametrize("flag", ["--dry_run", "--nodry_run", "--validation"])
@@ -65,13 +75,13 @@ def test_embeddings_of_the_training_images_are_proven_by_their_encoder(data, tin
     known = old_encoders.known(tmp_path / "by-old")
     assert known
     assert known.fingerprint == load_encoder(old).fingerprint
-    proof.check(proof.protocols(None, data), tmp_path / "by-old", known)
+    proof.check(proof.protocols(None, data), data, tmp_path / "by-old", known)
     shutil.copy(tiny_encoder_path(8), old)
     assert old_encoders.known(tmp_path / "by-old") is None
     old.unlink()
     assert old_encoders.known(tmp_path / "by-old") is None
     with pytest.raises(InputError, match=r"by-old has embeddings of the images to train on alone"):
-        proof.check(proof.protocols(None, data), tmp_path / "by-old", None)
+        proof.check(proof.protocols(None, data), data, tmp_path / "by-old", None)
 
 
 def test_identities_of_one_image_each_cannot_be_searched(tmp_path):
@@ -80,4 +90,4 @@ def test_identities_of_one_image_each_cannot_be_searched(tmp_path):
     )
     data = open_data_set(tmp_path / "ones" / "new")
     with pytest.raises(InputError, match=r"ones.test: every identity has one image; a query needs a second one"):
-        proof.check(proof.protocols(None, data), None, None)
+        proof.check(proof.protocols(None, data), data, None, None)
