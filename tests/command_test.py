@@ -15,7 +15,7 @@ def ends(main, *arguments: str) -> int:
     return stop.value.code
 
 
-def failing_with(error: Exception):
+def failing_with(error: BaseException):
     def main() -> None:
         raise error
 
@@ -51,3 +51,8 @@ def test_a_fault_of_the_program_keeps_its_traceback(error):
 def test_an_argument_that_is_no_flag_is_told_before_any_work(capsys):
     assert ends(failing_with(ValueError("it ran")), "photos", "--out=x") == 1
     assert capsys.readouterr().err == "error: 'photos' was not understood: every argument is a flag, --name=value\n"
+
+
+def test_ctrl_c_is_no_fault(capsys):
+    assert ends(failing_with(KeyboardInterrupt())) == 130
+    assert capsys.readouterr() == ("", "stopped by SIGINT\n")
