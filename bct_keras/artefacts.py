@@ -111,13 +111,17 @@ def is_empty(folder: Path) -> bool:
 def alone(folder: Path, other: str) -> Iterator[int]:
     """The folder's lock; while `other` has it this waits. Processes that are given its descriptor hold it too."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as file:
+    with (folder / LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print(f"{folder}: waiting for {other}", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield file.fileno()
+        try:
+            yield file.fileno()
+        finally:
+            if is_empty(folder):  # what was asked for was refused
+                shutil.rmtree(folder)
 
 
 def named(folder: Path) -> Path:

@@ -146,6 +146,7 @@ def test_an_error_here_leaves_no_process_behind(tmp_path, events):
 
 def test_trainings_of_a_killed_benchmark_are_waited_for(tmp_path, capsys):
     """They inherit the folder's lock."""
+    (tmp_path / "runs").mkdir()
     with artefacts.alone(tmp_path, "a killed benchmark") as lock:
         orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1.5)"], pass_fds=(lock,))
     with (tmp_path / artefacts.LOCK).open() as file, pytest.raises(BlockingIOError):
