@@ -74,7 +74,7 @@ def dry_run(recipe: Recipe, view: str) -> None:
         if spec != "none":
             findings.check("protocol", lambda spec=spec: protocol_facts(spec))
     devices = findings.check("devices", device_facts) or Devices("", FLAGS.replicas or 1)
-    everywhere = devices.replicas * max(distribution.worker_count(), 1)
+    everywhere = devices.replicas * (distribution.worker_count() if distribution.spreads(FLAGS.strategy) else 1)
     findings.check("steps", lambda: step_facts(recipe, data, everywhere))
     size = data.image_size or memory.USUAL_IMAGE_SIZE
     for line in memory.lines(memory.estimated(recipe, data.classes, size, everywhere)):
