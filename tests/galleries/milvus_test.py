@@ -1,5 +1,7 @@
 """What only Milvus can do wrong; the rest is in gallery_test.py."""
 
+import logging
+
 import numpy as np
 import pytest
 
@@ -16,14 +18,14 @@ def test_an_address_that_cannot_be_is_told(tmp_path, uri, message):
         MilvusGallery(str(tmp_path / uri) if uri.startswith("no") else uri)
 
 
-def test_an_error_of_the_server_is_one_plain_line(tmp_path, caplog):
+def test_an_error_of_the_server_is_one_plain_line(tmp_path):
     encoder = KnownEncoder("0" * 64, 4, "old")
     with MilvusGallery(str(tmp_path / "people.db")) as gallery:
         gallery.add(encoder, ["a"], ["b"], np.ones((1, 4)))
         gallery.client.drop_collection("gallery")  # by somebody else
         with pytest.raises(InputError, match=r"^[^\n]*Milvus says: [^\n]*$"):
             gallery.search(encoder.fingerprint, np.ones((1, 4)), 3)
-    assert not [record for record in caplog.records if record.name.startswith("pymilvus")]  # a traceback
+    assert not logging.getLogger("pymilvus.decorators").isEnabledFor(logging.ERROR)  # it would add a traceback
 
 
 def test_two_collections_are_two_galleries(tmp_path):
