@@ -144,6 +144,7 @@ def as_text(path: str, matches: list[Match]) -> str:
 
 def fill() -> None:
     order = registry.build(ORDERS, FLAGS.order)
+    registry.require(Callable, order, FLAGS.order)
     with open_gallery() as gallery:
         gallery.refresh()
         data = open_data_set(command.required("data"))

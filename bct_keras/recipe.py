@@ -76,8 +76,7 @@ class Recipe:
 
     def build_backbone(self, image_size: int) -> keras.Model:
         backbone = registry.build(BACKBONES, self.backbone, image_size=image_size, dims=self.dims)
-        if not isinstance(backbone, keras.Model):
-            raise InputError(f"'{self.backbone}' makes a {type(backbone).__name__}, and a keras.Model is needed")
+        registry.require(keras.Model, backbone, self.backbone)
         return backbone
 
     def build_encoder(self, trained: keras.Model, image_size: int) -> keras.Model:
@@ -101,6 +100,7 @@ class Recipe:
             steps=steps,
             steps_per_epoch=steps / self.epochs,
         )
+        registry.require(keras.optimizers.schedules.LearningRateSchedule, rate, self.schedule)
         optimizer = registry.build(OPTIMIZERS, self.optimizer, learning_rate=rate)
         # As the papers do, over the backbone: the head's gradient is of another size.
         optimizer.clip(self.clip_norm, backbone.trainable_variables)

@@ -144,11 +144,17 @@ def parameters_of(entry: Callable[..., Any], name: str) -> Mapping[str, inspect.
         raise InputError(f"'{name}': which arguments it takes cannot be told: {error}") from None
 
 
+def require(kind: Any, made: Any, spec: str) -> None:
+    """Of a function's result nothing is known before it is there."""
+    if not isinstance(made, kind):
+        raise InputError(f"'{spec}' makes a {type(made).__name__}, and a {kind.__name__} is needed")
+
+
 def check_kind(table: Mapping[str, Callable[..., Any]], kind: type, spec: str) -> None:
     """What is built has to be of the class that all entries share, or where they share none, to do what all do."""
     classes = [entry for entry in table.values() if isinstance(entry, type)]
     if len(classes) < len(table):
-        return  # of a function's result nothing is known
+        return  # functions: see `require`
     shared = next(base for base in classes[0].__mro__ if all(issubclass(entry, base) for entry in classes))
     if not issubclass(kind, shared):
         raise InputError(f"'{spec}' makes a {kind.__name__}, and a {shared.__name__} is needed")

@@ -82,6 +82,7 @@ def finish(
     if best:
         artefacts.write_beside(workdir / ENCODER_FILE, lambda path: shutil.copy(workdir / BEST, path))
         artefacts.write_beside(workdir / HEAD_FILE, lambda path: shutil.copy(workdir / BEST_HEAD, path))
+        encoder.load_weights(workdir / BEST)
     else:
         artefacts.write_beside(workdir / ENCODER_FILE, encoder.save)
         artefacts.write_beside(workdir / HEAD_FILE, model.head.save)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bct_keras import artefacts, train
+from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import load_encoder
 from bct_keras.evaluation import compatibility
 from bct_keras.evaluation.retrieval import Retrieval
@@ -69,6 +70,17 @@ def test_the_head_belongs_to_the_best_encoder(trained, validated, tmp_path, monk
     first, best, last = (np.load(tmp_path / name) for name in ("first/head.npz", "first/best.npz", "last/head.npz"))
     np.testing.assert_array_equal(first["class_weights"], best["class_weights"])
     assert not np.array_equal(first["class_weights"], last["class_weights"])
+
+
+def test_the_projector_shows_the_best_encoder(validated, data_root, tmp_path, monkeypatch):
+    falling = iter((0.3, 0.2, 0.1))
+    monkeypatch.setattr(Validation, "measure", lambda *_: {METRIC: next(falling)})
+    assert validated("run")[0] == 0
+    (batch,) = open_data_set(data_root / "new").batches(256)
+    shown = np.loadtxt(tmp_path / "run/log/embeddings.tsv")
+    np.testing.assert_allclose(
+        shown, load_encoder(tmp_path / "run").embed(batch["image"].numpy()), rtol=1e-3, atol=1e-4
+    )
 
 
 def test_a_metric_that_is_not_measured_is_told_before_the_first_epoch(validated, tmp_path):

@@ -1,5 +1,5 @@
 from bct_keras.heads.cosine import CosineHead
-from bct_keras.heads.margins import add_angle, turn
+from bct_keras.heads.margins import add_angle, checked_angle, turn
 
 
 class ArcFace(CosineHead):
@@ -18,7 +18,7 @@ class ArcFace(CosineHead):
         sharded: bool = False,
     ):
         super().__init__(classes, dims, scale, gradient, label_smoothing, filter_above, sample_rate, sharded)
-        self.added = margin
+        self.added = checked_angle(margin, "arcface")
         # Each as its released code: InsightFace's, which passes the gradient through, lets the cosine rise past pi.
         self.add = add_angle if gradient == "exact" else turn
 

@@ -24,6 +24,13 @@ def add_angle(cosine: tf.Tensor, margin) -> tf.Tensor:
     return tf.where(cosine > -tf.cos(margin), turn(cosine, margin), cosine - margin * tf.sin(margin))
 
 
+def checked_angle(margin: float, head: str) -> float:
+    # Past pi the sine turns round, and the margin would be a help.
+    if not 0 <= margin <= math.pi:
+        raise InputError(f"margin={margin:g} of {head} has to be an angle in radians, from 0 to pi")
+    return margin
+
+
 def rotate(cosine: tf.Tensor, margin) -> tf.Tensor:
     """cos(t + m) for t + m held between 0 and pi; `margin` may be below 0."""
     angle = tf.atan2(sine_of(cosine), cosine)

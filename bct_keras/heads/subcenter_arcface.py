@@ -1,6 +1,6 @@
 from bct_keras.errors import InputError
 from bct_keras.heads.cosine import CosineHead
-from bct_keras.heads.margins import add_angle, turn
+from bct_keras.heads.margins import add_angle, checked_angle, turn
 
 
 class SubcenterArcFace(CosineHead):
@@ -24,7 +24,7 @@ class SubcenterArcFace(CosineHead):
         if centres < 1:
             raise InputError(f"centres={centres} of subcenter_arcface has to be at least 1")
         super().__init__(classes, dims, scale, gradient, label_smoothing, filter_above, sample_rate, sharded, centres)
-        self.added = margin
+        self.added = checked_angle(margin, "subcenter_arcface")
         self.add = add_angle if gradient == "exact" else turn
 
     def margin(self, cosine, strength):

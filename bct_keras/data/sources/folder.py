@@ -1,5 +1,6 @@
 """A folder of images with one sub-folder per identity."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -26,8 +27,9 @@ class Folder(Source):
         self.image_size = image_size
         if not self.root.is_dir():
             raise InputError(f"{path}: no such folder")
-        by_identity = {folder.name: image_files(folder) for folder in sorted(self.root.iterdir()) if folder.is_dir()}
-        by_identity = {name: files for name, files in by_identity.items() if files}
+        found = {entry: sorted(entry.iterdir()) if entry.is_dir() else [entry] for entry in sorted(self.root.iterdir())}
+        in_folders = {entry.name: list(filter(is_image, files)) for entry, files in found.items() if entry.is_dir()}
+        by_identity = {name: files for name, files in in_folders.items() if files}
         if len(by_identity) < 2:
             raise InputError(
                 f"{path}: {len(by_identity)} identities with images found, at least 2 are needed "
@@ -39,8 +41,7 @@ class Folder(Source):
         known = set(self.files)
         self.passed_over = [
             printable(file)
-            for folder in sorted(self.root.iterdir())
-            for file in (sorted(folder.iterdir()) if folder.is_dir() else [folder])
+            for file in itertools.chain(*found.values())
             if file not in known and not file.name.startswith(".")
         ]
         self.labels = np.repeat(np.arange(len(by_identity)), [len(files) for files in by_identity.values()])
@@ -65,5 +66,5 @@ def printable(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def image_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+def is_image(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES and file.is_file()
