@@ -63,6 +63,8 @@ def test_the_queue_of_nccl():
     method = memory.built(replace(RECIPE, method="nccl(queue=16)"), CLASSES, image_size=28).method
     # 16 places of an old embedding of 8, a logit for each class, and a label, 4 bytes each; and the next place
     assert memory.bytes_of(method.variables) == 16 * (8 + CLASSES + 1) * 4 + 4
+    method = memory.built(replace(RECIPE, method="nccl(queue=16, beta=0)"), CLASSES, image_size=28).method
+    assert memory.bytes_of(method.variables) == 16 * (8 + 1) * 4 + 4  # no logits
 
 
 @pytest.mark.parametrize("sharded", [False, True])

@@ -16,6 +16,7 @@ class NCCL(Method):
     l2_i = the same with <z(n_i), z_j> in the place of <n_i, o_j>;   penalty = alpha l1 + beta l2
 
     As in the released code, places of the queue that are not filled yet count in the sums, with a product of 0.
+    With beta=0 no logits are kept: they are most of the work, and 8192 rows of 93,431 classes are 3 GB.
     """
 
     needs = ("old_embedding",)
@@ -38,7 +39,8 @@ class NCCL(Method):
 
     def build(self, input_shape=None):
         self.old_queue = self.row_of_queue("old_queue", (self.prepared(self.old_dims),))
-        self.logits_queue = self.row_of_queue("logits_queue", (self.prepared(self.classes),))
+        if self.beta:
+            self.logits_queue = self.row_of_queue("logits_queue", (self.prepared(self.classes),))
         self.labels_queue = self.row_of_queue("labels_queue", (), "int32", -1)
         self.next_place = self.add_weight(
             name="next_place",
@@ -62,22 +64,26 @@ class NCCL(Method):
 
     def penalty(self, new, labels, batch, head):
         old = unit(batch["old_embedding"])
-        old_logits = tf.stop_gradient(head.logits(widened(old, new), labels))
-        self.push(*(distribution.gather_rows(rows) for rows in (old, old_logits, labels)))
+        self.push(old, labels, head.logits(widened(old, new), labels) if self.beta else None)
         old_queue = tf.convert_to_tensor(self.old_queue)
         same_class = labels[:, None] == tf.convert_to_tensor(self.labels_queue)[None, :]
         weights = tf.where(same_class, 0.5 * (1.0 + tf.matmul(old, old_queue, transpose_b=True)), 0.0)
         shares = tf.math.divide_no_nan(weights, tf.reduce_sum(tf.cast(same_class, tf.float32), axis=1, keepdims=True))
-        l1 = soft_contrast(self.compatible(new), old_queue, shares, self.temperature)
-        l2 = soft_contrast(head.logits(new, labels), self.logits_queue, shares, self.temperature)
-        return self.alpha * l1 + self.beta * l2
+        penalty = self.alpha * soft_contrast(self.compatible(new), old_queue, shares, self.temperature)
+        if self.beta:
+            penalty += self.beta * soft_contrast(head.logits(new, labels), self.logits_queue, shares, self.temperature)
+        return penalty
 
-    def push(self, old: tf.Tensor, old_logits: tf.Tensor, labels: tf.Tensor) -> None:
+    def push(self, old: tf.Tensor, labels: tf.Tensor, old_logits: tf.Tensor | None) -> None:
         """The rows of all replicas into the places of the oldest ones."""
-        count = tf.shape(labels)[0]
+        pushed = [(self.old_queue, old), (self.labels_queue, labels)]
+        if old_logits is not None:
+            pushed.append((self.logits_queue, tf.stop_gradient(old_logits)))
+        pushed = [(queue, distribution.gather_rows(rows)) for queue, rows in pushed]
+        count = tf.shape(pushed[0][1])[0]
         places = (self.next_place + tf.range(count)) % self.queue
         # Of more rows than there are places only the last ones stay.
-        for queue, rows in ((self.old_queue, old), (self.logits_queue, old_logits), (self.labels_queue, labels)):
+        for queue, rows in pushed:
             queue.value.scatter_update(tf.IndexedSlices(rows[-self.queue :], places[-self.queue :]))
         self.next_place.assign((self.next_place + count) % self.queue)
 
