@@ -88,7 +88,7 @@ def check_encoder(gate: Gate, checks: Checks) -> None:
         raise InputError(
             f"nothing is exported: the encoder itself is not compatible: {'; '.join(found)}\n"
             "what helps, most first: more identities to train on, more epochs, a method that stays closer to the old "
-            "encoder (mixcontrast, then l2); --allow_loss exports it all the same"
+            "encoder (gallerycontrast, then l2); --allow_loss exports it all the same"
         )
 
 

@@ -3,11 +3,11 @@
 from bct_keras.methods.advbct import AdvBCT
 from bct_keras.methods.bct import BCT
 from bct_keras.methods.fd import FD
+from bct_keras.methods.gallerycontrast import GalleryContrast
 from bct_keras.methods.independent import Independent
 from bct_keras.methods.l2 import L2
 from bct_keras.methods.lwf import LwF
 from bct_keras.methods.mixbct import MixBCT
-from bct_keras.methods.mixcontrast import MixContrast
 from bct_keras.methods.nccl import NCCL
 from bct_keras.methods.ract import RACT
 from bct_keras.methods.unibct import UniBCT
@@ -16,11 +16,11 @@ METHODS = {
     "advbct": AdvBCT,
     "bct": BCT,
     "fd": FD,
+    "gallerycontrast": GalleryContrast,
     "independent": Independent,
     "l2": L2,
     "lwf": LwF,
     "mixbct": MixBCT,
-    "mixcontrast": MixContrast,
     "nccl": NCCL,
     "ract": RACT,
     "unibct": UniBCT,

@@ -1,12 +1,10 @@
-import keras
 import tensorflow as tf
 
-from bct_keras import distribution
-from bct_keras.errors import InputError
-from bct_keras.methods.method import Method, Training, unit, widened
+from bct_keras.methods.method import Training, unit, widened
+from bct_keras.methods.queue import QueueMethod
 
 
-class NCCL(Method):
+class NCCL(QueueMethod):
     """Draws new embeddings to the old ones of their class, most to those in the middle of it.
 
     Neighborhood Consensus Contrastive Learning, https://arxiv.org/abs/2108.03372. Over a queue Q of the last old
@@ -19,52 +17,28 @@ class NCCL(Method):
     With beta=0 no logits are kept: they are most of the work, and 8192 rows of 93,431 classes are 3 GB.
     """
 
-    needs = ("old_embedding",)
-
     def __init__(self, queue: int = 8192, temperature: float = 1.0, alpha: float = 1.0, beta: float = 0.01):
-        super().__init__()
-        if queue < 1:
-            raise InputError(f"queue={queue} has to be at least 1")
-        self.queue = queue
+        super().__init__(queue)
         self.temperature = temperature
         self.alpha = alpha
         self.beta = beta
         self.classes = None
-        self.old_dims = None
 
     def prepare(self, training: Training):
         super().prepare(training)
         self.classes = training.data.classes
-        self.old_dims = training.compatible_dims
 
     def build(self, input_shape=None):
-        self.old_queue = self.row_of_queue("old_queue", (self.prepared(self.old_dims),))
+        super().build(input_shape)
         if self.beta:
             self.logits_queue = self.row_of_queue("logits_queue", (self.prepared(self.classes),))
-        self.labels_queue = self.row_of_queue("labels_queue", (), "int32", -1)
-        self.next_place = self.add_weight(
-            name="next_place",
-            shape=(),
-            dtype="int32",
-            initializer="zeros",
-            trainable=False,
-            aggregation="only_first_replica",
-        )
-
-    def row_of_queue(self, name: str, row_shape: tuple, dtype: str = "float32", start: float = 0.0):
-        # Every replica writes the rows of all, so the copies stay alike and the first one may stand for them.
-        return self.add_weight(
-            name=name,
-            shape=(self.queue, *row_shape),
-            dtype=dtype,
-            initializer=keras.initializers.Constant(start),
-            trainable=False,
-            aggregation="only_first_replica",
-        )
 
     def penalty(self, new, labels, batch, head):
         old = unit(batch["old_embedding"])
-        self.push(old, labels, head.logits(widened(old, new), labels) if self.beta else None)
+        pushed = [(self.old_queue, old), (self.labels_queue, labels)]
+        if self.beta:
+            pushed.append((self.logits_queue, tf.stop_gradient(head.logits(widened(old, new), labels))))
+        self.push(*pushed)
         old_queue = tf.convert_to_tensor(self.old_queue)
         same_class = labels[:, None] == tf.convert_to_tensor(self.labels_queue)[None, :]
         weights = tf.where(same_class, 0.5 * (1.0 + tf.matmul(old, old_queue, transpose_b=True)), 0.0)
@@ -73,19 +47,6 @@ class NCCL(Method):
         if self.beta:
             penalty += self.beta * soft_contrast(head.logits(new, labels), self.logits_queue, shares, self.temperature)
         return penalty
-
-    def push(self, old: tf.Tensor, labels: tf.Tensor, old_logits: tf.Tensor | None) -> None:
-        """The rows of all replicas into the places of the oldest ones."""
-        pushed = [(self.old_queue, old), (self.labels_queue, labels)]
-        if old_logits is not None:
-            pushed.append((self.logits_queue, tf.stop_gradient(old_logits)))
-        pushed = [(queue, distribution.gather_rows(rows)) for queue, rows in pushed]
-        count = tf.shape(pushed[0][1])[0]
-        places = (self.next_place + tf.range(count)) % self.queue
-        # Of more rows than there are places only the last ones stay.
-        for queue, rows in pushed:
-            queue.value.scatter_update(tf.IndexedSlices(rows[-self.queue :], places[-self.queue :]))
-        self.next_place.assign((self.next_place + count) % self.queue)
 
 
 def soft_contrast(rows: tf.Tensor, queue, shares: tf.Tensor, temperature: float) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""What AdvBCT and NCCL add to a step of iresnet18 at 112 x 112: a JSON line for each.
+"""What AdvBCT, NCCL and GalleryContrast add to a step of iresnet18 at 112 x 112: a JSON line for each.
 
 The method's part of the step is timed by itself, forward and backward, and set against the step without a method,
 which is timed with fewer images and scaled: its time goes with their number.
@@ -21,6 +21,7 @@ import tensorflow as tf
 from bct_keras.backbones.iresnet import iresnet18
 from bct_keras.heads.arcface import ArcFace
 from bct_keras.methods.advbct import AdvBCT
+from bct_keras.methods.gallerycontrast import GalleryContrast
 from bct_keras.methods.independent import Independent
 from bct_keras.methods.method import Method
 from bct_keras.methods.nccl import NCCL
@@ -47,6 +48,12 @@ def advbct(classes: int) -> Method:
 def nccl(classes: int) -> Method:
     method: Any = NCCL(queue=8192)
     method.classes, method.old_dims = classes, DIMS
+    return method
+
+
+def gallerycontrast(classes: int) -> Method:
+    method: Any = GalleryContrast()
+    method.compatible_dims = method.old_dims = DIMS
     return method
 
 
@@ -97,7 +104,7 @@ def main() -> None:
     options = parser.parse_args()
     sizes = (options.classes, options.batch_size, options.repeats)
     step = step_seconds(options.classes, STEP_IMAGES, options.repeats) * options.batch_size / STEP_IMAGES
-    for build in (advbct, nccl):
+    for build in (advbct, nccl, gallerycontrast):
         extra = penalty_seconds(build(options.classes), *sizes)
         figure = {
             "name": f"{build.__name__}, extra per step, batch {options.batch_size}, {options.classes:,} classes",

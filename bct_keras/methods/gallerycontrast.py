@@ -1,0 +1,45 @@
+import tensorflow as tf
+
+from bct_keras.errors import InputError
+from bct_keras.methods.method import unit
+from bct_keras.methods.queue import QueueMethod
+
+
+class GalleryContrast(QueueMethod):
+    """The search itself: each new embedding has to find its class in a small old gallery, a queue Q of old embeddings.
+
+    penalty_i = -weight (own log p_i + (1 - own) mean over j in Q of i's class of log p_j)
+    p_j = exp(<n_i, o_j> / t) / (exp(<n_i, o_j> / t) + sum over k in Q of other classes of exp(<n_i, o_k> / t))
+
+    p_i is that of the image's own old embedding, which alone would draw the old encoder's errors along; its class as a
+    whole leaves more freedom. Images of its class are no rivals of each other. Our own, with no paper behind it: the
+    README's tables tell what it gains.
+    """
+
+    def __init__(self, queue: int = 8192, temperature: float = 0.1, weight: float = 4.0, own: float = 0.3):
+        super().__init__(queue)
+        if not 0 <= own <= 1:
+            raise InputError(f"own={own:g} of gallerycontrast has to be between 0 and 1")
+        self.temperature = temperature
+        self.weight = weight
+        self.own = own
+
+    def penalty(self, new, labels, batch, head):
+        new, old = self.compatible(new), unit(batch["old_embedding"])
+        self.push((self.old_queue, old), (self.labels_queue, labels))
+        queued = tf.convert_to_tensor(self.labels_queue)[None, :]
+        same_class = labels[:, None] == queued
+        # <n_i, o_j> / t, and s, the logarithm of the sum over the rivals; a place not yet filled has label -1
+        products = tf.matmul(new, tf.convert_to_tensor(self.old_queue), transpose_b=True) / self.temperature
+        rivals = tf.reduce_logsumexp(tf.where(same_class | (queued < 0), -1e9, products), axis=1, keepdims=True)
+        own = tf.reduce_sum(new * old, axis=1, keepdims=True) / self.temperature
+        # -log p_j = log(1 + exp(s - <n_i, o_j> / t))
+        of_own = tf.math.softplus(rivals - own)[:, 0]
+        of_class = mean_where(same_class, tf.math.softplus(rivals - products))
+        return self.weight * (self.own * of_own + (1.0 - self.own) * of_class)
+
+
+def mean_where(chosen: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """[batch, queue] twice -> [batch]; 0 where none is chosen"""
+    chosen = tf.cast(chosen, tf.float32)
+    return tf.math.divide_no_nan(tf.reduce_sum(chosen * values, axis=1), tf.reduce_sum(chosen, axis=1))
