@@ -87,8 +87,8 @@ def check_encoder(gate: Gate, checks: Checks) -> None:
     if found and not checks.allow_loss:
         raise InputError(
             f"nothing is exported: the encoder itself is not compatible: {'; '.join(found)}\n"
-            "what helps, most first: more identities to train on, more epochs, a method that stays closer to the old "
-            "encoder (gallerycontrast, then l2); --allow_loss exports it all the same"
+            "what helps, most first: more identities to train on, more epochs, another method (gallerycontrast, or l2, "
+            "which stays closest to the old encoder); --allow_loss exports it all the same"
         )
 
 
