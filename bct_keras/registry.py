@@ -145,7 +145,7 @@ def parameters_of(entry: Callable[..., Any], name: str) -> Mapping[str, inspect.
 
 
 def require(kind: Any, made: Any, spec: str) -> None:
-    """Of a function's result nothing is known before it is there."""
+    """Raises where a function has made something else: nothing is known of it before."""
     if not isinstance(made, kind):
         raise InputError(f"'{spec}' makes a {type(made).__name__}, and a {kind.__name__} is needed")
 

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +123,15 @@ def test_the_other_flag_files_train_the_method_that_they_are_named_after(defined
     recipe = recipe_of(parsed(defined, [f"--flagfile={path}"]))
     method = NAMED_OTHERWISE.get(path.stem) or path.stem
     assert type(recipe.build_method()) is METHODS[method]
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in TRAINED if path.stem != "base"], ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+def test_on_top_of_a_flag_file_stand_its_command_and_what_came_of_it(path):
+    first, *others = path.read_text().split("\n--")[0].splitlines()
+    assert first == f"# python -m bct_keras.train --flagfile={path.relative_to(ROOT)}"
+    assert re.search(r" on two cores.*\. .*TAR@FAR=1e-3: old/old 0\.\d{4}", " ".join(others))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 from bct_keras.errors import InputError
 from bct_keras.heads.cosine import CosineHead
-from bct_keras.heads.margins import combine
+from bct_keras.heads.margins import checked_angle, combine
 
 
 class Combined(CosineHead):
@@ -21,6 +21,7 @@ class Combined(CosineHead):
         super().__init__(classes, dims, scale, gradient, label_smoothing, filter_above, sample_rate, sharded)
         if len(margins) != 3 or not all(isinstance(margin, int | float) for margin in margins) or margins[0] < 1:
             raise InputError(f"margins={margins} of combined have to be three numbers, the first at least 1")
+        checked_angle(margins[1], "combined")
         self.margins = margins
 
     def margin(self, cosine, strength):

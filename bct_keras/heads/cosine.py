@@ -73,7 +73,9 @@ class CosineHead(Head):
 
     def logits(self, embeddings, labels):
         if self.table is not None:
-            raise InputError("this method needs the logits of all classes: use it without sample_rate and sharded")
+            raise InputError(
+                "this method needs the logits of all classes: without sample_rate and sharded, or as nccl(beta=0)"
+            )
         directions, lengths = divided(embeddings)
         weights, _ = divided(tf.convert_to_tensor(self.class_weights))
         cosine = tf.clip_by_value(tf.matmul(directions, weights, transpose_b=True), -1.0, 1.0)

@@ -2,7 +2,7 @@ import tensorflow as tf
 
 from bct_keras.errors import InputError
 from bct_keras.heads.cosine import CosineHead
-from bct_keras.heads.margins import add_angle
+from bct_keras.heads.margins import add_angle, checked_angle
 
 
 class MagFace(CosineHead):
@@ -29,7 +29,7 @@ class MagFace(CosineHead):
         super().__init__(classes, dims, scale, gradient, label_smoothing, filter_above, sample_rate, sharded)
         if len(margins) != 2 or len(lengths) != 2 or not 0 < lengths[0] < lengths[1]:
             raise InputError(f"margins={margins} and lengths={lengths} of magface have to be (least, most) each")
-        self.least_margin, self.most_margin = margins
+        self.least_margin, self.most_margin = (checked_angle(margin, "magface") for margin in margins)
         self.least, self.most = lengths
         self.pull = pull
 

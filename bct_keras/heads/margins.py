@@ -25,7 +25,7 @@ def add_angle(cosine: tf.Tensor, margin) -> tf.Tensor:
 
 
 def checked_angle(margin: float, head: str) -> float:
-    # Past pi the sine turns round, and the margin would be a help.
+    # Below 0 it would be a help instead of a margin, and past pi too, where the sine turns round.
     if not 0 <= margin <= math.pi:
         raise InputError(f"margin={margin:g} of {head} has to be an angle in radians, from 0 to pi")
     return margin

@@ -12,15 +12,15 @@ class GalleryContrast(QueueMethod):
     p_j = exp(<n_i, o_j> / t) / (exp(<n_i, o_j> / t) + sum over k in Q of other classes of exp(<n_i, o_k> / t))
 
     p_i is that of the image's own old embedding, which alone would draw the old encoder's errors along; its class as a
-    whole leaves more freedom. Images of its class are no rivals of each other. Our own, with no paper behind it: the
-    README's tables tell what it gains.
+    whole leaves more freedom. It is in the queue itself, so the queue has to hold several images a class for that.
+    Images of its class are no rivals of each other. Our own, with no paper behind it: the README's tables tell what it
+    gains.
     """
 
     def __init__(self, queue: int = 8192, temperature: float = 0.1, weight: float = 4.0, own: float = 0.3):
-        super().__init__(queue)
+        super().__init__(queue, temperature)
         if not 0 <= own <= 1:
             raise InputError(f"own={own:g} of gallerycontrast has to be between 0 and 1")
-        self.temperature = temperature
         self.weight = weight
         self.own = own
 

@@ -18,8 +18,7 @@ class NCCL(QueueMethod):
     """
 
     def __init__(self, queue: int = 8192, temperature: float = 1.0, alpha: float = 1.0, beta: float = 0.01):
-        super().__init__(queue)
-        self.temperature = temperature
+        super().__init__(queue, temperature)
         self.alpha = alpha
         self.beta = beta
         self.classes = None
@@ -31,7 +30,7 @@ class NCCL(QueueMethod):
     def build(self, input_shape=None):
         super().build(input_shape)
         if self.beta:
-            self.logits_queue = self.row_of_queue("logits_queue", (self.prepared(self.classes),))
+            self.logits_queue = self.add_queue("logits_queue", (self.prepared(self.classes),))
 
     def penalty(self, new, labels, batch, head):
         old = unit(batch["old_embedding"])

@@ -11,11 +11,14 @@ class QueueMethod(Method):
 
     needs = ("old_embedding",)
 
-    def __init__(self, queue: int):
+    def __init__(self, queue: int, temperature: float):
         super().__init__()
         if queue < 1:
             raise InputError(f"queue={queue} has to be at least 1")
+        if temperature <= 0:
+            raise InputError(f"temperature={temperature:g} has to be above 0")
         self.queue = queue
+        self.temperature = temperature
         self.old_dims = None
 
     def prepare(self, training: Training):
@@ -23,8 +26,8 @@ class QueueMethod(Method):
         self.old_dims = training.compatible_dims
 
     def build(self, input_shape=None):
-        self.old_queue = self.row_of_queue("old_queue", (self.prepared(self.old_dims),))
-        self.labels_queue = self.row_of_queue("labels_queue", (), "int32", -1)
+        self.old_queue = self.add_queue("old_queue", (self.prepared(self.old_dims),))
+        self.labels_queue = self.add_queue("labels_queue", (), "int32", -1)
         self.next_place = self.add_weight(
             name="next_place",
             shape=(),
@@ -34,7 +37,7 @@ class QueueMethod(Method):
             aggregation="only_first_replica",
         )
 
-    def row_of_queue(self, name: str, row_shape: tuple, dtype: str = "float32", start: float = 0.0):
+    def add_queue(self, name: str, row_shape: tuple, dtype: str = "float32", start: float = 0.0):
         # Every replica writes the rows of all, so the copies stay alike and the first one may stand for them.
         return self.add_weight(
             name=name,
@@ -47,10 +50,10 @@ class QueueMethod(Method):
 
     def push(self, *pushed: tuple[keras.Variable, tf.Tensor]) -> None:
         """To each queue the rows of all replicas, into the places of the oldest ones."""
-        places = tf.zeros([0], tf.int32)
-        for queue, of_replica in pushed:
-            rows = distribution.gather_rows(of_replica)
-            places = (self.next_place + tf.range(tf.shape(rows)[0])) % self.queue
-            # Of more rows than there are places only the last ones stay.
+        gathered = [(queue, distribution.gather_rows(rows)) for queue, rows in pushed]
+        count = tf.shape(gathered[0][1])[0]
+        places = (self.next_place + tf.range(count)) % self.queue
+        # Of more rows than there are places only the last ones stay.
+        for queue, rows in gathered:
             queue.value.scatter_update(tf.IndexedSlices(rows[-self.queue :], places[-self.queue :]))
-        self.next_place.assign((self.next_place + tf.size(places)) % self.queue)
+        self.next_place.assign((self.next_place + count) % self.queue)

@@ -240,6 +240,8 @@ def test_an_embedding_that_is_no_number_is_an_error(name):
         ("softmax(label_smoothing=-0.1)", "label_smoothing=-0.1 of a head has to be at least 0 and below 1"),
         ("arcface(margin=28.6)", "margin=28.6 of arcface has to be an angle in radians, from 0 to pi"),
         ("subcenter_arcface(margin=-0.5)", "margin=-0.5 of subcenter_arcface has to be an angle in radians"),
+        ("combined(margins=(1, 28.6, 0))", "margin=28.6 of combined has to be an angle in radians"),
+        ("magface(margins=(28, 45))", "margin=28 of magface has to be an angle in radians"),
         ("combined(margins=(1, 2))", r"margins=\(1, 2\) of combined have to be three numbers"),
         ("magface(lengths=(5, 5))", r"lengths=\(5, 5\) of magface have to be \(least, most\)"),
         ("normface(sample_rate=0)", "sample_rate=0 of a head has to be above 0 and at most 1"),

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from bct_keras import registry
 from bct_keras.errors import InputError
+from bct_keras.methods import METHODS
 from bct_keras.methods.gallerycontrast import GalleryContrast
 
 FIRST, SECOND = np.array([0, 0, 1, 2]), np.array([0, 3, 1, 1])
@@ -80,6 +82,22 @@ def test_a_wider_embedding_is_searched_with_by_its_first_coordinates():
     new, old = embeddings(1), embeddings(2)
     wide = np.concatenate([new, 10 * embeddings(3)], axis=1)
     np.testing.assert_allclose(step(built(), wide, old, FIRST), step(built(), new, old, FIRST), rtol=1e-5)
+
+
+def test_of_more_rows_than_places_the_last_ones_stay():
+    method, new, old = built(queue=2), embeddings(1), embeddings(2)
+    found = step(method, new, old, FIRST)
+    np.testing.assert_array_equal(method.labels_queue.numpy(), FIRST[2:])
+    # of the class of the first row none is left: its own embedding alone counts
+    rivals = np.exp(unit(old)[2:] @ unit(new)[0] / 0.2).sum()
+    own = np.exp(unit(old)[0] @ unit(new)[0] / 0.2)
+    np.testing.assert_allclose(found[0], -3.0 * 0.25 * np.log(own / (own + rivals)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["nccl", "gallerycontrast"])
+def test_a_temperature_that_is_none_is_refused(name):
+    with pytest.raises(InputError, match=r"^temperature=0 has to be above 0$"):
+        registry.build(METHODS, f"{name}(temperature=0)")
 
 
 def test_a_share_that_is_none_is_refused():
