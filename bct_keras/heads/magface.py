@@ -27,7 +27,8 @@ class MagFace(CosineHead):
         sharded: bool = False,
     ):
         super().__init__(classes, dims, scale, gradient, label_smoothing, filter_above, sample_rate, sharded)
-        if len(margins) != 2 or len(lengths) != 2 or not 0 < lengths[0] < lengths[1]:
+        numbers = all(isinstance(value, int | float) for value in (*margins, *lengths))
+        if len(margins) != 2 or len(lengths) != 2 or not numbers or not 0 < lengths[0] < lengths[1]:
             raise InputError(f"margins={margins} and lengths={lengths} of magface have to be (least, most) each")
         self.least_margin, self.most_margin = (checked_angle(margin, "magface") for margin in margins)
         self.least, self.most = lengths

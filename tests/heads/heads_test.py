@@ -243,6 +243,7 @@ def test_an_embedding_that_is_no_number_is_an_error(name):
         ("combined(margins=(1, 28.6, 0))", "margin=28.6 of combined has to be an angle in radians"),
         ("magface(margins=(28, 45))", "margin=28 of magface has to be an angle in radians"),
         ("combined(margins=(1, 2))", r"margins=\(1, 2\) of combined have to be three numbers"),
+        ("magface(margins=('a', 'b'))", r"margins=\('a', 'b'\) and lengths=.* of magface have to be \(least, most\)"),
         ("magface(lengths=(5, 5))", r"lengths=\(5, 5\) of magface have to be \(least, most\)"),
         ("normface(sample_rate=0)", "sample_rate=0 of a head has to be above 0 and at most 1"),
         ("subcenter_arcface(centres=0)", "centres=0 of subcenter_arcface has to be at least 1"),
