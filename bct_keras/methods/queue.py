@@ -3,7 +3,7 @@ import tensorflow as tf
 
 from bct_keras import distribution
 from bct_keras.errors import InputError
-from bct_keras.methods.method import Method, Training
+from bct_keras.methods.method import Method
 
 
 class QueueMethod(Method):
@@ -19,14 +19,9 @@ class QueueMethod(Method):
             raise InputError(f"temperature={temperature:g} has to be above 0")
         self.queue = queue
         self.temperature = temperature
-        self.old_dims = None
-
-    def prepare(self, training: Training):
-        super().prepare(training)
-        self.old_dims = training.compatible_dims
 
     def build(self, input_shape=None):
-        self.old_queue = self.add_queue("old_queue", (self.prepared(self.old_dims),))
+        self.old_queue = self.add_queue("old_queue", (self.prepared(self.compatible_dims),))
         self.labels_queue = self.add_queue("labels_queue", (), "int32", -1)
         self.next_place = self.add_weight(
             name="next_place",

@@ -20,7 +20,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 def built(**arguments) -> GalleryContrast:
     method = GalleryContrast(**{"queue": 10, "temperature": 0.2, "weight": 3.0, "own": 0.25} | arguments)
-    method.compatible_dims = method.old_dims = 4
+    method.compatible_dims = 4
     method.build()
     return method
 

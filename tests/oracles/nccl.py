@@ -26,7 +26,7 @@ class StoredLogits(keras.layers.Layer):
 def built(stored, name: str) -> NCCL:
     alpha, beta = WEIGHTS[name]
     method = NCCL(queue=int(stored["queue_size"]), alpha=alpha, beta=beta)
-    method.classes, method.old_dims = int(stored["num_classes"]), stored["call0/old_embeddings"].shape[1]
+    method.classes, method.compatible_dims = int(stored["num_classes"]), stored["call0/old_embeddings"].shape[1]
     method.build()
     return method
 

@@ -47,13 +47,13 @@ def advbct(classes: int) -> Method:
 
 def nccl(classes: int) -> Method:
     method: Any = NCCL(queue=8192)
-    method.classes, method.old_dims = classes, DIMS
+    method.classes, method.compatible_dims = classes, DIMS
     return method
 
 
 def gallerycontrast(classes: int) -> Method:
     method: Any = GalleryContrast()
-    method.compatible_dims = method.old_dims = DIMS
+    method.compatible_dims = DIMS
     return method
 
 
