@@ -13,11 +13,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from oracles import advbct, heads, ijbc, nccl, old_features, pairwise
+from oracles import advbct, heads, ijbc, nccl, nccl_trained, old_features, pairwise
 
 # The file's name before its number: module with `check(stored)`, which gives the names of the inputs and
 # {key: (our value, the relative difference that is allowed)}
-CHECKERS = {"advbct": advbct, "heads": heads, "ijbc": ijbc, "nccl": nccl, "old_features": old_features, "pairwise": pairwise}
+CHECKERS = {"advbct": advbct, "heads": heads, "ijbc": ijbc, "nccl": nccl, "nccl_trained": nccl_trained, "old_features": old_features, "pairwise": pairwise}
 
 
 def difference(ours: np.ndarray, theirs: np.ndarray) -> float:
