@@ -10,7 +10,10 @@ from bct_keras.methods.l2 import beyond, distance
 from bct_keras.methods.method import Method, Training, unit
 
 HIDDEN = 100
-PYTORCH_NORM = {"epsilon": 1e-5, "momentum": 0.9}  # its BatchNorm's defaults, of which the momentum counts the other way
+PYTORCH_NORM = {
+    "epsilon": 1e-5,
+    "momentum": 0.9,
+}  # its BatchNorm's defaults, of which the momentum counts the other way
 
 
 class AdvBCT(Method):

@@ -207,7 +207,7 @@ def fit(model: CompatibleModel, training: Training, first_epoch: int, epochs: in
 
 
 def test_unibct_refines_at_its_epochs_and_a_resumed_run_does_not_again(training, tmp_path):
-    method = UniBCT(refresh_epochs=(1, 3), normalise="rows")
+    method = UniBCT(refresh_epochs=(1, 3), prototypes="refined")
     model = compiled(training, method)
     first = method.prototypes.numpy()
     checkpoints = Checkpoints(model, tmp_path, steps_per_epoch=3)
@@ -222,7 +222,7 @@ def test_unibct_refines_at_its_epochs_and_a_resumed_run_does_not_again(training,
     assert np.abs(refined - first).max() > 1e-4
     np.testing.assert_allclose(np.linalg.norm(refined, axis=1), 1.0, rtol=1e-5)
 
-    resumed = compiled(training, UniBCT(refresh_epochs=(1, 3), normalise="rows"))
+    resumed = compiled(training, UniBCT(refresh_epochs=(1, 3), prototypes="refined"))
     assert Checkpoints(resumed, tmp_path, steps_per_epoch=3).restore() == 2 * 3
     fit(resumed, training, 2, 3)
     np.testing.assert_array_equal(resumed.method.prototypes.numpy(), refined)
