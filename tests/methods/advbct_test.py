@@ -53,7 +53,7 @@ def point_to_set(new: np.ndarray, elastic: np.ndarray) -> np.ndarray:
 def log_shares(embeddings: np.ndarray, kernel: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
     """Of the discriminator, [batch, new and old]"""
     hidden = unit(embeddings) @ kernel
-    hidden = (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + 1e-3) * weights["gamma"] + weights["beta"]
+    hidden = (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + 1e-5) * weights["gamma"] + weights["beta"]
     scores = np.maximum(hidden, 0) @ weights["kernel"] + weights["bias"]
     return scores - np.log(np.exp(scores).sum(1, keepdims=True))
 
