@@ -55,8 +55,9 @@ class AdvBCT(Method):
         self.elastic = self.add_weight(name="elastic", shape=self.radii.shape, initializer=uniform)
         # As released: one hidden layer, and each kind of embedding normalised over its own batch. Made here, where the
         # random seed of the run has been set.
-        self.hidden = linear(self.compatible_dims, HIDDEN)
-        self.norm = keras.layers.BatchNormalization(**PYTORCH_NORM, synchronized=True, dtype="float32")
+        self.hidden = linear(self.prepared(self.compatible_dims), HIDDEN)
+        # PyTorch's defaults, whose momentum of 0.1 counts the other way. The hidden variance may be as small as 0.005.
+        self.norm = keras.layers.BatchNormalization(epsilon=1e-5, momentum=0.9, synchronized=True, dtype="float32")
         self.norm.build((None, HIDDEN))
         self.verdict = linear(HIDDEN, 2)
 
@@ -103,12 +104,9 @@ class AdvBCT(Method):
 def linear(inputs: int, outputs: int) -> keras.layers.Dense:
     """Returns a layer that starts as PyTorch's Linear: kernel and bias uniform within 1 / sqrt(inputs)."""
     bound = inputs**-0.5
-    layer = keras.layers.Dense(
-        outputs,
-        kernel_initializer=keras.initializers.RandomUniform(-bound, bound),
-        bias_initializer=keras.initializers.RandomUniform(-bound, bound),
-        dtype="float32",
-    )
+    kernel: Any = keras.initializers.RandomUniform(-bound, bound)
+    bias: Any = keras.initializers.RandomUniform(-bound, bound)
+    layer = keras.layers.Dense(outputs, kernel_initializer=kernel, bias_initializer=bias, dtype="float32")
     layer.build((None, inputs))
     return layer
 

@@ -105,7 +105,7 @@ def of_statistics(stored, seen: tuple[tf.Tensor, tf.Tensor]) -> dict[str, np.nda
     return found
 
 
-def built(stored, threshold: float, epochs: int, steps: int, authors: bool = False) -> AdvBCT:
+def built(stored, threshold: float, epochs: int, steps: int, authors: bool = False) -> Any:
     weights = (1.0, 1.0) if authors else (float(stored["p2s_weight"]), float(stored["adv_weight"]))
     method: Any = AdvBCT(threshold, *weights)
     kept = np.where(stored["authors/has_old_statistics"], stored["radius_count"], 0) if authors else None
