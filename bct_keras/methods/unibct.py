@@ -26,7 +26,7 @@ class UniBCT(BCT):
     where E_ij = softmax over j of <v_i, v_j> / temperature, and v are the normalised embeddings of the training set by
     the new encoder as it is then. "refined" is the paper's idea: outliers lose weight. The code released with MixBCT
     has the softmax over i, which leaves the plain means whatever the graph, so "released" embeds nothing, and a second
-    refresh changes nothing. Old embeddings that were stored at length 1 leave it no scale: then give one.
+    refresh changes nothing. Old embeddings of length 1, stored so or by an exported file, leave it no scale: give one.
     """
 
     def __init__(
