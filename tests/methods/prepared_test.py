@@ -22,7 +22,7 @@ from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.heads.arcface import ArcFace
 from bct_keras.methods import unibct
-from bct_keras.methods.advbct import AdvBCT, reversed_gradient
+from bct_keras.methods.advbct import AdvBCT
 from bct_keras.methods.bct import BCT
 from bct_keras.methods.fd import FD
 from bct_keras.methods.lwf import LwF
@@ -174,29 +174,6 @@ def test_advbct_pulls_only_what_is_outside_its_boundary(training, labels):
     np.testing.assert_array_equal(method.point_to_set(tf.constant(centres), tf.constant(labels)), np.zeros(36))
 
 
-def test_the_gradient_is_reversed_and_the_value_is_not():
-    values = tf.constant([1.0, 2.0])
-    with tf.GradientTape() as tape:
-        tape.watch(values)
-        found = tf.reduce_sum(reversed_gradient(values, tf.constant(0.5)) ** 2)  # pyright: ignore
-    assert float(found) == 5.0
-    np.testing.assert_allclose(tape.gradient(found, values), [-1.0, -2.0])  # pyright: ignore
-
-
-@pytest.mark.parametrize(("step", "expected"), [(0, 5 / 4), (9, 5 / 4), (10, 4 / 4), (39, 2 / 4), (40, 2 / 4)])
-def test_the_discriminator_fades_over_the_epochs(training, step, expected):
-    # (E - e + 1) / E with 4 epochs of 10 steps
-    assert float(ready(AdvBCT(), training).fade(tf.constant(step, tf.int64))) == pytest.approx(expected)
-
-
-def test_every_epoch_fades_from_its_first_step_on():
-    method = AdvBCT()
-    method.epochs, method.steps = 41, 41 * 100
-    # In float32 the share of the steps that is done comes out below 1/41, 2/41, 4/41, ...
-    found = [float(method.fade(tf.constant(epoch * 100, tf.int64))) for epoch in range(41)]
-    np.testing.assert_allclose(found, [(41 - epoch + 1) / 41 for epoch in range(41)], rtol=1e-6)
-
-
 def compiled(training: Training, method: UniBCT) -> CompatibleModel:
     model = CompatibleModel(
         iresnet_small(image_size=28, dims=DIMS, width=4), ArcFace(classes=6, dims=DIMS), ready(method, training)
@@ -284,8 +261,7 @@ def test_unibct_as_released_trains_from_its_first_refresh_on_by_means_at_their_o
     fit(model, training, 0, 1)
     np.testing.assert_array_equal(kernel.numpy(), start)
     means = np.stack([old[labels == label].mean(0) for label in range(6)])
-    lengths = np.linalg.norm(means, axis=1)
-    assert np.abs(lengths - 1).min() > 0.05  # embeddings are stored as the encoder gave them
+    assert np.abs(np.linalg.norm(means, axis=1) - 1).min() > 0.05  # embeddings are stored as the encoder gave them
     fit(model, training, 1, 2)
     np.testing.assert_allclose(model.method.prototypes.numpy(), means, rtol=1e-5, atol=1e-6)
     expected = trained_by_hand(start.astype(np.float64), means.astype(np.float64), training)
@@ -301,12 +277,9 @@ def test_unibct_as_released_embeds_nothing_at_a_refresh(training, monkeypatch):
     fit(linear(training, UniBCT(refresh_epochs=(0,))), training, 0, 1)
 
 
-def test_unibct_that_would_never_refresh_is_refused(training):
+def test_unibct_that_would_never_refresh_or_to_no_known_kind_is_refused(training):
     with pytest.raises(InputError, match=r"at epoch 10, and --epochs=4; .* refresh_epochs=\(1,\)"):
         UniBCT().prepare(training)
-
-
-def test_prototypes_of_no_known_kind_are_refused():
     with pytest.raises(InputError, match=r"^prototypes='rows' of unibct has to be released or refined$"):
         UniBCT(prototypes="rows")
 
