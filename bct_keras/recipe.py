@@ -102,8 +102,8 @@ class Recipe:
         )
         registry.require(keras.optimizers.schedules.LearningRateSchedule, rate, self.schedule)
         optimizer = registry.build(OPTIMIZERS, self.optimizer, learning_rate=rate)
-        # As the papers do, over the backbone: the head's gradient is of another size.
-        optimizer.clip(self.clip_norm, backbone.trainable_variables)
+        # As the papers do, over the backbone and what the method trains: the head's gradient is of another size.
+        optimizer.clip(self.clip_norm, [*backbone.trainable_variables, *method.trainable_variables])
         model.compile(
             optimizer=optimizer,
             jit_compile=False,  # pyright: ignore[reportArgumentType]

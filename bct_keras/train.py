@@ -229,7 +229,8 @@ def define_training_flags() -> None:
     flags.DEFINE_float(
         "clip_norm",
         0.0,
-        "the longest gradient of the backbone, over all replicas together; 0 is no limit, the papers have 5",
+        "the longest gradient of the backbone and what the method trains, over all replicas together; 0 is no limit, "
+        "the papers have 5",
         lower_bound=0.0,
     )
     flags.DEFINE_integer("batch_size", 128, "images in a step, over all replicas", lower_bound=1)

@@ -16,7 +16,7 @@ from bct_keras.encoders import load_encoder
 from bct_keras.evaluate import evaluate
 
 ROOT = Path(__file__).parents[1]
-# 12 identities: 3 for the test, 3 for the old encoder, 6 for the new one. unibct has no epoch 5 to refine anything in.
+# 12 identities: 3 for the test, 3 for the old encoder, 6 for the new one. unibct has no epoch 5 to refresh anything in.
 FLAGS = """
 --source=synthetic(identities=12, images=6, image_size=28)
 --split=class(old_share=0.3, test_share=0.25)
@@ -75,7 +75,7 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(folder, done, found):
     name = "open-class, old encoder weak, too-late, seed 3"
     assert error == f"error: 1 of 3 cells failed, the report names them: {name}"
     assert list(found["failed"]) == [name]
-    assert found["failed"][name].startswith("unibct would first refine its prototypes at epoch 5, and --epochs=1")
+    assert found["failed"][name].startswith("unibct would first refresh its prototypes at epoch 5, and --epochs=1")
     assert [row["method"] for row in found["cells"]] == METHODS
     for page in ("report.md", "report.html"):
         assert name in (folder / "out/report" / page).read_text()

@@ -30,7 +30,7 @@ SMALLEST = "iresnet_small(width=4)"
 # Where the entry's own defaults would be slow. The deeper ones are the same functions as iresnet18 and vit_tiny.
 SPECS: dict[str, str] = {
     "iresnet_small": SMALLEST,
-    "unibct": "unibct(refresh_epochs=(0,), normalise=rows)",
+    "unibct": "unibct(refresh_epochs=(0,), prototypes=refined)",
     "vit_tiny": "vit_tiny(drop_path=0.0)",  # what is left out is drawn anew for each replica
     "applications": "applications(name=MobileNetV3Small)",
 }

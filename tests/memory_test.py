@@ -36,7 +36,7 @@ def nbytes(variables) -> int:
         {"optimizer": "adamw", "average": 0.9},
         {"optimizer": "lamb", "head": "softmax", "method": "independent"},
         {"head": "subcenter_arcface(centres=3)", "method": "bct"},
-        {"method": "nccl(queue=16)"},
+        {"method": "nccl(queue=16, beta=0.01)"},
         {"method": "advbct"},
         {"method": "unibct"},
         {"method": "lwf"},
@@ -60,10 +60,10 @@ def test_what_is_counted_for_few_classes_is_what_a_model_of_more_has(changed):
 
 
 def test_the_queue_of_nccl():
-    method = memory.built(replace(RECIPE, method="nccl(queue=16)"), CLASSES, image_size=28).method
+    method = memory.built(replace(RECIPE, method="nccl(queue=16, beta=0.01)"), CLASSES, image_size=28).method
     # 16 places of an old embedding of 8, a logit for each class, and a label, 4 bytes each; and the next place
     assert memory.bytes_of(method.variables) == 16 * (8 + CLASSES + 1) * 4 + 4
-    method = memory.built(replace(RECIPE, method="nccl(queue=16, beta=0)"), CLASSES, image_size=28).method
+    method = memory.built(replace(RECIPE, method="nccl(queue=16)"), CLASSES, image_size=28).method
     assert memory.bytes_of(method.variables) == 16 * (8 + 1) * 4 + 4  # no logits
 
 

@@ -82,7 +82,7 @@ SAMPLED = ("--data=many/new", "--head=arcface(margin=0.3, scale=16, sample_rate=
     [
         ("independent", ["--method=independent"]),
         ("mixbct", ["--method=mixbct"]),
-        ("nccl", ["--method=nccl"]),
+        ("nccl", ["--method=nccl(alpha=1, beta=0.01)"]),
         ("sampled", ["--method=mixbct", *SAMPLED]),
     ],
 )

@@ -27,9 +27,14 @@ def credible(embeddings: np.ndarray, kept_share: float, column_norms: np.ndarray
     return kept
 
 
+def means(old: np.ndarray) -> np.ndarray:
+    """[classes, dims] The mean of the embeddings as they are, at its own length: the released UniBCT's prototypes."""
+    return old.mean(1)
+
+
 def prototypes(old: np.ndarray) -> np.ndarray:
-    """[classes, dims] BCT's: the mean of the embeddings as they are, at length 1"""
-    return normalised(old.mean(1))
+    """[classes, dims] BCT's: that mean at length 1"""
+    return normalised(means(old))
 
 
 def centres_and_radii(old: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -48,28 +53,24 @@ def centres_and_radii(old: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return centres, np.where(kept, distances, 0.0).max(1), kept.sum(1)
 
 
-def refined_prototypes(
-    old: np.ndarray, new: np.ndarray, temperature: float, smoothing: float, normalise: str
-) -> np.ndarray:
-    """[classes, dims] UniBCT's: the mean of the old embeddings after they were spread over the graph of the class.
+def refined_prototypes(old: np.ndarray, new: np.ndarray, temperature: float, smoothing: float) -> np.ndarray:
+    """[classes, dims] The mean of the old embeddings after they were spread over the graph of the new ones.
 
-    E_ij = softmax(<v_i, v_j> / temperature), E_ii = 0, v the normalised new embeddings
+    E_ij = softmax over j of <v_i, v_j> / temperature, E_ii = 0, v the new embeddings as given
     A = (1 - smoothing) (I - smoothing E)^-1;  prototype = mean over i of (A old)_i
 
     Only that mean is needed, so one solution of (I - smoothing E)^T a = (1 - smoothing) 1/n takes the place of the
-    inverse, and the prototype is a^T old. Over the columns (i) every column of E adds to 1, so 1^T E = 1^T, a = 1/n and
-    the prototype is the plain mean, whatever the graph: so it is in the released code.
+    inverse, and the prototype is a^T old. The released UniBCT takes the softmax over i: every column of E then adds to
+    1, so 1^T E = 1^T, a = 1/n, and whatever the graph, what comes out is `means`.
     """
     count = old.shape[1]
     if count == 1:
         return old[:, 0]
-    directions = normalised(new)
-    logits = np.matmul(directions, directions.transpose(0, 2, 1)) / temperature
+    logits = np.matmul(new, new.transpose(0, 2, 1)) / temperature
     logits[:, np.arange(count), np.arange(count)] = -np.inf
-    axis = {"columns": 1, "rows": 2}[normalise]
-    logits -= logits.max(axis, keepdims=True)
+    logits -= logits.max(2, keepdims=True)
     edges = np.exp(logits, out=logits)
-    edges /= edges.sum(axis, keepdims=True)
+    edges /= edges.sum(2, keepdims=True)
     system = np.eye(count, dtype=edges.dtype) - smoothing * edges.transpose(0, 2, 1)
     right = np.full((len(old), count, 1), (1.0 - smoothing) / count, edges.dtype)
     shares = np.linalg.solve(system, right)

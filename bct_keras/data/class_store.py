@@ -15,8 +15,9 @@ from bct_keras.data.embeddings import EmbeddingShards, field_path
 from bct_keras.errors import InputError
 
 KIND = "class features"
-FIELDS = ("prototypes", "centres", "radii", "kept")
-FORMULAS = 1  # one more whenever `class_features` computes something else: what is stored is then not taken
+OF_DIMS, OF_CLASS = ("means", "prototypes", "centres"), ("radii", "kept")
+FIELDS = OF_DIMS + OF_CLASS
+FORMULAS = 2  # one more whenever `class_features` computes something else: what is stored is then not taken
 
 
 @dataclass(frozen=True)
@@ -62,25 +63,25 @@ class OldClasses:
     def computed(self) -> dict[str, np.ndarray]:
         def features(block: Block):
             (old,) = block.embeddings
-            return (class_features.prototypes(old), *class_features.centres_and_radii(old))
+            centres_and_radii = class_features.centres_and_radii(old)
+            return class_features.means(old), class_features.prototypes(old), *centres_and_radii
 
         classes, dims = self.old.data.classes, self.old.dims
-        found = {name: np.zeros((classes, dims), np.float32) for name in FIELDS[:2]}
-        found |= {name: np.zeros(classes, np.float32) for name in FIELDS[2:]}
+        found = {name: np.zeros((classes, dims), np.float32) for name in OF_DIMS}
+        found |= {name: np.zeros(classes, np.float32) for name in OF_CLASS}
         source = self.files("old_embedding")
         for block, results in map_classes(features, self.labels, [source], "old embeddings by class"):
             for name, values in zip(FIELDS, results, strict=True):
                 found[name][block.classes] = values
         return found
 
-    def refined(
-        self, embed_new: Callable[[Path], list[Path]], temperature: float, smoothing: float, normalise: str
-    ) -> np.ndarray:
+    def refined(self, embed_new: Callable[[Path], list[Path]], temperature: float, smoothing: float) -> np.ndarray:
         """UniBCT's prototypes; `embed_new` writes a file of new embeddings for every shard into a folder."""
 
         def refine(block: Block) -> np.ndarray:
             old, new = block.embeddings
-            return class_features.refined_prototypes(old, new, temperature, smoothing, normalise)
+            refined = class_features.refined_prototypes(old, class_features.normalised(new), temperature, smoothing)
+            return class_features.normalised(refined)
 
         found = np.zeros((self.old.data.classes, self.old.dims), np.float32)
         with tempfile.TemporaryDirectory(prefix=".refining-", dir=self.old.folder.parent) as folder:

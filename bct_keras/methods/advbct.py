@@ -10,6 +10,10 @@ from bct_keras.methods.l2 import beyond, distance
 from bct_keras.methods.method import Method, Training, unit
 
 HIDDEN = 100
+PYTORCH_NORM = {
+    "epsilon": 1e-5,
+    "momentum": 0.9,
+}  # its BatchNorm's defaults, of which the momentum counts the other way
 
 
 class AdvBCT(Method):
@@ -19,6 +23,10 @@ class AdvBCT(Method):
         R_c = r_c + (threshold - r_c) sigmoid(w_c), r_c the radius of old class c, w_c learned: the elastic boundary
     adversarial, fading out over the E epochs e:  weight (E - e + 1) / E * (-log D_new(new) - log D_old(old))
         the gradient from D to the encoder is reversed, with strength 2 / (1 + exp(-10 p)) - 1 after a share p of steps
+
+    All of it is as MixBCT's authors released it: weights of 4, a discriminator of unit embeddings that starts as
+    PyTorch's layers do, and --clip_norm counts its weights and w among the backbone's. The repository of AdvBCT's own
+    authors gives the discriminator the embeddings at their own lengths, with weights of 1 and a threshold of 1.
     """
 
     needs = ("old_embedding",)
@@ -47,37 +55,43 @@ class AdvBCT(Method):
         self.elastic = self.add_weight(name="elastic", shape=self.radii.shape, initializer=uniform)
         # As released: one hidden layer, and each kind of embedding normalised over its own batch. Made here, where the
         # random seed of the run has been set.
-        self.hidden = keras.layers.Dense(HIDDEN, dtype="float32")
-        self.norm = keras.layers.BatchNormalization(synchronized=True, dtype="float32")
-        self.verdict = keras.layers.Dense(2, dtype="float32")
-        self.hidden.build((None, self.compatible_dims))
+        self.hidden = linear(self.prepared(self.compatible_dims), HIDDEN)
+        # PyTorch's defaults, whose momentum of 0.1 counts the other way. The hidden variance may be as small as 0.005.
+        self.norm = keras.layers.BatchNormalization(epsilon=1e-5, momentum=0.9, synchronized=True, dtype="float32")
         self.norm.build((None, HIDDEN))
-        self.verdict.build((None, HIDDEN))
+        self.verdict = linear(HIDDEN, 2)
 
     def penalty(self, new, labels, batch, head):
         new, old = self.compatible(new), unit(batch["old_embedding"])
-        done = tf.minimum(tf.cast(batch["step"], tf.float32) / self.steps, 1.0)
-        return self.set_weight * self.point_to_set(new, labels) + self.adversarial_weight * self.fade(done) * (
-            self.adversarial(new, old, done)
-        )
+        step = tf.cast(batch["step"], tf.int64)
+        to_set = self.point_to_set(new, labels)
+        adversarial = self.adversarial(new, old, self.reversal(step))
+        return self.set_weight * to_set + self.adversarial_weight * self.fade(step) * adversarial
 
     def point_to_set(self, new: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """[batch]; its mean over the global batch is the mean over the rows outside their boundary"""
-        radii = tf.gather(self.radii, labels)
-        # R_c = r_c + (threshold - r_c) sigmoid(w_c)
-        boundaries = radii + (self.threshold - radii) * tf.sigmoid(tf.gather(self.elastic, labels))
-        excess = beyond(distance(new, tf.gather(self.centres, labels)), boundaries)
+        excess = beyond(distance(new, tf.gather(self.centres, labels)), tf.gather(self.boundaries(), labels))
         excess *= tf.gather(self.bounded, labels)
         outside = distribution.gather_rows(tf.cast(tf.stop_gradient(excess) > 0, tf.float32))
         return tf.math.divide_no_nan(excess, tf.reduce_mean(outside))
 
-    def fade(self, done: tf.Tensor) -> tf.Tensor:
-        # (E - e + 1) / E
-        epoch = tf.minimum(tf.floor(done * self.epochs), self.epochs - 1.0)
-        return (self.epochs - epoch + 1.0) / self.epochs
+    def boundaries(self) -> tf.Tensor:
+        """[classes] R_c = r_c + (threshold - r_c) sigmoid(w_c)"""
+        radii = tf.convert_to_tensor(self.radii)
+        return radii + (self.threshold - radii) * tf.sigmoid(tf.convert_to_tensor(self.elastic))
 
-    def adversarial(self, new: tf.Tensor, old: tf.Tensor, done: tf.Tensor) -> tf.Tensor:
-        strength = 2.0 / (1.0 + tf.exp(-10.0 * done)) - 1.0
+    def fade(self, step: tf.Tensor) -> tf.Tensor:
+        """(E - e + 1) / E in epoch e, counted from 0"""
+        epoch = tf.minimum(step * self.epochs // self.steps, self.epochs - 1)
+        return tf.cast(self.epochs - epoch + 1, tf.float32) / self.epochs
+
+    def reversal(self, step: tf.Tensor) -> tf.Tensor:
+        """2 / (1 + exp(-10 p)) - 1, where p is the share of the steps that is done"""
+        done = tf.minimum(tf.cast(step, tf.float32) / self.steps, 1.0)
+        return 2.0 / (1.0 + tf.exp(-10.0 * done)) - 1.0
+
+    def adversarial(self, new: tf.Tensor, old: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
+        """[batch]; the gradient with respect to `new` is multiplied by -strength"""
         reversed_new: Any = reversed_gradient(new, strength)
         judged_new = tf.nn.log_softmax(self.discriminator(reversed_new), axis=1)
         judged_old = tf.nn.log_softmax(self.discriminator(old), axis=1)
@@ -85,6 +99,16 @@ class AdvBCT(Method):
 
     def discriminator(self, embeddings: tf.Tensor) -> tf.Tensor:
         return self.verdict(tf.nn.relu(self.norm(self.hidden(embeddings), training=True)))
+
+
+def linear(inputs: int, outputs: int) -> keras.layers.Dense:
+    """Returns a layer that starts as PyTorch's Linear: kernel and bias uniform within 1 / sqrt(inputs)."""
+    bound = inputs**-0.5
+    kernel: Any = keras.initializers.RandomUniform(-bound, bound)
+    bias: Any = keras.initializers.RandomUniform(-bound, bound)
+    layer = keras.layers.Dense(outputs, kernel_initializer=kernel, bias_initializer=bias, dtype="float32")
+    layer.build((None, inputs))
+    return layer
 
 
 @tf.custom_gradient

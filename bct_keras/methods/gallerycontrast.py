@@ -13,8 +13,12 @@ class GalleryContrast(QueueMethod):
 
     p_i is that of the image's own old embedding, which alone would draw the old encoder's errors along; its class as a
     whole leaves more freedom. It is in the queue itself, so the queue has to hold several images a class for that.
-    Images of its class are no rivals of each other. Our own, with no paper behind it: the README's tables tell what it
-    gains.
+    Images of its class are no rivals of each other. The README's tables tell what it gains.
+
+    The own-image term is that of HOC, https://arxiv.org/abs/2405.02581 (CVPR 2024, github.com/miccunifi/iamcl2r):
+    -mu <n_i, o_i> + log sum over k of other classes of exp(mu <n_i, o_k>), with mu = 1 / t. Added here are the positive
+    in the sum, which makes it a softplus that ends at 0; the queue in the place of the batch; and the term of the whole
+    class. HOC's released code has the old embedding in the place of n_i, and its head is a fixed simplex.
     """
 
     def __init__(self, queue: int = 8192, temperature: float = 0.1, weight: float = 4.0, own: float = 0.3):

@@ -6,7 +6,6 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras import progress
-from bct_keras.data.class_features import normalised
 from bct_keras.data.class_store import OldClasses
 from bct_keras.errors import InputError
 from bct_keras.methods.bct import BCT
@@ -16,41 +15,45 @@ BATCH_SIZE = 256
 
 
 class UniBCT(BCT):
-    """BCT with prototypes refined by what the new encoder sees: https://arxiv.org/abs/2203.01583
+    """BCT that begins late, with prototypes of another kind: https://arxiv.org/abs/2203.01583
 
-    No penalty at first; then at the beginning of each of refresh_epochs the training set is embedded with the new
-    encoder as it is, and the prototypes become (class_features.refined_prototypes)
+    The penalty is BCT's, -log softmax_c(scale * <new / |new|, prototype_c>), and 0 before the first of refresh_epochs.
+    At the beginning of each of these the prototypes become
 
-    prototype_c = mean of (1 - smoothing) (I - smoothing E)^-1 old,  E_ij = softmax(<v_i, v_j> / temperature)
+    released  mean of the old embeddings of class c, at its own length: that length acts as the scale
+    refined   mean of (1 - smoothing) (I - smoothing E)^-1 old over the images of class c, at length 1
 
-    over the images i, j of class c, v their new embeddings. The released code takes the softmax over the columns,
-    normalise="columns", which leaves the prototypes plain means; over the rows outliers lose weight.
+    where E_ij = softmax over j of <v_i, v_j> / temperature, and v are the normalised embeddings of the training set by
+    the new encoder as it is then. "refined" is the paper's idea: outliers lose weight. The code released with MixBCT
+    has the softmax over i, which leaves the plain means whatever the graph, so "released" embeds nothing, and a second
+    refresh changes nothing. Old embeddings of length 1, stored so or by an exported file, leave it no scale: give one.
     """
 
     def __init__(
         self,
         refresh_epochs: tuple = (10, 20),
+        prototypes: str = "released",
         temperature: float = 0.05,
         smoothing: float = 0.9,
-        normalise: str = "columns",
         scale: float = 1.0,
         weight: float = 1.0,
     ):
         super().__init__(scale, weight)
         if not refresh_epochs or any(type(epoch) is not int or epoch < 0 for epoch in refresh_epochs):
             raise InputError(f"refresh_epochs={refresh_epochs} has to name epochs, counted from 0, as in (10, 20)")
-        if normalise not in ("columns", "rows"):
-            raise InputError(f"normalise={normalise!r} of unibct has to be columns or rows")
+        if prototypes not in ("released", "refined"):
+            raise InputError(f"prototypes={prototypes!r} of unibct has to be released or refined")
         if not 0 <= smoothing < 1:
             raise InputError(f"smoothing={smoothing} of unibct has to be at least 0 and less than 1")
         self.refresh_epochs = sorted(refresh_epochs)
-        self.refinement = {"temperature": temperature, "smoothing": smoothing, "normalise": normalise}
+        self.refined = prototypes == "refined"
+        self.refinement = {"temperature": temperature, "smoothing": smoothing}
 
     def prepare(self, training: Training):
         super().prepare(training)
         if self.refresh_epochs[0] >= training.epochs:
             raise InputError(
-                f"unibct would first refine its prototypes at epoch {self.refresh_epochs[0]}, and --epochs="
+                f"unibct would first refresh its prototypes at epoch {self.refresh_epochs[0]}, and --epochs="
                 f"{training.epochs}; give it earlier ones, such as refresh_epochs=({training.epochs // 3},)"
             )
         self.training = training
@@ -68,9 +71,17 @@ class UniBCT(BCT):
     def callbacks(self):
         return [PrototypeRefresh(self)]
 
+    def new_prototypes(self, backbone: keras.Model) -> np.ndarray:
+        """[classes, dims]"""
+        assert self.training.old is not None
+        old = OldClasses(self.training.old)
+        if not self.refined:
+            return old.feature("means")
+        return old.refined(lambda folder: embed_shards(backbone, self.training, folder), **self.refinement)
+
 
 class PrototypeRefresh(keras.callbacks.Callback):
-    """Refines the prototypes of UniBCT at the beginning of an epoch, unless that was done before a run broke off."""
+    """Refreshes the prototypes of UniBCT at the beginning of an epoch, unless that was done before a run broke off."""
 
     def __init__(self, method: UniBCT):
         super().__init__()
@@ -81,12 +92,7 @@ class PrototypeRefresh(keras.callbacks.Callback):
         if int(self.method.refreshes.numpy()) >= due:
             return
         model: Any = self.model
-        training = self.method.training
-        assert training.old is not None
-        refined = OldClasses(training.old).refined(
-            lambda folder: embed_shards(model.backbone, training, folder), **self.method.refinement
-        )
-        self.method.prototypes.assign(normalised(refined))
+        self.method.prototypes.assign(self.method.new_prototypes(model.backbone))
         self.method.refreshes.assign(due)
 
 

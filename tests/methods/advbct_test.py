@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras.methods.advbct import AdvBCT
+from bct_keras.methods.advbct import AdvBCT, reversed_gradient
 
 ROWS, CLASSES, DIMS = 12, 4, 6
 EPOCHS, STEPS, STEP = 20, 40, 6  # a share of 0.15, in epoch 3
@@ -53,7 +53,7 @@ def point_to_set(new: np.ndarray, elastic: np.ndarray) -> np.ndarray:
 def log_shares(embeddings: np.ndarray, kernel: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
     """Of the discriminator, [batch, new and old]"""
     hidden = unit(embeddings) @ kernel
-    hidden = (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + 1e-3) * weights["gamma"] + weights["beta"]
+    hidden = (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + 1e-5) * weights["gamma"] + weights["beta"]
     scores = np.maximum(hidden, 0) @ weights["kernel"] + weights["bias"]
     return scores - np.log(np.exp(scores).sum(1, keepdims=True))
 
@@ -100,3 +100,28 @@ def test_the_penalty_and_its_gradients_are_those_of_the_formula(method):
     ]
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(tf.convert_to_tensor(ours), theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_the_gradient_is_reversed_and_the_value_is_not():
+    values = tf.constant([1.0, 2.0])
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        found = tf.reduce_sum(reversed_gradient(values, tf.constant(0.5)) ** 2)  # pyright: ignore
+    assert float(found) == 5.0
+    np.testing.assert_allclose(tape.gradient(found, values), [-1.0, -2.0])  # pyright: ignore
+
+
+# (E - e + 1) / E with 4 epochs of 10 steps
+@pytest.mark.parametrize(("step", "expected"), [(0, 5 / 4), (9, 5 / 4), (10, 4 / 4), (39, 2 / 4), (40, 2 / 4)])
+def test_the_discriminator_fades_over_the_epochs(step, expected):
+    made = AdvBCT()
+    made.epochs, made.steps = 4, 40
+    assert float(made.fade(tf.constant(step, tf.int64))) == pytest.approx(expected)
+
+
+def test_every_epoch_fades_from_its_first_step_on():
+    made = AdvBCT()
+    made.epochs, made.steps = 41, 41 * 100
+    # In float32 the share of the steps that is done comes out below 1/41, 2/41, 4/41, ...
+    found = [float(made.fade(tf.constant(epoch * 100, tf.int64))) for epoch in range(41)]
+    np.testing.assert_allclose(found, [(41 - epoch + 1) / 41 for epoch in range(41)], rtol=1e-6)

@@ -3,7 +3,9 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -19,7 +21,8 @@ from bct_keras.embed import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.heads.arcface import ArcFace
-from bct_keras.methods.advbct import AdvBCT, reversed_gradient
+from bct_keras.methods import unibct
+from bct_keras.methods.advbct import AdvBCT
 from bct_keras.methods.bct import BCT
 from bct_keras.methods.fd import FD
 from bct_keras.methods.lwf import LwF
@@ -28,6 +31,7 @@ from bct_keras.methods.unibct import UniBCT
 from bct_keras.model import CompatibleModel
 
 DIMS, EPOCHS = 8, 4
+RATE = 0.5
 
 
 @pytest.fixture(scope="module")
@@ -170,21 +174,6 @@ def test_advbct_pulls_only_what_is_outside_its_boundary(training, labels):
     np.testing.assert_array_equal(method.point_to_set(tf.constant(centres), tf.constant(labels)), np.zeros(36))
 
 
-def test_the_gradient_is_reversed_and_the_value_is_not():
-    values = tf.constant([1.0, 2.0])
-    with tf.GradientTape() as tape:
-        tape.watch(values)
-        found = tf.reduce_sum(reversed_gradient(values, tf.constant(0.5)) ** 2)  # pyright: ignore
-    assert float(found) == 5.0
-    np.testing.assert_allclose(tape.gradient(found, values), [-1.0, -2.0])  # pyright: ignore
-
-
-@pytest.mark.parametrize(("done", "expected"), [(0.0, 5 / 4), (0.26, 4 / 4), (0.99, 2 / 4), (1.0, 2 / 4)])
-def test_the_discriminator_fades_over_the_epochs(training, done, expected):
-    # (E - e + 1) / E with 4 epochs
-    assert float(ready(AdvBCT(), training).fade(tf.constant(done))) == pytest.approx(expected)
-
-
 def compiled(training: Training, method: UniBCT) -> CompatibleModel:
     model = CompatibleModel(
         iresnet_small(image_size=28, dims=DIMS, width=4), ArcFace(classes=6, dims=DIMS), ready(method, training)
@@ -207,7 +196,7 @@ def fit(model: CompatibleModel, training: Training, first_epoch: int, epochs: in
 
 
 def test_unibct_refines_at_its_epochs_and_a_resumed_run_does_not_again(training, tmp_path):
-    method = UniBCT(refresh_epochs=(1, 3), normalise="rows")
+    method = UniBCT(refresh_epochs=(1, 3), prototypes="refined")
     model = compiled(training, method)
     first = method.prototypes.numpy()
     checkpoints = Checkpoints(model, tmp_path, steps_per_epoch=3)
@@ -222,7 +211,7 @@ def test_unibct_refines_at_its_epochs_and_a_resumed_run_does_not_again(training,
     assert np.abs(refined - first).max() > 1e-4
     np.testing.assert_allclose(np.linalg.norm(refined, axis=1), 1.0, rtol=1e-5)
 
-    resumed = compiled(training, UniBCT(refresh_epochs=(1, 3), normalise="rows"))
+    resumed = compiled(training, UniBCT(refresh_epochs=(1, 3), prototypes="refined"))
     assert Checkpoints(resumed, tmp_path, steps_per_epoch=3).restore() == 2 * 3
     fit(resumed, training, 2, 3)
     np.testing.assert_array_equal(resumed.method.prototypes.numpy(), refined)
@@ -231,9 +220,68 @@ def test_unibct_refines_at_its_epochs_and_a_resumed_run_does_not_again(training,
     assert np.abs(resumed.method.prototypes.numpy() - refined).max() > 1e-6
 
 
-def test_unibct_that_would_never_refine_is_refused(training):
+class NoLoss(keras.layers.Layer):
+    """A head that trains nothing, so that what is trained is the method's doing."""
+
+    table = None
+
+    def call(self, embeddings, labels):
+        return tf.zeros_like(embeddings[:, 0])
+
+
+def linear(training: Training, method: UniBCT) -> CompatibleModel:
+    image = keras.Input((28, 28, 3))
+    pixels = keras.layers.Rescaling(1 / 255)(keras.layers.Flatten()(image))
+    backbone = keras.Model(image, keras.layers.Dense(DIMS, use_bias=False)(pixels))
+    head: Any = NoLoss()
+    model = CompatibleModel(backbone, head, ready(method, training))
+    model.compile(optimizer=keras.optimizers.SGD(RATE), jit_compile=False)  # pyright: ignore
+    return model
+
+
+def trained_by_hand(kernel: np.ndarray, prototypes: np.ndarray, training: Training) -> np.ndarray:
+    """The three steps of `fit`, with the gradient of the mean of -log softmax_c(<x / |x|, prototype_c>)"""
+    for batch in training.data.batches(12).take(3):
+        pixels = batch["image"].numpy().reshape(12, -1) / 255
+        embeddings = pixels @ kernel
+        lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+        directions = embeddings / lengths
+        exponentials = np.exp(directions @ prototypes.T)
+        of_logits = exponentials / exponentials.sum(1, keepdims=True) - np.eye(6)[batch["label"].numpy()]
+        of_directions = of_logits @ prototypes / 12
+        along = np.sum(of_directions * directions, axis=1, keepdims=True)
+        kernel = kernel - RATE * pixels.T @ ((of_directions - along * directions) / lengths)
+    return kernel
+
+
+def test_unibct_as_released_trains_from_its_first_refresh_on_by_means_at_their_own_length(training, old, labels):
+    model = linear(training, UniBCT(refresh_epochs=(1,)))
+    (kernel,) = model.trainable_variables
+    start = kernel.numpy()
+    fit(model, training, 0, 1)
+    np.testing.assert_array_equal(kernel.numpy(), start)
+    means = np.stack([old[labels == label].mean(0) for label in range(6)])
+    assert np.abs(np.linalg.norm(means, axis=1) - 1).min() > 0.05  # embeddings are stored as the encoder gave them
+    fit(model, training, 1, 2)
+    np.testing.assert_allclose(model.method.prototypes.numpy(), means, rtol=1e-5, atol=1e-6)
+    expected = trained_by_hand(start.astype(np.float64), means.astype(np.float64), training)
+    way = np.abs(expected - start).max()
+    np.testing.assert_allclose(kernel.numpy(), expected, rtol=0, atol=1e-3 * way)
+    # At length 1 they would have trained something else.
+    other = trained_by_hand(start.astype(np.float64), class_means(old, labels).astype(np.float64), training)
+    assert np.abs(other - expected).max() > 0.05 * way
+
+
+def test_unibct_as_released_embeds_nothing_at_a_refresh(training, monkeypatch):
+    monkeypatch.setattr(unibct, "embed_shards", lambda *given: pytest.fail("embedded"))
+    fit(linear(training, UniBCT(refresh_epochs=(0,))), training, 0, 1)
+
+
+def test_unibct_that_would_never_refresh_or_to_no_known_kind_is_refused(training):
     with pytest.raises(InputError, match=r"at epoch 10, and --epochs=4; .* refresh_epochs=\(1,\)"):
         UniBCT().prepare(training)
+    with pytest.raises(InputError, match=r"^prototypes='rows' of unibct has to be released or refined$"):
+        UniBCT(prototypes="rows")
 
 
 def test_a_wider_encoder_is_compatible_in_its_first_coordinates(training, old, labels):

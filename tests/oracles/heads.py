@@ -67,6 +67,7 @@ def leave_out_exact_rows(found: dict[str, np.ndarray], stored, name: str) -> Non
         if distance[row] < 1e-6:
             places |= {"d_embeddings": row, "d_weights": own}
         for key, place in places.items():
-            theirs = stored[f"{name}/{key}"][place]
-            if np.isfinite(found[key][place]).all() and (key != "logits" or abs(found[key][place] / theirs - 1) < 1e-3):
-                found[key][place] = theirs
+            ours, theirs = found[key][place], stored[f"{name}/{key}"][place]
+            if np.isfinite(ours).all() and (key != "logits" or abs(ours / theirs - 1) < 1e-3):
+                # Where theirs is NaN ours stays, which is asked to be finite.
+                found[key][place] = np.where(np.isnan(theirs), ours, theirs)

@@ -50,13 +50,10 @@ def check(stored):
         for key in stored:
             if match := re.fullmatch(r"credible_T([\d.]+)_(\w+)", key):
                 results[key] = (credible(stored, float(match[1]), match[2], folder), 0.0)
-            if match := re.fullmatch(r"unibct_prototypes_lam([\d.]+)_temp([\d.]+)", key):
-                smoothing, temperature = float(match[1]), float(match[2])
-
-                def refine(old, new, smoothing=smoothing, temperature=temperature):
-                    return class_features.refined_prototypes(old, new, temperature, smoothing, "columns")
-
-                results[key] = (per_class(stored, refine, folder), UNIBCT_TOLERANCE)
+            if re.fullmatch(r"unibct_prototypes_lam[\d.]+_temp[\d.]+", key):
+                # Plain means, whatever lambda and the temperature are: see class_features.refined_prototypes
+                means = per_class(stored, lambda old, new: class_features.means(old), folder)
+                results[key] = (means, UNIBCT_TOLERANCE)
         prototypes = per_class(stored, lambda old, new: class_features.prototypes(old), folder)
         results["bct_prototypes"] = (prototypes, TOLERANCE)
         for place, key in enumerate(["advbct_centers", "advbct_radius", "advbct_radius_count"]):
