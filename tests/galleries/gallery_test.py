@@ -65,7 +65,7 @@ def embed(images: np.ndarray) -> np.ndarray:
 def test_any_encoder_may_begin_a_gallery(opened):
     with opened() as gallery:
         assert gallery.encoders_in_use() == {}
-        gallery.check_may_join(OLD, [])
+        gallery.check_may_join(OLD)
         filled(gallery)
         assert gallery.encoders_in_use() == {OLD: 30}
 

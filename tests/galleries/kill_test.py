@@ -73,8 +73,9 @@ with FileGallery(path) as gallery:
     replace = gallery.replace
 
     def replace_and_say(known, ids, labels, embeddings):
-        replace(known, ids, labels, embeddings)
+        replaced = replace(known, ids, labels, embeddings)
         say(ids)
+        return replaced
 
     gallery.replace = replace_and_say
     backfill(gallery, known(encoder), lambda images: images, Images(), random(encoder))
