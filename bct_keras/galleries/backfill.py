@@ -31,7 +31,7 @@ def backfill(
     gallery.refresh()
     gallery.begin_writing(encoder)
     # Else nobody could search while it runs: the old queries do not fit the new entries, nor the new ones the old.
-    gallery.check_admitted(encoder.fingerprint, gallery.encoders_in_use())
+    gallery.check_admitted(encoder.fingerprint, gallery.encoders_to_fit())
     ids, labels = gallery.entries_of_others(encoder.fingerprint)
     if not any(ident in images for ident in ids) and ids:
         raise InputError(f"none of the {len(ids):,} entries to embed anew has an image in this data set")

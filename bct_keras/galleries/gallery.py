@@ -113,7 +113,7 @@ class Gallery(ABC):
     def check_may_join(self, encoder: KnownEncoder, to_come: Iterable[Compatibility] = ()) -> None:
         """An error where no query at all could be searched once entries of this encoder were there too."""
         declared = {(each.query, each.gallery) for each in (*self.compatibilities(), *to_come)}
-        there = {known.fingerprint: known for known in self.encoders_in_use()}
+        there = {known.fingerprint: known for known in self.encoders_to_fit()}
         together = {*there, encoder.fingerprint}
         for query in together | {query for query, _ in declared}:
             if all(query == other or (query, other) in declared for other in together):
@@ -137,7 +137,7 @@ class Gallery(ABC):
         units = self.checked(encoder, ids, labels, embeddings)
         self.refresh()
         self.begin_writing(encoder)
-        self.check_admitted(encoder.fingerprint, self.encoders_in_use())
+        self.check_admitted(encoder.fingerprint, self.encoders_to_fit())
         if len(set(ids)) < len(ids):
             raise InputError(f"{self.name}: an id given twice cannot be embedded anew")
         return self._replace(encoder, ids, labels, units)
@@ -167,6 +167,10 @@ class Gallery(ABC):
     def encoders_in_use(self) -> dict[KnownEncoder, int]:
         """Those that made the entries that are there now, with their numbers of entries."""
 
+    def encoders_to_fit(self) -> Collection[KnownEncoder]:
+        """Those in use, and those that another writer is just about to bring in."""
+        return self.encoders_in_use()
+
     @abstractmethod
     def compatibilities(self) -> list[Compatibility]: ...
 
@@ -176,9 +180,9 @@ class Gallery(ABC):
 
     @abstractmethod
     def begin_writing(self, encoder: KnownEncoder) -> None:
-        """Keeps other writers out until this is closed, and sees what they wrote. Makes a gallery where there is none.
+        """Begins to write entries of this encoder; makes a gallery where there is none.
 
-        What is checked from here on still holds when it is written.
+        Sees what others wrote. What is checked from here on still holds when it is written.
         """
 
     @abstractmethod
@@ -189,10 +193,7 @@ class Gallery(ABC):
 
     @abstractmethod
     def remove(self, ids: Collection[str] = (), labels: Collection[str] = ()) -> Removal:
-        """Forgets the entries with these ids, and those with these labels. Returns when no search can find them.
-
-        All of them go or, where this is stopped, none.
-        """
+        """Forgets the entries with these ids, and those with these labels. Returns when no search can find them."""
 
     @abstractmethod
     def declare(self, compatibility: Compatibility) -> None:

@@ -274,5 +274,3 @@ def test_one_call_adds_more_than_one_block(tmp_path, monkeypatch):
         assert add(gallery, *range(20)) == 20
         assert len(gallery.contents.rows) == 3
     assert len(there(tmp_path / "people.gallery")) == 20
-
-
