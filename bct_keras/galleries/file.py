@@ -39,7 +39,7 @@ class FileGallery(Gallery):
         self.path, self.name = Path(path), path
         self.file: BlockFile | None = None
         self.numbers: dict[str, int] | None = None  # of each id; only a writer has it, and with it the lock
-        self.made = False  # whether this writer made the file
+        self.made = False  # whether this writer made the file and has added nothing to it yet
         self._forget()
 
     def _forget(self) -> None:
@@ -99,6 +99,7 @@ class FileGallery(Gallery):
             entries = contents.encode_entries(vectors.pack(units[some]), which, added, [labels[each] for each in some])
             first = len(self.contents.row_of)
             self._commit(*fact, entries)
+            self.made = False
             self._numbers().update(zip(added, range(first, first + len(added)), strict=True))
             self._tidy(SPARE_BLOCKS_MEANWHILE)
         return len(new)
@@ -223,7 +224,7 @@ class FileGallery(Gallery):
             self._release()
 
     def _release(self) -> None:
-        if self.made and not self.contents.row_of.size:
+        if self.made:
             opening.place_of(self.path).unlink(missing_ok=True)  # an add that came to nothing
         self.numbers, self.made = None, False
         self._forget()
