@@ -58,16 +58,11 @@ class Names:
             ident, label = (str(text[start:end], "utf-8") for text, start, end in each)
         return ident, label
 
-    def all(self) -> list[tuple[str, str]]:
-        ids, labels = (bytes(text) for text in self.texts)
-        starts = np.concatenate([np.zeros((2, 1), np.int64), self.ends[:, :-1]], axis=1)
+    def column(self, which: int) -> list[str]:
+        """Every id (0) or every label (1)."""
+        text = bytes(self.texts[which])
         with self.readable():
-            return [
-                (ids[id_start:id_end].decode(), labels[label_start:label_end].decode())
-                for (id_start, label_start), (id_end, label_end) in zip(
-                    starts.T.tolist(), self.ends.T.tolist(), strict=True
-                )
-            ]
+            return [text[start:end].decode() for start, end in itertools.pairwise([0, *self.ends[which].tolist()])]
 
     @contextlib.contextmanager
     def readable(self) -> Iterator[None]:
@@ -215,9 +210,15 @@ class Contents:
         block = int(np.searchsorted([names.first for names in self.names], number, side="right")) - 1
         return self.names[block].of(number - self.names[block].first)
 
-    def all_names(self) -> Iterator[tuple[str, str]]:
-        """The id and the label of each entry that is there, in the order of their numbers."""
-        ever = itertools.chain.from_iterable(names.all() for names in self.names)
+    def ids(self) -> Iterator[str]:
+        """Of each entry that is there, in the order of their numbers."""
+        return self._column(0)
+
+    def labels(self) -> Iterator[str]:
+        return self._column(1)
+
+    def _column(self, which: int) -> Iterator[str]:
+        ever = itertools.chain.from_iterable(names.column(which) for names in self.names)
         return itertools.compress(ever, (self.row_of != REMOVED).tolist())
 
     def vectors_of(self, rows: np.ndarray) -> Vectors:

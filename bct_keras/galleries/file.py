@@ -119,10 +119,11 @@ class FileGallery(Gallery):
         self._begin()
         numbers, wanted = self._numbers(), set(labels)
         chosen, known_labels = {numbers[ident] for ident in ids if ident in numbers}, set()
-        for number, (_, label) in zip(self.contents.numbers.tolist(), self.contents.all_names(), strict=True):
-            if label in wanted:
-                chosen.add(number)
-                known_labels.add(label)
+        if wanted:
+            for number, label in zip(self.contents.numbers.tolist(), self.contents.labels(), strict=True):
+                if label in wanted:
+                    chosen.add(number)
+                    known_labels.add(label)
         unknown_ids = [ident for ident in ids if ident not in numbers]
         if chosen:
             removals = contents.encode_removals(np.array(sorted(chosen)))
@@ -164,13 +165,9 @@ class FileGallery(Gallery):
             self._open(file)
             self._read_new()
             self.check()
-            self._number()
-
-    def _number(self) -> None:
-        there = zip(self.contents.all_names(), self.contents.numbers.tolist(), strict=True)
-        self.numbers = {ident: number for (ident, _), number in there}
-        if len(self.numbers) != len(self.contents.numbers):
-            raise blocks.damaged(self.path, self.read_to, "an id is there twice")
+            self.numbers = dict(zip(self.contents.ids(), self.contents.numbers.tolist(), strict=True))
+            if len(self.numbers) != len(self.contents.numbers):
+                raise blocks.damaged(self.path, self.read_to, "an id is there twice")
 
     def _numbers(self) -> dict[str, int]:
         assert self.numbers is not None, "only a writer knows them"
@@ -194,8 +191,8 @@ class FileGallery(Gallery):
         self.check()
         made = np.array([known.fingerprint == encoder for known in self.contents.encoders], bool)
         others = ~made[self.contents.encoder_of[self.contents.numbers]]
-        kept = list(itertools.compress(self.contents.all_names(), others.tolist()))
-        return [ident for ident, _ in kept], [label for _, label in kept]
+        ids, labels = (itertools.compress(column, others) for column in (self.contents.ids(), self.contents.labels()))
+        return list(ids), list(labels)
 
     def describe(self) -> Description:
         self.refresh()
@@ -236,26 +233,28 @@ class FileGallery(Gallery):
         few = len(self.contents.rows) - rows // ROWS_AT_ONCE <= spare_blocks and rows - entries <= entries / 2
         if few and not len(self.contents.removed):
             return
+        left = dict[str, int]()
         with opening.replacement(self.file) as tidied:
             tidied.append(*self._facts())
-            names = self.contents.all_names()
+            all_ids, all_labels = self.contents.ids(), self.contents.labels()
             for start in range(0, entries, ROWS_AT_ONCE):
                 numbers = self.contents.numbers[start : start + ROWS_AT_ONCE]
-                tidied.append(self._entries(numbers, list(itertools.islice(names, len(numbers)))))
-        renumbered = bool(len(self.contents.removed))
+                ids, labels = (list(itertools.islice(column, len(numbers))) for column in (all_ids, all_labels))
+                tidied.append(self._entries(numbers, ids, labels))
+                if len(self.contents.removed):  # whose numbers the others move up to
+                    left.update(zip(ids, range(start, start + len(ids)), strict=True))
+        if len(self.contents.removed):
+            self.numbers = left
         self._open(tidied)
         self._read_new()
         self.unchecked.clear()
-        if renumbered:
-            self._number()
 
     def _facts(self) -> list[list[bytes]]:
         encoders = [contents.encode_fact(contents.ENCODER, known) for known in self.contents.encoders]
         return encoders + [contents.encode_fact(contents.COMPATIBLE, pair) for pair in self.contents.compatible]
 
-    def _entries(self, numbers: np.ndarray, names: list[tuple[str, str]]) -> list[bytes]:
+    def _entries(self, numbers: np.ndarray, ids: list[str], labels: list[str]) -> list[bytes]:
         rows = self.contents.row_of[numbers]
         rising = np.argsort(rows)
         packed = self.contents.vectors_of(rows[rising])[np.argsort(rising)]
-        ids, labels = [ident for ident, _ in names], [label for _, label in names]
         return contents.encode_entries(packed, self.contents.encoder_of[numbers], ids, labels)
