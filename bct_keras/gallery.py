@@ -1,9 +1,10 @@
 """A gallery of embeddings that may mix old and new ones, searched by any encoder known to be compatible with them.
 
-python -m bct_keras.gallery add --gallery='file(people.gallery)' --data=data/mine/all --embeddings=data/mine/all-by-old
+python -m bct_keras.gallery add --gallery='file(people.gallery)' --data=data/mine --embeddings=data/mine-by-old
 python -m bct_keras.gallery add --gallery='file(people.gallery)' --report=reports/new-old
 python -m bct_keras.gallery search --gallery='file(people.gallery)' --encoder=exported/encoder.tflite --image=me.jpg
-python -m bct_keras.gallery backfill --gallery='file(people.gallery)' --encoder=runs/new --data=data/mine/all
+python -m bct_keras.gallery backfill --gallery='file(people.gallery)' --encoder=runs/new --data=data/mine
+python -m bct_keras.gallery remove --gallery='file(people.gallery)' --id=person52/003.jpg --label=17
 python -m bct_keras.gallery info --gallery='file(people.gallery)'
 
 Galleries: file(PATH), one file that a device reads as it is, or milvus(URI, collection=gallery). Every entry knows the
@@ -14,35 +15,23 @@ compatible with those that did. Each action has its own --help.
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from bct_keras import artefacts, command, progress, registry
-from bct_keras.data import dataset, embeddings, image_check, images, images_by_id
+from bct_keras import command, progress, registry
+from bct_keras.data import image_check, images, images_by_id
 from bct_keras.data.dataset import DataSet, open_data_set
-from bct_keras.encoders import Encoder, FirstDims, load_encoder
+from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.galleries import GALLERIES, ORDERS, admission
 from bct_keras.galleries.backfill import backfill
-from bct_keras.galleries.gallery import Compatibility, Gallery, KnownEncoder, Match
+from bct_keras.galleries.entries import Entries, embedded_entries, fitted, known, left_out, stored_entries
+from bct_keras.galleries.gallery import Gallery, Match
 
-Batch = tuple[list[str], list[str], np.ndarray]  # ids, labels, embeddings
 FLAGS = flags.FLAGS
-
-
-def known(encoder: Encoder) -> KnownEncoder:
-    return KnownEncoder(encoder.fingerprint, encoder.dims, str(encoder.path))
-
-
-def fitted(encoder: Encoder, gallery: Gallery) -> Encoder:
-    """Of a wider encoder the first coordinates, where the gallery holds no more."""
-    dims = {known.dims for known in gallery.encoders_in_use()}
-    wider = encoder.dims > encoder.compatible_dims and dims == {encoder.compatible_dims}
-    return FirstDims(encoder, encoder.compatible_dims) if wider else encoder
 
 
 def photo_encoder(gallery: Gallery) -> Encoder:
@@ -63,61 +52,46 @@ def add() -> None:
         raise InputError("--data is needed, or --report, or both; --help tells what they take")
     declared = [admission.read_report(report, FLAGS.max_loss) for report in FLAGS.report]
     with open_gallery() as gallery:
-        if FLAGS.data:
-            print(add_data(gallery, open_data_set(FLAGS.data), declared))
+        data = open_data_set(FLAGS.data) if FLAGS.data else None
+        entries = entries_of(data, gallery) if data else None
+        if entries:
+            gallery.begin_writing(entries.encoder)
+            gallery.check_may_join(entries.encoder, declared)
         for compatibility in declared:
             gallery.declare(compatibility)
             print(
                 f"queries of {compatibility.query[:12]} fit entries of {compatibility.gallery[:12]}: "
                 f"{compatibility.finding}"
             )
+        if data and entries:
+            data.check_content()
+            print(add_entries(gallery, data, entries))
+            if part := left_out(data, gallery):
+                print(part)
 
 
-def add_data(gallery: Gallery, data: DataSet, declared: list[Compatibility]) -> str:
-    """One line that says what is safe now."""
-    data.check_content()
+def entries_of(data: DataSet, gallery: Gallery) -> Entries:
+    if FLAGS.embeddings:
+        return stored_entries(data, Path(FLAGS.embeddings))
     with contextlib.suppress(InputError):  # there may be no gallery yet
         gallery.refresh()
-    if FLAGS.embeddings:
-        encoder, batches = stored_entries(data, Path(FLAGS.embeddings))
-    else:
-        loaded = fitted(load_encoder(FLAGS.encoder), gallery)
-        encoder, batches = known(loaded), embedded_entries(data, loaded)
-    gallery.check_may_join(encoder, declared)
+    return embedded_entries(data, fitted(load_encoder(FLAGS.encoder), gallery))
+
+
+def add_entries(gallery: Gallery, data: DataSet, entries: Entries) -> str:
+    """One line that says what is safe now."""
     added, start = 0, time.perf_counter()
     with progress.bar(f"adding to {gallery.name}", data.records, "entries") as done:
-        for batch in batches:
-            added += gallery.add(encoder, *batch)
-            done.update(len(batch[0]))
+        for batch in entries.batches:
+            added += gallery.add(entries.encoder, batch.ids, batch.labels, batch.embeddings)
+            done.update(len(batch.ids))
     rate = data.records / (time.perf_counter() - start)
     skipped = data.records - added
     stayed = f"; {skipped:,} were there already and stay as they are" if skipped else ""
-    return f"{gallery.name}: {added:,} entries of {encoder} added, safe and searchable ({rate:,.0f} a second){stayed}"
-
-
-def embedded_entries(data: DataSet, encoder: Encoder) -> Iterator[Batch]:
-    for found, batch in encoder.embed_data(data):
-        yield dataset.ids_of(batch), labels_of(data, batch["label"].numpy()), found
-
-
-def stored_entries(data: DataSet, folder: Path) -> tuple[KnownEncoder, Iterator[Batch]]:
-    shards = embeddings.open_embeddings(folder, data)
-    manifest = artefacts.read_manifest(folder, embeddings.KIND)
-    encoder = KnownEncoder(manifest["made_from"]["encoder"], shards.dims, manifest["encoder"])
-
-    def batches() -> Iterator[Batch]:
-        for shard in data.shards:
-            found, labels = (
-                np.load(embeddings.field_path(folder, shard, field)) for field in ("old_embedding", "label")
-            )
-            yield [stored.id for stored in images_by_id.whole(shard)], labels_of(data, labels), found
-
-    return encoder, batches()
-
-
-def labels_of(data: DataSet, labels: np.ndarray) -> list[str]:
-    """As they count over the whole data set: a gallery may hold several of its views."""
-    return [str(label + data.first_identity) for label in labels.tolist()]
+    return (
+        f"{gallery.name}: {added:,} entries of {entries.encoder} added, safe and searchable ({rate:,.0f} a second)"
+        f"{stayed}"
+    )
 
 
 def search() -> None:
@@ -158,6 +132,32 @@ def fill() -> None:
                 f"{len(without):,} entries have no image in {FLAGS.data} and stay as they are, the first of them "
                 f"'{without[0]}'; run backfill again with the data set that holds theirs"
             )
+
+
+def remove() -> None:
+    ids = [*FLAGS.id, *(listed_ids(Path(FLAGS.ids_file)) if FLAGS.ids_file else [])]
+    if not (ids or FLAGS.label):
+        raise InputError("--id, --ids_file or --label is needed: what is to be removed")
+    with open_gallery() as gallery:
+        removal = gallery.remove(ids, FLAGS.label)
+    erased = f"; no search finds them, and {removal.erased}" if removal.entries else ""
+    print(f"{gallery.name}: {removal.entries:,} entries removed{erased}")
+    unknown = [*removal.unknown_ids, *removal.unknown_labels]
+    if unknown:
+        raise InputError(
+            f"{len(unknown):,} of the {len(ids) + len(FLAGS.label):,} ids and labels given are not in it, the first "
+            f"of them {unknown[0]!r}"
+        )
+
+
+def listed_ids(file: Path) -> list[str]:
+    if not file.is_file():
+        raise InputError(f"{file}: no such file; it has to list ids, one a line")
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: the list of ids cannot be read: {error}") from None
+    return [line for line in lines if line]
 
 
 def info() -> None:
@@ -206,10 +206,19 @@ def define_backfill_flags() -> None:
     flags.DEFINE_string("order", "stored", "which first: stored, by_label, random(seed=0) or listed(FILE) of ids")
 
 
+def define_remove_flags() -> None:
+    flags.DEFINE_multi_string("id", [], "of an entry to remove; may be given twice")
+    flags.DEFINE_string("ids_file", None, "a text file of ids to remove, one a line")
+    flags.DEFINE_multi_string(
+        "label", [], "of entries to remove: a person's, as a search prints it; may be given twice"
+    )
+
+
 ACTIONS: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
     "add": (add, define_add_flags),
     "search": (search, define_search_flags),
     "backfill": (fill, define_backfill_flags),
+    "remove": (remove, define_remove_flags),
     "info": (info, lambda: None),
 }
 

@@ -14,9 +14,9 @@ from bct_keras.data.dataset import open_data_set
 from bct_keras.embed import embed
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.evaluate import evaluate
+from bct_keras.galleries.entries import fitted
 from bct_keras.galleries.file import FileGallery
 from bct_keras.galleries.gallery import KnownEncoder
-from bct_keras.gallery import fitted
 from bct_keras.prepare import prepare
 
 # One start of TensorFlow for all commands: each is a child of a process that has imported it and done nothing else.
@@ -69,14 +69,25 @@ def made(data_root, tiny_encoder_path, tmp_path_factory) -> dict[str, Path]:
     return made
 
 
+def open_ids(folder: Path) -> list[str]:
+    return [ident for batch in open_data_set(folder).batches(16) for ident in dataset.ids_of(batch)]
+
+
 def commands(made: dict[str, Path]) -> dict[str, list[str]]:
     folder, gallery = made["folder"], f"--gallery=file({made['folder']}/people.gallery)"
     old, new, data = (
         f"--{flag}={made[name]}" for flag, name in (("encoder", "old"), ("encoder", "new"), ("data", "data"))
     )
+
+    def id_of(photo: str) -> str:
+        return (folder / f"{photo}.id").read_text()
+
     photo, report = f"--image={folder}/photo.png", f"--report={folder}/report"
     by_old = f"--embeddings={folder}/by-old"
     np.savez(folder / "stored.npz", embeddings=np.ones((1, 8)), ids=["a"])
+    everyone = [*open_ids(made["data"])]
+    gone = [ident for ident in everyone if ident != id_of("photo.png")][:2]
+    (folder / "gone.txt").write_text("\n".join(gone) + "\n\n")
     in_milvus = f"--gallery=milvus({folder}/people.db)"
     return {
         "no_gallery_yet": ["search", gallery, old, photo],
@@ -94,6 +105,14 @@ def commands(made: dict[str, Path]) -> dict[str, list[str]]:
         "info": ["info", gallery],
         "no_photo": ["search", gallery, new, f"--image={folder}/report/report.json"],
         "stored_query": ["search", gallery, f"--encoder={folder}/stored.npz", photo],
+        "remove": ["remove", gallery, f"--id={id_of('photo.png')}", "--label=3", "--id=nobody"],
+        "remove_listed": ["remove", gallery, f"--ids_file={folder}/gone.txt"],
+        "info_after_removal": ["info", gallery],
+        "search_after_removal": ["search", gallery, new, photo, "--top=48"],
+        "backfill_after_removal": ["backfill", gallery, new, data],
+        "remove_nothing": ["remove", gallery],
+        "remove_unlisted": ["remove", gallery, "--ids_file=/dev/zero"],
+        "add_whole": ["add", f"--gallery=file({folder}/whole.gallery)", f"--data={made['data'].parent}", old],
         "add_to_milvus": ["add", in_milvus, data, by_old],
         "search_milvus": ["search", in_milvus, old, photo, "--top=3"],
         "no_image": ["search", gallery, new],
@@ -102,7 +121,7 @@ def commands(made: dict[str, Path]) -> dict[str, list[str]]:
         "unknown_kind": ["info", "--gallery=drawer(x)"],
         "order_of_another_kind": ["backfill", gallery, new, data, "--order=os:getcwd"],
         "unknown_order": ["backfill", gallery, new, data, "--order=any"],
-        "unknown_action": ["remove", gallery],
+        "unknown_action": ["forget", gallery],
         "help": ["--help"],
         "help_backfill": ["backfill", "--help"],
     }
@@ -185,10 +204,12 @@ def test_backfill_ends_with_every_entry_embedded_anew(results):
         ("no_image", "--image is needed"),
         ("no_source", "--data goes with either --encoder"),
         ("nothing", "--data is needed, or --report"),
+        ("remove_nothing", "--id, --ids_file or --label is needed"),
+        ("remove_unlisted", "/dev/zero: no such file; it has to list ids, one a line"),
         ("unknown_kind", "known: file, milvus"),
         ("order_of_another_kind", "'os:getcwd' makes a str, and a Callable is needed"),
         ("unknown_order", "known: by_label, listed, random, stored"),
-        ("unknown_action", "an action is needed first, one of add, search, backfill, info"),
+        ("unknown_action", "an action is needed first, one of add, search, backfill, remove, info"),
     ],
 )
 def test_a_wrong_request_is_told_in_plain_lines(results, name, message):
@@ -197,6 +218,42 @@ def test_a_wrong_request_is_told_in_plain_lines(results, name, message):
     assert message in errors
     assert errors.startswith("error: ")
     assert len(errors.splitlines()) <= 2
+
+
+def test_what_was_removed_is_gone_and_what_was_not_there_is_told(results, made):
+    status, said, errors = results["remove"]
+    assert status == 1  # not all that was asked for was there
+    assert errors == "error: 1 of the 3 ids and labels given are not in it, the first of them 'nobody'\n"
+    removed = int(said.split(": ")[1].split()[0])
+    assert removed > 2
+    assert "no search finds them, and their bytes are no longer in the file" in said
+    status, said, _ = results["remove_listed"]
+    assert status == 0
+    also = int(said.split(": ")[1].split()[0])
+    assert also in (1, 2)  # one of the two may have had label 3
+    left = 48 - removed - also
+    assert f"{left} entries of 8 dimensions" in results["info_after_removal"][1]
+    rows = [line.split() for line in results["search_after_removal"][1].splitlines()[2:]]
+    assert len(rows) == left
+    assert (made["folder"] / "photo.png.id").read_text() not in {row[3] for row in rows}
+    assert "3" not in {row[1] for row in rows}
+
+
+def test_backfill_after_a_removal_brings_nothing_back(results):
+    assert results["backfill_after_removal"][0] == 0
+    assert ": 0 entries embedded anew" in results["backfill_after_removal"][1]
+
+
+def test_a_view_is_told_to_be_a_part_and_the_whole_data_set_is_added_whole(results, made):
+    whole = open_data_set(made["data"].parent)
+    missing = whole.records - 48
+    said = (
+        f"at least {missing} of its {whole.records} images are not in the gallery; --data={whole.folder} adds them all"
+    )
+    assert missing > 0
+    assert said in results["add"][1]
+    assert f"{whole.records} entries of" in results["add_whole"][1]
+    assert "not in the gallery" not in results["add_whole"][1]
 
 
 def test_a_gallery_in_milvus_is_made_and_searched_by_the_same_commands(results):

@@ -29,18 +29,21 @@ def backfill(
     What is done is known by its encoder, so that a second run goes on where the first was stopped.
     """
     gallery.refresh()
+    gallery.begin_writing(encoder)
     # Else nobody could search while it runs: the old queries do not fit the new entries, nor the new ones the old.
-    gallery.check_admitted(encoder.fingerprint, gallery.encoders_in_use())
+    gallery.check_admitted(encoder.fingerprint, gallery.encoders_to_fit())
     ids, labels = gallery.entries_of_others(encoder.fingerprint)
     if not any(ident in images for ident in ids) and ids:
         raise InputError(f"none of the {len(ids):,} entries to embed anew has an image in this data set")
     chosen = [position for position in order(ids, labels).tolist() if ids[position] in images]
+    replaced = 0
     with progress.bar(f"embedding {gallery.name} anew", len(chosen), "entries") as done:
         for lot in lots(chosen):
             some = [ids[position] for position in lot]
-            gallery.replace(encoder, some, [labels[position] for position in lot], embed(images.read(some)))
+            embeddings = embed(images.read(some))
+            replaced += gallery.replace(encoder, some, [labels[position] for position in lot], embeddings)
             done.update(len(lot))
-    return len(chosen), [ident for ident in ids if ident not in images]
+    return replaced, [ident for ident in ids if ident not in images]
 
 
 def lots(positions: list[int]) -> Iterator[list[int]]:

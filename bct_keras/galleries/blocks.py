@@ -1,17 +1,19 @@
 """A file of checksummed blocks that is only ever appended to: whatever a reader has seen stays where it is.
 
     0    header    magic, version, dims                                    64 bytes
-    64   commit    bytes acknowledged, commits so far                      64 bytes, the only ones ever written anew
+    64   commit    bytes acknowledged, commits so far                      64 bytes, written anew by each commit
     128  block     header of 64 bytes, payload padded to a multiple of 64
     ...  block
 
 Every field is little-endian and every 64-byte head ends with the CRC-32 of the 60 bytes before it, a block's head also
 holds that of its payload: each byte of the file lies under a checksum. A commit appends blocks, syncs, moves the
 acknowledged length past them, and syncs again; what lies beyond that length was never acknowledged.
+
+Version 2 may hold blocks that say which entries were removed. A file becomes one with the commit of its first removal,
+so that a program that knows version 1 alone refuses it rather than finds who was removed. Tidying leaves the removed
+entries out and makes a file of version 1 again.
 """
 
-import contextlib
-import fcntl
 import mmap
 import os
 import struct
@@ -25,6 +27,7 @@ from bct_keras.errors import InputError
 
 MAGIC = b"BCTGALRY"
 VERSION = 1
+VERSION_WITH_REMOVALS = 2
 HEAD_BYTES = 64
 FIRST_BLOCK = 2 * HEAD_BYTES
 HEADER = struct.Struct("<8sII44x")  # magic, version, dims
@@ -80,9 +83,13 @@ class BlockFile:
         header = unsealed(HEADER, os.pread(descriptor, HEAD_BYTES, 0))
         if header is None or header[0] != MAGIC:
             raise InputError(f"{path} is no gallery, or its first {HEAD_BYTES} bytes are damaged")
-        if header[1] != VERSION:
-            raise InputError(f"{path} is a gallery of version {header[1]}; this program reads version {VERSION}")
+        self.version: int = header[1]
         self.dims: int = header[2]
+        if not VERSION <= self.version <= VERSION_WITH_REMOVALS:
+            raise InputError(
+                f"{path} is a gallery of version {self.version}; this program reads versions {VERSION} and "
+                f"{VERSION_WITH_REMOVALS}"
+            )
 
     def committed(self) -> tuple[int, int]:
         """The bytes acknowledged, and the number of commits that made them."""
@@ -110,15 +117,19 @@ class BlockFile:
             yield Block(self.path, kind, rows, first, mapped[first : first + length], checksum)
             start = first + length
 
-    def append(self, *blocks: list[bytes]) -> None:
-        """Returns when they are on the disk."""
+    def append(self, *blocks: list[bytes], version: int = VERSION) -> None:
+        """Returns when they are on the disk, in a file of at least this version."""
         end, commits = self.committed()
         for part in (part for block in blocks for part in block):
             end += write_all(self.descriptor, part, end)
         os.fsync(self.descriptor)
-        # 64 bytes at a multiple of 64: disks write a sector, of 512 bytes or more, whole or not at all.
-        write_all(self.descriptor, sealed(COMMIT.pack(end, commits + 1)), HEAD_BYTES)
+        commit, offset = sealed(COMMIT.pack(end, commits + 1)), HEAD_BYTES
+        if version > self.version:
+            commit, offset = sealed(HEADER.pack(MAGIC, version, self.dims)) + commit, 0
+        # Within the first 128 bytes: disks write a sector, of 512 bytes or more, whole or not at all.
+        write_all(self.descriptor, commit, offset)
         os.fsync(self.descriptor)
+        self.version = max(version, self.version)
 
     def forget_unacknowledged(self) -> None:
         os.ftruncate(self.descriptor, self.committed()[0])
@@ -139,75 +150,3 @@ def write_all(descriptor: int, data: bytes, offset: int) -> int:
         written = os.pwrite(descriptor, left, offset)
         left, offset = left[written:], offset + written
     return len(data)
-
-
-def open_to_read(path: Path) -> BlockFile:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    with closed_on_error(descriptor):
-        return BlockFile(path, descriptor)
-
-
-@contextlib.contextmanager
-def closed_on_error(descriptor: int) -> Iterator[None]:
-    """Closing a file gives its lock back."""
-    try:
-        yield
-    except BaseException:
-        os.close(descriptor)
-        raise
-
-
-def open_to_write(path: Path, dims: int) -> BlockFile:
-    """Makes the file where there is none; an error where another command is writing to it."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        lock(path, descriptor)
-        with contextlib.suppress(FileNotFoundError):
-            if os.fstat(descriptor).st_ino == os.stat(path).st_ino:
-                break
-        os.close(descriptor)  # it was replaced between our opening and locking it
-    with closed_on_error(descriptor):
-        if os.fstat(descriptor).st_size == 0:
-            begin(descriptor, dims)
-            sync_folder(path)
-        file = BlockFile(path, descriptor)
-        file.forget_unacknowledged()
-        return file
-
-
-def create_beside(path: Path, dims: int) -> BlockFile:
-    """A new file, locked, to be filled and then put in the place of `path`."""
-    partial = path.with_name(f".{path.name}.partial")
-    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    lock(partial, descriptor)
-    with closed_on_error(descriptor):
-        begin(descriptor, dims)
-        return BlockFile(partial, descriptor)
-
-
-def put_in_place(file: BlockFile, path: Path) -> None:
-    os.replace(file.path, path)
-    sync_folder(path)
-    file.path = path
-
-
-def begin(descriptor: int, dims: int) -> None:
-    os.ftruncate(descriptor, 0)
-    write_all(descriptor, sealed(HEADER.pack(MAGIC, VERSION, dims)) + sealed(COMMIT.pack(FIRST_BLOCK, 0)), 0)
-    os.fsync(descriptor)
-
-
-def lock(path: Path, descriptor: int) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise InputError(f"{path}: another command is writing to this gallery; try again when it has ended") from None
-
-
-def sync_folder(path: Path) -> None:
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

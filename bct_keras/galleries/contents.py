@@ -1,13 +1,17 @@
 """What the blocks of a gallery file say, taken together.
 
 A new entry gets the next number and is a row of an ENTRIES block; embedding it anew adds a row of a REPLACEMENTS block.
-Each entry's latest row is its live one, so that it is there exactly once at any moment.
+Each entry's latest row is its live one, so that it is there exactly once at any moment. A REMOVALS block names entries
+that are there no more: none of their rows is live, and their numbers are not given again. An id that is added again
+after its removal is a new entry.
 """
 
+import contextlib
+import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +23,7 @@ from bct_keras.galleries.vectors import Vectors
 
 ENTRIES = b"ENTR"
 REPLACEMENTS = b"REPL"
+REMOVALS = b"REMO"
 ENCODER = b"ENCO"
 COMPATIBLE = b"COMP"
 
@@ -27,6 +32,7 @@ Fact = TypeVar("Fact", KnownEncoder, Compatibility)
 QUERIES_AT_ONCE = 16
 # A coarse score is off by less than 0.002, so of random entries far fewer than these lie between it and the true one.
 SPARE_CANDIDATES = 128
+REMOVED = -1  # in the place of an entry's live row
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,27 @@ class Names:
     first: int  # number of the first entry
     ends: np.ndarray  # [2, rows] uint32: where each id, and each label, ends in its text
     texts: tuple[memoryview, memoryview]
+    block: Block
 
     def of(self, row: int) -> tuple[str, str]:
         starts = self.ends[:, row - 1] if row else (0, 0)
-        each = zip(self.texts, starts, self.ends[:, row], strict=True)
-        ident, label = (str(text[start:end], "utf-8") for text, start, end in each)
+        with self.readable():
+            each = zip(self.texts, starts, self.ends[:, row], strict=True)
+            ident, label = (str(text[start:end], "utf-8") for text, start, end in each)
         return ident, label
+
+    def column(self, which: int) -> list[str]:
+        """Every id (0) or every label (1)."""
+        text = bytes(self.texts[which])
+        with self.readable():
+            return [text[start:end].decode() for start, end in itertools.pairwise([0, *self.ends[which].tolist()])]
+
+    @contextlib.contextmanager
+    def readable(self) -> Iterator[None]:
+        try:
+            yield
+        except UnicodeDecodeError:
+            raise damaged(self.block.path, self.block.offset, "an id or a label is no text") from None
 
 
 class Cursor:
@@ -88,6 +109,10 @@ def encode_replacements(packed: Vectors, encoders: np.ndarray, numbers: np.ndarr
     return blocks.encode(REPLACEMENTS, len(numbers), numbers.astype("<u8").tobytes(), *encode_vectors(packed, encoders))
 
 
+def encode_removals(numbers: np.ndarray) -> list[bytes]:
+    return blocks.encode(REMOVALS, len(numbers), numbers.astype("<u8").tobytes())
+
+
 def encode_fact(kind: bytes, fact: KnownEncoder | Compatibility) -> list[bytes]:
     return blocks.encode(kind, 0, json.dumps(asdict(fact)).encode())
 
@@ -99,17 +124,21 @@ class Contents:
         self.compatible: list[Compatibility] = []
         self.rows: list[Rows] = []
         self.names: list[Names] = []
-        self.row_of = np.zeros(0, np.int64)  # [entries]: the live row of each
+        # [all numbers]: the live row of each, or REMOVED
+        self.row_of = np.zeros(0, np.int64)
+        self.numbers = np.zeros(0, np.int64)  # [entries]: those that are there, in rising order
+        self.removed = np.zeros(0, np.int64)
         self.entry_of = np.zeros(0, np.int64)  # [rows]
         self.live = np.zeros(0, bool)  # [rows]
-        self.encoder_of = np.zeros(0, np.uint16)  # [entries]: which of the encoders made each
+        self.encoder_of = np.zeros(0, np.uint16)  # [all numbers]: which of the encoders made each that is there
         self.in_use: dict[KnownEncoder, int] = {}  # how many entries each has made
 
     def extend(self, added: Iterable[Block]) -> None:
         readers = {
             ENTRIES: self._read_entries,
             REPLACEMENTS: self._read_replacements,
-            ENCODER: lambda block: self.encoders.append(fact_of(block, KnownEncoder)),
+            REMOVALS: self._read_removals,
+            ENCODER: self._read_encoder,
             COMPATIBLE: lambda block: self.compatible.append(fact_of(block, Compatibility)),
         }
         entries, entry_of = len(self.row_of), [self.entry_of]
@@ -124,16 +153,25 @@ class Contents:
         row_of = np.concatenate([self.row_of, np.zeros(self._entries() - entries, np.int64)])
         first = len(entry_of[0])
         row_of[self.entry_of[first:]] = np.arange(first, len(self.entry_of))
+        row_of[self.removed] = REMOVED
         self.row_of = row_of
+        self.numbers = np.flatnonzero(row_of != REMOVED)
         self.live = np.zeros(len(self.entry_of), bool)
-        self.live[self.row_of] = True
+        self.live[row_of[self.numbers]] = True
         if self.rows:
-            self.encoder_of = np.concatenate([part.encoders for part in self.rows])[self.row_of]
-        made = np.bincount(self.encoder_of, minlength=len(self.encoders)).tolist()
+            # The row REMOVED is the last one; nobody asks who made an entry that is there no more.
+            self.encoder_of = np.concatenate([part.encoders for part in self.rows])[row_of]
+        made = np.bincount(self.encoder_of[self.numbers], minlength=len(self.encoders)).tolist()
         self.in_use = {known: count for known, count in zip(self.encoders, made, strict=True) if count}
 
     def _entries(self) -> int:
         return self.names[-1].first + self.names[-1].ends.shape[1] if self.names else 0
+
+    def _read_encoder(self, block: Block) -> None:
+        encoder = fact_of(block, KnownEncoder)
+        if encoder.dims != self.dims:
+            raise damaged(block.path, block.offset, f"an encoder of {encoder.dims} dimensions among {self.dims}")
+        self.encoders.append(encoder)
 
     def _read_entries(self, block: Block) -> np.ndarray:
         cursor, first = Cursor(block), self._entries()
@@ -142,15 +180,24 @@ class Contents:
         if not block.rows or (np.diff(ends.astype(np.int64)) < 0).any():
             raise damaged(block.path, block.offset, "ids or labels that end before they begin")
         id_text, label_text = (cursor.bytes(int(end)) for end in ends[:, -1])
-        self.names.append(Names(first, ends, (id_text, label_text)))
+        self.names.append(Names(first, ends, (id_text, label_text), block))
         return np.arange(first, first + block.rows)
 
     def _read_replacements(self, block: Block) -> np.ndarray:
         cursor = Cursor(block)
-        numbers = cursor.array("<u8", block.rows)
+        numbers = self._numbers_there(block, cursor, "embeds an entry anew")
         self._read_rows(block, *cursor.vectors(self.dims))
-        if block.rows and numbers.max() >= self._entries():
-            raise damaged(block.path, block.offset, "it embeds an entry anew that is not there")
+        return numbers
+
+    def _read_removals(self, block: Block) -> None:
+        block.check()  # now: a search must not leave out others
+        numbers = self._numbers_there(block, Cursor(block), "removes an entry")
+        self.removed = np.concatenate([self.removed, numbers])
+
+    def _numbers_there(self, block: Block, cursor: Cursor, what: str) -> np.ndarray:
+        numbers = cursor.array("<u8", block.rows)
+        if block.rows and (numbers.max() >= self._entries() or np.isin(numbers, self.removed).any()):
+            raise damaged(block.path, block.offset, f"it {what} that is not there")
         return numbers.astype(np.int64)
 
     def _read_rows(self, block: Block, packed: Vectors, encoders: np.ndarray) -> None:
@@ -163,14 +210,16 @@ class Contents:
         block = int(np.searchsorted([names.first for names in self.names], number, side="right")) - 1
         return self.names[block].of(number - self.names[block].first)
 
-    def all_names(self) -> Iterator[tuple[str, str]]:
-        for names in self.names:
-            ids, labels = (bytes(text) for text in names.texts)
-            starts = np.concatenate([np.zeros((2, 1), np.int64), names.ends[:, :-1]], axis=1)
-            for (id_start, label_start), (id_end, label_end) in zip(
-                starts.T.tolist(), names.ends.T.tolist(), strict=True
-            ):
-                yield ids[id_start:id_end].decode(), labels[label_start:label_end].decode()
+    def ids(self) -> Iterator[str]:
+        """Of each entry that is there, in the order of their numbers."""
+        return self._column(0)
+
+    def labels(self) -> Iterator[str]:
+        return self._column(1)
+
+    def _column(self, which: int) -> Iterator[str]:
+        ever = itertools.chain.from_iterable(names.column(which) for names in self.names)
+        return itertools.compress(ever, (self.row_of != REMOVED).tolist())
 
     def vectors_of(self, rows: np.ndarray) -> Vectors:
         """Those of the given rows, which have to rise."""
@@ -179,11 +228,14 @@ class Contents:
         for part, inside in zip(self.rows, np.split(rows, cuts[1:]), strict=True):
             if len(inside):
                 pieces.append(part.vectors[inside - part.first])
-        fields = ("scale", "high", "low")
-        return Vectors(*(np.concatenate([getattr(piece, field) for piece in pieces]) for field in fields))
+        planes = ("scale", "high", "low")
+        return Vectors(*(np.concatenate([getattr(piece, plane) for piece in pieces]) for plane in planes))
 
     def nearest(self, queries: np.ndarray, top: int) -> Iterator[list[tuple[int, float]]]:
         """[queries, dims] of length 1 -> for each the numbers and scores of its `top` entries, the best first."""
+        if not len(self.numbers):
+            yield from ([] for _ in queries)
+            return
         for start in range(0, len(queries), QUERIES_AT_ONCE):
             several = queries[start : start + QUERIES_AT_ONCE]
             packed = vectors.pack(several)
@@ -194,7 +246,7 @@ class Contents:
                 yield self._ranked(query, scores, top)
 
     def _ranked(self, query: np.ndarray, coarse: np.ndarray, top: int) -> list[tuple[int, float]]:
-        candidates = vectors.best(coarse, min(2 * top + SPARE_CANDIDATES, len(self.row_of)))
+        candidates = vectors.best(coarse, min(2 * top + SPARE_CANDIDATES, len(self.numbers)))
         # Not as a matrix product, whose rounding depends on a row's place: equal embeddings have equal scores.
         scores = (vectors.unpack(self.vectors_of(candidates)) * query).sum(axis=1)
         numbers = self.entry_of[candidates]
@@ -205,6 +257,10 @@ class Contents:
 def fact_of(block: Block, kind: type[Fact]) -> Fact:
     block.check()
     try:
-        return kind(**json.loads(bytes(block.payload).rstrip(b"\0")))
-    except (ValueError, TypeError):
+        found = kind(**json.loads(bytes(block.payload).rstrip(b"\0")))
+    except (ValueError, TypeError, RecursionError):
         raise damaged(block.path, block.offset, f"it holds no {kind.__name__}") from None
+    for field in fields(kind):
+        if type(getattr(found, field.name)) is not field.type:
+            raise damaged(block.path, block.offset, f"it holds no {kind.__name__}")
+    return found

@@ -1,14 +1,25 @@
 """A gallery in one memory-mapped file, which the device reads as it is; see blocks.py for its layout."""
 
+import itertools
+import os
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
 from bct_keras.errors import InputError
-from bct_keras.galleries import blocks, contents, vectors
+from bct_keras.galleries import blocks, contents, opening, vectors
 from bct_keras.galleries.blocks import Block, BlockFile
 from bct_keras.galleries.contents import Contents
-from bct_keras.galleries.gallery import Compatibility, Description, Gallery, KnownEncoder, Match, first_positions
+from bct_keras.galleries.gallery import (
+    Compatibility,
+    Description,
+    Gallery,
+    KnownEncoder,
+    Match,
+    Removal,
+    first_positions,
+)
 
 ROWS_AT_ONCE = 65_536
 # Blocks more than the entries need, from which on a writer puts them together: when it ends, and while it goes on. Each
@@ -20,13 +31,15 @@ SPARE_BLOCKS_MEANWHILE = 1024
 class FileGallery(Gallery):
     """Many readers and one writer at a time, of any processes; each thread has its own.
 
-    The first that writes takes the lock, and has it until it closes.
+    The first that writes takes the lock, and has it until it closes. A writer that ends leaves no bytes of removed
+    entries behind: it writes the file anew without them, which any later one does for it where it was stopped before.
     """
 
     def __init__(self, path: str):
         self.path, self.name = Path(path), path
         self.file: BlockFile | None = None
         self.numbers: dict[str, int] | None = None  # of each id; only a writer has it, and with it the lock
+        self.made = False  # whether this writer made the file and has added nothing to it yet
         self._forget()
 
     def _forget(self) -> None:
@@ -40,7 +53,7 @@ class FileGallery(Gallery):
         if not self.file:
             if not self.path.is_file():
                 raise InputError(f"{self.path}: no such gallery; gallery add makes one")
-            self._open(blocks.open_to_read(self.path))
+            self._open(opening.open_to_read(self.path))
         self._read_new()
 
     def _open(self, file: BlockFile) -> None:
@@ -71,103 +84,167 @@ class FileGallery(Gallery):
 
     def nearest(self, queries: np.ndarray, top: int, encoders: list[str]) -> list[list[Match]]:
         self.check()
-        if not self.contents.rows:
-            return [[] for _ in queries]
         return [[self._match(*each) for each in ranked] for ranked in self.contents.nearest(queries, top)]
 
     def _match(self, number: int, score: float) -> Match:
         made_by = self.contents.encoders[self.contents.encoder_of[number]]
         return Match(*self.contents.name_of(number), score, made_by.fingerprint)
 
-    def add(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> int:
-        units = self.checked(encoder, ids, labels, embeddings)
-        numbers = self._begin_writing(encoder)
-        new = [position for ident, position in first_positions(ids).items() if ident not in numbers]
+    def _add(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> int:
+        new = [position for ident, position in first_positions(ids).items() if ident not in self._numbers()]
         for start in range(0, len(new), ROWS_AT_ONCE):
             some = new[start : start + ROWS_AT_ONCE]
             added = [ids[position] for position in some]
-            entries = contents.encode_entries(
-                vectors.pack(units[some]), self._which(encoder, len(some)), added, [labels[each] for each in some]
-            )
-            self._commit(entries)
-            numbers.update(zip(added, range(len(numbers), len(numbers) + len(added)), strict=True))
+            fact, which = self._made_by(encoder, len(some))
+            entries = contents.encode_entries(vectors.pack(units[some]), which, added, [labels[each] for each in some])
+            first = len(self.contents.row_of)
+            self._commit(*fact, entries)
+            self.made = False
+            self._numbers().update(zip(added, range(first, first + len(added)), strict=True))
+            self._tidy(SPARE_BLOCKS_MEANWHILE)
         return len(new)
 
-    def replace(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> None:
-        units = self.checked(encoder, ids, labels, embeddings)
-        numbers = self._begin_writing(encoder)
-        unknown = [ident for ident in ids if ident not in numbers]
-        if unknown or len(set(ids)) < len(ids):
-            raise InputError(f"{self.path}: {unknown[0] if unknown else 'an id given twice'} cannot be embedded anew")
-        rows = np.array([numbers[ident] for ident in ids])
-        self._commit(contents.encode_replacements(vectors.pack(units), self._which(encoder, len(ids)), rows))
+    def _replace(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> int:
+        numbers = self._numbers()
+        there = [position for position, ident in enumerate(ids) if ident in numbers]
+        if there:
+            fact, which = self._made_by(encoder, len(there))
+            rows = np.array([numbers[ids[position]] for position in there])
+            self._commit(*fact, contents.encode_replacements(vectors.pack(units[there]), which, rows))
+            self._tidy(SPARE_BLOCKS_MEANWHILE)
+        return len(there)
+
+    def remove(self, ids: Collection[str] = (), labels: Collection[str] = ()) -> Removal:
+        self.refresh()
+        self._begin()
+        numbers, wanted = self._numbers(), set(labels)
+        chosen, known_labels = {numbers[ident] for ident in ids if ident in numbers}, set()
+        if wanted:
+            for number, label in zip(self.contents.numbers.tolist(), self.contents.labels(), strict=True):
+                if label in wanted:
+                    chosen.add(number)
+                    known_labels.add(label)
+        unknown_ids = [ident for ident in ids if ident not in numbers]
+        if chosen:
+            removals = contents.encode_removals(np.array(sorted(chosen)))
+            self._commit(removals, version=blocks.VERSION_WITH_REMOVALS)
+        erased = self._erase()
+        return Removal(len(chosen), unknown_ids, [label for label in labels if label not in known_labels], erased)
+
+    def _erase(self) -> str:
+        """Writes the file anew without the removed entries; what then is known of their bytes."""
+        assert self.file
+        removed, other_names = len(self.contents.removed), os.fstat(self.file.descriptor).st_nlink > 1
+        try:
+            self._tidy(SPARE_BLOCKS)
+        except OSError as error:
+            self._release()
+            raise InputError(
+                f"{self.path}: {removed:,} removed entries are found by no search, but their bytes are still in the "
+                f"file, since it could not be written anew ({error.strerror});\nwhen that is mended run remove again, "
+                "with the same ids and labels"
+            ) from None
+        still = ", but are where the file has other names (hard links)" if removed and other_names else ""
+        return f"their bytes are no longer in the file{still}"
 
     def declare(self, compatibility: Compatibility) -> None:
         self.refresh()
-        self._begin_writing(None)
+        self._begin()
         if compatibility not in self.contents.compatible:
             self._commit(contents.encode_fact(contents.COMPATIBLE, compatibility))
 
-    def _begin_writing(self, encoder: KnownEncoder | None) -> dict[str, int]:
-        """The number of each id. Takes the lock, and reads the whole file against its checksums."""
+    def begin_writing(self, encoder: KnownEncoder) -> None:
+        self._begin(encoder.dims)
+        if encoder.dims != self.contents.dims:
+            raise InputError(f"{self.path} holds {self.contents.dims} dimensions and {encoder} gives {encoder.dims}")
+
+    def _begin(self, dims: int | None = None) -> None:
+        """Takes the lock, and reads the whole file against its checksums. Makes the file only where dims are given."""
         if self.numbers is None:
-            self._open(blocks.open_to_write(self.path, encoder.dims if encoder else self.contents.dims))
+            file, self.made = opening.open_to_write(self.path, dims)
+            self._open(file)
             self._read_new()
             self.check()
-            self.numbers = {ident: number for number, (ident, _) in enumerate(self.contents.all_names())}
-            if len(self.numbers) != len(self.contents.row_of):
+            self.numbers = dict(zip(self.contents.ids(), self.contents.numbers.tolist(), strict=True))
+            if len(self.numbers) != len(self.contents.numbers):
                 raise blocks.damaged(self.path, self.read_to, "an id is there twice")
-        if encoder and encoder.dims != self.contents.dims:
-            raise InputError(f"{self.path} holds {self.contents.dims} dimensions and {encoder} gives {encoder.dims}")
-        if encoder and encoder.fingerprint not in (known.fingerprint for known in self.contents.encoders):
-            self._commit(contents.encode_fact(contents.ENCODER, encoder))
+
+    def _numbers(self) -> dict[str, int]:
+        assert self.numbers is not None, "only a writer knows them"
         return self.numbers
 
-    def _which(self, encoder: KnownEncoder, rows: int) -> np.ndarray:
+    def _made_by(self, encoder: KnownEncoder, rows: int) -> tuple[list[list[bytes]], np.ndarray]:
+        """The block that the encoder needs where the gallery does not know it yet, and its place for each of rows."""
         fingerprints = [known.fingerprint for known in self.contents.encoders]
-        return np.full(rows, fingerprints.index(encoder.fingerprint), np.uint16)
+        if encoder.fingerprint in fingerprints:
+            return [], np.full(rows, fingerprints.index(encoder.fingerprint), np.uint16)
+        return [contents.encode_fact(contents.ENCODER, encoder)], np.full(rows, len(fingerprints), np.uint16)
 
-    def _commit(self, block: list[bytes]) -> None:
+    def _commit(self, *written: list[bytes], version: int = blocks.VERSION) -> None:
         assert self.file
-        self.file.append(block)
+        self.file.append(*written, version=version)
         self._read_new()
         self.unchecked.clear()  # this process wrote it
-        self._tidy(SPARE_BLOCKS_MEANWHILE)
 
     def entries_of_others(self, encoder: str) -> tuple[list[str], list[str]]:
         self.refresh()
         self.check()
         made = np.array([known.fingerprint == encoder for known in self.contents.encoders], bool)
-        others = ~made[self.contents.encoder_of]
-        kept = [names for names, other in zip(self.contents.all_names(), others, strict=True) if other]
-        return [ident for ident, _ in kept], [label for _, label in kept]
+        others = ~made[self.contents.encoder_of[self.contents.numbers]]
+        ids, labels = (itertools.compress(column, others) for column in (self.contents.ids(), self.contents.labels()))
+        return list(ids), list(labels)
 
     def describe(self) -> Description:
         self.refresh()
         self.check()
-        superseded = int((~self.contents.live).sum())
         remarks = [f"{self.path.stat().st_size:,} bytes, every checksum holds"]
+        removed = len(self.contents.removed)
+        of_entries = self.contents.row_of[self.contents.entry_of] != contents.REMOVED
+        superseded = int((of_entries & ~self.contents.live).sum())
         if superseded:
             remarks.append(f"{superseded:,} superseded embeddings still in it")
+        if removed:
+            remarks.append(f"{removed:,} removed entries still in it until the next command that writes to it ends")
         return Description(self.contents.dims, self.contents.in_use, self.contents.compatible, remarks)
 
+    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
+        if kind:  # what is safe stays so; nobody waits for a tidy file
+            self._release()
+        else:
+            self.close()
+
     def close(self) -> None:
-        if self.numbers is not None:
-            self._tidy(SPARE_BLOCKS)
-            self.numbers = None
+        try:
+            if self.numbers is not None:
+                self._tidy(SPARE_BLOCKS)
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        if self.made:
+            opening.place_of(self.path).unlink(missing_ok=True)  # an add that came to nothing
+        self.numbers, self.made = None, False
         self._forget()
 
     def _tidy(self, spare_blocks: int) -> None:
-        """Puts small blocks together and leaves superseded rows out, once there are many of either."""
-        entries, rows = len(self.contents.row_of), len(self.contents.entry_of)
-        if len(self.contents.rows) - rows // ROWS_AT_ONCE <= spare_blocks and rows - entries <= entries / 2:
+        """Leaves removed entries out, and once there are many, superseded rows; puts many small blocks together."""
+        assert self.file
+        entries, rows = len(self.contents.numbers), len(self.contents.entry_of)
+        few = len(self.contents.rows) - rows // ROWS_AT_ONCE <= spare_blocks and rows - entries <= entries / 2
+        if few and not len(self.contents.removed):
             return
-        tidied = blocks.create_beside(self.path, self.contents.dims)
-        with blocks.closed_on_error(tidied.descriptor):
+        left = dict[str, int]()
+        with opening.replacement(self.file) as tidied:
             tidied.append(*self._facts())
+            all_ids, all_labels = self.contents.ids(), self.contents.labels()
             for start in range(0, entries, ROWS_AT_ONCE):
-                tidied.append(self._entries_from(start))
-            blocks.put_in_place(tidied, self.path)
+                numbers = self.contents.numbers[start : start + ROWS_AT_ONCE]
+                ids, labels = (list(itertools.islice(column, len(numbers))) for column in (all_ids, all_labels))
+                tidied.append(self._entries(numbers, ids, labels))
+                if len(self.contents.removed):  # whose numbers the others move up to
+                    left.update(zip(ids, range(start, start + len(ids)), strict=True))
+        if len(self.contents.removed):
+            self.numbers = left
         self._open(tidied)
         self._read_new()
         self.unchecked.clear()
@@ -176,11 +253,8 @@ class FileGallery(Gallery):
         encoders = [contents.encode_fact(contents.ENCODER, known) for known in self.contents.encoders]
         return encoders + [contents.encode_fact(contents.COMPATIBLE, pair) for pair in self.contents.compatible]
 
-    def _entries_from(self, start: int) -> list[bytes]:
-        numbers = np.arange(start, min(start + ROWS_AT_ONCE, len(self.contents.row_of)))
+    def _entries(self, numbers: np.ndarray, ids: list[str], labels: list[str]) -> list[bytes]:
         rows = self.contents.row_of[numbers]
         rising = np.argsort(rows)
         packed = self.contents.vectors_of(rows[rising])[np.argsort(rising)]
-        names = [self.contents.name_of(number) for number in numbers.tolist()]
-        ids, labels = [ident for ident, _ in names], [label for _, label in names]
         return contents.encode_entries(packed, self.contents.encoder_of[numbers], ids, labels)

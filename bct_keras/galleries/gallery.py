@@ -1,7 +1,7 @@
 """What every gallery does, whatever keeps its entries."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,16 @@ class Compatibility:
     finding: str
 
 
+@dataclass(frozen=True)
+class Removal:
+    """What was asked to be forgotten, and what became of it."""
+
+    entries: int  # how many were removed
+    unknown_ids: list[str]  # asked for and not there
+    unknown_labels: list[str]
+    erased: str  # what is known of their bytes, for people
+
+
 LONGEST_NAME = 1024  # bytes of an id or a label
 
 
@@ -57,6 +67,15 @@ def first_positions(ids: list[str]) -> dict[str, int]:
     for position, ident in enumerate(ids):
         found.setdefault(ident, position)
     return found
+
+
+def check_name(name: str) -> None:
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:  # as Python reads a file's name that is no UTF-8
+        raise InputError(f"{name!r} is no text in UTF-8, which ids and labels have to be") from None
+    if len(encoded) > LONGEST_NAME:
+        raise InputError(f"'{name[:60]}...' is too long: ids and labels have at most {LONGEST_NAME} bytes")
 
 
 class Gallery(ABC):
@@ -91,17 +110,37 @@ class Gallery(ABC):
                     "two (--old=the entries' --new=the one given) and declare the report: gallery add --report=FOLDER"
                 )
 
-    def check_may_join(self, encoder: KnownEncoder, to_come: Iterable[Compatibility]) -> None:
+    def check_may_join(self, encoder: KnownEncoder, to_come: Iterable[Compatibility] = ()) -> None:
         """An error where no query at all could be searched once entries of this encoder were there too."""
         declared = {(each.query, each.gallery) for each in (*self.compatibilities(), *to_come)}
-        for known in self.encoders_in_use():
-            one, other = known.fingerprint, encoder.fingerprint
-            if one != other and not declared & {(one, other), (other, one)}:
-                raise InputError(
-                    f"{self.name} holds entries of {known}, and no report says that {encoder} goes with them: together "
-                    "no query could be searched;\nevaluate the two and declare the report first: gallery add "
-                    "--report=FOLDER"
-                )
+        there = {known.fingerprint: known for known in self.encoders_to_fit()}
+        together = {*there, encoder.fingerprint}
+        for query in together | {query for query, _ in declared}:
+            if all(query == other or (query, other) in declared for other in together):
+                return
+        foreign = [known for known in there.values() if known.fingerprint != encoder.fingerprint]
+        raise InputError(
+            f"{self.name} holds entries of {', '.join(map(str, foreign))}, and no report says that {encoder} goes with "
+            "them: together no query could be searched;\nevaluate the two and declare the report first: gallery add "
+            "--report=FOLDER"
+        )
+
+    def add(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> int:
+        """Returns when the entries are safe: how many are new. An id that is there already stays as it is."""
+        units = self.checked(encoder, ids, labels, embeddings)
+        self.begin_writing(encoder)
+        self.check_may_join(encoder)
+        return self._add(encoder, ids, labels, units)
+
+    def replace(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> int:
+        """The same entries, embedded anew. Returns when they are safe: how many; none that was removed comes back."""
+        units = self.checked(encoder, ids, labels, embeddings)
+        self.refresh()
+        self.begin_writing(encoder)
+        self.check_admitted(encoder.fingerprint, self.encoders_to_fit())
+        if len(set(ids)) < len(ids):
+            raise InputError(f"{self.name}: an id given twice cannot be embedded anew")
+        return self._replace(encoder, ids, labels, units)
 
     def checked(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> np.ndarray:
         """The embeddings at length 1."""
@@ -111,8 +150,7 @@ class Gallery(ABC):
         if units.shape[1] != encoder.dims:
             raise InputError(f"{encoder} gives {encoder.dims} dimensions; these embeddings have {units.shape[1]}")
         for name in (*ids, *labels):
-            if len(name.encode()) > LONGEST_NAME:
-                raise InputError(f"'{name[:60]}...' is too long: ids and labels have at most {LONGEST_NAME} bytes")
+            check_name(name)
         return units
 
     def __enter__(self):
@@ -129,6 +167,10 @@ class Gallery(ABC):
     def encoders_in_use(self) -> dict[KnownEncoder, int]:
         """Those that made the entries that are there now, with their numbers of entries."""
 
+    def encoders_to_fit(self) -> Collection[KnownEncoder]:
+        """Those in use, and those that another writer is just about to bring in."""
+        return self.encoders_in_use()
+
     @abstractmethod
     def compatibilities(self) -> list[Compatibility]: ...
 
@@ -137,12 +179,21 @@ class Gallery(ABC):
         """[queries, dims] of length 1, among the entries of these encoders."""
 
     @abstractmethod
-    def add(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> int:
-        """Returns when the entries are safe: how many are new. An id that is there already stays as it is."""
+    def begin_writing(self, encoder: KnownEncoder) -> None:
+        """Begins to write entries of this encoder; makes a gallery where there is none.
+
+        Sees what others wrote. What is checked from here on still holds when it is written.
+        """
 
     @abstractmethod
-    def replace(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> None:
-        """The same entries, embedded anew. Returns when they are safe."""
+    def _add(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> int: ...
+
+    @abstractmethod
+    def _replace(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> int: ...
+
+    @abstractmethod
+    def remove(self, ids: Collection[str] = (), labels: Collection[str] = ()) -> Removal:
+        """Forgets the entries with these ids, and those with these labels. Returns when no search can find them."""
 
     @abstractmethod
     def declare(self, compatibility: Compatibility) -> None:

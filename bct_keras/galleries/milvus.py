@@ -2,13 +2,20 @@
 
 The encoders and what was declared of them are kept in a second collection, NAME_encoders. Milvus holds each id once: an
 entry that is embedded anew is upserted under its id.
+
+Milvus has no lock. In its place a writer announces its encoder in NAME_encoders before it checks whether this goes with
+the others, those announced among them: of two writers that begin at once, at least one sees the other. An announcement
+is renewed with each lot and holds for ten minutes, so that a writer that was killed does not shut others out for ever.
+Lots are the unit of safety: an add, a backfill or a removal that is stopped has done some of them, and does the others
+when it is run again.
 """
 
 import contextlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -22,11 +29,25 @@ from bct_keras.galleries.gallery import (
     Gallery,
     KnownEncoder,
     Match,
+    Removal,
+    check_name,
     first_positions,
 )
 
 AT_ONCE = 1000
 FACT_BYTES = 8192
+ANNOUNCED_SECONDS = 600.0
+LOOKS = 5  # how often a removal looks whether a backfill that ran meanwhile brought an entry back
+IN_A_LITERAL = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})
+
+
+def literal(text: str) -> str:
+    """A text, whatever characters it is made of, as a condition has it."""
+    return '"' + text.translate(IN_A_LITERAL) + '"'
+
+
+def one_of(field: str, texts: Collection[str]) -> str:
+    return f"{field} in [{', '.join(map(literal, texts))}]"
 
 
 class Plainly:
@@ -68,6 +89,7 @@ class MilvusGallery(Gallery):
             client = pymilvus.MilvusClient(uri, token=os.environ.get("MILVUS_TOKEN", ""))
         self.client: Any = Plainly(uri, client, MilvusException)
         self._loaded = False
+        self._writes: set[str] = set()  # fingerprints of the encoders that this one has announced
 
     def refresh(self) -> None:
         if not self._loaded:
@@ -106,8 +128,8 @@ class MilvusGallery(Gallery):
         found = self.client.query(self.facts, filter=f'id like "{kind}:%"', output_fields=["fact"])
         return [json.loads(row["fact"]) for row in found]
 
-    def _keep_fact(self, ident: str, fact: KnownEncoder | Compatibility) -> None:
-        row = {"id": ident, "fact": json.dumps(asdict(fact)), "embedding": [0.0, 1.0]}
+    def _keep_fact(self, ident: str, fact: dict[str, Any]) -> None:
+        row = {"id": ident, "fact": json.dumps(fact), "embedding": [0.0, 1.0]}
         self.client.upsert(self.facts, [row])
 
     def _encoders(self) -> list[KnownEncoder]:
@@ -117,8 +139,17 @@ class MilvusGallery(Gallery):
         return int(self.client.query(self.collection, filter=condition, output_fields=["count(*)"])[0]["count(*)"])
 
     def encoders_in_use(self) -> dict[KnownEncoder, int]:
-        counts = {known: self._count(f'encoder == "{known.fingerprint}"') for known in self._encoders()}
+        if not self._loaded:  # no gallery yet
+            return {}
+        counts = {known: self._count(one_of("encoder", [known.fingerprint])) for known in self._encoders()}
         return {known: count for known, count in counts.items() if count}
+
+    def encoders_to_fit(self) -> list[KnownEncoder]:
+        announced = {
+            fact["fingerprint"] for fact in self._facts("writing") if time.time() - fact["since"] < ANNOUNCED_SECONDS
+        }
+        in_use = self.encoders_in_use()
+        return [known for known in self._encoders() if known in in_use or known.fingerprint in announced]
 
     def compatibilities(self) -> list[Compatibility]:
         return [Compatibility(**fact) for fact in self._facts("compatible")]
@@ -129,7 +160,7 @@ class MilvusGallery(Gallery):
             data=queries.tolist(),
             limit=top,
             # Entries of an encoder that came in since it was looked whether the query fits them all are left out.
-            filter=f"encoder in {json.dumps(encoders)}",
+            filter=one_of("encoder", encoders),
             output_fields=["label", "encoder"],
         )
         return [
@@ -137,31 +168,96 @@ class MilvusGallery(Gallery):
             for hits in found
         ]
 
-    def _begin_writing(self, encoder: KnownEncoder) -> None:
+    def begin_writing(self, encoder: KnownEncoder) -> None:
         if not self._loaded:
             self._make(encoder.dims)
         fields = self.client.describe_collection(self.collection)["fields"]
         dims = next(field["params"]["dim"] for field in fields if field["name"] == "embedding")
         if int(dims) != encoder.dims:
             raise InputError(f"{self.name} holds {dims} dimensions and {encoder} gives {encoder.dims}")
-        self._keep_fact(f"encoder:{encoder.fingerprint}", encoder)
+        if encoder.fingerprint not in self._writes:
+            self._keep_fact(f"encoder:{encoder.fingerprint}", asdict(encoder))
+        self._writes.add(encoder.fingerprint)
+        announced = {"fingerprint": encoder.fingerprint, "since": time.time()}
+        self._keep_fact(f"writing:{encoder.fingerprint}", announced)
 
-    def add(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> int:
-        units = self.checked(encoder, ids, labels, embeddings)
-        self._begin_writing(encoder)
+    def check_may_join(self, encoder: KnownEncoder, to_come: Iterable[Compatibility] = ()) -> None:
+        try:
+            super().check_may_join(encoder, to_come)
+        except InputError:
+            self._withdraw([encoder.fingerprint])
+            raise
+
+    def _withdraw(self, fingerprints: Collection[str]) -> None:
+        announced = [f"writing:{each}" for each in fingerprints if each in self._writes]
+        if announced:
+            self.client.delete(self.facts, filter=one_of("id", announced))
+        self._writes.difference_update(fingerprints)
+
+    def _add(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> int:
         first_of = first_positions(ids)
-        for start in range(0, len(ids), AT_ONCE):
-            some = ids[start : start + AT_ONCE]
-            for row in self.client.get(self.collection, ids=some, output_fields=["id"]):
-                first_of.pop(row["id"], None)
+        for ident in self._there(ids):
+            first_of.pop(ident, None)
         new = list(first_of.values())
         self._upsert(encoder, [ids[each] for each in new], [labels[each] for each in new], units[new])
         return len(new)
 
-    def replace(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> None:
-        units = self.checked(encoder, ids, labels, embeddings)
-        self._begin_writing(encoder)
-        self._upsert(encoder, ids, labels, units)
+    def _replace(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> int:
+        known = self._there(ids)
+        there = [position for position, ident in enumerate(ids) if ident in known]
+        self._upsert(encoder, [ids[each] for each in there], [labels[each] for each in there], units[there])
+        return len(there)
+
+    def _there(self, ids: Collection[str]) -> set[str]:
+        return {row["id"] for row in self._rows("id", ids)}
+
+    def _rows(self, field: str, texts: Collection[str]) -> list[dict[str, Any]]:
+        """The ids and labels of the entries in which this field is one of these texts."""
+        wanted, rows = list(dict.fromkeys(texts)), []
+        for start in range(0, len(wanted), AT_ONCE):
+            rows += self._pages(one_of(field, wanted[start : start + AT_ONCE]))
+        return rows
+
+    def _pages(self, condition: str) -> list[dict[str, Any]]:
+        # Not client.query_iterator, whose own condition on the last id of a page fails where that holds a quote.
+        rows: list[dict[str, Any]] = []
+        after = ""
+        while page := self.client.query(
+            self.collection,
+            filter=f"{after}({condition})",
+            output_fields=["id", "label"],
+            limit=AT_ONCE,
+            iterator="True",  # sorted by id
+            reduce_stop_for_best="True",
+        ):
+            rows += page
+            after = f"id > {literal(page[-1]['id'])} and "
+        return rows
+
+    def remove(self, ids: Collection[str] = (), labels: Collection[str] = ()) -> Removal:
+        self.refresh()
+        for name in (*ids, *labels):
+            check_name(name)
+        removed: dict[str, str] = {}
+        for _ in range(LOOKS):
+            found = {row["id"]: row["label"] for row in self._rows("id", ids) + self._rows("label", labels)}
+            if not found:
+                break
+            removed |= found
+            going = list(found)
+            for start in range(0, len(going), AT_ONCE):
+                self.client.delete(self.collection, filter=one_of("id", going[start : start + AT_ONCE]))
+        else:
+            raise InputError(f"{self.name}: another command writes entries anew as they are removed; end it first")
+        if removed:
+            self.client.flush(self.collection)
+            self.client.compact(self.collection)
+        return Removal(
+            entries=len(removed),
+            unknown_ids=[ident for ident in ids if ident not in removed],
+            unknown_labels=[label for label in labels if label not in removed.values()],
+            erased="Milvus was asked to erase their bytes (flush, compact), which it does in its own time",
+        )
 
     def _upsert(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> None:
         rows = [
@@ -173,17 +269,11 @@ class MilvusGallery(Gallery):
 
     def declare(self, compatibility: Compatibility) -> None:
         self.refresh()
-        self._keep_fact(f"compatible:{compatibility.query}:{compatibility.gallery}", compatibility)
+        self._keep_fact(f"compatible:{compatibility.query}:{compatibility.gallery}", asdict(compatibility))
 
     def entries_of_others(self, encoder: str) -> tuple[list[str], list[str]]:
         self.refresh()
-        condition = f'encoder != "{encoder}"'
-        pages = self.client.query_iterator(self.collection, filter=condition, output_fields=["id", "label"])
-        rows: list[dict[str, Any]] = []
-        while page := pages.next():
-            rows += page
-        pages.close()
-        rows.sort(key=lambda row: row["id"])
+        rows = self._pages(f"not ({one_of('encoder', [encoder])})")
         return [row["id"] for row in rows], [row["label"] for row in rows]
 
     def describe(self) -> Description:
@@ -193,4 +283,7 @@ class MilvusGallery(Gallery):
         return Description(dims, in_use, self.compatibilities(), ["kept by Milvus"])
 
     def close(self) -> None:
-        self.client.close()
+        try:
+            self._withdraw(list(self._writes))
+        finally:
+            self.client.close()

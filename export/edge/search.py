@@ -48,17 +48,20 @@ class Gallery:
     def __init__(self, path: str):
         with open(path, "rb") as file:
             self.bytes = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        magic, self.dims = struct.unpack("<12sI", self.head(0)[:16])
-        if magic != b"BCTGALRY\1\0\0\0":
-            raise ValueError(f"{path} is no gallery of version 1")
+        magic, version, self.dims = struct.unpack("<8sII", self.head(0)[:16])
+        if magic != b"BCTGALRY" or version not in (1, 2):  # version 2 may hold removals
+            raise ValueError(f"{path} is no gallery of version 1 or 2")
         self.facts, self.names, self.parts, self.payloads = {b"ENCO": [], b"COMP": []}, [], [], []
-        self.entries, position, (end,) = 0, 128, struct.unpack("<Q", self.head(64)[:8])
+        removed = [np.zeros(0, np.uint64)]
+        self.given, position, (end,) = 0, 128, struct.unpack("<Q", self.head(64)[:8])  # given: numbers of entries
         while position < end:
             kind, rows, length, checksum = struct.unpack("<4sIQI", self.head(position)[:20])
             payload = self.bytes[position + 64 : position + 64 + length]
             self.payloads.append((position, payload, checksum))
-            if rows:
+            if kind in (b"ENTR", b"REPL"):
                 self.read_rows(kind, rows, payload)
+            elif kind == b"REMO":
+                removed.append(np.frombuffer(payload, "<u8", rows))
             else:
                 self.check(self.payloads[-1:])
                 self.facts[kind].append(json.loads(bytes(payload).rstrip(b"\0")))
@@ -67,12 +70,17 @@ class Gallery:
             raise ValueError(f"{path} has no entries")
         self.entry_of = np.concatenate([numbers for numbers, *_ in self.parts])
         made_by = np.concatenate([encoders for _, encoders, *_ in self.parts])
-        if self.entry_of.max() >= self.entries or made_by.max() >= len(self.facts[b"ENCO"]):
+        numbers = np.concatenate([self.entry_of, *removed])
+        if numbers.max() >= self.given or made_by.max() >= len(self.facts[b"ENCO"]):
             raise ValueError(f"{path} is damaged; copy it again")
-        row_of = np.zeros(self.entries, np.int64)
+        row_of = np.full(self.given, -1)
         row_of[self.entry_of] = np.arange(len(self.entry_of))  # an entry's latest row is its live one
-        self.superseded = np.delete(np.arange(len(self.entry_of)), row_of)
-        self.makers = {self.facts[b"ENCO"][encoder]["fingerprint"] for encoder in np.unique(made_by[row_of]).tolist()}
+        row_of[np.concatenate(removed)] = -1
+        live = row_of[row_of >= 0]
+        if not len(live):
+            raise ValueError(f"{path} has no entries")
+        self.entries, self.dead = len(live), np.delete(np.arange(len(self.entry_of)), live)
+        self.makers = {self.facts[b"ENCO"][encoder]["fingerprint"] for encoder in np.unique(made_by[live]).tolist()}
         self.scale = np.concatenate([scale for _, _, scale, *_ in self.parts])
 
     def head(self, position: int) -> bytes:
@@ -85,11 +93,11 @@ class Gallery:
         # A row begins with 8 bytes: where an entry's id and label end, or the number of the entry embedded anew.
         if kind == b"ENTR":
             ends = np.frombuffer(payload, "<u4", 2 * rows).reshape(2, rows)
-            self.names.append((self.entries, ends, payload[(14 + 2 * self.dims) * rows :]))
-            numbers = np.arange(self.entries, self.entries + rows)
-            self.entries += rows
+            self.names.append((self.given, ends, payload[(14 + 2 * self.dims) * rows :]))
+            numbers = np.arange(self.given, self.given + rows, dtype=np.uint64)
+            self.given += rows
         else:
-            numbers = np.frombuffer(payload, "<u8", rows).astype(np.int64)
+            numbers = np.frombuffer(payload, "<u8", rows)
         scale, encoders = np.frombuffer(payload, "<f4", rows, 8 * rows), np.frombuffer(payload, "<u2", rows, 12 * rows)
         planes = np.frombuffer(payload, np.int8, 2 * rows * self.dims, 14 * rows).reshape(2, rows, self.dims)
         self.parts.append((numbers, encoders, scale, *planes))
@@ -108,7 +116,7 @@ class Gallery:
         coarse_query = np.rint(query * (127 / np.abs(query).max())).astype(np.int8)[None]
         products = [numkong.cdist(coarse_query, high, metric="dot", out_dtype="float32") for *_, high, _ in self.parts]
         scores = np.concatenate([np.asarray(product)[0] for product in products]) * self.scale
-        scores[self.superseded] = -np.inf
+        scores[self.dead] = -np.inf
         count = min(2 * top + SPARE_CANDIDATES, self.entries)
         candidates = np.sort(np.argpartition(scores, len(scores) - count)[len(scores) - count :])
         exact, first = [], 0
@@ -138,7 +146,7 @@ def main() -> None:
         gallery.check()
         query = encoder.embed(given.image)
         found = gallery.search(encoder.fingerprint, query, given.top)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         sys.exit(f"error: {error}")
     print(f"{given.image}, among {gallery.entries:,} entries:")
     for score, label, ident in found:

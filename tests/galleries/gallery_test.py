@@ -65,7 +65,7 @@ def embed(images: np.ndarray) -> np.ndarray:
 def test_any_encoder_may_begin_a_gallery(opened):
     with opened() as gallery:
         assert gallery.encoders_in_use() == {}
-        gallery.check_may_join(OLD, [])
+        gallery.check_may_join(OLD)
         filled(gallery)
         assert gallery.encoders_in_use() == {OLD: 30}
 
@@ -226,6 +226,86 @@ def test_other_dimensions_are_refused(opened):
             gallery.add(wide, ids(1, 50), labels(1), np.ones((1, 32)))
         with pytest.raises(InputError, match="holds 16 dimensions and the query has 32"):
             gallery.search(OLD.fingerprint, np.ones((1, 32)), 1)
+
+
+def test_what_was_removed_is_found_no_more(opened):
+    with opened() as gallery:
+        embeddings = filled(gallery)
+        removal = gallery.remove([ids(30)[4], ids(30)[29]], ["person 2"])
+        assert (removal.entries, removal.unknown_ids, removal.unknown_labels) == (5, [], [])
+        left = [number for number in range(30) if number not in (4, 6, 7, 8, 29)]
+        assert {match.id for match in gallery.search(OLD.fingerprint, embeddings[4:5], 100)[0]} == {
+            ids(30)[number] for number in left
+        }
+    with opened() as gallery:
+        assert gallery.describe().entries == {OLD: 25}
+        found = gallery.search(OLD.fingerprint, embeddings[left], 1)
+    assert [matches[0].id for matches in found] == [ids(30)[number] for number in left]
+
+
+def test_what_is_not_there_cannot_be_removed_and_is_told(opened):
+    with opened() as gallery:
+        filled(gallery)
+        removal = gallery.remove([ids(30)[0], "nobody"], ["person 9", "person 99", "person"])
+        assert (removal.entries, removal.unknown_ids) == (4, ["nobody"])
+        assert removal.unknown_labels == ["person 99", "person"]
+        again = gallery.remove([ids(30)[0]], ["person 9"])
+        assert (again.entries, again.unknown_ids, again.unknown_labels) == (0, [ids(30)[0]], ["person 9"])
+        assert gallery.remove().entries == 0
+        assert gallery.describe().entries == {OLD: 26}
+
+
+def test_an_entry_may_come_back_only_by_being_added(opened):
+    new = directions(30, seed=8)
+    with opened() as gallery:
+        filled(gallery)
+        gallery.declare(FITS)
+        names = ids(30), labels(30)
+        gallery.remove(ids(2))
+        assert gallery.replace(NEW, names[0][:3], names[1][:3], new[:3]) == 1
+        assert gallery.describe().entries == {OLD: 27, NEW: 1}
+        assert gallery.add(NEW, *(each[:3] for each in names), new[:3]) == 2
+        found = gallery.search(NEW.fingerprint, new[:3], 1)
+        assert [matches[0].id for matches in found] == ids(3)
+
+
+def test_backfill_brings_nothing_back(opened):
+    new = directions(600, seed=8)
+
+    def stops(images: np.ndarray) -> np.ndarray:
+        if len(images) < 256:
+            raise KeyboardInterrupt
+        return images
+
+    with opened() as gallery:
+        filled(gallery, 600)
+        gallery.declare(FITS)
+        with pytest.raises(KeyboardInterrupt):
+            backfill(gallery, NEW, stops, Given(new), stored())
+    with opened() as gallery:
+        assert gallery.remove([*ids(10), *ids(10, 590)]).entries == 20
+    with opened() as gallery:
+        done = sum(gallery.describe().entries.values()) - gallery.describe().entries[NEW]
+        assert backfill(gallery, NEW, embed, Given(new), random(3)) == (done, [])
+        assert gallery.describe().entries == {NEW: 580}
+
+
+def test_an_encoder_that_shuts_out_every_query_is_refused_though_it_fits_each_of_the_others(opened):
+    """first -> second -> third -> first: each two go together, all three do not."""
+    first, second, third = (KnownEncoder(letter * 64, DIMS, letter) for letter in "abc")
+    with opened() as gallery:
+        gallery.add(first, ids(1), labels(1), directions(1))
+        for query, entries in ((first, second), (second, third), (third, first)):
+            gallery.declare(Compatibility(query.fingerprint, entries.fingerprint, "", "compatible"))
+        gallery.add(second, ids(1, 1), labels(1), directions(1))
+        with pytest.raises(InputError, match="together no query could be searched"):
+            gallery.add(third, ids(1, 2), labels(1), directions(1))
+        assert len(gallery.search(first.fingerprint, directions(1), 5)[0]) == 2
+
+
+def test_a_name_that_is_no_text_is_refused(opened):
+    with opened() as gallery, pytest.raises(InputError, match="is no text in UTF-8"):
+        gallery.add(OLD, ["photo \udcff.jpg"], ["y"], directions(1))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 import bct_keras
 from bct_keras.galleries.file import FileGallery
 from bct_keras.galleries.gallery import Compatibility, KnownEncoder, Match
+from bct_keras.galleries.vectors import Vectors, pack, unit
 
 DIMS = 8
 ENTRIES = 3000  # of the gallery that is embedded anew
@@ -73,11 +74,32 @@ with FileGallery(path) as gallery:
     replace = gallery.replace
 
     def replace_and_say(known, ids, labels, embeddings):
-        replace(known, ids, labels, embeddings)
+        replaced = replace(known, ids, labels, embeddings)
         say(ids)
+        return replaced
 
     gallery.replace = replace_and_say
     backfill(gallery, known(encoder), lambda images: images, Images(), random(encoder))
+"""
+
+REMOVES = """
+from bct_keras.galleries import file
+path = sys.argv[2]
+draw = np.random.default_rng(int(sys.argv[3]))
+file.SPARE_BLOCKS = 0  # so that each end tidies, whatever was done
+say(["id -1"])  # at work
+with FileGallery(path) as gallery:
+    left = gallery.entries_of_others("")[0]
+while len(left) > 40:
+    with FileGallery(path) as gallery:
+        for _ in range(3):
+            some = sorted(draw.choice(left, 5, replace=False).tolist())
+            sys.stdout.write("asked " + " ".join(ident[3:] for ident in some) + "\\n")
+            sys.stdout.flush()
+            gallery.remove(some)
+            say(some)
+            left = [ident for ident in left if ident not in some]
+        gallery.add(known(0), ["id 0"], ["label"], embedded(0, ["id 0"]))
 """
 
 
@@ -90,8 +112,8 @@ def embedded(encoders: list[int], numbers: list[int]) -> np.ndarray:
     return np.sin(np.outer(numbers, np.sqrt(np.arange(2, 2 + DIMS))) + np.array(encoders)[:, None] + 1)
 
 
-def run_and_kill(script: str, path: Path, argument: int, seconds: float) -> tuple[list[str], bool]:
-    """The ids that it said to be safe, and whether it had come to its end by then."""
+def output_until_killed(script: str, path: Path, argument: int, seconds: float) -> tuple[str, bool]:
+    """What it said, and whether it had come to its end by then."""
     package = str(Path(bct_keras.__file__).parents[1])
     arguments = [sys.executable, "-c", COMMON + script, package, str(path), str(argument)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
@@ -101,7 +123,13 @@ def run_and_kill(script: str, path: Path, argument: int, seconds: float) -> tupl
         process.send_signal(signal.SIGKILL)
         said = first + process.stdout.read()
     assert process.returncode in (0, -signal.SIGKILL)
-    return re.findall(r"(id \d+)\n", said), process.returncode == 0
+    return said, process.returncode == 0
+
+
+def run_and_kill(script: str, path: Path, argument: int, seconds: float) -> tuple[list[str], bool]:
+    """The ids that it said to be safe, and whether it had come to its end by then."""
+    said, ended = output_until_killed(script, path, argument, seconds)
+    return re.findall(r"(id \d+)\n", said), ended
 
 
 def whole_list(path: Path, encoder: int) -> dict[str, Match]:
@@ -178,3 +206,34 @@ def test_backfill_loses_and_doubles_none_and_goes_on(tmp_path, kills):
         if len(done) == ENTRIES:
             target, acknowledged = target + 1, set()
     assert target > 1 or acknowledged
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.slow)])
+def test_a_removal_is_done_or_not_and_what_it_said_to_be_gone_is_nowhere(tmp_path, kills):
+    path, moments = tmp_path / "people.gallery", random.Random(kills)
+    ids = filled(path)
+    there = set(ids)
+    for kill in range(kills):
+        said, _ = output_until_killed(REMOVES, path, kill, moments.uniform(0, 0.3))
+        gone = set(re.findall(r"^(id \d+)\n", said, re.MULTILINE))
+        asked = [
+            {f"id {number}" for number in line.split()} for line in re.findall(r"^asked (.*)\n", said, re.MULTILINE)
+        ]
+        before, there = there - gone - {"id 0"}, set(whole_list(path, 0)) - {"id 0"}
+        # The last lot asked for, if it was not said to be gone, is there whole or not at all.
+        assert there in (before, before - asked[-1] if asked else before)
+        gone_for_good = (set(ids) - there - {"id 0"}) if kill % 5 == 4 else gone - {"id 0"}
+        if kill % 5 == 4:  # whatever writes next erases what a kill left
+            with FileGallery(str(path)) as gallery:
+                gallery.add(known(0), ["id 0"], ["label"], embedded([0], [0]))
+        content = b"".join(each.read_bytes() for each in tmp_path.iterdir())
+        numbers = [int(ident[3:]) for ident in gone_for_good]
+        if numbers:
+            packed = pack(unit(embedded([0] * len(numbers), numbers)))
+            assert not [row for row in range(len(numbers)) if whole_vector(packed, row) in content]
+    assert len(there) < ENTRIES - 5 * kills
+
+
+def whole_vector(packed: Vectors, row: int) -> bytes:
+    """The high plane of one entry; 8 bytes that no other entry has."""
+    return packed.high[row].tobytes()

@@ -1,15 +1,36 @@
 """What only Milvus can do wrong; the rest is in gallery_test.py."""
 
 import logging
+import random
 
 import numpy as np
 import pytest
 
 from bct_keras.errors import InputError
-from bct_keras.galleries.gallery import KnownEncoder
+from bct_keras.galleries import milvus
+from bct_keras.galleries.gallery import Compatibility, KnownEncoder
 from bct_keras.galleries.milvus import MilvusGallery
 
 pytest.importorskip("milvus_lite")
+
+OLD, NEW = KnownEncoder("0" * 64, 4, "old"), KnownEncoder("1" * 64, 4, "new")
+# What a condition may take for something else, and characters of one to four bytes.
+NASTY = [
+    *"'\"\\\n\r\t%_*?[](){}|&;,$#/ \x01\x1b\x7f\x85ü漢🙂",
+    "\u2028",
+    "\u202e",
+    "\\n",
+    "' or id != '",
+    '" or "" == "',
+]
+
+
+def nasty_names(count: int) -> list[str]:
+    draw = random.Random(0)
+    names = {*NASTY, *("a" + text for text in NASTY), *(text + "a" for text in NASTY)}
+    while len(names) < count:
+        names.add("".join(draw.choices(NASTY, k=draw.randint(2, 9))))
+    return sorted(names)
 
 
 @pytest.mark.parametrize(("uri", "message"), [("nowhere/people.db", "not exists"), ("people.txt", "is illegal")])
@@ -44,6 +65,63 @@ def test_an_entry_of_an_encoder_that_was_not_admitted_is_left_out(tmp_path):
     old, new = KnownEncoder("0" * 64, 4, "old"), KnownEncoder("1" * 64, 4, "new")
     with MilvusGallery(str(tmp_path / "people.db")) as gallery:
         gallery.add(old, ["a"], ["b"], np.ones((1, 4)))
-        gallery.add(new, ["c"], ["d"], np.ones((1, 4)))
+        gallery._add(new, ["c"], ["d"], np.ones((1, 4)) / 2)
         (found,) = gallery.nearest(np.ones((1, 4), np.float32) / 2, 5, [old.fingerprint])
     assert [match.id for match in found] == ["a"]
+
+
+def test_ids_and_labels_may_be_made_of_any_characters(tmp_path, monkeypatch):
+    monkeypatch.setattr(milvus, "AT_ONCE", 7)  # so that any of them ends a page
+    names = nasty_names(200)
+    embeddings = np.random.default_rng(0).standard_normal((len(names), 4))
+    with MilvusGallery(str(tmp_path / "people.db")) as gallery:
+        assert gallery.add(OLD, names, names, embeddings) == len(names)
+        assert gallery.add(OLD, names[::-1], ["another"] * len(names), embeddings) == 0  # none is written over
+        assert gallery.entries_of_others(NEW.fingerprint) == (names, names)
+        found = gallery.search(OLD.fingerprint, embeddings[:1], len(names))[0]
+        assert sorted((match.id, match.label) for match in found) == [(name, name) for name in names]
+        assert found[0].id == names[0]
+        gallery.declare(Compatibility(NEW.fingerprint, OLD.fingerprint, "", "compatible"))
+        assert gallery.replace(NEW, names[:9], names[:9], embeddings[:9]) == 9
+        assert gallery.entries_of_others(NEW.fingerprint) == (names[9:], names[9:])
+        for number, name in enumerate(names):
+            some = {"ids": [name]} if number % 2 else {"labels": [name]}
+            removal = gallery.remove(**some)
+            assert (removal.entries, removal.unknown_ids, removal.unknown_labels) == (1, [], [])
+            if number % 40 == 0:
+                assert gallery.entries_of_others("") == (names[number + 1 :], names[number + 1 :])
+        assert gallery.describe().entries == {}
+
+
+def test_a_writer_sees_another_that_has_begun_and_written_nothing_yet(tmp_path):
+    """Milvus Lite has one client at a time, so one plays both."""
+    with MilvusGallery(str(tmp_path / "people.db")) as gallery:
+        gallery.begin_writing(OLD)
+        with pytest.raises(InputError, match="together no query could be searched"):
+            gallery.add(NEW, ["a"], ["b"], np.ones((1, 4)))
+        assert gallery.encoders_in_use() == {}
+        assert gallery.add(OLD, ["a"], ["b"], np.ones((1, 4))) == 1  # the refused one is no longer in its way
+
+
+def test_a_writer_that_was_killed_does_not_shut_others_out_for_ever(tmp_path, monkeypatch):
+    with MilvusGallery(str(tmp_path / "people.db")) as gallery:
+        gallery.begin_writing(OLD)
+        gallery._writes.clear()  # as a kill forgets to withdraw
+        monkeypatch.setattr(milvus, "ANNOUNCED_SECONDS", 0)
+        assert gallery.add(NEW, ["a"], ["b"], np.ones((1, 4))) == 1
+
+
+def test_what_a_backfill_brings_back_meanwhile_is_removed_as_well(tmp_path):
+    with MilvusGallery(str(tmp_path / "people.db")) as gallery:
+        gallery.add(OLD, ["a", "b"], ["x", "y"], np.ones((2, 4)))
+        delete, again = gallery.client.client.delete, iter([["a"]])
+
+        def brought_back(*given, **named):
+            delete(*given, **named)
+            for ids in again:
+                gallery._upsert(OLD, ids, ["x"], np.ones((1, 4), np.float32) / 2)
+
+        gallery.client.client.delete = brought_back
+        assert gallery.remove(ids=["a"]).entries == 1
+        gallery.client.client.delete = delete
+        assert [match.id for match in gallery.search(OLD.fingerprint, np.ones((1, 4)), 5)[0]] == ["b"]

@@ -41,7 +41,7 @@ def test_a_search_finds_what_exact_search_finds_among_directions_without_any_ord
     entries, queries = directions(20_000, 128), directions(100, 128, seed=1)
     contents = Contents(128)
     contents.rows.append(Rows(0, vectors.pack(entries), np.zeros(20_000, np.uint16)))
-    contents.row_of = contents.entry_of = np.arange(20_000)
+    contents.row_of = contents.entry_of = contents.numbers = np.arange(20_000)
     contents.live = np.ones(20_000, bool)
     found = np.array([[number for number, _ in ranked] for ranked in contents.nearest(queries, 10)])
     exact = np.argsort(-(queries @ entries.T), axis=1)[:, :10]

@@ -1,0 +1,82 @@
+"""Turns a data set into entries of a gallery, batch by batch, and tells what of it was not added."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bct_keras import artefacts
+from bct_keras.data import dataset, embeddings, images_by_id
+from bct_keras.data.dataset import DataSet, open_data_set
+from bct_keras.data.records import KIND
+from bct_keras.encoders import Encoder, FirstDims
+from bct_keras.galleries.gallery import Gallery, KnownEncoder
+
+
+@dataclass(frozen=True)
+class Batch:
+    ids: list[str]
+    labels: list[str]
+    embeddings: np.ndarray  # [entries, dims]
+
+
+@dataclass(frozen=True)
+class Entries:
+    encoder: KnownEncoder
+    batches: Iterator[Batch]
+
+
+def known(encoder: Encoder) -> KnownEncoder:
+    return KnownEncoder(encoder.fingerprint, encoder.dims, str(encoder.path))
+
+
+def fitted(encoder: Encoder, gallery: Gallery) -> Encoder:
+    """Of a wider encoder the first coordinates, where the gallery holds no more."""
+    dims = {known.dims for known in gallery.encoders_in_use()}
+    wider = encoder.dims > encoder.compatible_dims and dims == {encoder.compatible_dims}
+    return FirstDims(encoder, encoder.compatible_dims) if wider else encoder
+
+
+def embedded_entries(data: DataSet, encoder: Encoder) -> Entries:
+    def batches() -> Iterator[Batch]:
+        for found, batch in encoder.embed_data(data):
+            yield Batch(dataset.ids_of(batch), labels_of(data, batch["label"].numpy()), found)
+
+    return Entries(known(encoder), batches())
+
+
+def stored_entries(data: DataSet, folder: Path) -> Entries:
+    shards = embeddings.open_embeddings(folder, data)
+    manifest = artefacts.read_manifest(folder, embeddings.KIND)
+
+    def batches() -> Iterator[Batch]:
+        for shard in data.shards:
+            found = np.load(embeddings.field_path(folder, shard, "old_embedding"))
+            labels = np.load(embeddings.field_path(folder, shard, "label"))
+            ids = [stored.id for stored in images_by_id.whole(shard)]
+            yield Batch(ids, labels_of(data, labels), found)
+
+    return Entries(KnownEncoder(manifest["made_from"]["encoder"], shards.dims, manifest["encoder"]), batches())
+
+
+def labels_of(data: DataSet, labels: np.ndarray) -> list[str]:
+    """As they count over the whole data set: a gallery may hold several of its views."""
+    return [str(label + data.first_identity) for label in labels.tolist()]
+
+
+def left_out(data: DataSet, gallery: Gallery) -> str:
+    """A line where `data` is one view of a data set and the gallery cannot hold all of its images; else nothing."""
+    folder = data.folder.parent
+    if artefacts.kind_of(folder) != KIND:
+        return ""
+    whole = open_data_set(folder)
+    if not {shard.sha256 for shard in data.shards} <= {shard.sha256 for shard in whole.shards}:
+        return ""
+    missing = whole.records - sum(gallery.encoders_in_use().values())
+    if missing <= 0:
+        return ""
+    return (
+        f"{data.folder} is a part of {whole.folder}: at least {missing:,} of its {whole.records:,} images are not in "
+        f"the gallery; --data={whole.folder} adds them all"
+    )
