@@ -57,10 +57,10 @@ def prepare(
         "on_bad": on_bad,
         "limit": limit or None,
     }
-    if artefacts.is_current(out, records.KIND, made_from):
-        return f"{out} is up to date: {summary(artefacts.read_manifest(out, records.KIND))}"
-    wanted = min(limit or len(source.labels), len(source.labels))
-    with artefacts.resumed_folder(out, made_from) as folder:
+    with artefacts.making(out, records.KIND, made_from, resume=True) as folder:
+        if folder is None:
+            return f"{out} is up to date: {summary(artefacts.read_manifest(out, records.KIND))}"
+        wanted = min(limit or len(source.labels), len(source.labels))
         place = writing.Workplace(source, folder, process_count or processes.cores())
         checked = writing.check(place, wanted) if on_bad == "skip" else writing.unchecked(place, wanted)
         groups = [source.groups[identity] for identity in checked.kept.tolist()] if source.groups else None

@@ -2,7 +2,6 @@
 
 import html
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,11 @@ LABEL_WIDTH = 24
 def write(found: dict[str, Any], made_from: dict[str, Any], out: Path) -> None:
     """In the place of what an earlier run has found, all of which comes from the same cells."""
     artefacts.check_place(out, KIND)
-    with artefacts.new_folder(out) as folder:
+    with artefacts.new_folder(out, replace=True) as folder:
         (folder / "report.json").write_text(json.dumps(found, indent=1) + "\n")
         (folder / "report.md").write_text(tables.markdown(found))
         (folder / "report.html").write_text(as_html(found, drawings(found, folder)))
         artefacts.write_manifest(folder, KIND, made_from)
-        shutil.rmtree(out, ignore_errors=True)
 
 
 def as_html(found: dict[str, Any], figures: list[tuple[str, str]]) -> str:
