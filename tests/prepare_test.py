@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras import artefacts, processes
+from bct_keras import artefacts, processes, train
 from bct_keras.artefacts.folders import STARTED
 from bct_keras.data import records, writing
 from bct_keras.data.dataset import open_data_set
@@ -255,6 +255,27 @@ def test_what_was_begun_from_something_else_is_begun_anew(tmp_path, small_pieces
     prepare(FACES, "none", tmp_path / "out")
     prepare(FACES, "none", tmp_path / "unbroken")
     assert content(tmp_path / "out") == content(tmp_path / "unbroken")
+
+
+def test_the_seed_of_a_training_is_none_of_the_data(here, tmp_path, monkeypatch):
+    """What is there is taken, whatever it was put into shards by; another data set asked for by name is refused."""
+    monkeypatch.chdir(tmp_path)
+    for seed in (0, 3):
+        prepare(FACES, SPLIT, tmp_path / f"seed{seed}", seed)
+        before = content(tmp_path / f"seed{seed}")
+        assert "is up to date" in prepare(FACES, SPLIT, tmp_path / f"seed{seed}")
+        places = (f"--prepared=seed{seed}", "--old=nowhere.keras", "--workdir=run")
+        status, said, error = here(
+            train, f"--source={FACES}", f"--split={SPLIT}", *places, "--seed=1", "--strategy=one"
+        )
+        assert status == 1
+        assert f"seed{seed} is up to date" in said
+        assert "nowhere.keras: no such encoder" in error  # which comes after the data
+        assert content(tmp_path / f"seed{seed}") == before
+    with pytest.raises(InputError, match=r"seed: 3 there, 1 now"):
+        prepare(FACES, SPLIT, tmp_path / "seed3", 1)
+    prepare(FACES, SPLIT, tmp_path / "new")
+    assert content(tmp_path / "new") == content(tmp_path / "seed0")
 
 
 def test_two_commands_at_once_make_one_folder(tmp_path, small_pieces):
