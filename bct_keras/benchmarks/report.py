@@ -19,6 +19,7 @@ COLOURS = ("#2f81f7", "#d29922", "#2da44e", "#cf222e", "#8250df", "#bf3989", "#1
 
 MARKERS = "os^D"
 LABEL_WIDTH = 24
+NAMED = 3  # methods in the title, besides the first
 
 
 def write(found: dict[str, Any], made_from: dict[str, Any], out: Path) -> None:
@@ -111,12 +112,24 @@ def findings(
 
 
 def headline(ranked: list[dict[str, Any]], metric: str) -> str:
-    best = next((row for row in ranked if row["score"]["mean"] is not None), None)
-    if best is None:
-        return "No method has been measured whole"
+    if not ranked:
+        return "No cell could be measured"
+    best = ranked[0]
+    if best["unranked"]:
+        return f"No method has a rank: {best['unranked']}"
     if best["score"]["mean"] <= 0:
         return f"No method is to be recommended: none is above the old encoder by {metric}"
-    return f"{best['method']} comes first of {len(ranked)} methods by {metric}"
+    others = [row["method"] for row in ranked[1:] if not row["unranked"] and not row["behind_first"]]
+    title = f"{best['method']} comes first of {len(ranked)} methods by {metric}"
+    if not others:
+        return title
+    named = ", ".join(others[:NAMED]) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else "")
+    return f"{title}, undecided over {counted_seeds(best)} against {named}"
+
+
+def counted_seeds(row: dict[str, Any]) -> str:
+    seeds = len(row["score"]["values"])
+    return "one seed" if seeds == 1 else f"{seeds} seeds"
 
 
 def setting(table: list[dict[str, Any]]) -> str:
