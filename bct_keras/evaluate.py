@@ -50,7 +50,10 @@ def evaluate(
     def find(protocol: Any) -> dict[str, Any]:
         return compatibility.findings(protocol, old, new, independent)
 
-    return reported(encoders, protocol_specs, out, on_bad, find)
+    def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        return {"verdict": compatibility.verdict(results), "shown": gains.sentence(list(results.values()))}
+
+    return reported(encoders, protocol_specs, out, on_bad, find, judge)
 
 
 def evaluate_series(
@@ -68,7 +71,7 @@ def evaluate_series(
         return series.findings(protocol, encoders, first_gallery_only)
 
     facts = {"verdict on": "the first gallery" if first_gallery_only else "all galleries"}
-    return reported(named, protocol_specs, out, on_bad, find, facts)
+    return reported(named, protocol_specs, out, on_bad, find, series.verdicts, facts)
 
 
 def check_series(encoders: list[Encoder]) -> None:
@@ -87,6 +90,7 @@ def reported(
     out: Path,
     on_bad: str,
     find: Callable[[Any], dict[str, Any]],
+    judge: Callable[[dict[str, dict[str, Any]]], dict[str, Any]],
     facts: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     protocols = build_protocols(protocol_specs, out, on_bad)
@@ -97,8 +101,7 @@ def reported(
             results = {spec: find(protocol) for spec, protocol in protocols.items()}
             found = {
                 "version": bct_keras.__version__,
-                "verdict": compatibility.verdict(results),
-                "shown": gains.sentence(list(results.values())),
+                **judge(results),
                 "protocols": results,
                 "made_from": {f"--{name}": str(encoder.path) for name, encoder in encoders.items()}
                 | {"--on_bad": on_bad}
