@@ -8,9 +8,10 @@ recordio(DIR, image_size=0, decode=False), InsightFace's train.rec with its trai
 searched) and property, which says the image size where it is 0; synthetic(identities=500, images=20, image_size=32,
 seed=0), made by rule.
 
-Splits: class(old_share=0.3, test_share=0) gives the old encoder the first identities and the new one the
-others; data(old_share=0.3, test_share=0) gives it the first images of each identity. Either makes the
-views OUT/old, OUT/new, OUT/all, and OUT/test with the last identities where test_share is not 0.
+Splits: class(old_share=0.3, test_share=0, validation_share=0) gives the old encoder the first identities and the new
+one the others; data(...), with the same shares, gives it the first images of each identity. Either makes the views
+OUT/old, OUT/new, OUT/all, and, where their shares are not 0, OUT/test with the last identities, for the proof, and
+OUT/validation with those before them, to choose an epoch by.
 
 A data set of millions takes minutes: the work is divided over --processes, and after a kill the same command goes on
 where it was. Records are read in random order; where the disk is slow at that, read a .rec file once before

@@ -55,6 +55,8 @@ def main() -> None:
     compared_with = old_encoders.known(old)
     protocols = proof.protocols(FLAGS.protocol, data)
     proof.check([*protocols, *(FLAGS.validation or [])], data, old, compared_with)
+    for warning in proof.check_validation(FLAGS.validation or [], FLAGS.keep_best, protocols, data):
+        print(warning, flush=True)
     with strategy.scope():
         needs_old = recipe.build_method().needs_old
     embeddings = (
@@ -270,9 +272,12 @@ def define_watch_flags() -> None:
     flags.DEFINE_integer("checkpoints_kept", 2, "how many checkpoints are kept", lower_bound=1)
     flags.DEFINE_enum("on_nan", "fail", ["fail", "skip"], "what to do at a loss or a gradient that is no finite number")
     flags.DEFINE_integer("nan_limit", 10, "steps that --on_nan=skip may drop in all", lower_bound=0)
-    flags.DEFINE_multi_string("validation", None, "measured after every epoch, as in retrieval(data/demo/test)")
+    flags.DEFINE_multi_string("validation", None, "measured after every epoch, as in retrieval(data/mine/validation)")
     flags.DEFINE_string(
-        "keep_best", "", "with --validation: keep the epoch that is best by this, as in new/old TAR@FAR=1e-3"
+        "keep_best",
+        "",
+        "with --validation, of other identities than --protocol's: keep the epoch that is best by this, as in "
+        "new/old TAR@FAR=1e-3",
     )
 
 
