@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bct_keras.artefacts.locks import locked
+from bct_keras.artefacts.locks import lock_folder
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -41,23 +41,23 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `path` that nobody else uses or can read, and removes it at the end.
+    """Yields a folder beside `path` that nobody else uses or can read, and removes it at the end.
 
     Those that killed processes left for this path are removed too: they are the ones that no process has locked.
     """
     prefix = f".{path.name}.partial-"
     for left in path.parent.iterdir():
         if re.fullmatch(rf"{re.escape(prefix)}[a-z0-9_]{{8}}", left.name):
-            dead = locked(left)
+            dead = lock_folder(left)
             if dead is not None:
                 shutil.rmtree(left, ignore_errors=True)
                 os.close(dead)
     descriptor = None
     while descriptor is None:  # between being made and locked it looks dead to others
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
-        descriptor = locked(folder)
+        descriptor = lock_folder(folder)
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,10 +1,9 @@
 """Folders that commands make, each under a lock that is held from the check to the renaming.
 
-A folder that is being made is its own lock; a run's folder, which is filled in its place, has a lock file.
+A folder that is being made is filled beside its place; a run's folder is filled in its place, and keeps its lock file.
 """
 
 import contextlib
-import errno
 import json
 import os
 import shutil
@@ -15,12 +14,11 @@ from typing import Any
 
 import bct_keras
 from bct_keras.artefacts.files import scratch_folder, write_atomically
-from bct_keras.artefacts.locks import OPEN_FOLDER, holder, is_at, told_holder, try_lock
+from bct_keras.artefacts.locks import HOLDER, OPEN_LOCK, is_at, lock_folder, tell_holder, told_holder, try_lock
 from bct_keras.artefacts.manifests import LOCK, fingerprint, is_current, is_empty
 from bct_keras.errors import InputError, UnfinishedError
 
 STARTED = ".started.json"  # what an unfinished folder is made from
-HOLDER = ".held_by"  # in a folder that is being made: the process that makes it
 
 
 @contextlib.contextmanager
@@ -29,17 +27,16 @@ def alone(folder: Path, other: str) -> Iterator[int]:
     path = folder / LOCK
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, OPEN_LOCK, 0o644)
         if not try_lock(descriptor, folder):
-            by = told_holder(os.pread(descriptor, 1000, 0))
+            by = told_holder(descriptor)
             print(f"{folder}: waiting for {other} ({by}, or what it has started)", flush=True)
             try_lock(descriptor, folder, wait=True)
         if is_at(descriptor, path):
             break
         os.close(descriptor)  # the one before had nothing to keep, and removed the folder
     try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, holder(), 0)
+        tell_holder(descriptor)
         yield descriptor
     finally:
         if is_empty(folder):  # what was asked for was refused
@@ -68,7 +65,7 @@ def making(folder: Path, kind: str, made_from: dict[str, Any], resume: bool = Fa
                 yield partial
                 put_in_place(partial, folder)
                 return
-            shutil.rmtree(partial)
+            remove(partial)
     yield None
 
 
@@ -89,8 +86,17 @@ def removed_on_error(partial: Path, resume: bool) -> Iterator[None]:
     except BaseException as error:
         refused = isinstance(error, InputError) and not isinstance(error, UnfinishedError)
         if refused or not resume:
-            shutil.rmtree(partial, ignore_errors=True)
+            remove(partial)
         raise
+
+
+def remove(partial: Path) -> None:
+    """Away from its place first: once its lock is removed, another process may begin to fill a folder there."""
+    try:
+        with scratch_folder(partial) as aside:
+            os.replace(partial, aside / partial.name)
+    except OSError:  # such as a disk without room for one more folder
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -105,41 +111,11 @@ def locked_partial(folder: Path) -> Iterator[Path]:
     while descriptor is None:
         with contextlib.suppress(FileExistsError):
             partial.mkdir()
-        descriptor = waited_for(partial, folder)
+        descriptor = lock_folder(partial, waiting=str(folder))
     try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(HOLDER, dir_fd=descriptor)
-        with open(partial / HOLDER, "xb") as file:
-            file.write(holder())
         yield partial
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(HOLDER, dir_fd=descriptor)
         os.close(descriptor)
-
-
-def waited_for(partial: Path, folder: Path) -> int | None:
-    """The descriptor of the locked folder; None where it took its place while this waited."""
-    try:
-        descriptor = os.open(partial, OPEN_FOLDER)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise InputError(
-                f"{partial} is in the way: a link or a file, where {folder} is to be made; remove it"
-            ) from None
-        raise
-    if not try_lock(descriptor, folder):
-        by = "another process"
-        with contextlib.suppress(OSError):
-            by = told_holder((partial / HOLDER).read_bytes()[:1000])
-        print(f"{folder}: waiting for {by}, which is making it", flush=True)
-        try_lock(descriptor, folder, wait=True)
-    if is_at(descriptor, partial):
-        return descriptor
-    os.close(descriptor)
-    return None
 
 
 def begin(partial: Path, made_from: dict[str, Any], resume: bool) -> None:
@@ -155,16 +131,17 @@ def begin(partial: Path, made_from: dict[str, Any], resume: bool) -> None:
 
 
 def put_in_place(partial: Path, folder: Path, replace: bool = False) -> None:
-    for note in (STARTED, HOLDER):
-        (partial / note).unlink(missing_ok=True)
+    """The lock is removed last, so that nobody else can begin to fill the folder before it is in its place."""
+    (partial / STARTED).unlink(missing_ok=True)
     if not replace or is_empty(folder):
         os.replace(partial, folder)
-        return
-    partial.chmod(stat.S_IMODE(folder.stat().st_mode))
-    with scratch_folder(folder) as before:
-        os.replace(folder, before / folder.name)
-        try:
-            os.replace(partial, folder)
-        except BaseException:
-            os.replace(before / folder.name, folder)
-            raise
+    else:
+        partial.chmod(stat.S_IMODE(folder.stat().st_mode))
+        with scratch_folder(folder) as before:
+            os.replace(folder, before / folder.name)
+            try:
+                os.replace(partial, folder)
+            except BaseException:
+                os.replace(before / folder.name, folder)
+                raise
+    (folder / HOLDER).unlink(missing_ok=True)

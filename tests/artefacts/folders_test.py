@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from bct_keras import artefacts
-from bct_keras.artefacts.folders import HOLDER, STARTED
+from bct_keras.artefacts.folders import STARTED
+from bct_keras.artefacts.locks import HOLDER
 from bct_keras.errors import InputError, UnfinishedError
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +101,11 @@ def test_when_the_first_of_two_commands_is_killed_the_second_makes_it(tmp_path, 
     assert "waiting" in line_of(second)
     assert "waiting" in line_of(third)
     first.send_signal(signal.SIGKILL)
-    said = {process: process.communicate("go on\n")[0] for process in (second, third)}
+    for process in (second, third):
+        assert process.stdin
+        process.stdin.write("go on\n")
+        process.stdin.flush()
+    said = {process: process.communicate()[0] for process in (second, third)}
     assert sorted(said.values()) == ["filling\nmade\n", "is there\n"]
     winner = "two" if "made" in said[second] else "three"
     assert names(tmp_path / "out") == ["manifest.json", winner]  # nothing of the killed one's
@@ -142,7 +147,7 @@ def test_what_is_left_of_a_block_that_fails(tmp_path, error, resume, left):
         fill()
     assert names(tmp_path) == ([".out.partial"] if left else [])
     if left:
-        assert names(tmp_path / ".out.partial") == [STARTED, "file"]
+        assert names(tmp_path / ".out.partial") == [HOLDER, STARTED, "file"]
 
 
 def test_what_is_there_needs_no_lock(tmp_path, monkeypatch):
@@ -177,7 +182,9 @@ def test_what_is_planted_where_a_folder_is_made_is_not_followed(tmp_path, plant:
         with artefacts.new_folder(tmp_path / "out") as partial:
             (partial / "file").write_text("other")
 
-    with pytest.raises(InputError, match=r"\.out\.partial is in the way: a link or a file, where .*out is to be made"):
+    with pytest.raises(
+        InputError, match=r"\.out\.partial is in the way: a link or a file, .*where .*out is to be made"
+    ):
         fill()
     assert mine.read_text() == "mine"
     assert names(tmp_path) == [".out.partial", "mine"]
@@ -189,11 +196,14 @@ def test_links_planted_in_the_folder_that_is_made_are_not_followed(tmp_path):
     (mine / "file").write_text("mine")
     partial = tmp_path / ".out.partial"
     partial.mkdir()
-    (partial / HOLDER).symlink_to(mine / "file")
     (partial / "folder").symlink_to(mine)
     with artefacts.new_folder(tmp_path / "out"):
         assert (mine / "file").read_text() == "mine"
     assert names(tmp_path / "out") == []
+    partial.mkdir()
+    (partial / HOLDER).symlink_to(mine / "file")
+    with pytest.raises(InputError, match=r"in the way.*with a link in it"), artefacts.new_folder(tmp_path / "out"):
+        pass
     assert (mine / "file").read_text() == "mine"
 
 
@@ -222,7 +232,7 @@ def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
     replace = os.replace
 
     def full(source: Path, target: Path) -> None:
-        if source == tmp_path / ".out.partial":
+        if target == tmp_path / "out" and source == tmp_path / ".out.partial":
             raise OSError(28, "No space left on device")
         replace(source, target)
 
@@ -329,3 +339,37 @@ def test_a_folder_without_a_name_is_refused(tmp_path, monkeypatch, name):
 
     with pytest.raises(InputError, match="give the folder to make a name of its own"):
         fill()
+
+
+def test_many_processes_that_make_and_fail_lose_nothing_of_each_other(tmp_path):
+    """Whoever has the folder to itself finds in it only what is its own; some fail, some leave it to be taken up."""
+    script = """
+import random, sys, time
+from pathlib import Path
+from bct_keras import artefacts
+from bct_keras.errors import InputError
+folder, own = Path(sys.argv[1]), random.Random(int(sys.argv[2]))
+for turn in range(15):
+    try:
+        with artefacts.new_folder(folder, replace=True) as partial:
+            assert sorted(path.name for path in partial.iterdir()) == [".held_by"]
+            for number in range(5):
+                (partial / f"{number}").write_text(sys.argv[2])
+                time.sleep(own.random() / 1000)
+            assert {(partial / f"{number}").read_text() for number in range(5)} == {sys.argv[2]}
+            if own.random() < 0.3:
+                raise InputError("refused")
+    except InputError:
+        pass
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", script, str(tmp_path / "out")]
+    all_at_once = [
+        subprocess.Popen([*command, str(seed)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for seed in range(4)
+    ]
+    errors = [process.communicate()[1] for process in all_at_once]
+    assert [process.returncode for process in all_at_once] == [0] * 4, errors
+    assert names(tmp_path) == ["out"]
+    assert names(tmp_path / "out") == ["0", "1", "2", "3", "4"]
+    assert len({path.read_text() for path in (tmp_path / "out").iterdir()}) == 1
