@@ -151,7 +151,9 @@ def old_given(old: Path, recipe: Recipe) -> str:
     old_encoders.check_dims(dims, recipe.old_dims, old)
     if flags.FLAGS.data:
         data = open_to_train_on(flags.FLAGS.data)
-        proof.check(proof.protocols(flags.FLAGS.protocol, data), data, old, old_encoders.known(old))
+        protocols = proof.protocols(flags.FLAGS.protocol, data)
+        proof.check(protocols, data, old, old_encoders.known(old))
+        proof.check_validation(flags.FLAGS.validation or [], flags.FLAGS.keep_best, protocols, data)
     return f"{old}: {what} of {dims} dimensions"
 
 

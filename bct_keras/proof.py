@@ -1,8 +1,13 @@
 """What a new encoder is judged by after its training, and whether it can be: told before the training."""
 
+import hashlib
 from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
 
 from bct_keras import artefacts, registry
+from bct_keras.data import records
 from bct_keras.data.dataset import DataSet
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
@@ -10,6 +15,10 @@ from bct_keras.evaluation import PROTOCOLS
 from bct_keras.evaluation.retrieval import Retrieval
 from bct_keras.stored_embeddings import StoredEmbeddings
 
+APART = (
+    "Hold identities of its own out for it, as by --split='class(test_share=0.2, validation_share=0.1)', and give "
+    "--validation='retrieval(DATA/validation)'"
+)
 WITHOUT = "or train without a proof, by --protocol=none"
 
 
@@ -46,3 +55,50 @@ def check(specs: list[str], data: DataSet, old: Path | None, encoder: Encoder | 
                 raise InputError(
                     f"{error}, which the proof by {spec} needs.\nStore what the old encoder gives there too, {WITHOUT}"
                 ) from None
+
+
+def check_validation(specs: list[str], keep_best: str, proven_by: list[str], data: DataSet) -> list[str]:
+    """What is to be known of a validation; an error where the epoch would be chosen by what then proves the encoder."""
+    warnings = []
+    for spec in specs:
+        for proof in proven_by or test_protocol(data):
+            what = in_common(registry.build(PROTOCOLS, spec), registry.build(PROTOCOLS, proof))
+            if what and keep_best and proven_by:
+                raise InputError(
+                    f"--keep_best would choose the epoch by {spec}, which has {what} of the proof by {proof}: what "
+                    f"fits them by chance would be proven.\n{APART}, or leave --keep_best out"
+                )
+            if what:
+                warnings.append(
+                    f"--validation={spec} has {what} that {proof} is to prove the encoder by: to look at; an epoch "
+                    "or a flag that is chosen by it makes that proof too good"
+                )
+    return warnings
+
+
+def in_common(one: Any, other: Any) -> str | None:
+    """`the images` or `the identities` where two protocols share some, as far as they can be compared."""
+    if type(one) is type(other) and one.made_from() == other.made_from():
+        return "the images"
+    if not (isinstance(one, Retrieval) and isinstance(other, Retrieval)):
+        return None
+    if image_digests(one.data) & image_digests(other.data):
+        return "images"
+    manifests = [artefacts.read_manifest(protocol.data.folder, records.KIND) for protocol in (one, other)]
+    first, second = (identities_of(protocol.data) for protocol in (one, other))
+    of_one_set = manifests[0]["made_from"] == manifests[1]["made_from"]
+    return "identities" if of_one_set and first.start < second.stop and second.start < first.stop else None
+
+
+def image_digests(data: DataSet) -> set[bytes]:
+    """Whatever the data sets are called and however they are divided: by the bytes of each image."""
+    found = set()
+    for serialized in tf.data.TFRecordDataset([str(shard.path) for shard in data.shards]).batch(256):
+        images = data.parse(serialized, ("image", "label"))["image"].numpy().tolist()
+        found |= {hashlib.blake2b(image, digest_size=16).digest() for image in images}
+    return found
+
+
+def identities_of(data: DataSet) -> range:
+    """As the whole data set numbers them."""
+    return range(data.first_identity, data.first_identity + data.classes)

@@ -55,6 +55,8 @@ def main() -> None:
     compared_with = old_encoders.known(old)
     protocols = proof.protocols(FLAGS.protocol, data)
     proof.check([*protocols, *(FLAGS.validation or [])], data, old, compared_with)
+    for warning in proof.check_validation(FLAGS.validation or [], FLAGS.keep_best, protocols, data):
+        print(warning, flush=True)
     with strategy.scope():
         needs_old = recipe.build_method().needs_old
     embeddings = (
@@ -85,7 +87,8 @@ def data_to_train_on() -> DataSet:
         return open_to_train_on(FLAGS.data)
     if not FLAGS.source:
         raise InputError("--data is needed, or --source to make a data set from; --help tells what they take")
-    print(prepare(FLAGS.source, FLAGS.split, Path(FLAGS.prepared), FLAGS.seed, FLAGS.on_bad))
+    # Not by --seed, which is of the training: one data set is for all seeds.
+    print(prepare(FLAGS.source, FLAGS.split, Path(FLAGS.prepared), on_bad=FLAGS.on_bad))
     return open_data_set(Path(FLAGS.prepared) / VIEW_OF_SCENARIO[FLAGS.scenario])
 
 
@@ -236,7 +239,9 @@ def define_training_flags() -> None:
     flags.DEFINE_integer("batch_size", 128, "images in a step, over all replicas", lower_bound=1)
     flags.DEFINE_integer("epochs", 35, "times through the data", lower_bound=1)
     flags.DEFINE_bool("mirror", True, "mirror half of the images; not for letters and other things that have a side")
-    flags.DEFINE_integer("seed", 0, "of everything random", lower_bound=0)
+    flags.DEFINE_integer(
+        "seed", 0, "of everything random in the training; the data are the same for all", lower_bound=0
+    )
 
 
 def define_device_flags() -> None:
@@ -268,9 +273,12 @@ def define_watch_flags() -> None:
     flags.DEFINE_integer("checkpoints_kept", 2, "how many checkpoints are kept", lower_bound=1)
     flags.DEFINE_enum("on_nan", "fail", ["fail", "skip"], "what to do at a loss or a gradient that is no finite number")
     flags.DEFINE_integer("nan_limit", 10, "steps that --on_nan=skip may drop in all", lower_bound=0)
-    flags.DEFINE_multi_string("validation", None, "measured after every epoch, as in retrieval(data/demo/test)")
+    flags.DEFINE_multi_string("validation", None, "measured after every epoch, as in retrieval(data/mine/validation)")
     flags.DEFINE_string(
-        "keep_best", "", "with --validation: keep the epoch that is best by this, as in new/old TAR@FAR=1e-3"
+        "keep_best",
+        "",
+        "with --validation, of other identities than --protocol's: keep the epoch that is best by this, as in "
+        "new/old TAR@FAR=1e-3",
     )
 
 

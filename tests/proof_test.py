@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bct_keras import old_encoders, proof, train
+from bct_keras import old_encoders, proof, registry, train
 from bct_keras.data import dataset
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.embed import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
+from bct_keras.evaluation import PROTOCOLS
 from bct_keras.prepare import prepare
 
 
@@ -91,3 +92,60 @@ def test_identities_of_one_image_each_cannot_be_searched(tmp_path):
     data = open_data_set(tmp_path / "ones" / "new")
     with pytest.raises(InputError, match=r"ones.test: every identity has one image; a query needs a second one"):
         proof.check(proof.protocols(None, data), data, None, None)
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory) -> Path:
+    """20 identities of 4 images: 4 for the proof, 4 to choose an epoch by."""
+    folder = tmp_path_factory.mktemp("apart") / "faces"
+    source = "synthetic(identities=20, images=4, image_size=28)"
+    prepare(source, "class(test_share=0.2, validation_share=0.2)", folder)
+    prepare(source, "data(old_share=0.5, test_share=0.2)", folder.with_name("again"), seed=5)
+    return folder
+
+
+def chosen_by(view: Path, keep_best: str = "new/old mAP", proven_by: str = "test") -> list[str]:
+    data = open_data_set(view.parents[1] / "faces" / "new")
+    proof_by = [f"retrieval({data.folder.parent / proven_by})"] if proven_by else []
+    return proof.check_validation([f"retrieval({view})"], keep_best, proof_by, data)
+
+
+def test_an_epoch_may_be_chosen_by_identities_that_prove_nothing_else(apart):
+    assert chosen_by(apart / "validation") == []
+    assert chosen_by(apart / "old") == []
+
+
+def test_an_epoch_is_not_chosen_by_the_images_of_the_proof(apart):
+    # The same view, and another data set of the same images, in other shards and under another name.
+    for view, what in ((apart / "test", "the images"), (apart.with_name("again") / "test", "images")):
+        with pytest.raises(InputError) as error:
+            chosen_by(view)
+        first, second = str(error.value).splitlines()
+        assert first.startswith(
+            f"--keep_best would choose the epoch by retrieval({view}), which has {what} of the proof"
+        )
+        assert "--split='class(test_share=0.2, validation_share=0.1)', and give --validation='retrieval(DATA/" in second
+        (warning,) = chosen_by(view, keep_best="")
+        assert warning.startswith(
+            f"--validation=retrieval({view}) has {what} that retrieval({apart / 'test'}) is to prove"
+        )
+        # Without a proof of its own, a run may be proven by the test's images later.
+        assert chosen_by(view, proven_by="") == [warning]
+
+
+def test_other_images_of_the_same_identities_are_noticed(apart):
+    again = apart.with_name("again")
+    views = {name: registry.build(PROTOCOLS, f"retrieval({again / name})") for name in ("old", "new", "test")}
+    assert proof.in_common(views["old"], views["new"]) == "identities"
+    assert proof.in_common(views["old"], views["test"]) is None
+
+
+@pytest.mark.parametrize("flag", ["--dry_run", "--nodry_run"])
+def test_train_tells_it_before_it_trains_too(here, apart, tiny_encoder_path, tmp_path, flag):
+    network = ("--backbone=iresnet_small(width=4)", "--dims=4", "--batch_size=4", "--strategy=one", flag)
+    places = (f"--data={apart / 'new'}", f"--old={tiny_encoder_path(4)}", f"--workdir={tmp_path / 'run'}")
+    watch = (f"--validation=retrieval({apart / 'test'})", "--keep_best=new/old mAP")
+    status, said, error = here(train, *network, *places, *watch)
+    assert status == 1
+    assert "--keep_best would choose the epoch by" in (said if flag == "--dry_run" else error)
+    assert not (tmp_path / "run").exists()

@@ -1,6 +1,6 @@
 """How a data set is divided between the old encoder, the new one and the test.
 
-A record belongs to one part, and a view (old, new, all, test) is a list of parts: images are stored once.
+A record belongs to one part, and a view (old, new, all, validation, test) is a list of parts: images are stored once.
 """
 
 from collections.abc import Sequence
@@ -35,53 +35,56 @@ class WholeSplit:
 
 
 class ClassSplit:
-    """The old encoder's identities come first, the new one's after them, the test's last."""
+    """The old encoder's identities come first, the new one's after them, then the validation's, the test's last."""
 
-    def __init__(self, old_share: float = 0.3, test_share: float = 0.0):
+    def __init__(self, old_share: float = 0.3, test_share: float = 0.0, validation_share: float = 0.0):
         self.old_share = share(old_share, "old_share")
-        self.test_share = share(test_share, "test_share")
+        self.held_out = HeldOut(share(test_share, "test_share"), share(validation_share, "validation_share"))
 
     def divide(self, labels: np.ndarray, identities: int, groups: Sequence[str] | None) -> Division:
-        trained = trained_identities(identities, self.test_share, groups)
+        trained, validated = self.held_out.starts(identities, groups)
         old = round(self.old_share * trained)
         if not 0 < old < trained:
             raise InputError(
                 f"old_share={self.old_share} of {trained} identities leaves {old} for the old encoder and "
                 f"{trained - old} for the new one; each needs at least one"
             )
-        part_of = np.searchsorted([old, trained], labels, side="right").astype(np.uint8)
+        part_of = np.searchsorted([old, trained, validated], labels, side="right").astype(np.uint8)
         views = {
             "old": View(("old",), 0, old),
             "new": View(("new",), old, trained - old),
             "all": View(("old", "new"), 0, trained),
         }
-        return Division(("old", "new", "test"), part_of, with_test(views, trained, identities))
+        views |= held_out_views(trained, validated, identities)
+        return Division(("old", "new", "validation", "test"), part_of, views)
 
 
-OLD, NEW, BOTH, TEST = range(4)  # parts of a data split
+OLD, NEW, BOTH, VALIDATION, TEST = range(5)  # parts of a data split
 
 
 class DataSplit:
     """The old encoder's images are the first of each identity; an identity of one image is in both."""
 
-    def __init__(self, old_share: float = 0.3, test_share: float = 0.0):
+    def __init__(self, old_share: float = 0.3, test_share: float = 0.0, validation_share: float = 0.0):
         self.old_share = share(old_share, "old_share")
-        self.test_share = share(test_share, "test_share")
+        self.held_out = HeldOut(share(test_share, "test_share"), share(validation_share, "validation_share"))
 
     def divide(self, labels: np.ndarray, identities: int, groups: Sequence[str] | None) -> Division:
-        trained = trained_identities(identities, self.test_share, groups)
+        trained, validated = self.held_out.starts(identities, groups)
         images = np.bincount(labels, minlength=identities)
         # max(1, round(old_share * n)), and one image left for the new encoder; identities of one are in both
         old_images = np.clip(np.round(self.old_share * images), 1, np.maximum(images - 1, 1))
         part_of = np.where(order_within_identity(labels, images) < old_images[labels], OLD, NEW).astype(np.uint8)
         part_of[images[labels] == 1] = BOTH
-        part_of[labels >= trained] = TEST
+        part_of[labels >= trained] = VALIDATION
+        part_of[labels >= validated] = TEST
         views = {
             "old": View(("both", "old"), 0, trained),
             "new": View(("both", "new"), 0, trained),
             "all": View(("both", "new", "old"), 0, trained),
         }
-        return Division(("old", "new", "both", "test"), part_of, with_test(views, trained, identities))
+        views |= held_out_views(trained, validated, identities)
+        return Division(("old", "new", "both", "validation", "test"), part_of, views)
 
 
 def share(value: float, name: str) -> float:
@@ -90,21 +93,42 @@ def share(value: float, name: str) -> float:
     return value
 
 
-def trained_identities(identities: int, test_share: float, groups: Sequence[str] | None) -> int:
-    """How many of the first identities are not held out; a group is never cut in two."""
-    trained = identities - round(test_share * identities)
+@dataclass(frozen=True)
+class HeldOut:
+    """Shares of the identities that no encoder is trained on: for the proof, and to choose an epoch by."""
+
+    test_share: float
+    validation_share: float
+
+    def starts(self, identities: int, groups: Sequence[str] | None) -> tuple[int, int]:
+        """The first identity of the validation's, and the first of the test's; the ones before both are trained on."""
+        tested = start_of_last(identities, self.test_share, groups)
+        both = self.test_share + self.validation_share
+        trained = start_of_last(identities, both, groups)
+        if trained <= 0:
+            name = "test_share + validation_share" if self.validation_share else "test_share"
+            raise InputError(f"{name}={both:g} of {identities} identities leaves none to train on")
+        if self.validation_share and trained == tested:
+            raise InputError(
+                f"validation_share={self.validation_share} of {identities} identities holds none out (groups are kept "
+                "whole); give a larger share"
+            )
+        return trained, tested
+
+
+def start_of_last(identities: int, share_of: float, groups: Sequence[str] | None) -> int:
+    """The first of the last identities that are this share of all; a group is never cut in two."""
+    start = identities - round(share_of * identities)
     if groups:
-        while 0 < trained < identities and groups[trained] == groups[trained - 1]:
-            trained -= 1
-    if not trained:
-        raise InputError(f"test_share={test_share} of {identities} identities leaves none to train on")
-    return trained
+        while 0 < start < identities and groups[start] == groups[start - 1]:
+            start -= 1
+    return start
 
 
-def with_test(views: dict[str, View], trained: int, identities: int) -> dict[str, View]:
-    if trained == identities:
-        return views
-    return {**views, "test": View(("test",), trained, identities - trained)}
+def held_out_views(trained: int, validated: int, identities: int) -> dict[str, View]:
+    """Those that hold any identity."""
+    parts = {"validation": (trained, validated), "test": (validated, identities)}
+    return {name: View((name,), first, end - first) for name, (first, end) in parts.items() if end > first}
 
 
 def order_within_identity(labels: np.ndarray, images: np.ndarray) -> np.ndarray:

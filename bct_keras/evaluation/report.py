@@ -108,7 +108,9 @@ def as_text(report: dict[str, Any]) -> str:
         if "flips" in result:
             lines.append("  flips: {negative:.1%} negative, {positive:.1%} positive".format(**result["flips"]))
         lines += [f"  {note}" for note in result.get("notes", [])]
-    if report["verdict"]:
-        shown = f"; {report['shown']}" if report.get("shown") else ""
-        lines.append(f"verdict: {report['verdict']}{shown}")
+    each = report.get("verdicts", {})  # of a series: one for each encoder but the first
+    judged = {f"verdict on {name}": one for name, one in each.items()} or {"verdict": report}
+    for name, one in judged.items():
+        if one["verdict"]:
+            lines.append(f"{name}: {one['verdict']}" + (f"; {one['shown']}" if one.get("shown") else ""))
     return "\n".join(lines)

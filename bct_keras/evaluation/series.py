@@ -3,8 +3,8 @@
 from typing import Any
 
 from bct_keras.encoders import ENCODER_FILE, Encoder, FirstDims
-from bct_keras.evaluation.compatibility import check_dims
-from bct_keras.evaluation.gains import evidence, gains
+from bct_keras.evaluation.compatibility import check_dims, verdict
+from bct_keras.evaluation.gains import evidence, gains, sentence
 from bct_keras.evaluation.measured import Measured, as_measured
 
 Place = tuple[int, int]  # of the query's encoder and of the gallery's
@@ -69,3 +69,42 @@ def triangle(size: int, values: dict[Place, Any], diagonal: int = 0) -> list[lis
     None stands for what was not measured.
     """
     return [[values.get((newer, older)) for older in range(newer + diagonal)] for newer in range(size)]
+
+
+def candidates(protocols: dict[str, dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """For each encoder but the first one its upgrades, each as the result of a protocol in one older gallery."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for spec, result in protocols.items():
+        for newer, name in enumerate(result["encoders"][1:], 1):
+            for older in range(newer):
+                pair = upgrade_of(result, newer, older)
+                if pair:
+                    found.setdefault(name, {})[f"{spec} in the gallery of {result['encoders'][older]}"] = pair
+    return found
+
+
+def upgrade_of(result: dict[str, Any], newer: int, older: int) -> dict[str, dict[str, Any]]:
+    """The tests of one upgrade and what follows from them, by metric; nothing where it was not measured."""
+    places = {"old/old": (older, older), "new/old": (newer, older), "new/new": (newer, newer)}
+    matrix, upgrades = result["matrix"], result["upgrades"]
+    if any(rows[newer][older] is None for rows in matrix.values()):
+        return {}
+    tests = {
+        test: {metric: rows[row][column] for metric, rows in matrix.items()} for test, (row, column) in places.items()
+    }
+    return tests | {
+        key: {metric: rows[newer][older] for metric, rows in metrics.items()} for key, metrics in upgrades.items()
+    }
+
+
+def verdicts(protocols: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """One verdict for each encoder but the first, as one of them may fit where another does not."""
+    each = {
+        name: {"verdict": verdict(upgrades), "shown": sentence(list(upgrades.values()))}
+        for name, upgrades in candidates(protocols).items()
+    }
+    words = {name: str(found["verdict"]) for name, found in each.items()}
+    whole = (
+        "compatible" if set(words.values()) == {"compatible"} else "; ".join(": ".join(one) for one in words.items())
+    )
+    return {"verdict": whole, "shown": None, "verdicts": each}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bct_keras.data.splits import BOTH, NEW, OLD, TEST, ClassSplit, DataSplit, WholeSplit
+from bct_keras.data.splits import BOTH, NEW, OLD, TEST, VALIDATION, ClassSplit, DataSplit, WholeSplit
 from bct_keras.errors import InputError
 
 # MS1Mv3 (the papers' training set): 5,179,510 images, 93,431 identities, cut into 28,029 and 65,402.
@@ -124,5 +124,44 @@ def test_one_group_cannot_be_held_out():
 
 
 def test_parts_are_numbered_as_they_are_named():
-    assert DataSplit().divide(np.array([0, 0]), 1, None).parts == ("old", "new", "both", "test")
-    assert (OLD, NEW, BOTH, TEST) == (0, 1, 2, 3)
+    assert DataSplit().divide(np.array([0, 0]), 1, None).parts == ("old", "new", "both", "validation", "test")
+    assert (OLD, NEW, BOTH, VALIDATION, TEST) == (0, 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("split", [ClassSplit, DataSplit])
+def test_identities_may_be_held_out_to_choose_an_epoch_by(split):
+    """Of 20 identities 4 for the test and 3 for the validation, the last ones; 13 are trained on."""
+    labels = np.repeat(np.arange(20), 4)
+    division = split(test_share=0.2, validation_share=0.15).divide(labels, 20, None)
+    validation, test = division.views["validation"], division.views["test"]
+    assert (validation.first_identity, validation.identities) == (13, 3)
+    assert (test.first_identity, test.identities) == (16, 4)
+    for name, view in division.views.items():
+        rows = np.isin(division.part_of, [division.parts.index(part) for part in view.parts])
+        here = np.unique(labels[rows])
+        assert here.min() == view.first_identity, name
+        assert len(here) == view.identities, name
+    # Without it all is as it was.
+    plain = split(test_share=0.2).divide(labels, 20, None)
+    assert set(plain.views) == {"old", "new", "all", "test"}
+    assert plain.views["test"] == test
+    assert plain.views["all"].identities == 16
+
+
+@pytest.mark.parametrize("split", [ClassSplit, DataSplit])
+def test_no_group_is_divided_between_validation_and_test(split):
+    labels, groups = np.repeat(np.arange(20), 2), [f"group-{identity // 4}" for identity in range(20)]
+    division = split(test_share=0.2, validation_share=0.3).divide(labels, 20, groups)
+    # 20 - round(0.5 * 20) = 10 is within the group of 8 to 11
+    assert {name: view.first_identity for name, view in division.views.items() if name in ("validation", "test")} == {
+        "validation": 8,
+        "test": 16,
+    }
+    with pytest.raises(
+        InputError, match=r"validation_share=0.1 of 20 identities holds none out \(groups are kept whole"
+    ):
+        split(test_share=0.15, validation_share=0.1).divide(labels, 20, ["a"] * 12 + ["b"] * 8)
+    with pytest.raises(
+        InputError, match=r"test_share \+ validation_share=1.4 of 20 identities leaves none to train on"
+    ):
+        split(test_share=0.7, validation_share=0.7).divide(labels, 20, None)

@@ -6,7 +6,7 @@ import pytest
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import evaluate_series
-from bct_keras.evaluation import compatibility, gains, page, report, series
+from bct_keras.evaluation import PROTOCOLS, compatibility, gains, page, report, series
 from bct_keras.evaluation.measured import Measured
 
 # M(query's encoder, gallery's encoder): v2 gains in v1's gallery; v3 gains there, and loses in v2's own.
@@ -34,6 +34,16 @@ class Known:
         value = KNOWN[query, gallery]
         noise = np.linspace(-0.06, 0.06, 500) * (2 if query == 3 else 1)
         return Measured({"top-1": value}, lambda draws, seed: {"top-1": value + noise})
+
+
+class Reported(Known):
+    """The same as a protocol that a report names."""
+
+    def __init__(self, cache=None):
+        self.cache = cache
+
+    def made_from(self):
+        return "the table above"
 
 
 @pytest.fixture
@@ -69,6 +79,43 @@ def test_with_a_gallery_the_others_need_not_fit_each_other():
     found = series.findings(Known(), [Named(1), wider, Named(3)], first_gallery_only=True)
     rows = [line.split() for line in report.as_text({"verdict": None, "protocols": {"known": found}}).splitlines()]
     assert ["3", "v3", "0.5500", "not", "shown", "0.9000"] in rows
+
+
+def test_each_candidate_has_a_verdict_of_its_own(encoders, tmp_path, monkeypatch):
+    """v2 fits in v1's gallery and v3 too, but v3 loses in v2's."""
+    monkeypatch.setitem(PROTOCOLS, "known", Reported)
+    found = evaluate_series(encoders, ["known"], tmp_path / "all")
+    assert {name: one["verdict"] for name, one in found["verdicts"].items()} == {
+        "v2": "compatible",
+        "v3": "not compatible (1 of 2 metrics are not above old/old)",
+    }
+    assert found["verdict"] == "v2: compatible; v3: not compatible (1 of 2 metrics are not above old/old)"
+    assert report.as_text(found).splitlines()[-2:] == [
+        "verdict on v2: compatible; shown on 1 of 1 metrics (95 % interval above 0)",
+        "verdict on v3: not compatible (1 of 2 metrics are not above old/old); shown on 0 of 2 metrics (95 % interval "
+        "above 0)",
+    ]
+    assert '<h1 class="bad">V2: compatible; v3: not compatible' in (tmp_path / "all/report.html").read_text()
+
+
+def test_with_a_gallery_one_candidate_does_not_spoil_another(encoders, tmp_path, monkeypatch):
+    monkeypatch.setitem(PROTOCOLS, "known", Reported)
+    monkeypatch.setitem(KNOWN, (2, 1), 0.4)  # v2 loses in the gallery, v3 gains
+    found = evaluate_series(encoders, ["known"], tmp_path / "one", first_gallery_only=True)
+    assert {name: one["verdict"] for name, one in found["verdicts"].items()} == {
+        "v2": "not compatible (1 of 1 metrics are not above old/old)",
+        "v3": "compatible",
+    }
+    monkeypatch.setitem(KNOWN, (2, 1), 0.6)
+    assert evaluate_series(encoders, ["known"], tmp_path / "two", first_gallery_only=True)["verdict"] == "compatible"
+
+
+def test_a_candidate_is_judged_as_an_upgrade_by_itself(encoders):
+    found = series.findings(Known(), encoders, first_gallery_only=False)
+    alone = compatibility.findings(Known(), encoders[0], encoders[2])
+    pair = series.candidates({"known": found})["v3"]["known in the gallery of v1"]
+    assert pair == {key: alone[key] for key in pair}
+    assert set(pair) == {"old/old", "new/old", "new/new", "gain", "compatible", "interval", "shown"}
 
 
 def test_the_matrix_is_in_text_and_page(encoders):

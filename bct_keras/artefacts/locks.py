@@ -1,0 +1,94 @@
+"""Locks of the kernel (flock): they end with the last process that holds them, however that ends.
+
+A folder is locked by a file in it, since a file that is open for writing can be locked on network disks too.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import socket
+from pathlib import Path
+
+from bct_keras.errors import InputError
+
+HOLDER = ".held_by"  # in a locked folder: its lock, and in words who has it
+HOLDER_TEXT = re.compile(rb"process \d+ on [\w.-]+")
+OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+OPEN_LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def lock_folder(folder: Path, waiting: str = "") -> int | None:
+    """The descriptor that holds a folder's lock; None where another process has it, or the folder is gone or none.
+
+    With `waiting`, the name of what others make there, this says for whom it waits, and None is only a folder that
+    was renamed or removed meanwhile.
+    """
+    try:
+        directory = os.open(folder, OPEN_FOLDER)
+        try:
+            return lock_opened(folder, directory, waiting)
+        finally:
+            os.close(directory)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise
+        if not waiting:
+            return None
+        raise InputError(
+            f"{folder} is in the way: a link or a file, or with a link in it, where {waiting} is to be made; remove it"
+        ) from None
+
+
+def lock_opened(folder: Path, directory: int, waiting: str) -> int | None:
+    descriptor = os.open(HOLDER, OPEN_LOCK, 0o644, dir_fd=directory)
+    taken = try_lock(descriptor, folder)
+    if not taken and waiting:
+        print(f"{waiting}: waiting for {told_holder(descriptor)}, which is making it", flush=True)
+        taken = try_lock(descriptor, folder, wait=True)
+    if taken and is_at(descriptor, folder / HOLDER):
+        tell_holder(descriptor)
+        return descriptor
+    if taken:  # in a folder that is in its place by now, where a lock is nothing but one file too many
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(HOLDER, dir_fd=directory)
+    os.close(descriptor)
+    return None
+
+
+def try_lock(descriptor: int, place: Path, wait: bool = False) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise InputError(
+            f"{place}: files cannot be locked there ({error.strerror}), so that two commands could destroy each "
+            "other's work; choose a place on another file system"
+        ) from None
+    return True
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """Whether what is open is still what the path names: it may have been removed, renamed or made anew."""
+    try:
+        there = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(there, os.fstat(descriptor))
+
+
+def tell_holder(descriptor: int) -> None:
+    """Writes who has the lock, for others to read who have to wait for it."""
+    host = re.sub(r"[^0-9A-Za-z_.-]", "_", socket.gethostname()) or "this-host"
+    with contextlib.suppress(OSError):  # on a full disk they are not told; the lock holds all the same
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {host}".encode(), 0)
+
+
+def told_holder(descriptor: int) -> str:
+    text = os.pread(descriptor, 1000, 0)
+    return text.decode() if HOLDER_TEXT.fullmatch(text) else "another process"
