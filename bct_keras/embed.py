@@ -37,6 +37,7 @@ def embed(encoder: Encoder, data: DataSet, out: Path) -> str:
             made_from,
             dims=encoder.dims,
             encoder=str(encoder.path),
+            encoder_spec=encoder.spec,
             data_folder=str(data.folder),
             files={file.name: artefacts.file_sha256(file) for file in sorted(folder.glob("*.npy"))},
         )
@@ -85,7 +86,8 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "encoder",
         None,
-        "a run's folder, a .keras, .tflite or .onnx file, a SavedModel, or a .npz file of stored embeddings",
+        "a run's folder, a .keras, .tflite or .onnx file, a SavedModel, a .npz file of stored embeddings, or one with its "
+        "preprocessing, as in tflite(old.tflite, mean=127.5, std=128, order=bgr)",
     )
     flags.DEFINE_string("data", None, "the data set to embed")
     flags.DEFINE_string("out", None, "the folder to make")

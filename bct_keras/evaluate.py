@@ -74,11 +74,11 @@ def evaluate_series(
 def check_series(encoders: list[Encoder]) -> None:
     if len(encoders) < 2:
         raise InputError("--encoders needs two encoders, or one and --gallery")
-    known: dict[str, Path] = {}
+    known: dict[str, str] = {}
     for encoder in encoders:
         if encoder.fingerprint in known:
-            raise InputError(f"{encoder.path} and {known[encoder.fingerprint]} are the same encoder; give it once")
-        known[encoder.fingerprint] = encoder.path
+            raise InputError(f"{encoder.spec} and {known[encoder.fingerprint]} are the same encoder; give it once")
+        known[encoder.fingerprint] = encoder.spec
 
 
 def reported(
@@ -100,7 +100,7 @@ def reported(
         "verdict": compatibility.verdict(results),
         "shown": gains.sentence(list(results.values())),
         "protocols": results,
-        "made_from": {f"--{name}": str(encoder.path) for name, encoder in encoders.items()}
+        "made_from": {f"--{name}": encoder.spec for name, encoder in encoders.items()}
         | {"--on_bad": on_bad}
         | made_from,
     }
@@ -141,11 +141,13 @@ def faces(protocol: Any, result: dict[str, Any]) -> dict[str, Image.Image]:
 
 def define_flags() -> None:
     flags.DEFINE_string("new", None, "the new encoder: a run's folder, a .keras file, a SavedModel or a .tflite file")
-    flags.DEFINE_string("old", None, "the old encoder, likewise")
+    flags.DEFINE_string(
+        "old", None, "the old encoder, likewise, or with its preprocessing: tflite(old.tflite, mean=127.5, std=128)"
+    )
     flags.DEFINE_string(
         "independent", None, "the new network trained without constraint: gives update gain, tax and the baselines"
     )
-    flags.DEFINE_list("encoders", [], "in place of --old and --new: a series of encoders, oldest first")
+    flags.DEFINE_string("encoders", "", "in place of --old and --new: a series of encoders, oldest first, by commas")
     flags.DEFINE_string("gallery", None, "with --encoders: the encoder older than all of them, whose gallery decides")
     flags.DEFINE_multi_string("protocol", None, "how to measure, as in retrieval(data/demo/test); may be given twice")
     flags.DEFINE_string("out", None, "the folder to make; embeddings are kept beside it, in `embeddings`")
@@ -159,7 +161,7 @@ def main() -> None:
     if FLAGS.encoders or FLAGS.gallery:
         if FLAGS.old or FLAGS.new or FLAGS.independent:
             raise InputError("--encoders and --gallery stand in place of --old, --new and --independent")
-        paths = [*([FLAGS.gallery] if FLAGS.gallery else []), *FLAGS.encoders]
+        paths = [*([FLAGS.gallery] if FLAGS.gallery else []), *registry.split_arguments(FLAGS.encoders, "--encoders")]
         encoders = [load_encoder(path) for path in paths]
         found = evaluate_series(encoders, FLAGS.protocol, out, bool(FLAGS.gallery), FLAGS.on_bad)
     else:

@@ -66,7 +66,7 @@ def explain(old: Encoder, new: Encoder, images: Path, out: Path) -> dict[str, An
         "trust": trust(looks),
         "nearness": maps.nearness(),
         "encoders": {test.partition("/")[0]: subject.facts() for test, subject in subjects.items()},
-        "made_from": {"--old": str(old.path), "--new": str(new.path), "--images": str(images)} | made_from,
+        "made_from": {"--old": old.spec, "--new": new.spec, "--images": str(images)} | made_from,
     }
     write(found, looks, maps, made_from, out)
     return found

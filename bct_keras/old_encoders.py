@@ -43,5 +43,5 @@ def known(old: Path | None) -> Encoder | None:
     manifest = artefacts.read_manifest(old, KIND)
     if not Path(manifest["encoder"]).exists():
         return None
-    encoder = load_encoder(manifest["encoder"])
+    encoder = load_encoder(manifest.get("encoder_spec", manifest["encoder"]), may_trust=False)
     return encoder if encoder.fingerprint == manifest["made_from"]["encoder"] else None
