@@ -12,8 +12,11 @@ from bct_keras import artefacts
 from bct_keras.data import dataset, unreadable
 from bct_keras.data.preprocessing import CHANNELS, OWN, Preprocessing
 from bct_keras.errors import InputError
+from bct_keras.registry import quoted
 
 BATCH_SIZE = 256
+LARGEST_SIZE = 2048  # pixels of a side
+LARGEST_DIMS = 65536
 
 
 class Encoder(ABC):
@@ -82,9 +85,15 @@ class FirstDims(Encoder):
 class FileEncoder(Encoder):
     """An encoder in a file, which may come from anybody: pixels are brought to what it takes, its answers checked."""
 
+    kind: str  # its name in a spec
+
     def __init__(self, path: Path, image_size: int, dims: int, preprocessing: Preprocessing):
         super().__init__(path, image_size, dims)
         self.preprocessing = preprocessing
+
+    def spec_with(self, preprocessing: Preprocessing) -> str:
+        """Returns what a user writes to load the same file with this preprocessing."""
+        return f"{self.kind}({quoted(str(self.path))}, {preprocessing.arguments()})"
 
     @abstractmethod
     def run(self, values: np.ndarray) -> np.ndarray:
@@ -133,7 +142,8 @@ def checked_shapes(path: Path, image_shape, embedding_shape) -> tuple[int, int, 
     except (TypeError, ValueError, IndexError):
         height = width = channels = dims = -1
         colours_first = False
-    if height != width or height < 1 or channels != CHANNELS or dims < 1:
+    sizes_fit = 1 <= height <= LARGEST_SIZE and 1 <= dims <= LARGEST_DIMS  # else memory goes before anything is told
+    if height != width or channels != CHANNELS or not sizes_fit:
         raise InputError(f"{path} is no encoder of square colour images: {image_shape} in, {embedding_shape} out")
     return height, dims, colours_first
 

@@ -18,21 +18,24 @@ and shown where this is more than chance: the 95 % interval of the gain, over id
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from absl import flags
 from PIL import Image
 
 import bct_keras
 from bct_keras import artefacts, command, registry
-from bct_keras.encoders import Encoder, load_encoder
+from bct_keras.encoders import Encoder, load_encoder, trial
 from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS, compatibility, gains, page, plots, report, series
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
+from bct_keras.evaluation.retrieval import Retrieval
 
 KIND = "report"
+FIELDS = ("embeddings", "labels")  # of one side of a test
 
 
 def evaluate(
@@ -94,6 +97,8 @@ def reported(
     made_from |= {spec: protocol.made_from() for spec, protocol in protocols.items()}
     if artefacts.is_current(out, KIND, made_from):
         return json.loads((out / "report.json").read_text())
+    for line in warnings(encoders.values(), protocols.values()):
+        print(line, flush=True)
     results = {spec: find(protocol) for spec, protocol in protocols.items()}
     found = {
         "version": bct_keras.__version__,
@@ -106,6 +111,16 @@ def reported(
     }
     write(found, protocols, made_from, out)
     return found
+
+
+def warnings(encoders: Iterable[Encoder], protocols: Iterable[Any]) -> Iterator[str]:
+    """Yields what looks wrong with an encoder, where a protocol's images have labels."""
+    for protocol in protocols:
+        for encoder in encoders if isinstance(protocol, Retrieval) else ():
+            yield from trial.before(encoder, protocol.data)
+            sides = protocol.embed(encoder)
+            embeddings, labels = (np.concatenate([getattr(side, name) for side in sides]) for name in FIELDS)
+            yield from trial.after(encoder.spec, embeddings, labels)
 
 
 def build_protocols(specs: list[str], out: Path, on_bad: str) -> dict[str, Any]:

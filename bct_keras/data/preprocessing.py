@@ -59,11 +59,15 @@ class Preprocessing:
         return ", ".join(texts) or "mean=0, std=1"
 
     def described(self) -> str:
-        """Returns what is done, and who says so, in a few words."""
+        """Returns what is done, and who says so."""
+        return f"{self.steps()} ({self.source or 'nothing says how'})"
+
+    def steps(self) -> str:
+        """Returns what is done in a few words."""
         numbers = f"(x - {shown(self.mean)}) / {shown(self.std)}" if self.scales else "as they are"
         texts = [f"pixels {numbers}", f"channels {self.order}"]
         texts += [f"resized by {self.resize}"] if self.resize != "bilinear" else []
-        return f"{', '.join(texts)} ({self.source or 'nothing says how'})"
+        return ", ".join(texts)
 
 
 # For an encoder that needs none: one that was trained here, or that is no file at all.

@@ -1,8 +1,8 @@
 """Encoders in .tflite and .onnx files: each is run in a process of its own, for a file of others may kill its process.
 
 That process (child.py) reads and runs the file, and this one asks it over a socket. If it dies, hangs, or takes far
-more memory than such a file can need, that is an InputError here and nothing else is lost. It is no wall against code in
-a file: it runs as the same user.
+more memory than such a file can need, that is an InputError here and nothing else is lost. It is no wall against code
+in a file: it runs as the same user.
 """
 
 import importlib.util
@@ -30,6 +30,7 @@ LOAD_SECONDS = 60.0  # by the clock, on a busy machine; child.py has less of the
 BATCH_SECONDS = 60.0
 SLOWER_THAN_FIRST = 100.0  # how much longer than the first image any other may take
 LONGEST_HEADER = 1 << 16
+LARGEST_BATCH = 512 << 20  # bytes of a batch whose size is fixed by the file
 NAMES = {"tflite": "a TFLite", "onnx": "an ONNX"}
 
 
@@ -129,8 +130,6 @@ def stop(process: subprocess.Popen, channel: socket.socket, owner: int) -> None:
 
 
 class IsolatedEncoder(FileEncoder):
-    kind: str
-
     def __init__(self, path: Path, given: dict[str, Any]):
         self.child = Child(self.kind, path)
         facts = self.child.facts
@@ -142,6 +141,8 @@ class IsolatedEncoder(FileEncoder):
         if facts["bytes"] and self.preprocessing.scales:
             raise InputError(f"{path} takes pixels as whole numbers: leave out mean and std")
         self.fixed_batch = max(int(facts["input"][0]), 0)
+        if self.fixed_batch * size * size * 12 > LARGEST_BATCH:
+            raise InputError(f"{path} takes {self.fixed_batch:,} images of {size} pixels at once, too many to hold")
         self.first_seconds = 0.0
         # The first image is part of loading: what cannot run is told now.
         blank = np.zeros((1, size, size, 3), np.uint8)

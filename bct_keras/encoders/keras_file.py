@@ -19,6 +19,8 @@ ALWAYS_FITS = 64 << 20
 class KerasEncoder(FileEncoder):
     """One that is in memory; `path` says where it comes from. The model holds the preprocessing, or needs none."""
 
+    kind = "keras"
+
     def __init__(self, path: Path, model: Any, preprocessing: Preprocessing = OWN):
         image_size, dims, self.colours_first = checked_shapes(path, model.input_shape, model.output_shape)
         super().__init__(path, image_size, dims, preprocessing)

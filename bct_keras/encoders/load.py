@@ -96,9 +96,8 @@ def from_spec(spec: str, may_trust: bool) -> FileEncoder:
     if getattr(file, "trust", False) and not may_trust:
         raise InputError(f"{spec}: give it yourself to trust it; it stood in a file")
     encoder = opened(Path(file.path), file.open)
-    kind = next(name for name, each in ENCODERS.items() if type(file) is each)
     if any(value is not None for value in file.given().values()):
-        encoder.spec = f"{kind}({registry.quoted(file.path)}, {encoder.preprocessing.arguments()})"
+        encoder.spec = encoder.spec_with(encoder.preprocessing)
     return encoder
 
 

@@ -16,6 +16,8 @@ OUR_SIGNATURE = "pixels"  # ours takes encoded images by default; one from elsew
 
 
 class SavedModelEncoder(FileEncoder):
+    kind = "saved_model"
+
     def __init__(self, path: Path, given: dict[str, Any], trust: bool = False):
         if not trust:
             operations.check(path / GRAPH_FILE, f"saved_model({path}, trust=True)")
