@@ -13,7 +13,6 @@ from bct_keras.data import class_features, embeddings
 from bct_keras.data.by_class import Block, map_classes
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import field_path, open_embeddings
-from bct_keras.data.preprocessing import OWN
 from bct_keras.encoders import Encoder, load_encoder, trial
 
 
@@ -47,9 +46,7 @@ def embed(encoder: Encoder, data: DataSet, out: Path) -> str:
 
 def embed_and_tell(encoder: Encoder, data: DataSet, out: Path) -> str:
     """The same, with a line each on what pixels the encoder gets and on what looks wrong with it."""
-    told = [f"{encoder.spec}: {encoder.preprocessing.described()}"] if encoder.preprocessing is not OWN else []
-    told += trial.before(encoder, data) if not out.exists() else []
-    for line in told:
+    for line in [*trial.told(encoder), *(trial.before(encoder, data) if not out.exists() else ())]:
         print(line, flush=True)  # before the work
     summary = embed(encoder, data, out)
     warnings = trial.after_shards(encoder.spec, open_embeddings(out, data))

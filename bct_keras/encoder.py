@@ -17,6 +17,17 @@ from bct_keras.registry import quoted
 BATCH_SIZE = 256
 LARGEST_SIZE = 2048  # pixels of a side
 LARGEST_DIMS = 65536
+# What the libraries raise where a model cannot take a batch.
+FAULTS = (
+    ValueError,
+    TypeError,
+    RuntimeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    tf.errors.OpError,
+)
 
 
 class Encoder(ABC):
@@ -51,12 +62,7 @@ class Encoder(ABC):
     def embed_data(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None):
         """Yields (embeddings, batch) over the records in stored order."""
         for batch in self.images_of(data, shards):
-            try:
-                embeddings = self.embed(batch["image"].numpy())
-            except (ValueError, TypeError, RuntimeError, tf.errors.OpError) as error:
-                images = f"{len(batch['label'])} images of {self.image_size} pixels"
-                raise InputError(f"{self.path} cannot embed {images}: {first_sentence(error)}") from None
-            yield self.checked(embeddings, batch), batch
+            yield self.checked(self.embed(batch["image"].numpy()), batch), batch
 
     def checked(self, embeddings: np.ndarray, batch) -> np.ndarray:
         check_answer(self.path, embeddings.shape, (len(batch["label"]), self.dims))
@@ -104,7 +110,11 @@ class FileEncoder(Encoder):
 
     def embed_as(self, preprocessing: Preprocessing, images: np.ndarray) -> np.ndarray:
         """Returns what `embed` would give with another preprocessing."""
-        found = self.run(preprocessing.apply(images))
+        try:
+            found = self.run(preprocessing.apply(images))
+        except FAULTS as error:
+            these = f"{len(images)} images of {self.image_size} pixels"
+            raise InputError(f"{self.path} cannot embed {these}: {first_sentence(error)}") from None
         check_answer(self.path, found.shape, (len(images), self.dims))
         return found
 

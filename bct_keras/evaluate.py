@@ -97,7 +97,7 @@ def reported(
     made_from |= {spec: protocol.made_from() for spec, protocol in protocols.items()}
     if artefacts.is_current(out, KIND, made_from):
         return json.loads((out / "report.json").read_text())
-    for line in warnings(encoders.values(), protocols.values()):
+    for line in remarks(list(encoders.values()), protocols.values()):
         print(line, flush=True)
     results = {spec: find(protocol) for spec, protocol in protocols.items()}
     found = {
@@ -113,8 +113,10 @@ def reported(
     return found
 
 
-def warnings(encoders: Iterable[Encoder], protocols: Iterable[Any]) -> Iterator[str]:
-    """Yields what looks wrong with an encoder, where a protocol's images have labels."""
+def remarks(encoders: list[Encoder], protocols: Iterable[Any]) -> Iterator[str]:
+    """Yields which pixels the encoders get and, where a protocol's images have labels, what looks wrong with them."""
+    for encoder in encoders:
+        yield from trial.told(encoder)
     for protocol in protocols:
         for encoder in encoders if isinstance(protocol, Retrieval) else ():
             yield from trial.before(encoder, protocol.data)

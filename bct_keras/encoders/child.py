@@ -100,15 +100,16 @@ class Onnx:
             raise ValueError(f"it takes {self.input.type} and not one of {', '.join(ONNX_TYPES)}")
 
     def facts(self):
-        # A free dimension has a name or none.
-        shapes = (
-            [side if isinstance(side, int) else -1 for side in found.shape] for found in (self.input, self.output)
-        )
+        def sides(found):  # a free one has a name or none
+            return [side if isinstance(side, int) else -1 for side in found.shape]
+
         properties = self.session.get_modelmeta().custom_metadata_map
-        facts = dict(zip(("input", "output"), shapes, strict=True))
-        facts["bytes"] = ONNX_TYPES[self.input.type] == "uint8"
-        facts["properties"] = {name: value for name, value in properties.items() if name.lower().startswith("image.")}
-        return facts
+        return {
+            "input": sides(self.input),
+            "output": sides(self.output),
+            "bytes": ONNX_TYPES[self.input.type] == "uint8",
+            "properties": {name: value for name, value in properties.items() if name.lower().startswith("image.")},
+        }
 
     def run(self, images):
         (found,) = self.session.run(None, {self.input.name: images.astype(ONNX_TYPES[self.input.type])})

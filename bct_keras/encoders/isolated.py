@@ -74,11 +74,11 @@ class Child:
             self.channel.settimeout(seconds)
             header = json.dumps({"shape": images.shape, "dtype": images.dtype.name}).encode()
             self.channel.sendall(struct.pack("<I", len(header)) + header)
-            self.channel.sendall(memoryview(np.ascontiguousarray(images)).cast("B"))
+            self.channel.sendall(np.ascontiguousarray(images).data.cast("B"))
             shape = tuple(self.receive_header()["shape"])
             check_answer(self.path, shape, asked)  # before so much memory is taken as it says
             found = np.empty(shape, np.float32)
-            self.receive(memoryview(found).cast("B"))
+            self.receive(found.data.cast("B"))
             return found
 
     def receive_header(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ different ones. 0.5 is what random embeddings have.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +19,7 @@ import tensorflow as tf
 from bct_keras.data import unreadable
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards, field_path, normalised
-from bct_keras.data.preprocessing import Preprocessing
+from bct_keras.data.preprocessing import OWN, Preprocessing
 from bct_keras.encoder import Encoder, FileEncoder
 
 IDENTITIES, IMAGES_EACH = 64, 4
@@ -78,6 +79,12 @@ def chosen_rows(labels: np.ndarray) -> np.ndarray:
         return np.array([], int)
     first_seen = sorted(of_identity, key=lambda rows: int(rows[0]))
     return np.sort(np.concatenate(first_seen[:IDENTITIES]))
+
+
+def told(encoder: Encoder) -> Iterator[str]:
+    """Yields what is done to the pixels and who says so, where they are not simply its own."""
+    if encoder.preprocessing is not OWN:
+        yield f"{encoder.spec}: {encoder.preprocessing.described()}"
 
 
 def before(encoder: Encoder, data: DataSet) -> Iterator[str]:
@@ -155,6 +162,7 @@ def sample(data: DataSet, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
     taken = data.as_taken(encoder.image_size, encoder.preprocessing.resize)
     images = []
     with unreadable.named(data):
-        for _, record in records.enumerate().filter(lambda row, _: tf.reduce_any(wanted == row)):
+        numbered: Any = records.enumerate()
+        for _, record in numbered.filter(lambda row, _: tf.reduce_any(wanted == row)):
             images.append(taken.decode(data.parse(record[None], ("image", "label"))["image"][0]).numpy())
     return np.array(images), labels[rows]

@@ -128,7 +128,7 @@ def write_saved_model(folder: Path) -> Path:
 
 def write_keras(path: Path) -> Path:
     image = keras.Input((SIZE, SIZE, 3))
-    values = keras.ops.clip(image * STEEP, -1.0, 1.0)
+    values = keras.ops.clip(keras.ops.multiply(image, STEEP), -1.0, 1.0)
     dense = keras.layers.Dense(DIMS, use_bias=False)
     model = keras.Model(image, dense(keras.layers.Flatten()(values)))
     dense.set_weights([WEIGHTS])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,8 +118,8 @@ def test_an_answer_with_another_number_of_rows_is_refused(tmp_path):
 def test_the_same_of_a_saved_model_and_a_keras_file(tmp_path):
     import keras
 
-    module = tf.Module()
-    module.serve = tf.function(  # pyright: ignore[reportAttributeAccessIssue]
+    module: Any = tf.Module()
+    module.serve = tf.function(
         lambda image: {"embedding": tf.reshape(image, [-1, 384])},
         input_signature=[tf.TensorSpec((None, 16, 16, 3), tf.float32)],
     )

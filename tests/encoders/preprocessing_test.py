@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,8 +121,8 @@ def test_a_spec_of_no_file(tmp_path, paths):
 
 
 def test_a_file_of_whole_numbers_takes_no_mean(tmp_path):
-    module = tf.Module()
-    module.serve = tf.function(  # pyright: ignore[reportAttributeAccessIssue]
+    module: Any = tf.Module()
+    module.serve = tf.function(
         lambda image: {"embedding": tf.reduce_mean(tf.cast(image, tf.float32), [1, 2])},
         input_signature=[tf.TensorSpec((None, 16, 16, 3), tf.uint8)],
     )
