@@ -87,7 +87,8 @@ def test_a_graph_without_end_takes_no_more_than_its_seconds(tmp_path):
     (tmp_path / "endless.tflite").write_bytes(converter.convert())
     start = time.process_time()
     line = refused(tmp_path / "endless.tflite")
-    assert f"it takes more than {child.LOAD_SECONDS} s of the processor to load" in line
+    of_the_processor = f"it takes more than {child.LOAD_SECONDS} s of the processor to load"
+    assert of_the_processor in line or "it takes too long" in line  # by the clock, where many share the processor
     assert time.process_time() - start < 5  # of this process
 
 

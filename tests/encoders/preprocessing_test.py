@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from bct_keras import embed as embed_command
 from bct_keras import evaluate, gallery, old_encoders, registry
+from bct_keras.benchmarks import plan
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import normalised
 from bct_keras.data.preprocessing import FILTERS
@@ -234,6 +235,12 @@ def test_a_series_is_divided_at_the_commas_between_specs(paths):
         f"tflite({paths['tflite']}, mean=127.5, std=128)",
         str(paths["keras"]),
     ]
+
+
+def test_a_benchmark_takes_a_spec_as_its_old_encoder(paths):
+    entry = plan.parse_entry(f"edge: tflite({paths['tflite']}, mean=127.5, std=128) --seed=1")
+    assert (entry.name, entry.arguments) == ("edge", ("--seed=1",))
+    assert load_encoder(Path(entry.spec)).spec == entry.spec
 
 
 def test_a_keras_file_with_its_preprocessing_is_exported_with_it(paths):
