@@ -14,7 +14,7 @@ from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
 from bct_keras.data.sources import SOURCES
 from bct_keras.data.sources.source import Source
 from bct_keras.data.splits import SPLITS
-from bct_keras.encoders import RUN_KIND, load_encoder
+from bct_keras.encoders import RUN_KIND, load_encoder, trial
 from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS
 from bct_keras.recipe import Recipe
@@ -147,7 +147,10 @@ def old_given(old: Path, recipe: Recipe) -> str:
     if old_encoders.is_embeddings(old):
         dims, what = int(artefacts.read_manifest(old, EMBEDDINGS_KIND)["dims"]), "embeddings"
     else:
-        dims, what = load_encoder(old).dims, "an encoder"
+        encoder = load_encoder(old)
+        dims, what = encoder.dims, "an encoder"
+        for line in trial.told(encoder):
+            say("old encoder", line)
     old_encoders.check_dims(dims, recipe.old_dims, old)
     if flags.FLAGS.data:
         data = open_to_train_on(flags.FLAGS.data)

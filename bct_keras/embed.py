@@ -12,8 +12,8 @@ from bct_keras import artefacts, command, progress
 from bct_keras.data import class_features, embeddings
 from bct_keras.data.by_class import Block, map_classes
 from bct_keras.data.dataset import DataSet, open_data_set
-from bct_keras.data.embeddings import field_path
-from bct_keras.encoders import Encoder, load_encoder
+from bct_keras.data.embeddings import field_path, open_embeddings
+from bct_keras.encoders import Encoder, load_encoder, trial
 
 
 def embed(encoder: Encoder, data: DataSet, out: Path) -> str:
@@ -37,10 +37,20 @@ def embed(encoder: Encoder, data: DataSet, out: Path) -> str:
             made_from,
             dims=encoder.dims,
             encoder=str(encoder.path),
+            encoder_spec=encoder.spec,
             data_folder=str(data.folder),
             files={file.name: artefacts.file_sha256(file) for file in sorted(folder.glob("*.npy"))},
         )
     return f"{out} written: {summary}"
+
+
+def embed_and_tell(encoder: Encoder, data: DataSet, out: Path) -> str:
+    """The same, with a line each on what pixels the encoder gets and on what looks wrong with it."""
+    for line in [*trial.told(encoder), *(trial.before(encoder, data) if not out.exists() else ())]:
+        print(line, flush=True)  # before the work
+    summary = embed(encoder, data, out)
+    warnings = trial.after_shards(encoder.spec, open_embeddings(out, data))
+    return "\n".join([summary, *warnings])
 
 
 def write_embeddings(encoder: Encoder, data: DataSet, folder: Path) -> None:
@@ -85,7 +95,8 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "encoder",
         None,
-        "a run's folder, a .keras, .tflite or .onnx file, a SavedModel, or a .npz file of stored embeddings",
+        "a run's folder, a .keras, .tflite or .onnx file, a SavedModel, a .npz file of stored embeddings, or one with "
+        "its preprocessing, as in tflite(old.tflite, mean=127.5, std=128, order=bgr)",
     )
     flags.DEFINE_string("data", None, "the data set to embed")
     flags.DEFINE_string("out", None, "the folder to make")
@@ -93,7 +104,8 @@ def define_flags() -> None:
 
 def main() -> None:
     data = open_data_set(command.required("data"))
-    print(embed(load_encoder(command.required("encoder")), data, Path(command.required("out"))))
+    encoder, out = load_encoder(command.required("encoder")), Path(command.required("out"))
+    print(embed_and_tell(encoder, data, out))
 
 
 if __name__ == "__main__":

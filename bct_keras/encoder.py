@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,9 +10,24 @@ import tensorflow as tf
 
 from bct_keras import artefacts
 from bct_keras.data import dataset, unreadable
+from bct_keras.data.preprocessing import CHANNELS, OWN, Preprocessing
 from bct_keras.errors import InputError
+from bct_keras.registry import quoted
 
 BATCH_SIZE = 256
+LARGEST_SIZE = 2048  # pixels of a side
+LARGEST_DIMS = 65536
+# What the libraries raise where a model cannot take a batch.
+FAULTS = (
+    ValueError,
+    TypeError,
+    RuntimeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    tf.errors.OpError,
+)
 
 
 class Encoder(ABC):
@@ -24,6 +38,8 @@ class Encoder(ABC):
         self.image_size = image_size
         self.dims = dims
         self.compatible_dims = dims  # the first coordinates, which an old gallery is searched with
+        self.preprocessing = OWN
+        self.spec = str(path)  # what loads it again
 
     @abstractmethod
     def embed(self, images: np.ndarray) -> np.ndarray:
@@ -31,6 +47,12 @@ class Encoder(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
+        """Names the embeddings that it gives: another preprocessing of the same file makes others."""
+        if self.preprocessing.is_plain:
+            return self.file_fingerprint()
+        return artefacts.fingerprint([self.file_fingerprint(), self.preprocessing.facts()])
+
+    def file_fingerprint(self) -> str:
         if self.path.is_file():
             return artefacts.file_sha256(self.path)
         files = sorted(file for file in self.path.rglob("*") if file.is_file())
@@ -40,14 +62,10 @@ class Encoder(ABC):
     def embed_data(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None):
         """Yields (embeddings, batch) over the records in stored order."""
         for batch in self.images_of(data, shards):
-            try:
-                embeddings = self.embed(batch["image"].numpy())
-            except (ValueError, TypeError, RuntimeError, tf.errors.OpError) as error:
-                images = f"{len(batch['label'])} images of {self.image_size} pixels"
-                raise InputError(f"{self.path} cannot embed {images}: {first_sentence(error)}") from None
-            yield self.checked(embeddings, batch), batch
+            yield self.checked(self.embed(batch["image"].numpy()), batch), batch
 
     def checked(self, embeddings: np.ndarray, batch) -> np.ndarray:
+        check_answer(self.path, embeddings.shape, (len(batch["label"]), self.dims))
         if not np.isfinite(embeddings).all():
             bad = int(np.flatnonzero(~np.isfinite(embeddings).all(1))[0])
             raise InputError(f"{self.path} gives no finite embedding for image {dataset.ids_of(batch)[bad]}")
@@ -55,9 +73,59 @@ class Encoder(ABC):
 
     def images_of(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None) -> Iterator[dict]:
         """The batches of a data set, at the size that this encoder takes."""
-        same_size = data.same_size and data.image_size == self.image_size
         with unreadable.named(data, shards):
-            yield from replace(data, image_size=self.image_size, same_size=same_size).batches(BATCH_SIZE, shards)
+            yield from data.as_taken(self.image_size, self.preprocessing.resize).batches(BATCH_SIZE, shards)
+
+
+class FirstDims(Encoder):
+    """The first coordinates of another encoder's embeddings."""
+
+    def __init__(self, encoder: Encoder, dims: int):
+        super().__init__(encoder.path, encoder.image_size, dims)
+        self.encoder, self.preprocessing, self.spec = encoder, encoder.preprocessing, encoder.spec
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        return self.encoder.embed(images)[:, : self.dims]
+
+
+class FileEncoder(Encoder):
+    """An encoder in a file, which may come from anybody: pixels are brought to what it takes, its answers checked."""
+
+    kind: str  # its name in a spec
+
+    def __init__(self, path: Path, image_size: int, dims: int, preprocessing: Preprocessing):
+        super().__init__(path, image_size, dims)
+        self.preprocessing = preprocessing
+
+    def spec_with(self, preprocessing: Preprocessing) -> str:
+        """Returns what a user writes to load the same file with this preprocessing."""
+        return f"{self.kind}({quoted(str(self.path))}, {preprocessing.arguments()})"
+
+    @abstractmethod
+    def run(self, values: np.ndarray) -> np.ndarray:
+        """Returns [batch, dims] float32 of [batch, size, size, 3] as the file takes them, uint8 or float32."""
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        return self.embed_as(self.preprocessing, images)
+
+    def embed_as(self, preprocessing: Preprocessing, images: np.ndarray) -> np.ndarray:
+        """Returns what `embed` would give with another preprocessing."""
+        try:
+            found = self.run(preprocessing.apply(images))
+        except FAULTS as error:
+            these = f"{len(images)} images of {self.image_size} pixels"
+            raise InputError(f"{self.path} cannot embed {these}: {first_sentence(error)}") from None
+        check_answer(self.path, found.shape, (len(images), self.dims))
+        return found
+
+
+def check_answer(path: Path, found: tuple[int, ...], asked: tuple[int, int]) -> None:
+    """Raises where an encoder answers with anything but one embedding for each image."""
+    if tuple(found) != asked:
+        raise InputError(
+            f"{path} answers {asked[0]} images with {' x '.join(map(str, found)) or 'one number'} and not with "
+            f"{asked[0]} embeddings of {asked[1]} dimensions: it cannot be used"
+        )
 
 
 def in_batches(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int) -> np.ndarray:
@@ -71,16 +139,23 @@ def in_batches(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size
     return np.concatenate([rows.copy() for rows in found])[: len(images)]
 
 
-def checked_shapes(path: Path, image_shape, embedding_shape) -> tuple[int, int]:
-    """[batch, size, size, 3] and [batch, dims], or an error."""
+def checked_shapes(path: Path, image_shape, embedding_shape) -> tuple[int, int, bool]:
+    """Returns the size, the dims and whether colours stand first, of [batch, size, size, 3] or [batch, 3, size, size].
+
+    Raises where it is neither, or where the embeddings are not [batch, dims].
+    """
     try:
-        _, height, width, channels = (int(side or -1) for side in image_shape)
+        _, *sides = (int(side or -1) for side in image_shape)
         _, dims = (int(side or -1) for side in embedding_shape)
-    except (TypeError, ValueError):
+        colours_first = sides[0] == CHANNELS and sides[-1] != CHANNELS
+        height, width, channels = (*sides[1:], sides[0]) if colours_first else sides
+    except (TypeError, ValueError, IndexError):
         height = width = channels = dims = -1
-    if height != width or height < 1 or channels != 3 or dims < 1:
+        colours_first = False
+    sizes_fit = 1 <= height <= LARGEST_SIZE and 1 <= dims <= LARGEST_DIMS  # else memory goes before anything is told
+    if height != width or channels != CHANNELS or not sizes_fit:
         raise InputError(f"{path} is no encoder of square colour images: {image_shape} in, {embedding_shape} out")
-    return height, dims
+    return height, dims, colours_first
 
 
 def first_sentence(error: Exception) -> str:

@@ -18,21 +18,24 @@ and shown where this is more than chance: the 95 % interval of the gain, over id
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from absl import flags
 from PIL import Image
 
 import bct_keras
 from bct_keras import artefacts, command, registry
-from bct_keras.encoders import Encoder, load_encoder
+from bct_keras.encoders import Encoder, load_encoder, trial
 from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS, compatibility, gains, page, plots, report, series
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
+from bct_keras.evaluation.retrieval import Retrieval
 
 KIND = "report"
+FIELDS = ("embeddings", "labels")  # of one side of a test
 
 
 def evaluate(
@@ -77,11 +80,11 @@ def evaluate_series(
 def check_series(encoders: list[Encoder]) -> None:
     if len(encoders) < 2:
         raise InputError("--encoders needs two encoders, or one and --gallery")
-    known: dict[str, Path] = {}
+    known: dict[str, str] = {}
     for encoder in encoders:
         if encoder.fingerprint in known:
-            raise InputError(f"{encoder.path} and {known[encoder.fingerprint]} are the same encoder; give it once")
-        known[encoder.fingerprint] = encoder.path
+            raise InputError(f"{encoder.spec} and {known[encoder.fingerprint]} are the same encoder; give it once")
+        known[encoder.fingerprint] = encoder.spec
 
 
 def reported(
@@ -98,18 +101,32 @@ def reported(
     made_from |= {spec: protocol.made_from() for spec, protocol in protocols.items()}
     with artefacts.making(out, KIND, made_from) as folder:
         if folder:
+            for line in remarks(list(encoders.values()), protocols.values()):
+                print(line, flush=True)
             results = {spec: find(protocol) for spec, protocol in protocols.items()}
             found = {
                 "version": bct_keras.__version__,
                 **judge(results),
                 "protocols": results,
-                "made_from": {f"--{name}": str(encoder.path) for name, encoder in encoders.items()}
+                "made_from": {f"--{name}": encoder.spec for name, encoder in encoders.items()}
                 | {"--on_bad": on_bad}
                 | made_from,
             }
             write(found, protocols, folder)
             artefacts.write_manifest(folder, KIND, made_from)
     return json.loads((out / "report.json").read_text())
+
+
+def remarks(encoders: list[Encoder], protocols: Iterable[Any]) -> Iterator[str]:
+    """Yields which pixels the encoders get and, where a protocol's images have labels, what looks wrong with them."""
+    for encoder in encoders:
+        yield from trial.told(encoder)
+    for protocol in protocols:
+        for encoder in encoders if isinstance(protocol, Retrieval) else ():
+            yield from trial.before(encoder, protocol.data)
+            sides = protocol.embed(encoder)
+            embeddings, labels = (np.concatenate([getattr(side, name) for side in sides]) for name in FIELDS)
+            yield from trial.after(encoder.spec, embeddings, labels)
 
 
 def build_protocols(specs: list[str], out: Path, on_bad: str) -> dict[str, Any]:
@@ -141,11 +158,13 @@ def faces(protocol: Any, result: dict[str, Any]) -> dict[str, Image.Image]:
 
 def define_flags() -> None:
     flags.DEFINE_string("new", None, "the new encoder: a run's folder, a .keras file, a SavedModel or a .tflite file")
-    flags.DEFINE_string("old", None, "the old encoder, likewise")
+    flags.DEFINE_string(
+        "old", None, "the old encoder, likewise, or with its preprocessing: tflite(old.tflite, mean=127.5, std=128)"
+    )
     flags.DEFINE_string(
         "independent", None, "the new network trained without constraint: gives update gain, tax and the baselines"
     )
-    flags.DEFINE_list("encoders", [], "in place of --old and --new: a series of encoders, oldest first")
+    flags.DEFINE_string("encoders", "", "in place of --old and --new: a series of encoders, oldest first, by commas")
     flags.DEFINE_string("gallery", None, "with --encoders: the encoder older than all of them, whose gallery decides")
     flags.DEFINE_multi_string("protocol", None, "how to measure, as in retrieval(data/demo/test); may be given twice")
     flags.DEFINE_string("out", None, "the folder to make; embeddings are kept beside it, in `embeddings`")
@@ -159,7 +178,7 @@ def main() -> None:
     if FLAGS.encoders or FLAGS.gallery:
         if FLAGS.old or FLAGS.new or FLAGS.independent:
             raise InputError("--encoders and --gallery stand in place of --old, --new and --independent")
-        paths = [*([FLAGS.gallery] if FLAGS.gallery else []), *FLAGS.encoders]
+        paths = [*([FLAGS.gallery] if FLAGS.gallery else []), *registry.split_arguments(FLAGS.encoders, "--encoders")]
         encoders = [load_encoder(path) for path in paths]
         found = evaluate_series(encoders, FLAGS.protocol, out, bool(FLAGS.gallery), FLAGS.on_bad)
     else:

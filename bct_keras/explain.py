@@ -53,7 +53,7 @@ def explain(old: Encoder, new: Encoder, images: Path, out: Path) -> dict[str, An
         with artefacts.making(out, KIND, made_from) as place:
             if place:
                 found, looks, maps = explained(old, new, protocol, subjects)
-                paths = {"--old": str(old.path), "--new": str(new.path), "--images": str(images)}
+                paths = {"--old": old.spec, "--new": new.spec, "--images": str(images)}
                 write(found | {"made_from": paths | made_from}, looks, maps, place)
                 artefacts.write_manifest(place, KIND, made_from)
     return json.loads((out / "explain.json").read_text())

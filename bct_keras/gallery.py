@@ -103,7 +103,7 @@ def search() -> None:
         gallery.refresh()
         encoder = photo_encoder(gallery)
         for path, photo in photos.items():
-            pixels = images.decode(tf.constant(photo), encoder.image_size, resize=True)
+            pixels = images.decode(tf.constant(photo), encoder.image_size, True, encoder.preprocessing.resize)
             query = encoder.embed(pixels.numpy()[None])
             print(as_text(path, gallery.search(encoder.fingerprint, query, FLAGS.top)[0]))
 
@@ -124,7 +124,7 @@ def fill() -> None:
         data = open_data_set(command.required("data"))
         encoder = photo_encoder(gallery)
         data.check_content()
-        found = images_by_id.ImagesById(data, encoder.image_size)
+        found = images_by_id.ImagesById(data, encoder.image_size, encoder.preprocessing.resize)
         count, without = backfill(gallery, known(encoder), encoder.embed, found, order)
         print(f"{gallery.name}: {count:,} entries embedded anew by {known(encoder)}")
         if without:

@@ -5,7 +5,7 @@ from pathlib import Path
 from bct_keras import artefacts
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import KIND, EmbeddingShards, open_embeddings
-from bct_keras.embed import embed
+from bct_keras.embed import embed_and_tell
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
 
@@ -18,7 +18,7 @@ def embeddings(old: Path, data: DataSet, dims: int) -> EmbeddingShards:
         encoder = load_encoder(old)
         check_dims(encoder.dims, dims, old)
         folder = data.folder.with_name(f"{data.folder.name}-by-{encoder.fingerprint[:12]}")
-        print(embed(encoder, data, folder))
+        print(embed_and_tell(encoder, data, folder))
     shards = open_embeddings(folder, data)
     check_dims(shards.dims, dims, folder)
     return shards
@@ -43,5 +43,5 @@ def known(old: Path | None) -> Encoder | None:
     manifest = artefacts.read_manifest(old, KIND)
     if not Path(manifest["encoder"]).exists():
         return None
-    encoder = load_encoder(manifest["encoder"])
+    encoder = load_encoder(manifest.get("encoder_spec", manifest["encoder"]), may_trust=False)
     return encoder if encoder.fingerprint == manifest["made_from"]["encoder"] else None

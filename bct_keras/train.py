@@ -182,8 +182,9 @@ def define_data_flags() -> None:
     flags.DEFINE_string(
         "old",
         None,
-        "the old encoder (a run's folder, .keras, SavedModel, .tflite, .onnx), or its embeddings: a .npz file with "
-        "`embeddings` and `ids`, or a folder made by embed",
+        "the old encoder (a run's folder, .keras, SavedModel, .tflite, .onnx; with its preprocessing where it does not "
+        "take pixels of 0 to 255, as in tflite(old.tflite, mean=127.5, std=128, order=bgr)), or its embeddings: a .npz "
+        "file with `embeddings` and `ids`, or a folder made by embed",
     )
     flags.DEFINE_string("workdir", None, "the run's folder: encoder.keras, checkpoints, report, exported files")
     flags.DEFINE_string("source", None, "without --data: where images come from, as for prepare")

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class DataSet:
     first_identity: int  # stored labels count over the whole set, those of a view from 0
     image_size: int
     same_size: bool  # every image already has image_size; nothing is to be resized
+    resize: str = "bilinear"  # the filter, of images.FILTERS
 
     @property
     def records(self) -> int:
@@ -49,13 +50,18 @@ class DataSet:
             for _ in progress.track(checks, f"checking {self.folder}", len(self.shards), "shards"):
                 pass
 
+    def as_taken(self, image_size: int, resize: str) -> "DataSet":
+        """Returns the same data set, its images to be read at an encoder's size and resized by its filter."""
+        same_size = self.same_size and self.image_size == image_size
+        return replace(self, image_size=image_size, same_size=same_size, resize=resize)
+
     def parse(self, serialized: tf.Tensor, fields: Collection[str] = ("image", "label", "id")) -> dict[str, tf.Tensor]:
         """[batch] records as stored -> of their image bytes, labels from 0 and ids those asked for; always labels."""
         record: Any = tf.io.parse_example(serialized, {field: RECORD_FEATURES[field] for field in fields})
         return {**record, "label": record["label"] - self.first_identity}
 
     def decode(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        return images.decode(image_bytes, self.image_size, resize=not self.same_size)
+        return images.decode(image_bytes, self.image_size, not self.same_size, self.resize)
 
     def batches(self, batch_size: int, shards: tuple[Shard, ...] | None = None) -> tf.data.Dataset:
         """Every record once, in stored order: {"image": [batch, size, size, 3] uint8, "label", "id"}."""

@@ -1,7 +1,6 @@
 """A data set's images by their ids, in any order: its shards are made to be read from end to end."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
@@ -14,8 +13,8 @@ from bct_keras.errors import BadImageError
 
 
 class ImagesById:
-    def __init__(self, data: DataSet, image_size: int):
-        self.data = replace(data, image_size=image_size, same_size=data.same_size and data.image_size == image_size)
+    def __init__(self, data: DataSet, image_size: int, resize: str = "bilinear"):
+        self.data = data.as_taken(image_size, resize)
         self.place = {
             stored.id: (shard, stored.offset)
             for shard in progress.track(data.shards, f"reading ids of {data.folder}", unit="shards")

@@ -54,18 +54,19 @@ class Pairs:
         return np.concatenate(blocks)
 
     def embed_block(self, encoder: Encoder, numbers: range) -> np.ndarray:
-        pixels = np.stack([self.decoded(number, encoder.image_size) for number in numbers])
+        pixels = np.stack([self.decoded(number, encoder) for number in numbers])
         embeddings = encoder.embed(pixels) + encoder.embed(np.ascontiguousarray(pixels[:, :, ::-1]))
         bad = np.flatnonzero(~np.isfinite(embeddings).all(1))
         if len(bad):
             raise InputError(f"{encoder.path} gives no finite embedding for {self.pair_set.names[numbers[bad[0]]]}")
         return embeddings
 
-    def decoded(self, number: int, size: int) -> np.ndarray:
-        found = self.sizes[number]
+    def decoded(self, number: int, encoder: Encoder) -> np.ndarray:
+        found, size = self.sizes[number], encoder.image_size
+        other_size = (found.width, found.height) != (size, size)
         try:
             pixels = images.decode(
-                tf.constant(self.pair_set.images[number]), size, resize=(found.width, found.height) != (size, size)
+                tf.constant(self.pair_set.images[number]), size, other_size, encoder.preprocessing.resize
             )
         except tf.errors.InvalidArgumentError as error:
             raise InputError(f"{self.pair_set.names[number]}: the image cannot be decoded ({error.message})") from None

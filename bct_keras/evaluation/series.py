@@ -16,7 +16,7 @@ def findings(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -
     upgrades = {place: upgrade(measured, place) for place in measured if place[0] > place[1]}
     metrics = list(measured[0, 0].metrics)
     result: dict[str, Any] = {
-        "encoders": [str(encoder.path).removesuffix(f"/{ENCODER_FILE}") for encoder in encoders],
+        "encoders": [encoder.spec.removesuffix(f"/{ENCODER_FILE}") for encoder in encoders],
         "matrix": {
             metric: triangle(len(encoders), {place: found.metrics[metric] for place, found in measured.items()}, 1)
             for metric in metrics

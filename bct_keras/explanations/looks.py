@@ -67,8 +67,8 @@ class Looker:
     ):
         self.subjects, self.queries, self.gallery = subjects, queries, gallery
         ((self.query_names, self.gallery_names),) = protocol.searched_names()
-        sizes = {subject.encoder.image_size for subject in subjects.values()}
-        self.images = {size: ImagesById(protocol.data, size) for size in sizes}
+        taken = {taken_by(subject) for subject in subjects.values()}
+        self.images = {each: ImagesById(protocol.data, *each) for each in taken}
 
     def identity_names(self) -> dict[int, str]:
         """The folder that an identity's images lie in, where their ids have one."""
@@ -96,7 +96,7 @@ class Looker:
         )
 
     def view(self, subject: Subject, name: str, reference: np.ndarray) -> View:
-        (image,) = self.images[subject.encoder.image_size].read([name])
+        (image,) = self.images[taken_by(subject)].read([name])
         return View(
             image, {name: explain(subject, image, reference) for name, explain in explanations(subject).items()}
         )
@@ -133,3 +133,8 @@ def mean(values: list[float]) -> float | None:
     """Of those that are numbers: an empty map has no correlation."""
     known = [value for value in values if value == value]
     return float(np.mean(known)) if known else None
+
+
+def taken_by(subject: Subject) -> tuple[int, str]:
+    """The size of the images that its encoder takes, and the filter that they are resized by."""
+    return subject.encoder.image_size, subject.encoder.preprocessing.resize

@@ -28,8 +28,14 @@ class Subject:
 
     @cached_property
     def has_gradients(self) -> bool:
-        """A TFLite, an ONNX file or a SavedModel has none, nor has a Keras model without a graph of layers."""
-        return isinstance(self.encoder, KerasEncoder) and bool(spatial_layers(self.encoder.model))
+        """A TFLite, an ONNX file or a SavedModel has none, nor has a Keras model without a graph of layers.
+
+        One that was given a preprocessing is a layer behind it, whose own layers are not to be seen.
+        """
+        encoder = self.encoder
+        return (
+            isinstance(encoder, KerasEncoder) and encoder.preprocessing.is_plain and bool(spatial_layers(encoder.model))
+        )
 
     def facts(self) -> dict[str, Any]:
         """Where the maps by gradients and features are taken."""

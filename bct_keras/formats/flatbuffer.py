@@ -1,7 +1,6 @@
 """A .tflite file rewritten: facts inside, and equal vectors stored once."""
 
 import json
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,11 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from bct_keras.encoders.flatbuffer import tflite_metadata
+from bct_keras.encoders.stated import OUR_FACTS
 from bct_keras.errors import InputError
 
 IDENTIFIER = b"TFL3"
-METADATA_NAME = "bct_keras"
 ALIGNMENT = 16  # of tensors, as the schema asks
 
 
@@ -45,7 +45,7 @@ def rewrite(content: bytes, facts: dict[str, Any]) -> bytes:
     entry: Any = schema.MetadataT()
     buffer: Any = schema.BufferT()
     buffer.data = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-    entry.name, entry.buffer = METADATA_NAME, len(model.buffers)
+    entry.name, entry.buffer = OUR_FACTS, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
     builder = SharingBuilder()
@@ -55,12 +55,10 @@ def rewrite(content: bytes, facts: dict[str, Any]) -> bytes:
 
 def read_facts(path: Path) -> dict[str, Any]:
     """What `rewrite` put in."""
+    metadata = tflite_metadata(path)
+    if OUR_FACTS not in metadata:
+        raise InputError(f"{path} holds no facts of bct_keras; export writes them")
     try:
-        model: Any = schema.Model.GetRootAsModel(path.read_bytes(), 0)
-        for index in range(model.MetadataLength()):
-            entry = model.Metadata(index)
-            if entry.Name() == METADATA_NAME.encode():
-                return json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
-    except (ValueError, TypeError, AttributeError, IndexError, OSError, struct.error) as error:
-        raise InputError(f"{path} cannot be read as a .tflite file: {error}") from None
-    raise InputError(f"{path} holds no facts of bct_keras; export writes them")
+        return json.loads(metadata[OUR_FACTS])
+    except ValueError as error:
+        raise InputError(f"{path}: its facts cannot be read: {error}") from None

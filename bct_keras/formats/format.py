@@ -67,6 +67,7 @@ class Reference(Encoder):
         encoder = source.encoder
         super().__init__(encoder.path, encoder.image_size, encoder.dims)
         self.compatible_dims = encoder.compatible_dims
+        self.preprocessing, self.spec = encoder.preprocessing, encoder.spec
         self.encoder, self.flip = encoder, source.flip
 
     def embed(self, images: np.ndarray) -> np.ndarray:

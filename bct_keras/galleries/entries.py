@@ -28,7 +28,7 @@ class Entries:
 
 
 def known(encoder: Encoder) -> KnownEncoder:
-    return KnownEncoder(encoder.fingerprint, encoder.dims, str(encoder.path))
+    return KnownEncoder(encoder.fingerprint, encoder.dims, encoder.spec)
 
 
 def fitted(encoder: Encoder, gallery: Gallery) -> Encoder:

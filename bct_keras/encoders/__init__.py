@@ -1,0 +1,23 @@
+"""Anything that can embed images: a run of ours, a .keras file, a SavedModel, a .tflite or an .onnx file."""
+
+from bct_keras.encoder import Encoder, FileEncoder, FirstDims
+from bct_keras.encoders.isolated import OnnxEncoder, TFLiteEncoder
+from bct_keras.encoders.keras_file import KerasEncoder, keras_file_encoder
+from bct_keras.encoders.load import ENCODER_FILE, EXPORT_KIND, HEAD_FILE, RUN_KIND, load_encoder
+from bct_keras.encoders.saved_model import SavedModelEncoder
+
+__all__ = [
+    "ENCODER_FILE",
+    "EXPORT_KIND",
+    "HEAD_FILE",
+    "RUN_KIND",
+    "Encoder",
+    "FileEncoder",
+    "FirstDims",
+    "KerasEncoder",
+    "OnnxEncoder",
+    "SavedModelEncoder",
+    "TFLiteEncoder",
+    "keras_file_encoder",
+    "load_encoder",
+]

@@ -1,0 +1,89 @@
+"""Encoders of Keras: in memory, or in a .keras file."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from bct_keras.data.preprocessing import OWN, Preprocessing, chosen
+from bct_keras.encoder import FileEncoder, checked_shapes, first_sentence
+from bct_keras.errors import InputError
+
+LARGEST_RATIO = 20  # of what a .keras file unpacks to: weights hardly become smaller when they are packed
+ALWAYS_FITS = 64 << 20
+
+
+class KerasEncoder(FileEncoder):
+    """One that is in memory; `path` says where it comes from. The model holds the preprocessing, or needs none."""
+
+    kind = "keras"
+
+    def __init__(self, path: Path, model: Any, preprocessing: Preprocessing = OWN):
+        image_size, dims, self.colours_first = checked_shapes(path, model.input_shape, model.output_shape)
+        super().__init__(path, image_size, dims, preprocessing)
+        self.model = model
+        self._embed = tf.function(lambda images: self.model(images, training=False), reduce_retracing=True)
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        return self.embed_as(OWN, images)
+
+    def run(self, values: np.ndarray) -> np.ndarray:
+        if self.colours_first:
+            values = np.ascontiguousarray(values.transpose(0, 3, 1, 2))
+        return np.asarray(self._embed(tf.constant(values)), np.float32)
+
+
+def keras_file_encoder(path: Path, given: dict[str, Any]) -> KerasEncoder:
+    model = read(path)
+    preprocessing = chosen(given, OWN if scales_itself(model) else Preprocessing(), str(path))
+    if not preprocessing.is_plain:
+        model = with_preprocessing(path, model, preprocessing)
+    return KerasEncoder(path, model, preprocessing)
+
+
+def read(path: Path) -> Any:
+    try:
+        check_archive(path)
+        # safe_mode: a file from elsewhere may not bring code along.
+        model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
+        checked_shapes(path, model.input_shape, model.output_shape)
+        return model
+    except InputError:
+        raise
+    except Exception as error:  # damaged files have given errors of a dozen classes
+        raise InputError(f"{path} cannot be loaded as a Keras encoder: {first_sentence(error)}") from None
+
+
+def check_archive(path: Path) -> None:
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no zip archive; perhaps it was cut off")
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > max(LARGEST_RATIO * path.stat().st_size, ALWAYS_FITS):
+        raise ValueError(f"it would unpack to {unpacked >> 20:,} MB, far more than weights do")
+
+
+def scales_itself(model: Any) -> bool:
+    """Whether pixels are brought to a range by a layer of its own."""
+    kinds = (keras.layers.Rescaling, keras.layers.Normalization)
+    return any(isinstance(layer, kinds) for layer in getattr(model, "layers", []))
+
+
+def with_preprocessing(path: Path, model: Any, preprocessing: Preprocessing) -> Any:
+    """Returns a model of pixels as they are, so that it can be exported and looked into like one of our own."""
+    size, _, colours_first = checked_shapes(path, model.input_shape, model.output_shape)
+    image = keras.Input((size, size, 3), name="image")
+    values: Any = image
+    if preprocessing.order == "bgr":
+        values = keras.ops.flip(values, axis=-1)
+    if preprocessing.scales:
+        mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
+        scale, offset = 1 / std * np.ones_like(mean), -mean / std
+        numbers = [each.tolist() if each.size > 1 else float(each[0]) for each in (scale, offset)]
+        values = keras.layers.Rescaling(*numbers)(values)
+    if colours_first:
+        values = keras.ops.transpose(values, (0, 3, 1, 2))
+    return keras.Model(image, model(values), name=model.name)

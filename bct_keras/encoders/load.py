@@ -1,0 +1,143 @@
+"""From what a user names to an encoder: a path, or a path with how the file is to be read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bct_keras import artefacts, registry
+from bct_keras.data.preprocessing import OWN
+from bct_keras.encoder import Encoder, FileEncoder, first_sentence
+from bct_keras.encoders.isolated import OnnxEncoder, TFLiteEncoder
+from bct_keras.encoders.keras_file import KerasEncoder, keras_file_encoder
+from bct_keras.encoders.saved_model import GRAPH_FILE, SavedModelEncoder
+from bct_keras.errors import InputError
+from bct_keras.stored_embeddings import StoredEmbeddings
+
+RUN_KIND = "run"
+EXPORT_KIND = "export"
+ENCODER_FILE = "encoder.keras"
+HEAD_FILE = "head.npz"
+
+
+@dataclass(frozen=True)
+class EncoderFile:
+    """An encoder's file with its preprocessing, as a spec gives it; what is left out is read from the file."""
+
+    path: str
+    mean: Any = None
+    std: Any = None
+    order: str | None = None
+    resize: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("mean", "std", "order", "resize")}
+
+    def open(self) -> FileEncoder:
+        raise NotImplementedError
+
+
+class KerasFile(EncoderFile):
+    def open(self) -> FileEncoder:
+        return keras_file_encoder(existing(self.path), self.given())
+
+
+@dataclass(frozen=True)
+class SavedModelFolder(EncoderFile):
+    trust: bool = False
+
+    def open(self) -> FileEncoder:
+        return SavedModelEncoder(existing(self.path, GRAPH_FILE), self.given(), self.trust)
+
+
+class TFLiteFile(EncoderFile):
+    def open(self) -> FileEncoder:
+        return TFLiteEncoder(existing(self.path), self.given())
+
+
+class OnnxFile(EncoderFile):
+    def open(self) -> FileEncoder:
+        return OnnxEncoder(existing(self.path), self.given())
+
+
+# `tflite(old.tflite, mean=127.5, std=128, order=bgr)` wherever an encoder is named.
+ENCODERS: dict[str, type[EncoderFile]] = {
+    "keras": KerasFile,
+    "saved_model": SavedModelFolder,
+    "tflite": TFLiteFile,
+    "onnx": OnnxFile,
+}
+KIND_OF_SUFFIX = {".keras": "keras", ".tflite": "tflite", ".onnx": "onnx"}
+STORED = ".npz"
+
+
+def load_encoder(named: str | Path, may_trust: bool = True) -> Encoder:
+    """Returns the encoder that is meant; of a spec that stood in a file, nothing is trusted by `may_trust=False`."""
+    path, text = Path(named), str(named)
+    if not exists(path) and text.partition("(")[0].strip() in ENCODERS and "(" in text:
+        return from_spec(text, may_trust)
+    if not exists(path):
+        raise InputError(f"{path}: no such encoder")
+    if path.is_dir() and not (path / GRAPH_FILE).is_file():
+        if artefacts.kind_of(path) == EXPORT_KIND:
+            raise InputError(f"{path} has several encoders: give one of its files, such as {path / 'encoder.tflite'}")
+        return run_encoder(path)
+    if path.suffix == STORED and path.is_file():
+        return StoredEmbeddings(path)
+    kind = "saved_model" if path.is_dir() else KIND_OF_SUFFIX.get(path.suffix)
+    if kind is None or not (path.is_dir() or path.is_file()):
+        known = ", ".join([*KIND_OF_SUFFIX, STORED])
+        raise InputError(f"{path} is no encoder: known are a run's folder, a SavedModel, {known}")
+    return opened(path, ENCODERS[kind](text).open)
+
+
+def from_spec(spec: str, may_trust: bool) -> FileEncoder:
+    file: EncoderFile = registry.build(ENCODERS, spec)
+    if getattr(file, "trust", False) and not may_trust:
+        raise InputError(f"{spec}: give it yourself to trust it; it stood in a file")
+    encoder = opened(Path(file.path), file.open)
+    if any(value is not None for value in file.given().values()):
+        encoder.spec = encoder.spec_with(encoder.preprocessing)
+    return encoder
+
+
+def opened(path: Path, load: Callable[[], FileEncoder]) -> FileEncoder:
+    """Whatever a damaged file does to the library that reads it is one line that names the file."""
+    try:
+        return load()
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path} cannot be loaded as an encoder: {first_sentence(error)}") from None
+
+
+def exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long for a name, or with a zero byte
+        return False
+
+
+def existing(name: str, member: str = "") -> Path:
+    path = Path(name)
+    if not exists(path):
+        raise InputError(f"{path}: no such encoder")
+    if not (path / member).is_file():
+        raise InputError(f"{path} is no {'folder with ' + member if member else 'file'}")
+    return path
+
+
+def run_encoder(folder: Path) -> KerasEncoder:
+    encoder = keras_file_encoder(encoder_of_run(folder), {})
+    encoder.preprocessing = OWN
+    made_from = artefacts.read_manifest(folder, RUN_KIND)["made_from"]
+    encoder.compatible_dims = int(made_from.get("compatible_dims") or encoder.dims)
+    return encoder
+
+
+def encoder_of_run(folder: Path) -> Path:
+    manifest = artefacts.read_manifest(folder, RUN_KIND)
+    path = folder / ENCODER_FILE
+    if not path.is_file() or artefacts.file_sha256(path) != manifest.get("encoder"):
+        raise InputError(f"{path} is missing or not the one this run trained; remove {folder} and train it again")
+    return path

@@ -1,0 +1,168 @@
+"""Whether an encoder sees the pixels that it was made for: told by a few hundred labelled images, before the work.
+
+A network that gets pixels of 0 to 255 in place of -1 to 1 still answers, only badly: a MobileFaceNet has 0.67 on LFW's
+pairs and not 0.99. So an encoder whose file does not say what it takes is tried with the usual preprocessings, and of
+any encoder it is told where its embeddings hardly tell identities apart.
+
+The measure is the area under the ROC curve: the chance that two images of one identity have a higher cosine than two of
+different ones. 0.5 is what random embeddings have.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from bct_keras.data import unreadable
+from bct_keras.data.dataset import DataSet
+from bct_keras.data.embeddings import EmbeddingShards, field_path, normalised
+from bct_keras.data.preprocessing import OWN, Preprocessing
+from bct_keras.encoder import Encoder, FileEncoder
+
+IDENTITIES, IMAGES_EACH = 64, 4
+FEWEST_IDENTITIES = 5  # with less nothing is said
+LOOKED_THROUGH = 20_000  # records whose labels are read
+NEAR_CHANCE = 0.65
+NEARLY_ONE_POINT = 0.9  # the mean cosine of different identities
+CLEARLY = 3.0  # standard errors over identities
+# (x - 127.5) / 127.5 differs from the second by 0.4 %, which no few hundred images can tell.
+USUAL = (
+    Preprocessing(),
+    Preprocessing((127.5,), (128.0,)),
+    Preprocessing((0.0,), (255.0,)),
+    Preprocessing((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),  # torchvision's, of ImageNet
+)
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How well cosines tell identities apart."""
+
+    by_identity: np.ndarray  # for each identity the area that its own pairs have
+    images: int
+    different: float  # the mean cosine of images of different identities
+
+    @cached_property
+    def area(self) -> float:
+        return float(self.by_identity.mean())
+
+    def clearly_above(self, other: "Separation") -> bool:
+        """Whether it makes at most half of the other's errors, by more than chance over the same identities."""
+        gains = self.by_identity - other.by_identity
+        error = gains.std(ddof=1) / np.sqrt(len(gains))
+        return 1 - self.area <= (1 - other.area) / 2 and float(gains.mean()) > CLEARLY * error
+
+
+def separation(embeddings: np.ndarray, labels: np.ndarray) -> Separation:
+    units = normalised(embeddings)
+    cosines = units @ units.T
+    same = labels[:, None] == labels[None, :]
+    later = np.triu(np.ones_like(same), 1)  # each pair once
+    different = np.sort(cosines[~same & later])
+    areas = []
+    for label in np.unique(labels):
+        own = cosines[same & later & (labels == label)[:, None]]
+        below = (np.searchsorted(different, own, "left") + np.searchsorted(different, own, "right")) / 2
+        areas.append(below.mean() / len(different))
+    return Separation(np.array(areas), len(labels), float(different.mean()))
+
+
+def chosen_rows(labels: np.ndarray) -> np.ndarray:
+    """Returns up to IMAGES_EACH rows of each of up to IDENTITIES labels, of those that have two at least."""
+    order = np.argsort(labels, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(labels[order]) != 0])
+    of_identity = [rows[:IMAGES_EACH] for rows in np.split(order, starts[1:]) if len(rows) > 1]
+    if len(of_identity) < FEWEST_IDENTITIES:
+        return np.array([], int)
+    first_seen = sorted(of_identity, key=lambda rows: int(rows[0]))
+    return np.sort(np.concatenate(first_seen[:IDENTITIES]))
+
+
+def told(encoder: Encoder) -> Iterator[str]:
+    """Yields what is done to the pixels and who says so, where they are not simply its own."""
+    if encoder.preprocessing is not OWN:
+        yield f"{encoder.spec}: {encoder.preprocessing.described()}"
+
+
+def before(encoder: Encoder, data: DataSet) -> Iterator[str]:
+    """Yields a warning where an encoder whose file does not say what it takes does clearly better on other pixels."""
+    if not isinstance(encoder, FileEncoder) or encoder.preprocessing.source:
+        return
+    images, labels = sample(data, encoder)
+    if not len(labels):
+        return
+
+    def tried(preprocessing: Preprocessing) -> Separation:
+        return separation(encoder.embed_as(preprocessing, images), labels)
+
+    now = tried(encoder.preprocessing)
+    usual = [replace(each, order=encoder.preprocessing.order, resize=encoder.preprocessing.resize) for each in USUAL]
+    best, found = max(((each, tried(each)) for each in usual), key=lambda one: one[1].area)
+    other_order = replace(best, order="bgr" if best.order == "rgb" else "rgb")
+    turned = tried(other_order)
+    if turned.clearly_above(found):
+        best, found = other_order, turned
+    if found.clearly_above(now):
+        yield (
+            f"warning: {encoder.path} does not say which pixels it takes, and probably gets the wrong ones: on "
+            f"{said(now)} its AUC is {now.area:.3f} with {encoder.preprocessing.steps()}, and {found.area:.3f} with "
+            f"{best.steps()}\ngive it as {encoder.spec_with(best)}"
+        )
+
+
+def after(name: str, embeddings: np.ndarray, labels: np.ndarray) -> Iterator[str]:
+    """Yields a warning where embeddings hardly tell identities apart, or are nearly the same for all."""
+    rows = chosen_rows(labels[:LOOKED_THROUGH])
+    if not len(rows):
+        return
+    if not np.any(np.diff(embeddings[rows], axis=0)):
+        yield f"warning: {name} gives the same embedding for every image; {WHAT_TO_TRY}"
+        return
+    found = separation(embeddings[rows], labels[rows])
+    if found.area < NEAR_CHANCE:
+        yield (
+            f"warning: embeddings by {name} hardly tell identities apart: an AUC of {found.area:.3f} on {said(found)}, "
+            f"where chance has 0.5; {WHAT_TO_TRY}"
+        )
+    elif found.different > NEARLY_ONE_POINT:
+        yield (
+            f"warning: embeddings by {name} nearly coincide: different identities have a mean cosine of "
+            f"{found.different:.3f}; {WHAT_TO_TRY}"
+        )
+
+
+WHAT_TO_TRY = "if its pixels were to be normalised, or their channels turned, say so: mean=127.5, std=128, order=bgr"
+
+
+def after_shards(name: str, shards: EmbeddingShards) -> Iterator[str]:
+    """The same of embeddings that are stored beside a data set."""
+    labels, embeddings = [], []
+    for shard in shards.data.shards:
+        labels.append(np.load(field_path(shards.folder, shard, "label"), mmap_mode="r"))
+        embeddings.append(np.load(field_path(shards.folder, shard, "old_embedding"), mmap_mode="r"))
+        if sum(map(len, labels)) >= LOOKED_THROUGH:
+            break
+    yield from after(name, np.concatenate(embeddings), np.concatenate(labels))
+
+
+def said(found: Separation) -> str:
+    return f"{found.images} images of {len(found.by_identity)} identities"
+
+
+def sample(data: DataSet, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
+    """Returns [images, size, size, 3] uint8 and their labels; none where there are too few."""
+    records = tf.data.TFRecordDataset([str(shard.path) for shard in data.shards]).take(LOOKED_THROUGH)
+    parsed = records.batch(4096).map(lambda some: data.parse(some, ("label",))["label"])
+    labels = np.concatenate([[], *parsed.as_numpy_iterator()]).astype(np.int64)
+    rows = chosen_rows(labels)
+    wanted = tf.constant(rows, tf.int64)
+    taken = data.as_taken(encoder.image_size, encoder.preprocessing.resize)
+    images = []
+    with unreadable.named(data):
+        numbered: Any = records.enumerate()
+        for _, record in numbered.filter(lambda row, _: tf.reduce_any(wanted == row)):
+            images.append(taken.decode(data.parse(record[None], ("image", "label"))["image"][0]).numpy())
+    return np.array(images), labels[rows]
