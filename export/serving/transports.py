@@ -83,6 +83,8 @@ class GrpcTransport:
             response = self.call(request, timeout=max(seconds, 0.001), metadata=self.metadata)
         except self.failure as error:
             code, details = error.code(), error.details()  # pyright: ignore
+            if details and "larger than max" in details:  # gRPC's own words, under a code of the server's
+                raise ServingError(f"the answer or the request is too long: {plain(details)}") from None
             raise error_of(code.name if code else "UNKNOWN", details or "") from None
         outputs = messages.outputs_of(response)
         check_output(outputs)

@@ -19,11 +19,6 @@ SERVING = Path(__file__).parents[2] / "export" / "serving"
 KINDS = ["grpc", "http"]
 
 
-@pytest.fixture(scope="module")
-def client_module(running_server) -> Any:
-    return importlib.import_module("client")  # conftest.py has put export/serving on the path
-
-
 def photo(number: int, side: int = 40, form: str = "PNG") -> bytes:
     pixels = np.random.default_rng(number).integers(0, 256, (side, side, 3), np.uint8)
     Image.fromarray(pixels).save(buffer := io.BytesIO(), form)

@@ -162,6 +162,17 @@ class Loopback:
 
 
 @pytest.fixture(scope="session")
+def client_module() -> Any:
+    return importlib.import_module("client")
+
+
+@pytest.fixture(scope="session")
+def wire() -> Any:
+    """The client's own reader of TF Serving's messages."""
+    return importlib.import_module("messages")
+
+
+@pytest.fixture(scope="session")
 def exported(tmp_path_factory, tiny_encoder_path: Callable[[int], Path]) -> dict[int, Path]:
     """What `export` writes of each version."""
     folders = {}
