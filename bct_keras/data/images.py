@@ -58,7 +58,7 @@ def turned(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     up_side_down = is_one_of(orientation, (3, 4, 7, 8))
     left_side_right = is_one_of(orientation, (2, 3, 6, 7))
     axes = tf.stack([up_side_down, left_side_right, False])
-    return tf.raw_ops.Reverse(tensor=tf.transpose(image, order), dims=axes)
+    return tf.raw_ops.Reverse(tensor=tf.transpose(image, order), dims=axes)  # pyright: ignore  (its stub knows no tensors)
 
 
 def is_one_of(number: tf.Tensor, numbers: tuple[int, ...]) -> tf.Tensor:
@@ -107,7 +107,7 @@ def orientation_in(exif: tf.Tensor) -> tf.Tensor:
 
     def number(columns: tf.Tensor) -> tf.Tensor:
         """The whole number that each row's bytes stand for."""
-        count = columns.shape[-1]
+        count = int(columns.shape[-1] or 0)
         weights = tf.constant([256**power for power in range(count)], tf.int64)
         return tf.reduce_sum(columns * tf.where(is_little, weights, weights[::-1]), axis=-1)
 
@@ -152,7 +152,7 @@ def decode_each(encoded: tf.Tensor, image_size: int) -> tuple[tf.Tensor, tf.Tens
     found = images.interleave(one, cycle_length=TOGETHER, num_parallel_calls=TOGETHER, deterministic=True)
     # One more, so that a request of no images is a batch too.
     count = tf.size(encoded, out_type=tf.int64)
-    pixels, decoded = tf.data.experimental.get_single_element(found.concatenate(refused).batch(count + 1))
+    pixels, decoded = found.concatenate(refused).batch(count + 1).get_single_element()
     return tf.ensure_shape(pixels[:-1], (None, *shape)), tf.ensure_shape(decoded[:-1], (None,))
 
 

@@ -65,7 +65,7 @@ def hostile_messages(wire: Any) -> dict[str, tuple[bytes, str]]:
         "NaN": (embedding(1, [2, DIMS], packed(wire, [ROWS[0], [np.nan] * 4])), LENGTH),
         "a row of zeros": (embedding(1, [2, DIMS], packed(wire, [ROWS[0], [0] * 4])), LENGTH),
         "a row of another length": (
-            embedding(1, [2, DIMS], wire.field(4, np.float32([ROWS[0], [0, 3, 0, 0]]).tobytes())),
+            embedding(1, [2, DIMS], wire.field(4, np.array([ROWS[0], [0, 3, 0, 0]]).tobytes())),
             LENGTH,
         ),
         "one encoder for two": (
@@ -108,13 +108,13 @@ def test_a_message_is_read_as_tensorflow_writes_it(wire):
     tf = pytest.importorskip("tensorflow")
     made = predict.PredictResponse()
     made.model_spec.name = "encoder"
-    made.outputs["embedding"].CopyFrom(tf.make_tensor_proto(np.float32(ROWS)))
+    made.outputs["embedding"].CopyFrom(tf.make_tensor_proto(np.array(ROWS, np.float32)))
     made.outputs["ok"].CopyFrom(tf.make_tensor_proto([True, False]))
     made.outputs["encoder"].CopyFrom(tf.make_tensor_proto(["a", "ü"]))
     made.outputs["unpacked"].dtype = 1
     made.outputs["unpacked"].float_val.append(0.5)
     found = wire.outputs_of(made.SerializeToString())
-    np.testing.assert_array_equal(wire.floats(found["embedding"]), np.float32(ROWS))
+    np.testing.assert_array_equal(wire.floats(found["embedding"]), np.array(ROWS, np.float32))
     assert wire.booleans(found["ok"]) == [True, False]
     assert wire.strings(found["encoder"]) == ["a", "ü"]
     assert wire.floats(found["unpacked"]) == 0.5

@@ -18,7 +18,7 @@ from servers import IMAGES, IN_TIME, LENGTH, ROWS, SHAPE, answering, http, outpu
 def test_a_sound_answer_is_taken(client_module):
     with raw_server(answering(outputs(embedding=ROWS, ok=[True, True], encoder=["a", "a"]))) as port:
         found = client_module.Client(f"http://127.0.0.1:{port}", expect="a").embed(IMAGES)
-    np.testing.assert_allclose(found, np.float32(ROWS))
+    np.testing.assert_allclose(found, np.array(ROWS, np.float32))
 
 
 JSON = r"the answer is no JSON"

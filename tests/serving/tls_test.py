@@ -45,7 +45,7 @@ def test_https_and_the_token(client_module):
     with raw_server(serve, server_tls()) as port:
         address = f"https://127.0.0.1:{port}"
         client = client_module.Client(address, ca_file=TLS / "ca.pem", token="secret-1", timeout=20.0)
-        np.testing.assert_allclose(client.embed(IMAGES), np.float32(ROWS))
+        np.testing.assert_allclose(client.embed(IMAGES), np.array(ROWS, np.float32))
         assert b"\r\nAuthorization: Bearer secret-1" in heads[0]
         with pytest.raises(client_module.ServingError, match="the server's certificate is not trusted: "):
             client_module.Client(address, token="secret-1", timeout=20.0).embed(IMAGES)
@@ -64,7 +64,7 @@ def test_grpcs_and_the_token(client_module, wire):
     with grpc_server(answer, grpc.ssl_server_credentials([pair])) as port:
         address = f"grpcs://127.0.0.1:{port}"
         client = client_module.Client(address, ca_file=TLS / "ca.pem", token="secret-1", timeout=20.0)
-        np.testing.assert_allclose(client.embed(IMAGES), np.float32(ROWS))
+        np.testing.assert_allclose(client.embed(IMAGES), np.array(ROWS, np.float32))
         client.close()
         untrusting = client_module.Client(address, token="secret-1", timeout=2.0)
         with pytest.raises(client_module.ServingError, match=r"UNAVAILABLE.*CERTIFICATE_VERIFY_FAILED|DEADLINE"):
