@@ -76,7 +76,7 @@ def export(source: Source, formats: list[str], out: Path, checks: Checks, data_l
             (folder / "gate.json").write_text(json.dumps({"files": files, "protocols": results}, indent=1) + "\n")
             card = model_card.written(source, checks.old, files, results, data_licence)
             (folder / "MODEL_CARD.md").write_text(card)
-            artefacts.write_manifest(folder, EXPORT_KIND, made_from, files=files)
+            artefacts.write_manifest(folder, EXPORT_KIND, made_from, files=files, served_name=source.served_name)
     files = artefacts.read_manifest(out, EXPORT_KIND)["files"]
     return "\n".join(f"{out / FORMATS[name].file}: {described(facts)}" for name, facts in files.items())
 

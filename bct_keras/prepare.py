@@ -100,6 +100,7 @@ def write_manifests(
             first_identity=view.first_identity,
             image_size=place.source.image_size,
             same_size=all(shard["same_size"] for shard in shards),
+            upright=all(shard["upright"] for shard in shards),
             shards=[manifest_entry(shard, "../" if name else "") for shard in found],
             views=[] if name else sorted(division.views),
             skipped=skipped,

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 # Folders whose scripts find each other beside them; the last is where bct_keras lies.
-SEARCHED = ("tests/encoders", "tests/heads", "tests", "export/edge", "export/serving", "")
+SEARCHED = ("tests/encoders", "tests/heads", "tests/serving", "tests", "export/edge", "export/serving", "")
 Target = dict[str, Any]
 
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from bct_keras import artefacts, processes, train
 from bct_keras.artefacts.folders import STARTED
 from bct_keras.data import records, writing
-from bct_keras.data.dataset import open_data_set
+from bct_keras.data.dataset import ids_of, open_data_set
 from bct_keras.data.sources.synthetic import Synthetic
 from bct_keras.errors import InputError
 from bct_keras.prepare import prepare
@@ -171,6 +171,41 @@ def test_records_that_opening_found_broken(tmp_path, monkeypatch):
 def test_whether_anything_is_to_be_resized_is_known(tmp_path, photos, image_size, same_size, on_bad):
     prepare(f"folder({photos}, image_size={image_size})", "none", tmp_path / "out", on_bad=on_bad)
     assert open_data_set(tmp_path / "out").same_size == same_size
+
+
+def pixels_of(folder: Path) -> dict[str, np.ndarray]:
+    """Each image by its id, as training and encoders see it."""
+    batches = list(open_data_set(folder).batches(64))
+    return {name: image for batch in batches for name, image in zip(ids_of(batch), batch["image"].numpy(), strict=True)}
+
+
+@pytest.mark.parametrize("on_bad", ["fail", "skip"])
+def test_whether_a_photo_lies_on_its_side_is_known_and_it_is_turned(tmp_path, photos, on_bad):
+    prepare(f"folder({photos}, image_size=16)", "none", tmp_path / "upright", on_bad=on_bad)
+    assert open_data_set(tmp_path / "upright").upright
+    path = photos / "person-3" / "2.jpg"
+    image = path.read_bytes()
+    # Exif that says 6: the camera was held on its side. The pixels stay as they are stored.
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    path.write_bytes(image[:20] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + image[20:])
+    prepare(f"folder({photos}, image_size=16)", "none", tmp_path / "turned", on_bad=on_bad)
+    assert not open_data_set(tmp_path / "turned").upright
+    before, after = pixels_of(tmp_path / "upright"), pixels_of(tmp_path / "turned")
+    for name, pixels in before.items():
+        expected = np.rot90(pixels, -1) if name == "person-3/2.jpg" else pixels
+        np.testing.assert_array_equal(after[name], expected)
+
+
+def test_a_data_set_that_does_not_say_whether_photos_lie_on_their_sides_is_read(tmp_path, photos):
+    prepare(f"folder({photos}, image_size=16)", "none", tmp_path / "out")
+    before = pixels_of(tmp_path / "out")
+    manifest = tmp_path / "out" / artefacts.MANIFEST
+    facts = json.loads(manifest.read_text())
+    del facts["upright"]
+    manifest.write_text(json.dumps(facts))
+    assert not open_data_set(tmp_path / "out").upright
+    for name, pixels in pixels_of(tmp_path / "out").items():
+        np.testing.assert_array_equal(pixels, before[name])
 
 
 def test_progress_counts_every_image(tmp_path, small_pieces, monkeypatch):

@@ -32,6 +32,7 @@ class DataSet:
     image_size: int
     same_size: bool  # every image already has image_size; nothing is to be resized
     resize: str = "bilinear"  # the filter, of images.FILTERS
+    upright: bool = False  # no image has an Exif orientation; False also where that was not looked at
 
     @property
     def records(self) -> int:
@@ -61,7 +62,7 @@ class DataSet:
         return {**record, "label": record["label"] - self.first_identity}
 
     def decode(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        return images.decode(image_bytes, self.image_size, not self.same_size, self.resize)
+        return images.decode(image_bytes, self.image_size, not self.same_size, self.resize, self.upright)
 
     def batches(self, batch_size: int, shards: tuple[Shard, ...] | None = None) -> tf.data.Dataset:
         """Every record once, in stored order: {"image": [batch, size, size, 3] uint8, "label", "id"}."""
@@ -90,6 +91,7 @@ def open_data_set(folder: str | Path) -> DataSet:
             int(manifest["first_identity"]),
             int(manifest["image_size"]),
             bool(manifest["same_size"]),
+            bool(manifest.get("upright", False)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(

@@ -1,30 +1,59 @@
-"""Whether an encoded image can be decoded, and its size; without TensorFlow, which takes seconds to start."""
+"""Whether an encoded image can be decoded, its size, and its pixels by the rule of `bct_keras.data.images`.
+
+Nothing here needs TensorFlow, which takes seconds to start.
+"""
 
 import io
 import warnings
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from bct_keras.data.image_header import MAXIMUM_PIXELS, ImageSize
+from bct_keras.data.image_header import MAXIMUM_PIXELS, ImageSize, orientation_of
 from bct_keras.errors import BadImageError
 
 FORMATS = ("JPEG", "PNG")  # what Pillow, TensorFlow and the devices' decoders all read
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def inspect(encoded: bytes, name: str) -> ImageSize:
     """Decodes the whole image, so that a truncated one is found here and not in the middle of training."""
-    image = decode(encoded, name)
+    image = loaded(encoded, name)
     return ImageSize(image.width, image.height)
 
 
 def decode(encoded: bytes, name: str) -> Image.Image:
-    """Its pixels are read already."""
+    """Returns the image in RGB, upright."""
+    image = in_rgb(loaded(encoded, name))
+    orientation = orientation_of(encoded)
+    return image.transpose(TURNS[orientation]) if orientation > 1 else image
+
+
+def in_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # grey of 16 bits, of which Pillow's own conversion makes white
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    image.info.pop("transparency", None)  # a warning otherwise
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def loaded(encoded: bytes, name: str) -> Image.Image:
+    """Opens the image and reads its pixels, in the colours that it is stored in."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(encoded), formats=FORMATS)
         if image.width * image.height > MAXIMUM_PIXELS:
             raise BadImageError(f"{name}: {image.width} x {image.height} pixels are too many")
+        if image.mode == "CMYK":
+            raise BadImageError(f"{name}: a JPEG of four colours (CMYK); save it as RGB")
         image.load()
         return image
     except UnidentifiedImageError:

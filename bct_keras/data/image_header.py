@@ -19,6 +19,13 @@ SCAN_OR_END = {0xD9, 0xDA}
 SEGMENT = struct.Struct(">BBH")  # 0xff, marker, length
 FRAME = struct.Struct(">BHHB")  # bits, height, width, components
 
+EXIF_START = b"Exif\0\0"
+EXIF_MARKER = 0xE1
+METADATA = {*range(0xE0, 0xF0), 0xFE}  # APPn and COM
+METADATA_SEGMENTS = 100  # those at which an orientation is looked for
+ORIENTATION_TAG, SHORT = 0x0112, 3
+TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+
 START_BYTES = 168  # JFIF's header, two quantisation tables, and the frame's header up to what is read of it
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -89,12 +96,57 @@ def frame(encoded: bytes) -> tuple[ImageSize, int]:
             position += 2 + length
     if marker not in DECODED_FRAMES:
         raise BadImageError(f"a JPEG of a kind that is not decoded (SOF{marker - 0xC0})")
-    _, height, width, _ = FRAME.unpack_from(encoded, position + SEGMENT.size)
+    bits, height, width, colours = FRAME.unpack_from(encoded, position + SEGMENT.size)
+    if bits != 8 or colours not in (1, 3):
+        raise BadImageError(
+            f"a JPEG of {colours} colours of {bits} bits, such as CMYK; save it as RGB or grey of 8 bits"
+        )
     return checked(ImageSize(width, height)), position
 
 
 # Images of one encoder start alike, up to their frame's header and beyond.
 frame_at_start = lru_cache(maxsize=1024)(frame)
+
+
+def orientation_of(encoded: bytes) -> int:
+    """Returns the Exif orientation, 1 to 8: 1 is upright, and is what a PNG and a JPEG that says nothing else have.
+
+    It is looked for where Exif's standard puts it: in the segments of metadata with which a JPEG starts, the first 100
+    of them, there in the first one of Exif, there in the first directory, as one number of 16 bits.
+    """
+    if not encoded.startswith(JPEG_START):
+        return 1
+    position = 2
+    for _ in range(METADATA_SEGMENTS):
+        if position + SEGMENT.size > len(encoded):
+            return 1
+        start, marker, length = SEGMENT.unpack_from(encoded, position)
+        if start == 0xFF and marker == 0xFF:
+            position += 1
+            continue
+        if start != 0xFF or marker not in METADATA:
+            return 1
+        if marker == EXIF_MARKER and encoded.startswith(EXIF_START, position + SEGMENT.size):
+            return orientation_in(encoded[position + SEGMENT.size + len(EXIF_START) : position + 2 + length])
+        position += 2 + length
+    return 1
+
+
+def orientation_in(exif: bytes) -> int:
+    """Finds the orientation in Exif's data, which are a TIFF file without an image."""
+    order = TIFF_ORDERS.get(exif[:4])
+    if order is None or len(exif) <= 8:
+        return 1
+    (first,) = struct.unpack_from(f"{order}I", exif, 4)
+    if first + 2 > len(exif):
+        return 1
+    (entries,) = struct.unpack_from(f"{order}H", exif, first)
+    entry = struct.Struct(f"{order}HHIHxx")  # tag, type, count, value
+    for number in range(min(entries, (len(exif) - first - 2) // entry.size)):
+        tag, kind, count, value = entry.unpack_from(exif, first + 2 + number * entry.size)
+        if (tag, kind, count) == (ORIENTATION_TAG, SHORT, 1) and 1 <= value <= 8:
+            return value
+    return 1
 
 
 def png_size(encoded: bytes) -> ImageSize:

@@ -6,7 +6,7 @@ Each piece of it leaves a file with its result, so that a command that was kille
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import numpy as np
 
 from bct_keras import artefacts, processes, progress
 from bct_keras.data import image_check, image_header, records
-from bct_keras.data.image_header import ImageSize
 from bct_keras.data.sources.source import Source
 from bct_keras.data.splits import Division
 from bct_keras.errors import BadImageError, InputError
@@ -27,6 +26,18 @@ RECORDS_WORTH_A_PROCESS = 1024
 Report = Callable[[int], object]
 
 
+@dataclass
+class Look:
+    """What is true of all images that were looked at."""
+
+    same_size: bool = True  # they have the source's image size
+    upright: bool = True  # none has an Exif orientation
+
+    def add(self, other: "Look") -> None:
+        self.same_size = self.same_size and other.same_size
+        self.upright = self.upright and other.upright
+
+
 @dataclass(frozen=True)
 class Checked:
     """The records of a source that can be used, identities without any left out."""
@@ -34,7 +45,7 @@ class Checked:
     positions: np.ndarray  # [records] in file order
     labels: np.ndarray  # [records]
     kept: np.ndarray  # [identities] their numbers in the source
-    same_size: bool | None  # None: nothing was looked at yet
+    look: Look | None  # None: nothing was looked at yet
     skipped: list[str]  # what was wrong with the others
 
 
@@ -62,28 +73,28 @@ class Workplace:
             done = dict(processes.run(work, tasks, count, bar.update))
         return [done[number] for number in range(len(tasks))]
 
-    def inspect(self, image: bytes, name: str) -> ImageSize:
-        return image_check.inspect(image, name) if self.source.decode_to_check else image_header.size_of(image, name)
+    def inspect(self, image: bytes, name: str) -> Look:
+        inspect = image_check.inspect if self.source.decode_to_check else image_header.size_of
+        size = inspect(image, name)
+        has_size = size.width == size.height == self.source.image_size
+        return Look(has_size, image_header.orientation_of(image) == 1)
 
-    def has_size(self, size: ImageSize) -> bool:
-        return size.width == size.height == self.source.image_size
 
-
-def usable(labels: np.ndarray, is_usable: np.ndarray, same_size: bool | None, skipped: list[str]) -> Checked:
+def usable(labels: np.ndarray, is_usable: np.ndarray, look: Look | None, skipped: list[str]) -> Checked:
     positions = np.flatnonzero(is_usable)
     labels = labels[positions]
     present = np.bincount(labels) > 0
     kept = np.flatnonzero(present)
     if len(kept) < 2:
         raise InputError(f"images of {len(kept)} identities can be used; at least 2 identities are needed")
-    return Checked(positions, (np.cumsum(present) - 1)[labels], kept, same_size, skipped)
+    return Checked(positions, (np.cumsum(present) - 1)[labels], kept, look, skipped)
 
 
 def check(place: Workplace, records_wanted: int) -> Checked:
     """Looks at every image before any is written: which are left out decides on labels and splits."""
 
     def work(start: int, report: Report) -> dict[str, Any]:
-        path = place.results / f"check-{start:09d}.json"
+        path = place.results / f"look-{start:09d}.json"
         stop = min(start + RECORDS_PER_CHECK, records_wanted)
         if path.is_file():
             report(stop - start)
@@ -96,23 +107,24 @@ def check(place: Workplace, records_wanted: int) -> Checked:
     is_usable = np.ones(records_wanted, bool)
     is_usable[[position for result in found for position in result["bad"]]] = False
     skipped = [*place.source.broken, *(reason for result in found for reason in result["reasons"])]
-    return usable(
-        place.source.labels[:records_wanted], is_usable, all(result["same_size"] for result in found), skipped
-    )
+    look = Look()
+    for result in found:
+        look.add(Look(**result["look"]))
+    return usable(place.source.labels[:records_wanted], is_usable, look, skipped)
 
 
 def check_range(place: Workplace, start: int, stop: int, report: Report) -> dict[str, Any]:
-    same_size, bad, reasons = True, [], []
+    look, bad, reasons = Look(), [], []
     for position in range(start, stop):
         try:
             record = place.source.read(position)
-            same_size = place.has_size(place.inspect(record.image, record.id)) and same_size
+            look.add(place.inspect(record.image, record.id))
         except BadImageError as error:
             bad.append(position)
             reasons.append(str(error))
         if (position + 1 - start) % RECORDS_PER_REPORT == 0 or position + 1 == stop:
             report((position - start) % RECORDS_PER_REPORT + 1)
-    return {"same_size": same_size, "bad": bad, "reasons": reasons}
+    return {"look": asdict(look), "bad": bad, "reasons": reasons}
 
 
 def unchecked(place: Workplace, records_wanted: int) -> Checked:
@@ -166,29 +178,27 @@ def written_before(place: Workplace, path: Path) -> dict[str, Any] | None:
     if not (path.is_file() and result.is_file()):
         return None
     entry = json.loads(result.read_text())
-    return entry if artefacts.file_sha256(path) == entry["sha256"] else None
+    looked_at = {field.name for field in fields(Look)} <= entry.keys()  # an earlier version asked for less
+    return entry if looked_at and artefacts.file_sha256(path) == entry["sha256"] else None
 
 
 def write_shard(place: Workplace, checked: Checked, rows: np.ndarray, path: Path, report: Report) -> dict[str, Any]:
-    sizes: list[bool] = []
+    look = Look() if checked.look is None else checked.look
     partial = path.with_suffix(".partial")
-    size, sha256 = records.write_frames(partial, frames(place, checked, rows, sizes, report))
+    size, sha256 = records.write_frames(partial, frames(place, checked, rows, look, report))
     os.replace(partial, path)
-    same_size = all(sizes) if checked.same_size is None else checked.same_size
-    entry = {"name": path.stem, "records": len(rows), "bytes": size, "sha256": sha256, "same_size": same_size}
+    entry = {"name": path.stem, "records": len(rows), "bytes": size, "sha256": sha256, **asdict(look)}
     artefacts.write_atomically(place.results / f"{path.stem}.json", json.dumps(entry))
     return entry
 
 
-def frames(
-    place: Workplace, checked: Checked, rows: np.ndarray, sizes: list[bool], report: Report
-) -> Iterator[records.Frame]:
+def frames(place: Workplace, checked: Checked, rows: np.ndarray, look: Look, report: Report) -> Iterator[records.Frame]:
     read, inspect = place.source.read, place.inspect
     for first in range(0, len(rows), RECORDS_PER_REPORT):
         piece = rows[first : first + RECORDS_PER_REPORT]
         for position, label in zip(checked.positions[piece].tolist(), checked.labels[piece].tolist(), strict=True):
             record = read(position)
-            if checked.same_size is None:
-                sizes.append(place.has_size(inspect(record.image, record.id)))
+            if checked.look is None:
+                look.add(inspect(record.image, record.id))
             yield records.framed(record.image, label, record.id.encode())
         report(len(piece))

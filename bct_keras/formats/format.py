@@ -27,6 +27,11 @@ class Source:
             found += model(tf.reverse(pixels, [2]), training=False)
         return tf.math.l2_normalize(found[:, :dims] if dims < self.encoder.dims else found, axis=1)
 
+    @property
+    def served_name(self) -> str:
+        """What an answer of a server says embedded an image: equal only where the embeddings are."""
+        return f"{self.encoder.fingerprint}+mirrored" if self.flip else self.encoder.fingerprint
+
     def facts(self) -> dict[str, Any]:
         """What a reader of a file wants to know, whatever the format."""
         encoder = self.encoder

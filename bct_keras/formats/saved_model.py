@@ -1,4 +1,9 @@
-"""A SavedModel for TF Serving: decoding, resizing and normalising are in the graph, and each weight is stored once."""
+"""A SavedModel for TF Serving: decoding, resizing and normalising are in the graph, and each weight is stored once.
+
+An answer to encoded images says for each of them whether it was taken (`ok`) and which encoder embedded it (`encoder`).
+An image that is broken, no JPEG or PNG, or too large has an embedding of NaN, which resembles nothing, and leaves the
+others of its batch alone.
+"""
 
 from pathlib import Path
 
@@ -38,10 +43,15 @@ class Served(tf.Module):
         return self.float(tf.cast(image, tf.float32))
 
     def _encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        image = tf.map_fn(
-            lambda encoded: images.decode(encoded, self.size, resize=True), image_bytes, fn_output_signature=tf.uint8
-        )
-        return self.pixels(image)
+        image, decoded = images.decode_each(image_bytes, self.size)
+        embeddings = self.pixels(image)
+        outputs = {
+            name: tf.where(decoded[:, None], embedding, tf.constant(np.nan, embedding.dtype))
+            for name, embedding in embeddings.items()
+        }
+        # A row for each image, as a server that batches requests wants of every output.
+        encoder = tf.fill(tf.shape(decoded), self.source.served_name)
+        return {**outputs, "ok": decoded, "encoder": encoder}
 
 
 def write(source: Source, path: Path) -> None:

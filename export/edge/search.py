@@ -18,7 +18,7 @@ from pathlib import Path
 import numkong
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from PIL import Image
+from photo import pixels_of
 
 SPARE_CANDIDATES = 128  # scored again, beyond twice those asked for: coarse scores are off by less than 0.002
 
@@ -34,8 +34,7 @@ class Encoder:
 
     def embed(self, photo: str) -> np.ndarray:
         """[dims] of length 1"""
-        with Image.open(photo, formats=("JPEG", "PNG")) as image:
-            pixels = np.asarray(image.convert("RGB").resize((self.size, self.size), Image.Resampling.BILINEAR))
+        pixels = pixels_of(photo, self.size)
         self.interpreter.set_tensor(self.input["index"], pixels[None].astype(self.input["dtype"]))
         self.interpreter.invoke()
         embedding = np.asarray(self.interpreter.get_tensor(self.output["index"])[0], np.float32)

@@ -1,28 +1,60 @@
 """Photos in, embeddings out, from a running tensorflow_model_server.
 
-    pip install -e '.[serving]'
+    pip install numpy grpcio     (numpy alone for http and https)
     python client.py --server=grpc://127.0.0.1:8500 --label=stable --out=embeddings.npy photo1.jpg photo2.png
-    python client.py --server=http://127.0.0.1:8501 photo1.jpg
+    python client.py --server=https://encoder.example.org --ca_file=ca.pem --expect=exported photo1.jpg
 
 A batch is answered or given up within --timeout seconds, all attempts included. What a second attempt may mend (the
-server starts, is full, or loses the connection) is tried again, later and later.
+server starts, is full, or loses the connection) is tried again, later and later. A photo that the server does not take
+has a row of NaN, is named, and makes the exit status 1.
+
+A token is read from --token_file, or without it from the environment variable BCT_SERVING_TOKEN; it is sent over TLS
+(grpcs, https) alone, but for a server on this machine. --expect refuses embeddings of another encoder: it names the
+folder that `python -m bct_keras.export` wrote, or the encoder's name in its manifest.json (served_name).
 """
 
 import argparse
+import json
+import math
+import os
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
-from transports import GrpcTransport, RestTransport, ServingError, TransientError
+from answer import checked
+from errors import ServingError, TransientError, plain
+from transports import Asked, GrpcTransport, RestTransport
 
 STARTS_OF_IMAGES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 FIRST_PAUSE = 0.1  # seconds; doubled after every attempt
+TRANSPORTS = {"grpc": GrpcTransport, "grpcs": GrpcTransport, "http": RestTransport, "https": RestTransport}
+PORTS = {"http": 80, "https": 443}
+ON_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+TOKEN_VARIABLE = "BCT_SERVING_TOKEN"
+SMALL_FILE_BYTES = 1 << 24  # a token, or an export's manifest
 
 
 class Client:
+    """Asks one model of one server.
+
+    Args:
+        server: grpc://host:port, grpcs://host:port, http://host[:port] or https://host[:port]; the s is for TLS.
+        model: the model's name in models.config.
+        label: stable or canary, as in models.config; the highest version without it.
+        signature: the model's signature that takes encoded images.
+        timeout: seconds for a batch, all attempts included.
+        attempts: how often a batch is sent at most.
+        batch_size: images in a request.
+        maximum_image_bytes: a larger image is not sent.
+        ca_file: certificates in PEM that are trusted with TLS; those of the system without it.
+        token: shown to the server as a bearer token.
+        expect: the name that the encoder behind every answer must have; any without it.
+    """
+
     def __init__(
         self,
         server: str,
@@ -33,30 +65,53 @@ class Client:
         attempts: int = 4,
         batch_size: int = 32,
         maximum_image_bytes: int = 8_000_000,
+        ca_file: Path | None = None,
+        token: str | None = None,
+        expect: str | None = None,
     ):
-        kinds: dict[str, Callable] = {"grpc": GrpcTransport, "http": RestTransport}
-        kind, separator, address = server.partition("://")
-        if kind not in kinds or not separator or not address:
-            raise ServingError(f"--server={server} is neither grpc://host:port nor http://host:port")
+        kind, host, port = parts_of(server)
+        tls = kind.endswith("s")
+        if not (math.isfinite(timeout) and timeout > 0):
+            raise ServingError(f"--timeout={timeout}: a number of seconds above 0 is needed")
+        if batch_size < 1:
+            raise ServingError(f"--batch_size={batch_size}: at least 1 is needed")
+        if ca_file and not tls:
+            raise ServingError(f"--ca_file goes with {kind}s://, and --server={server} is without TLS")
+        if token and not tls and host not in ON_THIS_MACHINE:
+            raise ServingError(f"the token would be sent in clear; use {kind}s:// in --server={server}")
+        if token and not (token.isascii() and token.isprintable() and " " not in token):
+            raise ServingError("the token has letters that none has: spaces, line ends, or others than ASCII")
         self.server, self.timeout, self.attempts = server, timeout, attempts
-        self.batch_size, self.maximum_image_bytes = batch_size, maximum_image_bytes
-        self.transport = kinds[kind](address, model, label, signature)
+        self.batch_size, self.maximum_image_bytes, self.expect = batch_size, maximum_image_bytes, expect
+        asked = Asked(host, port, model, label, signature, tls, ca_file, token)
+        self.transport = TRANSPORTS[kind](asked, batch_size)
 
-    def embed(self, images: Sequence[bytes]) -> np.ndarray:
-        """Encoded JPEG or PNG images -> [images, dims] float32 of length 1"""
-        for number, image in enumerate(images):
-            self.check(number, image)
+    def embed(self, images: Sequence[bytes], names: Sequence[str] | None = None) -> np.ndarray:
+        """Embeds encoded JPEG or PNG images.
+
+        Args:
+            images: the bytes of each.
+            names: what an error calls them; "image 0" and so on without.
+
+        Returns:
+            [images, dims] float32 of length 1, with a row of NaN for an image that the server does not take.
+        """
+        names = names or [f"image {number}" for number in range(len(images))]
+        for image, name in zip(images, names, strict=True):
+            self.check(image, name)
         starts = range(0, len(images), self.batch_size)
         found = [self.embed_batch(images[start : start + self.batch_size]) for start in starts]
+        if len({rows.shape[1] for rows in found}) > 1:
+            raise ServingError(f"{self.server}: the answers have embeddings of different dimensions")
         return np.concatenate(found) if found else np.empty((0, 0), np.float32)
 
-    def check(self, number: int, image: bytes) -> None:
-        """Before anything is sent: these would fail at the server, and for the others of the batch too."""
+    def check(self, image: bytes, name: str) -> None:
+        """Before anything is sent: this would be refused by the server."""
         if not image.startswith(STARTS_OF_IMAGES):
-            raise ServingError(f"image {number} is neither JPEG nor PNG")
+            raise ServingError(f"{name} is neither JPEG nor PNG")
         if len(image) > self.maximum_image_bytes:
             raise ServingError(
-                f"image {number} has {len(image) / 1e6:.1f} MB, more than {self.maximum_image_bytes / 1e6:.1f} MB; "
+                f"{name} has {len(image) / 1e6:.1f} MB, more than {self.maximum_image_bytes / 1e6:.1f} MB; "
                 "make it smaller: the encoder sees few of its pixels"
             )
 
@@ -65,8 +120,8 @@ class Client:
         pause = FIRST_PAUSE
         for attempt in range(1, self.attempts + 1):
             try:
-                embeddings = self.transport.predict(images, deadline - time.monotonic())
-                return self.checked(embeddings, len(images))
+                answer = self.transport.predict(images, deadline - time.monotonic())
+                return checked(answer, len(images), self.expect)
             except TransientError as error:
                 # Some chance in it, so that clients that failed together do not come back together.
                 wait = pause * random.uniform(0.5, 1.5)
@@ -78,13 +133,66 @@ class Client:
                 raise ServingError(f"{self.server}: {error}") from None
         raise AssertionError("the last attempt returns or raises")
 
-    def checked(self, embeddings: np.ndarray, count: int) -> np.ndarray:
-        if embeddings.ndim != 2 or len(embeddings) != count or not np.isfinite(embeddings).all():
-            raise ServingError(f"the answer to {count} images has shape {embeddings.shape} or is not finite")
-        return embeddings
-
     def close(self) -> None:
         self.transport.close()
+
+
+def parts_of(server: str) -> tuple[str, str, int]:
+    """Returns the kind, the host and the port."""
+    wanted = "one of grpc://host:port, grpcs://host:port, http://host:port, https://host:port"
+    try:
+        parts = urlsplit(server)
+        host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
+    except ValueError:
+        parts, host, port = urlsplit(""), None, None
+    whole = f"{parts.scheme}://{parts.netloc}" == server.removesuffix("/") and "@" not in parts.netloc
+    if parts.scheme not in TRANSPORTS or not whole or not host or not port or not server.isprintable():
+        raise ServingError(f"--server={server!r} is not {wanted}")
+    return parts.scheme, host, port
+
+
+def token_of(file: Path | None) -> str | None:
+    """Returns the token of the file, or else of the environment variable."""
+    if file is None:
+        return os.environ.get(TOKEN_VARIABLE, "").strip() or None
+    token = small_file(file, "token_file").strip()
+    if not token:
+        raise ServingError(f"--token_file={file} is empty")
+    return token
+
+
+def expected_encoder(given: str | None) -> str | None:
+    """Returns the name of an encoder, which may be given as the folder of its export."""
+    folder = Path(given) if given else None
+    if folder is None or not folder.is_dir():
+        return given
+    try:
+        manifest = json.loads(small_file(folder / "manifest.json", "expect"))
+    except (ValueError, RecursionError):
+        raise ServingError(f"--expect={folder}: its manifest.json is damaged") from None
+    name = manifest.get("served_name") if isinstance(manifest, dict) else None
+    if not isinstance(name, str):
+        raise ServingError(f"--expect={folder} does not name an encoder that is served; export it anew")
+    return name
+
+
+def small_file(path: Path, option: str) -> str:
+    try:
+        if not path.is_file() or path.stat().st_size > SMALL_FILE_BYTES:
+            raise ServingError(f"--{option}: {path} is not there, or no such file")
+        return path.read_text()
+    except OSError as error:
+        raise ServingError(f"--{option}: {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ServingError(f"--{option}: {path} is not text") from None
+
+
+def write(path: Path, embeddings: np.ndarray) -> None:
+    """Beside its place and then renamed into it, so that half a file is never found there."""
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("wb") as file:
+        np.save(file, embeddings)
+    os.replace(partial, path)
 
 
 def main() -> None:
@@ -92,24 +200,42 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("images", nargs="+", type=Path)
-    parser.add_argument("--server", required=True, help="grpc://host:port or http://host:port")
+    parser.add_argument("--server", required=True, help="grpc://host:port or http://host:port; grpcs, https with TLS")
     parser.add_argument("--model", default="encoder", help="its name in models.config")
     parser.add_argument("--label", help="stable or canary, as in models.config; the highest version without it")
     parser.add_argument("--timeout", type=float, default=5.0, help="seconds for a batch, all attempts included")
     parser.add_argument("--batch_size", type=int, default=32, help="images in a request")
+    parser.add_argument("--ca_file", type=Path, help="certificates to trust, in PEM; the system's without it")
+    parser.add_argument("--token_file", type=Path, help=f"holds a bearer token; {TOKEN_VARIABLE} does without it")
+    parser.add_argument("--expect", help="the export's folder, or its served_name: another encoder is refused")
     parser.add_argument("--out", type=Path, help="a .npy file for the embeddings; else they are printed")
     given = parser.parse_args()
     try:
-        client = Client(given.server, given.model, given.label, timeout=given.timeout, batch_size=given.batch_size)
-        embeddings = client.embed([path.read_bytes() for path in given.images])
+        client = Client(
+            given.server,
+            given.model,
+            given.label,
+            timeout=given.timeout,
+            batch_size=given.batch_size,
+            ca_file=given.ca_file,
+            token=token_of(given.token_file),
+            expect=expected_encoder(given.expect),
+        )
+        names = [plain(str(path)) for path in given.images]
+        embeddings = client.embed([path.read_bytes() for path in given.images], names)
         client.close()
+        if given.out:
+            write(given.out, embeddings)
     except (ServingError, OSError) as error:
         sys.exit(f"error: {error}")
     if given.out:
-        np.save(given.out, embeddings)
         print(f"{given.out}: {len(embeddings)} embeddings of {embeddings.shape[1]} dimensions")
     else:
         np.savetxt(sys.stdout, embeddings, fmt="%.6f")
+    refused = [name for name, row in zip(names, embeddings, strict=True) if np.isnan(row).any()]
+    if refused:
+        reason = "the server cannot decode it, or it has too many pixels"
+        sys.exit("\n".join(f"error: {name}: {reason}" for name in refused))
 
 
 if __name__ == "__main__":

@@ -1,127 +1,171 @@
 """The two ways to ask a tensorflow_model_server, with the same errors."""
 
 import base64
-import http.client
 import json
-import time
+import ssl
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
+import connection
+import messages
 import numpy as np
+from answer import Answer, largest_answer
+from errors import CODE_OF_STATUS, ServingError, error_of, plain
 
-INPUT, OUTPUT = "image_bytes", "embedding"
-MAXIMUM_MESSAGE_BYTES = 512 << 20  # 32 images of 8 MB, and as much again for base64
-
-
-class ServingError(Exception):
-    """What went wrong, in a line; asking again would not help."""
-
-
-class TransientError(ServingError):
-    """Asking again may help."""
+INPUT, EMBEDDING, TAKEN, ENCODER = "image_bytes", "embedding", "ok", "encoder"
+METHOD = "/tensorflow.serving.PredictionService/Predict"
+MAXIMUM_REQUEST_BYTES = 512 << 20  # 32 images of 8 MB, and as much again
+CA_FILE_BYTES = 1 << 20
 
 
-# By gRPC's names of its codes; TF Serving answers REST requests with the HTTP statuses beside them.
-MEANINGS = {
-    "INVALID_ARGUMENT": "the request was refused",
-    "NOT_FOUND": "there is no such model, version or label",
-    "FAILED_PRECONDITION": "the model cannot answer this request",
-    "UNIMPLEMENTED": "this is no TF Serving, or an older one",
-    "DEADLINE_EXCEEDED": "no answer within the time-out",
-    "UNAVAILABLE": "no server answers there, or it is full",
-    "RESOURCE_EXHAUSTED": "the server is out of memory or its queue is full; smaller batches may help",
-}
-TRANSIENT = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED"}
-CODE_OF_STATUS = {
-    400: "INVALID_ARGUMENT",
-    404: "NOT_FOUND",
-    412: "FAILED_PRECONDITION",
-    413: "INVALID_ARGUMENT",
-    429: "RESOURCE_EXHAUSTED",
-    501: "UNIMPLEMENTED",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
+@dataclass(frozen=True)
+class Asked:
+    """Which model of which server, and what is shown to it."""
 
+    host: str
+    port: int
+    model: str
+    label: str | None
+    signature: str
+    tls: bool
+    ca_file: Path | None  # whose certificates are trusted; those of the system if None
+    token: str | None
 
-def error_of(code: str, details: str) -> ServingError:
-    lines = details.strip().splitlines() or ["no details"]
-    text = f"{MEANINGS.get(code, 'the server failed')} ({code}: {lines[0][:300]})"
-    return TransientError(text) if code in TRANSIENT else ServingError(text)
+    def authorities(self) -> bytes | None:
+        if self.ca_file is None:
+            return None
+        try:
+            if not self.ca_file.is_file() or self.ca_file.stat().st_size > CA_FILE_BYTES:
+                raise ServingError(f"--ca_file={self.ca_file}: no such file of certificates")
+            return self.ca_file.read_bytes()
+        except OSError as error:
+            raise ServingError(f"--ca_file={self.ca_file}: {error.strerror}") from None
 
-
-def one_output(outputs: dict) -> object:
-    if OUTPUT not in outputs:
-        raise ServingError(f"the signature gives {', '.join(sorted(outputs)) or 'nothing'} and no '{OUTPUT}'")
-    return outputs[OUTPUT]
+    def tls_context(self) -> ssl.SSLContext | None:
+        if not self.tls:
+            return None
+        try:
+            trusted = self.authorities()
+            return ssl.create_default_context(cadata=trusted.decode("ascii") if trusted is not None else None)
+        except (ssl.SSLError, ValueError):
+            raise ServingError(f"--ca_file={self.ca_file} holds no certificates in PEM") from None
 
 
 class GrpcTransport:
-    def __init__(self, address: str, model: str, label: str | None, signature: str):
+    def __init__(self, asked: Asked, batch_size: int):
         import grpc
-        from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-        self.failure = grpc.RpcError
-        sizes = [(f"grpc.max_{way}_message_length", MAXIMUM_MESSAGE_BYTES) for way in ("send", "receive")]
-        # All pods that the name stands for, in turn.
-        self.channel = grpc.insecure_channel(address, [*sizes, ("grpc.lb_policy_name", "round_robin")])
-        self.stub = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
-        self.model, self.label, self.signature = model, label, signature
+        self.failure, self.asked = grpc.RpcError, asked
+        options = [
+            ("grpc.max_send_message_length", MAXIMUM_REQUEST_BYTES),
+            ("grpc.max_receive_message_length", largest_answer(batch_size, "grpc")),
+            # Not compressed: a limit of bytes holds for what arrives, and not for what becomes of it.
+            ("grpc.compression_enabled_algorithms_bitset", 1),
+            ("grpc.lb_policy_name", "round_robin"),  # all pods that the name stands for, in turn
+        ]
+        host = f"[{asked.host}]" if ":" in asked.host else asked.host
+        address = f"{host}:{asked.port}"
+        if asked.tls:
+            asked.tls_context()  # tells of a file that holds no certificates, which gRPC does not
+            self.channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(asked.authorities()), options)
+        else:
+            self.channel = grpc.insecure_channel(address, options)
+        self.call = self.channel.unary_unary(METHOD)  # bytes both ways
+        self.metadata = (("authorization", f"Bearer {asked.token}"),) if asked.token else None
 
-    def predict(self, images: Sequence[bytes], seconds: float) -> np.ndarray:
-        import tensorflow as tf
-        from tensorflow_serving.apis import predict_pb2
-
-        request = predict_pb2.PredictRequest()
-        request.model_spec.name, request.model_spec.signature_name = self.model, self.signature
-        if self.label:
-            request.model_spec.version_label = self.label
-        request.inputs[INPUT].CopyFrom(tf.make_tensor_proto(list(images), tf.string))
+    def predict(self, images: Sequence[bytes], seconds: float) -> Answer:
+        asked = self.asked
+        request = messages.predict_request(asked.model, asked.label, asked.signature, INPUT, images)
         try:
-            answer = self.stub.Predict(request, timeout=max(seconds, 0.001))
+            response = self.call(request, timeout=max(seconds, 0.001), metadata=self.metadata)
         except self.failure as error:
-            raise error_of(error.code().name, error.details() or "") from None  # pyright: ignore
-        return np.asarray(tf.make_ndarray(one_output(dict(answer.outputs))), np.float32)
+            code, details = error.code(), error.details()  # pyright: ignore
+            if details and "larger than max" in details:  # gRPC's own words, under a code of the server's
+                raise ServingError(f"the answer or the request is too long: {plain(details)}") from None
+            raise error_of(code.name if code else "UNKNOWN", details or "") from None
+        outputs = messages.outputs_of(response)
+        check_output(outputs)
+        return Answer(
+            messages.floats(outputs[EMBEDDING]),
+            messages.booleans(outputs[TAKEN]) if TAKEN in outputs else None,
+            messages.strings(outputs[ENCODER]) if ENCODER in outputs else None,
+        )
 
     def close(self) -> None:
         self.channel.close()
 
 
 class RestTransport:
-    def __init__(self, address: str, model: str, label: str | None, signature: str):
-        self.address, self.signature = address, signature
-        self.path = f"/v1/models/{model}{f'/labels/{label}' if label else ''}:predict"
+    def __init__(self, asked: Asked, batch_size: int):
+        self.asked, self.limit = asked, largest_answer(batch_size, "http")
+        self.place = connection.Place(asked.host, asked.port, asked.tls_context())
+        label = f"/labels/{quote(asked.label, safe='')}" if asked.label else ""
+        self.path = f"/v1/models/{quote(asked.model, safe='')}{label}:predict"
+        self.headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "Connection": "close"}
+        if asked.token:
+            self.headers["Authorization"] = f"Bearer {asked.token}"
 
-    def predict(self, images: Sequence[bytes], seconds: float) -> np.ndarray:
+    def predict(self, images: Sequence[bytes], seconds: float) -> Answer:
         given = {INPUT: [{"b64": base64.b64encode(image).decode()} for image in images]}
-        status, body = self.post(json.dumps({"signature_name": self.signature, "inputs": given}), seconds)
+        request = json.dumps({"signature_name": self.asked.signature, "inputs": given}).encode()
+        status, body = connection.post(self.place, self.path, request, self.headers, seconds, self.limit)
+        if status != 200:
+            raise error_of(CODE_OF_STATUS.get(status, f"HTTP {status}"), error_text(body))
         try:
             answer = json.loads(body)
-        except ValueError:
-            answer = {"error": body[:300].decode("utf-8", "replace")}
-        if status != 200:
-            raise error_of(CODE_OF_STATUS.get(status, f"HTTP {status}"), str(answer.get("error", "")))
-        outputs = answer.get("outputs")
-        # A signature with one output gives it without its name.
-        return np.asarray(one_output(outputs) if isinstance(outputs, dict) else outputs, np.float32)
-
-    def post(self, request: str, seconds: float) -> tuple[int, bytes]:
-        deadline = time.monotonic() + seconds
-        connection = http.client.HTTPConnection(self.address, timeout=max(seconds, 0.001))
-        try:
-            connection.request("POST", self.path, request, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            body = b""
-            while chunk := response.read1(1 << 20):
-                body += chunk
-                if time.monotonic() > deadline:
-                    raise TimeoutError
-            return response.status, body
-        except TimeoutError:
-            raise error_of("DEADLINE_EXCEEDED", f"{seconds:.1f} s") from None
-        except (OSError, http.client.HTTPException) as error:
-            raise error_of("UNAVAILABLE", str(error) or type(error).__name__) from None
-        finally:
-            connection.close()
+        except (ValueError, RecursionError):
+            raise ServingError("the answer is no JSON") from None
+        outputs = answer.get("outputs") if isinstance(answer, dict) else None
+        if isinstance(outputs, list):
+            outputs = {EMBEDDING: outputs}  # a signature with one output gives it without its name
+        if not isinstance(outputs, dict):
+            raise ServingError("the answer is JSON without outputs")
+        check_output(outputs)
+        return Answer(
+            numbers(outputs[EMBEDDING]),
+            list_of(outputs[TAKEN], bool, TAKEN) if TAKEN in outputs else None,
+            list_of(outputs[ENCODER], str, ENCODER) if ENCODER in outputs else None,
+        )
 
     def close(self) -> None:
         """Every request has a connection of its own."""
+
+
+def check_output(outputs: dict[str, Any]) -> None:
+    if EMBEDDING not in outputs:
+        names = plain(", ".join(sorted(outputs))) if outputs else "nothing"
+        raise ServingError(f"the signature gives {names} and no '{EMBEDDING}'")
+
+
+def error_text(body: bytes) -> str:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    if isinstance(answer, dict) and isinstance(answer.get("error"), str):
+        return answer["error"]
+    return body.decode("utf-8", "replace")
+
+
+def numbers(rows: object) -> np.ndarray:
+    """Returns [rows, numbers] float32; text that looks like numbers is none."""
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise ServingError(f"the answer's '{EMBEDDING}' is no list of rows")
+    if any(type(value) not in (float, int) for row in rows for value in row):
+        raise ServingError(f"the answer's '{EMBEDDING}' has values that are no numbers")
+    if len({len(row) for row in rows}) > 1:
+        raise ServingError(f"the answer's '{EMBEDDING}' has rows of different lengths")
+    try:
+        with np.errstate(over="ignore"):
+            return np.array(rows, np.float64).astype(np.float32).reshape(len(rows), -1 if rows and rows[0] else 0)
+    except OverflowError:
+        raise ServingError(f"the answer's '{EMBEDDING}' has a number that is too large") from None
+
+
+def list_of(values: object, kind: type, name: str) -> list:
+    if not isinstance(values, list) or not all(type(value) is kind for value in values):
+        raise ServingError(f"the answer's '{name}' is no list of {kind.__name__}")
+    return values

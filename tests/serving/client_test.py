@@ -19,11 +19,6 @@ SERVING = Path(__file__).parents[2] / "export" / "serving"
 KINDS = ["grpc", "http"]
 
 
-@pytest.fixture(scope="module")
-def client_module(running_server) -> Any:
-    return importlib.import_module("client")  # conftest.py has put export/serving on the path
-
-
 def photo(number: int, side: int = 40, form: str = "PNG") -> bytes:
     pixels = np.random.default_rng(number).integers(0, 256, (side, side, 3), np.uint8)
     Image.fromarray(pixels).save(buffer := io.BytesIO(), form)
@@ -87,7 +82,6 @@ def test_what_stays_wrong_is_tried_once(connect, server, client_module, kind):
     assert server.refusals == [("INVALID_ARGUMENT", "asked again")]
 
 
-ENDED = photo(0)[:200]  # a PNG without its end
 FAILURES = {
     # name: (options of the client, refusals of the server, its delay, the image, what is said)
     "gone": ({"address": True}, [], 0, photo(0), r"no server answers there.*\(attempt \d of 4\)"),
@@ -99,7 +93,6 @@ FAILURES = {
     "wrong model": ({"model": "decoder"}, [], 0, photo(0), r"no such model, version or label \(NOT_FOUND"),
     "10 MB image": ({}, [], 0, b"\xff\xd8\xff" + bytes(10_000_000), r"image 0 has 10\.0 MB, more than 8\.0 MB"),
     "not an image": ({}, [], 0, b"GIF89a", r"image 0 is neither JPEG nor PNG"),
-    "half an image": ({}, [], 0, ENDED, r"the request was refused \(INVALID_ARGUMENT"),
 }
 
 
@@ -128,13 +121,74 @@ def test_ten_megabytes_pass_where_they_are_allowed(connect, kind):
 def test_a_signature_without_embedding_is_told(client_module):
     transports = importlib.import_module("transports")
     with pytest.raises(client_module.ServingError, match="gives scores and no 'embedding'"):
-        transports.one_output({"scores": 1})
+        transports.check_output({"scores": 1})
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:8500", "ftp://127.0.0.1", "grpc://"])
+ADDRESSES = [
+    "127.0.0.1:8500",
+    "ftp://127.0.0.1",
+    "grpc://",
+    "grpc://host",
+    "grpc://a:b",
+    "http://me:secret@host",
+    "http://[::1",
+]
+
+
+@pytest.mark.parametrize("address", [*ADDRESSES, "http://host/v2", "http://host:99999", "http://a\x1b[31m:80"])
 def test_an_address_of_no_known_kind_is_told(client_module, address):
-    with pytest.raises(client_module.ServingError, match="is neither grpc://host:port nor http://host:port"):
+    with pytest.raises(client_module.ServingError, match=r"is not one of grpc://host:port, .* https://host:port"):
         client_module.Client(address)
+
+
+BROKEN = {
+    "half a PNG": photo(0)[:200],
+    "a PNG of 10^8 pixels": photo(0)[:16] + (10_000).to_bytes(4, "big") * 2 + photo(0)[24:],
+    "no more than a start": b"\xff\xd8\xff",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_broken_image_is_told_and_leaves_the_others_of_its_batch_alone(connect, server, served_models, kind):
+    good = [photo(0), photo(1, form="JPEG")]
+    found = connect(kind).embed([good[0], *BROKEN.values(), good[1]])
+    assert server.batches == [2 + len(BROKEN)]
+    assert np.isnan(found[1:-1]).all()
+    np.testing.assert_allclose(found[[0, -1]], expected(served_models, 2, good), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_encoder_than_was_expected_is_refused(connect, client_module, exported, kind):
+    name = client_module.expected_encoder(str(exported[2]))
+    assert connect(kind, label="canary", expect=name).embed([photo(0)]).shape == (1, 8)
+    with pytest.raises(client_module.ServingError, match=f"is by the encoder [0-9a-f]+, and {name} was expected"):
+        connect(kind, label="stable", expect=name).embed([photo(0)])
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        (None, "is not there"),
+        ("{}", "export it anew"),
+        ("[1]", "export it anew"),
+        ('{"served_name": 7}', "export it anew"),
+        ("[" * 100_000, "is damaged"),
+        ("{", "is damaged"),
+    ],
+)
+def test_a_folder_that_names_no_encoder_is_told(client_module, tmp_path, manifest, said):
+    if manifest is not None:
+        (tmp_path / "manifest.json").write_text(manifest)
+    with pytest.raises(client_module.ServingError, match=said):
+        client_module.expected_encoder(str(tmp_path))
+
+
+def test_the_client_needs_neither_tensorflow_nor_protobuf():
+    blocked = (
+        "import sys\nfor name in ('tensorflow', 'google', 'tensorflow_serving', 'keras'): sys.modules[name] = None\n"
+    )
+    code = f"{blocked}sys.path.insert(0, {str(SERVING)!r})\nimport client\nclient.Client('grpc://127.0.0.1:1')"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 @pytest.mark.slow
@@ -148,7 +202,12 @@ def test_the_command_writes_embeddings_or_one_line(server, served_models, tmp_pa
     (tmp_path / "text.jpg").write_text("no image")
     failed = subprocess.run([*command, str(tmp_path / "text.jpg")], capture_output=True, text=True)
     assert failed.returncode == 1
-    assert failed.stderr == "error: image 0 is neither JPEG nor PNG\n"
+    assert failed.stderr == f"error: {tmp_path / 'text.jpg'} is neither JPEG nor PNG\n"
+    (tmp_path / "half.png").write_bytes(photo(3)[:200])
+    partly = subprocess.run([*command, str(tmp_path / "half.png"), *files], capture_output=True, text=True)
+    assert partly.returncode == 1
+    assert partly.stderr == f"error: {tmp_path / 'half.png'}: the server cannot decode it, or it has too many pixels\n"
+    np.testing.assert_array_equal(np.isnan(np.load(tmp_path / "found.npy")).all(1), [True, False])
 
 
 def test_warm_up_requests_are_predictions_that_the_server_can_answer(server, served_models):

@@ -3,6 +3,7 @@
 import base64
 import importlib
 import json
+import shutil
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -33,6 +35,10 @@ STATUS = {
 
 def messages(module: str) -> Any:
     return importlib.import_module(f"tensorflow_serving.{module}")
+
+
+def as_json(values: np.ndarray) -> list:
+    return [value.decode() for value in values] if values.dtype == object else values.tolist()
 
 
 class RefusedError(Exception):
@@ -143,7 +149,7 @@ class Loopback:
         for key, values in given["inputs"].items():
             binary = [base64.b64decode(value["b64"]) for value in values]
             request.inputs[key].CopyFrom(tf.make_tensor_proto(binary))
-        outputs = {key: tf.make_ndarray(value).tolist() for key, value in self.predict(request).outputs.items()}
+        outputs = {key: as_json(tf.make_ndarray(value)) for key, value in self.predict(request).outputs.items()}
         return {"outputs": next(iter(outputs.values())) if len(outputs) == 1 else outputs}
 
     def address(self, kind: str) -> str:
@@ -156,14 +162,33 @@ class Loopback:
 
 
 @pytest.fixture(scope="session")
-def served_models(tmp_path_factory, tiny_encoder_path: Callable[[int], Path]) -> Path:
-    """encoder/1 of 4 dimensions and encoder/2 of 8, as `export` writes them."""
-    models = tmp_path_factory.mktemp("models")
+def client_module() -> Any:
+    return importlib.import_module("client")
+
+
+@pytest.fixture(scope="session")
+def wire() -> Any:
+    """The client's own reader of TF Serving's messages."""
+    return importlib.import_module("messages")
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory, tiny_encoder_path: Callable[[int], Path]) -> dict[int, Path]:
+    """What `export` writes of each version."""
+    folders = {}
     for version, dims in ((1, 4), (2, 8)):
-        out = tmp_path_factory.mktemp("exported") / "files"
-        export(Source(keras_encoder(tiny_encoder_path(dims))), ["saved_model"], out, Checks())
+        folders[version] = tmp_path_factory.mktemp("exported") / "files"
+        export(Source(keras_encoder(tiny_encoder_path(dims))), ["saved_model"], folders[version], Checks())
+    return folders
+
+
+@pytest.fixture(scope="session")
+def served_models(tmp_path_factory, exported) -> Path:
+    """encoder/1 of 4 dimensions and encoder/2 of 8."""
+    models = tmp_path_factory.mktemp("models")
+    for version, folder in exported.items():
         (models / "encoder").mkdir(exist_ok=True)
-        (out / "saved_model").rename(models / "encoder" / str(version))
+        shutil.copytree(folder / "saved_model", models / "encoder" / str(version))
     return models
 
 

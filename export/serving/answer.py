@@ -1,0 +1,63 @@
+"""What a server's answer must be before anything is made of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from errors import ServingError, plain
+
+MAXIMUM_DIMS = 8192
+LENGTH_TOLERANCE = 1e-3
+OTHER_BYTES = 1 << 16  # of an answer: names, shapes, an error's text
+# Bytes of an image's row: a number in a message, or in JSON with what stands around it.
+BYTES_OF_A_NUMBER = {"grpc": 8, "http": 26}
+BYTES_OF_A_NAME = 256
+
+
+@dataclass(frozen=True)
+class Answer:
+    embeddings: np.ndarray  # [images, dims] float32
+    taken: Sequence[bool] | None = None  # for each image; None where an older export does not say
+    encoders: Sequence[str] | None = None  # the name of the encoder behind each row
+
+
+def largest_answer(images: int, kind: str) -> int:
+    """Returns how many bytes an answer to so many images can have: nothing longer is read."""
+    embeddings = 2  # that for the encoder's own gallery, and that for an older one's
+    return images * (embeddings * MAXIMUM_DIMS * BYTES_OF_A_NUMBER[kind] + BYTES_OF_A_NAME) + OTHER_BYTES
+
+
+def checked(answer: Answer, images: int, expected_encoder: str | None) -> np.ndarray:
+    """Returns the embeddings, with a row of NaN for an image that was not taken.
+
+    Args:
+        answer: what the server gave.
+        images: how many images it was asked about.
+        expected_encoder: the name that every row's encoder must have; any if None.
+    """
+    shape = answer.embeddings.shape
+    if len(shape) != 2 or shape[0] != images or not 1 <= shape[1] <= MAXIMUM_DIMS:
+        raise ServingError(f"the answer to {images} images has embeddings of shape {list(shape)}")
+    check_encoder(answer, images, expected_encoder)
+    taken = np.ones(images, bool) if answer.taken is None else np.asarray(answer.taken, bool)
+    if taken.shape != (images,):
+        raise ServingError(f"the answer to {images} images says of {taken.size} whether they were taken")
+    found = np.where(taken[:, None], answer.embeddings, np.float32(np.nan))
+    lengths = np.linalg.norm(found[taken].astype(np.float64), axis=1)
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= LENGTH_TOLERANCE))
+    if len(wrong):
+        number = int(np.flatnonzero(taken)[wrong[0]])
+        raise ServingError(f"embedding {number} of the answer has length {lengths[wrong[0]]:.6g}, and not 1")
+    return found
+
+
+def check_encoder(answer: Answer, images: int, expected: str | None) -> None:
+    if expected is None:
+        return
+    if answer.encoders is None:
+        raise ServingError("the answer does not say which encoder embedded the images; export the encoder anew")
+    if len(answer.encoders) != images:
+        raise ServingError(f"the answer to {images} images names {len(answer.encoders)} encoders")
+    for encoder in answer.encoders:
+        if encoder != expected:
+            raise ServingError(f"the answer is by the encoder {plain(encoder)}, and {expected} was expected")
