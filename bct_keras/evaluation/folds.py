@@ -29,11 +29,17 @@ def divided(pairs: int, folds: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def accuracy(distances: np.ndarray, same: np.ndarray, folds: int) -> float:
-    shares = []
+    rightly = judged_rightly(distances, same, folds)
+    return float(np.mean([rightly[fold].mean() for _, fold in divided(len(same), folds)]))
+
+
+def judged_rightly(distances: np.ndarray, same: np.ndarray, folds: int) -> np.ndarray:
+    """Returns for each pair [pairs] whether the threshold that the other folds choose judges it rightly."""
+    found = np.zeros(len(same), bool)
     for others, fold in divided(len(same), folds):
         best = THRESHOLDS[np.argmax(right(distances[others], same[others], THRESHOLDS))]  # the lowest of the best
-        shares.append(right(distances[fold], same[fold], best) / fold.sum())
-    return float(np.mean(shares))
+        found[fold] = (distances[fold] < best) == same[fold]
+    return found
 
 
 def right(distances: np.ndarray, same: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

@@ -3,21 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from bct_keras.evaluation.identification import Identification
+from bct_keras.evaluation.influence import Influence
 from bct_keras.evaluation.verification import Verification
 
-# (how many times, seed) -> metrics [times], each time with units drawn anew with replacement. The same seed draws the
-# same units, so that two tests can be compared draw by draw.
-Resampling = Callable[[int, int], dict[str, np.ndarray]]
+# Made on demand: metric -> how each unit moves it. Two tests of one protocol have the same units.
+Influences = Callable[[], dict[str, Influence]]
 
 
 @dataclass(frozen=True)
 class Measured:
     metrics: dict[str, float]
-    resample: Resampling | None = None
-    resampled_units: str = "identities"
+    influences: Influences | None = None
+    units: str = "identities"  # what the influences belong to
     find_verification: Callable[[], Verification] | None = None  # made on demand: it may take seconds
     searches: tuple[Identification, ...] = field(default=())
 

@@ -12,11 +12,12 @@ from bct_keras.data.embeddings import normalised
 from bct_keras.data.splits import order_within_identity
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluation import identification
+from bct_keras.evaluation import identification, influence
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
+from bct_keras.evaluation.influence import Influence
 from bct_keras.evaluation.measured import Measured, rate_name
 from bct_keras.evaluation.search import RECALL_RANKS, Searched, search
-from bct_keras.evaluation.verification import Embedded, identity_weights
+from bct_keras.evaluation.verification import Embedded
 
 FARS = (1e-2, 1e-3, 1e-4)
 FPIRS = (1e-1, 1e-2)
@@ -73,7 +74,7 @@ class Retrieval:
             metrics[rate_name("TPIR@FPIR", fpir)] = float(np.mean(rates))
         return Measured(
             metrics,
-            lambda draws, seed: resample(found, draws, seed),
+            lambda: influences_of(metrics, found),
             find_verification=lambda: found.verification,
             searches=(found.whole,),
         )
@@ -108,20 +109,20 @@ def resolvable(found: Searched) -> list[float]:
     return [fpir for fpir in FPIRS if fpir * unmated >= 10 and mated]
 
 
-def resample(found: Searched, draws: int, seed: int) -> dict[str, np.ndarray]:
-    """Metrics [draws]: identities are drawn anew, the gallery that is searched stays as it is."""
-    weights = identity_weights(found.verification.identities, draws, seed)
-    fars = [far for far in FARS if far * found.impostor_pairs >= 1]
-    fpirs = resolvable(found)
-
-    def share(values: np.ndarray) -> np.ndarray:
-        return identification.weighted_share(values, found.whole.identities, weights)
-
-    tars = found.verification.tar(weights, fars)
-    metrics = {rate_name("TAR@FAR", far): tars[:, place] for place, far in enumerate(fars)}
-    metrics |= {f"top-{rank}": share(found.whole.mated & (found.whole.others_above < rank)) for rank in RANKS}
-    metrics |= {"mAP": share(found.average_precision), f"Recall@{RECALL_RANKS}": share(found.recall)}
-    if fpirs:
-        rates = np.mean([identification.weighted_tpir(half, weights, fpirs) for half in found.halves], axis=0)
-        metrics |= {rate_name("TPIR@FPIR", fpir): rates[:, place] for place, fpir in enumerate(fpirs)}
-    return metrics
+def influences_of(metrics: Collection[str], searched: Searched) -> dict[str, Influence]:
+    """Returns each metric's influence; the gallery that is searched stays as it is."""
+    count, whole = searched.verification.identities, searched.whole
+    found = {}
+    for far in FARS:
+        if rate_name("TAR@FAR", far) in metrics:
+            found[rate_name("TAR@FAR", far)] = influence.of_tar(searched.verification, far)
+    for rank in RANKS:
+        hits = whole.mated & (whole.others_above < rank)
+        found[f"top-{rank}"] = influence.of_shares(hits, whole.identities, count)
+    found["mAP"] = influence.of_shares(searched.average_precision, whole.identities, count)
+    found[f"Recall@{RECALL_RANKS}"] = influence.of_shares(searched.recall, whole.identities, count)
+    for fpir in FPIRS:
+        if rate_name("TPIR@FPIR", fpir) in metrics:
+            halves = [influence.of_tpir(half, fpir, count) for half in searched.halves]
+            found[rate_name("TPIR@FPIR", fpir)] = influence.mean_of(halves)
+    return found

@@ -25,7 +25,7 @@ class Searched:
 
     @property
     def impostor_pairs(self) -> float:
-        return float(self.verification.weigh_impostors(np.ones((1, self.verification.identities)))[0])
+        return self.verification.impostor_pairs
 
     def rates(self, fars: Sequence[float], ranks: Sequence[int]) -> dict[str, float]:
         """TAR over all pairs of a query and a gallery image, and the share of queries found at each rank."""
@@ -56,11 +56,9 @@ def search(query: Embedded, gallery: Embedded, highest_far: float) -> Searched:
     for start in progress.track(range(0, len(query.labels), step), "comparing", unit="blocks"):
         collected.add(start, query.embeddings[start : start + step] @ gallery.embeddings.T)
 
-    def weigh_impostors(weights: np.ndarray) -> np.ndarray:
-        # sum over a != b of w_a queries_a w_b images_b
-        return (weights @ in_query) * (weights @ in_gallery) - (weights**2) @ (in_query * in_gallery)
-
-    return collected.finish(identities, in_gallery > 0, weigh_impostors)
+    # Each identity's queries against the others' images, and its images against the others' queries.
+    impostors_of = in_query * (len(gallery.labels) - in_gallery) + in_gallery * (len(query.labels) - in_query)
+    return collected.finish(in_gallery > 0, float(impostors), impostors_of)
 
 
 class Collected:
@@ -115,7 +113,7 @@ class Collected:
         self.strongest = [column[order] for column in self.strongest]
         self.least = max(self.least, float(self.strongest[0][-1]))
 
-    def finish(self, identities: int, in_gallery: np.ndarray, weigh_impostors) -> Searched:
+    def finish(self, in_gallery: np.ndarray, impostor_pairs: float, impostors_of: np.ndarray) -> Searched:
         own, precision, recall, first_above, second_above, *best = (
             np.concatenate(column) for column in zip(*self.blocks, strict=True)
         )
@@ -127,8 +125,9 @@ class Collected:
             scores,
             np.stack([first, second], 1),
             np.ones(len(scores), np.float32),
-            identities,
-            weigh_impostors,
+            len(impostors_of),
+            impostor_pairs,
+            impostors_of,
             *self.histograms,
         )
         labels = self.query.labels
