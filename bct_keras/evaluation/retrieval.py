@@ -66,18 +66,7 @@ class Retrieval:
         return query, gallery
 
     def measure(self, query: Embedded, gallery: Embedded) -> Measured:
-        found = search(query, gallery, max(FARS))
-        metrics = found.rates(FARS, RANKS)
-        metrics |= {"mAP": float(found.average_precision.mean()), f"Recall@{RECALL_RANKS}": float(found.recall.mean())}
-        for fpir in resolvable(found):
-            rates = [identification.tpir(half, identification.threshold_at(half, fpir)) for half in found.halves]
-            metrics[rate_name("TPIR@FPIR", fpir)] = float(np.mean(rates))
-        return Measured(
-            metrics,
-            lambda: influences_of(metrics, found),
-            find_verification=lambda: found.verification,
-            searches=(found.whole,),
-        )
+        return measure(query, gallery)
 
     def gallery_of(self, query: Embedded, gallery: Embedded) -> tuple[Embedded, Embedded]:
         """What is searched in what."""
@@ -100,6 +89,22 @@ class Retrieval:
 
     def made_from(self) -> dict[str, str]:
         return {"data": self.data.fingerprint}
+
+
+def measure(query: Embedded, gallery: Embedded) -> Measured:
+    """Returns all metrics of queries of every identity in a gallery that holds each of them several times."""
+    found = search(query, gallery, max(FARS))
+    metrics = found.rates(FARS, RANKS)
+    metrics |= {"mAP": float(found.average_precision.mean()), f"Recall@{RECALL_RANKS}": float(found.recall.mean())}
+    for fpir in resolvable(found):
+        rates = [identification.tpir(half, identification.threshold_at(half, fpir)) for half in found.halves]
+        metrics[rate_name("TPIR@FPIR", fpir)] = float(np.mean(rates))
+    return Measured(
+        metrics,
+        lambda: influences_of(metrics, found),
+        find_verification=lambda: found.verification,
+        searches=(found.whole,),
+    )
 
 
 def resolvable(found: Searched) -> list[float]:

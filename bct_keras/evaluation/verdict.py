@@ -91,6 +91,15 @@ class Verdict:
         return f"{self.word}: {self.because}"
 
 
+def worst(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """Returns the verdict on all of a series: that of its worst upgrade."""
+    for word in (NOT_COMPATIBLE, UNDECIDED, COMPATIBLE):
+        for verdict in verdicts:
+            if verdict.word == word:
+                return verdict
+    return None
+
+
 def t_quantile(share: float, freedom: int) -> float:
     """Returns Student's t at a share of its distribution, by Cornish and Fisher's expansion (1e-3 from 5 degrees on)."""
     z = NormalDist().inv_cdf(share)
