@@ -10,7 +10,7 @@ from bct_keras.evaluation import identification, templates
 from bct_keras.evaluation.identification import Identification, identify
 from bct_keras.evaluation.measured import Measured, rate_name
 from bct_keras.evaluation.roc import Roc, roc_curve
-from bct_keras.evaluation.verification import Embedded, Verification, histogram, identity_weights
+from bct_keras.evaluation.verification import Embedded, Verification, histogram, identity_weights, kept_impostors
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 FPIRS = (1e-3, 1e-2, 1e-1)
@@ -76,8 +76,12 @@ def with_numbers(found: Identification, numbers: np.ndarray) -> Identification:
 
 
 def verification_metrics(roc: Roc, impostors: int) -> dict[str, float]:
-    # Below one pair a rate cannot be told from zero.
-    return {rate_name("TAR@FAR", far): roc.tar_nearest(far) for far in FARS if far * impostors >= 1}
+    return {rate_name("TAR@FAR", far): roc.tar_nearest(far) for far in measured_fars(impostors)}
+
+
+def measured_fars(impostors: int) -> list[float]:
+    """Returns the published rates that accept a pair at all; the released code gives them however few pairs that is."""
+    return [far for far in FARS if far * impostors >= 1]
 
 
 def identification_metrics(searches: Sequence[Identification]) -> dict[str, float]:
@@ -114,7 +118,7 @@ def resampled_rates(searches: Sequence[Identification], weights: np.ndarray) -> 
 
 def keep_strongest(scores: np.ndarray, pairs: TemplatePairs, identities: np.ndarray) -> Verification:
     rows = np.flatnonzero(~pairs.genuine)
-    kept = min(len(rows), int(1.25 * max(FARS) * len(rows)) + 2)
+    kept = min(len(rows), kept_impostors(max(FARS), len(rows), int(identities.max()) + 1))
     impostors = scores[rows]
     strongest = np.argpartition(-impostors, kept - 1)[:kept]
     strongest = strongest[np.argsort(-impostors[strongest], kind="stable")]

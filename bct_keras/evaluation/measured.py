@@ -1,6 +1,6 @@
 """What a protocol finds when it searches queries in a gallery: numbers, and what they rest on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,8 @@ from bct_keras.evaluation.verification import Verification
 # (how many times, seed) -> metrics [times], each time with units drawn anew with replacement. The same seed draws the
 # same units, so that two tests can be compared draw by draw.
 Resampling = Callable[[int, int], dict[str, np.ndarray]]
+# A rate of wrong ones is measured where at least so many of them are accepted; with fewer the threshold is chance.
+LEAST_ACCEPTED = 10
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,20 @@ class Measured:
 def as_measured(found: "Measured | dict[str, float]") -> Measured:
     """A protocol that has nothing but numbers gives just those."""
     return found if isinstance(found, Measured) else Measured(found)
+
+
+def is_resolvable(rate: float, wrong: float) -> bool:
+    """Tells whether enough of the wrong ones (impostor pairs, or queries of unseen identities) pass at this rate."""
+    return rate * wrong >= LEAST_ACCEPTED
+
+
+def unresolved_notes(name: str, rates: Sequence[float], wrong: float, what_is_done: str) -> list[str]:
+    """Says in a sentence which rates the data are too few for, and what is done about them; none where all can be."""
+    unresolved = [rate_name(name, rate) for rate in rates if not is_resolvable(rate, wrong)]
+    if not unresolved:
+        return []
+    fewer = f"fewer than {LEAST_ACCEPTED} of {wrong:,.0f} impostor pairs would be accepted"
+    return [f"{', '.join(unresolved)} {what_is_done}: {fewer}, so that the threshold would be chance"]
 
 
 def rate_name(name: str, rate: float) -> str:

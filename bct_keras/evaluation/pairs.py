@@ -13,7 +13,7 @@ from bct_keras.encoder import BATCH_SIZE, Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import folds
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.measured import Measured
+from bct_keras.evaluation.measured import Measured, unresolved_notes
 from bct_keras.evaluation.verification import NOBODY, Embedded, Verification, histogram
 
 FARS = (1e-2, 1e-3)
@@ -97,6 +97,10 @@ class Pairs:
                 chosen = np.flatnonzero(kind)
                 rows[chosen] = random.choice(chosen, len(chosen))
         return rows
+
+    def notes(self) -> list[str]:
+        impostors = folds.fewest_impostors(self.pair_set.same, self.pair_set.folds)
+        return unresolved_notes("TAR@FAR", FARS, impostors, "not measured")
 
     def made_from(self) -> dict[str, str]:
         return {"data": self.pair_set.fingerprint}

@@ -14,7 +14,7 @@ from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import identification
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.measured import Measured, rate_name
+from bct_keras.evaluation.measured import Measured, is_resolvable, rate_name, unresolved_notes
 from bct_keras.evaluation.search import RECALL_RANKS, Searched, search
 from bct_keras.evaluation.verification import Embedded, identity_weights
 
@@ -97,21 +97,26 @@ class Retrieval:
                     found[name] = image_check.decode(image, name)
         return found
 
+    def notes(self) -> list[str]:
+        query, gallery = (np.bincount(self.records[1][rows], minlength=self.data.classes) for rows in self.sides)
+        impostors = query.sum() * gallery.sum() - query @ gallery
+        return unresolved_notes("TAR@FAR", FARS, impostors, "not measured")
+
     def made_from(self) -> dict[str, str]:
         return {"data": self.data.fingerprint}
 
 
 def resolvable(found: Searched) -> list[float]:
-    """Rates at which ten queries of unseen identities are let in; with fewer the threshold would be chance."""
-    unmated = min(np.count_nonzero(~half.mated) for half in found.halves)
+    """Returns the rates at which enough queries of unseen identities are let in."""
+    unmated = int(min(np.count_nonzero(~half.mated) for half in found.halves))
     mated = min(np.count_nonzero(half.mated) for half in found.halves)
-    return [fpir for fpir in FPIRS if fpir * unmated >= 10 and mated]
+    return [fpir for fpir in FPIRS if is_resolvable(fpir, unmated) and mated]
 
 
 def resample(found: Searched, draws: int, seed: int) -> dict[str, np.ndarray]:
     """Metrics [draws]: identities are drawn anew, the gallery that is searched stays as it is."""
     weights = identity_weights(found.verification.identities, draws, seed)
-    fars = [far for far in FARS if far * found.impostor_pairs >= 1]
+    fars = [far for far in FARS if is_resolvable(far, found.impostor_pairs)]
     fpirs = resolvable(found)
 
     def share(values: np.ndarray) -> np.ndarray:

@@ -10,6 +10,8 @@ import numpy as np
 TIE = 1e-6
 NOBODY = -1
 BINS = np.linspace(-1.0, 1.0, 101)  # of the histograms
+FEW_IDENTITIES = 20  # below, a draw of identities may need nearly all impostor pairs
+FEW_PAIRS = 300_000  # so many are kept then, if there are so many: 6 MB
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,16 @@ def accepted_share(genuine: np.ndarray, impostors: np.ndarray, accepted_impostor
     """TAR at the lowest threshold that accepts at most so many of the impostors (given in falling order)."""
     threshold = impostors[int(accepted_impostors)]
     return float(np.mean(genuine > threshold + TIE))
+
+
+def kept_impostors(highest_far: float, impostors: int, identities: int) -> int:
+    """Returns how many of the strongest impostor pairs are kept so that no draw of identities runs off their end.
+
+    A draw that leaves out the identities of the strongest pairs reaches its share of false accepts farther down. Over
+    500 draws of 50 identities the farthest one needs 1.7 times as many pairs as all identities do, of 20 three times.
+    """
+    kept = int((1.25 + 40 / identities) * highest_far * impostors) + 2
+    return max(kept, min(impostors, FEW_PAIRS)) if identities < FEW_IDENTITIES else kept
 
 
 def histogram(scores: np.ndarray) -> np.ndarray:
