@@ -14,9 +14,9 @@ Protocols:
   lfw(pairs.txt, images=DIR): the same from LFW's list and a folder of aligned images, DIR/Name/Name_0001.jpg
 
 Writes report.json, report.html and each plot as PNG to --out. The verdict is `compatible` where new/old is shown to be
-better than old/old by the metrics of --decide_by and by none shown to be worse, `not compatible` where one is shown to
-be worse, and `undecided` where these identities are too few to tell; then it says about how many would. Shown means that
-the gain's 95 % interval over identities lies on one side of 0.
+better than old/old by the metrics of --decide_by and none is shown to be worse, `not compatible` where one is shown to
+be worse, and `undecided` where these identities are too few to tell; then it says about how many would. Shown means
+that the gain's 95 % interval over identities lies on one side of 0.
 """
 
 import json
@@ -184,8 +184,8 @@ def define_verdict_flags() -> None:
     flags.DEFINE_list(
         "decide_by",
         [],
-        "the metrics that have to be shown to be better, as in TAR@FAR=1e-3,top-1; by default TAR at the lowest FAR that "
-        "the data can measure, and top-1",
+        "the metrics that have to be shown to be better, as in TAR@FAR=1e-3,top-1; by default TAR at the lowest FAR "
+        "that the data can measure, and top-1",
     )
     flags.DEFINE_float("margin", MARGIN, "how much below the old encoder still counts as no worse", lower_bound=0.0)
 

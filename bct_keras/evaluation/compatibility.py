@@ -146,7 +146,7 @@ def without_training(protocol: Any, sides: dict[str, Any], free: Any, name: str)
 
 
 def judge(protocols: dict[str, dict[str, Any]], rule: Rule) -> Verdict | None:
-    """Writes each gain's `word` into its protocol's result, and returns the verdict on all; None without a cross-test."""
+    """Writes the `word` of each gain into its protocol's result; returns the verdict, None without a cross-test."""
     found: dict[str, list[Gain]] = {}
     for spec, result in protocols.items():
         found[spec] = list(gains_of(result, spec if len(protocols) > 1 else ""))

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bct_keras.evaluation.measured import rate_name
+from bct_keras.evaluation.measured import is_resolvable, rate_name
 from bct_keras.evaluation.verification import accepted_share
 
 # Of the squared distance between embeddings of length 1, as in the code that the published results were made with.
@@ -15,9 +15,14 @@ def metrics(scores: np.ndarray, same: np.ndarray, folds: int, fars: Sequence[flo
     """Accuracy and TAR, each a mean over the folds; `scores` [pairs] are cosines."""
     found = {"accuracy": accuracy(2.0 - 2.0 * scores, same, folds)}
     for far in fars:
-        if min(far * np.sum(~same[others]) for others, _ in divided(len(same), folds)) >= 1:  # as in `search`
+        if is_resolvable(far, fewest_impostors(same, folds)):
             found[rate_name("TAR@FAR", far)] = true_accepts(scores, same, folds, far)
     return found
+
+
+def fewest_impostors(same: np.ndarray, folds: int) -> int:
+    """Returns how many impostor pairs choose the threshold of the fold that has the fewest to choose it by."""
+    return min(int(np.sum(~same[others])) for others, _ in divided(len(same), folds))
 
 
 def divided(pairs: int, folds: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -34,7 +34,8 @@ def evidence(old: Measured, cross: Measured) -> dict[str, Any]:
         found = Gain(metric, value, cross.metrics[metric], difference.standard_error(), units)
         error[metric] = found.error
         interval[metric] = list(found.interval() or ())
-    return {"interval": interval, "error": error, "units": {"count": units, "name": old.units}}
+    found = {"interval": interval, "error": error, "units": {"count": units, "name": old.units}}
+    return found | ({"unresolved": list(old.unresolved)} if old.unresolved else {})
 
 
 def against_independent(

@@ -9,9 +9,9 @@ import numpy as np
 from bct_keras.evaluation import identification, influence, templates
 from bct_keras.evaluation.identification import Identification, identify
 from bct_keras.evaluation.influence import Influence
-from bct_keras.evaluation.measured import Measured, rate_name
+from bct_keras.evaluation.measured import Measured, is_resolvable, rate_name
 from bct_keras.evaluation.roc import Roc, roc_curve
-from bct_keras.evaluation.verification import Embedded, Verification, histogram
+from bct_keras.evaluation.verification import Embedded, Verification, histogram, kept_impostors
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 FPIRS = (1e-3, 1e-2, 1e-1)
@@ -61,7 +61,9 @@ def measure(
         numbers = query.labels[probes.embeddings]
         return influences_of(metrics, find_verification(), [with_numbers(found, numbers) for found in searches])
 
-    return Measured(metrics, influences, find_verification=find_verification, searches=tuple(searches))
+    impostors = int(np.count_nonzero(~pairs.genuine))
+    few = tuple(rate_name("TAR@FAR", far) for far in measured_fars(impostors) if not is_resolvable(far, impostors))
+    return Measured(metrics, influences, few, find_verification=find_verification, searches=tuple(searches))
 
 
 def search(query: Embedded, gallery: Embedded, probes: Embedded, listed: Embedded) -> Identification:
@@ -76,8 +78,12 @@ def with_numbers(found: Identification, numbers: np.ndarray) -> Identification:
 
 
 def verification_metrics(roc: Roc, impostors: int) -> dict[str, float]:
-    # Below one pair a rate cannot be told from zero.
-    return {rate_name("TAR@FAR", far): roc.tar_nearest(far) for far in FARS if far * impostors >= 1}
+    return {rate_name("TAR@FAR", far): roc.tar_nearest(far) for far in measured_fars(impostors)}
+
+
+def measured_fars(impostors: int) -> list[float]:
+    """Returns the published rates that accept a pair at all; the released code gives them however few pairs that is."""
+    return [far for far in FARS if far * impostors >= 1]
 
 
 def identification_metrics(searches: Sequence[Identification]) -> dict[str, float]:
@@ -117,7 +123,7 @@ def influences_of(
 
 def keep_strongest(scores: np.ndarray, pairs: TemplatePairs, identities: np.ndarray) -> Verification:
     rows = np.flatnonzero(~pairs.genuine)
-    kept = min(len(rows), int(1.25 * max(FARS) * len(rows)) + 2)
+    kept = kept_impostors(max(FARS), len(rows))
     impostors = scores[rows]
     strongest = np.argpartition(-impostors, kept - 1)[:kept]
     strongest = strongest[np.argsort(-impostors[strongest], kind="stable")]

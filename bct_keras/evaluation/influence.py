@@ -14,10 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bct_keras.evaluation.identification import Identification
-from bct_keras.evaluation.verification import NOBODY, TIE, Verification
+from bct_keras.evaluation.verification import NOBODY, SLOPE_SPAN, TIE, Verification
 
-# The slope of a metric over the rate of false alarms is taken between half and twice the rate.
-SLOPE_SPAN = 2.0
 # Near a metric's ceiling few units differ, and they say too little of how far all would spread. The variance is made
 # larger by the excess kurtosis of the parts, which is 0 for a normal distribution, over the number of units; so often.
 WEIGHT_OF_KURTOSIS = 2

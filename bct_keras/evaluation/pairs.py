@@ -15,7 +15,7 @@ from bct_keras.errors import InputError
 from bct_keras.evaluation import folds, influence
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.influence import Influence
-from bct_keras.evaluation.measured import Measured, rate_name
+from bct_keras.evaluation.measured import Measured, rate_name, unresolved_notes
 from bct_keras.evaluation.verification import NOBODY, Embedded, Verification, histogram
 
 FARS = (1e-2, 1e-3)
@@ -84,7 +84,11 @@ class Pairs:
             return verification(scores, self.pair_set.same)
 
         both_kinds = 0 < np.count_nonzero(self.pair_set.same) < len(scores)
-        return Measured(metrics, influences, "pairs", find_verification if both_kinds else None)
+        return Measured(metrics, influences, units="pairs", find_verification=find_verification if both_kinds else None)
+
+    def notes(self) -> list[str]:
+        impostors = folds.fewest_impostors(self.pair_set.same, self.pair_set.folds)
+        return unresolved_notes("TAR@FAR", FARS, impostors, "not measured")
 
     def made_from(self) -> dict[str, str]:
         return {"data": self.pair_set.fingerprint}

@@ -106,5 +106,6 @@ def as_text(report: dict[str, Any]) -> str:
 def verdict_lines(report: dict[str, Any]) -> list[str]:
     """Returns the verdict as text, or of several candidates a line for each."""
     if "candidates" in report:
-        return [f"verdict on {name}: {each['verdict']}: {each['because']}" for name, each in report["candidates"].items()]
+        candidates = report["candidates"].items()
+        return [f"verdict on {name}: {each['verdict']}: {each['because']}" for name, each in candidates]
     return [f"verdict: {report['verdict']}: {report['because']}"] if report["verdict"] else []

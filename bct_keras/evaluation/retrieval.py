@@ -15,7 +15,7 @@ from bct_keras.errors import InputError
 from bct_keras.evaluation import identification, influence
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.influence import Influence
-from bct_keras.evaluation.measured import Measured, rate_name
+from bct_keras.evaluation.measured import Measured, is_resolvable, rate_name, unresolved_notes
 from bct_keras.evaluation.search import RECALL_RANKS, Searched, search
 from bct_keras.evaluation.verification import Embedded
 
@@ -87,6 +87,11 @@ class Retrieval:
                     found[name] = image_check.decode(image, name)
         return found
 
+    def notes(self) -> list[str]:
+        query, gallery = (np.bincount(self.records[1][rows], minlength=self.data.classes) for rows in self.sides)
+        impostors = query.sum() * gallery.sum() - query @ gallery
+        return unresolved_notes("TAR@FAR", FARS, impostors, "not measured")
+
     def made_from(self) -> dict[str, str]:
         return {"data": self.data.fingerprint}
 
@@ -108,10 +113,10 @@ def measure(query: Embedded, gallery: Embedded) -> Measured:
 
 
 def resolvable(found: Searched) -> list[float]:
-    """Rates at which ten queries of unseen identities are let in; with fewer the threshold would be chance."""
-    unmated = min(np.count_nonzero(~half.mated) for half in found.halves)
+    """Returns the rates at which enough queries of unseen identities are let in."""
+    unmated = int(min(np.count_nonzero(~half.mated) for half in found.halves))
     mated = min(np.count_nonzero(half.mated) for half in found.halves)
-    return [fpir for fpir in FPIRS if fpir * unmated >= 10 and mated]
+    return [fpir for fpir in FPIRS if is_resolvable(fpir, unmated) and mated]
 
 
 def influences_of(metrics: Collection[str], searched: Searched) -> dict[str, Influence]:

@@ -6,8 +6,8 @@ from typing import Any
 from bct_keras.encoders import ENCODER_FILE, Encoder, FirstDims
 from bct_keras.evaluation.compatibility import check_dims
 from bct_keras.evaluation.gains import evidence, gains
-from bct_keras.evaluation.verdict import Gain, Rule, Verdict, check_rule, decide
 from bct_keras.evaluation.measured import Measured, as_measured
+from bct_keras.evaluation.verdict import Gain, Rule, Verdict, check_rule, decide
 
 Place = tuple[int, int]  # of the query's encoder and of the gallery's
 
@@ -16,7 +16,9 @@ def findings(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -
     """Triangular matrices of each metric, oldest first; the verdict is on all galleries or on the first alone."""
     measured = measure_all(protocol, encoders, first_gallery_only)
     upgrades = {place: upgrade(measured, place) for place in measured if place[0] > place[1]}
-    units = {place: found.pop("units") for place, found in upgrades.items() if "units" in found}
+    common: dict[str, Any] = {}  # the same for all upgrades
+    for found in upgrades.values():
+        common |= {key: found.pop(key) for key in ("units", "unresolved") if key in found}
     metrics = list(measured[0, 0].metrics)
     result: dict[str, Any] = {
         "encoders": [str(encoder.path).removesuffix(f"/{ENCODER_FILE}") for encoder in encoders],
@@ -33,8 +35,7 @@ def findings(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -
             metric: sum(found["above_old"][metric] for found in upgrades.values()) / len(upgrades) for metric in metrics
         },
     }
-    result |= {"units": next(iter(units.values()))} if units else {}
-    return result | {"notes": protocol.notes() if hasattr(protocol, "notes") else []}
+    return result | common | {"notes": protocol.notes() if hasattr(protocol, "notes") else []}
 
 
 def judge(protocols: dict[str, dict[str, Any]], rule: Rule) -> dict[str, Verdict]:
@@ -42,10 +43,10 @@ def judge(protocols: dict[str, dict[str, Any]], rule: Rule) -> dict[str, Verdict
 
     A candidate is every encoder but the first; it is judged in all older galleries that its queries were searched in.
     """
+    check_rule(rule, [metric for result in protocols.values() for metric in result["matrix"]])
     found: dict[str, dict[str, list[Gain]]] = {}
     for spec, result in protocols.items():
         size, metrics = len(result["encoders"]), list(result["matrix"])
-        check_rule(rule, metrics)
         words: dict[str, dict[Place, str]] = {metric: {} for metric in metrics}
         for newer in range(1, size):
             for older in range(newer):
@@ -70,7 +71,9 @@ def gains_of_upgrade(result: dict[str, Any], place: Place, protocol: str) -> Ite
             return
         name = " of ".join(part for part in (metric, protocol, where) if part)
         error = result["upgrades"]["error"][metric][newer][older] if "error" in result["upgrades"] else None
-        yield Gain(name, rows[older][older], rows[newer][older], error, result.get("units", {}).get("count", 0))
+        resolved = metric not in result.get("unresolved", ())
+        units = result.get("units", {}).get("count", 0)
+        yield Gain(name, rows[older][older], rows[newer][older], error, units, resolved)
 
 
 def measure_all(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -> dict[Place, Measured]:

@@ -45,6 +45,7 @@ class Gain:
     cross: float
     error: float | None  # standard error of the gain; None where the protocol gives numbers alone
     units: int  # how many identities it rests on
+    resolved: bool = True  # whether enough impostors are accepted at its rate for a verdict to go by it
 
     @property
     def value(self) -> float:
@@ -101,7 +102,7 @@ def worst(verdicts: Sequence[Verdict]) -> Verdict | None:
 
 
 def t_quantile(share: float, freedom: int) -> float:
-    """Returns Student's t at a share of its distribution, by Cornish and Fisher's expansion (1e-3 from 5 degrees on)."""
+    """Returns Student's t at a share of its distribution, by Cornish and Fisher's expansion: to 4e-3 from 5 on."""
     z = NormalDist().inv_cdf(share)
     nu = max(freedom, 1)
     return (
@@ -124,25 +125,27 @@ def decide(gains: Mapping[str, Sequence[Gain]], rule: Rule) -> Verdict | None:
     deciders = [gain for found in gains.values() for gain in chosen(found, rule)]
     lacking = [gain for gain in deciders if gain.word(rule.margin) != BETTER and not gain.at_ceiling]
     if not lacking:
-        return Verdict(COMPATIBLE, f"{listed(deciders)} better, and of {len(everything)} metrics none shown to be worse")
+        because = f"{listed(deciders)} better, and none of {len(everything)} metrics is shown to be worse"
+        return Verdict(COMPATIBLE, because)
     because = f"{listed(lacking)} not shown to be better"
     if any(gain.error is None for gain in lacking):
         return Verdict(UNDECIDED, f"{because}: the protocol gives numbers without what they rest on")
     confidences = [CONFIDENCE if gain.value > 0 else strict for gain in lacking]
     needed = max(gain.units_needed(confidence) for gain, confidence in zip(lacking, confidences, strict=True))
     if needed > MOST_IDENTITIES:
-        return Verdict(UNDECIDED, f"{because}, and no number of identities that can be had would tell")
+        return Verdict(UNDECIDED, f"{because}, and no number of identities would tell")
     return Verdict(UNDECIDED, f"{because}; about {rounded_up(needed):,} identities would tell", rounded_up(needed))
 
 
 def chosen(gains: Sequence[Gain], rule: Rule) -> list[Gain]:
     """Returns the gains to decide by, of one protocol."""
     by_metric = {metric_of(gain.name): gain for gain in gains}
-    names = [name for name in rule.decide_by if name in by_metric] if rule.decide_by else default_metrics(by_metric)
-    return [by_metric[name] for name in names]
+    if rule.decide_by:
+        return [by_metric[name] for name in rule.decide_by if name in by_metric]
+    return [by_metric[name] for name in default_metrics([name for name, gain in by_metric.items() if gain.resolved])]
 
 
-def default_metrics(names: Mapping[str, Any]) -> list[str]:
+def default_metrics(names: Sequence[str]) -> list[str]:
     """Returns TAR at the lowest FAR that could be measured, and top-1; of pairs, the accuracy in its place."""
     rates = sorted((name for name in names if name.startswith(TAR)), key=lambda name: float(name.removeprefix(TAR)))
     found = rates[:1] + [name for name in (TOP_1, ACCURACY) if name in names]
@@ -180,4 +183,5 @@ def gains_of(result: Mapping[str, Any], protocol: str = "") -> Iterator[Gain]:
         name = f"{metric} of {protocol}" if protocol else metric
         error = result.get("error", {}).get(metric)
         units = result.get("units", {}).get("count", 0)
-        yield Gain(name, result["old/old"][metric], result["new/old"][metric], error, units)
+        resolved = metric not in result.get("unresolved", ())
+        yield Gain(name, result["old/old"][metric], result["new/old"][metric], error, units, resolved)

@@ -11,6 +11,8 @@ import numpy as np
 TIE = 1e-6
 NOBODY = -1
 BINS = np.linspace(-1.0, 1.0, 101)  # of the histograms
+# The slope of TAR over log FAR is taken between half and twice the FAR.
+SLOPE_SPAN = 2.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ def accepted_share(genuine: np.ndarray, impostors: np.ndarray, accepted_impostor
     """TAR at the lowest threshold that accepts at most so many of the impostors (given in falling order)."""
     threshold = impostors[int(accepted_impostors)]
     return float(np.mean(genuine > threshold + TIE))
+
+
+def kept_impostors(highest_far: float, impostors: int) -> int:
+    """Returns how many of the strongest impostor pairs are kept: enough for the slope of TAR at the highest FAR."""
+    return min(int(SLOPE_SPAN * highest_far * impostors) + 2, impostors)
 
 
 def histogram(scores: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ def test_the_part_of_a_person_is_what_tar_loses_without_them(people, far):
     found = search(Embedded(queries, labels), Embedded(gallery, labels), 2e-2).verification
     parts = influence.of_tar(found, far).parts
     everybody = tar_without(people, far, None)
-    # T - T without a = part of a * n / (n - 1), to first order; the threshold moves in steps of a score, so not exactly.
+    # T - T without a = part of a * n / (n - 1), to first order; the threshold moves in steps.
     moved = np.array([everybody - tar_without(people, far, person) for person in range(PEOPLE)])
     assert np.corrcoef(parts, moved)[0, 1] > 0.85
     assert np.std(parts) == pytest.approx(np.std(moved), rel=0.15)

@@ -22,7 +22,7 @@ def equal() -> list[dict]:
 def test_the_errors_are_as_large_as_the_gains_vary(equal, metric):
     gains = [result["gain"][metric] for result in equal]
     error = np.sqrt(np.mean([result["error"][metric] ** 2 for result in equal]))
-    # 120 samples tell a standard deviation to 7 %. Counting pairs of people twice makes TAR's errors 1.2 to 1.3 times it.
+    # 120 samples tell a standard deviation to 7 %. With pairs counted twice TAR's errors are 1.2 to 1.3 times it.
     assert 0.87 < error / np.std(gains) < 1.17
 
 

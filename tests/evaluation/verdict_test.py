@@ -47,7 +47,10 @@ def test_compatible_is_better_by_what_decides_and_by_nothing_worse():
     found = decide({"x": [gain("TAR@FAR=1e-3", 0.05), gain("TAR@FAR=1e-2", 0.0), gain("top-1", 0.05)]}, Rule())
     assert found
     assert found.word == "compatible"
-    assert found.because == "TAR@FAR=1e-3 (+0.0500), top-1 (+0.0500) are better, and of 3 metrics none shown to be worse"
+    assert (
+        found.because
+        == "TAR@FAR=1e-3 (+0.0500), top-1 (+0.0500) are better, and none of 3 metrics is shown to be worse"
+    )
 
 
 def test_one_that_is_shown_to_be_worse_is_enough():
@@ -77,7 +80,7 @@ def test_undecided_says_how_many_people_would_tell():
 def test_what_can_never_be_told_is_said():
     found = decide({"x": [gain("top-1", 0.0)]}, Rule())
     assert found
-    assert found.because == "top-1 (+0.0000) is not shown to be better, and no number of identities that can be had would tell"
+    assert found.because == "top-1 (+0.0000) is not shown to be better, and no number of identities would tell"
 
 
 def test_where_neither_is_ever_wrong_none_can_be_better():
@@ -90,9 +93,9 @@ def test_where_neither_is_ever_wrong_none_can_be_better():
 
 def test_the_lowest_rate_and_top_1_decide_by_default():
     names = ["TAR@FAR=1e-2", "TAR@FAR=1e-4", "TAR@FAR=1e-3", "top-1", "top-5", "mAP"]
-    assert verdict.default_metrics(dict.fromkeys(names)) == ["TAR@FAR=1e-4", "top-1"]
-    assert verdict.default_metrics({"accuracy": 1, "TAR@FAR=1e-2": 1}) == ["TAR@FAR=1e-2", "accuracy"]
-    assert verdict.default_metrics({"of mine": 1}) == ["of mine"]
+    assert verdict.default_metrics(names) == ["TAR@FAR=1e-4", "top-1"]
+    assert verdict.default_metrics(["accuracy", "TAR@FAR=1e-2"]) == ["TAR@FAR=1e-2", "accuracy"]
+    assert verdict.default_metrics(["of mine"]) == ["of mine"]
 
 
 def test_other_metrics_decide_if_they_are_named():
@@ -114,3 +117,18 @@ def test_every_protocol_decides():
 def test_there_is_no_verdict_without_a_cross_test():
     assert decide({}, Rule()) is None
     assert list(verdict.gains_of({"new/new": {"top-1": 0.5}})) == []
+
+
+def test_a_rate_that_the_data_are_too_few_for_does_not_decide():
+    result = {
+        "old/old": {"TAR@FAR=1e-6": 0.2, "TAR@FAR=1e-5": 0.3},
+        "new/old": {"TAR@FAR=1e-6": 0.2, "TAR@FAR=1e-5": 0.5},
+        "gain": {"TAR@FAR=1e-6": 0.0, "TAR@FAR=1e-5": 0.2},
+        "error": {"TAR@FAR=1e-6": 0.1, "TAR@FAR=1e-5": 0.01},
+        "units": {"count": 100, "name": "identities"},
+    }
+    words = []
+    for unresolved in ([], ["TAR@FAR=1e-6"]):
+        found = decide({"x": list(verdict.gains_of(result | {"unresolved": unresolved}))}, Rule())
+        words.append(found.word if found else None)
+    assert words == ["undecided", "compatible"]
