@@ -1,6 +1,8 @@
 """How a run that was broken off goes on exactly where it was."""
 
 import contextlib
+import os
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -10,12 +12,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bct_keras import distribution
+from bct_keras import artefacts, distribution
 from bct_keras.errors import InputError
 from bct_keras.heads.class_table import ClassTable
 from bct_keras.model import CompatibleModel
 
 AGREED_STEPS = 10  # workers ask each other so seldom whether one was asked to stop
+NAME = re.compile(r"ckpt-(\d+)")  # of a checkpoint's folder
+FLAT_NAME = re.compile(r"ckpt-(\d+)\.index")  # of the first file of one that an earlier version wrote
+ANY_NAME = re.compile(r"\.?ckpt-(\d+)(\..*)?")  # of all that belongs to one, finished or not
+NONE_READABLE = -1  # in place of a step
 RESUME_STATUS = 75  # sysexits.h's EX_TEMPFAIL: nothing is wrong, start the same command again
 
 
@@ -66,30 +72,53 @@ class Checkpoints(keras.callbacks.Callback):
         worker = distribution.worker_index() if distribution.spans_workers(model.distribute_strategy) else 0
         self.shared = folder / "checkpoints"
         self.folder = self.shared / f"worker-{worker}" if worker else self.shared
-        self.manager = tf.train.CheckpointManager(self.checkpoint, str(self.folder), kept)
         self.trained = model
         self.steps_per_epoch = steps_per_epoch
         self.every_steps = every_steps
         self.stop = stop or StopRequest()
         self.agreed_steps = AGREED_STEPS if distribution.spans_workers(model.distribute_strategy) else 1
+        self.kept = kept
         self.step = 0
+        self.saved_step = 0  # of the newest checkpoint that is known to be whole; 0 where there is none
+        self.damaged: set[int] = set()
+        _ = self.checkpoint.save_counter  # TensorFlow makes it when it is first asked for, and looks for it in files
 
     def restore(self) -> int:
-        """Back to the chief's last checkpoint, if there is one; returns the number of steps done."""
-        state = tf.train.get_checkpoint_state(str(self.shared))
-        found = {step_of(path): path for path in (state.all_model_checkpoint_paths if state else ())}
-        step = distribution.least(self.trained.distribute_strategy, max(found, default=0))
-        if step and step not in found:
+        """Goes back to the newest of the chief's checkpoints that is whole; returns the number of steps done.
+
+        What is there is told by the folder itself, not by a list that may be damaged apart from it.
+        """
+        found = prefixes(self.shared)
+        faults: dict[int, str] = {}
+        for step in sorted(found, reverse=True):
+            fault = fault_of(found[step])
+            if not fault:
+                break
+            faults[step] = fault
+        readable = max(found.keys() - faults.keys(), default=NONE_READABLE if found else 0)
+        step = distribution.least(self.trained.distribute_strategy, readable)
+        if step == NONE_READABLE:
+            told = [f"{found[step]}: {fault}" for step, fault in faults.items()]
+            raise InputError(
+                f"no checkpoint can be read, and none was removed ({'; '.join(told) or 'told by another worker'}).\n"
+                f"Put back a copy of one, or remove {self.shared} to begin the training anew"
+            )
+        if step and (step not in found or step in faults):
             raise InputError(f"{self.shared} has no checkpoint of step {step}, the last that another worker sees there")
+        if not distribution.worker_index():
+            for damaged, fault in faults.items():
+                before = f"the one before it, of step {step}"
+                print(f"{found[damaged]}: this checkpoint cannot be read ({fault}); going on from {before}", flush=True)
+        self.damaged = set(faults)
         if step:
             try:
                 self.checkpoint.restore(found[step]).assert_consumed()
-            except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
+            except (tf.errors.OpError, ValueError, AssertionError) as error:
                 raise InputError(
-                    f"{found[step]}: this checkpoint cannot be read ({str(error).splitlines()[0]}); remove its files "
-                    f"and its lines in {self.shared / 'checkpoint'} to go on from an earlier one"
+                    f"{found[step]}: this checkpoint is not of this training ({first_line(error)}); remove "
+                    f"{self.shared} to begin anew"
                 ) from None
-        self.step = int(self.trained.steps.numpy())
+        self.step = self.saved_step = int(self.trained.steps.numpy())
         return self.step
 
     def on_train_batch_end(self, batch, logs=None):
@@ -113,7 +142,8 @@ class Checkpoints(keras.callbacks.Callback):
         raise StoppedError(f"stopped by {by} after step {self.step}; the same command goes on from there")
 
     def save(self) -> None:
-        if self.manager.latest_checkpoint and step_of(self.manager.latest_checkpoint) == self.step:
+        """1 the new one is written beside its place, 2 read again, 3 renamed; 4 only then old ones are removed."""
+        if self.saved_step and self.saved_step == self.step:
             return
         learned = [variable.value for variable in self.trained.trainable_variables]
         if self.trained.head.table is not None:
@@ -124,26 +154,73 @@ class Checkpoints(keras.callbacks.Callback):
                 "--learning_rate, or --on_nan=skip"
             )
         try:
-            self.manager.save(checkpoint_number=self.step)
+            with artefacts.new_folder(self.folder / f"ckpt-{self.step}", replace=True) as folder:
+                self.checkpoint.write(str(folder / "ckpt"))
+                fault = fault_of(str(folder / "ckpt"))
+                if fault:
+                    raise OSError(f"what was written cannot be read: {fault}")
+                for path in folder.iterdir():
+                    sync(path)
         except (tf.errors.OpError, OSError) as error:
-            self.remove_half_written()
             raise InputError(
-                f"{self.folder}: no checkpoint could be written ({str(error).splitlines()[0]}); {self.last_good()}. "
+                f"{self.folder}: no checkpoint could be written ({first_line(error)}); {self.last_good()}. "
                 "Make room and start the same command again"
             ) from None
+        self.saved_step = self.step
+        self.damaged.discard(self.step)
+        self.remove_old()
 
-    def remove_half_written(self) -> None:
-        for path in self.folder.glob(f"ckpt-{self.step}*"):
-            with contextlib.suppress(OSError):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    def remove_old(self) -> None:
+        """All but the newest few; those that cannot be read, or are of later steps, do not count among them."""
+        whole = sorted(step for step in prefixes(self.folder) if step <= self.step and step not in self.damaged)
+        for path in list(self.folder.iterdir()):
+            match = ANY_NAME.fullmatch(path.name)
+            if match and int(match[1]) not in whole[-self.kept :]:
+                with contextlib.suppress(OSError):
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def last_good(self) -> str:
-        latest = self.manager.latest_checkpoint
-        return f"the last good checkpoint is {latest}" if latest else "there is no checkpoint yet"
+        if not self.saved_step:
+            return "there is no checkpoint yet"
+        return f"the last good checkpoint is {self.folder / f'ckpt-{self.saved_step}'}"
 
 
-def step_of(path: str) -> int:
-    return int(path.rpartition("-")[2])
+def prefixes(folder: Path) -> dict[int, str]:
+    """What TensorFlow takes each checkpoint in the folder by, by its number of steps.
+
+    Each is a folder that was renamed into its place, so it was whole once: what it lacks, it has lost.
+    """
+    found = {}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if match := NAME.fullmatch(path.name):
+            found[int(match[1])] = str(path / "ckpt")
+        elif match := FLAT_NAME.fullmatch(path.name):
+            found.setdefault(int(match[1]), str(path.with_suffix("")))
+    return found
+
+
+def fault_of(prefix: str) -> str:
+    """Why a checkpoint cannot be read, or nothing where it can: every tensor is read, and its checksum compared."""
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except (tf.errors.OpError, IndexError, ValueError, RuntimeError, OSError) as error:
+        return first_line(error)
+    return ""
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def sync(path: Path) -> None:
+    """So that a power cut after the renaming does not leave it empty."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def is_finite(variable) -> bool:

@@ -25,10 +25,10 @@ def embed(encoder: Encoder, data: DataSet, out: Path) -> str:
         "credible": sorted(embeddings.CREDIBLE),
     }
     summary = f"{data.records:,} embeddings of {encoder.dims} dimensions"
-    if artefacts.is_current(out, embeddings.KIND, made_from):
-        return f"{out} is up to date: {summary}"
-    data.check_content()
-    with artefacts.new_folder(out) as folder:
+    with artefacts.making(out, embeddings.KIND, made_from) as folder:
+        if folder is None:
+            return f"{out} is up to date: {summary}"
+        data.check_content()
         write_embeddings(encoder, data, folder)
         write_credible(data, folder)
         artefacts.write_manifest(

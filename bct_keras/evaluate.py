@@ -120,18 +120,20 @@ def reported(
     protocols = build_protocols(protocol_specs, out, on_bad)
     made_from = {name: encoder.fingerprint for name, encoder in encoders.items()} | facts
     made_from |= {spec: protocol.made_from() for spec, protocol in protocols.items()}
-    if artefacts.is_current(out, KIND, made_from):
-        return json.loads((out / "report.json").read_text())
-    results = {spec: find(protocol) for spec, protocol in protocols.items()}
-    found = {"version": bct_keras.__version__} | judge(results)
-    found |= {
-        "protocols": results,
-        "made_from": {f"--{name}": str(encoder.path) for name, encoder in encoders.items()}
-        | {"--on_bad": on_bad}
-        | made_from,
-    }
-    write(found, protocols, made_from, out)
-    return found
+    with artefacts.making(out, KIND, made_from) as folder:
+        if folder:
+            results = {spec: find(protocol) for spec, protocol in protocols.items()}
+            found = {
+                "version": bct_keras.__version__,
+                **judge(results),
+                "protocols": results,
+                "made_from": {f"--{name}": str(encoder.path) for name, encoder in encoders.items()}
+                | {"--on_bad": on_bad}
+                | made_from,
+            }
+            write(found, protocols, folder)
+            artefacts.write_manifest(folder, KIND, made_from)
+    return json.loads((out / "report.json").read_text())
 
 
 def build_protocols(specs: list[str], out: Path, on_bad: str) -> dict[str, Any]:
@@ -139,15 +141,11 @@ def build_protocols(specs: list[str], out: Path, on_bad: str) -> dict[str, Any]:
     return {spec: registry.build(PROTOCOLS, spec, cache=cache, on_bad=on_bad) for spec in specs}
 
 
-def write(found: dict[str, Any], protocols: dict[str, Any], made_from: dict[str, Any], out: Path) -> None:
-    with artefacts.new_folder(out) as folder:
-        (folder / "report.json").write_text(json.dumps(found, indent=1) + "\n")
-        drawings = {
-            spec: draw(result, folder, number) for number, (spec, result) in enumerate(found["protocols"].items())
-        }
-        pictures = {spec: faces(protocols[spec], result) for spec, result in found["protocols"].items()}
-        (folder / "report.html").write_text(page.as_html(found, drawings, pictures))
-        artefacts.write_manifest(folder, KIND, made_from)
+def write(found: dict[str, Any], protocols: dict[str, Any], folder: Path) -> None:
+    (folder / "report.json").write_text(json.dumps(found, indent=1) + "\n")
+    drawings = {spec: draw(result, folder, number) for number, (spec, result) in enumerate(found["protocols"].items())}
+    pictures = {spec: faces(protocols[spec], result) for spec, result in found["protocols"].items()}
+    (folder / "report.html").write_text(page.as_html(found, drawings, pictures))
 
 
 def draw(result: dict[str, Any], folder: Path, number: int) -> list[tuple[str, str]]:

@@ -50,13 +50,24 @@ def explain(old: Encoder, new: Encoder, images: Path, out: Path) -> dict[str, An
     with data_set(images) as folder:
         protocol = Retrieval(str(folder), EmbeddingCache(out.parent / "embeddings"))
         made_from = {"old": old.fingerprint, "new": new.fingerprint, "images": protocol.data.fingerprint}
-        if artefacts.is_current(out, KIND, made_from):
-            return json.loads((out / "explain.json").read_text())
-        sides = embed_sides(protocol, old, new)
-        queries, gallery = {"old/old": sides["old"][0], "new/old": sides["cross"][0]}, sides["old"][1]
-        shares, examples = find_examples(queries["old/old"], queries["new/old"], gallery)
-        looker = Looker(protocol, subjects, queries, gallery)
-        looks = [looker.look(example) for example in progress.track(examples, "explaining", unit="queries")]
+        with artefacts.making(out, KIND, made_from) as place:
+            if place:
+                found, looks, maps = explained(old, new, protocol, subjects)
+                paths = {"--old": str(old.path), "--new": str(new.path), "--images": str(images)}
+                write(found | {"made_from": paths | made_from}, looks, maps, place)
+                artefacts.write_manifest(place, KIND, made_from)
+    return json.loads((out / "explain.json").read_text())
+
+
+def explained(
+    old: Encoder, new: Encoder, protocol: Retrieval, subjects: dict[str, Subject]
+) -> tuple[dict[str, Any], list[Look], Maps]:
+    """What explain.json says but for what it is made from, and what the page shows of it."""
+    sides = embed_sides(protocol, old, new)
+    queries, gallery = {"old/old": sides["old"][0], "new/old": sides["cross"][0]}, sides["old"][1]
+    shares, examples = find_examples(queries["old/old"], queries["new/old"], gallery)
+    looker = Looker(protocol, subjects, queries, gallery)
+    looks = [looker.look(example) for example in progress.track(examples, "explaining", unit="queries")]
     wanted = [int(side.labels[row]) for each in examples for side, row in each.rows(queries["old/old"], gallery)]
     maps = Maps(joined(*sides["old"]), joined(*sides["cross"]), wanted, looker.identity_names())
     found = {
@@ -66,10 +77,8 @@ def explain(old: Encoder, new: Encoder, images: Path, out: Path) -> dict[str, An
         "trust": trust(looks),
         "nearness": maps.nearness(),
         "encoders": {test.partition("/")[0]: subject.facts() for test, subject in subjects.items()},
-        "made_from": {"--old": str(old.path), "--new": str(new.path), "--images": str(images)} | made_from,
     }
-    write(found, looks, maps, made_from, out)
-    return found
+    return found, looks, maps
 
 
 @contextlib.contextmanager
@@ -90,15 +99,13 @@ def joined(query: Embedded, gallery: Embedded) -> Embedded:
     return Embedded(embeddings, np.concatenate([query.labels, gallery.labels]))
 
 
-def write(found: dict[str, Any], looks: list[Look], maps: Maps, made_from: dict[str, Any], out: Path) -> None:
-    with artefacts.new_folder(out) as folder:
-        (folder / "explain.json").write_text(json.dumps(found, indent=1) + "\n")
-        drawings = []
-        for name, caption, draw in maps.plots():
-            plots.save_png(draw, folder / f"map_{name}.png")
-            drawings.append((caption, plots.as_svg(draw, f"map-{name}")))
-        (folder / "explain.html").write_text(page.as_html(found, looks, drawings))
-        artefacts.write_manifest(folder, KIND, made_from)
+def write(found: dict[str, Any], looks: list[Look], maps: Maps, folder: Path) -> None:
+    (folder / "explain.json").write_text(json.dumps(found, indent=1) + "\n")
+    drawings = []
+    for name, caption, draw in maps.plots():
+        plots.save_png(draw, folder / f"map_{name}.png")
+        drawings.append((caption, plots.as_svg(draw, f"map-{name}")))
+    (folder / "explain.html").write_text(page.as_html(found, looks, drawings))
 
 
 def as_text(found: dict[str, Any]) -> str:

@@ -67,10 +67,10 @@ def export(source: Source, formats: list[str], out: Path, checks: Checks, data_l
         "allow_loss": checks.allow_loss,
         "data_licence": data_licence,
     }
-    if not artefacts.is_current(out, EXPORT_KIND, made_from):
-        gate = Gate(protocols, checks.old, Reference(source), checks.max_loss)
-        check_encoder(gate, checks)
-        with artefacts.new_folder(out) as folder:
+    with artefacts.making(out, EXPORT_KIND, made_from) as folder:
+        if folder:
+            gate = Gate(protocols, checks.old, Reference(source), checks.max_loss)
+            check_encoder(gate, checks)
             files = {name: write(FORMATS[name], name, source, gate, checks, folder) for name in formats}
             results = gate.results()
             (folder / "gate.json").write_text(json.dumps({"files": files, "protocols": results}, indent=1) + "\n")

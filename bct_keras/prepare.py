@@ -41,34 +41,41 @@ def prepare(
     source_spec: str,
     split_spec: str,
     out: Path,
-    seed: int = 0,
+    seed: int | None = None,
     on_bad: str = "fail",
     limit: int = 0,
     process_count: int = 0,
 ) -> str:
-    """Returns one line that says what is there now."""
+    """Returns one line that says what is there now; without a `seed` it is that of the data set that is there, or 0."""
     source: Source = registry.build(SOURCES, source_spec)
     split = registry.build(SPLITS, split_spec)
-    made_from = {
+    made_from: dict[str, Any] = {
         "source": source_spec,
         "source_fingerprint": source.fingerprint(),
         "split": split_spec,
-        "seed": seed,
+        "seed": seed_of(out) if seed is None else seed,
         "on_bad": on_bad,
         "limit": limit or None,
     }
-    if artefacts.is_current(out, records.KIND, made_from):
-        return f"{out} is up to date: {summary(artefacts.read_manifest(out, records.KIND))}"
-    wanted = min(limit or len(source.labels), len(source.labels))
-    with artefacts.resumed_folder(out, made_from) as folder:
+    with artefacts.making(out, records.KIND, made_from, resume=True) as folder:
+        if folder is None:
+            return f"{out} is up to date: {summary(artefacts.read_manifest(out, records.KIND))}"
+        wanted = min(limit or len(source.labels), len(source.labels))
         place = writing.Workplace(source, folder, process_count or processes.cores())
         checked = writing.check(place, wanted) if on_bad == "skip" else writing.unchecked(place, wanted)
         groups = [source.groups[identity] for identity in checked.kept.tolist()] if source.groups else None
         division = split.divide(checked.labels, len(checked.kept), groups)
-        shards = writing.write_shards(place, checked, writing.plan_shards(division, seed))
+        shards = writing.write_shards(place, checked, writing.plan_shards(division, made_from["seed"]))
         write_manifests(place, division, len(checked.kept), shards, checked.skipped, made_from)
         shutil.rmtree(place.results)
     return f"{out} written: {summary(artefacts.read_manifest(out, records.KIND))}{passed_over(source)}"
+
+
+def seed_of(out: Path) -> int:
+    """By which the records of the data set that is there were put into shards; 0 where there is none yet."""
+    if artefacts.kind_of(out) != records.KIND:
+        return 0
+    return artefacts.read_manifest(out, records.KIND)["made_from"].get("seed", 0)
 
 
 def write_manifests(

@@ -85,7 +85,8 @@ def data_to_train_on() -> DataSet:
         return open_to_train_on(FLAGS.data)
     if not FLAGS.source:
         raise InputError("--data is needed, or --source to make a data set from; --help tells what they take")
-    print(prepare(FLAGS.source, FLAGS.split, Path(FLAGS.prepared), FLAGS.seed, FLAGS.on_bad))
+    # Not by --seed, which is of the training: one data set is for all seeds.
+    print(prepare(FLAGS.source, FLAGS.split, Path(FLAGS.prepared), on_bad=FLAGS.on_bad))
     return open_data_set(Path(FLAGS.prepared) / VIEW_OF_SCENARIO[FLAGS.scenario])
 
 
@@ -235,7 +236,9 @@ def define_training_flags() -> None:
     flags.DEFINE_integer("batch_size", 128, "images in a step, over all replicas", lower_bound=1)
     flags.DEFINE_integer("epochs", 35, "times through the data", lower_bound=1)
     flags.DEFINE_bool("mirror", True, "mirror half of the images; not for letters and other things that have a side")
-    flags.DEFINE_integer("seed", 0, "of everything random", lower_bound=0)
+    flags.DEFINE_integer(
+        "seed", 0, "of everything random in the training; the data are the same for all", lower_bound=0
+    )
 
 
 def define_device_flags() -> None:

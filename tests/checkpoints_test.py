@@ -1,10 +1,12 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -208,11 +210,187 @@ def test_a_run_that_is_stopped_at_the_last_step_of_an_epoch_ends_the_epoch(data,
     assert metrics_of(tmp_path) == metrics_of(unbroken[0])
 
 
-def test_a_checkpoint_that_cannot_be_read_is_named(data, tmp_path):
+class Small:
+    """As much of a model as a checkpoint needs: one weight, which tells the step at which it was kept."""
+
+    def __init__(self):
+        self.weight = keras.Variable(np.zeros((50, 20), np.float32), name="weight")
+        self.steps = keras.Variable(0, dtype="int64", trainable=False, name="steps")
+        self.variables = [self.weight, self.steps]
+        self.trainable_variables = [self.weight]
+        self.optimizer = SimpleNamespace(variables=[])
+        self.head = SimpleNamespace(table=None)
+        self.distribute_strategy = tf.distribute.get_strategy()
+
+
+def small(folder: Path, kept: int = 2) -> Checkpoints:
+    return Checkpoints(Small(), folder, steps_per_epoch=4, kept=kept)  # pyright: ignore[reportArgumentType]
+
+
+def step_to(checkpoints: Checkpoints, *steps: int) -> None:
+    for step in steps:
+        checkpoints.step = step
+        checkpoints.trained.steps.assign(step)
+        checkpoints.trained.weight.assign(np.full((50, 20), step, np.float32))
+        checkpoints.save()
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "checkpoints").iterdir())
+
+
+INDEX, DATA = "ckpt.index", "ckpt.data-00000-of-00001"
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+DAMAGES = [(damage, name) for name in (INDEX, DATA) for damage in (cut_off, flipped, emptied, Path.unlink)]
+by_damage = pytest.mark.parametrize(("damage", "name"), DAMAGES)
+
+
+@by_damage
+def test_where_the_newest_checkpoint_is_damaged_the_one_before_is_taken(tmp_path, capsys, damage, name):
+    step_to(small(tmp_path), 4, 8)
+    damage(tmp_path / "checkpoints/ckpt-8" / name)
+    before = files_of(tmp_path)
+    again = small(tmp_path)
+    assert again.restore() == 4
+    assert again.trained.weight.numpy()[0, 0] == 4
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith(f"{tmp_path}/checkpoints/ckpt-8/ckpt: this checkpoint cannot be read (")
+    assert said[0].endswith("); going on from the one before it, of step 4")
+    assert again.last_good() == f"the last good checkpoint is {tmp_path}/checkpoints/ckpt-4"
+    assert files_of(tmp_path) == before
+    step_to(again, 6)  # another one, and the damaged one does not count as one of the two
+    assert names(tmp_path) == ["ckpt-4", "ckpt-6"]
+    step_to(again, 8)
+    assert names(tmp_path) == ["ckpt-6", "ckpt-8"]
+    assert small(tmp_path).restore() == 8
+
+
+@by_damage
+def test_a_damaged_checkpoint_is_replaced_by_the_same_step_done_again(tmp_path, damage, name):
+    step_to(small(tmp_path), 4, 8)
+    damage(tmp_path / "checkpoints/ckpt-8" / name)
+    again = small(tmp_path)
+    again.restore()
+    step_to(again, 8)
+    assert names(tmp_path) == ["ckpt-4", "ckpt-8"]
+    assert small(tmp_path).restore() == 8
+
+
+@by_damage
+def test_where_no_checkpoint_can_be_read_nothing_is_begun_anew_or_removed(tmp_path, damage, name):
+    step_to(small(tmp_path), 4, 8)
+    for step in (4, 8):
+        damage(tmp_path / f"checkpoints/ckpt-{step}" / name)
+    before = files_of(tmp_path)
+    with pytest.raises(
+        InputError, match=r"no checkpoint can be read, and none was removed \(.*ckpt-8/ckpt: .*"
+    ) as error:
+        small(tmp_path).restore()
+    assert f"or remove {tmp_path}/checkpoints to begin the training anew" in str(error.value)
+    assert len(str(error.value).splitlines()) == 2
+    assert files_of(tmp_path) == before
+
+
+def test_a_whole_folder_that_was_lost_is_the_one_before(tmp_path):
+    step_to(small(tmp_path), 4, 8)
+    shutil.rmtree(tmp_path / "checkpoints/ckpt-8")
+    assert small(tmp_path).restore() == 4
+
+
+@pytest.mark.parametrize("content", [b"", b'model_checkpoint_path: "ckpt-1', bytes(range(256)), None])
+def test_checkpoints_of_an_earlier_version_are_gone_on_from_whatever_their_list_says(tmp_path, content):
+    """TensorFlow's manager keeps a list of them, `checkpoint`: damaged, it hid them all."""
+    first = small(tmp_path)
+    manager = tf.train.CheckpointManager(first.checkpoint, str(tmp_path / "checkpoints"), 2)
+    for step in (4, 8):
+        first.trained.steps.assign(step)
+        first.trained.weight.assign(np.full((50, 20), step, np.float32))
+        manager.save(checkpoint_number=step)
+    listed = tmp_path / "checkpoints/checkpoint"
+    listed.unlink() if content is None else listed.write_bytes(content)
+    again = small(tmp_path)
+    assert again.restore() == 8
+    assert again.trained.weight.numpy()[0, 0] == 8
+    step_to(again, 12)
+    assert {"ckpt-8.index", "ckpt-12"} <= set(names(tmp_path))
+    assert "ckpt-4.index" not in names(tmp_path)
+    cut_off(tmp_path / "checkpoints/ckpt-12" / INDEX)
+    assert small(tmp_path).restore() == 8
+
+
+def test_the_one_before_is_removed_only_when_the_new_one_was_read_again(tmp_path, monkeypatch):
+    written = tf.train.Checkpoint.write
+
+    def badly(self, prefix: str):
+        written(self, prefix)
+        flipped(Path(f"{prefix}.data-00000-of-00001"))
+
+    checkpoints = small(tmp_path, kept=1)
+    step_to(checkpoints, 4)
+    before = files_of(tmp_path)
+    monkeypatch.setattr(tf.train.Checkpoint, "write", badly)
+    with pytest.raises(
+        InputError, match=r"no checkpoint could be written \(what was written cannot be read.*ckpt-4\. "
+    ):
+        step_to(checkpoints, 8)
+    assert files_of(tmp_path) == before
+    monkeypatch.undo()
+    step_to(checkpoints, 8)
+    assert names(tmp_path) == ["ckpt-8"]
+
+
+def test_what_was_half_written_when_the_run_was_killed_is_no_checkpoint(tmp_path):
+    step_to(small(tmp_path), 4)
+    (tmp_path / "checkpoints/.ckpt-6.partial").mkdir()
+    (tmp_path / "checkpoints/.ckpt-6.partial" / DATA).write_bytes(b"half")
+    again = small(tmp_path)
+    assert again.restore() == 4
+    step_to(again, 8)
+    assert names(tmp_path) == ["ckpt-4", "ckpt-8"]
+    (tmp_path / "first/checkpoints/.ckpt-4.partial").mkdir(parents=True)
+    assert small(tmp_path / "first").restore() == 0
+
+
+def test_what_is_no_checkpoint_is_left_alone(tmp_path):
+    first = small(tmp_path, kept=1)
+    others = ["ckpt-mine", "notes.txt", "worker-1"]
+    for name in others:
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    step_to(first, 4, 8)
+    assert names(tmp_path) == sorted([*others, "ckpt-8"])
+
+
+def test_a_run_with_a_damaged_checkpoint_ends_bit_for_bit_as_an_unbroken_one(data, tmp_path, unbroken):
     trained(data, tmp_path, killed_after=2 * STEPS + 1)
-    (newest,) = (tmp_path / "checkpoints").glob(f"ckpt-{2 * STEPS}.data*")
-    newest.write_bytes(newest.read_bytes()[:100])
-    with pytest.raises(InputError, match=f"ckpt-{2 * STEPS}: this checkpoint cannot be read"):
+    cut_off(tmp_path / f"checkpoints/ckpt-{2 * STEPS}" / DATA)
+    done, broken = trained(data, tmp_path)
+    assert done == STEPS
+    assert_same(broken, unbroken[1])
+
+
+def test_a_checkpoint_of_another_training_is_told(data, tmp_path):
+    step_to(small(tmp_path), 4)
+    with pytest.raises(InputError, match="ckpt-4/ckpt: this checkpoint is not of this training"):
         trained(data, tmp_path)
 
 
@@ -220,12 +398,11 @@ def test_weights_that_are_no_numbers_are_not_kept(data, tmp_path):
     recipe = replace(counting_recipe(), learning_rate=1e20, head="softmax")
     with pytest.raises(InputError, match="a weight is not a finite number; there is no checkpoint yet"):
         trained(data, tmp_path, recipe=recipe)
-    assert not list(tmp_path.glob("checkpoints/*.index"))
+    assert not list(tmp_path.glob("checkpoints/*"))
 
 
 def test_only_the_last_checkpoints_are_kept(unbroken):
-    kept = sorted(path.name for path in (unbroken[0] / "checkpoints").glob("*.index"))
-    assert kept == [f"ckpt-{3 * STEPS}.index", f"ckpt-{4 * STEPS}.index"]
+    assert names(unbroken[0]) == [f"ckpt-{3 * STEPS}", f"ckpt-{4 * STEPS}"]
 
 
 def test_metrics_have_a_line_for_each_epoch(unbroken):

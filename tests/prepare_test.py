@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras import artefacts, processes
+from bct_keras import artefacts, processes, train
+from bct_keras.artefacts.folders import STARTED
 from bct_keras.data import records, writing
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.sources.synthetic import Synthetic
@@ -233,7 +234,7 @@ def test_after_kill_9_the_same_command_goes_on_to_the_same_bytes(tmp_path, small
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     assert not out.exists()
-    with artefacts.only_one(partial, out):  # the other processes are gone as well
+    with artefacts.locked_partial(out):  # the other processes are gone as well
         done = {path.name: path.stat().st_ino for path in partial.glob("shards/*.tfrecord")}
     assert 5 <= len(done) < 75  # about 1,200 / 16
     for path in sorted((tmp_path / ".out.partial/shards").glob("*.tfrecord"))[:2]:
@@ -250,19 +251,46 @@ def test_what_was_begun_from_something_else_is_begun_anew(tmp_path, small_pieces
     partial = tmp_path / ".out.partial"
     (partial / "shards").mkdir(parents=True)
     (partial / "shards/all-00000.tfrecord").write_bytes(b"of another seed")
-    (partial / artefacts.STARTED).write_text(json.dumps("another"))
+    (partial / STARTED).write_text(json.dumps("another"))
     prepare(FACES, "none", tmp_path / "out")
     prepare(FACES, "none", tmp_path / "unbroken")
     assert content(tmp_path / "out") == content(tmp_path / "unbroken")
 
 
-def test_two_commands_do_not_make_one_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(artefacts, "LOCK_SECONDS", 0.3)
-    with (
-        artefacts.resumed_folder(tmp_path / "out", {}),
-        pytest.raises(InputError, match=r"another command is making .*out; wait for it"),
-    ):
-        prepare(FACES, "none", tmp_path / "out")
+def test_the_seed_of_a_training_is_none_of_the_data(here, tmp_path, monkeypatch):
+    """What is there is taken, whatever it was put into shards by; another data set asked for by name is refused."""
+    monkeypatch.chdir(tmp_path)
+    for seed in (0, 3):
+        prepare(FACES, SPLIT, tmp_path / f"seed{seed}", seed)
+        before = content(tmp_path / f"seed{seed}")
+        assert "is up to date" in prepare(FACES, SPLIT, tmp_path / f"seed{seed}")
+        places = (f"--prepared=seed{seed}", "--old=nowhere.keras", "--workdir=run")
+        status, said, error = here(
+            train, f"--source={FACES}", f"--split={SPLIT}", *places, "--seed=1", "--strategy=one"
+        )
+        assert status == 1
+        assert f"seed{seed} is up to date" in said
+        assert "nowhere.keras: no such encoder" in error  # which comes after the data
+        assert content(tmp_path / f"seed{seed}") == before
+    with pytest.raises(InputError, match=r"seed: 3 there, 1 now"):
+        prepare(FACES, SPLIT, tmp_path / "seed3", 1)
+    prepare(FACES, SPLIT, tmp_path / "new")
+    assert content(tmp_path / "new") == content(tmp_path / "seed0")
+
+
+def test_two_commands_at_once_make_one_folder(tmp_path, small_pieces):
+    """The second waits for the first and then finds its work done."""
+    script = KILLED.replace("prepare({", "print(prepare({").replace("process_count=3)", "process_count=1))")
+    script = script.format(faces=FACES, split="none")
+    command = [sys.executable, "-c", script, tmp_path / "out", "fail"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=60)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    lines = sorted(text.splitlines()[-1].split(":")[0] for text in said)
+    assert lines == [f"{tmp_path / 'out'} is up to date", f"{tmp_path / 'out'} written"]
+    prepare(FACES, "none", tmp_path / "unbroken")
+    assert content(tmp_path / "out") == content(tmp_path / "unbroken")
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_process_that_is_killed_leaves_what_is_done(tmp_path, small_pieces, monkeypatch):

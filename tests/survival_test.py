@@ -72,7 +72,7 @@ def wait_until(process: subprocess.Popen, happened: Callable[[], Any]) -> None:
 
 
 def checkpoints_of(run: Path) -> list[Path]:
-    return sorted((run / "checkpoints").glob("*.index"))
+    return sorted((run / "checkpoints").glob("ckpt-*"))
 
 
 def assert_same(ours: Path, theirs: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_run_that_is_asked_to_stop_leaves_a_checkpoint_within_ten_seconds(fold
     assert time.monotonic() - asked < 10
     assert process.returncode == 75
     (step,) = re.findall(rf"stopped by {number.name} after step (\d+); the same command goes on from there", said)
-    assert (folder / workdir / f"checkpoints/ckpt-{step}.index").is_file()
+    assert (folder / workdir / f"checkpoints/ckpt-{step}/ckpt.index").is_file()
 
 
 OLD_FLAGS = """

@@ -2,7 +2,6 @@
 
 import html
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,17 +19,17 @@ COLOURS = ("#2f81f7", "#d29922", "#2da44e", "#cf222e", "#8250df", "#bf3989", "#1
 
 MARKERS = "os^D"
 LABEL_WIDTH = 24
+NAMED = 3  # methods in the title, besides the first
 
 
 def write(found: dict[str, Any], made_from: dict[str, Any], out: Path) -> None:
     """In the place of what an earlier run has found, all of which comes from the same cells."""
     artefacts.check_place(out, KIND)
-    with artefacts.new_folder(out) as folder:
+    with artefacts.new_folder(out, replace=True) as folder:
         (folder / "report.json").write_text(json.dumps(found, indent=1) + "\n")
         (folder / "report.md").write_text(tables.markdown(found))
         (folder / "report.html").write_text(as_html(found, drawings(found, folder)))
         artefacts.write_manifest(folder, KIND, made_from)
-        shutil.rmtree(out, ignore_errors=True)
 
 
 def as_html(found: dict[str, Any], figures: list[tuple[str, str]]) -> str:
@@ -113,12 +112,24 @@ def findings(
 
 
 def headline(ranked: list[dict[str, Any]], metric: str) -> str:
-    best = next((row for row in ranked if row["score"]["mean"] is not None), None)
-    if best is None:
-        return "No method has been measured whole"
+    if not ranked:
+        return "No cell could be measured"
+    best = ranked[0]
+    if best["unranked"]:
+        return f"No method has a rank: {best['unranked']}"
     if best["score"]["mean"] <= 0:
         return f"No method is to be recommended: none is above the old encoder by {metric}"
-    return f"{best['method']} comes first of {len(ranked)} methods by {metric}"
+    others = [row["method"] for row in ranked[1:] if not row["unranked"] and not row["behind_first"]]
+    title = f"{best['method']} comes first of {len(ranked)} methods by {metric}"
+    if not others:
+        return title
+    named = ", ".join(others[:NAMED]) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else "")
+    return f"{title}, undecided over {counted_seeds(best)} against {named}"
+
+
+def counted_seeds(row: dict[str, Any]) -> str:
+    seeds = len(row["score"]["values"])
+    return "one seed" if seeds == 1 else f"{seeds} seeds"
 
 
 def setting(table: list[dict[str, Any]]) -> str:

@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from bct_keras.benchmarks import student
+
 TESTS = {"self": "new/new", "cross": "new/old", "old": "old/old"}
 # {(scenario, old encoder, method): {seed: what Measuring.measure found}}
 Results = dict[tuple[str, str, str], dict[int, dict[str, Any]]]
@@ -82,30 +84,33 @@ def differences(results: Results, quantity: str) -> list[dict[str, Any]]:
         if first[:2] != second[:2] or not seeds:
             continue
         for metric in results[first][seeds[0]][test]:
-            between = spread(results[first][seed][test][metric] - results[second][seed][test][metric] for seed in seeds)
-            larger = None if between["spread"] is None else abs(between["mean"]) > between["spread"]
+            between = [results[first][seed][test][metric] - results[second][seed][test][metric] for seed in seeds]
             names = {"scenario": first[0], "old": first[1], "method": first[2], "other": second[2], "metric": metric}
-            found.append({**names, **between, "larger_than_spread": larger})
+            facts = {"interval": student.interval(between), "decided": student.decided(between)}
+            found.append({**names, **spread(between), **facts})
     return found
 
 
 def ranking(table: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
     """Methods by the harmonic mean of update gain and kept self-test, averaged over all cells; best first.
 
-    One that is missing somewhere, or has no score there, has no rank: its mean would be over other cells.
+    One that is missing somewhere, or has no score there, has no rank, as its mean would be over other cells;
+    `unranked` says why. `behind_first` is whether it is behind the first
+    one by more than chance over the seeds.
     """
     places = {(row["scenario"], row["old"]) for row in table}
     seeds = max((len(row["seeds"]) for row in table), default=0)
     found = []
     for method in dict.fromkeys(row["method"] for row in table):
         rows = [row for row in table if row["method"] == method]
-        scores = [row["metrics"][metric]["score"]["values"] for row in rows]
-        whole = len(rows) == len(places) and all(len(each) == seeds and None not in each for each in scores)
+        why = unranked(rows, metric, len(places), seeds)
+        scores = [] if why else [row["metrics"][metric]["score"]["values"] for row in rows]
         found.append(
             {
                 "method": method,
+                "unranked": why,
                 # Of each seed over the cells, so that their spread is that of the mean.
-                "score": spread(statistics.fmean(each) for each in zip(*scores, strict=True)) if whole else spread([]),
+                "score": spread(statistics.fmean(each) for each in zip(*scores, strict=True)),
                 **{name: mean_of(rows, metric, name) for name in ("update_gain", "kept", "gain", "tax")},
                 "compatible_cells": sum(is_compatible(row) for row in rows),
                 "compatible_share": statistics.fmean(compatible / asked for compatible, asked in map(counted, rows)),
@@ -113,7 +118,27 @@ def ranking(table: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]
                 "cost": mean(row["cost"]["mean"] for row in rows),
             }
         )
-    return sorted(found, key=lambda row: -math.inf if row["score"]["mean"] is None else row["score"]["mean"])[::-1]
+    found = sorted(found, key=lambda row: -math.inf if row["unranked"] else row["score"]["mean"])[::-1]
+    for row in found:
+        both = zip(found[0]["score"]["values"], row["score"]["values"], strict=True) if not row["unranked"] else ()
+        row["behind_first"] = student.decided([first - own for first, own in both])
+    return found
+
+
+def unranked(rows: Sequence[dict[str, Any]], metric: str, places: int, seeds: int) -> str | None:
+    """Why a method with these rows has no score of its own in each place and seed; None where it has."""
+    missing = places * seeds - sum(len(row["seeds"]) for row in rows)
+    if missing:
+        return f"{missing} of its {places * seeds} cells could not be measured"
+    for row in rows:
+        values = row["metrics"][metric]
+        for seed, tax, gain in zip(row["seeds"], values["tax"]["values"], values["update_gain"]["values"], strict=True):
+            place = f"{row['scenario']}, old encoder {row['old']}, seed {seed}"
+            if tax is None:
+                return f"the network without constraint could not be measured ({place})"
+            if gain is None:
+                return f"the network without constraint is not above the old encoder by {metric} ({place})"
+    return None
 
 
 def mean_of(rows: Sequence[dict[str, Any]], metric: str, name: str) -> float | None:

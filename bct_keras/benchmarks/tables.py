@@ -10,7 +10,9 @@ RANKING = (
     "By the harmonic mean of update gain and kept self-test, averaged over all cells. Update gain is how much of the "
     "way from the old encoder to the same network without constraint the cross-test has gone; kept is the self-test "
     "as a share of that network's. A cell is compatible where every metric of every seed is; compatible tells how "
-    "many of these are. A method that is missing in a cell has no rank."
+    "many of these are. A method that has no such score in a cell has no rank. A method is behind the first "
+    "where the 95 % interval of the difference of their scores, Student's t over the seeds, lies above 0; else the "
+    "order of the two is undecided."
 )
 CELL = (
     "Mean and spread (the standard deviation over seeds). Gain is cross-test less old encoder, tax what the self-test "
@@ -21,7 +23,11 @@ OVERVIEWS = {
     "gain": ("Gain", "+z.4f", "Cross-test less old encoder, mean and spread over seeds."),
     "self": ("Self-test", "z.4f", "Mean and spread over seeds."),
 }
-DIFFERENCES = "Cross-test of the row less that of the column; * where it is larger than its spread over seeds."
+DIFFERENCES = (
+    "Cross-test of the row less that of the column, mean over the seeds that both have; * where the 95 % interval of "
+    "that mean, Student's t, leaves 0 out. Without it the order of the two is undecided: over two or three seeds only "
+    "a difference far above their spread is decided."
+)
 
 
 def sections(found: dict[str, Any]) -> Iterator[tuple[str, str, Rows]]:
@@ -44,14 +50,15 @@ def places(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def ranking(rows: list[dict[str, Any]]) -> Rows:
-    names = ["method", "rank", "score", "update gain", "kept self-test", "gain", "tax"]
+    names = ["method", "rank", "score", "behind the first", "update gain", "kept self-test", "gain", "tax"]
     table = [[*names, "compatible", "compatible cells", "cost"]]
     for rank, row in enumerate(rows, 1):
         table.append(
             [
                 row["method"],
-                "-" if row["score"]["mean"] is None else str(rank),
+                "-" if row["unranked"] else str(rank),
                 with_spread(row["score"], "z.3f"),
+                "-" if row["unranked"] or rank == 1 else "yes" if row["behind_first"] else "undecided",
                 number(row["update_gain"], "z.3f"),
                 number(row["kept"], "z.3f"),
                 number(row["gain"], "+z.4f"),
@@ -102,7 +109,7 @@ def differences(found: dict[str, Any], scenario: str, old: str) -> Rows:
     known = {}
     for each in found["differences"]["cross"]:
         if (each["scenario"], each["old"], each["metric"]) == (scenario, old, found["metric"]):
-            mark = "*" if each["larger_than_spread"] else ""
+            mark = "*" if each["decided"] else ""
             known[each["method"], each["other"]] = f"{each['mean']:+z.4f}{mark}"
             known[each["other"], each["method"]] = f"{-each['mean']:+z.4f}{mark}"
     methods = list(dict.fromkeys(name for pair in known for name in pair))
@@ -110,7 +117,7 @@ def differences(found: dict[str, Any], scenario: str, old: str) -> Rows:
 
 
 def faults(found: dict[str, Any]) -> Iterator[tuple[str, str, Rows]]:
-    """Why a cell is not compatible, metric by metric, and what failed."""
+    """Why a cell is not compatible, metric by metric, why a method has no rank, and what failed."""
     rows = [["cell", "metric", "seeds not above the old encoder", "gain"]]
     for row in found["cells"]:
         for metric, count in row["compatible"].items():
@@ -126,6 +133,9 @@ def faults(found: dict[str, Any]) -> Iterator[tuple[str, str, Rows]]:
     if len(rows) > 1:
         text = "A cell is compatible where the cross-test of every metric is above the old encoder's in every seed."
         yield "Not compatible", text, rows
+    without = [[row["method"], row["unranked"]] for row in found["ranking"] if row["unranked"]]
+    if without:
+        yield "Without a rank", "Why these methods have no score of their own.", [["method", "why"], *without]
     if found["failed"]:
         text = "These cells are missing above; the same command tries them again."
         yield "Failed", text, [["cell", "why"], *([name, why] for name, why in found["failed"].items())]

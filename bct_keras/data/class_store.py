@@ -1,6 +1,5 @@
 """The old embeddings of a data set, class by class: computed once, kept beside the embedding shards."""
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,8 +30,9 @@ class OldClasses:
 
     def feature(self, name: str) -> np.ndarray:
         """One of FIELDS, made with the others where they are not there yet."""
-        if not artefacts.is_current(self.folder, KIND, self.made_from):
-            self.make()
+        with artefacts.making(self.folder, KIND, self.made_from) as folder:
+            if folder:
+                self.write(folder)
         path, files = self.folder / f"{name}.npy", artefacts.read_manifest(self.folder, KIND).get("files")
         expected = files.get(path.name) if isinstance(files, dict) else None
         if not path.is_file() or artefacts.file_sha256(path) != expected:
@@ -41,12 +41,11 @@ class OldClasses:
             )
         return np.load(path)
 
-    def make(self) -> None:
-        with artefacts.new_folder(self.folder) as folder:
-            for field, values in self.computed().items():
-                np.save(folder / f"{field}.npy", values)
-            files = {file.name: artefacts.file_sha256(file) for file in sorted(folder.glob("*.npy"))}
-            artefacts.write_manifest(folder, KIND, self.made_from, files=files)
+    def write(self, folder: Path) -> None:
+        for field, values in self.computed().items():
+            np.save(folder / f"{field}.npy", values)
+        files = {file.name: artefacts.file_sha256(file) for file in sorted(folder.glob("*.npy"))}
+        artefacts.write_manifest(folder, KIND, self.made_from, files=files)
 
     @property
     def made_from(self) -> dict[str, str | int]:
@@ -83,8 +82,8 @@ class OldClasses:
             return class_features.refined_prototypes(old, new, temperature, smoothing, normalise)
 
         found = np.zeros((self.old.data.classes, self.old.dims), np.float32)
-        with tempfile.TemporaryDirectory(prefix=".refining-", dir=self.old.folder.parent) as folder:
-            sources = [self.files("old_embedding"), embed_new(Path(folder))]
+        with artefacts.scratch_folder(self.folder) as folder:
+            sources = [self.files("old_embedding"), embed_new(folder)]
             for block, prototypes in map_classes(refine, self.labels, sources, "refining prototypes"):
                 found[block.classes] = prototypes
         return found

@@ -1,6 +1,5 @@
 """Embeddings of a protocol's images, kept by the fingerprints of encoder and images: a second metric costs nothing."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,5 @@ class EmbeddingCache:
             pass
         embeddings = make(encoder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / f".{name}.partial.npy"
-        np.save(partial, embeddings)
-        os.replace(partial, path)
+        artefacts.write_beside(path, lambda partial: np.save(partial, embeddings))
         return embeddings

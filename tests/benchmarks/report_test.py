@@ -28,7 +28,36 @@ def findings(metric: str = "top-1", asked: bool = True, results=RESULTS) -> dict
 
 
 def test_the_best_method_is_in_the_title():
-    assert findings()["title"] == "<b>|mine comes first of 2 methods by top-1"
+    assert (
+        findings()["title"] == "<b>|mine comes first of 2 methods by top-1, undecided over 2 seeds against independent"
+    )
+
+
+def test_the_title_says_against_which_methods_the_first_is_undecided():
+    def row(name: str, **facts) -> dict:
+        return {
+            "method": name,
+            "unranked": None,
+            "behind_first": True,
+            "score": {"mean": 0.5, "values": [1, 2]},
+        } | facts
+
+    first, other = row("first", behind_first=False), row("other")
+    assert report.headline([first, other], "top-1") == "first comes first of 2 methods by top-1"
+    close = [row(name, behind_first=False) for name in "abcde"]
+    assert report.headline([first, *close, other], "top-1") == (
+        "first comes first of 7 methods by top-1, undecided over 2 seeds against a, b, c and 2 more"
+    )
+    lost = row("lost", unranked="1 of its 2 cells could not be measured", behind_first=False)
+    assert report.headline([first, other, lost], "top-1") == "first comes first of 3 methods by top-1"
+
+
+def test_where_no_method_has_a_rank_the_title_says_why():
+    """All cells were measured: the network without constraint is no better than the old encoder."""
+    level = {("open-class", "weak", name): {0: found(0.2, 0.1)} for name in ("independent", "mine")}
+    why = "the network without constraint is not above the old encoder by top-1 (open-class, old encoder weak, seed 0)"
+    assert findings(results=level)["title"] == f"No method has a rank: {why}"
+    assert f"| mine | {why} |" in tables.markdown(findings(results=level)).splitlines()
 
 
 def test_where_none_is_above_the_old_encoder_none_is_recommended():
@@ -94,7 +123,7 @@ def test_an_old_encoder_that_is_named_by_its_path_has_a_plot(tmp_path):
 def test_where_nothing_could_be_measured_the_page_says_what_failed(tmp_path):
     nothing = findings(results={}, asked=False)
     report.write(nothing, {}, tmp_path / "report")
-    assert nothing["title"] == "No method has been measured whole"
+    assert nothing["title"] == "No cell could be measured"
     assert "its reason" in (tmp_path / "report/report.html").read_text()
 
 

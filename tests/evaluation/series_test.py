@@ -6,7 +6,7 @@ import pytest
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import evaluate_series
-from bct_keras.evaluation import page, report, series, verdict
+from bct_keras.evaluation import PROTOCOLS, page, report, series, verdict
 from bct_keras.evaluation.influence import Influence
 from bct_keras.evaluation.measured import Measured
 from bct_keras.evaluation.verdict import Rule
@@ -36,6 +36,16 @@ class Known:
         people = np.random.default_rng(0).normal(0, 0.003 * (2 if query == 3 else 1), 100)
         part = Influence(people - people.mean(), np.zeros(100), 0.01)
         return Measured({"top-1": KNOWN[query, gallery]}, lambda: {"top-1": part})
+
+
+class Reported(Known):
+    """The same as a protocol that a report names."""
+
+    def __init__(self, cache=None):
+        self.cache = cache
+
+    def made_from(self):
+        return "the table above"
 
 
 @pytest.fixture
@@ -107,3 +117,18 @@ def test_encoders_that_do_not_fit_are_named(encoders, tmp_path):
     with pytest.raises(InputError, match="--encoders needs two"):
         evaluate_series(encoders[:1], ["retrieval(x)"], tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_with_a_gallery_one_candidate_does_not_spoil_another(encoders, tmp_path, monkeypatch):
+    monkeypatch.setitem(PROTOCOLS, "known", Reported)
+    monkeypatch.setitem(KNOWN, (2, 1), 0.4)  # v2 loses in the gallery
+    monkeypatch.setitem(KNOWN, (3, 1), 0.8)
+    found = evaluate_series(encoders, ["known"], tmp_path / "one", first_gallery_only=True)
+    assert {name: each["verdict"] for name, each in found["candidates"].items()} == {
+        "2 v2": "not compatible",
+        "3 v3": "compatible",
+    }
+    assert found["verdict"] is None
+    assert '<h1 class="">A verdict on each candidate</h1>' in (tmp_path / "one/report.html").read_text()
+    whole = evaluate_series(encoders, ["known"], tmp_path / "all")
+    assert whole["verdict"] == "not compatible"

@@ -1,5 +1,4 @@
 import hashlib
-import json
 from pathlib import Path
 
 import pytest
@@ -81,14 +80,6 @@ def test_a_folder_that_says_nothing_is_of_no_kind(tmp_path, content):
     assert artefacts.kind_of(tmp_path) is None
 
 
-def test_write_atomically_replaces_and_leaves_nothing_beside(tmp_path):
-    path = tmp_path / "file"
-    for text in ("one", "two"):
-        artefacts.write_atomically(path, text)
-        assert path.read_text() == text
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_is_current(made, tmp_path):
     assert artefacts.is_current(made, "report", dict(MADE_FROM))
     assert not artefacts.is_current(tmp_path / "nothing", "report", MADE_FROM)
@@ -129,62 +120,3 @@ def test_a_place_is_free_or_of_one_of_the_kinds(made, tmp_path):
     assert not (tmp_path / "nothing").exists()
     with pytest.raises(InputError, match="made holds something else"):
         artefacts.check_place(made, "run")
-
-
-def test_a_new_folder_takes_its_place_when_the_block_has_ended(tmp_path):
-    folder = tmp_path / "above" / "new"
-    with artefacts.new_folder(folder) as partial:
-        (partial / "file").write_text("whole")
-        assert not folder.exists()
-    assert (folder / "file").read_text() == "whole"
-    assert list(folder.parent.iterdir()) == [folder]
-
-
-@pytest.mark.parametrize("stop", [ValueError, InputError, KeyboardInterrupt, SystemExit])
-def test_a_block_that_fails_leaves_nothing(tmp_path, stop):
-    def fill(folder: Path) -> None:
-        with artefacts.new_folder(folder) as partial:
-            (partial / "file").write_text("half")
-            raise stop
-
-    with pytest.raises(stop):
-        fill(tmp_path / "new")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_a_killed_command_left_is_cleared_away(tmp_path):
-    (tmp_path / ".new.partial").mkdir()
-    (tmp_path / ".new.partial" / "old").write_text("half")
-    with artefacts.new_folder(tmp_path / "new") as partial:
-        (partial / "file").write_text("whole")
-    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["new", "new/file"]
-
-
-def test_an_empty_folder_is_filled(tmp_path):
-    (tmp_path / "new").mkdir()
-    with artefacts.new_folder(tmp_path / "new") as partial:
-        (partial / "file").write_text("whole")
-    assert (tmp_path / "new" / "file").exists()
-
-
-def test_a_full_folder_is_never_replaced(made):
-    def fill() -> None:
-        with artefacts.new_folder(made) as partial:
-            (partial / "file").write_text("other")
-
-    with pytest.raises(OSError, match="not empty"):
-        fill()
-    assert json.loads((made / "manifest.json").read_text())["records"] == 5
-    assert list(made.parent.iterdir()) == [made]
-
-
-@pytest.mark.parametrize("name", [".", "", "/", ".."])
-def test_a_folder_without_a_name_is_refused(tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
-
-    def fill() -> None:
-        with artefacts.new_folder(Path(name)):
-            pass
-
-    with pytest.raises(InputError, match="give the folder to make a name of its own"):
-        fill()

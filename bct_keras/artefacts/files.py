@@ -1,0 +1,63 @@
+"""Files written beside their place and renamed into it."""
+
+import contextlib
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bct_keras.artefacts.locks import locked
+
+
+def write_atomically(path: Path, text: str) -> None:
+    with replacing(path) as partial:
+        partial.write_text(text)
+
+
+def write_beside(path: Path, write: Callable[[Path], Any]) -> None:
+    """`write` makes the file that it is given, of the same name, which then takes its place."""
+    with replacing(path) as partial:
+        write(partial)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a file to write; when the block ends well it takes the place of `path`, and that file's permissions.
+
+    A link at `path` stays, and the file that it points to is replaced. What else lies beside it is not touched.
+    """
+    place = Path(os.path.realpath(path))
+    with scratch_folder(place) as folder:
+        partial = folder / path.name
+        yield partial
+        with contextlib.suppress(FileNotFoundError):
+            partial.chmod(stat.S_IMODE(place.stat().st_mode))
+        os.replace(partial, place)
+
+
+@contextlib.contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `path` that nobody else uses or can read, and removes it at the end.
+
+    Those that killed processes left for this path are removed too: they are the ones that no process has locked.
+    """
+    prefix = f".{path.name}.partial-"
+    for left in path.parent.iterdir():
+        if re.fullmatch(rf"{re.escape(prefix)}[a-z0-9_]{{8}}", left.name):
+            dead = locked(left)
+            if dead is not None:
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(dead)
+    descriptor = None
+    while descriptor is None:  # between being made and locked it looks dead to others
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
+        descriptor = locked(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)

@@ -1,0 +1,170 @@
+"""Folders that commands make, each under a lock that is held from the check to the renaming.
+
+A folder that is being made is its own lock; a run's folder, which is filled in its place, has a lock file.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bct_keras
+from bct_keras.artefacts.files import scratch_folder, write_atomically
+from bct_keras.artefacts.locks import OPEN_FOLDER, holder, is_at, told_holder, try_lock
+from bct_keras.artefacts.manifests import LOCK, fingerprint, is_current, is_empty
+from bct_keras.errors import InputError, UnfinishedError
+
+STARTED = ".started.json"  # what an unfinished folder is made from
+HOLDER = ".held_by"  # in a folder that is being made: the process that makes it
+
+
+@contextlib.contextmanager
+def alone(folder: Path, other: str) -> Iterator[int]:
+    """The folder's lock; while `other` has it this waits. Processes that are given its descriptor hold it too."""
+    path = folder / LOCK
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        if not try_lock(descriptor, folder):
+            by = told_holder(os.pread(descriptor, 1000, 0))
+            print(f"{folder}: waiting for {other} ({by}, or what it has started)", flush=True)
+            try_lock(descriptor, folder, wait=True)
+        if is_at(descriptor, path):
+            break
+        os.close(descriptor)  # the one before had nothing to keep, and removed the folder
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, holder(), 0)
+        yield descriptor
+    finally:
+        if is_empty(folder):  # what was asked for was refused
+            shutil.rmtree(folder)
+        os.close(descriptor)
+
+
+def partial_of(folder: Path) -> Path:
+    """Beside its place, so that it can be renamed into it."""
+    if folder.name in ("", ".."):
+        raise InputError(f"{folder}: give the folder to make a name of its own")
+    return folder.with_name(f".{folder.name}.partial")
+
+
+@contextlib.contextmanager
+def making(folder: Path, kind: str, made_from: dict[str, Any], resume: bool = False) -> Iterator[Path | None]:
+    """Yields a folder to fill, which takes its place when the block ends well; None where it is there already.
+
+    Of two commands that make it at once the second one waits, and then finds it there. With `resume`, what a killed
+    command left is there again where it was made from the same.
+    """
+    if not is_current(folder, kind, made_from):  # without a lock, as it may lie where nothing can be written
+        with locked_partial(folder) as partial, removed_on_error(partial, resume):
+            if not is_current(folder, kind, made_from):  # not by now either
+                begin(partial, made_from, resume)
+                yield partial
+                put_in_place(partial, folder)
+                return
+            shutil.rmtree(partial)
+    yield None
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
+    """Yields a folder to fill, which takes its place when the block ends well; with `replace`, of what is there."""
+    with locked_partial(folder) as partial, removed_on_error(partial, resume=False):
+        begin(partial, {}, resume=False)
+        yield partial
+        put_in_place(partial, folder, replace)
+
+
+@contextlib.contextmanager
+def removed_on_error(partial: Path, resume: bool) -> Iterator[None]:
+    """With `resume`, only where the input is wrong, and so stays wrong: all else may be better the next time."""
+    try:
+        yield
+    except BaseException as error:
+        refused = isinstance(error, InputError) and not isinstance(error, UnfinishedError)
+        if refused or not resume:
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+@contextlib.contextmanager
+def locked_partial(folder: Path) -> Iterator[Path]:
+    """Yields the folder in which another one is made, locked. Forked processes hold the lock as well.
+
+    So it is free only when none of a killed command's processes writes any more.
+    """
+    partial = partial_of(folder)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = None
+    while descriptor is None:
+        with contextlib.suppress(FileExistsError):
+            partial.mkdir()
+        descriptor = waited_for(partial, folder)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(HOLDER, dir_fd=descriptor)
+        with open(partial / HOLDER, "xb") as file:
+            file.write(holder())
+        yield partial
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(HOLDER, dir_fd=descriptor)
+        os.close(descriptor)
+
+
+def waited_for(partial: Path, folder: Path) -> int | None:
+    """The descriptor of the locked folder; None where it took its place while this waited."""
+    try:
+        descriptor = os.open(partial, OPEN_FOLDER)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise InputError(
+                f"{partial} is in the way: a link or a file, where {folder} is to be made; remove it"
+            ) from None
+        raise
+    if not try_lock(descriptor, folder):
+        by = "another process"
+        with contextlib.suppress(OSError):
+            by = told_holder((partial / HOLDER).read_bytes()[:1000])
+        print(f"{folder}: waiting for {by}, which is making it", flush=True)
+        try_lock(descriptor, folder, wait=True)
+    if is_at(descriptor, partial):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def begin(partial: Path, made_from: dict[str, Any], resume: bool) -> None:
+    """Empties the folder, unless what is in it was begun from the same and is wanted."""
+    note, text = partial / STARTED, json.dumps(fingerprint([bct_keras.__version__, made_from]))
+    if resume and note.is_file() and note.read_text(errors="replace") == text:
+        return
+    for path in partial.iterdir():
+        if path.name != HOLDER:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    if resume:
+        write_atomically(note, text)
+
+
+def put_in_place(partial: Path, folder: Path, replace: bool = False) -> None:
+    for note in (STARTED, HOLDER):
+        (partial / note).unlink(missing_ok=True)
+    if not replace or is_empty(folder):
+        os.replace(partial, folder)
+        return
+    partial.chmod(stat.S_IMODE(folder.stat().st_mode))
+    with scratch_folder(folder) as before:
+        os.replace(folder, before / folder.name)
+        try:
+            os.replace(partial, folder)
+        except BaseException:
+            os.replace(before / folder.name, folder)
+            raise

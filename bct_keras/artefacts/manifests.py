@@ -1,0 +1,92 @@
+"""What a folder holds, by its manifest: of which kind it is and what it was made from."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import bct_keras
+from bct_keras.artefacts.files import write_atomically
+from bct_keras.errors import InputError
+
+MANIFEST = "manifest.json"
+LOCK = ".lock"
+MAKERS = {"data set": "prepare", "run": "train", "report": "evaluate"}
+
+
+def fingerprint(value: Any) -> str:
+    """The name of a value that can be written as JSON: the same for equal values, on any machine."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder (a {kind} was expected)")
+    try:
+        manifest = json.loads(path.read_text())
+    except FileNotFoundError:
+        made = f"; python -m bct_keras.{MAKERS[kind]} makes one" if kind in MAKERS else ""
+        raise InputError(f"{folder} is not a {kind}: it has no {MANIFEST}{made}") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    if not isinstance(manifest, dict) or manifest.get("kind") != kind:
+        found = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
+        raise InputError(f"{folder} is not a {kind}: its {MANIFEST} says '{found}'")
+    if not isinstance(manifest.get("made_from"), dict):
+        raise InputError(f"{path} is not complete: it does not say what the {kind} was made from")
+    return manifest
+
+
+def kind_of(folder: Path) -> str | None:
+    """What the folder's manifest says it is; None where it says nothing."""
+    try:
+        return json.loads((folder / MANIFEST).read_text())["kind"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_manifest(folder: Path, kind: str, made_from: dict[str, Any], **facts: Any) -> None:
+    manifest = {"kind": kind, "version": bct_keras.__version__, "made_from": made_from, **facts}
+    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+
+
+def is_current(folder: Path, kind: str, made_from: dict[str, Any]) -> bool:
+    """Whether the folder is there and made from just this; an error where it holds something else."""
+    check_place(folder, kind)
+    if is_empty(folder):
+        return False
+    made = read_manifest(folder, kind)["made_from"]
+    different = sorted(key for key in made.keys() | made_from.keys() if made.get(key) != made_from.get(key))
+    if different:
+        key = different[0]
+        raise InputError(
+            f"{folder} is there, made from something else ({key}: {made.get(key)!r} there, "
+            f"{made_from.get(key)!r} now); choose another folder or remove it"
+        )
+    return True
+
+
+def check_place(folder: Path, *kinds: str) -> None:
+    """An error where the folder holds anything but an artefact of one of these kinds."""
+    if is_empty(folder):
+        return
+    found = kind_of(folder)
+    if found not in kinds:
+        says = f"its {MANIFEST} says '{found}'" if found else f"no {MANIFEST}"
+        raise InputError(f"{folder} holds something else ({says}); choose another folder or remove it")
+
+
+def is_empty(folder: Path) -> bool:
+    return not folder.exists() or (folder.is_dir() and {path.name for path in folder.iterdir()} <= {LOCK})
+
+
+def named(folder: Path) -> Path:
+    """As given, but for `.` and what ends in `..`: other folders are looked for beside it, by its name."""
+    return folder.resolve() if folder.name in ("", "..") else folder
