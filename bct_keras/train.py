@@ -30,7 +30,7 @@ from bct_keras.encoders import RUN_KIND, Encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import evaluate
 from bct_keras.evaluation import report
-from bct_keras.export import Checks, define_gate_flags, export, keras_encoder
+from bct_keras.export import Checks, Exported, define_gate_flags, export, keras_encoder
 from bct_keras.formats import FORMATS
 from bct_keras.formats.format import Source
 from bct_keras.methods import METHODS
@@ -140,7 +140,9 @@ def finish(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[st
     refused = None
     if FLAGS.formats != ["none"]:
         try:
-            print(export_run(workdir, old, data, protocols))
+            exported = export_run(workdir, old, data, protocols)
+            print(exported)
+            refused = exported.refusal()
         except InputError as error:
             refused = error
     if protocols:
@@ -153,7 +155,7 @@ def finish(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[st
         raise refused
 
 
-def export_run(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[str]) -> str:
+def export_run(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[str]) -> Exported:
     FLAGS = flags.FLAGS
     calibration = data if any(FORMATS[name].needs_calibration for name in FLAGS.formats if name in FORMATS) else None
     source = Source(keras_encoder(workdir), FLAGS.flip_and_add, calibration)
