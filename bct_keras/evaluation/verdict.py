@@ -7,6 +7,9 @@ Every metric gets its gain, a 95 % interval of it over identities, and one word:
 - worse: all of it lies below 0
 - open: none of these; more identities would tell
 
+Of a protocol that gives numbers alone, without what they rest on, a loss beyond the margin counts as it stands, and
+nothing is shown to be better.
+
 The verdict is `compatible` where the metrics to decide by are better and no metric is shown to be worse, `not
 compatible` where one is shown to be worse, and else `undecided`. Of many metrics one looks worse by chance: so "shown
 to be worse" asks for an interval that is wider, by how many metrics there are (Bonferroni's correction).
@@ -64,8 +67,8 @@ class Gain:
 
     def word(self, margin: float) -> str:
         ends = self.interval()
-        if ends is None:
-            return OPEN
+        if ends is None:  # a loss counts as it stands, and nothing is shown to be better
+            return WORSE if self.value < -margin else OPEN
         if ends[1] < 0:
             return WORSE
         if ends[0] > 0:
@@ -119,7 +122,11 @@ def decide(gains: Mapping[str, Sequence[Gain]], rule: Rule) -> Verdict | None:
     if not everything:
         return None
     strict = 1.0 - (1.0 - CONFIDENCE) / len(everything)
-    worse = [gain for gain in everything if (ends := gain.interval(strict)) and ends[1] < 0]
+    worse = []
+    for gain in everything:
+        ends = gain.interval(strict)
+        if (ends and ends[1] < 0) or (ends is None and gain.word(rule.margin) == WORSE):
+            worse.append(gain)
     if worse:
         return Verdict(NOT_COMPATIBLE, f"{listed(worse)} shown to be worse than the old encoder's own")
     deciders = [gain for found in gains.values() for gain in chosen(found, rule)]

@@ -81,7 +81,11 @@ def test_of_several_protocols_each_metric_has_its_name():
 
 
 def test_numbers_alone_leave_it_undecided():
-    found = compatibility.judge({"pairs": result_of(OLD, NEW)}, Rule())
+    result = result_of(OLD, NEW)
+    for test in ("old/old", "new/old"):
+        result[test] = {metric: value for metric, value in result[test].items() if metric != "worse"}
+    result |= {"gain": {"better": 0.25, "equal": 0.0}}
+    found = compatibility.judge({"pairs": result}, Rule())
     assert found
     assert found.word == "undecided"
     assert found.because.endswith("the protocol gives numbers without what they rest on")

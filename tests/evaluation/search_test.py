@@ -139,7 +139,7 @@ def test_kept_impostors_are_the_strongest_with_their_identities(monkeypatch):
     scores = query.embeddings @ gallery.embeddings.T
     same = query.labels[:, None] == gallery.labels
     expected = np.sort(scores[~same])[::-1][: len(found.impostors)]
-    assert len(found.impostors) == int((1.25 + 40 / 20) * 0.01 * np.sum(~same)) + 2
+    assert len(found.impostors) == int(2 * 0.01 * np.sum(~same)) + 2
     np.testing.assert_allclose(found.impostors, expected, atol=1e-6)
     first, second = found.impostor_identities.T
     assert (first != second).all()

@@ -33,7 +33,7 @@ class Known:
         return number, number
 
     def measure(self, query, gallery) -> Measured:
-        people = np.random.default_rng(0).normal(0, 0.003 * (2 if query == 3 else 1), 100)
+        people = np.random.default_rng(0).normal(0, 0.004 * (2 if query == 3 else 1), 100)
         part = Influence(people - people.mean(), np.zeros(100), 0.01)
         return Measured({"top-1": KNOWN[query, gallery]}, lambda: {"top-1": part})
 
@@ -64,7 +64,7 @@ def test_the_triangle_and_its_average(encoders):
 def test_each_candidate_has_a_verdict_of_its_own(encoders):
     results = {"known": series.findings(Known(), encoders, first_gallery_only=False)}
     found = series.judge(results, Rule())
-    # v2's gain is 0.1 and moved by nobody; v3's are 0.05 and -0.05 with an error of about sqrt(100) * 0.003 = 0.03.
+    # v2's gain is 0.1 and moved by nobody; v3's are 0.05 and -0.05 with an error of about sqrt(100) * 0.004 = 0.04.
     assert {name: verdict.word for name, verdict in found.items()} == {"2 v2": "compatible", "3 v3": "undecided"}
     assert results["known"]["upgrades"]["word"]["top-1"] == [[], ["better"], ["open", "open"]]
     whole = verdict.worst(list(found.values()))

@@ -36,8 +36,12 @@ def test_the_margin_is_what_no_worse_means():
     assert gain("top-1", -0.015).word(margin=0.05) == "no worse"
 
 
-def test_numbers_alone_show_nothing():
+def test_numbers_alone_show_nothing_but_a_loss():
     assert gain("top-1", 0.3, error=None).word(0.01) == "open"
+    assert gain("top-1", -0.3, error=None).word(0.01) == "worse"
+    lost = decide({"mine": [gain("top-1", -0.3, error=None)]}, Rule())
+    assert lost
+    assert lost.word == "not compatible"
     found = decide({"mine": [gain("top-1", 0.3, error=None)]}, Rule())
     assert found
     assert (found.word, found.units_needed) == ("undecided", None)
