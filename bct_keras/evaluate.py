@@ -13,8 +13,10 @@ Protocols:
   pairs(FILE.bin): InsightFace's lfw.bin, cfp_fp.bin, agedb_30.bin and their like, in ten folds
   lfw(pairs.txt, images=DIR): the same from LFW's list and a folder of aligned images, DIR/Name/Name_0001.jpg
 
-Writes report.json, report.html and each plot as PNG to --out. A metric is compatible where new/old is above old/old,
-and shown where this is more than chance: the 95 % interval of the gain, over identities drawn anew, lies above 0.
+Writes report.json, report.html and each plot as PNG to --out. The verdict is `compatible` where new/old is shown to be
+better than old/old by the metrics of --decide_by and none is shown to be worse, `not compatible` where one is shown to
+be worse, and `undecided` where these identities are too few to tell; then it says about how many would. Shown means
+that the gain's 95 % interval over identities lies on one side of 0.
 """
 
 import json
@@ -30,9 +32,10 @@ import bct_keras
 from bct_keras import artefacts, command, registry
 from bct_keras.encoders import Encoder, load_encoder, trial
 from bct_keras.errors import InputError
-from bct_keras.evaluation import PROTOCOLS, compatibility, gains, page, plots, report, series
+from bct_keras.evaluation import PROTOCOLS, compatibility, page, plots, report, series
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.retrieval import Retrieval
+from bct_keras.evaluation.verdict import MARGIN, Rule, Verdict, worst
 
 KIND = "report"
 FIELDS = ("embeddings", "labels")  # of one side of a test
@@ -45,6 +48,7 @@ def evaluate(
     out: Path,
     independent: Encoder | None = None,
     on_bad: str = "fail",
+    rule: Rule | None = None,
 ) -> dict[str, Any]:
     """The report of one upgrade, made anew only where something it is made from has changed."""
     given = {"old": old, "new": new, "independent": independent}
@@ -54,9 +58,9 @@ def evaluate(
         return compatibility.findings(protocol, old, new, independent)
 
     def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        return {"verdict": compatibility.verdict(results), "shown": gains.sentence(list(results.values()))}
+        return verdict_facts(compatibility.judge(results, rule or Rule()))
 
-    return reported(encoders, protocol_specs, out, on_bad, find, judge)
+    return reported(encoders, protocol_specs, out, on_bad, find, judge, rule_facts(rule or Rule()))
 
 
 def evaluate_series(
@@ -65,6 +69,7 @@ def evaluate_series(
     out: Path,
     first_gallery_only: bool = False,
     on_bad: str = "fail",
+    rule: Rule | None = None,
 ) -> dict[str, Any]:
     """The same of a series of upgrades, oldest first."""
     named = {f"encoders, {place}": encoder for place, encoder in enumerate(encoders, 1)}
@@ -73,8 +78,27 @@ def evaluate_series(
     def find(protocol: Any) -> dict[str, Any]:
         return series.findings(protocol, encoders, first_gallery_only)
 
+    def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        found = series.judge(results, rule or Rule())
+        candidates = {name: verdict_facts(verdict) for name, verdict in found.items()}
+        # The whole series is as good as its worst upgrade; of candidates for one gallery each stands for itself.
+        whole = None if first_gallery_only else worst(list(found.values()))
+        return verdict_facts(whole) | {"candidates": candidates}
+
     facts = {"verdict on": "the first gallery" if first_gallery_only else "all galleries"}
-    return reported(named, protocol_specs, out, on_bad, find, series.verdicts, facts)
+    return reported(named, protocol_specs, out, on_bad, find, judge, facts | rule_facts(rule or Rule()))
+
+
+def verdict_facts(verdict: Verdict | None) -> dict[str, Any]:
+    """Returns what report.json says of a verdict."""
+    if verdict is None:
+        return {"verdict": None}
+    found = {"verdict": verdict.word, "because": verdict.because}
+    return found | ({"identities_needed": verdict.units_needed} if verdict.units_needed else {})
+
+
+def rule_facts(rule: Rule) -> dict[str, str]:
+    return {"--decide_by": ",".join(rule.decide_by), "--margin": str(rule.margin)}
 
 
 def check_series(encoders: list[Encoder]) -> None:
@@ -94,10 +118,10 @@ def reported(
     on_bad: str,
     find: Callable[[Any], dict[str, Any]],
     judge: Callable[[dict[str, dict[str, Any]]], dict[str, Any]],
-    facts: dict[str, str] | None = None,
+    facts: dict[str, str],
 ) -> dict[str, Any]:
     protocols = build_protocols(protocol_specs, out, on_bad)
-    made_from = {name: encoder.fingerprint for name, encoder in encoders.items()} | (facts or {})
+    made_from = {name: encoder.fingerprint for name, encoder in encoders.items()} | facts
     made_from |= {spec: protocol.made_from() for spec, protocol in protocols.items()}
     with artefacts.making(out, KIND, made_from) as folder:
         if folder:
@@ -168,7 +192,23 @@ def define_flags() -> None:
     flags.DEFINE_string("gallery", None, "with --encoders: the encoder older than all of them, whose gallery decides")
     flags.DEFINE_multi_string("protocol", None, "how to measure, as in retrieval(data/demo/test); may be given twice")
     flags.DEFINE_string("out", None, "the folder to make; embeddings are kept beside it, in `embeddings`")
+    define_verdict_flags()
     flags.DEFINE_enum("on_bad", "fail", ["fail", "skip"], "what to do with an image of ijbc or ijbb that is no good")
+
+
+def define_verdict_flags() -> None:
+    """Those that `train` and `export` have too."""
+    flags.DEFINE_list(
+        "decide_by",
+        [],
+        "the metrics that have to be shown to be better, as in TAR@FAR=1e-3,top-1; by default TAR at the lowest FAR "
+        "that the data can measure, and top-1",
+    )
+    flags.DEFINE_float("margin", MARGIN, "how much below the old encoder still counts as no worse", lower_bound=0.0)
+
+
+def rule_of_flags() -> Rule:
+    return Rule(tuple(flags.FLAGS.decide_by), flags.FLAGS.margin)
 
 
 def main() -> None:
@@ -180,13 +220,13 @@ def main() -> None:
             raise InputError("--encoders and --gallery stand in place of --old, --new and --independent")
         paths = [*([FLAGS.gallery] if FLAGS.gallery else []), *registry.split_arguments(FLAGS.encoders, "--encoders")]
         encoders = [load_encoder(path) for path in paths]
-        found = evaluate_series(encoders, FLAGS.protocol, out, bool(FLAGS.gallery), FLAGS.on_bad)
+        found = evaluate_series(encoders, FLAGS.protocol, out, bool(FLAGS.gallery), FLAGS.on_bad, rule_of_flags())
     else:
         if not (FLAGS.new or FLAGS.old):
             raise InputError("--new or --old is needed, or both, or --encoders; --help tells what they take")
         paths = (FLAGS.old, FLAGS.new, FLAGS.independent)
         old, new, independent = (load_encoder(path) if path else None for path in paths)
-        found = evaluate(old, new, FLAGS.protocol, out, independent, FLAGS.on_bad)
+        found = evaluate(old, new, FLAGS.protocol, out, independent, FLAGS.on_bad, rule_of_flags())
     print(report.as_text(found))
     print(f"report: {out / 'report.html'}")
 

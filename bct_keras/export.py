@@ -11,13 +11,15 @@ tflite_int8     a quarter of the size: weights and activations in int8; needs --
 
 All give embeddings of length 1. Each file is run in its own run time on every --protocol: alone, in the old encoder's
 gallery, and against each other file. One that is not compatible, or loses more than --max_loss of what the encoder
-finds in the old gallery (without --old: in its own), is refused, and then nothing is written. MODEL_CARD.md and
-gate.json hold the numbers.
+finds in the old gallery (without --old: in its own), is refused: the others are written, and the exit status is 1. A
+loss counts where all of its 95 % interval is above --max_loss, or where it is above twice as much; one that may be
+chance is told in the card. MODEL_CARD.md and gate.json hold the numbers.
 """
 
 import dataclasses
 import json
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,10 @@ from bct_keras import artefacts, command, model_card, registry
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import EXPORT_KIND, Encoder, KerasEncoder, load_encoder
 from bct_keras.errors import InputError
+from bct_keras.evaluate import define_verdict_flags, rule_of_flags
 from bct_keras.evaluation import PROTOCOLS
 from bct_keras.evaluation.gate import Gate
+from bct_keras.evaluation.verdict import COMPATIBLE, UNDECIDED, Rule
 from bct_keras.formats import FORMATS
 from bct_keras.formats.format import Format, Reference, Source
 
@@ -46,10 +50,38 @@ class Checks:
     old: Encoder | None = None
     max_loss: float = 0.01
     allow_loss: bool = False
+    rule: Rule = field(default_factory=Rule)
+    strict: bool = False  # whether an undecided verdict is refused
 
 
-def export(source: Source, formats: list[str], out: Path, checks: Checks, data_licence: str = "") -> str:
-    """Returns one line for each format; writes nothing unless all of them pass."""
+class RefusedError(InputError):
+    """One file that may not leave, with the numbers."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and why the rest was not."""
+
+    files: dict[str, str]  # of each format that is written, a line about it
+    refused: dict[str, str]  # of each format that is not, the reason
+    verdict: str | None = None  # on the encoder, where it was measured against an old one
+
+    def refusal(self) -> RefusedError | None:
+        """Returns the error that a command ends with where a format that was asked for is not written."""
+        if not self.refused:
+            return None
+        reasons = "\n".join(self.refused.values())
+        written = f"{', '.join(self.files)} written" if self.files else "nothing is written"
+        return RefusedError(
+            f"{reasons}\n{written}; leave what is refused out of --formats, calibrate on more images, or train longer"
+        )
+
+    def __str__(self) -> str:
+        return "\n".join([*self.files.values(), *([f"exported as {self.verdict}"] if self.verdict else [])])
+
+
+def export(source: Source, formats: list[str], out: Path, checks: Checks, data_licence: str = "") -> Exported:
+    """Writes those formats that pass; where none does, it writes nothing and raises the refusal."""
     unknown = sorted(set(formats) - FORMATS.keys())
     if unknown or not formats:
         raise InputError(f"--formats={','.join(formats)}: known formats are {', '.join(FORMATS)}")
@@ -65,31 +97,69 @@ def export(source: Source, formats: list[str], out: Path, checks: Checks, data_l
         "protocols": {spec: protocol.made_from() for spec, protocol in protocols.items()},
         "max_loss": checks.max_loss,
         "allow_loss": checks.allow_loss,
+        "decide_by": list(checks.rule.decide_by),
+        "margin": checks.rule.margin,
+        "strict": checks.strict,
         "data_licence": data_licence,
     }
     with artefacts.making(out, EXPORT_KIND, made_from) as folder:
         if folder:
-            gate = Gate(protocols, checks.old, Reference(source), checks.max_loss)
+            gate = Gate(protocols, checks.old, Reference(source), checks.max_loss, checks.rule)
             check_encoder(gate, checks)
-            files = {name: write(FORMATS[name], name, source, gate, checks, folder) for name in formats}
+            files, refused = write_all(formats, source, gate, checks, folder)
             results = gate.results()
-            (folder / "gate.json").write_text(json.dumps({"files": files, "protocols": results}, indent=1) + "\n")
-            card = model_card.written(source, checks.old, files, results, data_licence)
+            verdict = found_verdict.sentence if (found_verdict := gate.verdict()) else None
+            found = {"verdict": verdict, "files": files, "refused": refused, "protocols": results}
+            (folder / "gate.json").write_text(json.dumps(found, indent=1) + "\n")
+            card = model_card.written(source, checks.old, verdict, files, refused, results, data_licence)
             (folder / "MODEL_CARD.md").write_text(card)
-            artefacts.write_manifest(folder, EXPORT_KIND, made_from, files=files, served_name=source.served_name)
-    files = artefacts.read_manifest(out, EXPORT_KIND)["files"]
-    return "\n".join(f"{out / FORMATS[name].file}: {described(facts)}" for name, facts in files.items())
+            facts = {"verdict": verdict, "files": files, "refused": refused, "served_name": source.served_name}
+            artefacts.write_manifest(folder, EXPORT_KIND, made_from, **facts)
+    manifest = artefacts.read_manifest(out, EXPORT_KIND)
+    lines = {name: f"{out / FORMATS[name].file}: {described(facts)}" for name, facts in manifest["files"].items()}
+    # Older versions wrote all or nothing, and no verdict.
+    return Exported(lines, manifest.get("refused", {}), manifest.get("verdict"))
 
 
 def check_encoder(gate: Gate, checks: Checks) -> None:
-    """No file of an encoder can be compatible that is not."""
-    found = gate.incompatible()
-    if found and not checks.allow_loss:
-        raise InputError(
-            f"nothing is exported: the encoder itself is not compatible: {'; '.join(found)}\n"
-            "what helps, most first: more identities to train on, more epochs, another method (gallerycontrast, or l2, "
-            "which stays closest to the old encoder); --allow_loss exports it all the same"
+    """Refuses an encoder that is not compatible, for none of its files can be; with `strict` an undecided one too."""
+    found = gate.verdict()
+    if not found or checks.allow_loss or found.word == COMPATIBLE:
+        return
+    if found.word == UNDECIDED and not checks.strict:
+        return
+    if found.word == UNDECIDED:
+        helps = "more identities in --protocol; without --strict it is exported with that word on its card"
+    else:
+        helps = (
+            "most first: more identities to train on, more epochs, another method (gallerycontrast, or l2, which "
+            "stays closest to the old encoder); --allow_loss exports it all the same"
         )
+    raise InputError(f"nothing is exported: the encoder itself is {found.sentence}\nwhat helps: {helps}")
+
+
+def write_all(
+    formats: list[str], source: Source, gate: Gate, checks: Checks, folder: Path
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Writes each format that passes; returns what is known of those, and why the others were refused."""
+    files, refused = {}, {}
+    for name in formats:
+        try:
+            files[name] = write(FORMATS[name], name, source, gate, checks, folder)
+        except RefusedError as error:
+            refused[name] = str(error)
+            remove(folder / FORMATS[name].file)
+            gate.remove(name)
+    if not files:
+        raise Exported(files, refused).refusal() or RefusedError("nothing was asked for")
+    return files, refused
+
+
+def remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write(form: Format, name: str, source: Source, gate: Gate, checks: Checks, folder: Path) -> dict[str, Any]:
@@ -108,9 +178,8 @@ def write(form: Format, name: str, source: Source, gate: Gate, checks: Checks, f
         if not faults:
             break
     if faults and not checks.allow_loss:
-        raise InputError(
-            f"{name} is refused: {'; '.join(faults)} (--max_loss={checks.max_loss})\n"
-            "leave it out of --formats, calibrate on more images, or let it out as it is with --allow_loss"
+        raise RefusedError(
+            f"{name} is refused: {'; '.join(faults)} (--max_loss={checks.max_loss}; --allow_loss lets it out as it is)"
         )
     return {
         "file": form.file,
@@ -120,6 +189,7 @@ def write(form: Format, name: str, source: Source, gate: Gate, checks: Checks, f
         "kept_float": share,
         "losses": gate.losses(name),
         "faults": faults,
+        "doubts": gate.doubts(name),
     }
 
 
@@ -136,13 +206,13 @@ def compared(reference: Encoder, path: Path) -> tuple[float, float]:
 
 def check_closeness(form: Format, name: str, difference: float, cosine: float) -> None:
     if form.largest_difference is not None and not difference <= form.largest_difference:
-        raise InputError(
+        raise RefusedError(
             f"{name} differs from its encoder by {difference:.2e}, more than {form.largest_difference:.0e}"
         )
     if form.smallest_cosine is not None and not cosine >= form.smallest_cosine:
-        raise InputError(f"{name}: cosine {cosine:.6f} with its encoder, less than {form.smallest_cosine}")
+        raise RefusedError(f"{name}: cosine {cosine:.6f} with its encoder, less than {form.smallest_cosine}")
     if not np.isfinite(difference):
-        raise InputError(f"{name} gives no finite embedding")
+        raise RefusedError(f"{name} gives no finite embedding")
 
 
 def size_of(path: Path) -> int:
@@ -154,6 +224,7 @@ def described(facts: dict[str, Any]) -> str:
     if facts["losses"]:
         worst = max(facts["losses"], key=facts["losses"].get)
         text += f", loses at most {max(facts['losses'][worst], 0):.2%} ({worst})"
+        text += "".join(f"; {doubt}" for doubt in facts.get("doubts", []))
     else:
         text += ", not evaluated: no --protocol"
     return text + (f"; {facts['kept_float']:.0%} of its operations kept in float" if facts["kept_float"] else "")
@@ -183,9 +254,22 @@ def define_flags() -> None:
 def define_gate_flags() -> None:
     """Those that `train` has too."""
     flags.DEFINE_bool("flip_and_add", False, "export an encoder that adds the embedding of the mirrored image")
-    flags.DEFINE_float("max_loss", 0.01, "the share of a cross-test that an exported file may lose", lower_bound=0.0)
+    flags.DEFINE_float(
+        "max_loss",
+        0.01,
+        "the share of a cross-test that an exported file may lose; up to twice as much is let out, and told in the "
+        "card, where it may be chance that it is more",
+        lower_bound=0.0,
+    )
     flags.DEFINE_bool("allow_loss", False, "export what is not compatible or loses more, with the numbers in its card")
+    flags.DEFINE_bool("strict", False, "export nothing where these identities are too few to tell (undecided)")
+    define_verdict_flags()
     flags.DEFINE_string("data_licence", "", "the licence of the training data, for the model card")
+
+
+def checks_of_flags(protocols: tuple[str, ...], old: Encoder | None) -> Checks:
+    FLAGS = flags.FLAGS
+    return Checks(protocols, old, FLAGS.max_loss, FLAGS.allow_loss, rule_of_flags(), FLAGS.strict)
 
 
 def main() -> None:
@@ -194,9 +278,12 @@ def main() -> None:
     calibration = open_data_set(FLAGS.calibration) if FLAGS.calibration else None
     source = Source(keras_encoder(command.required("encoder")), FLAGS.flip_and_add, calibration)
     old = load_encoder(FLAGS.old) if FLAGS.old else None
-    checks = Checks(tuple(FLAGS.protocol or ()), old, FLAGS.max_loss, FLAGS.allow_loss)
+    checks = checks_of_flags(tuple(FLAGS.protocol or ()), old)
     formats = FLAGS.formats or [name for name in FORMATS if calibration or not FORMATS[name].needs_calibration]
-    print(export(source, formats, out, checks, FLAGS.data_licence))
+    exported = export(source, formats, out, checks, FLAGS.data_licence)
+    print(exported)
+    if refusal := exported.refusal():
+        raise refusal
 
 
 if __name__ == "__main__":

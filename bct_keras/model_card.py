@@ -31,10 +31,17 @@ chosen on data like those it will see (the report of `evaluate` has one for each
 
 
 def written(
-    source: Source, old: Encoder | None, files: dict[str, Any], results: dict[str, Any], data_licence: str
+    source: Source,
+    old: Encoder | None,
+    verdict: str | None,
+    files: dict[str, Any],
+    refused: dict[str, str],
+    results: dict[str, Any],
+    data_licence: str,
 ) -> str:
+    """Returns the card of the files that leave; those that were refused are named with the reason."""
     facts = source.facts()
-    lines = [f"# {facts['encoder']}", ""]
+    lines = [f"# {facts['encoder']}" + (f" - {verdict}" if verdict else ""), ""]
     lines += table(
         ["", ""],
         [
@@ -51,6 +58,8 @@ def written(
     )
     lines += ["", "## Data", "", *data_lines(source), f"- licence: {data_licence or NOT_STATED}"]
     lines += ["", "## Files", "", *file_lines(files)]
+    if refused:
+        lines += ["", "Not written:", "", *(f"- {reason}" for reason in refused.values())]
     for spec, tests in results.items():
         lines += ["", f"## {spec}", "", *result_lines(tests)]
     if not results:
@@ -81,7 +90,9 @@ def file_lines(files: dict[str, Any]) -> list[str]:
     rows = []
     for name, facts in files.items():
         worst = f"{max(facts['losses'].values()):+.2%}" if facts["losses"] else "not measured"
-        verdict = "**let out in spite of: " + "; ".join(facts["faults"]) + "**" if facts["faults"] else "passed"
+        verdict = "passed" + "".join(f"; {doubt}" for doubt in facts["doubts"])
+        if facts["faults"]:
+            verdict = "**let out in spite of: " + "; ".join([*facts["faults"], *facts["doubts"]]) + "**"
         size = f"{facts['bytes'] / 1e6:.2f} MB"
         rows.append([name, facts["file"], size, f"{facts['difference']:.1e}", f"{facts['cosine']:.6f}", worst, verdict])
     heading = ["format", "file", "size", "largest difference", "smallest cosine", "largest loss", "gate"]
@@ -107,7 +118,9 @@ def result_lines(tests: dict[str, dict[str, float]]) -> list[str]:
         ]
         lines += [*table([metric, *galleries], rows), ""]
     if OLD in queries:
-        lines.append("Compatible means: above the first row's figure in the column *old*.")
+        lines.append(
+            "The verdict is on the column *old*: it compares each row with the first one, the old encoder's own."
+        )
     return lines
 
 

@@ -28,9 +28,9 @@ from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.data.splits import VIEW_OF_SCENARIO
 from bct_keras.encoders import RUN_KIND, Encoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import evaluate
+from bct_keras.evaluate import evaluate, rule_of_flags
 from bct_keras.evaluation import report
-from bct_keras.export import Checks, define_gate_flags, export, keras_encoder
+from bct_keras.export import Exported, checks_of_flags, define_gate_flags, export, keras_encoder
 from bct_keras.formats import FORMATS
 from bct_keras.formats.format import Source
 from bct_keras.methods import METHODS
@@ -143,11 +143,13 @@ def finish(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[st
     refused = None
     if FLAGS.formats != ["none"]:
         try:
-            print(export_run(workdir, old, data, protocols))
+            exported = export_run(workdir, old, data, protocols)
+            print(exported)
+            refused = exported.refusal()
         except InputError as error:
             refused = error
     if protocols:
-        found = evaluate(old, new, protocols, workdir / "report")
+        found = evaluate(old, new, protocols, workdir / "report", rule=rule_of_flags())
         print(report.as_text(found))
         print(f"report: {workdir / 'report' / 'report.html'}")
     elif not FLAGS.protocol:
@@ -156,11 +158,11 @@ def finish(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[st
         raise refused
 
 
-def export_run(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[str]) -> str:
+def export_run(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[str]) -> Exported:
     FLAGS = flags.FLAGS
     calibration = data if any(FORMATS[name].needs_calibration for name in FLAGS.formats if name in FORMATS) else None
     source = Source(keras_encoder(workdir), FLAGS.flip_and_add, calibration)
-    checks = Checks(tuple(protocols), old, FLAGS.max_loss, FLAGS.allow_loss)
+    checks = checks_of_flags(tuple(protocols), old)
     return export(source, FLAGS.formats, workdir / "exported", checks, FLAGS.data_licence)
 
 

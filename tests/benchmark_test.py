@@ -103,7 +103,7 @@ def test_the_numbers_are_those_of_evaluate(folder, found, tmp_path):
         for name, test in {"self": "new/new", "cross": "new/old", "old": "old/old"}.items():
             assert row[name]["values"] == [result[test][metric]]
         assert row["gain"]["mean"] == pytest.approx(result["gain"][metric])
-        assert cell["compatible"][metric] == int(result["compatible"][metric])
+        assert cell["above_old"][metric] == int(result["above_old"][metric])
     for kind in ("negative", "positive"):
         assert cell["flips"][kind]["mean"] == result["flips"][kind]
     assert cell["seconds_per_step"]["mean"] > 0

@@ -63,7 +63,7 @@ def source(encoder, data_root) -> Source:
 @pytest.fixture(scope="module")
 def exported(source, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("exported") / "files"
-    lines = export(source, list(FORMATS), out, Checks()).splitlines()
+    lines = str(export(source, list(FORMATS), out, Checks())).splitlines()
     assert len(lines) == len(FORMATS)
     for line in lines:
         assert line.startswith(str(out))

@@ -86,7 +86,7 @@ def test_the_projector_shows_the_best_encoder(validated, data_root, tmp_path, mo
 def test_a_metric_that_is_not_measured_is_told_before_the_first_epoch(validated, tmp_path):
     status, said, errors = validated("run", "--keep_best=new/old top-2")
     assert status == 1
-    assert "--keep_best=new/old top-2 is not measured; known: old/old TAR@FAR=1e-2, " in errors
+    assert "--keep_best=new/old top-2 is not measured; known: old/old top-1, " in errors
     assert "epoch 1/3" not in said
 
 

@@ -12,10 +12,14 @@ from bct_keras.benchmarks.plan import Cell
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS
-from bct_keras.evaluation.compatibility import embed_sides, measure_tests, summary
+from bct_keras.evaluation.compatibility import embed_sides, judge, measure_tests, summary
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.flips import flips
+from bct_keras.evaluation.gains import evidence
 from bct_keras.evaluation.measured import Measured
+from bct_keras.evaluation.verdict import Rule
+
+VERSION = 2  # of what is kept of a cell
 
 
 class Measuring:
@@ -31,7 +35,12 @@ class Measuring:
         protocol = self.protocol(protocol_spec)
         old, before = self.old(protocol_spec, cell.old_encoder)
         new = load_encoder(cell.run)
-        made_from = {"old": old.fingerprint, "new": new.fingerprint, protocol_spec: protocol.made_from()}
+        made_from = {
+            "version": VERSION,
+            "old": old.fingerprint,
+            "new": new.fingerprint,
+            protocol_spec: protocol.made_from(),
+        }
         kept = cell.run / f"measured-{artefacts.fingerprint(made_from)[:10]}.json"
         if not kept.is_file():
             found = self._measured(protocol, old, new, before) | {"seconds_per_step": seconds_per_step(cell.run)}
@@ -49,7 +58,9 @@ class Measuring:
 
     def _measured(self, protocol: Any, old: Encoder, new: Encoder, before: dict[str, Measured]) -> dict[str, Any]:
         measured = measure_tests(protocol, embed_sides(protocol, old, new), before)
-        found = summary(measured)
+        found = summary(measured) | evidence(measured["old/old"], measured["new/old"])
+        verdict = judge({"protocol": found}, Rule())
+        found["verdict"] = verdict.word if verdict else None
         if measured["old/old"].searches:
             turned = flips(measured["old/old"], measured["new/old"], protocol.searched_names())
             found["flips"] = {kind: turned[kind] for kind in ("negative", "positive")}

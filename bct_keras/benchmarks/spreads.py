@@ -3,10 +3,12 @@
 import itertools
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bct_keras.benchmarks import student
+from bct_keras.evaluation.verdict import COMPATIBLE, NOT_COMPATIBLE, UNDECIDED
 
 TESTS = {"self": "new/new", "cross": "new/old", "old": "old/old"}
 # {(scenario, old encoder, method): {seed: what Measuring.measure found}}
@@ -60,8 +62,9 @@ def cell(key: tuple[str, str, str], by_seed: dict[int, Any], free: dict[int, Any
             metric: {name: spread(each[name] for each in values) for name in values[0]}
             for metric, values in rows.items()
         },
+        "verdicts": [each["verdict"] for each in found],
         # In how many seeds M(new, old) > M(old, old)
-        "compatible": {metric: sum(each["compatible"][metric] for each in found) for metric in metrics},
+        "above_old": {metric: sum(each["above_old"][metric] for each in found) for metric in metrics},
         "seconds_per_step": spread(each["seconds_per_step"] for each in found),
         "cost": spread(ratio(each, free.get(seed)) for seed, each in by_seed.items()),
     }
@@ -112,8 +115,8 @@ def ranking(table: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]
                 # Of each seed over the cells, so that their spread is that of the mean.
                 "score": spread(statistics.fmean(each) for each in zip(*scores, strict=True)),
                 **{name: mean_of(rows, metric, name) for name in ("update_gain", "kept", "gain", "tax")},
-                "compatible_cells": sum(is_compatible(row) for row in rows),
-                "compatible_share": statistics.fmean(compatible / asked for compatible, asked in map(counted, rows)),
+                "verdicts": count_verdicts(verdict for row in rows for verdict in row["verdicts"]),
+                "above_old": statistics.fmean(above / asked for above, asked in map(counted, rows)),
                 "cells": len(rows),
                 "cost": mean(row["cost"]["mean"] for row in rows),
             }
@@ -151,11 +154,11 @@ def mean(values: Iterable[float | None]) -> float | None:
 
 
 def counted(row: dict[str, Any]) -> tuple[int, int]:
-    """On how many metrics, seeds added up, it is compatible, and how many there are"""
-    return sum(row["compatible"].values()), len(row["compatible"]) * len(row["seeds"])
+    """Returns on how many metrics, seeds added up, it is above the old encoder, and how many there are."""
+    return sum(row["above_old"].values()), len(row["above_old"]) * len(row["seeds"])
 
 
-def is_compatible(row: dict[str, Any]) -> bool:
-    """On every metric in every seed"""
-    compatible, asked = counted(row)
-    return compatible == asked
+def count_verdicts(verdicts: Iterable[str | None]) -> dict[str, int]:
+    """Returns how many of the trainings got each verdict, the best one first."""
+    found = Counter(verdicts)
+    return {word: found[word] for word in (COMPATIBLE, UNDECIDED, NOT_COMPATIBLE)}

@@ -3,21 +3,22 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bct_keras.benchmarks.spreads import counted, is_compatible
+from bct_keras.benchmarks.spreads import count_verdicts, counted
 
 Rows = list[list[str]]
 RANKING = (
     "By the harmonic mean of update gain and kept self-test, averaged over all cells. Update gain is how much of the "
     "way from the old encoder to the same network without constraint the cross-test has gone; kept is the self-test "
-    "as a share of that network's. A cell is compatible where every metric of every seed is; compatible tells how "
-    "many of these are. A method that has no such score in a cell has no rank. A method is behind the first "
+    "as a share of that network's. Verdicts are those of `evaluate` on every training; above old tells on how many of "
+    "all metrics the cross-test is above the old encoder's, shown or not. A method that has no such score in a cell "
+    "has no rank. A method is behind the first "
     "where the 95 % interval of the difference of their scores, Student's t over the seeds, lies above 0; else the "
     "order of the two is undecided."
 )
 CELL = (
     "Mean and spread (the standard deviation over seeds). Gain is cross-test less old encoder, tax what the self-test "
-    "has lost against the network without constraint, cost the time of a step against that network's. Compatible "
-    "counts the metrics whose cross-test is above the old encoder's, seeds added up."
+    "has lost against the network without constraint, cost the time of a step against that network's. Verdicts are "
+    "those on each seed; above old counts the metrics whose cross-test is above the old encoder's, seeds added up."
 )
 OVERVIEWS = {
     "gain": ("Gain", "+z.4f", "Cross-test less old encoder, mean and spread over seeds."),
@@ -51,7 +52,7 @@ def places(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 def ranking(rows: list[dict[str, Any]]) -> Rows:
     names = ["method", "rank", "score", "behind the first", "update gain", "kept self-test", "gain", "tax"]
-    table = [[*names, "compatible", "compatible cells", "cost"]]
+    table = [[*names, "verdicts", "above old", "cost"]]
     for rank, row in enumerate(rows, 1):
         table.append(
             [
@@ -63,12 +64,17 @@ def ranking(rows: list[dict[str, Any]]) -> Rows:
                 number(row["kept"], "z.3f"),
                 number(row["gain"], "+z.4f"),
                 number(row["tax"], "+z.4f"),
-                format(row["compatible_share"], ".0%"),
-                f"{row['compatible_cells']} of {row['cells']}",
+                verdicts(row["verdicts"]),
+                format(row["above_old"], ".0%"),
                 number(row["cost"], "z.2f"),
             ]
         )
     return table
+
+
+def verdicts(found: dict[str, int]) -> str:
+    """Returns how many trainings got each verdict, those that none got left out."""
+    return ", ".join(f"{count} {word}" for word, count in found.items() if count)
 
 
 def overview(found: dict[str, Any], quantity: str, form: str) -> Rows:
@@ -84,7 +90,18 @@ def overview(found: dict[str, Any], quantity: str, form: str) -> Rows:
 
 
 def cell(rows: list[dict[str, Any]], metric: str) -> Rows:
-    names = ["method", "self-test", "cross-test", "gain", "update gain", "tax", "negative flips", "compatible", "cost"]
+    names = [
+        "method",
+        "self-test",
+        "cross-test",
+        "gain",
+        "update gain",
+        "tax",
+        "negative flips",
+        "verdicts",
+        "above old",
+        "cost",
+    ]
     old = rows[0]["metrics"][metric]["old"]
     table = [names, ["old encoder", with_spread(old), *["-"] * (len(names) - 2)]]
     for row in rows:
@@ -98,7 +115,8 @@ def cell(rows: list[dict[str, Any]], metric: str) -> Rows:
                 with_spread(values["update_gain"], "z.2f"),
                 with_spread(values["tax"], "+z.4f"),
                 with_spread(row["flips"]["negative"], ".1%") if "flips" in row else "-",
-                "{} of {} {}".format(*counted(row), "yes" if is_compatible(row) else "NO"),
+                verdicts(count_verdicts(row["verdicts"])),
+                "{} of {}".format(*counted(row)),
                 number(row["cost"]["mean"], "z.2f"),
             ]
         )
@@ -117,10 +135,10 @@ def differences(found: dict[str, Any], scenario: str, old: str) -> Rows:
 
 
 def faults(found: dict[str, Any]) -> Iterator[tuple[str, str, Rows]]:
-    """Why a cell is not compatible, metric by metric, why a method has no rank, and what failed."""
+    """What is not above the old encoder, metric by metric, why a method has no rank, and what failed."""
     rows = [["cell", "metric", "seeds not above the old encoder", "gain"]]
     for row in found["cells"]:
-        for metric, count in row["compatible"].items():
+        for metric, count in row["above_old"].items():
             if count < len(row["seeds"]):
                 rows.append(
                     [
@@ -131,8 +149,7 @@ def faults(found: dict[str, Any]) -> Iterator[tuple[str, str, Rows]]:
                     ]
                 )
     if len(rows) > 1:
-        text = "A cell is compatible where the cross-test of every metric is above the old encoder's in every seed."
-        yield "Not compatible", text, rows
+        yield "Not above the old encoder", "The papers' own condition, metric by metric; shown or not.", rows
     without = [[row["method"], row["unranked"]] for row in found["ranking"] if row["unranked"]]
     if without:
         yield "Without a rank", "Why these methods have no score of their own.", [["method", "why"], *without]

@@ -13,6 +13,7 @@ from bct_keras.evaluation.gains import against_independent, curves, evidence, ga
 from bct_keras.evaluation.measured import Measured, as_measured
 from bct_keras.evaluation.order import order_constraints
 from bct_keras.evaluation.refresh import hot_refresh, rank_merging
+from bct_keras.evaluation.verdict import Gain, Rule, Verdict, check_rule, decide, gains_of
 from bct_keras.evaluation.verification import Embedded
 
 TESTS = ("old/old", "new/old", "new/new")  # query encoder / gallery encoder
@@ -144,12 +145,13 @@ def without_training(protocol: Any, sides: dict[str, Any], free: Any, name: str)
     return found
 
 
-def verdict(protocols: dict[str, dict[str, Any]]) -> str | None:
-    """One word for all metrics of all protocols; none where there was no cross-test."""
-    found = [each for result in protocols.values() for each in result.get("compatible", {}).values()]
-    if not found:
-        return None
-    if all(found):
-        return "compatible"
-    below = "the gallery's own encoder" if any("matrix" in result for result in protocols.values()) else "old/old"
-    return f"not compatible ({found.count(False)} of {len(found)} metrics are not above {below})"
+def judge(protocols: dict[str, dict[str, Any]], rule: Rule) -> Verdict | None:
+    """Writes the `word` of each gain into its protocol's result; returns the verdict, None without a cross-test."""
+    found: dict[str, list[Gain]] = {}
+    for spec, result in protocols.items():
+        found[spec] = list(gains_of(result, spec if len(protocols) > 1 else ""))
+        if found[spec]:
+            words = [gain.word(rule.margin) for gain in found[spec]]
+            result["word"] = dict(zip(result["gain"], words, strict=True))
+    check_rule(rule, [metric for result in protocols.values() for metric in result.get("gain", {})])
+    return decide(found, rule)

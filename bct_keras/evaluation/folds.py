@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bct_keras.evaluation.measured import rate_name
+from bct_keras.evaluation.measured import is_resolvable, rate_name
 from bct_keras.evaluation.verification import accepted_share
 
 # Of the squared distance between embeddings of length 1, as in the code that the published results were made with.
@@ -15,9 +15,14 @@ def metrics(scores: np.ndarray, same: np.ndarray, folds: int, fars: Sequence[flo
     """Accuracy and TAR, each a mean over the folds; `scores` [pairs] are cosines."""
     found = {"accuracy": accuracy(2.0 - 2.0 * scores, same, folds)}
     for far in fars:
-        if min(far * np.sum(~same[others]) for others, _ in divided(len(same), folds)) >= 1:  # as in `search`
+        if is_resolvable(far, fewest_impostors(same, folds)):
             found[rate_name("TAR@FAR", far)] = true_accepts(scores, same, folds, far)
     return found
+
+
+def fewest_impostors(same: np.ndarray, folds: int) -> int:
+    """Returns how many impostor pairs choose the threshold of the fold that has the fewest to choose it by."""
+    return min(int(np.sum(~same[others])) for others, _ in divided(len(same), folds))
 
 
 def divided(pairs: int, folds: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -29,11 +34,17 @@ def divided(pairs: int, folds: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def accuracy(distances: np.ndarray, same: np.ndarray, folds: int) -> float:
-    shares = []
+    rightly = judged_rightly(distances, same, folds)
+    return float(np.mean([rightly[fold].mean() for _, fold in divided(len(same), folds)]))
+
+
+def judged_rightly(distances: np.ndarray, same: np.ndarray, folds: int) -> np.ndarray:
+    """Returns for each pair [pairs] whether the threshold that the other folds choose judges it rightly."""
+    found = np.zeros(len(same), bool)
     for others, fold in divided(len(same), folds):
         best = THRESHOLDS[np.argmax(right(distances[others], same[others], THRESHOLDS))]  # the lowest of the best
-        shares.append(right(distances[fold], same[fold], best) / fold.sum())
-    return float(np.mean(shares))
+        found[fold] = (distances[fold] < best) == same[fold]
+    return found
 
 
 def right(distances: np.ndarray, same: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

@@ -1,47 +1,41 @@
-"""What the cross-test gains over the old encoder, and whether that is more than chance."""
+"""What the cross-test gains over the old encoder and how sure that is, and the curves of a report."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from bct_keras.evaluation import influence
 from bct_keras.evaluation.measured import Measured
-from bct_keras.evaluation.verification import BINS, Verification, identity_weights
+from bct_keras.evaluation.verdict import CONFIDENCE, TAR, Gain, t_quantile
+from bct_keras.evaluation.verification import BINS, Verification
 
-TAR = "TAR@FAR="
-DRAWS = 500
-CURVE_DRAWS = 100
-SEED = 0
-INTERVAL = (2.5, 97.5)  # per cent: 95 % of the draws lie between
 CURVE_POINTS = 25
 LEAST_IMPOSTORS = 5  # accepted, at a curve's first point
 
 
-def is_compatible(cross: float, old: float) -> bool:
-    """M(new, old) > M(old, old); where the old encoder is never wrong, neither may the new one be"""
-    return cross > old or cross == old == 1.0
-
-
-def gains(old: Measured, cross: Measured) -> dict[str, dict[str, Any]]:
-    return {
-        "gain": {metric: cross.metrics[metric] - value for metric, value in old.metrics.items()},
-        "compatible": {metric: is_compatible(cross.metrics[metric], value) for metric, value in old.metrics.items()},
-    }
+def gains(old: Measured, cross: Measured) -> dict[str, Any]:
+    """Returns each metric's `gain`, and whether it is `above_old`: the papers' condition M(new, old) > M(old, old)."""
+    gain = {metric: cross.metrics[metric] - value for metric, value in old.metrics.items()}
+    return {"gain": gain, "above_old": {metric: value > 0 for metric, value in gain.items()}}
 
 
 def evidence(old: Measured, cross: Measured) -> dict[str, Any]:
-    """`interval` of each gain, and `shown` where all of it is above 0."""
-    if not (old.resample and cross.resample):
+    """Returns the standard `error` and the 95 % `interval` of each gain; nothing where a test gives numbers alone."""
+    if not (old.influences and cross.influences):
         return {}
-    # The same identities in both, so that what makes a draw easy for both is no part of the difference.
-    before, after = old.resample(DRAWS, SEED), cross.resample(DRAWS, SEED)
-    interval = {metric: np.nanpercentile(after[metric] - before[metric], INTERVAL).tolist() for metric in before}
-    gain = gains(old, cross)["gain"]
-    return {
-        "interval": interval,
-        "shown": {metric: gain[metric] > 0 and low > 0 for metric, (low, _) in interval.items()},
-        "resampled": f"{DRAWS} draws of {old.resampled_units} with replacement, 95 % interval",
-    }
+    # The same people in both tests: what makes an identity easy for both is no part of the difference.
+    before, after = old.influences(), cross.influences()
+    error, interval = {}, {}
+    units = 0
+    for metric, value in old.metrics.items():
+        difference = after[metric] - before[metric]
+        units = len(difference.own)
+        found = Gain(metric, value, cross.metrics[metric], difference.standard_error(), units)
+        error[metric] = found.error
+        interval[metric] = list(found.interval() or ())
+    found = {"interval": interval, "error": error, "units": {"count": units, "name": old.units}}
+    return found | ({"unresolved": list(old.unresolved)} if old.unresolved else {})
 
 
 def against_independent(
@@ -59,41 +53,43 @@ def against_independent(
 
 
 def thresholds(found: Verification, metrics: Iterable[str]) -> dict[str, float]:
-    """The cosine at each false accept rate that the metrics have."""
+    """Returns the cosine at each false accept rate that the metrics have."""
     names = [metric for metric in metrics if metric.startswith(TAR)]
     values = found.thresholds([float(name.removeprefix(TAR)) for name in names])
     return dict(zip(names, values.tolist(), strict=True))
 
 
 def curves(found: Verification) -> dict[str, Any]:
-    """The ROC with its interval, and the histograms of the scores."""
-    everyone = np.ones((1, found.identities))
-    impostors = float(found.weigh_impostors(everyone)[0])
-    highest = 0.8 * float(found.stands_for.sum()) / impostors  # a draw may need a quarter more
-    fars = np.geomspace(min(LEAST_IMPOSTORS / impostors, highest / 2), highest, CURVE_POINTS)
-    drawn = found.tar(identity_weights(found.identities, CURVE_DRAWS, SEED), fars.tolist())
-    low, high = np.percentile(drawn, INTERVAL, axis=0)
+    """Returns the ROC with its interval, and the histograms of the scores."""
+    impostors = found.impostor_pairs
+    highest = 0.8 * float(found.stands_for.sum()) / impostors
+    fars = np.geomspace(min(LEAST_IMPOSTORS / impostors, highest / 2), highest, CURVE_POINTS).tolist()
+    tar, low, high = [], [], []
+    for far in fars:
+        value = found.threshold_and_tar(far)[1]
+        ends = interval_of_share(value, influence.of_tar(found, far).standard_error(), found.identities)
+        tar.append(value)
+        low.append(ends[0])
+        high.append(ends[1])
     return {
-        "far": fars.tolist(),
-        "tar": found.tar(everyone, fars.tolist())[0].tolist(),
-        "low": low.tolist(),
-        "high": high.tolist(),
+        "far": fars,
+        "tar": tar,
+        "low": low,
+        "high": high,
         "score": ((BINS[1:] + BINS[:-1]) / 2).tolist(),
         "genuine": shares(found.genuine_histogram),
         "impostors": shares(found.impostor_histogram),
     }
 
 
+def interval_of_share(value: float, error: float, units: int) -> tuple[float, float]:
+    """Returns the 95 % interval of a share between 0 and 1, taken on its log odds so that it stays between them."""
+    reach = t_quantile(0.5 + CONFIDENCE / 2, units - 1) * error
+    if not 0.0 < value < 1.0:
+        return max(value - reach, 0.0), min(value + reach, 1.0)
+    odds, step = value / (1.0 - value), np.exp(reach / (value * (1.0 - value)))
+    return float(odds / step / (1.0 + odds / step)), float(odds * step / (1.0 + odds * step))
+
+
 def shares(counts: np.ndarray) -> list[float]:
     return (counts / max(counts.sum(), 1)).tolist()
-
-
-def sentence(found: Sequence[dict[str, Any]]) -> str | None:
-    """How much of the verdict is shown, over all protocols; none where nothing was drawn."""
-    named = [(metric, shown) for result in found for metric, shown in result.get("shown", {}).items()]
-    if not named:
-        return None
-    missing = [metric for metric, shown in named if not shown]
-    total = f"shown on {len(named) - len(missing)} of {len(named)} metrics (95 % interval above 0)"
-    some = 0 < len(missing) < len(named)
-    return f"{total}; not shown: {', '.join(missing)}" if some else total

@@ -1,28 +1,74 @@
 """Whether exported files are as good as the encoder that they came from, each measured in its own run time."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from bct_keras.encoders import Encoder, FirstDims
 from bct_keras.errors import InputError
-from bct_keras.evaluation.gains import is_compatible
-from bct_keras.evaluation.measured import as_measured
+from bct_keras.evaluation.gains import evidence, gains
+from bct_keras.evaluation.measured import Measured, as_measured
+from bct_keras.evaluation.verdict import NOT_COMPATIBLE, UNDECIDED, Gain, Rule, Verdict, decide, gains_of
 
 ENCODER, OLD = "encoder", "old"
+# A loss of more than so many times the limit refuses a file however uncertain it is: with few identities nothing is
+# shown, and a broken file must not pass for want of proof.
+FAR_ABOVE = 2.0
+
+
+@dataclass(frozen=True)
+class Excess:
+    """A loss above the limit, in words, and whether it is enough to refuse the file."""
+
+    text: str
+    refuses: bool
+
+
+def judged(metric: str, loss: float, interval: tuple[float, float] | None, limit: float) -> Excess:
+    """A loss above the limit refuses a file where it is shown (all of its interval is above), or is far above.
+
+    Without an interval, from a protocol that gives nothing but numbers, it refuses it as it stands.
+    """
+    text = f"{metric} loses {loss:.2%}"
+    if interval is None:
+        return Excess(text, refuses=True)
+    low, high = interval
+    text += f" (95 % interval {low:.2%} to {high:.2%})"
+    if low > limit or not loss <= FAR_ABOVE * limit:
+        return Excess(text, refuses=True)
+    return Excess(f"{text}, not shown to be above {limit:.2%}", refuses=False)
+
+
+def loss_intervals(encoder: Measured, file: Measured) -> dict[str, tuple[float, float]]:
+    """Returns the interval of the share of the encoder's figure that the file loses, for each metric."""
+    if not (encoder.influences and file.influences):
+        return {}
+    encoders, files = encoder.influences(), file.influences()
+    intervals = {}
+    for metric, exact in encoder.metrics.items():
+        lost = encoders[metric] - files[metric]
+        gain = Gain(metric, file.metrics[metric], exact, lost.standard_error(), len(lost.own))
+        ends = gain.interval()
+        if exact > 0 and ends:
+            intervals[metric] = (ends[0] / exact, ends[1] / exact)
+    return intervals
 
 
 class Gate:
     """Embeds each of the protocols' images once per file; queries of any are searched in the gallery of any."""
 
-    def __init__(self, protocols: dict[str, Any], old: Encoder | None, encoder: Encoder, max_loss: float):
+    def __init__(self, protocols: dict[str, Any], old: Encoder | None, encoder: Encoder, max_loss: float, rule: Rule):
         if old and old.dims != encoder.compatible_dims:
             raise InputError(
                 f"{encoder.path} has {encoder.compatible_dims} compatible dimensions and {old.path} {old.dims}: its "
                 "queries cannot be searched there"
             )
-        self.protocols, self.max_loss = protocols, max_loss
+        self.protocols, self.max_loss, self.rule = protocols, max_loss, rule
         self.gallery = OLD if old else None  # whose gallery the verdict is about; without an old one a file's own
         self.embedded: dict[str, dict[str, Any]] = {spec: {} for spec in protocols}
         self.measured: dict[tuple[str, str, str], dict[str, float]] = {}
+        self.found_excesses: dict[str, list[Excess]] = {}
+        self.found_verdicts: dict[str, Verdict | None] = {}
         if old:
             self.add(OLD, old)
         self.add(ENCODER, encoder)
@@ -33,44 +79,87 @@ class Gate:
             encoder = FirstDims(encoder, encoder.compatible_dims)
         for spec, protocol in self.protocols.items():
             self.embedded[spec][name] = protocol.embed(encoder)
+        self.found_excesses.pop(name, None)
+        self.found_verdicts.pop(name, None)
         self.measured = {key: metrics for key, metrics in self.measured.items() if name not in key[1:]}
 
+    def remove(self, name: str) -> None:
+        """Forgets a file that was refused, so that the results are of those that leave."""
+        for embedded in self.embedded.values():
+            embedded.pop(name, None)
+
+    def measure(self, spec: str, query: str, gallery: str) -> Measured:
+        embedded = self.embedded[spec]
+        return as_measured(self.protocols[spec].measure(embedded[query][0], embedded[gallery][1]))
+
     def metrics(self, spec: str, query: str, gallery: str) -> dict[str, float]:
+        """Keeps the numbers alone: what they rest on may be gigabytes."""
         if (spec, query, gallery) not in self.measured:
-            embedded = self.embedded[spec]
-            found = self.protocols[spec].measure(embedded[query][0], embedded[gallery][1])
-            self.measured[spec, query, gallery] = as_measured(found).metrics
+            self.measured[spec, query, gallery] = self.measure(spec, query, gallery).metrics
         return self.measured[spec, query, gallery]
 
-    def incompatible(self, name: str = ENCODER) -> list[str]:
-        """The metrics in which queries of this one find less in the old gallery than the old encoder's own."""
+    def verdict(self, name: str = ENCODER) -> Verdict | None:
+        """Returns the verdict on queries of this one in the old gallery; None where there is no old encoder."""
         if self.gallery is None:
-            return []
-        found = []
-        for spec in self.protocols:
-            ours, olds = self.metrics(spec, name, OLD), self.metrics(spec, OLD, OLD)
-            found += [
-                f"{metric} {ours[metric]:.4f} in the old gallery, and {olds[metric]:.4f} by the old encoder"
-                for metric in ours
-                if not is_compatible(ours[metric], olds[metric])
-            ]
-        return found
+            return None
+        if name not in self.found_verdicts:
+            found = {spec: list(self.gains(spec, name)) for spec in self.protocols}
+            self.found_verdicts[name] = decide(found, self.rule)
+        return self.found_verdicts[name]
+
+    def gains(self, spec: str, name: str) -> Iterator[Gain]:
+        old, cross = self.measure(spec, OLD, OLD), self.measure(spec, name, OLD)
+        result = {"old/old": old.metrics, "new/old": cross.metrics} | gains(old, cross) | evidence(old, cross)
+        return gains_of(result, spec if len(self.protocols) > 1 else "")
 
     def losses(self, name: str) -> dict[str, float]:
         """What share of the encoder's own figure this file loses, for each metric; a gain is negative."""
+        return {
+            f"{metric} of {spec}": loss
+            for spec in self.protocols
+            for metric, loss in self.losses_on(spec, name).items()
+        }
+
+    def losses_on(self, spec: str, name: str) -> dict[str, float]:
         found = {}
-        for spec in self.protocols:
-            ours = self.metrics(spec, name, self.gallery or name)
-            encoders = self.metrics(spec, ENCODER, self.gallery or ENCODER)
-            for metric, exact in encoders.items():
-                lost = exact - ours[metric]
-                found[f"{metric} of {spec}"] = lost / exact if exact > 0 else 0.0 if lost <= 0 else float("inf")
+        ours = self.metrics(spec, name, self.gallery or name)
+        encoders = self.metrics(spec, ENCODER, self.gallery or ENCODER)
+        for metric, exact in encoders.items():
+            lost = exact - ours[metric]
+            found[metric] = lost / exact if exact > 0 else 0.0 if lost <= 0 else float("inf")
         return found
+
+    def excesses(self, name: str) -> list[Excess]:
+        """Every loss above the limit, with its interval, which is drawn only where there is one."""
+        if name not in self.found_excesses:
+            self.found_excesses[name] = [excess for spec in self.protocols for excess in self.excesses_on(spec, name)]
+        return self.found_excesses[name]
+
+    def excesses_on(self, spec: str, name: str) -> list[Excess]:
+        above = {metric: loss for metric, loss in self.losses_on(spec, name).items() if not loss <= self.max_loss}
+        if not above:
+            return []
+        encoders = self.measure(spec, ENCODER, self.gallery or ENCODER)
+        intervals = loss_intervals(encoders, self.measure(spec, name, self.gallery or name))
+        return [
+            judged(f"{metric} of {spec}", loss, intervals.get(metric), self.max_loss) for metric, loss in above.items()
+        ]
 
     def faults(self, name: str) -> list[str]:
         """Why this file is refused: it loses too much, or is not compatible where the encoder is."""
-        too_much = [f"{metric} loses {loss:.2%}" for metric, loss in self.losses(name).items() if loss > self.max_loss]
-        return too_much + ([] if self.incompatible(ENCODER) else self.incompatible(name))
+        too_much = [excess.text for excess in self.excesses(name) if excess.refuses]
+        encoder, file = self.verdict(ENCODER), self.verdict(name)
+        if encoder and file and file.word == NOT_COMPATIBLE != encoder.word:
+            too_much.append(file.sentence)
+        return too_much
+
+    def doubts(self, name: str) -> list[str]:
+        """What its card has to say of a file that passes: losses above the limit that may be chance."""
+        found = [excess.text for excess in self.excesses(name) if not excess.refuses]
+        encoder, file = self.verdict(ENCODER), self.verdict(name)
+        if encoder and file and file.word == UNDECIDED != encoder.word:
+            found.append(file.sentence)
+        return found
 
     def results(self) -> dict[str, dict[str, dict[str, float]]]:
         """{protocol: {"query/gallery": metrics}} of all pairs; the old encoder's queries in its own gallery only."""

@@ -57,32 +57,3 @@ def tpir(found: Identification, threshold: float) -> float:
 
 def rank_counts(found: Identification, ranks: Sequence[int]) -> list[int]:
     return [int(np.count_nonzero(found.others_above[found.mated] < rank)) for rank in ranks]
-
-
-def weighted_share(values: np.ndarray, identities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """[draws] mean of the values, each counting as often as its identity: weights are [draws, identities]."""
-    total = np.bincount(identities, values, minlength=weights.shape[1])
-    count = np.bincount(identities, minlength=weights.shape[1])
-    return (weights @ total) / np.maximum(weights @ count, 1)
-
-
-def weighted_tpir(found: Identification, weights: np.ndarray, fpirs: Sequence[float]) -> np.ndarray:
-    """[draws, fpirs] the two above together, each probe counting as often as its subject."""
-    best, unmated = falling(found.best_other, ~found.mated)
-    own, first = falling(found.own, found.mated & (found.others_above == 0))
-    shares = np.empty((len(weights), len(fpirs)))
-    mated = weights @ np.bincount(found.identities[found.mated], minlength=weights.shape[1])
-    for draw, weight in enumerate(weights):
-        false = np.cumsum(weight[found.identities[unmated]])
-        goals = np.maximum(np.floor(false[-1] * np.array(fpirs)), 1)
-        thresholds = best[np.minimum(np.searchsorted(false, goals, side="left"), len(best) - 1)]
-        true = np.concatenate([[0], np.cumsum(weight[found.identities[first]])])
-        shares[draw] = true[np.searchsorted(-own, -thresholds, side="left")] / max(mated[draw], 1)
-    return shares
-
-
-def falling(scores: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The chosen ones' scores from the highest down, and whose they are."""
-    rows = np.flatnonzero(chosen)
-    rows = rows[np.argsort(-scores[rows], kind="stable")]
-    return scores[rows], rows

@@ -19,7 +19,7 @@ from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.ijb_files import Subjects
 from bct_keras.evaluation.ijb_images import AlignedImages
 from bct_keras.evaluation.ijb_rates import TemplatePairs
-from bct_keras.evaluation.measured import Measured
+from bct_keras.evaluation.measured import Measured, unresolved_notes
 from bct_keras.evaluation.verification import Embedded
 
 
@@ -150,12 +150,15 @@ class IJB:
         return self.aligned.pictures(names, alignment.TEMPLATE_SIZE)
 
     def notes(self) -> list[str]:
-        return [
+        left_out = [
             f"{count:,} of {len(self.images.names):,} images were left out of their templates for {encoder} "
             "(missing, damaged, or without a finite embedding; --on_bad=skip)"
             for encoder, count in self.left_out.items()
             if count
         ]
+        impostors = int(np.count_nonzero(~self.pairs.genuine))
+        measured = ijb_rates.measured_fars(impostors)
+        return left_out + unresolved_notes("TAR@FAR", measured, impostors, "as published, but not to be relied on")
 
     def made_from(self) -> dict[str, str]:
         meta = sorted((self.folder / "meta").glob(f"{self.names.files}_*"))

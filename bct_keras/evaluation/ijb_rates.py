@@ -6,11 +6,12 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from bct_keras.evaluation import identification, templates
+from bct_keras.evaluation import identification, influence, templates
 from bct_keras.evaluation.identification import Identification, identify
-from bct_keras.evaluation.measured import Measured, rate_name
+from bct_keras.evaluation.influence import Influence
+from bct_keras.evaluation.measured import Measured, is_resolvable, rate_name
 from bct_keras.evaluation.roc import Roc, roc_curve
-from bct_keras.evaluation.verification import Embedded, Verification, histogram, identity_weights
+from bct_keras.evaluation.verification import Embedded, Verification, histogram, kept_impostors
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 FPIRS = (1e-3, 1e-2, 1e-1)
@@ -56,12 +57,13 @@ def measure(
     def find_verification() -> Verification:
         return keep_strongest(scores, pairs, query.labels)
 
-    def resample(draws: int, seed: int) -> dict[str, np.ndarray]:
-        weights = identity_weights(int(query.labels.max()) + 1, draws, seed)
-        numbered = [with_numbers(found, query.labels[probes.embeddings]) for found in searches]
-        return resampled_tar(find_verification(), weights, metrics) | resampled_rates(numbered, weights)
+    def influences() -> dict[str, Influence]:
+        numbers = query.labels[probes.embeddings]
+        return influences_of(metrics, find_verification(), [with_numbers(found, numbers) for found in searches])
 
-    return Measured(metrics, resample, find_verification=find_verification, searches=tuple(searches))
+    impostors = int(np.count_nonzero(~pairs.genuine))
+    few = tuple(rate_name("TAR@FAR", far) for far in measured_fars(impostors) if not is_resolvable(far, impostors))
+    return Measured(metrics, influences, few, find_verification=find_verification, searches=tuple(searches))
 
 
 def search(query: Embedded, gallery: Embedded, probes: Embedded, listed: Embedded) -> Identification:
@@ -71,13 +73,17 @@ def search(query: Embedded, gallery: Embedded, probes: Embedded, listed: Embedde
 
 
 def with_numbers(found: Identification, numbers: np.ndarray) -> Identification:
-    """The subjects by their number from 0, as weights are."""
+    """Returns the same with the subjects by their number from 0, as in `Verification`."""
     return Identification(numbers, found.mated, found.own, found.best_other, found.others_above, found.best_other_row)
 
 
 def verification_metrics(roc: Roc, impostors: int) -> dict[str, float]:
-    # Below one pair a rate cannot be told from zero.
-    return {rate_name("TAR@FAR", far): roc.tar_nearest(far) for far in FARS if far * impostors >= 1}
+    return {rate_name("TAR@FAR", far): roc.tar_nearest(far) for far in measured_fars(impostors)}
+
+
+def measured_fars(impostors: int) -> list[float]:
+    """Returns the published rates that accept a pair at all; the released code gives them however few pairs that is."""
+    return [far for far in FARS if far * impostors >= 1]
 
 
 def identification_metrics(searches: Sequence[Identification]) -> dict[str, float]:
@@ -93,28 +99,31 @@ def identification_metrics(searches: Sequence[Identification]) -> dict[str, floa
     return metrics | {f"top-{rank}": float(share) for rank, share in zip(RANKS, shares, strict=True)}
 
 
-def resampled_tar(found: Verification, weights: np.ndarray, metrics: dict[str, float]) -> dict[str, np.ndarray]:
-    fars = [far for far in FARS if rate_name("TAR@FAR", far) in metrics]
-    return {rate_name("TAR@FAR", far): tar for far, tar in zip(fars, found.tar(weights, fars).T, strict=True)}
-
-
-def resampled_rates(searches: Sequence[Identification], weights: np.ndarray) -> dict[str, np.ndarray]:
-    rates = np.mean([identification.weighted_tpir(found, weights, FPIRS) for found in searches], axis=0)
-    drawn = {rate_name("TPIR@FPIR", fpir): rate for fpir, rate in zip(FPIRS, rates.T, strict=True)}
+def influences_of(
+    metrics: dict[str, float], verification: Verification, searches: Sequence[Identification]
+) -> dict[str, Influence]:
+    """Returns each metric's influence; TPIR and ranks are means over the galleries."""
+    count = verification.identities
+    found = {}
+    for far in FARS:
+        if rate_name("TAR@FAR", far) in metrics:
+            found[rate_name("TAR@FAR", far)] = influence.of_tar(verification, far)
+    for fpir in FPIRS:
+        if rate_name("TPIR@FPIR", fpir) in metrics:
+            each = [influence.of_tpir(search, fpir, count) for search in searches]
+            found[rate_name("TPIR@FPIR", fpir)] = influence.mean_of(each)
     for rank in RANKS:
-        shares = [
-            identification.weighted_share(
-                found.others_above[found.mated] < rank, found.identities[found.mated], weights
-            )
-            for found in searches
-        ]
-        drawn[f"top-{rank}"] = np.mean(shares, axis=0)
-    return drawn
+        each = []
+        for search in searches:
+            hits = search.others_above[search.mated] < rank
+            each.append(influence.of_shares(hits, search.identities[search.mated], count))
+        found[f"top-{rank}"] = influence.mean_of(each)
+    return found
 
 
 def keep_strongest(scores: np.ndarray, pairs: TemplatePairs, identities: np.ndarray) -> Verification:
     rows = np.flatnonzero(~pairs.genuine)
-    kept = min(len(rows), int(1.25 * max(FARS) * len(rows)) + 2)
+    kept = kept_impostors(max(FARS), len(rows))
     impostors = scores[rows]
     strongest = np.argpartition(-impostors, kept - 1)[:kept]
     strongest = strongest[np.argsort(-impostors[strongest], kind="stable")]
@@ -122,9 +131,8 @@ def keep_strongest(scores: np.ndarray, pairs: TemplatePairs, identities: np.ndar
     stands_for = np.where(chosen < KEPT_WHOLE, 1, EVERY).astype(np.float32)
     places = rows[strongest[chosen]]
     number = int(identities.max()) + 1
-    # How many impostor pairs there are of each two identities.
-    first, second = identities[pairs.first[rows]], identities[pairs.second[rows]]
-    between = np.bincount(first * number + second, minlength=number**2).reshape(number, number).astype(np.float32)
+    of_templates = sum(np.bincount(side[rows], minlength=len(identities)) for side in (pairs.first, pairs.second))
+    impostors_of = np.bincount(identities, of_templates, minlength=number)
     return Verification(
         scores[pairs.genuine],
         identities[pairs.first[pairs.genuine]],
@@ -132,7 +140,8 @@ def keep_strongest(scores: np.ndarray, pairs: TemplatePairs, identities: np.ndar
         np.stack([identities[pairs.first[places]], identities[pairs.second[places]]], 1),
         stands_for,
         number,
-        lambda weights: np.einsum("di,di->d", weights.astype(np.float32) @ between, weights),
+        float(len(rows)),
+        impostors_of,
         histogram(scores[pairs.genuine]),
         histogram(impostors),
     )

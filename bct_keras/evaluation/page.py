@@ -34,16 +34,19 @@ svg { width: 100%; height: auto; display: block; }
 code { overflow-wrap: anywhere; font-size: .85rem; } dt { font-weight: 600; } dd { margin: 0 0 .5rem; }
 """
 MEANING_OF_SERIES = (
-    "Compatible means that queries of a newer encoder, searched in the gallery of an older one, score above the older "
-    "one's own queries there. Shown means that this is more than chance: the 95 % interval of the gain lies above 0. "
-    "Average compatibility is the share of all pairs of encoders that are compatible."
+    "Queries of each newer encoder are searched in the gallery of an older one and compared with that one's own "
+    "queries there. A candidate is compatible where it is shown to be better by the metrics that decide, and by none "
+    "shown to be worse. Average compatibility is the share of all pairs of encoders in which the newer one is above."
 )
 MEANING = (
-    "Compatible means that queries of the new encoder, searched in the gallery of the old one (new/old), score above "
-    "the old encoder's own queries (old/old), or that neither is ever wrong. Shown means that this is more than "
-    "chance: the 95 % interval of the gain lies above 0; where it lies below, a loss is shown, and where it holds 0, "
-    "neither. new/new is the new encoder in a gallery of its own."
+    "Compatible means that queries of the new encoder in the old gallery (new/old) are shown to be better than the old "
+    "encoder's own (old/old) by the metrics that decide, and by no metric shown to be worse. Not compatible: by one "
+    "they are worse. Undecided: these identities are too few to tell. A gain is better where all of its 95 % interval "
+    "lies above 0, no worse where all of it lies above minus the margin, worse where all of it lies below 0, and else "
+    "open. The last column is the papers' condition alone: new/old above old/old. new/new is the new encoder in a "
+    "gallery of its own."
 )
+COLOURS = {"compatible": "good", "not compatible": "bad", "better": "good", "worse": "bad", "yes": "good", "NO": "bad"}
 THUMBNAIL = 112
 
 
@@ -54,8 +57,9 @@ def as_html(
 ) -> str:
     """`plots` has captions and SVGs for each protocol, `pictures` images by name."""
     title = headline(found)
-    colour = "good" if found["verdict"] == "compatible" else "bad" if found["verdict"] else ""
+    colour = COLOURS.get(found["verdict"] or "", "")
     body = [f'<h1 class="{colour}">{html.escape(title)}</h1>']
+    body += [f"<p>{html.escape(line)}</p>" for line in report.verdict_lines(found) if "candidates" in found]
     if found["verdict"]:
         of_series = any("matrix" in result for result in found["protocols"].values())
         body.append(f"<p>{MEANING_OF_SERIES if of_series else MEANING}</p>")
@@ -79,15 +83,19 @@ def document(title: str, body: list[str], more_style: str = "") -> str:
 
 
 def headline(found: dict[str, Any]) -> str:
-    word = found["verdict"] or "self-test"
-    shown = f"; {found['shown']}" if found.get("shown") else ""
-    return word[0].upper() + word[1:] + shown
+    if "candidates" in found and not found["verdict"]:
+        return "A verdict on each candidate"
+    if not found["verdict"]:
+        return "Self-test"
+    because = f": {found['because']}" if found.get("because") else ""
+    return found["verdict"][0].upper() + found["verdict"][1:] + because
 
 
 def sections(result: dict[str, Any], plots: list[tuple[str, str]], pictures: Mapping[str, Image.Image]) -> list[str]:
     parts = [f"<p>{html.escape(note)}</p>" for note in result.get("notes", [])]
-    if "resampled" in result:
-        parts.append(f"<p>Intervals: {html.escape(result['resampled'])}.</p>")
+    if "units" in result:
+        count, name = result["units"]["count"], result["units"]["name"]
+        parts.append(f"<p>Intervals hold in 95 of 100 samples of {count:,} {html.escape(name)} each.</p>")
     if plots:
         figures = [f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>" for caption, svg in plots]
         parts.append(f'<div class="grid">{"".join(figures)}</div>')
@@ -149,9 +157,11 @@ def html_table(rows: list[list[str]]) -> str:
     heading = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in rows[0])
     lines = []
     for row in rows[1:]:
-        colours = {"yes": "good", "NO": "bad"}
-        cells = "".join(
-            f'<td class="{colours.get(cell.rpartition(" ")[2], "")}">{html.escape(cell)}</td>' for cell in row
-        )
+        cells = "".join(f'<td class="{colour_of(cell)}">{html.escape(cell)}</td>' for cell in row)
         lines.append(f"<tr>{cells}</tr>")
     return f'<div class="scroll"><table><tr>{heading}</tr>{"".join(lines)}</table></div>'
+
+
+def colour_of(cell: str) -> str:
+    """Returns the class of a cell that is a word, or a number with one behind it."""
+    return COLOURS.get(cell, COLOURS.get(cell.partition(" ")[2], ""))

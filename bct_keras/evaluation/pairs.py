@@ -1,5 +1,6 @@
 """LFW, CFP-FP, AgeDB-30 and their like: pairs of images, judged in ten folds (http://vis-www.cs.umass.edu/lfw)."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ from bct_keras.data.embeddings import normalised
 from bct_keras.data.pair_sets import PairSet, read_bin, read_lfw
 from bct_keras.encoder import BATCH_SIZE, Encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluation import folds
+from bct_keras.evaluation import folds, influence
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.measured import Measured
+from bct_keras.evaluation.influence import Influence
+from bct_keras.evaluation.measured import Measured, rate_name, unresolved_notes
 from bct_keras.evaluation.verification import NOBODY, Embedded, Verification, histogram
 
 FARS = (1e-2, 1e-3)
@@ -74,33 +76,37 @@ class Pairs:
 
     def measure(self, query: Embedded, gallery: Embedded) -> Measured:
         scores = np.sum(query.embeddings * gallery.embeddings, axis=1)
-        metrics = self.metrics(scores, np.arange(len(scores)))
+        metrics = folds.metrics(scores, self.pair_set.same, self.pair_set.folds, FARS)
 
-        def resample(draws: int, seed: int) -> dict[str, np.ndarray]:
-            random = np.random.default_rng(seed)
-            drawn = [self.metrics(scores, self.drawn_rows(random)) for _ in range(draws)]
-            return {metric: np.array([each.get(metric, np.nan) for each in drawn]) for metric in metrics}
+        def influences() -> dict[str, Influence]:
+            return influences_of(metrics, scores, self.pair_set)
 
         def find_verification() -> Verification:
             return verification(scores, self.pair_set.same)
 
         both_kinds = 0 < np.count_nonzero(self.pair_set.same) < len(scores)
-        return Measured(metrics, resample, "pairs", find_verification if both_kinds else None)
+        return Measured(metrics, influences, units="pairs", find_verification=find_verification if both_kinds else None)
 
-    def metrics(self, scores: np.ndarray, rows: np.ndarray) -> dict[str, float]:
-        return folds.metrics(scores[rows], self.pair_set.same[rows], self.pair_set.folds, FARS)
-
-    def drawn_rows(self, random: np.random.Generator) -> np.ndarray:
-        """Pairs with replacement; a fold is drawn from itself, and keeps how many of each kind it has."""
-        rows = np.arange(len(self.pair_set.same))
-        for _, fold in folds.divided(len(rows), self.pair_set.folds):
-            for kind in (fold & self.pair_set.same, fold & ~self.pair_set.same):
-                chosen = np.flatnonzero(kind)
-                rows[chosen] = random.choice(chosen, len(chosen))
-        return rows
+    def notes(self) -> list[str]:
+        impostors = folds.fewest_impostors(self.pair_set.same, self.pair_set.folds)
+        return unresolved_notes("TAR@FAR", FARS, impostors, "not measured")
 
     def made_from(self) -> dict[str, str]:
         return {"data": self.pair_set.fingerprint}
+
+
+def influences_of(metrics: Collection[str], scores: np.ndarray, pair_set: PairSet) -> dict[str, Influence]:
+    """Returns each metric's influence, where every pair is a unit of its own: who they are is not known.
+
+    The thresholds of the folds differ by little, so TAR has the influence of one threshold for all of them.
+    """
+    pairs = np.arange(len(scores))
+    right = folds.judged_rightly(2.0 - 2.0 * scores, pair_set.same, pair_set.folds)
+    found = {"accuracy": influence.of_shares(right, pairs, len(pairs))}
+    for far in FARS:
+        if rate_name("TAR@FAR", far) in metrics:
+            found[rate_name("TAR@FAR", far)] = influence.of_tar(verification(scores, pair_set.same), far)
+    return found
 
 
 def verification(scores: np.ndarray, same: np.ndarray) -> Verification:
@@ -114,7 +120,8 @@ def verification(scores: np.ndarray, same: np.ndarray) -> Verification:
         impostor_identities=np.stack([others, np.full(len(others), NOBODY)], axis=1),
         stands_for=np.ones(len(others)),
         identities=len(scores),
-        weigh_impostors=lambda weights: weights[:, others].sum(axis=1),
+        impostor_pairs=float(len(others)),
+        impostors_of=(~same).astype(np.int64),
         genuine_histogram=histogram(scores[genuine]),
         impostor_histogram=histogram(scores[others]),
     )

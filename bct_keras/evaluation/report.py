@@ -14,10 +14,10 @@ def table(result: dict[str, Any]) -> list[list[str]]:
         columns["gain"] = lambda metric: f"{result['gain'][metric]:+.4f}"
     if "interval" in result:
         columns["95 % interval"] = lambda metric: interval(result["interval"][metric])
+    if "word" in result:
+        columns["word"] = lambda metric: result["word"][metric]
     if "gain" in result:
-        columns["compatible"] = lambda metric: "yes" if result["compatible"][metric] else "NO"
-    if "shown" in result:
-        columns["shown"] = lambda metric: how_sure(result, metric)
+        columns["above old"] = lambda metric: "yes" if result["above_old"][metric] else "NO"
     if "update_gain" in result:
         columns["update gain"] = lambda metric: optional(result["update_gain"][metric])
         columns["tax"] = lambda metric: f"{result['tax'][metric]:+.4f}"
@@ -31,11 +31,8 @@ def matrix(result: dict[str, Any], metric: str) -> list[list[str]]:
     rows = [["queries of", *(f"in {place}'s gallery" for place in range(1, len(names) + 1))]]
     for newer, values in enumerate(result["matrix"][metric]):
         cells = ["" if value is None else f"{value:.4f}" for value in values]
-        for older, compatible in enumerate(upgrades["compatible"][metric][newer]):
-            if compatible is None:
-                continue
-            missing = compatible and "shown" in upgrades and not upgrades["shown"][metric][newer][older]
-            cells[older] += " not shown" if missing else " yes" if compatible else " NO"
+        for older, word in enumerate(upgrades["word"][metric][newer]):
+            cells[older] += f" {word}" if word else ""
         rows.append([f"{newer + 1} {names[newer]}", *cells, *[""] * (len(names) - len(cells))])
     return rows
 
@@ -49,12 +46,6 @@ def first_tables(result: dict[str, Any]) -> Iterator[tuple[str, list[list[str]]]
     yield "", rows + [[metric, f"{share:.4f}"] for metric, share in result["average_compatibility"].items()]
     for metric in result["matrix"]:
         yield metric, matrix(result, metric)
-
-
-def how_sure(result: dict[str, Any], metric: str) -> str:
-    if result["shown"][metric]:
-        return "yes"
-    return "a loss" if result["interval"][metric][1] < 0 else "not shown"
 
 
 def interval(ends: list[float]) -> str:
@@ -108,9 +99,13 @@ def as_text(report: dict[str, Any]) -> str:
         if "flips" in result:
             lines.append("  flips: {negative:.1%} negative, {positive:.1%} positive".format(**result["flips"]))
         lines += [f"  {note}" for note in result.get("notes", [])]
-    each = report.get("verdicts", {})  # of a series: one for each encoder but the first
-    judged = {f"verdict on {name}": one for name, one in each.items()} or {"verdict": report}
-    for name, one in judged.items():
-        if one["verdict"]:
-            lines.append(f"{name}: {one['verdict']}" + (f"; {one['shown']}" if one.get("shown") else ""))
+    lines += verdict_lines(report)
     return "\n".join(lines)
+
+
+def verdict_lines(report: dict[str, Any]) -> list[str]:
+    """Returns the verdict as text, or of several candidates a line for each."""
+    if "candidates" in report:
+        candidates = report["candidates"].items()
+        return [f"verdict on {name}: {each['verdict']}: {each['because']}" for name, each in candidates]
+    return [f"verdict: {report['verdict']}: {report['because']}"] if report["verdict"] else []

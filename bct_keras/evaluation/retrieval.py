@@ -12,11 +12,12 @@ from bct_keras.data.embeddings import normalised
 from bct_keras.data.splits import order_within_identity
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluation import identification
+from bct_keras.evaluation import identification, influence
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.measured import Measured, rate_name
+from bct_keras.evaluation.influence import Influence
+from bct_keras.evaluation.measured import Measured, is_resolvable, rate_name, unresolved_notes
 from bct_keras.evaluation.search import RECALL_RANKS, Searched, search
-from bct_keras.evaluation.verification import Embedded, identity_weights
+from bct_keras.evaluation.verification import Embedded
 
 FARS = (1e-2, 1e-3, 1e-4)
 FPIRS = (1e-1, 1e-2)
@@ -65,18 +66,7 @@ class Retrieval:
         return query, gallery
 
     def measure(self, query: Embedded, gallery: Embedded) -> Measured:
-        found = search(query, gallery, max(FARS))
-        metrics = found.rates(FARS, RANKS)
-        metrics |= {"mAP": float(found.average_precision.mean()), f"Recall@{RECALL_RANKS}": float(found.recall.mean())}
-        for fpir in resolvable(found):
-            rates = [identification.tpir(half, identification.threshold_at(half, fpir)) for half in found.halves]
-            metrics[rate_name("TPIR@FPIR", fpir)] = float(np.mean(rates))
-        return Measured(
-            metrics,
-            lambda draws, seed: resample(found, draws, seed),
-            find_verification=lambda: found.verification,
-            searches=(found.whole,),
-        )
+        return measure(query, gallery)
 
     def gallery_of(self, query: Embedded, gallery: Embedded) -> tuple[Embedded, Embedded]:
         """What is searched in what."""
@@ -97,31 +87,52 @@ class Retrieval:
                     found[name] = image_check.decode(image, name)
         return found
 
+    def notes(self) -> list[str]:
+        query, gallery = (np.bincount(self.records[1][rows], minlength=self.data.classes) for rows in self.sides)
+        impostors = query.sum() * gallery.sum() - query @ gallery
+        return unresolved_notes("TAR@FAR", FARS, impostors, "not measured")
+
     def made_from(self) -> dict[str, str]:
         return {"data": self.data.fingerprint}
 
 
+def measure(query: Embedded, gallery: Embedded) -> Measured:
+    """Returns all metrics of queries of every identity in a gallery that holds each of them several times."""
+    found = search(query, gallery, max(FARS))
+    metrics = found.rates(FARS, RANKS)
+    metrics |= {"mAP": float(found.average_precision.mean()), f"Recall@{RECALL_RANKS}": float(found.recall.mean())}
+    for fpir in resolvable(found):
+        rates = [identification.tpir(half, identification.threshold_at(half, fpir)) for half in found.halves]
+        metrics[rate_name("TPIR@FPIR", fpir)] = float(np.mean(rates))
+    return Measured(
+        metrics,
+        lambda: influences_of(metrics, found),
+        find_verification=lambda: found.verification,
+        searches=(found.whole,),
+    )
+
+
 def resolvable(found: Searched) -> list[float]:
-    """Rates at which ten queries of unseen identities are let in; with fewer the threshold would be chance."""
-    unmated = min(np.count_nonzero(~half.mated) for half in found.halves)
+    """Returns the rates at which enough queries of unseen identities are let in."""
+    unmated = int(min(np.count_nonzero(~half.mated) for half in found.halves))
     mated = min(np.count_nonzero(half.mated) for half in found.halves)
-    return [fpir for fpir in FPIRS if fpir * unmated >= 10 and mated]
+    return [fpir for fpir in FPIRS if is_resolvable(fpir, unmated) and mated]
 
 
-def resample(found: Searched, draws: int, seed: int) -> dict[str, np.ndarray]:
-    """Metrics [draws]: identities are drawn anew, the gallery that is searched stays as it is."""
-    weights = identity_weights(found.verification.identities, draws, seed)
-    fars = [far for far in FARS if far * found.impostor_pairs >= 1]
-    fpirs = resolvable(found)
-
-    def share(values: np.ndarray) -> np.ndarray:
-        return identification.weighted_share(values, found.whole.identities, weights)
-
-    tars = found.verification.tar(weights, fars)
-    metrics = {rate_name("TAR@FAR", far): tars[:, place] for place, far in enumerate(fars)}
-    metrics |= {f"top-{rank}": share(found.whole.mated & (found.whole.others_above < rank)) for rank in RANKS}
-    metrics |= {"mAP": share(found.average_precision), f"Recall@{RECALL_RANKS}": share(found.recall)}
-    if fpirs:
-        rates = np.mean([identification.weighted_tpir(half, weights, fpirs) for half in found.halves], axis=0)
-        metrics |= {rate_name("TPIR@FPIR", fpir): rates[:, place] for place, fpir in enumerate(fpirs)}
-    return metrics
+def influences_of(metrics: Collection[str], searched: Searched) -> dict[str, Influence]:
+    """Returns each metric's influence; the gallery that is searched stays as it is."""
+    count, whole = searched.verification.identities, searched.whole
+    found = {}
+    for far in FARS:
+        if rate_name("TAR@FAR", far) in metrics:
+            found[rate_name("TAR@FAR", far)] = influence.of_tar(searched.verification, far)
+    for rank in RANKS:
+        hits = whole.mated & (whole.others_above < rank)
+        found[f"top-{rank}"] = influence.of_shares(hits, whole.identities, count)
+    found["mAP"] = influence.of_shares(searched.average_precision, whole.identities, count)
+    found[f"Recall@{RECALL_RANKS}"] = influence.of_shares(searched.recall, whole.identities, count)
+    for fpir in FPIRS:
+        if rate_name("TPIR@FPIR", fpir) in metrics:
+            halves = [influence.of_tpir(half, fpir, count) for half in searched.halves]
+            found[rate_name("TPIR@FPIR", fpir)] = influence.mean_of(halves)
+    return found

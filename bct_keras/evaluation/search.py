@@ -8,8 +8,16 @@ import numpy as np
 from bct_keras import progress
 from bct_keras.errors import InputError
 from bct_keras.evaluation.identification import Identification, rank_counts
-from bct_keras.evaluation.measured import rate_name
-from bct_keras.evaluation.verification import BINS, TIE, Embedded, Verification, accepted_share, histogram
+from bct_keras.evaluation.measured import is_resolvable, rate_name
+from bct_keras.evaluation.verification import (
+    BINS,
+    TIE,
+    Embedded,
+    Verification,
+    accepted_share,
+    histogram,
+    kept_impostors,
+)
 
 SCORES_AT_ONCE = 8_000_000  # 32 MB
 RECALL_RANKS = 10
@@ -25,7 +33,7 @@ class Searched:
 
     @property
     def impostor_pairs(self) -> float:
-        return float(self.verification.weigh_impostors(np.ones((1, self.verification.identities)))[0])
+        return self.verification.impostor_pairs
 
     def rates(self, fars: Sequence[float], ranks: Sequence[int]) -> dict[str, float]:
         """TAR over all pairs of a query and a gallery image, and the share of queries found at each rank."""
@@ -33,7 +41,7 @@ class Searched:
         metrics = {
             rate_name("TAR@FAR", far): accepted_share(genuine, impostors, far * self.impostor_pairs)
             for far in fars
-            if far * self.impostor_pairs >= 1  # below one pair the rate cannot be told from zero
+            if is_resolvable(far, self.impostor_pairs)
         }
         counts = rank_counts(self.whole, ranks)
         queries = len(self.whole.mated)
@@ -41,7 +49,7 @@ class Searched:
 
 
 def search(query: Embedded, gallery: Embedded, highest_far: float) -> Searched:
-    """The impostor pairs up to `highest_far` are kept one by one."""
+    """Compares every query with every image; keeps the impostor pairs that rates up to `highest_far` need."""
     if query.embeddings.shape[1] != gallery.embeddings.shape[1]:
         raise InputError(
             f"queries of {query.embeddings.shape[1]} dimensions cannot be searched in a gallery of "
@@ -50,17 +58,14 @@ def search(query: Embedded, gallery: Embedded, highest_far: float) -> Searched:
     identities = 1 + max(int(query.labels.max()), int(gallery.labels.max()))
     in_query, in_gallery = (np.bincount(side.labels, minlength=identities) for side in (query, gallery))
     impostors = len(query.labels) * len(gallery.labels) - int(in_query @ in_gallery)
-    # A quarter more than needed: a draw of identities may need more of them.
-    collected = Collected(query, gallery, int(1.25 * highest_far * impostors) + 2)
+    collected = Collected(query, gallery, kept_impostors(highest_far, impostors))
     step = max(1, SCORES_AT_ONCE // len(gallery.labels))
     for start in progress.track(range(0, len(query.labels), step), "comparing", unit="blocks"):
         collected.add(start, query.embeddings[start : start + step] @ gallery.embeddings.T)
 
-    def weigh_impostors(weights: np.ndarray) -> np.ndarray:
-        # sum over a != b of w_a queries_a w_b images_b
-        return (weights @ in_query) * (weights @ in_gallery) - (weights**2) @ (in_query * in_gallery)
-
-    return collected.finish(identities, in_gallery > 0, weigh_impostors)
+    # Each identity's queries against the others' images, and its images against the others' queries.
+    impostors_of = in_query * (len(gallery.labels) - in_gallery) + in_gallery * (len(query.labels) - in_query)
+    return collected.finish(in_gallery > 0, float(impostors), impostors_of)
 
 
 class Collected:
@@ -115,7 +120,7 @@ class Collected:
         self.strongest = [column[order] for column in self.strongest]
         self.least = max(self.least, float(self.strongest[0][-1]))
 
-    def finish(self, identities: int, in_gallery: np.ndarray, weigh_impostors) -> Searched:
+    def finish(self, in_gallery: np.ndarray, impostor_pairs: float, impostors_of: np.ndarray) -> Searched:
         own, precision, recall, first_above, second_above, *best = (
             np.concatenate(column) for column in zip(*self.blocks, strict=True)
         )
@@ -127,8 +132,9 @@ class Collected:
             scores,
             np.stack([first, second], 1),
             np.ones(len(scores), np.float32),
-            identities,
-            weigh_impostors,
+            len(impostors_of),
+            impostor_pairs,
+            impostors_of,
             *self.histograms,
         )
         labels = self.query.labels

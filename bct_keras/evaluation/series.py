@@ -1,11 +1,13 @@
 """A series of upgrades: queries of each encoder in its own gallery and in that of each older one."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from bct_keras.encoders import ENCODER_FILE, Encoder, FirstDims
-from bct_keras.evaluation.compatibility import check_dims, verdict
-from bct_keras.evaluation.gains import evidence, gains, sentence
+from bct_keras.evaluation.compatibility import check_dims
+from bct_keras.evaluation.gains import evidence, gains
 from bct_keras.evaluation.measured import Measured, as_measured
+from bct_keras.evaluation.verdict import Gain, Rule, Verdict, check_rule, decide
 
 Place = tuple[int, int]  # of the query's encoder and of the gallery's
 
@@ -14,6 +16,9 @@ def findings(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -
     """Triangular matrices of each metric, oldest first; the verdict is on all galleries or on the first alone."""
     measured = measure_all(protocol, encoders, first_gallery_only)
     upgrades = {place: upgrade(measured, place) for place in measured if place[0] > place[1]}
+    common: dict[str, Any] = {}  # the same for all upgrades
+    for found in upgrades.values():
+        common |= {key: found.pop(key) for key in ("units", "unresolved") if key in found}
     metrics = list(measured[0, 0].metrics)
     result: dict[str, Any] = {
         "encoders": [encoder.spec.removesuffix(f"/{ENCODER_FILE}") for encoder in encoders],
@@ -27,14 +32,48 @@ def findings(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -
         },
         # 2 / (T (T - 1)) * sum over i > j of [M(i, j) > M(j, j)]; the share of j = 0 where that gallery alone counts
         "average_compatibility": {
-            metric: sum(found["compatible"][metric] for found in upgrades.values()) / len(upgrades)
-            for metric in metrics
+            metric: sum(found["above_old"][metric] for found in upgrades.values()) / len(upgrades) for metric in metrics
         },
     }
-    for key in ("compatible", "shown"):
-        if key in result["upgrades"]:
-            result[key] = {metric: all(found[key][metric] for found in upgrades.values()) for metric in metrics}
-    return result | {"notes": protocol.notes() if hasattr(protocol, "notes") else []}
+    return result | common | {"notes": protocol.notes() if hasattr(protocol, "notes") else []}
+
+
+def judge(protocols: dict[str, dict[str, Any]], rule: Rule) -> dict[str, Verdict]:
+    """Writes the `word` of each upgrade's gains into the results, and returns the verdict on each candidate.
+
+    A candidate is every encoder but the first; it is judged in all older galleries that its queries were searched in.
+    """
+    check_rule(rule, [metric for result in protocols.values() for metric in result["matrix"]])
+    found: dict[str, dict[str, list[Gain]]] = {}
+    for spec, result in protocols.items():
+        size, metrics = len(result["encoders"]), list(result["matrix"])
+        words: dict[str, dict[Place, str]] = {metric: {} for metric in metrics}
+        for newer in range(1, size):
+            for older in range(newer):
+                gains = list(gains_of_upgrade(result, (newer, older), spec if len(protocols) > 1 else ""))
+                for metric, gain in zip(metrics, gains, strict=False):
+                    words[metric][newer, older] = gain.word(rule.margin)
+                if gains:
+                    candidate = f"{newer + 1} {result['encoders'][newer]}"
+                    found.setdefault(candidate, {})[f"{spec} {older}"] = gains
+        result["upgrades"]["word"] = {metric: triangle(size, words[metric]) for metric in metrics}
+    verdicts = {candidate: decide(gains, rule) for candidate, gains in found.items()}
+    return {candidate: verdict for candidate, verdict in verdicts.items() if verdict}
+
+
+def gains_of_upgrade(result: dict[str, Any], place: Place, protocol: str) -> Iterator[Gain]:
+    """Returns one upgrade's gains; none where that encoder was not searched in that gallery."""
+    newer, older = place
+    several = sum(cell is not None for cell in next(iter(result["matrix"].values()))[newer][:newer]) > 1
+    where = f"in {older + 1}'s gallery" if several else ""
+    for metric, rows in result["matrix"].items():
+        if rows[newer][older] is None:
+            return
+        name = " of ".join(part for part in (metric, protocol, where) if part)
+        error = result["upgrades"]["error"][metric][newer][older] if "error" in result["upgrades"] else None
+        resolved = metric not in result.get("unresolved", ())
+        units = result.get("units", {}).get("count", 0)
+        yield Gain(name, rows[older][older], rows[newer][older], error, units, resolved)
 
 
 def measure_all(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -> dict[Place, Measured]:
@@ -52,11 +91,10 @@ def measure_all(protocol: Any, encoders: list[Encoder], first_gallery_only: bool
     return measured
 
 
-def upgrade(measured: dict[Place, Measured], place: Place) -> dict[str, dict[str, Any]]:
-    """`gain` and `compatible` of one upgrade, and its `interval` and `shown` where the protocol can draw anew."""
+def upgrade(measured: dict[Place, Measured], place: Place) -> dict[str, Any]:
+    """Returns what is known of the gains of one upgrade."""
     before, after = measured[place[1], place[1]], measured[place]
-    drawn = evidence(before, after)
-    return gains(before, after) | {key: drawn[key] for key in ("interval", "shown") if key in drawn}
+    return gains(before, after) | evidence(before, after)
 
 
 def values_of(upgrades: dict[Place, dict[str, dict[str, Any]]], key: str, metric: str) -> dict[Place, Any]:
@@ -69,42 +107,3 @@ def triangle(size: int, values: dict[Place, Any], diagonal: int = 0) -> list[lis
     None stands for what was not measured.
     """
     return [[values.get((newer, older)) for older in range(newer + diagonal)] for newer in range(size)]
-
-
-def candidates(protocols: dict[str, dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """For each encoder but the first one its upgrades, each as the result of a protocol in one older gallery."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for spec, result in protocols.items():
-        for newer, name in enumerate(result["encoders"][1:], 1):
-            for older in range(newer):
-                pair = upgrade_of(result, newer, older)
-                if pair:
-                    found.setdefault(name, {})[f"{spec} in the gallery of {result['encoders'][older]}"] = pair
-    return found
-
-
-def upgrade_of(result: dict[str, Any], newer: int, older: int) -> dict[str, dict[str, Any]]:
-    """The tests of one upgrade and what follows from them, by metric; nothing where it was not measured."""
-    places = {"old/old": (older, older), "new/old": (newer, older), "new/new": (newer, newer)}
-    matrix, upgrades = result["matrix"], result["upgrades"]
-    if any(rows[newer][older] is None for rows in matrix.values()):
-        return {}
-    tests = {
-        test: {metric: rows[row][column] for metric, rows in matrix.items()} for test, (row, column) in places.items()
-    }
-    return tests | {
-        key: {metric: rows[newer][older] for metric, rows in metrics.items()} for key, metrics in upgrades.items()
-    }
-
-
-def verdicts(protocols: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """One verdict for each encoder but the first, as one of them may fit where another does not."""
-    each = {
-        name: {"verdict": verdict(upgrades), "shown": sentence(list(upgrades.values()))}
-        for name, upgrades in candidates(protocols).items()
-    }
-    words = {name: str(found["verdict"]) for name, found in each.items()}
-    whole = (
-        "compatible" if set(words.values()) == {"compatible"} else "; ".join(": ".join(one) for one in words.items())
-    )
-    return {"verdict": whole, "shown": None, "verdicts": each}

@@ -1,7 +1,8 @@
 """1:1: how often the right one is accepted, at a rate of wrong ones accepted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -10,6 +11,8 @@ import numpy as np
 TIE = 1e-6
 NOBODY = -1
 BINS = np.linspace(-1.0, 1.0, 101)  # of the histograms
+# The slope of TAR over log FAR is taken between half and twice the FAR.
+SLOPE_SPAN = 2.0
 
 
 @dataclass(frozen=True)
@@ -28,36 +31,29 @@ class Verification:
     impostor_identities: np.ndarray  # [kept, 2] the second is NOBODY where the pair itself is what is drawn
     stands_for: np.ndarray  # [kept] how many impostor pairs each one stands for
     identities: int
-    # weights of the identities [draws, identities] -> [draws] weight of all impostor pairs
-    weigh_impostors: Callable[[np.ndarray], np.ndarray]
+    impostor_pairs: float  # how many there are, kept or not
+    impostors_of: np.ndarray  # [identities] in how many of them each identity takes part
     genuine_histogram: np.ndarray  # [bins]
     impostor_histogram: np.ndarray  # [bins]
 
-    def tar(self, weights: np.ndarray, fars: Sequence[float]) -> np.ndarray:
-        """[draws, fars] TAR where each identity counts `weights` [draws, identities] times.
+    @cached_property
+    def rising_genuine(self) -> np.ndarray:
+        return np.sort(self.genuine)
 
-        A pair of two identities counts as often as both of them together, their product; a genuine one as often as
-        its identity.
-        """
-        order = np.argsort(self.genuine)[::-1]
-        falling, identities = -self.genuine[order], self.genuine_identities[order]
-        first, second = self.impostor_identities.T
-        found = np.empty((len(weights), len(fars)))
-        totals = self.weigh_impostors(weights)
-        for draw, drawn in enumerate(weights.astype(np.float32)):
-            weight = np.append(drawn, np.float32(1.0))  # that of NOBODY
-            accepted = np.cumsum(weight[first] * weight[second] * self.stands_for, dtype=np.float64)
-            places = np.searchsorted(accepted, np.array(fars) * totals[draw], side="right")
-            thresholds = self.impostors[np.minimum(places, len(self.impostors) - 1)]
-            above = np.searchsorted(falling, -(thresholds + TIE), side="left")
-            genuine = np.concatenate([[0.0], np.cumsum(weight[identities], dtype=np.float64)])
-            found[draw] = genuine[above] / max(genuine[-1], 1.0)
-        return found
+    @cached_property
+    def counted_impostors(self) -> np.ndarray:
+        """Returns how many impostor pairs score at least as high as each kept one [kept]."""
+        return np.cumsum(self.stands_for, dtype=np.float64)
+
+    def threshold_and_tar(self, far: float) -> tuple[float, float]:
+        """Returns the lowest threshold that accepts at most this share of the impostors, and TAR there."""
+        threshold = self.thresholds([far])[0]
+        rejected = np.searchsorted(self.rising_genuine, threshold + TIE, side="right")
+        return float(threshold), 1.0 - float(rejected) / max(len(self.genuine), 1)
 
     def thresholds(self, fars: Sequence[float]) -> np.ndarray:
-        """[fars] the score that at most so large a share of the impostors passes"""
-        total = self.weigh_impostors(np.ones((1, self.identities)))[0]
-        places = np.searchsorted(np.cumsum(self.stands_for, dtype=np.float64), np.array(fars) * total, side="right")
+        """Returns for each FAR [fars] the score that at most so large a share of the impostors passes."""
+        places = np.searchsorted(self.counted_impostors, np.array(fars) * self.impostor_pairs, side="right")
         return self.impostors[np.minimum(places, len(self.impostors) - 1)]
 
 
@@ -67,14 +63,13 @@ def accepted_share(genuine: np.ndarray, impostors: np.ndarray, accepted_impostor
     return float(np.mean(genuine > threshold + TIE))
 
 
+def kept_impostors(highest_far: float, impostors: int) -> int:
+    """Returns how many of the strongest impostor pairs are kept: enough for the slope of TAR at the highest FAR."""
+    return min(int(SLOPE_SPAN * highest_far * impostors) + 2, impostors)
+
+
 def histogram(scores: np.ndarray) -> np.ndarray:
     # Ten times as fast as np.histogram on millions of scores.
     bins = len(BINS) - 1
     places = np.clip((scores + 1.0) * (bins / 2), 0, bins - 1).astype(np.uint8)
     return np.bincount(places, minlength=bins)
-
-
-def identity_weights(identities: int, draws: int, seed: int) -> np.ndarray:
-    """[draws, identities] how often each identity is drawn, with replacement, as many as there are."""
-    random = np.random.default_rng(seed)
-    return random.multinomial(identities, np.full(identities, 1.0 / identities), size=draws)

@@ -6,14 +6,16 @@ from typing import Any
 
 from bct_keras import artefacts
 from bct_keras.errors import InputError
+from bct_keras.evaluation.verdict import COMPATIBLE, UNDECIDED
 from bct_keras.galleries.gallery import Compatibility
 
 
-def read_report(path: str | Path, max_loss: float | None = None) -> Compatibility:
-    """Queries of the report's new encoder among entries of its old one, if the report found them compatible.
+def read_report(path: str | Path, max_loss: float | None = None, strict: bool = False) -> Compatibility:
+    """Returns that queries of the report's new encoder may search entries of its old one, if its verdict allows it.
 
-    With `max_loss` also where the cross-test is not above the old self-test but at most this share of it below: the
-    measure for a file exported from the very encoder that made the entries, which cannot be better than itself.
+    An undecided verdict is let in and remembered as such, but not if it has to be `strict`. With `max_loss` the verdict
+    is not asked: at most this share of the old self-test may be lost. That is the measure for a file exported from the
+    very encoder that made the entries, which cannot be better than itself.
     """
     path = Path(path)
     if path.is_dir():
@@ -28,7 +30,7 @@ def read_report(path: str | Path, max_loss: float | None = None) -> Compatibilit
         raise InputError(f"{path} is no report of evaluate: {error!r}") from None
     if not (isinstance(query, str) and isinstance(gallery, str)):
         raise InputError(f"{path} is the self-test of one encoder; a report with --old and --new is needed")
-    finding = judged(path, report, losses, max_loss)
+    finding = judged(path, report, strict) if max_loss is None else within_loss(path, losses, max_loss)
     return Compatibility(query, gallery, artefacts.fingerprint(report), finding)
 
 
@@ -41,14 +43,20 @@ def losses_of(protocols: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def judged(path: Path, report: dict[str, Any], losses: dict[str, float], max_loss: float | None) -> str:
-    if report.get("verdict") == "compatible":
-        return "compatible"
-    if max_loss is None:
-        raise InputError(
-            f"{path} says: {report.get('verdict')}; a gallery takes only compatible encoders.\nFor a file exported "
-            "from the entries' own encoder give the loss that you accept, as in --max_loss=0.01"
-        )
+def judged(path: Path, report: dict[str, Any], strict: bool) -> str:
+    """Returns what the report found, where that lets the queries in."""
+    word, because = report.get("verdict"), report.get("because", "")
+    if word == COMPATIBLE:
+        return COMPATIBLE
+    if word == UNDECIDED and not strict:
+        return f"{UNDECIDED}: {because}"
+    raise InputError(
+        f"{path} says: {word}: {because}; a gallery does not take such queries.\nFor a file exported from the entries' "
+        "own encoder give the loss that you accept, as in --max_loss=0.01"
+    )
+
+
+def within_loss(path: Path, losses: dict[str, float], max_loss: float) -> str:
     if not losses:
         raise InputError(f"{path} holds no metric")
     worst = max(losses, key=lambda metric: losses[metric])

@@ -6,8 +6,8 @@ import pytest
 
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluation import compatibility, gains
-from bct_keras.evaluation.compatibility import verdict
+from bct_keras.evaluation import compatibility
+from bct_keras.evaluation.verdict import Rule
 
 
 class NamedEncoder(Encoder):
@@ -49,12 +49,8 @@ def test_both_encoders_give_all_tests_with_the_same_metrics():
     assert result["gain"] == {"better": 0.25, "equal": 0.0, "worse": -0.25}
 
 
-def test_compatible_is_strictly_above_the_old_encoder():
-    assert result_of(OLD, NEW)["compatible"] == {"better": True, "equal": False, "worse": False}
-
-
-def test_where_the_old_encoder_is_never_wrong_the_new_one_has_to_be_as_good():
-    assert [gains.is_compatible(cross, 1.0) for cross in (1.0, 0.9999)] == [True, False]
+def test_the_papers_condition_is_strictly_above_the_old_encoder():
+    assert result_of(OLD, NEW)["above_old"] == {"better": True, "equal": False, "worse": False}
 
 
 @pytest.mark.parametrize(("old", "new", "name"), [(OLD, None, "old/old"), (None, NEW, "new/new")])
@@ -67,18 +63,33 @@ def test_other_dimensions_are_refused():
         compatibility.self_and_cross_tests(KnownNumbers(NUMBERS), OLD, NamedEncoder("new", dims=8))
 
 
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        ([{"a": True, "b": True}, {"a": True}], "compatible"),
-        ([{"a": True, "b": True}, {"a": False}], "not compatible (1 of 3 metrics are not above old/old)"),
-        ([{"a": False}], "not compatible (1 of 1 metrics are not above old/old)"),
-        ([], None),
-    ],
-)
-def test_the_verdict_is_over_all_metrics_of_all_protocols(found, expected):
-    assert verdict({str(place): {"compatible": each} for place, each in enumerate(found)}) == expected
+def test_the_words_are_written_into_the_results():
+    error = {"better": 0.01, "equal": 0.01, "worse": 0.01}
+    results = {"x": result_of(OLD, NEW) | {"error": error, "units": {"count": 100, "name": "identities"}}}
+    found = compatibility.judge(results, Rule(decide_by=("better",)))
+    assert results["x"]["word"] == {"better": "better", "equal": "open", "worse": "worse"}
+    assert found
+    assert found.sentence == "not compatible: worse (-0.2500) is shown to be worse than the old encoder's own"
+
+
+def test_of_several_protocols_each_metric_has_its_name():
+    error = {"error": {"better": 0.01, "equal": 0.01, "worse": 0.01}, "units": {"count": 100, "name": "identities"}}
+    results = {name: result_of(OLD, NEW) | error for name in ("x", "y")}
+    found = compatibility.judge(results, Rule())
+    assert found
+    assert found.because.startswith("worse of x (-0.2500), worse of y (-0.2500) are shown to be worse")
+
+
+def test_numbers_alone_leave_it_undecided():
+    result = result_of(OLD, NEW)
+    for test in ("old/old", "new/old"):
+        result[test] = {metric: value for metric, value in result[test].items() if metric != "worse"}
+    result |= {"gain": {"better": 0.25, "equal": 0.0}}
+    found = compatibility.judge({"pairs": result}, Rule())
+    assert found
+    assert found.word == "undecided"
+    assert found.because.endswith("the protocol gives numbers without what they rest on")
 
 
 def test_no_verdict_without_a_cross_test():
-    assert verdict({"pairs": result_of(None, NEW)}) is None
+    assert compatibility.judge({"pairs": result_of(None, NEW)}, Rule()) is None

@@ -79,9 +79,9 @@ def test_all_numbers_come_out_together(golden, sides, pairs):
     np.testing.assert_allclose([found.metrics[far] for far in fars], golden["cross/tar"][2:], atol=1e-6)
     both = [golden[f"cross/{name}_tpir"] for name in ("g1", "g2")]
     np.testing.assert_allclose([found.metrics[fpir] for fpir in fpirs], np.mean(both, 0), atol=1e-6)
-    drawn = found.resample(4, 0) if found.resample else {}
-    assert sorted(drawn) == sorted(found.metrics)
-    assert all(draws.shape == (4,) and np.isfinite(draws).all() for draws in drawn.values())
+    parts = found.influences() if found.influences else {}
+    assert sorted(parts) == sorted(found.metrics)
+    assert all(0 < part.standard_error() < 0.2 for part in parts.values())
 
 
 def scores_of(seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,9 +9,14 @@ from bct_keras.galleries.admission import read_report
 def report(cross: float, own: float = 0.5, **changes) -> dict:
     """As evaluate writes it; the keys are those that tests/gallery_test.py gets from evaluate itself."""
     tests = {"old/old": {"top-1": own, "top-5": 0.9}, "new/old": {"top-1": cross, "top-5": 0.95}}
-    verdict = "compatible" if cross > own else "not compatible (1 of 2 metrics are not above old/old)"
+    verdict = "compatible" if cross > own else "not compatible" if cross < own - 0.05 else "undecided"
     made_from = {"old": "0" * 64, "new": "1" * 64, "old encoder": "runs/old"}
-    return {"verdict": verdict, "protocols": {"retrieval(x)": tests}, "made_from": made_from} | changes
+    return {
+        "verdict": verdict,
+        "because": "top-1 says so",
+        "protocols": {"retrieval(x)": tests},
+        "made_from": made_from,
+    } | changes
 
 
 @pytest.fixture
@@ -35,8 +40,20 @@ def test_the_report_itself_is_remembered(written):
 
 
 def test_a_report_that_found_them_not_compatible_is_refused(written):
-    with pytest.raises(InputError, match=r"says: not compatible \(1 of 2 .*\n.*--max_loss"):
+    with pytest.raises(InputError, match=r"says: not compatible: top-1 says so; .*\n.*--max_loss"):
         read_report(written(report(0.4)))
+
+
+def test_an_undecided_report_is_remembered_as_such_or_refused(written):
+    assert read_report(written(report(0.49))).finding == "undecided: top-1 says so"
+    with pytest.raises(InputError, match="says: undecided: top-1 says so"):
+        read_report(written(report(0.49)), strict=True)
+
+
+@pytest.mark.parametrize("verdict", [None, "compatible (or so)", ["compatible"], 1])
+def test_another_word_lets_nothing_in(written, verdict):
+    with pytest.raises(InputError, match="a gallery does not take such queries"):
+        read_report(written(report(0.6, verdict=verdict)))
 
 
 def test_a_loss_that_was_accepted_beforehand_is_taken(written):
