@@ -50,7 +50,7 @@ def add() -> None:
         raise InputError("--data goes with either --encoder, to embed it now, or --embeddings, made by embed")
     if not (FLAGS.data or FLAGS.report):
         raise InputError("--data is needed, or --report, or both; --help tells what they take")
-    declared = [admission.read_report(report, FLAGS.max_loss) for report in FLAGS.report]
+    declared = [admission.read_report(report, FLAGS.max_loss, FLAGS.strict) for report in FLAGS.report]
     with open_gallery() as gallery:
         data = open_data_set(FLAGS.data) if FLAGS.data else None
         entries = entries_of(data, gallery) if data else None
@@ -182,6 +182,7 @@ def define_add_flags() -> None:
     flags.DEFINE_multi_string(
         "report", [], "a report of evaluate: queries of its new encoder fit entries of its old one; may be given twice"
     )
+    flags.DEFINE_bool("strict", False, "refuse a report whose verdict is undecided, too")
     flags.DEFINE_float(
         "max_loss",
         None,
