@@ -13,6 +13,7 @@ from bct_keras.data.splits import order_within_identity
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import identification
+from bct_keras.evaluation.collapse import Watched, watch
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.measured import Measured, rate_name
 from bct_keras.evaluation.search import RECALL_RANKS, Searched, search
@@ -31,6 +32,7 @@ class Retrieval:
         self.data.check_content()
         self.cache = cache
         self.sides = self.divided()
+        self.watched: dict[str, Watched] = {}
 
     @cached_property
     def records(self) -> tuple[np.ndarray, np.ndarray]:
@@ -60,6 +62,7 @@ class Retrieval:
             return np.concatenate([embeddings for embeddings, _ in encoder.embed_data(self.data)])
 
         stored = self.cache.get(encoder, {"data": self.data.fingerprint}, make) if self.cache else make(encoder)
+        self.watched[str(encoder.path)] = watch(stored, self.records[1])
         embeddings, labels = normalised(stored), self.records[1]
         query, gallery = (Embedded(embeddings[rows], labels[rows]) for rows in self.sides)
         return query, gallery
@@ -96,6 +99,13 @@ class Retrieval:
                 if name in names:
                     found[name] = image_check.decode(image, name)
         return found
+
+    def notes(self) -> list[str]:
+        return [
+            f"warning: {encoder} seems to have collapsed: {seen.sentence}"
+            for encoder, seen in self.watched.items()
+            if seen.collapsed
+        ]
 
     def made_from(self) -> dict[str, str]:
         return {"data": self.data.fingerprint}
