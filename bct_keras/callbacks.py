@@ -132,8 +132,13 @@ class FiniteLoss(keras.callbacks.Callback):
             dropped = int(self.trained.dropped.numpy())
             if dropped > self.nan_limit:
                 self.fail(
-                    f"{dropped} steps had a loss or a gradient that is no finite number, --nan_limit allows fewer"
+                    f"{dropped} steps had a loss or a gradient that is no finite number, and {self.nan_limit} may be "
+                    "dropped (--nan_limit, and no more than a tenth of the run)"
                 )
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.trained.stepping.drop_not_finite and logs is not None:
+            logs["dropped_steps"] = int(self.trained.dropped.numpy())
 
     def fail(self, what: str) -> None:
         step = int(self.trained.steps.numpy())

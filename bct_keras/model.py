@@ -19,15 +19,16 @@ class Stepping:
 
     micro_batches: int = 1  # a batch goes through the network in so many pieces, their gradients added
     jit: bool = False  # the network, forward and backward, compiled by XLA
-    average: float = 0.0  # of the weights: average = average * old + (1 - average) * new; 0 is none
+    average: float = 0.0  # how much of the weights' average stays at a step, once it has begun; 0 is no average
     drop_not_finite: bool = False  # a step with a NaN or an infinite gradient changes nothing
 
 
 class CompatibleModel(keras.Model):
     """loss = head(method.head_input(new, batch), labels) + method.penalty(new, labels, batch, head)
 
-    averaged over the global batch. A batch is ({"image": ..., and each field the method needs}, labels);
-    the method also finds "step" in it, the number of micro-batches seen so far.
+    averaged over the global batch, plus what layers add by themselves, such as the regularisers of their weights.
+    A batch is ({"image": ..., and each field the method needs}, labels); the method also finds "step" in it, the number
+    of micro-batches seen so far.
     """
 
     def __init__(self, backbone: keras.Model, head: Head, method: Method, stepping: Stepping = Stepping()):
@@ -78,10 +79,13 @@ class CompatibleModel(keras.Model):
         new = tf.cast(y_pred, tf.float32)
         labels = tf.cast(y, tf.int32)
         of_table = {} if batch.get("class_rows") is None else {"rows": batch["class_rows"]}
+        if self.head.by_length:
+            of_table["swapped"] = self.method.swapped(new, batch)
         loss = self.head(self.method.head_input(new, batch), labels, **of_table)
         loss += self.method.penalty(new, labels, batch, self.head)
-        # A plain mean would count once for every replica.
-        return tf.nn.compute_average_loss(loss)
+        # A plain mean would count once for every replica, and so would what layers add.
+        added = (added_by(self.head) + added_by(self.method)) / replicas()
+        return tf.nn.compute_average_loss(loss) + added
 
     def train_step(self, data):
         batch, labels = data
@@ -101,9 +105,8 @@ class CompatibleModel(keras.Model):
         self.update_averages()
         self.steps.assign_add(1)
         rows = tf.cast(tf.shape(labels)[0], tf.float32)
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
         shown = tf.where(finite, loss, 0.0)
-        self._loss_tracker.update_state(shown * replicas, sample_weight=tf.where(finite, rows, 0.0))
+        self._loss_tracker.update_state(shown * replicas(), sample_weight=tf.where(finite, rows, 0.0))
         return self.get_metrics_result()
 
     def gradients(self, batch, labels, class_rows=None):
@@ -119,11 +122,12 @@ class CompatibleModel(keras.Model):
             step = self.steps * pieces + index
             with tf.GradientTape() as tape:
                 tape.watch([] if class_rows is None else class_rows.weights)
-                new = self.embed(piece["image"])
+                new, added = self.embed(piece["image"])
                 piece = {**piece, "step": step, "class_rows": class_rows}
-                loss = self.compute_loss(piece, piece_labels, new) / pieces
+                loss = self.compute_loss(piece, piece_labels, new)
+                loss = (loss + added / replicas()) / pieces
                 scaled = self.optimizer.scale_loss(loss)
-            found = tape.gradient(scaled, learned)
+            found = [dense(gradient) for gradient in tape.gradient(scaled, learned)]
             gradients = (
                 found if gradients is None else [tf.add_n([a, b]) for a, b in zip(gradients, found, strict=True)]
             )
@@ -131,11 +135,17 @@ class CompatibleModel(keras.Model):
         return gradients, total
 
     def embed(self, images):
+        """The new embeddings, and what the backbone's own layers add to the loss of these images."""
+
+        def forward(given):
+            new = self.backbone(given, training=True)
+            return new, added_by(self.backbone)
+
         if not self.stepping.jit:
-            return self.backbone(images, training=True)
+            return forward(images)
         # Made within the step, so that each replica traces one of its own variables; the gradient of a compiled
         # function is compiled too. The head stays outside: replicas talk to each other in methods and heads.
-        return tf.function(lambda given: self.backbone(given, training=True), jit_compile=True)(images)
+        return tf.function(forward, jit_compile=True)(images)
 
     def learn_rows(self, class_rows, gradients, loss):
         """Changes the head's table, which is not the optimizer's, and returns the gradients that are left for that.
@@ -192,7 +202,14 @@ class CompatibleModel(keras.Model):
         return [*means, *self.head.non_trainable_variables, *self.method.non_trainable_variables]
 
     def update_averages(self):
-        share = self.stepping.average
+        """average <- share average + (1 - share) weights,  share = min(the one asked for, (1 + t) / (10 + t))
+
+        After t steps the average is over about the last ninth of them, until that is as long as what was asked for: so
+        the first weights, which are random, are soon gone. With 0.999 from the start they would be 36 % of the average
+        after 1,025 steps; so they are 1e-21 of it.
+        """
+        done = tf.cast(self.steps, tf.float32)
+        share = tf.minimum(self.stepping.average, (1.0 + done) / (10.0 + done))
         for weight, average in zip(filter(self.is_averaged, self.backbone.weights), self.averages, strict=True):
             average.assign(share * average + (1 - share) * weight)
 
@@ -224,3 +241,21 @@ class CompatibleModel(keras.Model):
                 return tf.nest.map_structure(lambda value: self.distribute_strategy.reduce("MEAN", value, None), logs)
 
             self.train_function = train_function
+
+
+def replicas() -> int:
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def added_by(layer: keras.layers.Layer) -> tf.Tensor:
+    """The sum of what a layer and those within it add to the loss: regularisers, and their own `add_loss`."""
+    return tf.add_n([tf.constant(0.0), *(tf.reduce_sum(tf.cast(loss, tf.float32)) for loss in layer.losses)])
+
+
+def dense(gradient):
+    """The gradient of gathered rows is a list of rows, in which one may stand twice; optimizers want it whole.
+
+    AdamW takes such a row for one of several, and Lamb cannot take it at all. The rows of a head's table do not come
+    here: it changes those that a step has seen, and no others.
+    """
+    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient

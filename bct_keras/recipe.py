@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from bct_keras import registry
-from bct_keras.backbones import BACKBONES
+from bct_keras.backbones import BACKBONES, one_dnn
 from bct_keras.errors import InputError
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
@@ -87,6 +87,7 @@ class Recipe:
 
     def _build_model(self, image_size: int, classes: int, steps: int, method: Method) -> CompatibleModel:
         backbone = self.build_backbone(image_size)
+        one_dnn.check_gradients(backbone, f"--backbone={self.backbone}")
         for layer in backbone.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = self.synchronized

@@ -267,7 +267,10 @@ def define_device_flags() -> None:
         "micro_batches", 1, "pieces of a batch that go through the network in turn, for less memory", lower_bound=1
     )
     flags.DEFINE_float(
-        "average", 0.0, "keep an average of the weights as the encoder: how much of it stays at each step, as 0.999"
+        "average",
+        0.0,
+        "keep an average of the weights as the encoder: how much of it stays at each step, as 0.999; less in the first "
+        "steps, (1 + t) / (10 + t) at step t, so that the random start does not stay in it",
     )
 
 
@@ -275,7 +278,9 @@ def define_watch_flags() -> None:
     flags.DEFINE_integer("checkpoint_steps", 1000, "steps between checkpoints, besides those after every epoch")
     flags.DEFINE_integer("checkpoints_kept", 2, "how many checkpoints are kept", lower_bound=1)
     flags.DEFINE_enum("on_nan", "fail", ["fail", "skip"], "what to do at a loss or a gradient that is no finite number")
-    flags.DEFINE_integer("nan_limit", 10, "steps that --on_nan=skip may drop in all", lower_bound=0)
+    flags.DEFINE_integer(
+        "nan_limit", 10, "steps that --on_nan=skip may drop in all, and never more than a tenth of them", lower_bound=0
+    )
     flags.DEFINE_multi_string("validation", None, "measured after every epoch, as in retrieval(data/mine/validation)")
     flags.DEFINE_string(
         "keep_best",

@@ -63,6 +63,7 @@ def train(
         say_start(workdir, data, steps, strategy, done)
         with failures.told(workdir, data, strategy, checkpoints.last_good):
             fit(recipe, data, old, method, model, checkpoints, workdir, watch)
+            say_dropped(model)
             if distribution.worker_index() == 0:
                 finish(recipe, model, data, workdir, made_from, watch.validation)
     distribution.barrier(strategy)
@@ -102,6 +103,17 @@ def say_start(workdir: Path, data: DataSet, steps: int, strategy: tf.distribute.
     )
 
 
+def say_dropped(model: CompatibleModel) -> None:
+    dropped, steps = int(model.dropped.numpy()), int(model.steps.numpy())
+    if dropped and distribution.worker_index() == 0:
+        print(f"{dropped:,} of {steps:,} steps were dropped, whose loss or gradient was no finite number", flush=True)
+
+
+def allowed_to_drop(nan_limit: int, steps: int) -> int:
+    """A run that dropped more than a tenth of its steps has trained something else than was asked for."""
+    return min(nan_limit, steps // 10)
+
+
 def fit(
     recipe: Recipe,
     data: DataSet,
@@ -118,7 +130,7 @@ def fit(
         *method.callbacks(),
         FiniteLoss(
             model,
-            watch.nan_limit,
+            allowed_to_drop(watch.nan_limit, steps * recipe.epochs),
             lambda step: ids_of_step(data, recipe.batch_size, recipe.seed, step),
             checkpoints.last_good,
         ),

@@ -97,5 +97,14 @@ def test_too_many_dropped_steps_end_the_run():
         return FiniteLoss(model(dropped=dropped, drop=True), 2, lambda step: ["x"], lambda: "there is none")
 
     watch(2).on_train_batch_end(0, {"loss": 1.0})
-    with pytest.raises(InputError, match="3 steps had a loss or a gradient that is no finite number"):
+    with pytest.raises(
+        InputError, match="3 steps had a loss or a gradient that is no finite number, and 2 may be drop"
+    ):
         watch(3).on_train_batch_end(0, {"loss": 1.0})
+
+
+def test_dropped_steps_are_in_the_metrics_of_a_run_that_may_drop_some():
+    for drop, expected in ((True, {"loss": 1.0, "dropped_steps": 2}), (False, {"loss": 1.0})):
+        logs = {"loss": 1.0}
+        FiniteLoss(model(dropped=2, drop=drop), 10, lambda step: ["x"], lambda: "").on_epoch_end(0, logs)
+        assert logs == expected

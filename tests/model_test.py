@@ -1,6 +1,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -86,6 +87,18 @@ def test_two_replicas_give_the_losses_of_one(data, old, two_replicas):
     assert len(set(one["loss"])) == 5
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
     assert one["mixed_rows"] == two["mixed_rows"] == [2.0] * 5  # floor(0.3 * 8), all rows credible or enough of them
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_adaface_follows_new_embeddings_alone_where_old_ones_are_mixed_in(data, old, replicas, two_replicas):
+    strategy = two_replicas if replicas == 2 else None
+    found = []
+    for method in ("mixbct(mix_ratio=0.5)", "independent"):
+        recipe = replace(RECIPE, head="adaface", method=method)
+        model = built(recipe, data, strategy)
+        fit(model, batches_of(recipe, data, old, epochs=1).take(1), steps=1)
+        found.append((float(model.head.mean.numpy()), float(model.head.deviation.numpy())))
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
 def test_loss_is_the_mean_over_the_global_batch(data, old, two_replicas):
@@ -177,16 +190,123 @@ def test_a_batch_in_pieces_has_the_gradient_of_the_whole(data, old, monkeypatch)
 
 
 def test_the_average_of_the_weights_follows_them(data, old):
-    model = built(replace(RECIPE, average=0.75, learning_rate=0.01), data)
-    before = model.backbone.get_weights()
-    fit(model, batches_of(RECIPE, data, old, epochs=1).take(1), steps=1)
-    after = model.backbone.get_weights()
-    with model.averaged():
-        averaged = model.backbone.get_weights()
-    for start, end, average in zip(before, after, averaged, strict=True):
-        np.testing.assert_allclose(average, 0.75 * start + 0.25 * end, rtol=1e-5, atol=1e-7)
-    for end, restored in zip(after, model.backbone.get_weights(), strict=True):
-        np.testing.assert_array_equal(end, restored)
+    model = built(replace(RECIPE, average=0.2, learning_rate=0.01), data)
+    expected = model.backbone.get_weights()
+    # share = min(0.2, (1 + t) / (10 + t)) at t = 0, 1, 2: 1/10, 2/11, 0.2
+    for step, share in enumerate((1 / 10, 2 / 11, 0.2)):
+        fit(model, batches_of(RECIPE, data, old, epochs=1).skip(step).take(1), steps=1)
+        after = model.backbone.get_weights()
+        expected = [share * before + (1 - share) * now for before, now in zip(expected, after, strict=True)]
+        with model.averaged():
+            averaged = model.backbone.get_weights()
+        for wanted, average in zip(expected, averaged, strict=True):
+            np.testing.assert_allclose(average, wanted, rtol=1e-5, atol=1e-7)
+        for end, restored in zip(after, model.backbone.get_weights(), strict=True):
+            np.testing.assert_array_equal(end, restored)
+
+
+def test_the_average_forgets_the_first_weights(data):
+    model = built(replace(RECIPE, average=0.999), data)
+    weight, average = model.backbone.weights[0], model.averages[0]
+    average.assign(tf.ones(average.shape))  # in the place of the random start
+    weight.assign(tf.zeros(weight.shape))
+    for step in range(1025):
+        model.steps.assign(step)
+        model.update_averages()
+    # 0.999^1025 would be 0.36; the product of (1 + t) / (10 + t) is 9! 1025! / 1034! = 2.8e-22.
+    assert np.max(average) < 1e-20
+
+
+class Gathered(Method):
+    """Rows of a weight by the labels, as an elastic boundary has: gathered, or by a product with the same gradient."""
+
+    def __init__(self, gathered: bool = True):
+        super().__init__()
+        self.gathered = gathered
+
+    def build(self, input_shape=None):
+        self.of_class = self.add_weight(name="of_class", shape=(1000, 1), initializer="ones")
+
+    def penalty(self, new, labels, batch, head):
+        if self.gathered:
+            rows = tf.gather(self.of_class, labels)
+        else:
+            rows = tf.matmul(tf.one_hot(labels, 1000), tf.convert_to_tensor(self.of_class))
+        return (rows[:, 0] - 3.0) ** 2
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+@pytest.mark.parametrize("optimizer", ["adamw", "lamb", "sgd", "sgdw"])
+def test_gathered_rows_learn_as_the_same_rows_of_a_product(data, old, monkeypatch, optimizer, micro_batches):
+    monkeypatch.setitem(BACKBONES, "linear", linear)
+    monkeypatch.setitem(METHODS, "gathered", Gathered)
+    found = []
+    for gathered in (True, False):
+        method = f"gathered(gathered={gathered})"
+        recipe = replace(
+            RECIPE,
+            backbone="linear",
+            method=method,
+            optimizer=optimizer,
+            micro_batches=micro_batches,
+            learning_rate=0.1,
+        )
+        model = built(recipe, data)
+        # One batch has several images of a class, whose rows come several times.
+        fit(model, batches_of(recipe, data, old, epochs=1).take(4), steps=4)
+        found.append(np.asarray(model.method.of_class))
+    assert np.ptp(found[1]) > 0.01
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+
+
+def regularised(image_size: int, dims: int) -> keras.Model:
+    """`linear` with 0.5 sum of squared weights, and 0.25 times the mean over the images of their squared lengths."""
+    image = keras.Input((image_size, image_size, 3))
+    colour = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(image))
+    pulled: Any = {
+        "kernel_regularizer": keras.regularizers.L2(0.5),
+        "activity_regularizer": keras.regularizers.L2(0.25),
+    }
+    return keras.Model(image, keras.layers.Dense(dims, **pulled)(colour))
+
+
+@pytest.mark.parametrize(
+    ("options", "replicas"),
+    [
+        ({}, 1),
+        ({"micro_batches": 4}, 1),
+        ({}, 2),
+        ({"precision": "mixed_float16"}, 1),
+        pytest.param({"jit": True}, 1, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_what_layers_add_to_the_loss_counts_once(data, old, monkeypatch, options, replicas, two_replicas):
+    monkeypatch.setitem(BACKBONES, "linear", linear)
+    monkeypatch.setitem(BACKBONES, "regularised", regularised)
+    strategy = two_replicas if replicas == 2 else None
+    recipe = replace(RECIPE, method="independent", optimizer="sgd(momentum=0, l2=0)", learning_rate=0.01, epochs=1000)
+    recipe = replace(recipe, **options)
+    plain, pulled = (
+        built(replace(recipe, backbone=name), data, strategy if name == "regularised" else None)
+        for name in ("linear", "regularised")
+    )
+    kernel, bias = start = plain.backbone.get_weights()
+    pulled.backbone.set_weights(start)
+    for one, other in zip(plain.head.weights, pulled.head.weights, strict=True):
+        other.assign(one.numpy())
+    batches = batches_of(recipe, data, old, epochs=1).take(1)
+    ((batch, _),) = batches
+    colours = np.mean(batch["image"].numpy() / 255, axis=(1, 2))
+    embeddings = colours @ kernel + bias
+    added = 0.5 * np.sum(kernel**2) + 0.25 * np.mean(np.sum(embeddings**2, axis=1))
+    losses = [fit(model, batches, steps=1)["loss"][0] for model in (plain, pulled)]
+    tolerance = 2e-3 if "precision" in options else 1e-5
+    assert losses[1] - losses[0] == pytest.approx(added, rel=tolerance)
+    # w -= rate gradient, with  d/dw = 2 * 0.5 w + 2 * 0.25 mean of x (x w + b)
+    pull = kernel + 0.5 * colours.T @ embeddings / len(colours)
+    difference = pulled.backbone.get_weights()[0] - plain.backbone.get_weights()[0]
+    np.testing.assert_allclose(difference, -0.01 * pull, rtol=20 * tolerance, atol=0.01 * tolerance)
 
 
 @pytest.mark.slow

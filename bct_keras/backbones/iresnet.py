@@ -54,7 +54,8 @@ def iresnet(image_size, dims, depths, widths, dropout, name, stem_stride=1):
 def residual_block(features, width, stride):
     shortcut = features
     if stride != 1:
-        shortcut = batch_norm(convolution(features, width, kernel=1, stride=stride))
+        # The same numbers as a strided 1x1 convolution, whose gradient one_dnn.py tells about.
+        shortcut = batch_norm(convolution(features[:, ::stride, ::stride], width, kernel=1, stride=1))
     features = batch_norm(features)
     features = convolution(features, width, kernel=3, stride=1)
     features = prelu(batch_norm(features))
@@ -75,7 +76,7 @@ def padded(features, kernel, stride):
     if stride == 1:
         return features, "same"
     # Where the stride is larger, "same" pads on one side only; where it is 1, this layer would cost a copy.
-    return layers.ZeroPadding2D(kernel // 2)(features) if kernel > 1 else features, "valid"
+    return layers.ZeroPadding2D(kernel // 2)(features), "valid"
 
 
 def batch_norm(features, **options):

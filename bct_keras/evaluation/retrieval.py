@@ -13,6 +13,7 @@ from bct_keras.data.splits import order_within_identity
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import identification, influence
+from bct_keras.evaluation.collapse import Watched, watch
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.influence import Influence
 from bct_keras.evaluation.measured import Measured, is_resolvable, rate_name, unresolved_notes
@@ -32,6 +33,7 @@ class Retrieval:
         self.data.check_content()
         self.cache = cache
         self.sides = self.divided()
+        self.watched: dict[str, Watched] = {}
 
     @cached_property
     def records(self) -> tuple[np.ndarray, np.ndarray]:
@@ -61,6 +63,7 @@ class Retrieval:
             return np.concatenate([embeddings for embeddings, _ in encoder.embed_data(self.data)])
 
         stored = self.cache.get(encoder, {"data": self.data.fingerprint}, make) if self.cache else make(encoder)
+        self.watched[str(encoder.path)] = watch(stored, self.records[1])
         embeddings, labels = normalised(stored), self.records[1]
         query, gallery = (Embedded(embeddings[rows], labels[rows]) for rows in self.sides)
         return query, gallery
@@ -90,7 +93,12 @@ class Retrieval:
     def notes(self) -> list[str]:
         query, gallery = (np.bincount(self.records[1][rows], minlength=self.data.classes) for rows in self.sides)
         impostors = query.sum() * gallery.sum() - query @ gallery
-        return unresolved_notes("TAR@FAR", FARS, impostors, "not measured")
+        collapsed = [
+            f"warning: {encoder} seems to have collapsed: {seen.sentence}"
+            for encoder, seen in self.watched.items()
+            if seen.collapsed
+        ]
+        return collapsed + unresolved_notes("TAR@FAR", FARS, impostors, "not measured")
 
     def made_from(self) -> dict[str, str]:
         return {"data": self.data.fingerprint}

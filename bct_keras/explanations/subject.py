@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from bct_keras.backbones import one_dnn
 from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import Encoder, KerasEncoder
 from bct_keras.errors import InputError
@@ -21,6 +22,8 @@ class Subject:
         if isinstance(encoder, StoredEmbeddings):
             raise InputError(f"{encoder.path} holds stored embeddings: there is no encoder to ask what it looks at")
         self.encoder, self.dims = encoder, dims
+        if isinstance(encoder, KerasEncoder) and self.has_gradients:
+            one_dnn.check_gradients(encoder.model, encoder.path)
 
     def cosines(self, images: np.ndarray, reference: np.ndarray) -> np.ndarray:
         """[batch, size, size, 3] uint8 and [dims] of length 1 -> [batch]"""

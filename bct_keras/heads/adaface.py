@@ -11,6 +11,8 @@ class AdaFace(CosineHead):
     cos(t - m q) - (m q + m),  q = clip(h (|x| - mean) / deviation, -1, 1), with running mean and deviation of |x|
     """
 
+    by_length = True
+
     def __init__(
         self,
         classes: int,
@@ -44,9 +46,10 @@ class AdaFace(CosineHead):
             shape=(), initializer=initializer, trainable=False, aggregation="only_first_replica", name=name
         )
 
-    def call(self, embeddings, labels, rows=None):
-        self.follow(tf.norm(embeddings, axis=1))
-        return super().call(embeddings, labels, rows)
+    def call(self, embeddings, labels, rows=None, swapped=None):
+        # Of the new embeddings alone: the others have lengths of another kind.
+        self.follow(tf.norm(embeddings, axis=1) if swapped is None else swapped.lengths)
+        return super().call(embeddings, labels, rows, swapped)
 
     def follow(self, lengths: tf.Tensor) -> None:
         """Over the global batch, so that every replica has the same."""

@@ -63,13 +63,18 @@ class CosineHead(Head):
         """[batch] on top of the cross entropy"""
         return tf.zeros_like(lengths)
 
-    def losses(self, embeddings, labels, rows):
+    def loss_of(self, embeddings, labels, rows, swapped=None):
         directions, lengths = divided(embeddings)
+        pull = self.length_loss(lengths)
+        if swapped is not None:
+            lengths = tf.where(swapped.rows, tf.stop_gradient(swapped.lengths), lengths)
+            # It is for the encoder that is trained: another one's rows have no length to be pulled.
+            pull = tf.where(swapped.rows, 0.0, pull)
         strength = self.strength(lengths)
         columns = labels
         if rows.classes is not None:
             columns = columns_of(distribution.gather_rows(labels) if self.sharded else labels, rows.classes)
-        return self.cross_entropy.losses(directions, rows.weights, strength, columns) + self.length_loss(lengths)
+        return self.cross_entropy.losses(directions, rows.weights, strength, columns) + pull
 
     def logits(self, embeddings, labels):
         if self.table is not None:

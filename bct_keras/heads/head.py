@@ -20,6 +20,17 @@ class ClassRows(NamedTuple):
     weights: tf.Tensor
 
 
+class Swapped(NamedTuple):
+    """Rows that a method has put in the place of the new embeddings, for heads that go by length.
+
+    Such a row may be an old embedding at length 1, which says nothing of the image. The length of the new embedding of
+    the same image does, and so the margin goes by that one, without a gradient.
+    """
+
+    rows: tf.Tensor  # [batch] bool
+    lengths: tf.Tensor  # [batch] of the new embeddings, of the rows that were swapped as well
+
+
 class Head(keras.layers.Layer):
     """A head turns embeddings and labels into a loss per example, in float32 whatever the precision.
 
@@ -28,6 +39,7 @@ class Head(keras.layers.Layer):
     """
 
     table: ClassTable | None = None
+    by_length = False  # whether the lengths of the embeddings tell it something, as they do in adaface and magface
 
     def __init__(self, classes: int, dims: int, centres: int = 1, label_smoothing: float = 0.0):
         super().__init__(dtype="float32")
@@ -55,7 +67,10 @@ class Head(keras.layers.Layer):
         """What a step that starts with these labels sees."""
         return ClassRows(None, tf.convert_to_tensor(self.class_weights))
 
-    def losses(self, embeddings: tf.Tensor, labels: tf.Tensor, rows: ClassRows) -> tf.Tensor:
+    def loss_of(
+        self, embeddings: tf.Tensor, labels: tf.Tensor, rows: ClassRows, swapped: Swapped | None = None
+    ) -> tf.Tensor:
+        """[batch]"""
         logits = self.logits(embeddings, labels)
         loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         if self.label_smoothing:
@@ -64,11 +79,11 @@ class Head(keras.layers.Layer):
             loss = (1.0 - self.label_smoothing) * loss + self.label_smoothing * of_all
         return loss
 
-    def call(self, embeddings, labels, rows=None):
+    def call(self, embeddings, labels, rows=None, swapped=None):
         if tf.executing_eagerly():  # within a step the loss tells, which may be dropped
             check_finite(embeddings)
         with self.known(labels):
-            return self.losses(embeddings, labels, self.rows(labels, 0) if rows is None else rows)
+            return self.loss_of(embeddings, labels, self.rows(labels, 0) if rows is None else rows, swapped)
 
     def known(self, labels: tf.Tensor):
         # On a GPU a label that is no class would be read as 0.

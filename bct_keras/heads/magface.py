@@ -12,6 +12,8 @@ class MagFace(CosineHead):
     loss + pull (1 / a + a / a_most^2)
     """
 
+    by_length = True
+
     def __init__(
         self,
         classes: int,

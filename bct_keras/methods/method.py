@@ -9,6 +9,7 @@ import tensorflow as tf
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.errors import InputError
+from bct_keras.heads.head import Swapped
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class Method(keras.layers.Layer):
     def head_input(self, new: tf.Tensor, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """[batch, dims] what the head classifies"""
         return new
+
+    def swapped(self, new: tf.Tensor, batch: dict[str, tf.Tensor]) -> Swapped | None:
+        """The rows of `head_input` that are not the new encoder's, for heads that go by length; None: all are."""
+        return None
 
     def penalty(self, new: tf.Tensor, labels: tf.Tensor, batch: dict[str, tf.Tensor], head) -> tf.Tensor:
         """[batch] loss on top of the head's"""

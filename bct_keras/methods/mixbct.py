@@ -4,6 +4,7 @@ import tensorflow as tf
 from bct_keras import distribution
 from bct_keras.data.embeddings import CREDIBLE
 from bct_keras.errors import InputError
+from bct_keras.heads.head import Swapped
 from bct_keras.methods.method import Method, unit, widened
 
 
@@ -15,6 +16,10 @@ class MixBCT(Method):
     credible="rows" measures how far an old embedding lies from its class mean as the paper does, and
     "rows_then_columns" as its released code. Where the new embedding is wider, the old one stands in its first
     coordinates and the others are 0.
+
+    For `adaface` and `magface`, whose margin goes by the embedding's length, a mixed row has that of the new embedding
+    of the same image, without a gradient: its own length of 1 says nothing of the image. So AdaFace's running mean and
+    deviation are those of new embeddings alone, and MagFace's pull on the length leaves mixed rows out.
     """
 
     def __init__(self, mix_ratio: float = 0.3, credible: str = "rows", seed: int = 0):
@@ -29,16 +34,21 @@ class MixBCT(Method):
         self.mixed = keras.metrics.Mean(name="mixed_rows")
 
     def head_input(self, new, batch):
-        # Drawn over the global batch, and alike whatever the number of replicas.
-        credible = distribution.gather_rows(batch[self.needs[1]])
-        chosen = draw(
-            credible,
-            self.mix_ratio,
-            tf.stack([tf.cast(self.seed, tf.int64), tf.cast(batch["step"], tf.int64)]),
-        )
+        chosen = self.chosen(batch)
         self.mixed.update_state(tf.reduce_sum(tf.cast(chosen, tf.float32)))
         mine = distribution.own_rows(chosen, tf.shape(new)[0])
         return tf.where(mine[:, None], widened(unit(batch["old_embedding"]), new), new)
+
+    def swapped(self, new, batch):
+        # The same rows again: what is drawn depends on the seed and the step alone.
+        mine = distribution.own_rows(self.chosen(batch), tf.shape(new)[0])
+        return Swapped(mine, tf.norm(new, axis=1))
+
+    def chosen(self, batch) -> tf.Tensor:
+        """[global batch] bool: drawn over it, and alike whatever the number of replicas"""
+        credible = distribution.gather_rows(batch[self.needs[1]])
+        seed = tf.stack([tf.cast(self.seed, tf.int64), tf.cast(batch["step"], tf.int64)])
+        return draw(credible, self.mix_ratio, seed)
 
 
 def draw(credible: tf.Tensor, mix_ratio: float, seed: tf.Tensor) -> tf.Tensor:

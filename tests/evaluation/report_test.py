@@ -82,11 +82,21 @@ def enough(tmp_path_factory) -> str:
     return f"retrieval({folder})"
 
 
+def test_a_collapsed_encoder_is_told_in_the_json_the_text_and_the_page(encoders, data_root, tmp_path):
+    spec = f"retrieval({data_root / 'test'})"
+    found = evaluate(encoders["old"], None, [spec], tmp_path / "report")
+    (note,) = json.loads((tmp_path / "report" / "report.json").read_text())["protocols"][spec]["notes"]
+    assert re.match(rf"warning: {encoders['old'].path} seems to have collapsed: \d+ of 24 images ", note)
+    assert f"\n  {note}\n" in f"{report.as_text(found)}\n"
+    assert f"<p>{note}</p>" in (tmp_path / "report" / "report.html").read_text()
+
+
 @pytest.mark.parametrize(("given", "test"), [("old", "old/old"), ("new", "new/new")])
 def test_one_encoder_alone_gives_its_self_test(encoders, enough, tmp_path, given, test):
     spec = enough
     only = {name: encoder if name == given else None for name, encoder in encoders.items()}
     found = evaluate(only["old"], only["new"], [spec], tmp_path / "report")
+    # The mean colour tells few people apart, which a note says.
     assert list(found["protocols"][spec]) == [test, "thresholds", "curves", "notes"]
     assert found["verdict"] is None
     assert "verdict" not in report.as_text(found)

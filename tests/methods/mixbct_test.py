@@ -1,11 +1,14 @@
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from bct_keras.data.embeddings import normalised
 from bct_keras.errors import InputError
+from bct_keras.heads.adaface import AdaFace
 from bct_keras.heads.arcface import ArcFace
+from bct_keras.heads.magface import MagFace
 from bct_keras.methods.mixbct import MixBCT
 
 
@@ -86,6 +89,59 @@ def test_mixed_rows_have_no_gradient():
         loss = tf.reduce_mean(head(MixBCT().head_input(new, batch), tf.range(20) % 3))
     gradient = cast(tf.Tensor, tape.gradient(loss, new)).numpy()
     np.testing.assert_array_equal(np.all(gradient == 0, axis=1), mixed_rows(batch))
+
+
+def long_and_short(rows: int) -> tf.Tensor:
+    """New embeddings of lengths 10 to 60, as MagFace and AdaFace know them."""
+    lengths = np.linspace(10.0, 60.0, rows)
+    return tf.constant(normalised(new_embeddings(rows).numpy()) * lengths[:, None], tf.float32)
+
+
+def built(head: Any) -> Any:
+    head.build()
+    return head
+
+
+def heads_by_length() -> list[Any]:
+    return [built(AdaFace(classes=3, dims=4)), built(MagFace(classes=3, dims=4))]
+
+
+@pytest.mark.parametrize("head", [0, 1])
+def test_a_mixed_row_has_the_margin_of_its_image(head):
+    head, other = heads_by_length()[head], heads_by_length()[head]
+    other.class_weights.assign(head.class_weights)
+    batch, new, labels, method = batch_of(20), long_and_short(20), tf.range(20) % 3, MixBCT()
+    given, swapped = method.head_input(new, batch), method.swapped(new, batch)
+    mixed = np.asarray(swapped.rows)
+    assert mixed.sum() == 6
+    # As if the old embedding had been as long as the new one; of MagFace without what pulls that length.
+    rescaled = given * tf.where(swapped.rows, tf.norm(new, axis=1), 1.0)[:, None]
+    pull = other.length_loss(tf.norm(new, axis=1)).numpy()
+    expected = other(rescaled, labels).numpy() - np.where(mixed, pull, 0.0)
+    np.testing.assert_allclose(head(given, labels, swapped=swapped), expected, rtol=1e-4)
+    assert np.any(np.abs(head(given, labels) - expected)[mixed] > 0.1)  # with the length 1 it is another loss
+
+
+@pytest.mark.parametrize("head", [0, 1])
+def test_the_length_of_a_new_embedding_learns_nothing_from_a_mixed_row(head):
+    batch, new, method = batch_of(20), long_and_short(20), MixBCT()
+    with tf.GradientTape() as tape:
+        tape.watch(new)
+        swapped = method.swapped(new, batch)
+        loss = heads_by_length()[head](method.head_input(new, batch), tf.range(20) % 3, swapped=swapped)
+    gradient = cast(tf.Tensor, tape.gradient(loss, new)).numpy()
+    np.testing.assert_array_equal(np.all(gradient == 0, axis=1), mixed_rows(batch))
+
+
+def test_running_lengths_of_adaface_are_those_of_new_embeddings():
+    with_old, without = built(AdaFace(classes=3, dims=4)), built(AdaFace(classes=3, dims=4))
+    batch, new, labels, method = batch_of(20), long_and_short(20), tf.range(20) % 3, MixBCT()
+    with_old(method.head_input(new, batch), labels, swapped=method.swapped(new, batch))
+    without(new, labels)
+    # 0.99 * 20 + 0.01 * 35, and a standard deviation of 15.57 beside the first 100
+    assert float(with_old.mean.numpy()) == pytest.approx(20.15, rel=1e-5)
+    assert float(with_old.deviation.numpy()) == pytest.approx(0.99 * 100 + 0.01 * 15.5697, rel=1e-5)
+    assert float(without.mean.numpy()) == pytest.approx(20.15, rel=1e-5)
 
 
 def test_the_draw_depends_on_seed_and_step_alone():
