@@ -13,6 +13,8 @@ from typing import Any
 
 import bct_keras
 from bct_keras.errors import InputError, UnfinishedError
+from bct_keras.untrusted.json_files import field, read_json, read_object
+from bct_keras.untrusted.reading import opened
 
 MANIFEST = "manifest.json"
 STARTED = ".started.json"  # what an unfinished folder is made from
@@ -28,7 +30,7 @@ def fingerprint(value: Any) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -36,13 +38,10 @@ def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
     path = folder / MANIFEST
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder (a {kind} was expected)")
-    try:
-        manifest = json.loads(path.read_text())
-    except FileNotFoundError:
+    if not path.exists():
         made = f"; python -m bct_keras.{MAKERS[kind]} makes one" if kind in MAKERS else ""
-        raise InputError(f"{folder} is not a {kind}: it has no {MANIFEST}{made}") from None
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+        raise InputError(f"{folder} is not a {kind}: it has no {MANIFEST}{made}")
+    manifest = read_json(path)
     if not isinstance(manifest, dict) or manifest.get("kind") != kind:
         found = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
         raise InputError(f"{folder} is not a {kind}: its {MANIFEST} says '{found}'")
@@ -54,8 +53,8 @@ def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
 def kind_of(folder: Path) -> str | None:
     """What the folder's manifest says it is; None where it says nothing."""
     try:
-        return json.loads((folder / MANIFEST).read_text())["kind"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return field(read_object(folder / MANIFEST), "kind", str, folder)
+    except InputError:
         return None
 
 
@@ -75,6 +74,36 @@ def write_beside(path: Path, write: Callable[[Path], Any]) -> None:
     partial = path.with_name(f".partial.{path.name}")
     write(partial)
     partial.replace(path)
+
+
+def write_result(folder: Path, name: str, found: Any) -> dict[str, str]:
+    """Writes what a command has found, as JSON; returns what `read_result` knows it by, for the manifest."""
+    (folder / name).write_text(json.dumps(found, indent=1) + "\n")
+    return {name: file_sha256(folder / name)}
+
+
+def read_result(folder: Path, kind: str, name: str) -> Any:
+    """Returns what `write_result` wrote, if it is still that."""
+    files = field(read_manifest(folder, kind), "files", dict, folder / MANIFEST)
+    path = folder / name
+    if not path.is_file() or file_sha256(path) != files.get(name):
+        raise InputError(f"{path} is missing or was changed; remove {folder}, and the same command makes it anew")
+    return read_json(path)
+
+
+def write_sealed(path: Path, found: dict[str, Any]) -> None:
+    """Writes what may be taken again in place of work: with its own fingerprint, so that damage is seen."""
+    write_atomically(path, json.dumps({"fingerprint": fingerprint(found), "found": found}, indent=1) + "\n")
+
+
+def read_sealed(path: Path) -> dict[str, Any] | None:
+    """Returns what `write_sealed` wrote; None where it is not there or not as it was."""
+    try:
+        sealed = read_object(path)
+        found = field(sealed, "found", dict, path)
+        return found if sealed.get("fingerprint") == fingerprint(found) else None
+    except InputError:
+        return None
 
 
 def is_current(folder: Path, kind: str, made_from: dict[str, Any]) -> bool:
@@ -157,7 +186,7 @@ def resumed_folder(folder: Path, made_from: dict[str, Any]) -> Iterator[Path]:
     partial.mkdir(parents=True, exist_ok=True)
     with only_one(partial, folder):
         started = fingerprint([bct_keras.__version__, made_from])
-        if not (partial / STARTED).is_file() or json.loads((partial / STARTED).read_text()) != started:
+        if made_from_before(partial) != started:
             empty(partial)
             write_atomically(partial / STARTED, json.dumps(started))
         try:
@@ -169,6 +198,14 @@ def resumed_folder(folder: Path, made_from: dict[str, Any]) -> Iterator[Path]:
             raise
         (partial / STARTED).unlink()
         os.replace(partial, folder)
+
+
+def made_from_before(partial: Path) -> Any:
+    """Returns what an unfinished folder was begun from; None where it does not say."""
+    try:
+        return read_json(partial / STARTED)
+    except InputError:
+        return None
 
 
 @contextlib.contextmanager

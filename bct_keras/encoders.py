@@ -13,6 +13,7 @@ from bct_keras.encoder import Encoder, checked_shapes, first_sentence, in_batche
 from bct_keras.errors import InputError
 from bct_keras.onnx_encoder import OnnxEncoder
 from bct_keras.stored_embeddings import StoredEmbeddings
+from bct_keras.untrusted.json_files import field
 
 RUN_KIND = "run"
 EXPORT_KIND = "export"
@@ -143,7 +144,9 @@ def load_encoder(path: str | Path) -> Encoder:
 def run_encoder(folder: Path) -> KerasEncoder:
     encoder = keras_file_encoder(encoder_of_run(folder))
     made_from = artefacts.read_manifest(folder, RUN_KIND)["made_from"]
-    encoder.compatible_dims = int(made_from.get("compatible_dims") or encoder.dims)
+    if made_from.get("compatible_dims"):
+        where = folder / artefacts.MANIFEST
+        encoder.compatible_dims = min(field(made_from, "compatible_dims", int, where), encoder.dims)
     return encoder
 
 

@@ -1,8 +1,19 @@
 """What the user can mend."""
 
+from bct_keras.printable import line
+
 
 class InputError(Exception):
-    """Bad input or a wrong request: one or two plain lines that say what, where, and what to do."""
+    """Bad input or a wrong request: one or two plain lines that say what, where, and what to do.
+
+    Each argument is a line. Names from files stand in them: a line break or an escape code inside is shown, not obeyed.
+    """
+
+    def __init__(self, *lines: object):
+        super().__init__(*(line(each) for each in lines))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
 
 
 class BadImageError(InputError):

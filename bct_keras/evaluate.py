@@ -17,7 +17,6 @@ Writes report.json, report.html and each plot as PNG to --out. A metric is compa
 and shown where this is more than chance: the 95 % interval of the gain, over identities drawn anew, lies above 0.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from bct_keras.evaluation import PROTOCOLS, compatibility, gains, page, plots, r
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 
 KIND = "report"
+REPORT = "report.json"
 
 
 def evaluate(
@@ -93,7 +93,7 @@ def reported(
     made_from = {name: encoder.fingerprint for name, encoder in encoders.items()} | (facts or {})
     made_from |= {spec: protocol.made_from() for spec, protocol in protocols.items()}
     if artefacts.is_current(out, KIND, made_from):
-        return json.loads((out / "report.json").read_text())
+        return artefacts.read_result(out, KIND, REPORT)
     results = {spec: find(protocol) for spec, protocol in protocols.items()}
     found = {
         "version": bct_keras.__version__,
@@ -115,13 +115,13 @@ def build_protocols(specs: list[str], out: Path, on_bad: str) -> dict[str, Any]:
 
 def write(found: dict[str, Any], protocols: dict[str, Any], made_from: dict[str, Any], out: Path) -> None:
     with artefacts.new_folder(out) as folder:
-        (folder / "report.json").write_text(json.dumps(found, indent=1) + "\n")
+        files = artefacts.write_result(folder, REPORT, found)
         drawings = {
             spec: draw(result, folder, number) for number, (spec, result) in enumerate(found["protocols"].items())
         }
         pictures = {spec: faces(protocols[spec], result) for spec, result in found["protocols"].items()}
         (folder / "report.html").write_text(page.as_html(found, drawings, pictures))
-        artefacts.write_manifest(folder, KIND, made_from)
+        artefacts.write_manifest(folder, KIND, made_from, files=files)
 
 
 def draw(result: dict[str, Any], folder: Path, number: int) -> list[tuple[str, str]]:

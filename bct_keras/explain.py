@@ -13,7 +13,6 @@ Writes explain.html, explain.json and the two plots as PNG to --out. Needs pip i
 
 import contextlib
 import importlib.util
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +40,7 @@ from bct_keras.prepare import prepare
 from bct_keras.registry import quoted
 
 KIND = "explanation"
+FACTS = "explain.json"
 
 
 def explain(old: Encoder, new: Encoder, images: Path, out: Path) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def explain(old: Encoder, new: Encoder, images: Path, out: Path) -> dict[str, An
         protocol = Retrieval(str(folder), EmbeddingCache(out.parent / "embeddings"))
         made_from = {"old": old.fingerprint, "new": new.fingerprint, "images": protocol.data.fingerprint}
         if artefacts.is_current(out, KIND, made_from):
-            return json.loads((out / "explain.json").read_text())
+            return artefacts.read_result(out, KIND, FACTS)
         sides = embed_sides(protocol, old, new)
         queries, gallery = {"old/old": sides["old"][0], "new/old": sides["cross"][0]}, sides["old"][1]
         shares, examples = find_examples(queries["old/old"], queries["new/old"], gallery)
@@ -92,13 +92,13 @@ def joined(query: Embedded, gallery: Embedded) -> Embedded:
 
 def write(found: dict[str, Any], looks: list[Look], maps: Maps, made_from: dict[str, Any], out: Path) -> None:
     with artefacts.new_folder(out) as folder:
-        (folder / "explain.json").write_text(json.dumps(found, indent=1) + "\n")
+        files = artefacts.write_result(folder, FACTS, found)
         drawings = []
         for name, caption, draw in maps.plots():
             plots.save_png(draw, folder / f"map_{name}.png")
             drawings.append((caption, plots.as_svg(draw, f"map-{name}")))
         (folder / "explain.html").write_text(page.as_html(found, looks, drawings))
-        artefacts.write_manifest(folder, KIND, made_from)
+        artefacts.write_manifest(folder, KIND, made_from, files=files)
 
 
 def as_text(found: dict[str, Any]) -> str:

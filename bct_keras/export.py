@@ -32,6 +32,7 @@ from bct_keras.evaluation import PROTOCOLS
 from bct_keras.evaluation.gate import Gate
 from bct_keras.formats import FORMATS
 from bct_keras.formats.format import Format, Reference, Source
+from bct_keras.printable import line
 
 COMPARED_IMAGES = 16
 # What is tried in turn where a quantised file is refused.
@@ -77,8 +78,11 @@ def export(source: Source, formats: list[str], out: Path, checks: Checks, data_l
             card = model_card.written(source, checks.old, files, results, data_licence)
             (folder / "MODEL_CARD.md").write_text(card)
             artefacts.write_manifest(folder, EXPORT_KIND, made_from, files=files)
-    files = artefacts.read_manifest(out, EXPORT_KIND)["files"]
-    return "\n".join(f"{out / FORMATS[name].file}: {described(facts)}" for name, facts in files.items())
+    files = artefacts.read_manifest(out, EXPORT_KIND).get("files")
+    try:
+        return "\n".join(line(f"{out / FORMATS[name].file}: {described(facts)}") for name, facts in files.items())
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise InputError(f"{out / artefacts.MANIFEST} is damaged; remove {out} and export again") from None
 
 
 def check_encoder(gate: Gate, checks: Checks) -> None:
@@ -86,9 +90,9 @@ def check_encoder(gate: Gate, checks: Checks) -> None:
     found = gate.incompatible()
     if found and not checks.allow_loss:
         raise InputError(
-            f"nothing is exported: the encoder itself is not compatible: {'; '.join(found)}\n"
+            f"nothing is exported: the encoder itself is not compatible: {'; '.join(found)}",
             "what helps, most first: more identities to train on, more epochs, another method (gallerycontrast, or l2, "
-            "which stays closest to the old encoder); --allow_loss exports it all the same"
+            "which stays closest to the old encoder); --allow_loss exports it all the same",
         )
 
 
@@ -109,8 +113,8 @@ def write(form: Format, name: str, source: Source, gate: Gate, checks: Checks, f
             break
     if faults and not checks.allow_loss:
         raise InputError(
-            f"{name} is refused: {'; '.join(faults)} (--max_loss={checks.max_loss})\n"
-            "leave it out of --formats, calibrate on more images, or let it out as it is with --allow_loss"
+            f"{name} is refused: {'; '.join(faults)} (--max_loss={checks.max_loss})",
+            "leave it out of --formats, calibrate on more images, or let it out as it is with --allow_loss",
         )
     return {
         "file": form.file,

@@ -29,6 +29,10 @@ from bct_keras.errors import InputError
 from bct_keras.galleries import GALLERIES, ORDERS, admission
 from bct_keras.galleries.backfill import backfill
 from bct_keras.galleries.gallery import Compatibility, Gallery, KnownEncoder, Match
+from bct_keras.printable import line
+from bct_keras.untrusted.arrays import open_array
+from bct_keras.untrusted.json_files import field
+from bct_keras.untrusted.reading import LARGEST_IMAGE, read_bytes
 
 Batch = tuple[list[str], list[str], np.ndarray]  # ids, labels, embeddings
 FLAGS = flags.FLAGS
@@ -67,10 +71,8 @@ def add() -> None:
             print(add_data(gallery, open_data_set(FLAGS.data), declared))
         for compatibility in declared:
             gallery.declare(compatibility)
-            print(
-                f"queries of {compatibility.query[:12]} fit entries of {compatibility.gallery[:12]}: "
-                f"{compatibility.finding}"
-            )
+            fit = f"queries of {compatibility.query[:12]} fit entries of {compatibility.gallery[:12]}"
+            print(line(f"{fit}: {compatibility.finding}"))
 
 
 def add_data(gallery: Gallery, data: DataSet, declared: list[Compatibility]) -> str:
@@ -103,12 +105,14 @@ def embedded_entries(data: DataSet, encoder: Encoder) -> Iterator[Batch]:
 def stored_entries(data: DataSet, folder: Path) -> tuple[KnownEncoder, Iterator[Batch]]:
     shards = embeddings.open_embeddings(folder, data)
     manifest = artefacts.read_manifest(folder, embeddings.KIND)
-    encoder = KnownEncoder(manifest["made_from"]["encoder"], shards.dims, manifest["encoder"])
+    where = folder / artefacts.MANIFEST
+    fingerprint = field(manifest["made_from"], "encoder", str, where)
+    encoder = KnownEncoder(fingerprint, shards.dims, field(manifest, "encoder", str, where))
 
     def batches() -> Iterator[Batch]:
         for shard in data.shards:
             found, labels = (
-                np.load(embeddings.field_path(folder, shard, field)) for field in ("old_embedding", "label")
+                open_array(embeddings.field_path(folder, shard, name)) for name in ("old_embedding", "label")
             )
             yield [stored.id for stored in images_by_id.whole(shard)], labels_of(data, labels), found
 
@@ -122,7 +126,7 @@ def labels_of(data: DataSet, labels: np.ndarray) -> list[str]:
 
 def search() -> None:
     command.required("image")
-    photos = {path: Path(path).read_bytes() for path in FLAGS.image}
+    photos = {path: read_bytes(path, LARGEST_IMAGE) for path in FLAGS.image}
     for path, photo in photos.items():
         image_check.inspect(photo, path)
     with open_gallery() as gallery:
@@ -136,10 +140,11 @@ def search() -> None:
 
 def as_text(path: str, matches: list[Match]) -> str:
     rows = [("score", "label", "encoder", "id")]
-    rows += [(f"{match.score:.4f}", match.label, match.encoder[:12], match.id) for match in matches]
+    for match in matches:
+        rows.append((f"{match.score:.4f}", line(match.label), line(match.encoder[:12]), line(match.id)))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]) for row in rows]
-    return "\n  ".join([path, *lines])
+    return "\n  ".join([line(path), *lines])
 
 
 def fill() -> None:
@@ -166,9 +171,9 @@ def info() -> None:
     total = sum(found.entries.values())
     print(f"{gallery.name}: {total:,} entries of {found.dims} dimensions ({', '.join(found.remarks)})")
     for encoder, count in found.entries.items():
-        print(f"  {count:,} by {encoder}")
+        print(line(f"  {count:,} by {encoder}"))
     for each in found.compatible:
-        print(f"  queries of {each.query[:12]} fit entries of {each.gallery[:12]}: {each.finding}")
+        print(line(f"  queries of {each.query[:12]} fit entries of {each.gallery[:12]}: {each.finding}"))
 
 
 def define_add_flags() -> None:

@@ -29,20 +29,22 @@ def check(specs: list[str], data: DataSet, old: Path | None, encoder: Encoder | 
     if old and not encoder and specs:
         raise InputError(
             f"{old} has embeddings of the images to train on alone, and their encoder is not where it was: nothing "
-            f"could show that the new one is compatible.\nGive the old encoder itself as --old, {WITHOUT}"
+            f"could show that the new one is compatible.",
+            f"Give the old encoder itself as --old, {WITHOUT}",
         )
     for spec in specs:
         protocol = registry.build(PROTOCOLS, spec)
         judged = {shard.sha256 for shard in protocol.data.shards} if isinstance(protocol, Retrieval) else set()
         if judged & {shard.sha256 for shard in data.shards}:
             raise InputError(
-                f"{spec} has images of {data.folder}, which is trained on: it would prove nothing.\n"
-                f"Give one of other identities, such as the `test` that prepare's test_share makes, {WITHOUT}"
+                f"{spec} has images of {data.folder}, which is trained on: it would prove nothing.",
+                f"Give one of other identities, such as the `test` that prepare's test_share makes, {WITHOUT}",
             )
         if isinstance(encoder, StoredEmbeddings):
             try:
                 protocol.embed(encoder)
             except InputError as error:
                 raise InputError(
-                    f"{error}, which the proof by {spec} needs.\nStore what the old encoder gives there too, {WITHOUT}"
+                    f"{error}, which the proof by {spec} needs.",
+                    f"Store what the old encoder gives there too, {WITHOUT}",
                 ) from None

@@ -12,9 +12,11 @@ import tensorflow as tf
 
 from bct_keras import artefacts, progress
 from bct_keras.data import images
+from bct_keras.data.image_header import MAXIMUM_PIXELS
 from bct_keras.data.records import KIND
-from bct_keras.data.shards import Shard, shard_of
+from bct_keras.data.shards import Shard, shards_of
 from bct_keras.errors import InputError
+from bct_keras.untrusted.json_files import field
 
 RECORD_FEATURES = {
     "image": tf.io.FixedLenFeature([], tf.string),
@@ -75,22 +77,26 @@ class DataSet:
 def open_data_set(folder: str | Path) -> DataSet:
     folder = Path(folder)
     manifest = artefacts.read_manifest(folder, KIND)
+    path = folder / artefacts.MANIFEST
     try:
-        shards = tuple(shard_of(folder, entry) for entry in manifest["shards"])
         data = DataSet(
             artefacts.named(folder),
-            shards,
-            int(manifest["classes"]),
-            int(manifest["first_identity"]),
-            int(manifest["image_size"]),
-            bool(manifest["same_size"]),
+            shards_of(folder, manifest),
+            field(manifest, "classes", int, path),
+            field(manifest, "first_identity", int, path),
+            field(manifest, "image_size", int, path),
+            field(manifest, "same_size", bool, path),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{folder / artefacts.MANIFEST} is not complete: {error!r}; remove it and run prepare again"
-        ) from None
-    for shard in shards:
+    except InputError as error:
+        raise InputError(f"{error}; remove {folder} and run prepare again") from None
+    for shard in data.shards:
         shard.check_size()
+    # Each identity has an image: so what a manifest claims is bounded by the bytes that are there.
+    if not 0 < data.classes <= data.records or not 0 < data.image_size**2 <= MAXIMUM_PIXELS:
+        raise InputError(
+            f"{path} says {data.classes:,} identities, {data.records:,} images and {data.image_size} pixels a side, "
+            f"which cannot be; remove {folder} and run prepare again"
+        )
     return data
 
 
@@ -106,4 +112,5 @@ def open_to_train_on(folder: str | Path) -> DataSet:
 
 
 def ids_of(batch: dict[str, tf.Tensor]) -> list[str]:
-    return [name.decode() for name in np.asarray(batch["id"])]
+    # As `shards.parsed` reads them, whatever bytes a shard of others has there.
+    return [name.decode("utf-8", "backslashreplace") for name in np.asarray(batch["id"])]

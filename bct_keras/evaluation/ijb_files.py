@@ -9,6 +9,7 @@ import numpy as np
 
 from bct_keras.errors import InputError
 from bct_keras.evaluation.integer_table import read_integer_table
+from bct_keras.untrusted.reading import read_bytes
 
 # Names come from a file: they may not lead out of the folder of images.
 ONE_NAME = r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*"
@@ -60,7 +61,7 @@ def read_names(path: Path) -> list[str]:
 
 
 def lines_of(path: Path) -> list[bytes]:
-    lines = path.read_bytes().splitlines()
+    lines = read_bytes(path).splitlines()
     if not lines:
         raise InputError(f"{path} is empty")
     return lines

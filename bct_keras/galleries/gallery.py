@@ -87,8 +87,9 @@ class Gallery(ABC):
             if known.fingerprint != encoder and (encoder, known.fingerprint) not in declared:
                 raise InputError(
                     f"{self.name} holds entries of {known}, and the encoder given ({encoder[:12]}) is not known to be "
-                    "compatible with it (a file exported from a run is another encoder than the run);\nevaluate the "
-                    "two (--old=the entries' --new=the one given) and declare the report: gallery add --report=FOLDER"
+                    "compatible with it (a file exported from a run is another encoder than the run);",
+                    "evaluate the two (--old=the entries' --new=the one given) and declare the report: "
+                    "gallery add --report=FOLDER",
                 )
 
     def check_may_join(self, encoder: KnownEncoder, to_come: Iterable[Compatibility]) -> None:
@@ -99,8 +100,8 @@ class Gallery(ABC):
             if one != other and not declared & {(one, other), (other, one)}:
                 raise InputError(
                     f"{self.name} holds entries of {known}, and no report says that {encoder} goes with them: together "
-                    "no query could be searched;\nevaluate the two and declare the report first: gallery add "
-                    "--report=FOLDER"
+                    "no query could be searched;",
+                    "evaluate the two and declare the report first: gallery add --report=FOLDER",
                 )
 
     def checked(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> np.ndarray:

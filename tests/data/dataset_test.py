@@ -119,5 +119,5 @@ def test_a_manifest_may_not_name_files_elsewhere(own_copy, path):
 @pytest.mark.parametrize("key", ["shards", "classes", "first_identity", "image_size", "same_size"])
 def test_a_manifest_that_is_not_complete_is_named(own_copy, key):
     change_manifest(own_copy, lambda manifest: manifest.pop(key))
-    with pytest.raises(InputError, match=rf"manifest\.json is not complete: KeyError\('{key}'\)"):
+    with pytest.raises(InputError, match=rf"manifest\.json is not complete: '{key}' is missing; remove .* and run prepare again"):
         open_data_set(own_copy)

@@ -1,0 +1,43 @@
+"""Text of others as it may stand on a terminal or in Markdown: names and ids come from files that anybody may make."""
+
+import re
+
+# Control characters (C0, DEL, C1), separators of lines, and what turns the direction of writing or is not seen at all.
+# Surrogates stand for bytes of a file's name that are not UTF-8, and cannot be written to any file.
+UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
+)
+# What Markdown reads as more than a character, wherever it stands. An underline counts at the edge of a word alone.
+MARKED = re.compile(r"[\\`*\[\]<>~&$]|(?<!\w)_|_(?!\w)|(?<=\w)(?=://)|(?<=www)(?=\.)", re.IGNORECASE)
+MARKED_AT_START = re.compile(r"^(?=[#+=|-])|(?<=^\d)(?=[.)])|^(?=\s)")
+
+
+def line(text: object) -> str:
+    """Returns the text as one line: what could move a cursor, colour a screen or hide is told by its number."""
+    return UNSEEN.sub(lambda found: escape_of(ord(found[0])), str(text))
+
+
+def escape_of(number: int) -> str:
+    if 0xDC80 <= number <= 0xDCFF:  # Python's stand-in for a byte of a file's name
+        number -= 0xDC00
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def markdown(text: object) -> str:
+    """Returns the text as Markdown that shows just these characters; `table_row` takes care of a cell's end."""
+    return MARKED_AT_START.sub("\\\\", MARKED.sub(lambda found: f"\\{found[0]}", line(text)))
+
+
+def code(text: object) -> str:
+    """Returns the text as Markdown's inline code, fenced by more backticks than it holds in a row."""
+    shown = line(text)
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
+    # A backtick at an edge would join the fence, so a blank, which Markdown takes away, stands between.
+    edge = " " if shown.startswith("`") or shown.endswith("`") or not shown.strip() else ""
+    return f"{fence}{edge}{shown}{edge}{fence}"
+
+
+def table_row(cells: list[str]) -> str:
+    """Returns a row of a Markdown table; the cells are Markdown already."""
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
