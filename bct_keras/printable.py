@@ -10,7 +10,8 @@ UNSEEN = re.compile(
 )
 # What Markdown reads as more than a character, wherever it stands. An underline counts at the edge of a word alone.
 MARKED = re.compile(r"[\\`*\[\]<>~&$]|(?<!\w)_|_(?!\w)|(?<=\w)(?=://)|(?<=www)(?=\.)", re.IGNORECASE)
-MARKED_AT_START = re.compile(r"^(?=[#+=|-])|(?<=^\d)(?=[.)])|^(?=\s)")
+# A heading, a list, a rule, or a line under a heading.
+MARKED_AT_START = re.compile(r"^(?=(?:#{1,6}|[+-])\s|=+$|-{2,}$|\s)|(?<=^\d)(?=[.)]\s)")
 
 
 def line(text: object) -> str:

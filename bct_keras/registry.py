@@ -170,7 +170,7 @@ def check_kind(table: Mapping[str, Callable[..., Any]], entry: Callable[..., Any
 
 
 def check_class(classes: list[type], entry: Callable[..., Any], spec: str) -> None:
-    """Raises unless the entry is a class with the base that all classes share or, where they share none, their methods."""
+    """Raises unless the entry is a class with the base that all classes share; where they share none, their methods."""
     shared = next(base for base in classes[0].__mro__ if all(issubclass(each, base) for each in classes))
     everywhere = set.intersection(*(set(dir(each)) for each in classes))
     public = {name for name in everywhere if not name.startswith("_")}
