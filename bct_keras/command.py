@@ -9,7 +9,7 @@ from typing import NoReturn, TextIO
 from absl import app, flags, logging
 
 from bct_keras.errors import InputError
-from bct_keras.printable import UNSEEN, line
+from bct_keras.printable import line
 from bct_keras.untrusted import flag_files
 
 LAYOUT = re.compile(r"\n|\t")
@@ -26,7 +26,7 @@ class PlainStream:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        if UNSEEN.search(text):
+        if not text.isprintable():
             ends = [*self.layout.findall(text), ""]
             text = "".join(line(part) + end for part, end in zip(self.layout.split(text), ends, strict=True))
         return self.stream.write(text)

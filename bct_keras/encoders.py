@@ -1,6 +1,5 @@
 """Anything that can embed images: a run of ours, a .keras file, a SavedModel, a .tflite or an .onnx file."""
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,9 @@ from bct_keras.encoder import Encoder, checked_shapes, first_sentence, in_batche
 from bct_keras.errors import InputError
 from bct_keras.onnx_encoder import OnnxEncoder
 from bct_keras.stored_embeddings import StoredEmbeddings
+from bct_keras.untrusted import keras_files
 from bct_keras.untrusted.json_files import field
+from bct_keras.untrusted.reading import check_folder, opened
 
 RUN_KIND = "run"
 EXPORT_KIND = "export"
@@ -35,14 +36,15 @@ class KerasEncoder(Encoder):
 
 
 def keras_file_encoder(path: Path) -> KerasEncoder:
-    if path.is_file() and not zipfile.is_zipfile(path):
-        raise InputError(f"{path} cannot be loaded as a Keras encoder: it is no zip archive; perhaps it was cut off")
+    keras_files.check(path)
     try:
         # safe_mode: a file from elsewhere may not bring code along.
         model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
         return KerasEncoder(path, model)
-    except (ValueError, TypeError, KeyError, AttributeError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be loaded as a Keras encoder: {first_sentence(error)}") from None
+    except InputError:
+        raise
+    except Exception as error:  # a damaged model may fail in any way, in any layer
+        raise InputError(f"{path} {keras_files.FAULT}: {first_sentence(error)}") from None
 
 
 class FirstDims(Encoder):
@@ -130,6 +132,7 @@ def load_encoder(path: str | Path) -> Encoder:
     if not path.exists():
         raise InputError(f"{path}: no such encoder")
     if (path / "saved_model.pb").is_file():
+        check_folder(path)
         return SavedModelEncoder(path)
     if path.is_dir():
         if artefacts.kind_of(path) == EXPORT_KIND:
@@ -138,6 +141,8 @@ def load_encoder(path: str | Path) -> Encoder:
     kinds = {".keras": keras_file_encoder, ".tflite": TFLiteEncoder, ".onnx": OnnxEncoder, ".npz": StoredEmbeddings}
     if path.suffix not in kinds:
         raise InputError(f"{path} is no encoder: known are a run's folder, a SavedModel, {', '.join(kinds)}")
+    with opened(path):  # whatever reads it would wait for a pipe
+        pass
     return kinds[path.suffix](path)
 
 

@@ -2,12 +2,6 @@
 
 import re
 
-# Control characters (C0, DEL, C1), separators of lines, and what turns the direction of writing or is not seen at all.
-# Surrogates stand for bytes of a file's name that are not UTF-8, and cannot be written to any file.
-UNSEEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
-    "\U000e0000-\U000e007f]"
-)
 # What Markdown reads as more than a character, wherever it stands. An underline counts at the edge of a word alone.
 MARKED = re.compile(r"[\\`*\[\]<>~&$]|(?<!\w)_|_(?!\w)|(?<=\w)(?=://)|(?<=www)(?=\.)", re.IGNORECASE)
 # A heading, a list, a rule, or a line under a heading.
@@ -15,8 +9,15 @@ MARKED_AT_START = re.compile(r"^(?=(?:#{1,6}|[+-])\s|=+$|-{2,}$|\s)|(?<=^\d)(?=[
 
 
 def line(text: object) -> str:
-    """Returns the text as one line: what could move a cursor, colour a screen or hide is told by its number."""
-    return UNSEEN.sub(lambda found: escape_of(ord(found[0])), str(text))
+    """Returns the text as one line of what can be seen.
+
+    Told by their numbers are control and escape codes, line breaks, what turns the direction of writing or has no
+    width, blanks other than the blank, and surrogates, which stand for bytes of a file's name that are not UTF-8.
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else escape_of(ord(each)) for each in text)
 
 
 def escape_of(number: int) -> str:

@@ -8,9 +8,9 @@ needed: a class by what it derives from, a function by what its annotation says 
 import ast
 import importlib
 import inspect
+import os
 import re
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 from bct_keras.errors import InputError
@@ -98,7 +98,7 @@ def bind(
     entry = table.get(name) or (imported(name) if ":" in name else None)
     if entry is None:
         known = f"{', '.join(sorted(table))}, or your own as module:name"
-        hint = f"; a path stands in the brackets of one, as in {min(table)}({spec})" if Path(spec).exists() else ""
+        hint = f"; a path stands in the brackets of one, as in {min(table)}({spec})" if os.path.exists(spec) else ""
         raise InputError(f"unknown name '{name}' in '{spec}'; known: {known}{hint}")
     if name not in table:
         check_kind(table, entry, spec)

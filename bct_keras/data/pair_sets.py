@@ -1,5 +1,6 @@
 """Verification sets: pairs of images that do or do not show the same identity."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -117,6 +118,6 @@ def lfw_pair(line: str, same: bool, where: str) -> list[tuple[str, int]]:
 
 def image_file(folder: Path, name: str, where: str) -> Path:
     for suffix in SUFFIXES:
-        if (folder / (name + suffix)).is_file():
+        if os.path.isfile(folder / (name + suffix)):  # Path's own fails on a name that is too long
             return folder / (name + suffix)
     raise InputError(f"{where}: there is no image {folder / name}{SUFFIXES[0]}")

@@ -46,10 +46,10 @@ class Directory:
 
 
 @contextlib.contextmanager
-def opened_archive(path: str | Path, what: str) -> Iterator[zipfile.ZipFile]:
+def opened_archive(path: str | Path, fault: str) -> Iterator[zipfile.ZipFile]:
     """Opens an archive of which all members together are safe to unpack; any fault while it is used is one line.
 
-    `what` says what was expected, as in "a Keras encoder".
+    `fault` begins what is said of it after its name, as in "cannot be read as an archive".
     """
     with opened(path) as file:
         try:
@@ -64,7 +64,7 @@ def opened_archive(path: str | Path, what: str) -> Iterator[zipfile.ZipFile]:
             why = reason_of(reason)
             if isinstance(reason, zipfile.BadZipFile) and "not a zip file" in why:
                 why = "it is no zip archive; perhaps it was cut off"
-            raise InputError(f"{path} cannot be read as {what}: {why}") from None
+            raise InputError(f"{path} {fault}: {why}") from None
 
 
 def check_claims(members: list[zipfile.ZipInfo], file_size: int) -> None:

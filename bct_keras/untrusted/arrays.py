@@ -74,7 +74,7 @@ def load_array(path: str | Path) -> np.ndarray:
 
 def read_arrays(path: str | Path, what: str, needed: tuple[str, ...], wanted: tuple[str, ...] = ()) -> dict:
     """Returns the arrays of a .npz file that are needed, and of those that are wanted what is there."""
-    with opened_archive(path, what) as archive:
+    with opened_archive(path, f"cannot be read as {what}") as archive:
         members = {name.removesuffix(".npy"): name for name in archive.namelist()}
         missing = [name for name in needed if name not in members]
         if missing:

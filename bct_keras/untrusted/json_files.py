@@ -41,8 +41,14 @@ def read_object(path: str | Path) -> dict[str, Any]:
 
 def parse_json(content: bytes, where: object) -> Any:
     """Returns the value; `where` names the file in errors."""
-    if len(content) > LARGEST:
-        raise InputError(f"{where} cannot be read as JSON: {len(content):,} bytes are too many")
+    try:
+        return value_of(content)
+    except ValueError as reason:
+        raise InputError(f"{where} cannot be read as JSON: {reason}") from None
+
+
+def value_of(content: bytes) -> Any:
+    """Returns the value; a ValueError tells a fault."""
     try:
         check_size(content)
         found = json.loads(content.decode("utf-8"), parse_float=finite, parse_int=whole)
@@ -50,11 +56,13 @@ def parse_json(content: bytes, where: object) -> Any:
             json.dumps(found, ensure_ascii=False).encode("utf-8")
         return found
     except (ValueError, RecursionError) as reason:
-        raise InputError(f"{where} cannot be read as JSON: {told(reason)}") from None
+        raise ValueError(told(reason)) from None
 
 
 def check_size(content: bytes) -> None:
     """Raises before anything is made of the text: a value takes up to 70 bytes, a bracket a call of the reader."""
+    if len(content) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST:,} bytes")
     if content.count(b",") + content.count(b"[") + content.count(b"{") > MOST_VALUES:
         raise ValueError(f"it holds more than {MOST_VALUES:,} values")
     depth = 0

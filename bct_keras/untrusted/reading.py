@@ -36,6 +36,14 @@ def opened(path: str | Path, error: type[InputError] = InputError) -> Iterator[B
         yield file
 
 
+def check_folder(folder: str | Path) -> None:
+    """Raises where anything below the folder is neither a file nor a folder: whatever reads it all would wait."""
+    for path in Path(folder).rglob("*"):
+        if not path.is_dir():
+            with opened(path):
+                pass
+
+
 def check_kind(path: Path, mode: int, error: type[InputError]) -> None:
     if not stat.S_ISREG(mode):
         kind = next((name for is_kind, name in KINDS.items() if is_kind(mode)), "something else")
