@@ -56,6 +56,16 @@ class DataSet:
         record: Any = tf.io.parse_example(serialized, {field: RECORD_FEATURES[field] for field in fields})
         return {**record, "label": record["label"] - self.first_identity}
 
+    def checked_labels(self, batches: list[np.ndarray]) -> np.ndarray:
+        """[records] from those of all batches; an error where the shards hold others than the manifest says."""
+        labels = np.concatenate(batches) if batches else np.empty(0, np.int64)
+        if len(labels) != self.records or labels.min() < 0 or labels.max() >= self.classes:
+            raise InputError(
+                f"{self.folder}: its shards do not hold {self.records:,} images of the identities 0 to "
+                f"{self.classes - 1:,}, as its {artefacts.MANIFEST} says; prepare --check={self.folder} tells more"
+            )
+        return labels
+
     def decode(self, image_bytes: tf.Tensor) -> tf.Tensor:
         return images.decode(image_bytes, self.image_size, resize=not self.same_size)
 

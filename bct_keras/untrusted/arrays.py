@@ -48,7 +48,8 @@ def read_header(file: BinaryIO, size: int) -> Header:
         raise ValueError(f"it holds values of type {str(dtype)[:40]}, not plain numbers or texts")
     header = Header(dtype, shape, by_columns and len(shape) > 1)
     there = size - file.tell()
-    if min(shape, default=0) < 0 or header.bytes != there:
+    sides_are_counts = all(type(side) is int and side >= 0 for side in shape)
+    if not sides_are_counts or header.bytes != there:
         raise ValueError(f"its header says {dtype} of shape {str(shape)[:60]}, and {there:,} bytes are there")
     return header
 

@@ -21,6 +21,7 @@ from bct_keras.data.sources.recordio import RecordIO
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import BadImageError, InputError
 from bct_keras.evaluation import ijb_files
+from bct_keras.evaluation.retrieval import Retrieval
 from bct_keras.galleries import GALLERIES, ORDERS, admission
 from bct_keras.methods.lwf import read_head
 from bct_keras.recipe import Recipe
@@ -73,6 +74,7 @@ def shard(root: Path) -> None:
     data_set(root)
     data = dataset.open_data_set(root / "data" / "new")
     list(load_encoder(root / "old.keras").embed_data(data))
+    Retrieval(str(root / "data" / "new"))
 
 
 def embedding_shard(root: Path) -> None:
