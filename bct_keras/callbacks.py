@@ -11,6 +11,7 @@ import keras
 from bct_keras import artefacts, progress
 from bct_keras.errors import InputError
 from bct_keras.model import CompatibleModel
+from bct_keras.untrusted.reading import read_text
 
 SECONDS_BETWEEN_LINES = 60.0
 
@@ -74,7 +75,7 @@ class MetricsFile(keras.callbacks.Callback):
         super().__init__()
         self.path = path
         # An epoch that is done again gets its line again.
-        lines = path.read_text().splitlines()[:epochs_done] if path.exists() else []
+        lines = read_text(path).splitlines()[:epochs_done] if path.exists() else []
         artefacts.write_atomically(path, "".join(f"{line}\n" for line in lines))
 
     def on_epoch_end(self, epoch, logs=None):
@@ -144,6 +145,6 @@ class FiniteLoss(keras.callbacks.Callback):
         step = int(self.trained.steps.numpy())
         ids = self.ids_of_step(step - 1)
         raise InputError(
-            f"{what} in step {step}; {self.last_good()}; try a lower --learning_rate, or --on_nan=skip\n"
-            f"its records: {', '.join(ids[:8])}" + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
+            f"{what} in step {step}; {self.last_good()}; try a lower --learning_rate, or --on_nan=skip",
+            f"its records: {', '.join(ids[:8])}" + (f" and {len(ids) - 8} more" if len(ids) > 8 else ""),
         )

@@ -100,8 +100,8 @@ class Checkpoints(keras.callbacks.Callback):
         if step == NONE_READABLE:
             told = [f"{found[step]}: {fault}" for step, fault in faults.items()]
             raise InputError(
-                f"no checkpoint can be read, and none was removed ({'; '.join(told) or 'told by another worker'}).\n"
-                f"Put back a copy of one, or remove {self.shared} to begin the training anew"
+                f"no checkpoint can be read, and none was removed ({'; '.join(told) or 'told by another worker'}).",
+                f"Put back a copy of one, or remove {self.shared} to begin the training anew",
             )
         if step and (step not in found or step in faults):
             raise InputError(f"{self.shared} has no checkpoint of step {step}, the last that another worker sees there")

@@ -1,11 +1,35 @@
 """How every command starts and ends."""
 
+import contextlib
+import re
 import sys
 from collections.abc import Callable
+from typing import NoReturn, TextIO
 
 from absl import app, flags, logging
 
 from bct_keras.errors import InputError
+from bct_keras.printable import line
+from bct_keras.untrusted import flag_files
+
+LAYOUT = re.compile(r"\n|\t")
+LAYOUT_OF_BARS = re.compile(r"\n|\t|\r|\x1b\[A")  # they go back to the start of their line, and up by one
+
+
+class PlainStream:
+    """Stands before a terminal: whatever is printed, and wherever its names come from, it only ever shows text."""
+
+    def __init__(self, stream: TextIO, layout: re.Pattern[str]):
+        self.stream, self.layout = stream, layout
+
+    def __getattr__(self, name: str):
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        if not text.isprintable():
+            ends = [*self.layout.findall(text), ""]
+            text = "".join(line(part) + end for part, end in zip(self.layout.split(text), ends, strict=True))
+        return self.stream.write(text)
 
 
 def run(main: Callable[[], None], usage: str) -> None:
@@ -15,7 +39,20 @@ def run(main: Callable[[], None], usage: str) -> None:
         print(f"{usage.strip()}\n\nFlags:\n{described}")
         return
     logging.set_verbosity(logging.ERROR)
-    app.run(lambda arguments: guarded(main, arguments))
+    plain_out, plain_err = PlainStream(sys.stdout, LAYOUT), PlainStream(sys.stderr, LAYOUT_OF_BARS)
+    with contextlib.redirect_stdout(plain_out), contextlib.redirect_stderr(plain_err):  # pyright: ignore
+        app.run(lambda arguments: guarded(main, arguments), flags_parser=parsed)
+
+
+def parsed(arguments: list[str]) -> list[str]:
+    """Returns what is left when the flags are read; a wrong one ends the command as any bad input does."""
+    try:
+        flag_files.check(arguments[1:])
+        return flags.FLAGS(arguments)
+    except InputError as error:
+        fail(str(error))
+    except flags.Error as error:
+        fail("\n".join([*map(line, str(error).splitlines()), "--help tells which flags there are"]))
 
 
 def guarded(main: Callable[[], None], arguments: list[str]) -> None:
@@ -31,10 +68,10 @@ def guarded(main: Callable[[], None], arguments: list[str]) -> None:
     except OSError as error:
         if error.errno is None:  # not the machine's, such as a full disk
             raise
-        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))
+        fail(line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror))
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(1)
 

@@ -17,8 +17,10 @@ from bct_keras.data.splits import SPLITS
 from bct_keras.encoders import RUN_KIND, load_encoder, trial
 from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS
+from bct_keras.printable import line as one_line
 from bct_keras.recipe import Recipe
 from bct_keras.trainer import UNFINISHED_KIND
+from bct_keras.untrusted.json_files import field
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Findings:
             found = look()
         except (InputError, OSError) as error:
             self.missing += 1
-            told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else " ".join(error.args)
             say(name, f"NOT READY: {told}")
             return None
         say(name, found.said if isinstance(found, Facts | Devices) else str(found))
@@ -145,7 +147,8 @@ def old_facts(recipe: Recipe) -> str:
 
 def old_given(old: Path, recipe: Recipe) -> str:
     if old_encoders.is_embeddings(old):
-        dims, what = int(artefacts.read_manifest(old, EMBEDDINGS_KIND)["dims"]), "embeddings"
+        manifest = artefacts.read_manifest(old, EMBEDDINGS_KIND)
+        dims, what = field(manifest, "dims", int, old / artefacts.MANIFEST), "embeddings"
     else:
         encoder = load_encoder(old)
         dims, what = encoder.dims, "an encoder"
@@ -188,4 +191,4 @@ def step_facts(recipe: Recipe, data: Facts, replicas: int) -> str:
 
 
 def say(name: str, text: str) -> None:
-    print(f"{name:<12}{text}", flush=True)
+    print(f"{name:<12}{one_line(text)}", flush=True)

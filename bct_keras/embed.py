@@ -14,6 +14,7 @@ from bct_keras.data.by_class import Block, map_classes
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import field_path, open_embeddings
 from bct_keras.encoders import Encoder, load_encoder, trial
+from bct_keras.untrusted.arrays import open_array
 
 
 def embed(encoder: Encoder, data: DataSet, out: Path) -> str:
@@ -68,7 +69,7 @@ def write_embeddings(encoder: Encoder, data: DataSet, folder: Path) -> None:
 def write_credible(data: DataSet, folder: Path) -> None:
     """Both ways to tell which rows are credible: they cost less than to ask for one."""
     old_files = [field_path(folder, shard, "old_embedding") for shard in data.shards]
-    labels = np.concatenate([np.load(field_path(folder, shard, "label")) for shard in data.shards])
+    labels = data.checked_labels([open_array(field_path(folder, shard, "label")) for shard in data.shards])
     norms = {"rows": None, "rows_then_columns": column_norms(old_files)}
     credible = {name: np.zeros(len(labels), np.float32) for name in norms}
 
@@ -87,7 +88,7 @@ def write_credible(data: DataSet, folder: Path) -> None:
 
 def column_norms(files: list[Path]) -> np.ndarray:
     """[dims] of the normalised embeddings of all files"""
-    squares = [np.square(embeddings.normalised(np.load(path))).sum(0, dtype=np.float64) for path in files]
+    squares = [np.square(embeddings.normalised(open_array(path))).sum(0, dtype=np.float64) for path in files]
     return np.maximum(np.sqrt(np.sum(squares, axis=0)), 1e-12).astype(np.float32)
 
 

@@ -19,7 +19,6 @@ be worse, and `undecided` where these identities are too few to tell; then it sa
 that the gain's 95 % interval over identities lies on one side of 0.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,7 @@ from bct_keras.evaluation.verdict import MARGIN, Rule, Verdict, worst
 
 KIND = "report"
 FIELDS = ("embeddings", "labels")  # of one side of a test
+REPORT = "report.json"
 
 
 def evaluate(
@@ -136,9 +136,9 @@ def reported(
                 | {"--on_bad": on_bad}
                 | made_from,
             }
-            write(found, protocols, folder)
-            artefacts.write_manifest(folder, KIND, made_from)
-    return json.loads((out / "report.json").read_text())
+            files = write(found, protocols, folder)
+            artefacts.write_manifest(folder, KIND, made_from, files=files)
+    return artefacts.read_result(out, KIND, REPORT)
 
 
 def remarks(encoders: list[Encoder], protocols: Iterable[Any]) -> Iterator[str]:
@@ -158,11 +158,13 @@ def build_protocols(specs: list[str], out: Path, on_bad: str) -> dict[str, Any]:
     return {spec: registry.build(PROTOCOLS, spec, cache=cache, on_bad=on_bad) for spec in specs}
 
 
-def write(found: dict[str, Any], protocols: dict[str, Any], folder: Path) -> None:
-    (folder / "report.json").write_text(json.dumps(found, indent=1) + "\n")
+def write(found: dict[str, Any], protocols: dict[str, Any], folder: Path) -> dict[str, str]:
+    """Returns the fingerprints of what a later run reads again."""
+    files = artefacts.write_result(folder, REPORT, found)
     drawings = {spec: draw(result, folder, number) for number, (spec, result) in enumerate(found["protocols"].items())}
     pictures = {spec: faces(protocols[spec], result) for spec, result in found["protocols"].items()}
     (folder / "report.html").write_text(page.as_html(found, drawings, pictures))
+    return files
 
 
 def draw(result: dict[str, Any], folder: Path, number: int) -> list[tuple[str, str]]:

@@ -13,7 +13,6 @@ Writes explain.html, explain.json and the two plots as PNG to --out. Needs pip i
 
 import contextlib
 import importlib.util
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +40,7 @@ from bct_keras.prepare import prepare
 from bct_keras.registry import quoted
 
 KIND = "explanation"
+FACTS = "explain.json"
 
 
 def explain(old: Encoder, new: Encoder, images: Path, out: Path) -> dict[str, Any]:
@@ -54,9 +54,9 @@ def explain(old: Encoder, new: Encoder, images: Path, out: Path) -> dict[str, An
             if place:
                 found, looks, maps = explained(old, new, protocol, subjects)
                 paths = {"--old": old.spec, "--new": new.spec, "--images": str(images)}
-                write(found | {"made_from": paths | made_from}, looks, maps, place)
-                artefacts.write_manifest(place, KIND, made_from)
-    return json.loads((out / "explain.json").read_text())
+                files = write(found | {"made_from": paths | made_from}, looks, maps, place)
+                artefacts.write_manifest(place, KIND, made_from, files=files)
+    return artefacts.read_result(out, KIND, FACTS)
 
 
 def explained(
@@ -99,13 +99,15 @@ def joined(query: Embedded, gallery: Embedded) -> Embedded:
     return Embedded(embeddings, np.concatenate([query.labels, gallery.labels]))
 
 
-def write(found: dict[str, Any], looks: list[Look], maps: Maps, folder: Path) -> None:
-    (folder / "explain.json").write_text(json.dumps(found, indent=1) + "\n")
+def write(found: dict[str, Any], looks: list[Look], maps: Maps, folder: Path) -> dict[str, str]:
+    """Returns the fingerprints of what a later run reads again."""
+    files = artefacts.write_result(folder, FACTS, found)
     drawings = []
     for name, caption, draw in maps.plots():
         plots.save_png(draw, folder / f"map_{name}.png")
         drawings.append((caption, plots.as_svg(draw, f"map-{name}")))
     (folder / "explain.html").write_text(page.as_html(found, looks, drawings))
+    return files
 
 
 def as_text(found: dict[str, Any]) -> str:

@@ -36,6 +36,7 @@ from bct_keras.evaluation.gate import Gate
 from bct_keras.evaluation.verdict import COMPATIBLE, UNDECIDED, Rule
 from bct_keras.formats import FORMATS
 from bct_keras.formats.format import Format, Reference, Source
+from bct_keras.printable import line
 
 COMPARED_IMAGES = 16
 # What is tried in turn where a quantised file is refused.
@@ -70,11 +71,9 @@ class Exported:
         """Returns the error that a command ends with where a format that was asked for is not written."""
         if not self.refused:
             return None
-        reasons = "\n".join(self.refused.values())
         written = f"{', '.join(self.files)} written" if self.files else "nothing is written"
-        return RefusedError(
-            f"{reasons}\n{written}; leave what is refused out of --formats, calibrate on more images, or train longer"
-        )
+        helps = f"{written}; leave what is refused out of --formats, calibrate on more images, or train longer"
+        return RefusedError(*self.refused.values(), helps)
 
     def __str__(self) -> str:
         return "\n".join([*self.files.values(), *([f"exported as {self.verdict}"] if self.verdict else [])])
@@ -116,9 +115,13 @@ def export(source: Source, formats: list[str], out: Path, checks: Checks, data_l
             facts = {"verdict": verdict, "files": files, "refused": refused, "served_name": source.served_name}
             artefacts.write_manifest(folder, EXPORT_KIND, made_from, **facts)
     manifest = artefacts.read_manifest(out, EXPORT_KIND)
-    lines = {name: f"{out / FORMATS[name].file}: {described(facts)}" for name, facts in manifest["files"].items()}
-    # Older versions wrote all or nothing, and no verdict.
-    return Exported(lines, manifest.get("refused", {}), manifest.get("verdict"))
+    try:
+        files = manifest["files"].items()
+        lines = {name: line(f"{out / FORMATS[name].file}: {described(facts)}") for name, facts in files}
+        # Older versions wrote all or nothing, and no verdict.
+        return Exported(lines, dict(manifest.get("refused", {})), manifest.get("verdict"))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise InputError(f"{out / artefacts.MANIFEST} is damaged; remove {out} and export again") from None
 
 
 def check_encoder(gate: Gate, checks: Checks) -> None:
@@ -135,7 +138,7 @@ def check_encoder(gate: Gate, checks: Checks) -> None:
             "most first: more identities to train on, more epochs, another method (gallerycontrast, or l2, which "
             "stays closest to the old encoder); --allow_loss exports it all the same"
         )
-    raise InputError(f"nothing is exported: the encoder itself is {found.sentence}\nwhat helps: {helps}")
+    raise InputError(f"nothing is exported: the encoder itself is {found.sentence}", f"what helps: {helps}")
 
 
 def write_all(

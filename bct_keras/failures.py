@@ -38,8 +38,8 @@ def told(
             f"stopped because another worker died, whose own output says why; {last_good()}; start all workers again "
             "and they go on from there"
         ) from None
-    except tf.errors.OpError as error:
-        if refused := refusal(error):
+    except unreadable.FAILURES as error:
+        if isinstance(error, tf.errors.OpError) and (refused := refusal(error)):
             raise InputError(refused) from None
         unreadable.look(data)  # raises what names the shard or the image, if it was one
         raise

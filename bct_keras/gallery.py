@@ -30,6 +30,8 @@ from bct_keras.galleries import GALLERIES, ORDERS, admission
 from bct_keras.galleries.backfill import backfill
 from bct_keras.galleries.entries import Entries, embedded_entries, fitted, known, left_out, stored_entries
 from bct_keras.galleries.gallery import Gallery, Match
+from bct_keras.printable import line
+from bct_keras.untrusted.reading import LARGEST_IMAGE, read_bytes
 
 FLAGS = flags.FLAGS
 
@@ -59,10 +61,8 @@ def add() -> None:
             gallery.check_may_join(entries.encoder, declared)
         for compatibility in declared:
             gallery.declare(compatibility)
-            print(
-                f"queries of {compatibility.query[:12]} fit entries of {compatibility.gallery[:12]}: "
-                f"{compatibility.finding}"
-            )
+            fit = f"queries of {compatibility.query[:12]} fit entries of {compatibility.gallery[:12]}"
+            print(line(f"{fit}: {compatibility.finding}"))
         if data and entries:
             data.check_content()
             print(add_entries(gallery, data, entries))
@@ -96,7 +96,7 @@ def add_entries(gallery: Gallery, data: DataSet, entries: Entries) -> str:
 
 def search() -> None:
     command.required("image")
-    photos = {path: Path(path).read_bytes() for path in FLAGS.image}
+    photos = {path: read_bytes(path, LARGEST_IMAGE) for path in FLAGS.image}
     for path, photo in photos.items():
         image_check.inspect(photo, path)
     with open_gallery() as gallery:
@@ -110,10 +110,11 @@ def search() -> None:
 
 def as_text(path: str, matches: list[Match]) -> str:
     rows = [("score", "label", "encoder", "id")]
-    rows += [(f"{match.score:.4f}", match.label, match.encoder[:12], match.id) for match in matches]
+    for match in matches:
+        rows.append((f"{match.score:.4f}", line(match.label), line(match.encoder[:12]), line(match.id)))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]) for row in rows]
-    return "\n  ".join([path, *lines])
+    return "\n  ".join([line(path), *lines])
 
 
 def fill() -> None:
@@ -166,9 +167,9 @@ def info() -> None:
     total = sum(found.entries.values())
     print(f"{gallery.name}: {total:,} entries of {found.dims} dimensions ({', '.join(found.remarks)})")
     for encoder, count in found.entries.items():
-        print(f"  {count:,} by {encoder}")
+        print(line(f"  {count:,} by {encoder}"))
     for each in found.compatible:
-        print(f"  queries of {each.query[:12]} fit entries of {each.gallery[:12]}: {each.finding}")
+        print(line(f"  queries of {each.query[:12]} fit entries of {each.gallery[:12]}: {each.finding}"))
 
 
 def define_add_flags() -> None:

@@ -6,6 +6,8 @@ from bct_keras import artefacts
 from bct_keras.encoders import RUN_KIND, Encoder
 from bct_keras.evaluation.gate import OLD
 from bct_keras.formats.format import Source
+from bct_keras.printable import code, markdown, table_row
+from bct_keras.untrusted.reading import read_text
 
 DATA_FLAGS = ("--source=", "--split=", "--data=", "--scenario=")
 
@@ -41,14 +43,15 @@ def written(
 ) -> str:
     """Returns the card of the files that leave; those that were refused are named with the reason."""
     facts = source.facts()
-    lines = [f"# {facts['encoder']}" + (f" - {verdict}" if verdict else ""), ""]
+    title = facts["encoder"] + (f" - {verdict}" if verdict else "")
+    lines = [f"# {markdown(title)}", ""]
     lines += table(
         ["", ""],
         [
-            ["fingerprint", f"`{facts['fingerprint']}`"],
+            ["fingerprint", code(facts["fingerprint"])],
             [
                 "searches the gallery of",
-                f"`{old.fingerprint}` ({old.path})" if old else "its own alone: no old encoder",
+                f"{code(old.fingerprint)} ({markdown(old.path)})" if old else "its own alone: no old encoder",
             ],
             ["embedding", f"{source.encoder.dims} dimensions, of length 1"],
             ["of them compatible", str(facts["dims"])],
@@ -56,12 +59,18 @@ def written(
             ["mirrored image added", "yes" if source.flip else "no"],
         ],
     )
-    lines += ["", "## Data", "", *data_lines(source), f"- licence: {data_licence or NOT_STATED}"]
+    lines += [
+        "",
+        "## Data",
+        "",
+        *data_lines(source),
+        f"- licence: {markdown(data_licence) if data_licence else NOT_STATED}",
+    ]
     lines += ["", "## Files", "", *file_lines(files)]
     if refused:
-        lines += ["", "Not written:", "", *(f"- {reason}" for reason in refused.values())]
+        lines += ["", "Not written:", "", *(f"- {markdown(reason)}" for reason in refused.values())]
     for spec, tests in results.items():
-        lines += ["", f"## {spec}", "", *result_lines(tests)]
+        lines += ["", f"## {markdown(spec)}", "", *result_lines(tests)]
     if not results:
         lines += ["", "It was not evaluated: export was given no --protocol."]
     return "\n".join([*lines, "", USE])
@@ -76,13 +85,15 @@ def data_lines(source: Source) -> list[str]:
     lines = []
     if artefacts.kind_of(run) == RUN_KIND:
         recipe = artefacts.read_manifest(run, RUN_KIND)["made_from"]
-        flags = (run / "flags.txt").read_text().splitlines() if (run / "flags.txt").is_file() else []
-        lines += [f"- trained on: `{flag}`" for flag in flags if flag.startswith(DATA_FLAGS) and not flag.endswith("=")]
-        lines += [f"- {key}: `{value}`" for key, value in sorted(recipe.items()) if value is not None]
+        flags = read_text(run / "flags.txt").splitlines() if (run / "flags.txt").is_file() else []
+        lines += [
+            f"- trained on: {code(flag)}" for flag in flags if flag.startswith(DATA_FLAGS) and not flag.endswith("=")
+        ]
+        lines += [f"- {markdown(key)}: {code(value)}" for key, value in sorted(recipe.items()) if value is not None]
     else:
         lines.append("- trained on: not known, the encoder is a file without its run")
     if source.calibration:
-        lines.append(f"- calibrated on: {source.calibration.folder} (`{source.calibration.fingerprint}`)")
+        lines.append(f"- calibrated on: {markdown(source.calibration.folder)} ({code(source.calibration.fingerprint)})")
     return lines
 
 
@@ -90,11 +101,21 @@ def file_lines(files: dict[str, Any]) -> list[str]:
     rows = []
     for name, facts in files.items():
         worst = f"{max(facts['losses'].values()):+.2%}" if facts["losses"] else "not measured"
-        verdict = "passed" + "".join(f"; {doubt}" for doubt in facts["doubts"])
+        verdict = "passed" + "".join(f"; {markdown(doubt)}" for doubt in facts["doubts"])
         if facts["faults"]:
-            verdict = "**let out in spite of: " + "; ".join([*facts["faults"], *facts["doubts"]]) + "**"
+            verdict = f"**let out in spite of: {markdown('; '.join([*facts['faults'], *facts['doubts']]))}**"
         size = f"{facts['bytes'] / 1e6:.2f} MB"
-        rows.append([name, facts["file"], size, f"{facts['difference']:.1e}", f"{facts['cosine']:.6f}", worst, verdict])
+        rows.append(
+            [
+                markdown(name),
+                markdown(facts["file"]),
+                size,
+                f"{facts['difference']:.1e}",
+                f"{facts['cosine']:.6f}",
+                worst,
+                verdict,
+            ]
+        )
     heading = ["format", "file", "size", "largest difference", "smallest cosine", "largest loss", "gate"]
     note = "Differences are those from the Keras encoder on random images; the loss is in the metrics below."
     return [*table(heading, rows), "", note]
@@ -108,7 +129,7 @@ def result_lines(tests: dict[str, dict[str, float]]) -> list[str]:
     for metric in next(iter(tests.values())):
         rows = [
             [
-                query,
+                markdown(query),
                 *(
                     f"{tests[test][metric]:.4f}" if (test := f"{query}/{gallery}") in tests else ""
                     for gallery in galleries
@@ -116,7 +137,7 @@ def result_lines(tests: dict[str, dict[str, float]]) -> list[str]:
             ]
             for query in queries
         ]
-        lines += [*table([metric, *galleries], rows), ""]
+        lines += [*table([markdown(metric), *map(markdown, galleries)], rows), ""]
     if OLD in queries:
         lines.append(
             "The verdict is on the column *old*: it compares each row with the first one, the old encoder's own."
@@ -125,4 +146,4 @@ def result_lines(tests: dict[str, dict[str, float]]) -> list[str]:
 
 
 def table(heading: list[str], rows: list[list[str]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in [heading, ["---"] * len(heading), *rows]]
+    return [table_row(row) for row in [heading, ["---"] * len(heading), *rows]]

@@ -8,6 +8,7 @@ from bct_keras.data.embeddings import KIND, EmbeddingShards, open_embeddings
 from bct_keras.embed import embed_and_tell
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
+from bct_keras.untrusted.json_files import field
 
 
 def embeddings(old: Path, data: DataSet, dims: int) -> EmbeddingShards:
@@ -41,7 +42,9 @@ def known(old: Path | None) -> Encoder | None:
     if old is None or not is_embeddings(old):
         return load_encoder(old) if old else None
     manifest = artefacts.read_manifest(old, KIND)
-    if not Path(manifest["encoder"]).exists():
+    path = Path(field(manifest, "encoder", str, old / artefacts.MANIFEST))
+    if not path.exists():
         return None
-    encoder = load_encoder(manifest.get("encoder_spec", manifest["encoder"]), may_trust=False)
-    return encoder if encoder.fingerprint == manifest["made_from"]["encoder"] else None
+    named = field({"encoder_spec": str(path)} | manifest, "encoder_spec", str, old / artefacts.MANIFEST)
+    encoder = load_encoder(named, may_trust=False)
+    return encoder if encoder.fingerprint == manifest["made_from"].get("encoder") else None

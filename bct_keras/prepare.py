@@ -36,6 +36,8 @@ from bct_keras.data import check, records, writing
 from bct_keras.data.sources import SOURCES
 from bct_keras.data.sources.source import Source
 from bct_keras.data.splits import SPLITS, Division, View
+from bct_keras.printable import line
+from bct_keras.untrusted.json_files import field
 
 
 def prepare(
@@ -60,7 +62,7 @@ def prepare(
     }
     with artefacts.making(out, records.KIND, made_from, resume=True) as folder:
         if folder is None:
-            return f"{out} is up to date: {summary(artefacts.read_manifest(out, records.KIND))}"
+            return f"{line(out)} is up to date: {summary(out)}"
         wanted = min(limit or len(source.labels), len(source.labels))
         place = writing.Workplace(source, folder, process_count or processes.cores())
         checked = writing.check(place, wanted) if on_bad == "skip" else writing.unchecked(place, wanted)
@@ -69,7 +71,7 @@ def prepare(
         shards = writing.write_shards(place, checked, writing.plan_shards(division, made_from["seed"]))
         write_manifests(place, division, len(checked.kept), shards, checked.skipped, made_from)
         shutil.rmtree(place.results)
-    return f"{out} written: {summary(artefacts.read_manifest(out, records.KIND))}{passed_over(source)}"
+    return f"{line(out)} written: {summary(out)}{passed_over(source)}"
 
 
 def seed_of(out: Path) -> int:
@@ -112,18 +114,21 @@ def manifest_entry(shard: dict[str, Any], way_up: str) -> dict[str, Any]:
     return {"path": path, **{fact: shard[fact] for fact in ("records", "bytes", "sha256")}}
 
 
-def summary(manifest: dict[str, Any]) -> str:
-    text = f"{manifest['records']:,} images of {manifest['classes']:,} identities"
-    if manifest["views"]:
-        text += f", views {', '.join(manifest['views'])}"
-    if manifest["skipped"]:
-        text += f"\n{len(manifest['skipped'])} images left out:\n  " + "\n  ".join(manifest["skipped"][:20])
+def summary(out: Path) -> str:
+    manifest, where = artefacts.read_manifest(out, records.KIND), out / artefacts.MANIFEST
+    views, skipped = (field(manifest, key, list, where) for key in ("views", "skipped"))
+    images, identities = (field(manifest, key, int, where) for key in ("records", "classes"))
+    text = f"{images:,} images of {identities:,} identities"
+    if views:
+        text += f", views {', '.join(map(line, views))}"
+    if skipped:
+        text += "\n  ".join([f"\n{len(skipped)} images left out:", *map(line, skipped[:20])])
     return text
 
 
 def passed_over(source: Source) -> str:
     found = source.passed_over
-    return f"\npassed over, as no image that can be read: {len(found)}, such as {found[0]}" if found else ""
+    return f"\npassed over, as no image that can be read: {len(found)}, such as {line(found[0])}" if found else ""
 
 
 def define_flags() -> None:

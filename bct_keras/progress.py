@@ -5,6 +5,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from bct_keras.printable import line
+
 Item = TypeVar("Item")
 DELAY_SECONDS = 2.0
 
@@ -15,4 +17,4 @@ def track(items: Iterable[Item], what: str, total: int | None = None, unit: str 
 
 def bar(what: str, total: int | None, unit: str = "images", items: Iterable | None = None) -> tqdm:
     # disable=None: no bar where the output is not a terminal.
-    return tqdm(items, desc=what, total=total, unit=f" {unit}", delay=DELAY_SECONDS, disable=None, leave=False)
+    return tqdm(items, desc=line(what), total=total, unit=f" {unit}", delay=DELAY_SECONDS, disable=None, leave=False)

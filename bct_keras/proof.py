@@ -38,22 +38,24 @@ def check(specs: list[str], data: DataSet, old: Path | None, encoder: Encoder | 
     if old and not encoder and specs:
         raise InputError(
             f"{old} has embeddings of the images to train on alone, and their encoder is not where it was: nothing "
-            f"could show that the new one is compatible.\nGive the old encoder itself as --old, {WITHOUT}"
+            f"could show that the new one is compatible.",
+            f"Give the old encoder itself as --old, {WITHOUT}",
         )
     for spec in specs:
         protocol = registry.build(PROTOCOLS, spec)
         judged = {shard.sha256 for shard in protocol.data.shards} if isinstance(protocol, Retrieval) else set()
         if judged & {shard.sha256 for shard in data.shards}:
             raise InputError(
-                f"{spec} has images of {data.folder}, which is trained on: it would prove nothing.\n"
-                f"Give one of other identities, such as the `test` that prepare's test_share makes, {WITHOUT}"
+                f"{spec} has images of {data.folder}, which is trained on: it would prove nothing.",
+                f"Give one of other identities, such as the `test` that prepare's test_share makes, {WITHOUT}",
             )
         if isinstance(encoder, StoredEmbeddings):
             try:
                 protocol.embed(encoder)
             except InputError as error:
                 raise InputError(
-                    f"{error}, which the proof by {spec} needs.\nStore what the old encoder gives there too, {WITHOUT}"
+                    f"{error}, which the proof by {spec} needs.",
+                    f"Store what the old encoder gives there too, {WITHOUT}",
                 ) from None
 
 
@@ -66,7 +68,8 @@ def check_validation(specs: list[str], keep_best: str, proven_by: list[str], dat
             if what and keep_best and proven_by:
                 raise InputError(
                     f"--keep_best would choose the epoch by {spec}, which has {what} of the proof by {proof}: what "
-                    f"fits them by chance would be proven.\n{APART}, or leave --keep_best out"
+                    "fits them by chance would be proven.",
+                    f"{APART}, or leave --keep_best out",
                 )
             if what:
                 warnings.append(

@@ -1,27 +1,31 @@
 """Flags that carry their arguments: `arcface(margin=0.5, scale=64)` builds the table's "arcface".
 
-A name may also be that of a class in a module of the user's own: `my_package.my_method:MyMethod(x=1)`.
+A name may also be that of a class in a module of the user's own: `my_package.my_method:MyMethod(x=1)`. To name a module
+is to run it, as Python does at every import; of what it holds only that is called which says that it is of the kind
+needed: a class by what it derives from, a function by what its annotation says that it returns.
 """
 
 import ast
 import importlib
 import inspect
+import os
 import re
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 from bct_keras.errors import InputError
 
+LONGEST_SPEC = 10_000  # Python's own reader of literals goes deeper with each bracket
+LARGEST_NUMBER = 1 << 62
 SPEC = re.compile(r"(?P<name>[A-Za-z_][\w.:]*)\s*(?:\((?P<arguments>.*)\))?", re.DOTALL)
 KEYWORD = re.compile(r"(?P<key>[A-Za-z_]\w*)\s*=(?P<value>.*)", re.DOTALL)
 
 
 def parse(spec: str) -> tuple[str, list[str], dict[str, str]]:
     """Splits `name(value, key=value)`; the values as they are written."""
-    match = SPEC.fullmatch(spec.strip())
+    match = SPEC.fullmatch(spec.strip()) if len(spec) <= LONGEST_SPEC else None
     if match is None:
-        raise InputError(f"'{spec}' is not of the form name or name(key=value, ...)")
+        raise InputError(f"'{spec[:LONGEST_SPEC]}' is not of the form name or name(key=value, ...)")
     positional: list[str] = []
     keywords: dict[str, str] = {}
     for text in split_arguments(match["arguments"] or "", spec):
@@ -83,9 +87,7 @@ def build(table: Mapping[str, Callable[..., Any]], spec: str, **given: Any) -> A
     """Calls the entry that `spec` names, with its arguments and those of `given` that the entry declares."""
     entry, arguments = bind(table, spec, given)
     declared = inspect.signature(entry).parameters
-    made = entry(**arguments, **{key: value for key, value in given.items() if key in declared})
-    check_kind(table, type(made), spec)
-    return made
+    return entry(**arguments, **{key: value for key, value in given.items() if key in declared})
 
 
 def bind(
@@ -96,9 +98,9 @@ def bind(
     entry = table.get(name) or (imported(name) if ":" in name else None)
     if entry is None:
         known = f"{', '.join(sorted(table))}, or your own as module:name"
-        hint = f"; a path stands in the brackets of one, as in {min(table)}({spec})" if Path(spec).exists() else ""
+        hint = f"; a path stands in the brackets of one, as in {min(table)}({spec})" if os.path.exists(spec) else ""
         raise InputError(f"unknown name '{name}' in '{spec}'; known: {known}{hint}")
-    if isinstance(entry, type):
+    if name not in table:
         check_kind(table, entry, spec)
     parameters = parameters_of(entry, name)
     settable = {
@@ -145,24 +147,52 @@ def parameters_of(entry: Callable[..., Any], name: str) -> Mapping[str, inspect.
 
 
 def require(kind: Any, made: Any, spec: str) -> None:
-    """Raises where a function has made something else: nothing is known of it before."""
+    """Raises where a function has made something else than it says."""
     if not isinstance(made, kind):
         raise InputError(f"'{spec}' makes a {type(made).__name__}, and a {kind.__name__} is needed")
 
 
-def check_kind(table: Mapping[str, Callable[..., Any]], kind: type, spec: str) -> None:
-    """What is built has to be of the class that all entries share, or where they share none, to do what all do."""
-    classes = [entry for entry in table.values() if isinstance(entry, type)]
-    if len(classes) < len(table):
-        return  # functions: see `require`
-    shared = next(base for base in classes[0].__mro__ if all(issubclass(entry, base) for entry in classes))
-    if not issubclass(kind, shared):
-        raise InputError(f"'{spec}' makes a {kind.__name__}, and a {shared.__name__} is needed")
-    if shared is object:
-        everywhere = set.intersection(*(set(dir(entry)) for entry in classes))
-        missing = sorted(name for name in everywhere - set(dir(kind)) if not name.startswith("_"))
-        if missing:
-            raise InputError(f"'{spec}' makes a {kind.__name__}, which has no {' and no '.join(missing)}")
+def check_kind(table: Mapping[str, Callable[..., Any]], entry: Callable[..., Any], spec: str) -> None:
+    """Raises where a user's own entry does not say that it makes what the table's entries make; nothing is called."""
+    classes = [each for each in table.values() if isinstance(each, type)]
+    if len(classes) == len(table):
+        check_class(classes, entry, spec)
+        return
+    kinds = {returned(each) for each in table.values()}
+    (kind,) = kinds  # all entries of a table of functions say the same
+    made = entry if isinstance(entry, type) else returned(entry)
+    if made != kind and not (isinstance(made, type) and isinstance(kind, type) and issubclass(made, kind)):
+        wanted = kind.__name__ if isinstance(kind, type) else kind
+        raise InputError(
+            f"'{spec}' is not called, because it does not say that it makes a {wanted}: write it as a class of that "
+            f"kind, or as a function with the annotation -> {wanted}"
+        )
+
+
+def check_class(classes: list[type], entry: Callable[..., Any], spec: str) -> None:
+    """Raises unless the entry is a class with the base that all classes share; where they share none, their methods."""
+    shared = next(base for base in classes[0].__mro__ if all(issubclass(each, base) for each in classes))
+    everywhere = set.intersection(*(set(dir(each)) for each in classes))
+    public = {name for name in everywhere if not name.startswith("_")}
+    needed = (
+        f"a class of kind {shared.__name__}" if shared is not object else f"a class with {', '.join(sorted(public))}"
+    )
+    if not isinstance(entry, type):
+        raise InputError(f"'{spec}' is not called, because it is no class, and {needed} is needed")
+    if not issubclass(entry, shared):
+        raise InputError(f"'{spec}' makes a {entry.__name__}, and a {shared.__name__} is needed")
+    missing = sorted(public - set(dir(entry)))
+    if shared is object and missing:
+        raise InputError(f"'{spec}' makes a {entry.__name__}, which has no {' and no '.join(missing)}")
+
+
+def returned(function: Callable[..., Any]) -> Any:
+    """Returns what a function's annotation says that it returns; None where it says nothing."""
+    try:
+        found = inspect.signature(function, eval_str=True).return_annotation
+    except (ValueError, TypeError, NameError, SyntaxError, AttributeError):
+        return None
+    return None if found is inspect.Signature.empty else found
 
 
 def checked(text: str, key: str, annotation: Any, spec: str) -> Any:
@@ -170,6 +200,8 @@ def checked(text: str, key: str, annotation: Any, spec: str) -> Any:
     value = literal(text)
     if annotation is str:
         return value if isinstance(value, str) else text
+    if isinstance(value, int | float) and not abs(value) < LARGEST_NUMBER:
+        raise InputError(f"'{key}' in '{spec}' is larger than any number that is of use here")
     if annotation is float and type(value) is int:
         return float(value)
     if annotation in (int, float, bool, tuple) and type(value) is not annotation:

@@ -37,14 +37,16 @@ class Later(LearningRateSchedule):
         return {"first": self.first, "schedule": self.schedule}
 
 
-def polynomial(learning_rate: float, steps: int, steps_per_epoch: float, power: float = 1.0, warm_up: float = 0.0):
+def polynomial(
+    learning_rate: float, steps: int, steps_per_epoch: float, power: float = 1.0, warm_up: float = 0.0
+) -> LearningRateSchedule:
     """lr (1 - t / n)^power over the n steps after the warm-up"""
     first = warm_up_steps(warm_up, steps, steps_per_epoch)
     decay = PolynomialDecay(learning_rate, steps - first, end_learning_rate=0.0, power=power)
     return WarmUp(learning_rate, first, Later(first, decay))
 
 
-def cosine(learning_rate: float, steps: int, steps_per_epoch: float, warm_up: float = 0.0):
+def cosine(learning_rate: float, steps: int, steps_per_epoch: float, warm_up: float = 0.0) -> LearningRateSchedule:
     """lr (1 + cos(pi t / n)) / 2 over the n steps after the warm-up"""
     first = warm_up_steps(warm_up, steps, steps_per_epoch)
     return WarmUp(learning_rate, first, Later(first, CosineDecay(learning_rate, steps - first)))
@@ -57,7 +59,7 @@ def step(
     epochs: tuple = (20, 26, 32),
     factor: float = 0.1,
     warm_up: float = 0.0,
-):
+) -> LearningRateSchedule:
     """The rate times `factor` when each of these epochs has passed; the defaults are UniBCT's"""
     if not all(isinstance(epoch, int | float) and epoch > 0 for epoch in epochs) or list(epochs) != sorted(set(epochs)):
         raise InputError(f"epochs={epochs} of step have to be numbers above 0, each larger than the one before")

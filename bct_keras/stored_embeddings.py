@@ -1,30 +1,30 @@
 """Embeddings that somebody stored with the ids of their images."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from bct_keras.data import dataset
-from bct_keras.encoder import BATCH_SIZE, Encoder, first_sentence
+from bct_keras.data import dataset, unreadable
+from bct_keras.encoder import BATCH_SIZE, Encoder
 from bct_keras.errors import InputError
+from bct_keras.untrusted import arrays
 
 
 class StoredEmbeddings(Encoder):
     """What an encoder gave that is not here any more: a .npz file with `embeddings` [n, dims] and their `ids` [n]."""
 
     def __init__(self, path: Path):
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                embeddings, ids = stored["embeddings"], stored["ids"]
-        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} cannot be read as embeddings with their ids: {first_sentence(error)}") from None
-        if embeddings.ndim != 2 or ids.shape != (len(embeddings),) or ids.dtype.kind not in "US":
+        stored = arrays.read_arrays(path, "embeddings with their ids", ("embeddings", "ids"))
+        embeddings, ids = stored["embeddings"], stored["ids"]
+        if embeddings.ndim != 2 or not embeddings.shape[1] or embeddings.dtype.kind not in "biuf":
+            raise InputError(f"{path}: `embeddings` has to be numbers, [n, dims]")
+        if ids.shape != (len(embeddings),) or ids.dtype.kind not in "US":
             raise InputError(f"{path}: `embeddings` has to be [n, dims] and `ids` [n] texts, one for each row")
         super().__init__(path, 0, embeddings.shape[1])
-        self.embeddings = embeddings.astype(np.float32)
-        names = [name.decode() if isinstance(name, bytes) else str(name) for name in ids]
+        with np.errstate(over="ignore"):  # what does not fit is infinite, which `checked` tells with its image
+            self.embeddings = embeddings.astype(np.float32, copy=False)
+        names = arrays.texts(ids, path)
         self.row_of = {name: row for row, name in enumerate(names)}
         if len(self.row_of) != len(names):
             raise InputError(f"{path}: an id stands there twice")
@@ -34,9 +34,10 @@ class StoredEmbeddings(Encoder):
 
     def embed_data(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None):
         paths = [str(shard.path) for shard in shards or data.shards]
-        for batch in tf.data.TFRecordDataset(paths).batch(BATCH_SIZE).map(data.parse):
-            names = dataset.ids_of(batch)
-            missing = [name for name in names if name not in self.row_of]
-            if missing:
-                raise InputError(f"{self.path} has no embedding for {missing[0]} of {data.folder}")
-            yield self.checked(self.embeddings[[self.row_of[name] for name in names]], batch), batch
+        with unreadable.named(data, shards):
+            for batch in tf.data.TFRecordDataset(paths).batch(BATCH_SIZE).map(data.parse):
+                names = dataset.ids_of(batch)
+                missing = [name for name in names if name not in self.row_of]
+                if missing:
+                    raise InputError(f"{self.path} has no embedding for {missing[0]} of {data.folder}")
+                yield self.checked(self.embeddings[[self.row_of[name] for name in names]], batch), batch

@@ -13,6 +13,7 @@ from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS, compatibility
 from bct_keras.model import CompatibleModel
 from bct_keras.recipe import Recipe
+from bct_keras.untrusted.json_files import field, read_object
 
 BEST = "best.keras"
 BEST_HEAD = "best.npz"
@@ -24,6 +25,11 @@ class Best:
     epoch: int
     metric: str
     value: float
+
+
+def read_best(path: Path) -> Best:
+    found = read_object(path)
+    return Best(field(found, "epoch", int, path), field(found, "metric", str, path), field(found, "value", float, path))
 
 
 class Validation(keras.callbacks.Callback):
@@ -44,7 +50,7 @@ class Validation(keras.callbacks.Callback):
         self.trained = model
         self.workdir = workdir
         if self.keep_best and (workdir / BEST_FACTS).is_file():
-            self.best = Best(**json.loads((workdir / BEST_FACTS).read_text()))
+            self.best = read_best(workdir / BEST_FACTS)
         if not distribution.worker_index():
             encoder = recipe.build_encoder(model.backbone, image_size)
             self.encoder = KerasEncoder(Path("the encoder being trained"), encoder)

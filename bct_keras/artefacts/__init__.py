@@ -19,3 +19,7 @@ from bct_keras.artefacts.manifests import kind_of as kind_of
 from bct_keras.artefacts.manifests import named as named
 from bct_keras.artefacts.manifests import read_manifest as read_manifest
 from bct_keras.artefacts.manifests import write_manifest as write_manifest
+from bct_keras.artefacts.results import read_result as read_result
+from bct_keras.artefacts.results import read_sealed as read_sealed
+from bct_keras.artefacts.results import write_result as write_result
+from bct_keras.artefacts.results import write_sealed as write_sealed

@@ -8,6 +8,8 @@ from typing import Any
 import bct_keras
 from bct_keras.artefacts.files import write_atomically
 from bct_keras.errors import InputError
+from bct_keras.untrusted.json_files import field, read_json, read_object
+from bct_keras.untrusted.reading import opened
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"
@@ -21,7 +23,7 @@ def fingerprint(value: Any) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -29,13 +31,10 @@ def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
     path = folder / MANIFEST
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder (a {kind} was expected)")
-    try:
-        manifest = json.loads(path.read_text())
-    except FileNotFoundError:
+    if not path.exists():
         made = f"; python -m bct_keras.{MAKERS[kind]} makes one" if kind in MAKERS else ""
-        raise InputError(f"{folder} is not a {kind}: it has no {MANIFEST}{made}") from None
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+        raise InputError(f"{folder} is not a {kind}: it has no {MANIFEST}{made}")
+    manifest = read_json(path)
     if not isinstance(manifest, dict) or manifest.get("kind") != kind:
         found = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
         raise InputError(f"{folder} is not a {kind}: its {MANIFEST} says '{found}'")
@@ -47,8 +46,8 @@ def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
 def kind_of(folder: Path) -> str | None:
     """What the folder's manifest says it is; None where it says nothing."""
     try:
-        return json.loads((folder / MANIFEST).read_text())["kind"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return field(read_object(folder / MANIFEST), "kind", str, folder)
+    except InputError:
         return None
 
 

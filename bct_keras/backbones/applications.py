@@ -9,7 +9,7 @@ from bct_keras.backbones.iresnet import batch_norm
 from bct_keras.errors import InputError
 
 
-def applications(image_size: int, dims: int, name: str, weights: str = ""):
+def applications(image_size: int, dims: int, name: str, weights: str = "") -> keras.Model:
     """https://keras.io/api/applications, its classifier replaced by a layer to `dims`.
 
     `weights` is `imagenet`, which Keras downloads, or a .weights.h5 file; by default they start at random.

@@ -7,27 +7,27 @@ import keras
 from keras import layers
 
 
-def iresnet18(image_size: int, dims: int, dropout: float = 0.0):
+def iresnet18(image_size: int, dims: int, dropout: float = 0.0) -> keras.Model:
     return iresnet(image_size, dims, (2, 2, 2, 2), (64, 128, 256, 512), dropout, "iresnet18")
 
 
-def iresnet34(image_size: int, dims: int, dropout: float = 0.0):
+def iresnet34(image_size: int, dims: int, dropout: float = 0.0) -> keras.Model:
     return iresnet(image_size, dims, (3, 4, 6, 3), (64, 128, 256, 512), dropout, "iresnet34")
 
 
-def iresnet50(image_size: int, dims: int, dropout: float = 0.0):
+def iresnet50(image_size: int, dims: int, dropout: float = 0.0) -> keras.Model:
     return iresnet(image_size, dims, (3, 4, 14, 3), (64, 128, 256, 512), dropout, "iresnet50")
 
 
-def iresnet100(image_size: int, dims: int, dropout: float = 0.0):
+def iresnet100(image_size: int, dims: int, dropout: float = 0.0) -> keras.Model:
     return iresnet(image_size, dims, (3, 13, 30, 3), (64, 128, 256, 512), dropout, "iresnet100")
 
 
-def iresnet200(image_size: int, dims: int, dropout: float = 0.0):
+def iresnet200(image_size: int, dims: int, dropout: float = 0.0) -> keras.Model:
     return iresnet(image_size, dims, (6, 26, 60, 6), (64, 128, 256, 512), dropout, "iresnet200")
 
 
-def iresnet_small(image_size: int, dims: int, width: int = 32, dropout: float = 0.0):
+def iresnet_small(image_size: int, dims: int, width: int = 32, dropout: float = 0.0) -> keras.Model:
     """Eight layers for images of 28 to 64 pixels, small enough to train on two CPU cores in a minute."""
     widths = (width, 2 * width, 4 * width)
     return iresnet(image_size, dims, (1, 1, 1), widths, dropout, "iresnet_small", stem_stride=2)

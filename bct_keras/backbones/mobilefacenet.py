@@ -13,7 +13,7 @@ STAGES = ((1 + 4, 128, 128), (1 + 6, 256, 256), (1 + 2, 256, 256))
 WIDTH_OF_LAST_REDUCTION = 512
 
 
-def mobilefacenet(image_size: int, dims: int):
+def mobilefacenet(image_size: int, dims: int) -> keras.Model:
     """https://arxiv.org/abs/1804.07573, in the form and size of InsightFace's `mbf` (0.45 GFLOP)."""
     image = keras.Input((image_size, image_size, 3), name="image")
     features = layers.Rescaling(1 / 127.5, offset=-1.0)(image)

@@ -36,8 +36,8 @@ def check_gradients(model: Any, where: Any) -> None:
     if found:
         raise InputError(
             f"{where}: the gradient of its layer {found[0].name}, a strided 1x1 convolution of fewer than "
-            f"{SAFE_CHANNELS} channels, can corrupt the memory of this process in TensorFlow's oneDNN.\n"
-            f"Set {SWITCH}=0 in the environment and start the same command again"
+            f"{SAFE_CHANNELS} channels, can corrupt the memory of this process in TensorFlow's oneDNN.",
+            f"Set {SWITCH}=0 in the environment and start the same command again",
         )
 
 

@@ -9,15 +9,15 @@ PATCH = 9
 HEADS = 8
 
 
-def vit_tiny(image_size: int, dims: int, drop_path: float = 0.05):
+def vit_tiny(image_size: int, dims: int, drop_path: float = 0.05) -> keras.Model:
     return vit(image_size, dims, width=256, depth=12, drop_path=drop_path, name="vit_tiny")
 
 
-def vit_small(image_size: int, dims: int, drop_path: float = 0.05):
+def vit_small(image_size: int, dims: int, drop_path: float = 0.05) -> keras.Model:
     return vit(image_size, dims, width=512, depth=12, drop_path=drop_path, name="vit_small")
 
 
-def vit_base(image_size: int, dims: int, drop_path: float = 0.05):
+def vit_base(image_size: int, dims: int, drop_path: float = 0.05) -> keras.Model:
     return vit(image_size, dims, width=512, depth=24, drop_path=drop_path, name="vit_base")
 
 

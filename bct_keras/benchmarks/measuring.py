@@ -1,6 +1,5 @@
 """What a cell comes to: self-tests and cross-test, flips, and the time of a step."""
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from bct_keras.evaluation.flips import flips
 from bct_keras.evaluation.gains import evidence
 from bct_keras.evaluation.measured import Measured
 from bct_keras.evaluation.verdict import Rule
+from bct_keras.untrusted.json_files import field, parse_json
+from bct_keras.untrusted.reading import read_bytes
 
 VERSION = 2  # of what is kept of a cell
 
@@ -42,11 +43,12 @@ class Measuring:
             protocol_spec: protocol.made_from(),
         }
         kept = cell.run / f"measured-{artefacts.fingerprint(made_from)[:10]}.json"
-        if not kept.is_file():
+        found = artefacts.read_sealed(kept)
+        if found is None:
             found = self._measured(protocol, old, new, before) | {"seconds_per_step": seconds_per_step(cell.run)}
-            artefacts.write_atomically(kept, json.dumps(found, indent=1) + "\n")
+            artefacts.write_sealed(kept, found)
             keras.backend.clear_session()
-        return json.loads(kept.read_text())
+        return found
 
     def _protocol(self, spec: str) -> Any:
         return registry.build(PROTOCOLS, spec, cache=self.cache, on_bad="fail")
@@ -70,11 +72,17 @@ class Measuring:
 def seconds_per_step(run: Path) -> float | None:
     """Over all epochs but the first, in which the step is traced, where there are more."""
     path = run / "times.jsonl"
-    try:
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        counted = lines[1:] or lines
-        return sum(line["seconds"] for line in counted) / sum(line["steps"] for line in counted)
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-        raise InputError(f"{path} cannot be read ({error!r}); remove {run} and it is trained again") from None
+    seconds, steps = [], []
+    try:
+        for number, text in enumerate(read_bytes(path).splitlines(), 1):
+            where = f"{path}, line {number}"
+            epoch = parse_json(text, where)
+            seconds.append(field(epoch, "seconds", float, where))
+            steps.append(field(epoch, "steps", int, where))
+        if not sum(steps[1:] or steps):
+            raise InputError(f"{path} has no epoch with a step")
+    except InputError as error:
+        raise InputError(f"{error}; remove {run} and it is trained again") from None
+    return sum(seconds[1:] or seconds) / sum(steps[1:] or steps)

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from bct_keras.benchmarks.spreads import count_verdicts, counted
+from bct_keras.printable import markdown as markdown_text
+from bct_keras.printable import table_row
 
 Rows = list[list[str]]
 RANKING = (
@@ -170,13 +172,13 @@ def number(value: float | None, form: str) -> str:
 
 
 def markdown(found: dict[str, Any]) -> str:
-    lines = [f"# {found['title']}", "", found["setting"]]
+    lines = [f"# {markdown_text(found['title'])}", "", markdown_text(found["setting"])]
     for heading, text, rows in sections(found):
-        lines += ["", f"## {heading}", "", text, "", *markdown_table(rows)]
+        lines += ["", f"## {markdown_text(heading)}", "", markdown_text(text), "", *markdown_table(rows)]
     return "\n".join(lines) + "\n"
 
 
 def markdown_table(rows: Rows) -> list[str]:
-    first, *others = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    first, *others = [[markdown_text(cell) for cell in row] for row in rows]
     rule = ["---", *["---:"] * (len(first) - 1)]
-    return [f"| {' | '.join(row)} |" for row in (first, rule, *others)]
+    return [table_row(row) for row in (first, rule, *others)]

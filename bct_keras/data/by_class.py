@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bct_keras import progress
+from bct_keras.untrusted.arrays import open_array
 
 # One stretch of classes is read at a time, and its classes of equal size are worked on together in blocks.
 STRETCH_BYTES = 256 * 2**20
@@ -55,7 +56,7 @@ def run(function: Callable, pool: ThreadPoolExecutor, found: Iterator[Block]) ->
 
 def stretches(starts: np.ndarray, ends: np.ndarray, sources: Sequence[Sequence[Path]]) -> Iterator[tuple[int, int]]:
     """Ranges of classes whose embeddings fit; a class is never divided."""
-    row_bytes = sum(np.load(files[0], mmap_mode="r")[:1].nbytes for files in sources)
+    row_bytes = sum(open_array(files[0])[:1].nbytes for files in sources)
     rows = max(STRETCH_BYTES // row_bytes, 1)
     first = 0
     while first < len(starts):
@@ -70,7 +71,7 @@ def read_rows(files: Sequence[Path], rows: np.ndarray) -> np.ndarray:
     wanted = rows[in_order]
     found, first_row = None, 0
     for path in files:
-        stored = np.load(path, mmap_mode="r")
+        stored = open_array(path)
         begin, end = np.searchsorted(wanted, [first_row, first_row + len(stored)])
         if found is None:
             found = np.empty((len(rows), *stored.shape[1:]), stored.dtype)

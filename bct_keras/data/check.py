@@ -14,6 +14,7 @@ from bct_keras import processes, progress
 from bct_keras.data import image_header
 from bct_keras.data.check_targets import StartAgainError, Target, open_target
 from bct_keras.errors import BadImageError, InputError
+from bct_keras.printable import line
 
 RECORDS_PER_REPORT = 256
 RECORDS_WORTH_A_PROCESS = 4096
@@ -74,9 +75,11 @@ def check(path: Path, process_count: int = 0) -> None:
     """Prints what is there; an error where anything is broken."""
     target = open_target(path)
     found = together(divided(target, look, target.tasks, "checking", target.records, process_count), target.broken)
-    print("\n".join(report(target, found, duplicates(target, found, process_count))))
+    for text in report(target, found, duplicates(target, found, process_count)):
+        print(line(text))
     if found.broken:
-        raise InputError(f"{found.broken[0]}" + (f"\n{len(found.broken)} such places" * (len(found.broken) > 1)))
+        more = [f"{len(found.broken)} such places"] if len(found.broken) > 1 else []
+        raise InputError(found.broken[0], *more)
 
 
 def divided(

@@ -9,6 +9,7 @@ from bct_keras import artefacts
 from bct_keras.data import records, shards
 from bct_keras.data.sources.recordio import RecordIO, size_by_property
 from bct_keras.errors import BadImageError, InputError
+from bct_keras.untrusted.json_files import field
 
 RECORDS_AT_ONCE = 8192
 
@@ -74,11 +75,9 @@ class DataSetTarget:
 
     def __init__(self, folder: Path):
         manifest = artefacts.read_manifest(folder, records.KIND)
-        try:
-            self.shards = [shards.shard_of(folder, entry) for entry in manifest["shards"]]
-            self.first, self.classes = int(manifest["first_identity"]), int(manifest["classes"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{folder / artefacts.MANIFEST} is not complete: {error!r}; run prepare again") from None
+        self.shards = shards.shards_of(folder, manifest)
+        where = folder / artefacts.MANIFEST
+        self.first, self.classes = field(manifest, "first_identity", int, where), field(manifest, "classes", int, where)
         self.broken: list[str] = []
         self.changed: set[int] = set()  # the shards that were found not to be those of the manifest
         self.records = sum(shard.records for shard in self.shards)

@@ -12,6 +12,7 @@ from bct_keras.data import class_features
 from bct_keras.data.by_class import Block, map_classes
 from bct_keras.data.embeddings import EmbeddingShards, field_path
 from bct_keras.errors import InputError
+from bct_keras.untrusted.arrays import load_array, open_array
 
 KIND = "class features"
 OF_DIMS, OF_CLASS = ("means", "prototypes", "centres"), ("radii", "kept")
@@ -40,7 +41,7 @@ class OldClasses:
             raise InputError(
                 f"{path}: these class features are missing or were changed; remove {self.folder}; it is made anew"
             )
-        return np.load(path)
+        return load_array(path)
 
     def write(self, folder: Path) -> None:
         for field, values in self.computed().items():
@@ -54,7 +55,7 @@ class OldClasses:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        return np.concatenate([np.load(path) for path in self.files("label")])
+        return np.concatenate([open_array(path) for path in self.files("label")])
 
     def files(self, field: str) -> list[Path]:
         return [field_path(self.old.folder, shard, field) for shard in self.old.data.shards]

@@ -12,9 +12,11 @@ import tensorflow as tf
 
 from bct_keras import artefacts, progress
 from bct_keras.data import images
+from bct_keras.data.image_header import MAXIMUM_PIXELS
 from bct_keras.data.records import KIND
-from bct_keras.data.shards import Shard, shard_of
+from bct_keras.data.shards import Shard, shards_of
 from bct_keras.errors import InputError
+from bct_keras.untrusted.json_files import field
 
 RECORD_FEATURES = {
     "image": tf.io.FixedLenFeature([], tf.string),
@@ -61,6 +63,16 @@ class DataSet:
         record: Any = tf.io.parse_example(serialized, {field: RECORD_FEATURES[field] for field in fields})
         return {**record, "label": record["label"] - self.first_identity}
 
+    def checked_labels(self, batches: list[np.ndarray]) -> np.ndarray:
+        """[records] from those of all batches; an error where the shards hold others than the manifest says."""
+        labels = np.concatenate(batches) if batches else np.empty(0, np.int64)
+        if len(labels) != self.records or labels.min() < 0 or labels.max() >= self.classes:
+            raise InputError(
+                f"{self.folder}: its shards do not hold {self.records:,} images of the identities 0 to "
+                f"{self.classes - 1:,}, as its {artefacts.MANIFEST} says; prepare --check={self.folder} tells more"
+            )
+        return labels
+
     def decode(self, image_bytes: tf.Tensor) -> tf.Tensor:
         return images.decode(image_bytes, self.image_size, not self.same_size, self.resize, self.upright)
 
@@ -82,23 +94,27 @@ class DataSet:
 def open_data_set(folder: str | Path) -> DataSet:
     folder = Path(folder)
     manifest = artefacts.read_manifest(folder, KIND)
+    path = folder / artefacts.MANIFEST
     try:
-        shards = tuple(shard_of(folder, entry) for entry in manifest["shards"])
         data = DataSet(
             artefacts.named(folder),
-            shards,
-            int(manifest["classes"]),
-            int(manifest["first_identity"]),
-            int(manifest["image_size"]),
-            bool(manifest["same_size"]),
-            bool(manifest.get("upright", False)),
+            shards_of(folder, manifest),
+            field(manifest, "classes", int, path),
+            field(manifest, "first_identity", int, path),
+            field(manifest, "image_size", int, path),
+            field(manifest, "same_size", bool, path),
+            upright=field({"upright": False} | manifest, "upright", bool, path),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{folder / artefacts.MANIFEST} is not complete: {error!r}; remove it and run prepare again"
-        ) from None
-    for shard in shards:
+    except InputError as error:
+        raise InputError(f"{error}; remove {folder} and run prepare again") from None
+    for shard in data.shards:
         shard.check_size()
+    # Each identity has an image: so what a manifest claims is bounded by the bytes that are there.
+    if not 0 < data.classes <= data.records or not 0 < data.image_size**2 <= MAXIMUM_PIXELS:
+        raise InputError(
+            f"{path} says {data.classes:,} identities, {data.records:,} images and {data.image_size} pixels a side, "
+            f"which cannot be; remove {folder} and run prepare again"
+        )
     return data
 
 
@@ -114,4 +130,5 @@ def open_to_train_on(folder: str | Path) -> DataSet:
 
 
 def ids_of(batch: dict[str, tf.Tensor]) -> list[str]:
-    return [name.decode() for name in np.asarray(batch["id"])]
+    # As `shards.parsed` reads them, whatever bytes a shard of others has there.
+    return [name.decode("utf-8", "backslashreplace") for name in np.asarray(batch["id"])]

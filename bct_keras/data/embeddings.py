@@ -7,6 +7,7 @@ the same by the released code's measure.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +16,8 @@ from bct_keras import artefacts
 from bct_keras.data.class_features import normalised as normalised  # used with embeddings everywhere
 from bct_keras.data.dataset import DataSet, Shard
 from bct_keras.errors import InputError
+from bct_keras.untrusted import json_files
+from bct_keras.untrusted.arrays import open_array
 
 KIND = "embeddings"
 CREDIBLE_SHARE = 0.9
@@ -33,7 +36,7 @@ class EmbeddingShards:
     def stream(self, field: str, shard_number: tf.Tensor) -> tf.data.Dataset:
         """A field's rows of a shard of the data, whose number may be known only while the pipeline runs."""
         paths = [field_path(self.folder, shard, field) for shard in self.data.shards]
-        stored = [np.load(path, mmap_mode="r") for path in paths]
+        stored = [open_array(path) for path in paths]
         row_bytes = stored[0].dtype.itemsize * int(np.prod(stored[0].shape[1:]))
         header_bytes = [path.stat().st_size - rows.nbytes for path, rows in zip(paths, stored, strict=True)]
         rows = tf.data.FixedLengthRecordDataset(
@@ -56,13 +59,28 @@ def open_embeddings(folder: str | Path, data: DataSet) -> EmbeddingShards:
             "run embed on it"
         )
     try:
-        dims, files = int(manifest["dims"]), dict(manifest["files"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder / artefacts.MANIFEST} is not complete: {error!r}; {again(folder)}") from None
-    for path in (field_path(folder, shard, field) for shard in data.shards for field in FIELDS):
-        if not path.is_file() or artefacts.file_sha256(path) != files.get(path.name):
-            raise InputError(f"{path}: this embedding shard is missing or was changed; {again(folder)}")
+        where = folder / artefacts.MANIFEST
+        dims, files = json_files.field(manifest, "dims", int, where), json_files.field(manifest, "files", dict, where)
+        for shard in data.shards:
+            check_shard(folder, shard, dims, files)
+    except InputError as error:
+        raise InputError(f"{error}; {again(folder)}") from None
     return EmbeddingShards(artefacts.named(folder), data, dims, artefacts.fingerprint(files))
+
+
+def check_shard(folder: Path, shard: Shard, dims: int, files: dict[str, Any]) -> None:
+    """Raises where a field's file is not the manifest's, or does not have a row for each record."""
+    for field in FIELDS:
+        path = field_path(folder, shard, field)
+        if not path.is_file() or artefacts.file_sha256(path) != files.get(path.name):
+            raise InputError(f"{path}: this embedding shard is missing or was changed")
+        stored = open_array(path)
+        dtype = np.int64 if field == "label" else np.float32
+        shape = (shard.records, dims) if field == "old_embedding" else (shard.records,)
+        if stored.dtype != dtype or stored.shape != shape or not stored.flags.c_contiguous:
+            raise InputError(
+                f"{path}: {np.dtype(dtype)} {list(shape)} was expected, not {stored.dtype} {list(stored.shape)}"
+            )
 
 
 def again(folder: Path) -> str:

@@ -1,5 +1,6 @@
 """Verification sets: pairs of images that do or do not show the same identity."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 from bct_keras import artefacts
 from bct_keras.data import safe_pickle
 from bct_keras.errors import InputError
+from bct_keras.untrusted.reading import LARGEST_IMAGE, opened, read_bytes
 
 FOLDS = 10  # of LFW and of the sets that InsightFace packs
 NAME = re.compile(r"[A-Za-z0-9_'-][A-Za-z0-9_.'-]*")
@@ -77,7 +79,7 @@ def as_bytes(images: list[Any]) -> list[Any]:
 def read_lfw(path: Path, images: Path) -> PairSet:
     """LFW's pairs.txt: `folds pairs`; in each fold so many lines `name a b`, then as many `name a other b`."""
     folds, expected = lfw_header(path)
-    lines = path.read_text("utf-8", "replace").splitlines()[1:]
+    lines = read_bytes(path).decode("utf-8", "replace").splitlines()[1:]
     if len(lines) != 2 * folds * expected:
         raise InputError(f"{path}: {len(lines)} pairs, and its first line says {folds} times 2 times {expected}")
     numbers: dict[Path, int] = {}
@@ -87,7 +89,7 @@ def read_lfw(path: Path, images: Path) -> PairSet:
         for side, (name, number) in enumerate(lfw_pair(line, bool(same[row]), f"{path}, line {row + 2}")):
             file = image_file(images / name, f"{name}_{number:04d}", f"{path}, line {row + 2}")
             pairs[row, side] = numbers.setdefault(file, len(numbers))
-    contents = [file.read_bytes() for file in numbers]
+    contents = [read_bytes(file, LARGEST_IMAGE) for file in numbers]
     described = [artefacts.file_sha256(path), *map(artefacts.file_sha256, numbers)]
     return PairSet(
         path, contents, [str(file) for file in numbers], pairs, same, folds, artefacts.fingerprint(described)
@@ -95,7 +97,7 @@ def read_lfw(path: Path, images: Path) -> PairSet:
 
 
 def lfw_header(path: Path) -> tuple[int, int]:
-    with path.open("rb") as file:
+    with opened(path) as file:
         first = file.readline(100).decode("ascii", "replace").split()
     if len(first) != 2 or not all(field.isdigit() and 0 < int(field) < 1_000_000 for field in first):
         raise InputError(f"{path}, line 1: the number of folds and of pairs was expected, as in '10 300'")
@@ -116,6 +118,6 @@ def lfw_pair(line: str, same: bool, where: str) -> list[tuple[str, int]]:
 
 def image_file(folder: Path, name: str, where: str) -> Path:
     for suffix in SUFFIXES:
-        if (folder / (name + suffix)).is_file():
+        if os.path.isfile(folder / (name + suffix)):  # Path's own fails on a name that is too long
             return folder / (name + suffix)
     raise InputError(f"{where}: there is no image {folder / name}{SUFFIXES[0]}")

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from bct_keras import progress
 from bct_keras.errors import BadImageError, InputError
+from bct_keras.untrusted.reading import opened
 
 MAGIC = 0xCED7230A
 MAGIC_BYTES = struct.pack("<I", MAGIC)
@@ -46,7 +47,8 @@ class RecordFile:
 
     def __init__(self, path: Path):
         self.path = path
-        self.size = path.stat().st_size
+        with opened(path) as file:
+            self.size = os.fstat(file.fileno()).st_size
         if not self.size:
             raise InputError(f"{path} is empty")
 

@@ -25,7 +25,7 @@ class Images:
 def find_images(file: RecordFile, index: Path) -> Images:
     images = indexed_images(file, index) if index.is_file() else collected(scanned_heads(file), file)
     if not len(images.labels):
-        raise InputError("\n".join([f"{file.path}: no image with a label was found", *images.broken[:1]]))
+        raise InputError(f"{file.path}: no image with a label was found", *images.broken[:1])
     return images
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from bct_keras.errors import InputError
+from bct_keras.untrusted.reading import read_bytes
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def places_by_index(path: Path, file_size: int) -> Places:
 
 def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Lines of key, tab and offset."""
-    text = path.read_bytes().replace(b"\r\n", b"\n")
+    text = read_bytes(path).replace(b"\r\n", b"\n")
     if not text.endswith(b"\n"):
         text += b"\n"
     separators = text.translate(None, b"0123456789")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bct_keras.errors import InputError
+from bct_keras.untrusted.reading import read_bytes
 
 # Lists, tuples, text, bytes, numbers, booleans, and the calls that `ALLOWED` lists.
 STEPS = frozenset(
@@ -110,7 +111,7 @@ class PlainUnpickler(pickle.Unpickler):
 
 def load(path: Path) -> Any:
     """The value; strings of Python 2 are bytes, arrays are `ByteArray` or bytes."""
-    content = path.read_bytes()
+    content = read_bytes(path)
     check_steps(path, content)
     try:
         return PlainUnpickler(content).load()

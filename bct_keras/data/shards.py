@@ -12,11 +12,14 @@ import google_crc32c
 from bct_keras import artefacts
 from bct_keras.data.records import CHECKSUM, LENGTH, masked
 from bct_keras.errors import BadImageError, InputError
+from bct_keras.untrusted.json_files import field
+from bct_keras.untrusted.reading import opened
 
 # A view lies in a folder of the data set whose shards it names; a manifest may not point anywhere else.
 SHARD_PATH = re.compile(r"(\.\./)?shards/[A-Za-z0-9][A-Za-z0-9._-]*\.tfrecord")
 READ_AT_ONCE = 1 << 19
 FRAME_START = LENGTH.size + CHECKSUM.size
+SMALLEST_RECORD = FRAME_START + CHECKSUM.size
 
 # The messages of `records.encode_record` up to the value of each field, whose length is the group.
 VARINT = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
@@ -54,10 +57,21 @@ class Shard:
             )
 
 
-def shard_of(folder: Path, entry: dict[str, Any]) -> Shard:
-    if not SHARD_PATH.fullmatch(entry["path"]):
-        raise InputError(f"{folder / artefacts.MANIFEST} names a shard outside the data set: {entry['path']!r}")
-    return Shard(folder / entry["path"], int(entry["records"]), int(entry["bytes"]), str(entry["sha256"]))
+def shards_of(folder: Path, manifest: dict[str, Any]) -> tuple[Shard, ...]:
+    """Returns the shards that a data set's manifest names."""
+    path, found = folder / artefacts.MANIFEST, []
+    for place, entry in enumerate(field(manifest, "shards", list, path), 1):
+        where = f"{path}, shard {place}"
+        name, size = field(entry, "path", str, where), field(entry, "bytes", int, where)
+        if not SHARD_PATH.fullmatch(name):
+            raise InputError(f"{path} names a shard outside the data set: {name!r}")
+        records = field(entry, "records", int, where)
+        if not 0 < records * SMALLEST_RECORD <= size:
+            raise InputError(f"{where}: {records:,} records cannot lie in {size:,} bytes")
+        found.append(Shard(folder / name, records, size, field(entry, "sha256", str, where)))
+    if len({shard.path for shard in found}) < len(found) or not found:
+        raise InputError(f"{path} names no shard, or one of them twice")
+    return tuple(found)
 
 
 class Stored(NamedTuple):
@@ -73,7 +87,7 @@ def stored_records(path: Path, position: int = 0, digest: Any = None) -> Iterato
     `digest` takes all that is read, in place of a look at each record's checksums: by it one can tell afterwards
     whether the shard is as it was made. Where it is not, what was found means nothing.
     """
-    with path.open("rb", buffering=0) as file:
+    with opened(path) as file:
         size, taken = file.seek(0, os.SEEK_END), position
         window, start = b"", 0
         while position < size:
@@ -143,7 +157,7 @@ def parsed(window: bytes, start: int, stop: int, position: int) -> Stored | None
     label = LABEL.fullmatch(window, image_end, stop) if image_end < stop else None
     if label is None:
         return None
-    name = window[id_start:id_end].decode("utf-8", "replace")
+    name = window[id_start:id_end].decode("utf-8", "backslashreplace")
     return Stored(position, name, varint_value(label[1]), window[image_start:image_end])
 
 

@@ -13,6 +13,8 @@ from bct_keras.data.shards import Shard, Stored, stored_records
 from bct_keras.errors import BadImageError, InputError
 
 BATCH_SIZE = 256
+# The message of TensorFlow's error may quote a record, whose bytes Python then fails to read as text.
+FAILURES = (tf.errors.OpError, UnicodeDecodeError)
 AROUND_REASON = re.compile(r"\{\{.*?\}\}\s*|\s*\[Op:.*")  # which operation it was, which tells a user nothing
 AGAIN = (
     "run prepare again without it: --on_bad=skip leaves out what cannot be decoded, of RecordIO with "
@@ -25,7 +27,7 @@ def named(data: DataSet, shards: tuple[Shard, ...] | None = None) -> Iterator[No
     """In place of TensorFlow's error one that names what cannot be read, if it is in these shards."""
     try:
         yield
-    except tf.errors.OpError:
+    except FAILURES:
         look(data, shards)
         raise
 
@@ -43,7 +45,7 @@ def decode_all(data: DataSet, shard: Shard) -> None:
     try:
         for batch in data.batches(BATCH_SIZE, (shard,)):
             decoded += len(batch["label"])
-    except tf.errors.OpError as error:
+    except FAILURES as error:
         for stored in islice(stored_records(shard.path), decoded, decoded + BATCH_SIZE):
             decode_one(data, shard, stored)
         raise InputError(f"{shard.path}, a record after the first {decoded:,}: {reason(error)}; {AGAIN}") from None
@@ -54,7 +56,7 @@ def decode_one(data: DataSet, shard: Shard, stored: Stored | BadImageError) -> N
         raise stored
     try:
         data.decode(tf.constant(stored.image))
-    except tf.errors.OpError as error:
+    except FAILURES as error:
         where = f"{shard.path}, record at byte {stored.offset} ({stored.id})"
         raise InputError(f"{where}: the image cannot be decoded ({reason(error)}); {AGAIN}") from None
 

@@ -17,6 +17,7 @@ from bct_keras.data import image_check, image_header, records
 from bct_keras.data.sources.source import Source
 from bct_keras.data.splits import Division
 from bct_keras.errors import BadImageError, InputError
+from bct_keras.untrusted.json_files import read_object
 
 RECORDS_PER_SHARD = 8192
 RECORDS_PER_CHECK = 8192
@@ -100,7 +101,7 @@ def check(place: Workplace, records_wanted: int) -> Checked:
             report(stop - start)
         else:
             artefacts.write_atomically(path, json.dumps(check_range(place, start, stop, report)))
-        return json.loads(path.read_text())
+        return read_object(path)
 
     starts = list(range(0, records_wanted, RECORDS_PER_CHECK))
     found = place.run(work, starts, "checking images", records_wanted)
@@ -131,12 +132,12 @@ def unchecked(place: Workplace, records_wanted: int) -> Checked:
     """All records: each is looked at when it is written, and the first bad one ends the command."""
     if place.source.broken:
         count = len(place.source.broken)
-        raise InputError(unusable(place.source.broken[0] + (f" (the first of {count})" if count > 1 else "")))
+        raise unusable(place.source.broken[0] + (f" (the first of {count})" if count > 1 else ""))
     return usable(place.source.labels[:records_wanted], np.ones(records_wanted, bool), None, [])
 
 
-def unusable(reason: object) -> str:
-    return f"{reason}\nmend or remove it, or go on without such images by --on_bad=skip"
+def unusable(reason: object) -> InputError:
+    return InputError(reason, "mend or remove it, or go on without such images by --on_bad=skip")
 
 
 def plan_shards(division: Division, seed: int) -> list[ShardPlan]:
@@ -164,7 +165,7 @@ def write_shards(place: Workplace, checked: Checked, plans: list[ShardPlan]) -> 
         try:
             return write_shard(place, checked, plan.rows, path, report)
         except BadImageError as bad:
-            raise InputError(unusable(bad)) from None
+            raise unusable(bad) from None
         except OSError as error:  # such as a full disk, of which Python names no file
             error.filename = error.filename or str(path)
             raise
@@ -177,9 +178,9 @@ def written_before(place: Workplace, path: Path) -> dict[str, Any] | None:
     result = place.results / f"{path.stem}.json"
     if not (path.is_file() and result.is_file()):
         return None
-    entry = json.loads(result.read_text())
+    entry = read_object(result)
     looked_at = {field.name for field in fields(Look)} <= entry.keys()  # an earlier version asked for less
-    return entry if looked_at and artefacts.file_sha256(path) == entry["sha256"] else None
+    return entry if looked_at and artefacts.file_sha256(path) == entry.get("sha256") else None
 
 
 def write_shard(place: Workplace, checked: Checked, rows: np.ndarray, path: Path, report: Report) -> dict[str, Any]:

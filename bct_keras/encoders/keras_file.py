@@ -1,6 +1,5 @@
 """Encoders of Keras: in memory, or in a .keras file."""
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,7 @@ import tensorflow as tf
 from bct_keras.data.preprocessing import OWN, Preprocessing, chosen
 from bct_keras.encoder import FileEncoder, checked_shapes, first_sentence
 from bct_keras.errors import InputError
-
-LARGEST_RATIO = 20  # of what a .keras file unpacks to: weights hardly become smaller when they are packed
-ALWAYS_FITS = 64 << 20
+from bct_keras.untrusted import keras_files
 
 
 class KerasEncoder(FileEncoder):
@@ -46,7 +43,7 @@ def keras_file_encoder(path: Path, given: dict[str, Any]) -> KerasEncoder:
 
 def read(path: Path) -> Any:
     try:
-        check_archive(path)
+        keras_files.check(path)
         # safe_mode: a file from elsewhere may not bring code along.
         model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
         checked_shapes(path, model.input_shape, model.output_shape)
@@ -54,16 +51,7 @@ def read(path: Path) -> Any:
     except InputError:
         raise
     except Exception as error:  # damaged files have given errors of a dozen classes
-        raise InputError(f"{path} cannot be loaded as a Keras encoder: {first_sentence(error)}") from None
-
-
-def check_archive(path: Path) -> None:
-    if not zipfile.is_zipfile(path):
-        raise ValueError("it is no zip archive; perhaps it was cut off")
-    with zipfile.ZipFile(path) as archive:
-        unpacked = sum(member.file_size for member in archive.infolist())
-    if unpacked > max(LARGEST_RATIO * path.stat().st_size, ALWAYS_FITS):
-        raise ValueError(f"it would unpack to {unpacked >> 20:,} MB, far more than weights do")
+        raise InputError(f"{path} {keras_files.FAULT}: {first_sentence(error)}") from None
 
 
 def scales_itself(model: Any) -> bool:

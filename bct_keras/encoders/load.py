@@ -13,6 +13,8 @@ from bct_keras.encoders.keras_file import KerasEncoder, keras_file_encoder
 from bct_keras.encoders.saved_model import GRAPH_FILE, SavedModelEncoder
 from bct_keras.errors import InputError
 from bct_keras.stored_embeddings import StoredEmbeddings
+from bct_keras.untrusted.json_files import field
+from bct_keras.untrusted.reading import check_folder
 
 RUN_KIND = "run"
 EXPORT_KIND = "export"
@@ -47,7 +49,9 @@ class SavedModelFolder(EncoderFile):
     trust: bool = False
 
     def open(self) -> FileEncoder:
-        return SavedModelEncoder(existing(self.path, GRAPH_FILE), self.given(), self.trust)
+        folder = existing(self.path, GRAPH_FILE)
+        check_folder(folder)  # whatever reads it would wait for a pipe
+        return SavedModelEncoder(folder, self.given(), self.trust)
 
 
 class TFLiteFile(EncoderFile):
@@ -131,7 +135,9 @@ def run_encoder(folder: Path) -> KerasEncoder:
     encoder = keras_file_encoder(encoder_of_run(folder), {})
     encoder.preprocessing = OWN
     made_from = artefacts.read_manifest(folder, RUN_KIND)["made_from"]
-    encoder.compatible_dims = int(made_from.get("compatible_dims") or encoder.dims)
+    if made_from.get("compatible_dims"):
+        where = folder / artefacts.MANIFEST
+        encoder.compatible_dims = min(field(made_from, "compatible_dims", int, where), encoder.dims)
     return encoder
 
 

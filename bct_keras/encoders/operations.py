@@ -81,7 +81,8 @@ def check(path: Path, trusted: str) -> None:
         for name, operation in reaching(meta_graph):
             raise InputError(
                 f"{path.parent} is refused: its graph has the operation {operation} ({name}), by which it could reach "
-                f"files, Python, the network or other devices.\nIf you trust who made it, give it as {trusted}"
+                "files, Python, the network or other devices.",
+                f"If you trust who made it, give it as {trusted}",
             )
 
 

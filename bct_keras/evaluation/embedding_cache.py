@@ -8,6 +8,8 @@ import numpy as np
 
 from bct_keras import artefacts
 from bct_keras.encoders import Encoder, FirstDims
+from bct_keras.errors import InputError
+from bct_keras.untrusted.arrays import open_array
 
 
 class EmbeddingCache:
@@ -21,8 +23,8 @@ class EmbeddingCache:
         name = artefacts.fingerprint({"encoder": encoder.fingerprint, **images})
         path = self.folder / f"{name}.npy"
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError):  # not there, or cut off by hand
+            return open_array(path)
+        except InputError:  # not there, or cut off by hand
             pass
         embeddings = make(encoder)
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -9,11 +9,13 @@ import numpy as np
 
 from bct_keras.errors import InputError
 from bct_keras.evaluation.integer_table import read_integer_table
+from bct_keras.untrusted.reading import read_bytes
 
 # Names come from a file: they may not lead out of the folder of images.
 ONE_NAME = r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*"
 IMAGE_NAME, IMAGE_NAMES = re.compile(ONE_NAME), re.compile(rf"{ONE_NAME}(?:\n{ONE_NAME})*")
-TEMPLATE_LINE = re.compile(rb"\s*\S+\s+\d+\s+\d+\s*")
+TEMPLATE_LINE = re.compile(rb"\s*\S+\s+\d{1,18}\s+\d{1,18}\s*")
+MOST_DIGITS = 18  # fit 64 bits
 LANDMARK_COLUMNS = range(1, 12)  # x1 y1 .. x5 y5 score
 
 
@@ -60,7 +62,7 @@ def read_names(path: Path) -> list[str]:
 
 
 def lines_of(path: Path) -> list[bytes]:
-    lines = path.read_bytes().splitlines()
+    lines = read_bytes(path).splitlines()
     if not lines:
         raise InputError(f"{path} is empty")
     return lines
@@ -88,7 +90,9 @@ def read_templates(path: Path, names: list[str], landmark_path: Path) -> tuple[n
     """Template and media of each name."""
     lines = lines_of(path)
     cells = b"\n".join(lines).split()  # one list: a million small ones would keep the garbage collector busy
-    if set(map(len, map(bytes.split, lines))) != {3} or not b"".join(cells[1::3] + cells[2::3]).isdigit():
+    numbers = cells[1::3] + cells[2::3]
+    shaped = set(map(len, map(bytes.split, lines))) == {3} and b"".join(numbers).isdigit()
+    if not shaped or max(map(len, numbers)) > MOST_DIGITS:
         number = next(number for number, line in enumerate(lines, start=1) if not TEMPLATE_LINE.fullmatch(line))
         raise InputError(f"{path}, line {number}: an image, a template and a media (3 columns) were expected")
     row_of = {name: row for row, name in enumerate(b"\n".join(cells[::3]).decode(errors="replace").split("\n"))}
@@ -136,6 +140,8 @@ def subject_rows(path: Path) -> Iterator[tuple[int, int, int]]:
     for number, line in enumerate(lines_of(path)[1:], start=2):
         cells = line.split(b",", 2)
         try:
+            if max(len(cells[0]), len(cells[1])) > MOST_DIGITS:
+                raise ValueError
             yield number, int(cells[0]), int(cells[1])
         except (ValueError, IndexError):
             raise InputError(f"{path}, line {number}: a template and a subject were expected in front") from None

@@ -15,6 +15,7 @@ from bct_keras.data import image_check
 from bct_keras.encoder import BATCH_SIZE, Encoder
 from bct_keras.errors import BadImageError
 from bct_keras.evaluation import alignment
+from bct_keras.untrusted.reading import LARGEST_IMAGE, read_bytes
 
 BATCHES_AHEAD = 4
 
@@ -42,9 +43,7 @@ class AlignedImages:
         """[image_size, image_size, 3] uint8, or what is wrong with the file."""
         path = self.folder / self.names[row]
         try:
-            image = image_check.decode(path.read_bytes(), str(path))
-        except OSError as error:
-            return BadImageError(f"{path}: {error.strerror}")
+            image = image_check.decode(read_bytes(path, LARGEST_IMAGE, BadImageError), str(path))
         except BadImageError as bad:
             return bad
         return alignment.align(image, sampling_map, image_size)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from bct_keras.errors import InputError
+from bct_keras.untrusted.reading import read_bytes
 
 CHUNK_BYTES = 1_000_000  # what is made of it stays in the cache
 MAXIMUM_DIGITS = 9  # fits 32 bits
@@ -14,7 +15,7 @@ NEWLINE, SPACE, TAB = ord("\n"), ord(" "), ord("\t")
 
 def read_integer_table(path: Path, columns: int) -> list[np.ndarray]:
     """The columns [rows] int32 of a file of whole numbers; an error names the line."""
-    text = np.frombuffer(path.read_bytes(), np.uint8)
+    text = np.frombuffer(read_bytes(path), np.uint8)
     if not len(text):
         raise InputError(f"{path} is empty")
     pieces = pieces_at_line_ends(text)

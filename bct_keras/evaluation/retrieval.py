@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from bct_keras.data import dataset, image_check
+from bct_keras.data import dataset, image_check, unreadable
 from bct_keras.data.embeddings import normalised
 from bct_keras.data.splits import order_within_identity
 from bct_keras.encoders import Encoder
@@ -40,11 +40,12 @@ class Retrieval:
         """Ids and labels, in stored order."""
         ids, labels = [], []
         paths = [str(shard.path) for shard in self.data.shards]
-        for serialized in tf.data.TFRecordDataset(paths).batch(4096):
-            batch = self.data.parse(serialized)
-            ids += dataset.ids_of(batch)
-            labels.append(batch["label"].numpy())
-        return np.array(ids), np.concatenate(labels)
+        with unreadable.named(self.data):
+            for serialized in tf.data.TFRecordDataset(paths).batch(4096):
+                batch = self.data.parse(serialized)
+                ids += dataset.ids_of(batch)
+                labels.append(batch["label"].numpy())
+        return np.array(ids), self.data.checked_labels(labels)
 
     def divided(self) -> tuple[np.ndarray, np.ndarray]:
         """The records that are queries and those in the gallery, each in the order of their ids."""

@@ -1,6 +1,5 @@
 """Which encoder's queries fit which encoder's entries: never guessed, always read from a report of `evaluate`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ from bct_keras import artefacts
 from bct_keras.errors import InputError
 from bct_keras.evaluation.verdict import COMPATIBLE, UNDECIDED
 from bct_keras.galleries.gallery import Compatibility
+from bct_keras.untrusted.json_files import field, read_object
 
 
 def read_report(path: str | Path, max_loss: float | None = None, strict: bool = False) -> Compatibility:
@@ -20,14 +20,16 @@ def read_report(path: str | Path, max_loss: float | None = None, strict: bool = 
     path = Path(path)
     if path.is_dir():
         path = path / "report.json"
+    if not path.exists():
+        raise InputError(f"{path}: no such report; evaluate makes one")
     try:
-        report = json.loads(path.read_text())
-        query, gallery = (report["made_from"].get(encoder) for encoder in ("new", "old"))
-        losses = losses_of(report["protocols"]) if query and gallery else {}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such report; evaluate makes one") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is no report of evaluate: {error!r}") from None
+        report = read_object(path)
+        query, gallery = (field(report, "made_from", dict, path).get(encoder) for encoder in ("new", "old"))
+        losses = losses_of(field(report, "protocols", dict, path)) if query and gallery else {}
+    except (InputError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} is no report of evaluate: {error if isinstance(error, InputError) else repr(error)}"
+        ) from None
     if not (isinstance(query, str) and isinstance(gallery, str)):
         raise InputError(f"{path} is the self-test of one encoder; a report with --old and --new is needed")
     finding = judged(path, report, strict) if max_loss is None else within_loss(path, losses, max_loss)
@@ -51,8 +53,8 @@ def judged(path: Path, report: dict[str, Any], strict: bool) -> str:
     if word == UNDECIDED and not strict:
         return f"{UNDECIDED}: {because}"
     raise InputError(
-        f"{path} says: {word}: {because}; a gallery does not take such queries.\nFor a file exported from the entries' "
-        "own encoder give the loss that you accept, as in --max_loss=0.01"
+        f"{path} says: {word}: {because}; a gallery does not take such queries.",
+        "For a file exported from the entries' own encoder give the loss that you accept, as in --max_loss=0.01",
     )
 
 

@@ -141,8 +141,8 @@ class FileGallery(Gallery):
             self._release()
             raise InputError(
                 f"{self.path}: {removed:,} removed entries are found by no search, but their bytes are still in the "
-                f"file, since it could not be written anew ({error.strerror});\nwhen that is mended run remove again, "
-                "with the same ids and labels"
+                f"file, since it could not be written anew ({error.strerror});",
+                "when that is mended run remove again, with the same ids and labels",
             ) from None
         still = ", but are where the file has other names (hard links)" if removed and other_names else ""
         return f"their bytes are no longer in the file{still}"

@@ -106,8 +106,9 @@ class Gallery(ABC):
             if known.fingerprint != encoder and (encoder, known.fingerprint) not in declared:
                 raise InputError(
                     f"{self.name} holds entries of {known}, and the encoder given ({encoder[:12]}) is not known to be "
-                    "compatible with it (a file exported from a run is another encoder than the run);\nevaluate the "
-                    "two (--old=the entries' --new=the one given) and declare the report: gallery add --report=FOLDER"
+                    "compatible with it (a file exported from a run is another encoder than the run);",
+                    "evaluate the two (--old=the entries' --new=the one given) and declare the report: "
+                    "gallery add --report=FOLDER",
                 )
 
     def check_may_join(self, encoder: KnownEncoder, to_come: Iterable[Compatibility] = ()) -> None:
@@ -121,8 +122,8 @@ class Gallery(ABC):
         foreign = [known for known in there.values() if known.fingerprint != encoder.fingerprint]
         raise InputError(
             f"{self.name} holds entries of {', '.join(map(str, foreign))}, and no report says that {encoder} goes with "
-            "them: together no query could be searched;\nevaluate the two and declare the report first: gallery add "
-            "--report=FOLDER"
+            "them: together no query could be searched;",
+            "evaluate the two and declare the report first: gallery add --report=FOLDER",
         )
 
     def add(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> int:

@@ -1,11 +1,10 @@
 """In which order backfill embeds entries anew: (ids, labels) -> positions, the first to be done first."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-from bct_keras.errors import InputError
+from bct_keras.untrusted.reading import read_text
 
 Order = Callable[[list[str], list[str]], np.ndarray]
 
@@ -29,10 +28,7 @@ def listed(file: str) -> Order:
     """The ids in a text file, one a line, in its order, such as those most often searched for; then all others."""
 
     def order(ids: list[str], labels: list[str]) -> np.ndarray:
-        try:
-            lines = Path(file).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{file}: the list of ids cannot be read: {error}") from None
+        lines = read_text(file).splitlines()
         rank = {ident: line for line, ident in reversed(list(enumerate(lines)))}
         return np.argsort([rank.get(ident, len(lines)) for ident in ids], kind="stable")
 

@@ -1,4 +1,3 @@
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,8 @@ from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
 from bct_keras.encoders import HEAD_FILE
 from bct_keras.errors import InputError
 from bct_keras.methods.method import Method, Training, unit
+from bct_keras.untrusted.arrays import read_arrays
+from bct_keras.untrusted.json_files import field
 
 
 class LwF(Method):
@@ -35,7 +36,8 @@ class LwF(Method):
         super().prepare(training)
         assert training.old is not None
         made = artefacts.read_manifest(training.old.folder, EMBEDDINGS_KIND)
-        path = Path(self.old_head or Path(made["encoder"]).parent / HEAD_FILE)
+        encoder = field(made, "encoder", str, training.old.folder / artefacts.MANIFEST)
+        path = Path(self.old_head or Path(encoder).parent / HEAD_FILE)
         self.stored = read_head(path, training.compatible_dims)
 
     def build(self, input_shape=None):
@@ -58,15 +60,16 @@ class LwF(Method):
 
 def read_head(path: Path, dims: int) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            found = {name: stored[name] for name in ("class_weights", "bias") if name in stored}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        found = read_arrays(path, "a head", ("class_weights",), ("bias",))
+    except InputError as error:
         raise InputError(
-            f"lwf needs the old encoder's head, and {path} cannot be read ({error}); train the old encoder with "
-            "bct_keras, or give lwf(old_head=FILE.npz) with `class_weights` [classes, dims]"
+            f"lwf needs the old encoder's head: {error}; train the old encoder with bct_keras, or give "
+            "lwf(old_head=FILE.npz) with `class_weights` [classes, dims]"
         ) from None
-    weights = found.get("class_weights")
-    if weights is None or weights.ndim != 2 or weights.shape[1] != dims:
+    weights = found["class_weights"]
+    if any(values.dtype.kind not in "biuf" for values in found.values()):
+        raise InputError(f"{path}: a head holds numbers, and there are texts")
+    if weights.ndim != 2 or weights.shape[1] != dims:
         raise InputError(f"{path}: `class_weights` has to be there, [classes, {dims}]")
     if "bias" in found and found["bias"].shape != weights.shape[:1]:
         raise InputError(f"{path}: `bias` has to have one value for each of {len(weights)} classes")

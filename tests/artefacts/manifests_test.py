@@ -48,9 +48,9 @@ def test_a_manifest_tells_what_it_was_given(made):
     ("content", "said"),
     [
         (None, "made is not a report: it has no manifest.json; python -m bct_keras.evaluate makes one"),
-        (b"", "made/manifest.json cannot be read: Expecting value"),
-        (b'{"kind": "rep', "made/manifest.json cannot be read: Unterminated string"),
-        (b"\xff\xfe", "made/manifest.json cannot be read: 'utf-8' codec can't decode"),
+        (b"", "made/manifest.json cannot be read as JSON: Expecting value"),
+        (b'{"kind": "rep', "made/manifest.json cannot be read as JSON: Unterminated string"),
+        (b"\xff\xfe", "made/manifest.json cannot be read as JSON: byte 0 is not of UTF-8"),
         (b"[]", "made is not a report: its manifest.json says 'list'"),
         (b"{}", "made is not a report: its manifest.json says 'None'"),
         (b'{"kind": "data set", "made_from": {}}', "made is not a report: its manifest.json says 'data set'"),

@@ -27,5 +27,6 @@ def test_a_run_without_times_has_no_cost(tmp_path):
 
 def test_times_that_cannot_be_read(tmp_path):
     (tmp_path / "times.jsonl").write_text("{")
-    with pytest.raises(InputError, match=r"times\.jsonl cannot be read .*; remove .* and it is trained again"):
+    said = r"times\.jsonl, line 1 cannot be read as JSON: .*; remove .* and it is trained again"
+    with pytest.raises(InputError, match=said):
         seconds_per_step(tmp_path)

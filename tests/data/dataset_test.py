@@ -119,5 +119,6 @@ def test_a_manifest_may_not_name_files_elsewhere(own_copy, path):
 @pytest.mark.parametrize("key", ["shards", "classes", "first_identity", "image_size", "same_size"])
 def test_a_manifest_that_is_not_complete_is_named(own_copy, key):
     change_manifest(own_copy, lambda manifest: manifest.pop(key))
-    with pytest.raises(InputError, match=rf"manifest\.json is not complete: KeyError\('{key}'\)"):
+    said = rf"manifest\.json is not complete: '{key}' is missing; remove .* and run prepare again"
+    with pytest.raises(InputError, match=said):
         open_data_set(own_copy)

@@ -146,7 +146,8 @@ def test_an_embedding_shard_that_is_not_as_written_is_named(data, own_copy, harm
 @pytest.mark.parametrize("harm", [{"files": None}, {"files": "x"}, {"dims": None}, {"dims": "many"}])
 def test_a_manifest_that_is_not_complete_is_named(data, own_copy, harm):
     change_manifest(own_copy, lambda manifest: manifest.update(harm))
-    with pytest.raises(InputError, match=r"by-old.manifest\.json is not complete"):
+    said = r"by-old.manifest\.json: '(files|dims)' has to be .*; remove .* and run embed again"
+    with pytest.raises(InputError, match=said):
         open_embeddings(own_copy, data)
 
 

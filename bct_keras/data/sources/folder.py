@@ -9,6 +9,7 @@ import numpy as np
 from bct_keras.artefacts import fingerprint
 from bct_keras.data.sources.source import Record, Source
 from bct_keras.errors import BadImageError, InputError
+from bct_keras.untrusted.reading import LARGEST_IMAGE, read_bytes
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -51,7 +52,7 @@ class Folder(Source):
         ident = file.relative_to(self.root)
         if printable(ident) != str(ident):
             raise BadImageError(f"{printable(ident)}: the name is not UTF-8; rename it")
-        return Record(file.read_bytes(), ident.as_posix())
+        return Record(read_bytes(file, LARGEST_IMAGE, BadImageError), ident.as_posix())
 
     def fingerprint(self) -> str:
         def state(file: Path):

@@ -11,6 +11,7 @@ from bct_keras.data.recordio import RecordFile
 from bct_keras.data.recordio_images import find_images
 from bct_keras.data.sources.source import Record, Source
 from bct_keras.errors import InputError
+from bct_keras.untrusted.reading import opened
 
 PROPERTY = re.compile(r"\s*(?P<classes>\d+)\s*,\s*(?P<height>\d+)\s*,\s*(?P<width>\d+)\s*")
 
@@ -70,7 +71,8 @@ def size_by_property(folder: Path) -> int | None:
     path = folder / "property"
     if not path.is_file():
         return None
-    match = PROPERTY.fullmatch(path.read_bytes()[:100].decode("ascii", "replace"))
+    with opened(path) as file:
+        match = PROPERTY.fullmatch(file.read(100).decode("ascii", "replace"))
     if match is None:
         raise InputError(f"{path} is not of the form classes,height,width; mend it or remove it")
     return square(int(match["width"]), int(match["height"]), str(path))

@@ -1,0 +1,107 @@
+"""NumPy's files: nothing is allocated before an array's shape has been held against the bytes that are there."""
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from bct_keras.errors import InputError
+from bct_keras.untrusted.archives import opened_archive
+from bct_keras.untrusted.reading import opened, reason_of
+
+# Booleans, whole numbers, real numbers, and texts as bytes or characters: nothing that is made by running code.
+PLAIN_KINDS = "biufSU"
+READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+LAST_CHARACTER, SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What stands in front of an array's values."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    by_columns: bool  # the first axis runs fastest
+
+    @property
+    def bytes(self) -> int:
+        return self.dtype.itemsize * math.prod(self.shape)
+
+    def array(self, content: bytes) -> np.ndarray:
+        values = np.frombuffer(content, self.dtype)
+        return values.reshape(self.shape[::-1]).T if self.by_columns else values.reshape(self.shape)
+
+
+def read_header(file: BinaryIO, size: int) -> Header:
+    """Returns the header of an array of which `size` bytes are there, header and all; a ValueError tells a fault."""
+    version = np.lib.format.read_magic(file)
+    if version not in READ_HEADER:
+        raise ValueError(f"its format {version[0]}.{version[1]} is not read here")
+    try:
+        shape, by_columns, dtype = READ_HEADER[version](file)
+    except Exception as reason:  # the header is an expression of Python, read as one: it may fail in any way
+        raise ValueError(f"its header is damaged ({reason_of(reason)})") from None
+    if dtype.kind not in PLAIN_KINDS or dtype.itemsize == 0:
+        raise ValueError(f"it holds values of type {str(dtype)[:40]}, not plain numbers or texts")
+    header = Header(dtype, shape, by_columns and len(shape) > 1)
+    there = size - file.tell()
+    sides_are_counts = all(type(side) is int and side >= 0 for side in shape)
+    if not sides_are_counts or header.bytes != there:
+        raise ValueError(f"its header says {dtype} of shape {str(shape)[:60]}, and {there:,} bytes are there")
+    return header
+
+
+def open_array(path: str | Path) -> np.ndarray:
+    """Returns a .npy file's array, which stays on the disk and is read where it is looked at."""
+    with opened(path) as file:
+        try:
+            header = read_header(file, os.fstat(file.fileno()).st_size)
+            if not header.bytes:
+                return header.array(b"")
+            order = "F" if header.by_columns else "C"
+            # By the open file: what the path names may have been changed since.
+            return np.memmap(file, header.dtype, "r", file.tell(), header.shape, order)  # pyright: ignore
+        except (ValueError, OSError) as reason:
+            raise InputError(f"{path} cannot be read as an array: {reason_of(reason)}") from None
+
+
+def load_array(path: str | Path) -> np.ndarray:
+    """Returns the same array in memory."""
+    return np.array(open_array(path))
+
+
+def read_arrays(path: str | Path, what: str, needed: tuple[str, ...], wanted: tuple[str, ...] = ()) -> dict:
+    """Returns the arrays of a .npz file that are needed, and of those that are wanted what is there."""
+    with opened_archive(path, f"cannot be read as {what}") as archive:
+        members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+        missing = [name for name in needed if name not in members]
+        if missing:
+            there = ", ".join(list(members)[:8]) or "nothing"
+            raise InputError(f"{path} cannot be read as {what}: it has no `{missing[0]}`; there is {there}")
+        found = {}
+        for name in (*needed, *(name for name in wanted if name in members)):
+            member = archive.getinfo(members[name])
+            with archive.open(member) as file:
+                header = read_header(file, member.file_size)  # pyright: ignore[reportArgumentType]
+                content = file.read(header.bytes)
+            if len(content) != header.bytes:
+                raise ValueError(f"`{name}` is cut off")
+            found[name] = header.array(content)
+        return found
+
+
+def texts(values: np.ndarray, where: object) -> list[str]:
+    """Returns an array of texts as Python's; an error where one of them cannot be written down anywhere."""
+    if values.dtype.kind == "S":
+        try:
+            return [text.decode("utf-8") for text in values.tolist()]
+        except UnicodeDecodeError as reason:
+            raise InputError(f"{where}: the text {reason.object[:60]!r} is not UTF-8") from None
+    # NumPy keeps a text as its characters' numbers.
+    numbers = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("="))).view(np.uint32)
+    if ((numbers > LAST_CHARACTER) | ((numbers >= SURROGATES[0]) & (numbers <= SURROGATES[1]))).any():
+        raise InputError(f"{where}: a text holds what is no character")
+    return values.tolist()

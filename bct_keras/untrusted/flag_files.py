@@ -1,0 +1,49 @@
+"""Flag files: looked through before absl reads them, which waits for a pipe and reads a device until memory is full."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bct_keras.errors import InputError
+from bct_keras.printable import line as shown
+from bct_keras.untrusted.reading import read_text
+
+LARGEST = 1 << 20  # bytes
+MOST_FILES = 100  # named by each other, all of them counted
+
+
+def check(arguments: list[str]) -> None:
+    """Raises where a file that these arguments name, or that such a file names, cannot be read as flags."""
+    waiting: list[tuple[str, tuple[Path, ...]]] = [(name, ()) for name in named_in(arguments)]
+    count = 0
+    while waiting:
+        name, inside = waiting.pop()
+        count += 1
+        if count > MOST_FILES:
+            raise InputError(f"{name}: more than {MOST_FILES} flag files name each other")
+        path = opened_path(name, inside)
+        lines = read_text(path, LARGEST).split("\n")
+        for number, text in enumerate(lines, 1):
+            text = text.rstrip("\r").replace("\t", " ")
+            if shown(text) != text:
+                raise InputError(f"{path}, line {number}: this is no text of flags: {text[:60]}")
+        waiting += [(each, (*inside, path.resolve())) for text in lines for each in named_in([text.strip()])]
+
+
+def opened_path(name: str, inside: tuple[Path, ...]) -> Path:
+    """Returns the file's path; an error where it lies in itself, of which absl would warn and go on."""
+    path = Path(name).expanduser()
+    if path.resolve() in inside:
+        raise InputError(f"{path} names itself as a --flagfile, by way of {inside[-1]}")
+    return path
+
+
+def named_in(arguments: list[str]) -> Iterator[str]:
+    """Yields the flag files that arguments name, in the ways in which absl takes them."""
+    following = False
+    for argument in arguments:
+        if following:
+            yield argument
+        following = argument in ("--flagfile", "-flagfile")
+        for start in ("--flagfile=", "-flagfile="):
+            if argument.startswith(start):
+                yield argument.removeprefix(start).strip()

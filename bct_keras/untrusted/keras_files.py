@@ -1,0 +1,41 @@
+"""A .keras file: looked through before Keras builds, and fills with memory, whatever it describes."""
+
+from pathlib import Path
+from typing import Any
+
+from bct_keras.untrusted.archives import opened_archive
+from bct_keras.untrusted.json_files import LARGEST, value_of
+
+FAULT = "cannot be loaded as a Keras encoder"
+TEXTS = ("config.json", "metadata.json")
+LARGEST_NUMBER = 1 << 24  # of units, channels or pixels
+NO_SIZES = ("seed", "_id")  # what stands in the names of numbers that may be larger
+
+
+def check(path: Path) -> None:
+    """Raises where it is no archive, claims too much, or describes a layer that is larger than any."""
+    with opened_archive(path, FAULT) as archive:
+        there = {member.filename: member for member in archive.infolist()}
+        for name in TEXTS:
+            if name in there:
+                if there[name].file_size > LARGEST:
+                    raise ValueError(f"its {name} has more than {LARGEST:,} bytes")
+                check_text(name, archive.read(name))
+
+
+def check_text(name: str, content: bytes) -> None:
+    try:
+        check_numbers(value_of(content))
+    except ValueError as reason:
+        raise ValueError(f"its {name}: {reason}") from None
+
+
+def check_numbers(config: Any) -> None:
+    """Goes through all values; how deep they lie in each other is limited."""
+    if not isinstance(config, dict | list):
+        return
+    for key, value in config.items() if isinstance(config, dict) else enumerate(config):
+        if isinstance(value, dict | list):
+            check_numbers(value)
+        elif type(value) is int and value > LARGEST_NUMBER and not any(each in str(key) for each in NO_SIZES):
+            raise ValueError(f"'{key}' of a layer is {value:,}")

@@ -1,0 +1,80 @@
+"""Reads a file only where it is one: a device never ends, a pipe never begins, and either would hold the command."""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from bct_keras.errors import InputError
+
+LARGEST = 1 << 30  # bytes, of a file that is read whole
+LARGEST_IMAGE = 1 << 28
+READ_AT_ONCE = 1 << 20  # so many bytes are made room for, whether they are there or not
+KINDS = {
+    stat.S_ISDIR: "a folder",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+    stat.S_ISFIFO: "a pipe",
+    stat.S_ISSOCK: "a socket",
+}
+
+
+@contextlib.contextmanager
+def opened(path: str | Path, error: type[InputError] = InputError) -> Iterator[BinaryIO]:
+    """Opens a regular file to read; `error` is raised for anything else, and for what the system says of it."""
+    path = Path(path)
+    try:
+        check_kind(path, os.stat(path).st_mode, error)
+        # Without O_NONBLOCK a pipe put there since would be waited for.
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
+    except (OSError, ValueError) as reason:  # a name with a zero byte is a ValueError
+        raise error(f"{path} cannot be read: {reason_of(reason)}") from None
+    with file:
+        check_kind(path, os.fstat(file.fileno()).st_mode, error)
+        yield file
+
+
+def check_folder(folder: str | Path) -> None:
+    """Raises where anything below the folder is neither a file nor a folder: whatever reads it all would wait."""
+    for path in Path(folder).rglob("*"):
+        if not path.is_dir():
+            with opened(path):
+                pass
+
+
+def check_kind(path: Path, mode: int, error: type[InputError]) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((name for is_kind, name in KINDS.items() if is_kind(mode)), "something else")
+        raise error(f"{path} is {kind}, and a file was expected")
+
+
+def read_bytes(path: str | Path, largest: int = LARGEST, error: type[InputError] = InputError) -> bytes:
+    """Returns the whole file, which may have at most `largest` bytes."""
+    with opened(path, error) as file:
+        try:
+            content = file.read(min(os.fstat(file.fileno()).st_size, largest) + 1)
+            while len(content) <= largest and (more := file.read(READ_AT_ONCE)):  # as in /proc
+                content += more
+        except OSError as reason:
+            raise error(f"{path} cannot be read: {reason_of(reason)}") from None
+    if len(content) > largest:
+        raise error(f"{path} has more than {largest:,} bytes, which no such file needs")
+    return content
+
+
+def read_text(path: str | Path, largest: int = LARGEST) -> str:
+    """Returns the whole file as text, which has to be UTF-8."""
+    content = read_bytes(path, largest)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as reason:
+        raise InputError(f"{path}, byte {reason.start}: this is no text in UTF-8") from None
+
+
+def reason_of(error: Exception) -> str:
+    """Returns what went wrong in a few words, without the path, which the caller says."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).strip().partition("\n")[0][:200] or type(error).__name__

@@ -1,0 +1,33 @@
+"""Damaged files of every kind: tests/fuzz.py, which says what it does, with few files and with many."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("fuzz.py")
+
+
+def faults(*arguments: str) -> list[str]:
+    environment = os.environ | {"PYTHONPATH": str(SCRIPT.parents[1])}
+    command = [sys.executable, str(SCRIPT), *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
+    told = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert told, ended.stderr
+    assert all(found["files"] and found["refused"] for found in told)
+    found = [f"{each['kind']}: {each['examples']}" for each in told if each["examples"]]
+    assert bool(found) == bool(ended.returncode)
+    return found
+
+
+@pytest.mark.slow
+def test_a_few_damaged_files_of_every_kind():
+    assert faults("--files=600", "--seed=1") == []
+
+
+@pytest.mark.long
+def test_ten_thousand_damaged_files():
+    assert faults("--files=10000", "--seed=2") == []

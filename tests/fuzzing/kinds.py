@@ -1,0 +1,181 @@
+"""Every kind of file that a user can hand over, and what reads it."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from bct_keras import artefacts, command, registry, train
+from bct_keras.benchmarks.measuring import seconds_per_step
+from bct_keras.callbacks import MetricsFile
+from bct_keras.data import check_targets, dataset, embeddings, image_check, image_header, images, pair_sets
+from bct_keras.data.sources.folder import Folder
+from bct_keras.data.sources.recordio import RecordIO
+from bct_keras.encoders import load_encoder
+from bct_keras.errors import BadImageError, InputError
+from bct_keras.evaluation import ijb_files
+from bct_keras.evaluation.retrieval import Retrieval
+from bct_keras.galleries import GALLERIES, ORDERS, admission
+from bct_keras.methods.lwf import read_head
+from bct_keras.recipe import Recipe
+from fuzzing.damage import Damage, of_archive, of_bytes, of_json, of_member, of_shard, of_text
+from fuzzing.good_files import DIMS, PIXELS, SIZE
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The file to damage lies below the folder of all good files, which `read` is given a copy of."""
+
+    file: str
+    damage: Damage
+    read: Callable[[Path], Any]
+
+
+def embedded(path: Path) -> None:
+    load_encoder(path).embed(PIXELS)
+
+
+def data_set(root: Path) -> None:
+    for view in ("", "new"):
+        dataset.open_data_set(root / "data" / view)
+    target = check_targets.open_target(root / "data")
+    for task in target.tasks:
+        try:
+            list(target.images(task))
+        except check_targets.StartAgainError:
+            list(target.images(task))
+
+
+def resealed(root: Path, file: Path) -> None:
+    """Makes manifests agree with a damaged file, as an attacker would, so that not its checksum alone tells."""
+    if not file.is_file() or file.is_symlink():
+        return
+    sha256 = artefacts.file_sha256(file)
+    for path in (*root.glob("data/**/manifest.json"), root / "by-old" / "manifest.json"):
+        manifest = json.loads(path.read_text())
+        for entry in manifest.get("shards", ()):
+            if entry["path"].endswith(file.name):
+                entry["bytes"], entry["sha256"] = file.stat().st_size, sha256
+        if file.name in manifest.get("files", ()):
+            manifest["files"][file.name] = sha256
+        path.write_text(json.dumps(manifest))
+
+
+def shard(root: Path) -> None:
+    (file,) = root.glob("data/shards/new-*.tfrecord")
+    resealed(root, file)
+    data_set(root)
+    data = dataset.open_data_set(root / "data" / "new")
+    list(load_encoder(root / "old.keras").embed_data(data))
+    Retrieval(str(root / "data" / "new"))
+
+
+def embedding_shard(root: Path) -> None:
+    data = dataset.open_data_set(root / "data" / "new")
+    (file,) = root.glob("by-old/*.old_embedding.npy")
+    resealed(root, file)
+    found = embeddings.open_embeddings(root / "by-old", data)
+    list(found.stream("old_embedding", 0))  # pyright: ignore[reportArgumentType]
+
+
+def opened_embeddings(root: Path) -> None:
+    embeddings.open_embeddings(root / "by-old", dataset.open_data_set(root / "data" / "new"))
+
+
+def searched(root: Path) -> None:
+    with registry.build(GALLERIES, f"file({root / 'people.gallery'})") as gallery:
+        gallery.refresh()
+        gallery.describe()
+        gallery.search("c" * 64, np.ones((1, DIMS), np.float32), 5)
+
+
+def records(root: Path) -> None:
+    source = RecordIO(str(root / "records"))
+    for position in range(len(source.labels)):
+        with contextlib.suppress(BadImageError):
+            image_header.size_of(source.read(position).image, "image")
+
+
+def photo(name: str) -> Callable[[Path], None]:
+    def read(root: Path) -> None:
+        source = Folder(str(root / "photos"), SIZE)
+        position = next((row for row, file in enumerate(source.files) if file.name == name), None)
+        if position is None:  # it is no file any more, and passed over
+            return
+        image = source.read(position).image
+        image_header.size_of(image, name)
+        image_check.inspect(image, name)
+        images.decode(tf.constant(image), SIZE, resize=True)
+
+    return read
+
+
+def ijb(root: Path) -> None:
+    ijb_files.read_images(root / "meta", "ijbc")
+    ijb_files.read_pairs(root / "meta", "ijbc")
+    ijb_files.read_gallery(root / "meta" / "ijbc_1N_gallery_G1.csv")
+
+
+def trained_by(root: Path) -> None:
+    """As the command line does it, up to where the data would be read."""
+    arguments = ["train", f"--flagfile={root / 'train.flags'}"]
+    if hasattr(command, "parsed"):
+        command.parsed(arguments)
+    else:
+        flags.FLAGS(arguments)
+    values: dict[str, Any] = {field: getattr(flags.FLAGS, field) for field in Recipe.__dataclass_fields__}
+    Recipe(**values)
+
+
+def define_flags() -> None:
+    if "method" not in flags.FLAGS:
+        train.define_flags()
+
+
+def in_order(root: Path) -> None:
+    registry.build(ORDERS, f"listed({root / 'listed.txt'})")(["person 1"], ["1"])
+
+
+KINDS = {
+    "npz": Kind("stored.npz", of_archive, lambda root: load_encoder(root / "stored.npz")),
+    "packed npz": Kind("packed.npz", of_archive, lambda root: load_encoder(root / "packed.npz")),
+    "head npz": Kind("head.npz", of_archive, lambda root: read_head(root / "head.npz", DIMS)),
+    "data set's manifest": Kind("data/manifest.json", of_json, data_set),
+    "run's manifest": Kind("run/manifest.json", of_json, lambda root: load_encoder(root / "run")),
+    "embeddings' manifest": Kind("by-old/manifest.json", of_json, opened_embeddings),
+    "report": Kind("report.json", of_json, lambda root: admission.read_report(root / "report.json", 0.5)),
+    "times": Kind("run/times.jsonl", of_json, lambda root: seconds_per_step(root / "run")),
+    "metrics": Kind("run/metrics.jsonl", of_json, lambda root: MetricsFile(root / "run" / "metrics.jsonl", 3)),
+    "flags": Kind("train.flags", of_text, trained_by),
+    "keras": Kind("old.keras", of_archive, lambda root: embedded(root / "old.keras")),
+    "onnx": Kind("old.onnx", of_bytes, lambda root: embedded(root / "old.onnx")),
+    "tflite": Kind("old.tflite", of_bytes, lambda root: embedded(root / "old.tflite")),
+    "SavedModel": Kind("saved/saved_model.pb", of_bytes, lambda root: embedded(root / "saved")),
+    "SavedModel's index": Kind("saved/variables/variables.index", of_bytes, lambda root: embedded(root / "saved")),
+    "gallery": Kind("people.gallery", of_bytes, searched),
+    "shard": Kind("data/shards/new-00000.tfrecord", of_shard, shard),
+    "embedding shard": Kind("by-old/new-00000.old_embedding.npy", of_member, embedding_shard),
+    "rec": Kind("records/train.rec", of_bytes, records),
+    "idx": Kind("records/train.idx", of_text, records),
+    "property": Kind("records/property", of_text, records),
+    "bin": Kind("set.bin", of_bytes, lambda root: pair_sets.read_bin(root / "set.bin")),
+    "pairs.txt": Kind("pairs.txt", of_text, lambda root: pair_sets.read_lfw(root / "pairs.txt", root / "photos")),
+    "landmarks": Kind("meta/ijbc_name_5pts_score.txt", of_text, ijb),
+    "templates": Kind("meta/ijbc_face_tid_mid.txt", of_text, ijb),
+    "template pairs": Kind("meta/ijbc_template_pair_label.txt", of_text, ijb),
+    "subjects": Kind("meta/ijbc_1N_gallery_G1.csv", of_text, ijb),
+    "ids": Kind("listed.txt", of_text, in_order),
+    "JPEG": Kind("photos/p0/p0_0001.jpg", of_bytes, photo("p0_0001.jpg")),
+    "PNG": Kind("photos/p0/p0_0003.png", of_bytes, photo("p0_0003.png")),
+}
+
+
+REFUSALS = (InputError, SystemExit, flags.Error)
+sys.setrecursionlimit(1000)  # as Python starts, whatever a test before has set

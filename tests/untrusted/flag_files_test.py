@@ -1,0 +1,114 @@
+"""Flag files that are none, and flags that name what is not to be called."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bct_keras import registry
+from bct_keras.backbones import BACKBONES
+from bct_keras.data.sources import SOURCES
+from bct_keras.data.splits import SPLITS
+from bct_keras.errors import InputError
+from bct_keras.evaluation import PROTOCOLS
+from bct_keras.galleries import GALLERIES, ORDERS
+from bct_keras.heads import HEADS
+from bct_keras.methods import METHODS
+from bct_keras.optimizers import OPTIMIZERS
+from bct_keras.schedules import SCHEDULES
+from bct_keras.untrusted import flag_files
+
+TABLES = (BACKBONES, HEADS, METHODS, OPTIMIZERS, SCHEDULES, SOURCES, SPLITS, PROTOCOLS, GALLERIES, ORDERS)
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(InputError) as error:
+        flag_files.check(["--dims=4", f"--flagfile={path}"])
+    return str(error.value)
+
+
+def test_flag_files_of_the_project_are_read(monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[2])
+    files = list(Path("configs").rglob("*.flags"))
+    assert files
+    for file in files:
+        flag_files.check([f"--flagfile={file}"])
+
+
+def test_what_is_no_flag_file(tmp_path):
+    path = tmp_path / "x.flags"
+    os.mkfifo(path)
+    assert "x.flags is a pipe" in refused(path)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert "x.flags is a device" in refused(path)
+    path.unlink()
+    path.write_bytes(b"--dims=\xff")
+    assert "x.flags, byte 7: this is no text in UTF-8" in refused(path)
+    path.write_bytes(b"# fine\n--dims=\x1b[2J")
+    assert "x.flags, line 2: this is no text of flags: --dims=\\x1b[2J" in refused(path)
+    path.write_bytes(b"x" * (flag_files.LARGEST + 1))
+    assert "x.flags has more than 1,048,576 bytes" in refused(path)
+    assert "No such file" in refused(tmp_path / "missing")
+
+
+def test_a_flag_file_in_itself(tmp_path):
+    (tmp_path / "a.flags").write_text(f"--flagfile={tmp_path / 'b.flags'}\n")
+    (tmp_path / "b.flags").write_text(f"--dims=3\n--flagfile={tmp_path / 'a.flags'}\n")
+    assert "a.flags names itself as a --flagfile, by way of" in refused(tmp_path / "a.flags")
+
+
+def test_flag_files_that_grow_without_end(tmp_path):
+    """Ten levels, each naming the next one ten times, would be ten billion lines."""
+    for level in range(10):
+        (tmp_path / f"{level}").write_text(f"--flagfile={tmp_path / str(level + 1)}\n" * 10)
+    (tmp_path / "10").write_text("--dims=4\n")
+    assert "more than 100 flag files name each other" in refused(tmp_path / "0")
+
+
+@pytest.mark.parametrize("way", ["--flagfile=x", "-flagfile=x", "--flagfile= x ", "--flagfile x", "-flagfile x"])
+def test_the_ways_to_name_one(way):
+    arguments = way.split(" ", 1) if way.endswith(" x") else [way]
+    assert list(flag_files.named_in(["--dims=3", *arguments, "--seed=1"])) == ["x"]
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: min(table))
+@pytest.mark.parametrize(
+    "call", ["os:system(command='touch FILE')", "subprocess:getoutput(cmd='touch FILE')", "pathlib:Path(FILE)"]
+)
+def test_what_is_of_no_right_kind_is_not_called(tmp_path, table, call):
+    file = tmp_path / "touched"
+    with pytest.raises(InputError, match=r"is not called, because|makes a Path, "):
+        registry.build(table, call.replace("FILE", str(file)))
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("table", [BACKBONES, SCHEDULES, ORDERS], ids=lambda table: min(table))
+def test_all_functions_of_a_table_say_that_they_make_the_same(table):
+    (kind,) = {registry.returned(entry) for entry in table.values()}
+    assert kind is not None
+
+
+def test_a_function_of_ones_own_says_what_it_makes(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code = "import keras\ndef said(image_size: int, dims: int) -> keras.Model:\n    return keras.Sequential()\n"
+    code += "def unsaid(image_size: int, dims: int):\n    raise AssertionError\n"
+    (tmp_path / "own_backbones.py").write_text(code)
+    assert registry.build(BACKBONES, "own_backbones:said", image_size=28, dims=4).layers == []
+    said = "does not say that it makes a Model: write it as a class of that kind, or .* with the annotation -> Model"
+    with pytest.raises(InputError, match=said):
+        registry.build(BACKBONES, "own_backbones:unsaid", image_size=28, dims=4)
+
+
+@pytest.mark.slow
+def test_a_command_ends_with_a_line(tmp_path):
+    path = tmp_path / "x.flags"
+    path.write_text(f"--source=os:system(command='touch {tmp_path / 'touched'}')\n--out={tmp_path / 'out'}\n")
+    command = [sys.executable, "-m", "bct_keras.prepare", f"--flagfile={path}"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: 'os:system(command=")
+    assert ended.stderr.count("\n") == 1
+    assert not (tmp_path / "touched").exists()
