@@ -118,7 +118,7 @@ def test_a_mixed_row_has_the_margin_of_its_image(head):
     rescaled = given * tf.where(swapped.rows, tf.norm(new, axis=1), 1.0)[:, None]
     pull = other.length_loss(tf.norm(new, axis=1)).numpy()
     expected = other(rescaled, labels).numpy() - np.where(mixed, pull, 0.0)
-    np.testing.assert_allclose(head(given, labels, swapped=swapped), expected, rtol=1e-4)
+    np.testing.assert_allclose(head(given, labels, swapped=swapped), expected, rtol=1e-4, atol=1e-4)
     assert np.any(np.abs(head(given, labels) - expected)[mixed] > 0.1)  # with the length 1 it is another loss
 
 
