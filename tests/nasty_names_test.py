@@ -13,7 +13,7 @@ from bct_keras.embed import embed
 from bct_keras.encoders import RUN_KIND, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import evaluate
-from bct_keras.evaluation import report
+from bct_keras.evaluation import plots, report
 from bct_keras.formats.format import Source
 
 BREAK = "\x1b[2J\n# owned | `x` <b>[a](http://b.c)"
@@ -114,6 +114,15 @@ def test_a_card_shows_names_and_obeys_none(tiny_encoder_path, tmp_path):
     for table in re.findall(r"(?:^\|.*\n)+", card, re.MULTILINE):
         counts = {len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}
         assert len(counts) == 1, table
+
+
+def test_a_plot_shows_a_name_that_looks_like_a_formula():
+    def draw(axes) -> None:
+        axes.plot([0, 1], [0, 1], label=r"$\frac{a$ </text><script>")
+        axes.legend()
+
+    svg = plots.as_svg(draw, "x")
+    assert r"$\frac{a$ &lt;/text&gt;&lt;script&gt;" in svg
 
 
 def test_embeddings_and_a_data_set_of_such_names(data, tiny_encoder_path, tmp_path):

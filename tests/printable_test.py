@@ -1,7 +1,9 @@
 """Names of others on the terminal, in Markdown and in errors: seen, never obeyed."""
 
+import ast
 import io
 import re
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +79,15 @@ def test_an_errors_lines_are_its_own():
     assert len(str(error).split("\n")) == 2
     assert all(text.isprintable() for text in str(error).split("\n"))
     assert str(error).endswith(r"make it\x0afirst")
+
+
+def test_lines_of_an_error_are_given_apart():
+    """A line break inside one would be shown as \\x0a: raise InputError("one line", "the other")."""
+    for path in (Path(__file__).parents[1] / "bct_keras").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("InputError", "BadImageError")):
+                texts = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
+                assert not [text for text in texts if isinstance(text, str) and "\n" in text], f"{path}:{node.lineno}"
 
 
 def test_an_error_of_an_error_and_one_from_another_process_say_the_same():

@@ -17,6 +17,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "bct_keras",  # the same report, the same bytes
     "font.family": "sans-serif",
     "font.size": 10,
+    "text.parse_math": False,  # a name may hold what starts a formula
     "axes.edgecolor": FOREGROUND,
     "axes.labelcolor": FOREGROUND,
     "text.color": FOREGROUND,

@@ -8,11 +8,13 @@ from bct_keras.printable import line as shown
 from bct_keras.untrusted.reading import read_text
 
 LARGEST = 1 << 20  # bytes
+LONGEST_NAME = 100  # of a flag
 MOST_FILES = 100  # named by each other, all of them counted
 
 
 def check(arguments: list[str]) -> None:
     """Raises where a file that these arguments name, or that such a file names, cannot be read as flags."""
+    check_names(arguments, "the command line")
     waiting: list[tuple[str, tuple[Path, ...]]] = [(name, ()) for name in named_in(arguments)]
     count = 0
     while waiting:
@@ -26,7 +28,16 @@ def check(arguments: list[str]) -> None:
             text = text.rstrip("\r").replace("\t", " ")
             if shown(text) != text:
                 raise InputError(f"{path}, line {number}: this is no text of flags: {text[:60]}")
+        check_names(lines, path)
         waiting += [(each, (*inside, path.resolve())) for text in lines for each in named_in([text.strip()])]
+
+
+def check_names(arguments: list[str], where: object) -> None:
+    """Raises for a name that no flag has: absl looks for one that is like it, and goes deeper with each letter."""
+    for argument in arguments:
+        name = argument.strip().partition("=")[0]
+        if name.startswith("-") and len(name) > LONGEST_NAME:
+            raise InputError(f"{where}: there is no flag {name[:60]}...")
 
 
 def opened_path(name: str, inside: tuple[Path, ...]) -> Path:

@@ -54,6 +54,13 @@ def test_what_is_no_flag_file(tmp_path):
     assert "No such file" in refused(tmp_path / "missing")
 
 
+def test_a_flag_of_a_thousand_letters(tmp_path):
+    (tmp_path / "x.flags").write_text(f"--dims=3\n--{'x' * 5000}=3\n")
+    assert "x.flags: there is no flag --xxx" in refused(tmp_path / "x.flags")
+    with pytest.raises(InputError, match="the command line: there is no flag --yyy"):
+        flag_files.check([f"--{'y' * 5000}"])
+
+
 def test_a_flag_file_in_itself(tmp_path):
     (tmp_path / "a.flags").write_text(f"--flagfile={tmp_path / 'b.flags'}\n")
     (tmp_path / "b.flags").write_text(f"--dims=3\n--flagfile={tmp_path / 'a.flags'}\n")
