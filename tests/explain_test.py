@@ -26,7 +26,7 @@ def encoders(tmp_path_factory) -> tuple[KerasEncoder, KerasEncoder]:
     for seed, name in enumerate(("old", "new")):
         keras.utils.set_random_seed(seed)
         BACKBONES["iresnet_small"](28, 8, width=8).save(folder / f"{name}.keras")
-    return keras_file_encoder(folder / "old.keras"), keras_file_encoder(folder / "new.keras")
+    return keras_file_encoder(folder / "old.keras", {}), keras_file_encoder(folder / "new.keras", {})
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from bct_keras.errors import InputError
 
@@ -22,7 +22,7 @@ KINDS = {
 
 
 @contextlib.contextmanager
-def opened(path: str | Path, error: type[InputError] = InputError) -> Iterator[BinaryIO]:
+def opened(path: str | Path, error: type[InputError] = InputError) -> Iterator[BufferedReader]:
     """Opens a regular file to read; `error` is raised for anything else, and for what the system says of it."""
     path = Path(path)
     try:

@@ -75,7 +75,7 @@ def test_branches_are_left_out_for_some_images_and_only_while_training(small):
 @pytest.mark.parametrize("name", ["saved_model", "tflite", "tflite_int8"])
 def test_it_is_exported(small, tmp_path, data_root, name):
     small.save(tmp_path / "encoder.keras")
-    source = Source(keras_file_encoder(tmp_path / "encoder.keras"), calibration=open_data_set(data_root / "new"))
+    source = Source(keras_file_encoder(tmp_path / "encoder.keras", {}), calibration=open_data_set(data_root / "new"))
     file = tmp_path / FORMATS[name].file
     FORMATS[name].write(source, file)
     ours, theirs = (normalised(encoder.embed(images(8))) for encoder in (source.encoder, load_encoder(file)))
