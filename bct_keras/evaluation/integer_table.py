@@ -15,9 +15,10 @@ NEWLINE, SPACE, TAB = ord("\n"), ord(" "), ord("\t")
 
 def read_integer_table(path: Path, columns: int) -> list[np.ndarray]:
     """The columns [rows] int32 of a file of whole numbers; an error names the line."""
-    text = np.frombuffer(read_bytes(path), np.uint8)
-    if not len(text):
+    content = read_bytes(path)
+    if not content.strip():
         raise InputError(f"{path} is empty")
+    text = np.frombuffer(content, np.uint8)
     pieces = pieces_at_line_ends(text)
     # NumPy leaves Python's lock while it computes, so two threads use two cores.
     with ThreadPoolExecutor(2) as pool:

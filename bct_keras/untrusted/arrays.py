@@ -27,7 +27,7 @@ class Header:
     by_columns: bool  # the first axis runs fastest
 
     @property
-    def byte_count(self) -> int:
+    def size(self) -> int:
         return self.dtype.itemsize * math.prod(self.shape)
 
     def array(self, content: bytes) -> np.ndarray:
@@ -49,7 +49,7 @@ def read_header(file: BinaryIO, size: int) -> Header:
     header = Header(dtype, shape, by_columns and len(shape) > 1)
     there = size - file.tell()
     sides_are_counts = all(type(side) is int and side >= 0 for side in shape)
-    if not sides_are_counts or header.byte_count != there:
+    if not sides_are_counts or header.size != there:
         raise ValueError(f"its header says {dtype} of shape {str(shape)[:60]}, and {there:,} bytes are there")
     return header
 
@@ -59,7 +59,7 @@ def open_array(path: str | Path) -> np.ndarray:
     with opened(path) as file:
         try:
             header = read_header(file, os.fstat(file.fileno()).st_size)
-            if not header.byte_count:
+            if not header.size:
                 return header.array(b"")
             order = "F" if header.by_columns else "C"
             # By the open file: what the path names may have been changed since.
@@ -86,8 +86,8 @@ def read_arrays(path: str | Path, what: str, needed: tuple[str, ...], wanted: tu
             member = archive.getinfo(members[name])
             with archive.open(member) as file:
                 header = read_header(file, member.file_size)  # pyright: ignore[reportArgumentType]
-                content = file.read(header.byte_count)
-            if len(content) != header.byte_count:
+                content = file.read(header.size)
+            if len(content) != header.size:
                 raise ValueError(f"`{name}` is cut off")
             found[name] = header.array(content)
         return found

@@ -27,13 +27,17 @@ def opened(path: str | Path, error: type[InputError] = InputError) -> Iterator[B
     path = Path(path)
     try:
         check_kind(path, os.stat(path).st_mode, error)
-        # Without O_NONBLOCK a pipe put there since would be waited for.
-        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
+        file = open(path, "rb", opener=at_once)  # noqa: SIM115 -- closed below
     except (OSError, ValueError) as reason:  # a name with a zero byte is a ValueError
         raise error(f"{path} cannot be read: {reason_of(reason)}") from None
     with file:
         check_kind(path, os.fstat(file.fileno()).st_mode, error)
         yield file
+
+
+def at_once(path: str, flags: int) -> int:
+    """Opens without waiting, should a pipe have been put there since it was looked at."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def check_folder(folder: str | Path) -> None:

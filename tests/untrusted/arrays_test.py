@@ -53,8 +53,7 @@ def refused(path: Path) -> str:
 @pytest.mark.parametrize("rows", [ROWS, ROWS.astype(">f8"), np.asfortranarray(ROWS), ROWS.astype(np.int16)])
 def test_what_numpy_writes_is_read(tmp_path, save, ids, rows):
     save(tmp_path / "old.npz", embeddings=rows, ids=ids)
-    encoder = load_encoder(tmp_path / "old.npz")
-    assert isinstance(encoder, StoredEmbeddings)
+    encoder = StoredEmbeddings(tmp_path / "old.npz")
     np.testing.assert_array_equal(encoder.embeddings, ROWS)
     assert encoder.row_of == {"a": 0, "b": 1, "c": 2}
 
