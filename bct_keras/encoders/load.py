@@ -13,8 +13,8 @@ from bct_keras.encoders.keras_file import KerasEncoder, keras_file_encoder
 from bct_keras.encoders.saved_model import GRAPH_FILE, SavedModelEncoder
 from bct_keras.errors import InputError
 from bct_keras.stored_embeddings import StoredEmbeddings
+from bct_keras.untrusted import reading
 from bct_keras.untrusted.json_files import field
-from bct_keras.untrusted.reading import check_folder
 
 RUN_KIND = "run"
 EXPORT_KIND = "export"
@@ -50,7 +50,7 @@ class SavedModelFolder(EncoderFile):
 
     def open(self) -> FileEncoder:
         folder = existing(self.path, GRAPH_FILE)
-        check_folder(folder)  # whatever reads it would wait for a pipe
+        reading.check_folder(folder)  # whatever reads it would wait for a pipe
         return SavedModelEncoder(folder, self.given(), self.trust)
 
 
@@ -86,10 +86,10 @@ def load_encoder(named: str | Path, may_trust: bool = True) -> Encoder:
         if artefacts.kind_of(path) == EXPORT_KIND:
             raise InputError(f"{path} has several encoders: give one of its files, such as {path / 'encoder.tflite'}")
         return run_encoder(path)
-    if path.suffix == STORED and path.is_file():
+    if path.suffix == STORED and not path.is_dir():
         return StoredEmbeddings(path)
     kind = "saved_model" if path.is_dir() else KIND_OF_SUFFIX.get(path.suffix)
-    if kind is None or not (path.is_dir() or path.is_file()):
+    if kind is None:
         known = ", ".join([*KIND_OF_SUFFIX, STORED])
         raise InputError(f"{path} is no encoder: known are a run's folder, a SavedModel, {known}")
     return opened(path, ENCODERS[kind](text).open)
@@ -126,8 +126,11 @@ def existing(name: str, member: str = "") -> Path:
     path = Path(name)
     if not exists(path):
         raise InputError(f"{path}: no such encoder")
-    if not (path / member).is_file():
-        raise InputError(f"{path} is no {'folder with ' + member if member else 'file'}")
+    if member and not (path / member).is_file():
+        raise InputError(f"{path} is no folder with {member}")
+    if not member:
+        with reading.opened(path):  # whatever reads it would wait for a pipe
+            pass
     return path
 
 
