@@ -51,6 +51,7 @@ def evaluate(
     rule: Rule | None = None,
 ) -> dict[str, Any]:
     """The report of one upgrade, made anew only where something it is made from has changed."""
+    compatibility.check_dims(old, new)
     given = {"old": old, "new": new, "independent": independent}
     encoders = {name: encoder for name, encoder in given.items() if encoder}
 

@@ -17,6 +17,7 @@ from bct_keras.errors import InputError
 
 LONGEST_SPEC = 10_000  # Python's own reader of literals goes deeper with each bracket
 LARGEST_NUMBER = 1 << 62
+OPTIONAL = {"notes"}  # what all classes of a table have, and one of the user's own need not have
 SPEC = re.compile(r"(?P<name>[A-Za-z_][\w.:]*)\s*(?:\((?P<arguments>.*)\))?", re.DOTALL)
 KEYWORD = re.compile(r"(?P<key>[A-Za-z_]\w*)\s*=(?P<value>.*)", re.DOTALL)
 
@@ -173,7 +174,7 @@ def check_class(classes: list[type], entry: Callable[..., Any], spec: str) -> No
     """Raises unless the entry is a class with the base that all classes share; where they share none, their methods."""
     shared = next(base for base in classes[0].__mro__ if all(issubclass(each, base) for each in classes))
     everywhere = set.intersection(*(set(dir(each)) for each in classes))
-    public = {name for name in everywhere if not name.startswith("_")}
+    public = {name for name in everywhere - OPTIONAL if not name.startswith("_")}
     needed = (
         f"a class of kind {shared.__name__}" if shared is not object else f"a class with {', '.join(sorted(public))}"
     )

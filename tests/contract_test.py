@@ -135,7 +135,8 @@ def test_two_replicas_train_as_one_does(parts, two_replicas, training):
     loss_of_two, _, after_of_two = after_one_step(parts, two_replicas, training)
     assert loss_of_two == pytest.approx(loss, rel=1e-5)
     for weights, weights_of_two in zip(after, after_of_two, strict=True):
-        np.testing.assert_allclose(weights_of_two, weights, rtol=1e-5, atol=1e-5)
+        # With oneDNN the sums of a depthwise convolution's gradient come out in another order: 1.6e-5 was seen.
+        np.testing.assert_allclose(weights_of_two, weights, rtol=1e-5, atol=4e-5)
 
 
 @pytest.mark.parametrize("parts", EACH_ENTRY)

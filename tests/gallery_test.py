@@ -207,7 +207,7 @@ def test_backfill_ends_with_every_entry_embedded_anew(results):
         ("remove_nothing", "--id, --ids_file or --label is needed"),
         ("remove_unlisted", "/dev/zero: no such file; it has to list ids, one a line"),
         ("unknown_kind", "known: file, milvus"),
-        ("order_of_another_kind", "'os:getcwd' makes a str, and a Callable is needed"),
+        ("order_of_another_kind", "'os:getcwd' is not called, because it does not say that it makes a"),
         ("unknown_order", "known: by_label, listed, random, stored"),
         ("unknown_action", "an action is needed first, one of add, search, backfill, remove, info"),
     ],

@@ -101,10 +101,13 @@ def test_a_card_shows_names_and_obeys_none(tiny_encoder_path, tmp_path):
             "cosine": 0.9,
             "losses": loss,
             "faults": [BREAK],
+            "doubts": [BREAK],
         }
     }
     results = {f"retrieval({BREAK})": {f"old{BREAK}/old": {f"top{BREAK}": 0.5}}}
-    card = model_card.written(Source(encoder), encoder, files, results, f"mine {BREAK}")  # pyright: ignore
+    card = model_card.written(
+        Source(encoder), encoder, f"undecided: {BREAK}", files, {"tflite": BREAK}, results, f"mine {BREAK}"
+    )  # pyright: ignore
     check_plain(card)
     assert "\n# owned" not in card
     without_code = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", card)

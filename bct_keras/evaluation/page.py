@@ -164,4 +164,5 @@ def html_table(rows: list[list[str]]) -> str:
 
 def colour_of(cell: str) -> str:
     """Returns the class of a cell that is a word, or a number with one behind it."""
-    return COLOURS.get(cell, COLOURS.get(cell.partition(" ")[2], ""))
+    number, _, word = cell.partition(" ")
+    return COLOURS.get(cell) or (COLOURS.get(word, "") if number[:1].isdigit() else "")

@@ -96,7 +96,8 @@ def test_pixels_are_resized_by_the_filter_that_is_named(paths, tmp_path):
         ("mean=grey", "mean has to be a number or three, such as 127.5 or (123.7, 116.3, 103.5)"),
         ("std=1/128", "std has to be a number or three"),
         ("mean=(1, 2)", "mean has to be a number or three"),
-        ("mean=1e999", "mean has to be a number or three"),
+        ("mean=1e999", "'mean' in 'tflite("),  # larger than any number that is of use
+        ("std=(1, 1e999, 1)", "std has to be a number or three"),
         ("std=0", "std=0 would divide by zero"),
         ("std=(1, 0, 1)", "std=0 would divide by zero"),
         ("order=gbr", "order=gbr is not known; known are rgb, bgr"),

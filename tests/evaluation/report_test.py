@@ -85,7 +85,7 @@ def enough(tmp_path_factory) -> str:
 def test_a_collapsed_encoder_is_told_in_the_json_the_text_and_the_page(encoders, data_root, tmp_path):
     spec = f"retrieval({data_root / 'test'})"
     found = evaluate(encoders["old"], None, [spec], tmp_path / "report")
-    (note,) = json.loads((tmp_path / "report" / "report.json").read_text())["protocols"][spec]["notes"]
+    note, *_ = json.loads((tmp_path / "report" / "report.json").read_text())["protocols"][spec]["notes"]
     assert re.match(rf"warning: {encoders['old'].path} seems to have collapsed: \d+ of 24 images ", note)
     assert f"\n  {note}\n" in f"{report.as_text(found)}\n"
     assert f"<p>{note}</p>" in (tmp_path / "report" / "report.html").read_text()

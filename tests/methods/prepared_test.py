@@ -155,7 +155,7 @@ def test_lwf_is_least_where_the_old_head_says_the_same_of_both(training, old, la
 
 
 def test_lwf_without_an_old_head_says_what_to_do(training, tmp_path):
-    with pytest.raises(InputError, match=r"nowhere\.npz cannot be read .* give lwf\(old_head=FILE\.npz\)"):
+    with pytest.raises(InputError, match=r"nowhere\.npz cannot be read: .* give lwf\(old_head=FILE\.npz\)"):
         LwF(old_head=str(tmp_path / "nowhere.npz")).prepare(training)
     np.savez(tmp_path / "narrow.npz", class_weights=np.zeros((3, 5), np.float32))
     with pytest.raises(InputError, match=r"narrow\.npz: `class_weights` has to be there, \[classes, 8\]"):
@@ -224,6 +224,7 @@ class NoLoss(keras.layers.Layer):
     """A head that trains nothing, so that what is trained is the method's doing."""
 
     table = None
+    by_length = False
 
     def call(self, embeddings, labels):
         return tf.zeros_like(embeddings[:, 0])
