@@ -53,8 +53,7 @@ def decode(
     # decode_jpeg reads PNG too. The accurate transform is as fast as the default and agrees with Pillow.
     image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
     if not upright:
-        orientation = orientation_of(encoded)
-        image = tf.cond(orientation > 1, lambda: turned(image, orientation), lambda: image)
+        image = tf.cond(starts_upright(encoded), lambda: image, lambda: turned(image, orientation_of(encoded)))
     if resize:
         image = resized(image, image_size, filter)
     return tf.ensure_shape(image, (image_size, image_size, 3))
@@ -68,7 +67,7 @@ def resized(image: tf.Tensor, image_size: int, filter: str = "bilinear") -> tf.T
 
 
 def turned(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Brings [height, width, 3] of that Exif orientation (2 to 8) upright."""
+    """Brings [height, width, 3] of that Exif orientation upright."""
     order = tf.where(orientation >= 5, [1, 0, 2], [0, 1, 2])
     up_side_down = is_one_of(orientation, (3, 4, 7, 8))
     left_side_right = is_one_of(orientation, (2, 3, 6, 7))
@@ -78,6 +77,17 @@ def turned(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
 def is_one_of(number: tf.Tensor, numbers: tuple[int, ...]) -> tf.Tensor:
     return tf.reduce_any(number == tf.constant(numbers))
+
+
+def starts_upright(encoded: tf.Tensor) -> tf.Tensor:
+    """Whether the first bytes show that there is no Exif to look for, which takes as long as decoding a small image.
+
+    So it is with a PNG, and with a JPEG in which JFIF's header of 18 bytes is followed by a table at once.
+    """
+    position = tf.minimum(tf.strings.length(encoded), 20)
+    is_table = tf.strings.substr(encoded, position, 2) == b"\xff\xdb"
+    is_bare = (tf.strings.substr(encoded, 0, 6) == b"\xff\xd8\xff\xe0\0\x10") & is_table
+    return is_bare | (tf.strings.substr(encoded, 0, len(JPEG_START)) != JPEG_START)
 
 
 def orientation_of(encoded: tf.Tensor) -> tf.Tensor:
