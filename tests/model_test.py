@@ -205,14 +205,16 @@ def test_the_average_of_the_weights_follows_them(data, old):
             np.testing.assert_array_equal(end, restored)
 
 
-def test_the_average_forgets_the_first_weights(data):
-    model = built(replace(RECIPE, average=0.999), data)
+def test_the_average_forgets_the_first_weights(data, monkeypatch):
+    monkeypatch.setitem(BACKBONES, "linear", linear)
+    model = built(replace(RECIPE, backbone="linear", method="independent", average=0.999), data)
     weight, average = model.backbone.weights[0], model.averages[0]
     average.assign(tf.ones(average.shape))  # in the place of the random start
     weight.assign(tf.zeros(weight.shape))
+    update = tf.function(model.update_averages)
     for step in range(1025):
         model.steps.assign(step)
-        model.update_averages()
+        update()
     # 0.999^1025 would be 0.36; the product of (1 + t) / (10 + t) is 9! 1025! / 1034! = 2.8e-22.
     assert np.max(average) < 1e-20
 
@@ -295,6 +297,9 @@ def test_what_layers_add_to_the_loss_counts_once(data, old, monkeypatch, options
     pulled.backbone.set_weights(start)
     for one, other in zip(plain.head.weights, pulled.head.weights, strict=True):
         other.assign(one.numpy())
+    if "precision" in options:  # at its first scale of 32,768 the gradient overflows, and the step is left out
+        for model in (plain, pulled):
+            model.optimizer.dynamic_scale.assign(16.0)
     batches = batches_of(recipe, data, old, epochs=1).take(1)
     ((batch, _),) = batches
     colours = np.mean(batch["image"].numpy() / 255, axis=(1, 2))
