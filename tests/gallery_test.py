@@ -96,7 +96,7 @@ def commands(made: dict[str, Path]) -> dict[str, list[str]]:
         "search_by_old": ["search", gallery, old, photo, f"--image={folder}/large.png", "--top=3"],
         "refused": ["search", gallery, new, photo],
         "add_stranger": ["add", gallery, data, new],
-        "declare_refused": ["add", gallery, report],
+        "declare_refused": ["add", gallery, report, "--strict"],
         "declare": ["add", gallery, report, "--max_loss=1"],
         "backfill_part": ["backfill", gallery, new, f"--data={made['data'].parent}/old", "--order=random(seed=2)"],
         "mixed": ["info", gallery],
@@ -168,7 +168,7 @@ def test_the_new_encoder_is_refused_until_a_report_lets_it_in(results):
     assert results["refused"][0] == 1
     assert "not known to be compatible" in results["refused"][2]
     assert results["declare_refused"][0] == 1
-    assert "not compatible" in results["declare_refused"][2]
+    assert "says: undecided" in results["declare_refused"][2]
     assert results["declare"][0] == results["search_mixed"][0] == 0
     assert "loses at most" in results["declare"][1]
 
