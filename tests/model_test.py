@@ -311,7 +311,7 @@ def test_what_layers_add_to_the_loss_counts_once(data, old, monkeypatch, options
     # w -= rate gradient, with  d/dw = 2 * 0.5 w + 2 * 0.25 mean of x (x w + b)
     pull = kernel + 0.5 * colours.T @ embeddings / len(colours)
     difference = pulled.backbone.get_weights()[0] - plain.backbone.get_weights()[0]
-    np.testing.assert_allclose(difference, -0.01 * pull, rtol=20 * tolerance, atol=0.01 * tolerance)
+    np.testing.assert_allclose(difference, -0.01 * pull, rtol=20 * tolerance, atol=0.05 * tolerance)
 
 
 @pytest.mark.slow
