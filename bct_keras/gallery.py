@@ -18,14 +18,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from absl import flags
 
 from bct_keras import command, progress, registry
-from bct_keras.data import image_check, images, images_by_id
+from bct_keras.data import image_check, images, images_by_id, unreadable
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.encoders import Encoder, load_encoder
-from bct_keras.errors import InputError
+from bct_keras.errors import BadImageError, InputError
 from bct_keras.galleries import GALLERIES, ORDERS, admission
 from bct_keras.galleries.backfill import backfill
 from bct_keras.galleries.entries import Entries, embedded_entries, fitted, known, left_out, stored_entries
@@ -103,9 +104,16 @@ def search() -> None:
         gallery.refresh()
         encoder = photo_encoder(gallery)
         for path, photo in photos.items():
-            pixels = images.decode(tf.constant(photo), encoder.image_size, True, encoder.preprocessing.resize)
-            query = encoder.embed(pixels.numpy()[None])
+            query = encoder.embed(pixels_of(path, photo, encoder)[None])
             print(as_text(path, gallery.search(encoder.fingerprint, query, FLAGS.top)[0]))
+
+
+def pixels_of(path: str, photo: bytes, encoder: Encoder) -> np.ndarray:
+    """[size, size, 3] of a photo that Pillow has decoded; TensorFlow refuses some of these all the same."""
+    try:
+        return images.decode(tf.constant(photo), encoder.image_size, True, encoder.preprocessing.resize).numpy()
+    except unreadable.FAILURES as error:
+        raise BadImageError(f"{path}: the image cannot be decoded ({unreadable.reason(error)})") from None
 
 
 def as_text(path: str, matches: list[Match]) -> str:

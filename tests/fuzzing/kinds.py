@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from absl import flags
 
-from bct_keras import artefacts, command, registry, train
+from bct_keras import artefacts, command, gallery, registry, train
 from bct_keras.benchmarks.measuring import seconds_per_step
 from bct_keras.callbacks import MetricsFile
-from bct_keras.data import check_targets, dataset, embeddings, image_check, image_header, images, pair_sets
+from bct_keras.data import check_targets, dataset, embeddings, image_check, image_header, pair_sets
 from bct_keras.data.sources.folder import Folder
 from bct_keras.data.sources.recordio import RecordIO
 from bct_keras.encoders import load_encoder
@@ -112,7 +111,7 @@ def photo(name: str) -> Callable[[Path], None]:
         image = source.read(position).image
         image_header.size_of(image, name)
         image_check.inspect(image, name)
-        images.decode(tf.constant(image), SIZE, resize=True)
+        gallery.pixels_of(name, image, SIZE)
 
     return read
 
