@@ -104,14 +104,15 @@ def search() -> None:
         gallery.refresh()
         encoder = photo_encoder(gallery)
         for path, photo in photos.items():
-            query = encoder.embed(pixels_of(path, photo, encoder)[None])
+            pixels = pixels_of(path, photo, encoder.image_size, encoder.preprocessing.resize)
+            query = encoder.embed(pixels[None])
             print(as_text(path, gallery.search(encoder.fingerprint, query, FLAGS.top)[0]))
 
 
-def pixels_of(path: str, photo: bytes, encoder: Encoder) -> np.ndarray:
+def pixels_of(path: str, photo: bytes, size: int, resize: str = "bilinear") -> np.ndarray:
     """[size, size, 3] of a photo that Pillow has decoded; TensorFlow refuses some of these all the same."""
     try:
-        return images.decode(tf.constant(photo), encoder.image_size, True, encoder.preprocessing.resize).numpy()
+        return images.decode(tf.constant(photo), size, True, resize).numpy()
     except unreadable.FAILURES as error:
         raise BadImageError(f"{path}: the image cannot be decoded ({unreadable.reason(error)})") from None
 
