@@ -138,7 +138,7 @@ def test_two_replicas_train_as_one_does(parts, two_replicas, training):
     # where it is normalised: of 2,304 weights of a depthwise convolution 3 were off by up to 2.3e-4.
     for weights, weights_of_two in zip(after, after_of_two, strict=True):
         off = np.abs(weights_of_two - weights) - 1e-5 * np.abs(weights)
-        assert np.mean(off > 1e-5) < 0.01
+        assert np.mean(off > 4e-5) < 0.01
         assert np.max(off) < 1e-3
 
 

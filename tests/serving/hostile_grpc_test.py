@@ -65,7 +65,7 @@ def hostile_messages(wire: Any) -> dict[str, tuple[bytes, str]]:
         "NaN": (embedding(1, [2, DIMS], packed(wire, [ROWS[0], [np.nan] * 4])), LENGTH),
         "a row of zeros": (embedding(1, [2, DIMS], packed(wire, [ROWS[0], [0] * 4])), LENGTH),
         "a row of another length": (
-            embedding(1, [2, DIMS], wire.field(4, np.array([ROWS[0], [0, 3, 0, 0]]).tobytes())),
+            embedding(1, [2, DIMS], wire.field(4, np.array([ROWS[0], [0, 3, 0, 0]], np.float32).tobytes())),
             LENGTH,
         ),
         "one encoder for two": (
