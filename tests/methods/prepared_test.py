@@ -176,7 +176,7 @@ def test_advbct_pulls_only_what_is_outside_its_boundary(training, labels):
 
 def compiled(training: Training, method: UniBCT) -> CompatibleModel:
     model = CompatibleModel(
-        iresnet_small(image_size=28, dims=DIMS, width=4), ArcFace(classes=6, dims=DIMS), ready(method, training)
+        iresnet_small(image_size=28, dims=DIMS, width=4), ArcFace(classes=6), ready(method, training)
     )
     model.compile(optimizer="sgd", jit_compile=False)  # pyright: ignore
     model.optimizer.build(model.trainable_variables)
