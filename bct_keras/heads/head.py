@@ -139,7 +139,7 @@ class Head(keras.layers.Layer):
         if not isinstance(inner, RowOptimizer):
             raise InputError(
                 f"the optimizer {type(inner).__name__.lower()} cannot change some rows alone, which a head with "
-                "sample_rate or sharded needs; sgd, sgdw and adamw can"
+                "sample_rate or sharded needs; sgd, sgdw and adamw of bct_keras.optimizers can"
             )
         self.table.add_slots(inner.row_slots)
 
