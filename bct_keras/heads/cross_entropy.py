@@ -1,4 +1,7 @@
-"""Cross entropy of scaled cosines, with its gradient written out: no one-hot labels, and few copies of the logits."""
+"""Cross entropy of scaled cosines, with its gradient written out.
+
+So there are no one-hot labels, and few copies of the logits.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,11 +10,13 @@ import tensorflow as tf
 
 from bct_keras import distribution
 
-# From so many classes on XLA compiles both passes: half the time and half the copies, for a second or two at the start.
+# From so many classes on XLA compiles both passes: half the time and half the copies, for a second
+# or two at the start.
 COMPILED_FROM = 8192
 
 
-# What goes in and out of the two passes. Named tuples, because compiled functions take no other class of our own.
+# What goes in and out of the two passes. Named tuples, because compiled functions take no other
+# class of our own.
 
 
 class Given(NamedTuple):
@@ -31,7 +36,7 @@ class Cosines(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What the loss needs of each row's logits, over the classes of a shard or over all; each [batch]."""
+    """What the loss needs of each row's logits, over a shard's classes or all; each [batch]."""
 
     own: tf.Tensor  # the logit of the own class, or 0 where that is in another shard
     log_total: tf.Tensor  # log sum_j exp z_j
@@ -40,6 +45,8 @@ class Sums(NamedTuple):
 
 
 class Forward(NamedTuple):
+    """What the forward pass returns."""
+
     cosines: Cosines
     sums: Sums
 
@@ -53,14 +60,15 @@ class Gradients(NamedTuple):
 
 
 def unchanged(rows: tf.Tensor, *_) -> tf.Tensor:
+    """Returns the rows, where no other replica has some."""
     return rows
 
 
 class CosineCrossEntropy:
-    """Computes the loss of scale * cos(x, w_j), and scale * margin(cos, strength) for each row's own class.
+    """Computes the loss of scale * cos(x, w_j), with margin(cos, strength) for the own class.
 
-    A class has `centres` rows of weights, one beside the other; the nearest one counts. With `sharded` each replica
-    has the weights of other classes, and the loss is that over all of them.
+    A class has `centres` rows of weights, one beside the other; the nearest one counts. With
+    `sharded` each replica has the weights of other classes, and the loss is that over all of them.
     """
 
     def __init__(
@@ -90,7 +98,8 @@ class CosineCrossEntropy:
             directions: [batch, dims] of length 1
             class_weights: [classes, centres * dims]
             strength: [batch]
-            columns: [batch, of all replicas if sharded]: where a row's own class stands among the weights here, or -1.
+            columns: [batch, of all replicas if sharded], where a row's own class stands among the
+                weights here, or -1
         """
         rows = tf.shape(directions)[0]
         many = class_weights.shape[0] >= COMPILED_FROM
@@ -135,26 +144,31 @@ class CosineCrossEntropy:
     def forward(self, given: Given) -> Forward:
         """Returns the cosines, and the sums over the classes here."""
         flat = self.flat(given.class_weights)
-        # A product with ones, because XLA sums rows on a CPU one number after the other
-        squared = tf.linalg.matvec(tf.square(flat), tf.ones((flat.shape[1],)))
-        inverse_length = tf.math.rsqrt(tf.maximum(squared, 1e-12))
+        inverse_length = inverse_lengths(flat)
         # Divided by the length after the product: [batch, classes] is less than [classes, dims]
         cosine = tf.matmul(given.directions, flat, transpose_b=True) * inverse_length
         cosine = tf.clip_by_value(cosine, -1.0, 1.0)
         logits = self.logits(cosine, given.columns, given.strength)
-        return Forward(Cosines(cosine, inverse_length), self.sums(logits, given.columns))
+        sums = self.sums(logits, given.columns)
+        return Forward(Cosines(cosine, inverse_length), sums)
 
     def flat(self, class_weights: tf.Tensor) -> tf.Tensor:
         """Returns the weights with a row for each centre, [classes * centres, dims]."""
-        return tf.reshape(class_weights, (-1, class_weights.shape[1] // self.centres))
+        dims = class_weights.shape[1] // self.centres
+        return tf.reshape(class_weights, (-1, dims))
 
     def sums(self, logits: tf.Tensor, columns: tf.Tensor) -> Sums:
+        """Returns the sums over the classes of these logits."""
         own = tf.where(columns >= 0, at(logits, columns), 0.0)
-        classes = tf.fill(tf.shape(own), tf.cast(tf.shape(logits)[1], tf.float32))
+        count = tf.cast(tf.shape(logits)[1], tf.float32)
+        classes = tf.fill(tf.shape(own), count)
+        total = classes  # as large, and not looked at
+        if self.smoothing:
+            total = tf.reduce_sum(logits, axis=1)
         return Sums(
             own=own,
             log_total=tf.reduce_logsumexp(logits, axis=1),
-            total=tf.reduce_sum(logits, axis=1) if self.smoothing else classes,
+            total=total,
             classes=classes,
         )
 
@@ -162,7 +176,8 @@ class CosineCrossEntropy:
         """Returns the logits [batch, classes] of cosines [batch, classes * centres]."""
         nearest = self.nearest(cosine)
         own = self.margin(at(nearest, columns), strength)
-        return replaced(self.scale * self.kept(nearest), columns, self.scale * own)
+        others = self.scale * self.kept(nearest)
+        return replaced(others, columns, self.scale * own)
 
     def nearest(self, cosine: tf.Tensor) -> tf.Tensor:
         """Returns cos(x, class j) = max over c of cos(x, w_jc), [batch, classes]."""
@@ -172,7 +187,8 @@ class CosineCrossEntropy:
 
     def by_centre(self, cosine: tf.Tensor) -> tf.Tensor:
         """Returns the cosines as [batch, classes, centres]."""
-        return tf.reshape(cosine, (tf.shape(cosine)[0], -1, self.centres))
+        rows = tf.shape(cosine)[0]
+        return tf.reshape(cosine, (rows, -1, self.centres))
 
     def kept(self, cosine: tf.Tensor) -> tf.Tensor:
         """Returns the cosines, with 0 for those that are filtered."""
@@ -187,8 +203,10 @@ class CosineCrossEntropy:
         # d cos / d x = w / |w|;  d cos / d w = x / |w| - cos w / |w|^2
         inverse_length = cosines.inverse_length
         scaled = d_cosine * inverse_length
-        along = tf.reduce_sum(d_cosine * cosines.cosine, axis=0) * inverse_length * inverse_length
-        d_flat = tf.matmul(scaled, given.directions, transpose_a=True) - flat * along[:, None]
+        total = tf.reduce_sum(d_cosine * cosines.cosine, axis=0)
+        along = total * inverse_length * inverse_length
+        across = tf.matmul(scaled, given.directions, transpose_a=True)
+        d_flat = across - flat * along[:, None]
         return Gradients(
             directions=tf.matmul(scaled, flat),
             class_weights=tf.reshape(d_flat, tf.shape(given.class_weights)),
@@ -196,7 +214,11 @@ class CosineCrossEntropy:
         )
 
     def to_cosines(
-        self, given: Given, cosine: tf.Tensor, sums: Sums, upstream: tf.Tensor
+        self,
+        given: Given,
+        cosine: tf.Tensor,
+        sums: Sums,
+        upstream: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the gradients with respect to the cosines and the strength."""
         columns = given.columns
@@ -207,8 +229,9 @@ class CosineCrossEntropy:
         if self.smoothing:
             d_logits -= self.smoothing / sums.classes[:, None]
         upstream = upstream * self.scale
-        of_own = (at(d_logits, columns) - (1.0 - self.smoothing)) * upstream
-        d_own, d_strength = self.to_margin(at(nearest, columns), given.strength, of_own)
+        at_own = at(d_logits, columns) - (1.0 - self.smoothing)
+        own = at(nearest, columns)
+        d_own, d_strength = self.to_margin(own, given.strength, at_own * upstream)
         d_nearest = d_logits * upstream[:, None]
         if self.filter_above:
             d_nearest = tf.where(nearest > self.filter_above, 0.0, d_nearest)
@@ -217,7 +240,7 @@ class CosineCrossEntropy:
         return self.to_centres(d_nearest, nearest, cosine), d_strength
 
     def to_margin(self, own: tf.Tensor, strength: tf.Tensor, gradient: Any) -> Any:
-        """Returns the gradients with respect to the own cosine before the margin, and to the strength."""
+        """Returns the gradients with respect to the own cosine and the strength, [batch] each."""
         with tf.GradientTape() as tape:
             tape.watch([own, strength])
             changed = self.margin(own, strength)
@@ -235,22 +258,34 @@ class CosineCrossEntropy:
         is_nearest = self.by_centre(cosine) == nearest[:, :, None]
         chosen = tf.cast(is_nearest, tf.float32)
         shares = chosen / tf.reduce_sum(chosen, axis=2, keepdims=True)
-        return tf.reshape(d_nearest[:, :, None] * shares, tf.shape(cosine))
+        d_centres = d_nearest[:, :, None] * shares
+        return tf.reshape(d_centres, tf.shape(cosine))
+
+
+def inverse_lengths(rows: tf.Tensor) -> tf.Tensor:
+    """Returns 1 / |w| of each row."""
+    # A product with ones, because XLA sums rows on a CPU one number after the other
+    ones = tf.ones((rows.shape[1],))
+    squared = tf.linalg.matvec(tf.square(rows), ones)
+    return tf.math.rsqrt(tf.maximum(squared, 1e-12))
 
 
 def places_of(columns: tf.Tensor) -> tf.Tensor:
     """Returns (row, column) of each row, [batch, 2], with column 0 for -1."""
     rows = tf.range(tf.shape(columns)[0])
-    return tf.stack([rows, tf.maximum(columns, 0)], axis=1)
+    existing = tf.maximum(columns, 0)
+    return tf.stack([rows, existing], axis=1)
 
 
 def at(values: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
     """Returns the value in each row's column, [batch]; where that is -1, some other one."""
-    return tf.gather_nd(values, places_of(columns))
+    places = places_of(columns)
+    return tf.gather_nd(values, places)
 
 
 def replaced(values: tf.Tensor, columns: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
-    """Returns the values with `own` [batch] in each row's column, and unchanged rows where that is -1."""
+    """Returns the values with `own` [batch] in each row's column, and as they were where it is -1."""
     places = places_of(columns)
-    kept = tf.where(columns >= 0, own, tf.gather_nd(values, places))
-    return tf.tensor_scatter_nd_update(values, places, kept)
+    before = tf.gather_nd(values, places)
+    after = tf.where(columns >= 0, own, before)
+    return tf.tensor_scatter_nd_update(values, places, after)
