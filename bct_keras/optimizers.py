@@ -1,7 +1,8 @@
 """Optimizers. A new one is a class with `Clipping` here, and a line below.
 
-Every Keras optimizer can train a head that keeps its class weights as Keras does. These are here because of what they
-do beside: the papers' recipes to the letter, the gradient clipped over all replicas, and rows of a table.
+Every Keras optimizer can train a head that keeps its class weights as Keras does. These are here
+because of what they do beside: the papers' recipes to the letter, the gradient clipped over all
+replicas, and rows of a table.
 """
 
 import functools
@@ -20,7 +21,10 @@ VELOCITY = "velocity"
 
 
 def by_rows(rule: Callable) -> Callable:
-    """Makes `new_rows` of a rule that needs nothing of other rows, for a head of which a step touches some alone."""
+    """Makes `new_rows` of a rule that needs nothing of other rows.
+
+    It is for a head of which a step touches some rows alone.
+    """
     compiled = tf.function(rule, jit_compile=True)
 
     @functools.wraps(rule)
@@ -34,21 +38,30 @@ def by_rows(rule: Callable) -> Callable:
 
 
 class Clipping(keras.optimizers.Optimizer):
-    """Clips the gradient of the global batch; Keras's own options clip each replica's before they are summed.
+    """Clips the gradient of the global batch.
 
-    It stands in the optimizer and not in the step, because mixed_float16 takes its scale off the gradient in between.
+    Keras's own options clip each replica's before they are summed. This stands in the optimizer and
+    not in the step, because mixed_float16 takes its scale off the gradient in between.
     """
 
     clip_norm = 0.0
     clipped_variables: frozenset[str] = frozenset()
 
     def clip(self, norm: float, variables: Iterable[keras.Variable]) -> None:
-        """Holds the gradient with respect to these variables, taken as one vector, to this length from now on."""
+        """Holds the gradient to this length from now on.
+
+        Args:
+            norm: The length of the gradient with respect to the variables, taken as one vector.
+            variables: Others are not clipped.
+        """
         self.clip_norm = norm
         self.clipped_variables = frozenset(variable.path for variable in variables)
 
     def get_config(self):
-        own = {"clip_norm": self.clip_norm, "clipped_variables": sorted(self.clipped_variables)}
+        own = {
+            "clip_norm": self.clip_norm,
+            "clipped_variables": sorted(self.clipped_variables),
+        }
         return {**super().get_config(), **own}
 
     @classmethod
@@ -62,8 +75,9 @@ class Clipping(keras.optimizers.Optimizer):
         return made
 
     def apply(self, grads, trainable_variables=None):
-        given = _keras.variables_of(self) if trainable_variables is None else trainable_variables
-        variables: Any = list(given)
+        if trainable_variables is None:
+            trainable_variables = _keras.variables_of(self)
+        variables: Any = list(trainable_variables)
         gradients = list(grads)
         if self.clip_norm:
             gradients = self.clipped(gradients, variables)
@@ -71,21 +85,26 @@ class Clipping(keras.optimizers.Optimizer):
 
     def clipped(self, gradients: list, variables: list) -> list:
         """Returns the gradients, those with respect to the chosen variables shortened."""
-        chosen = []
-        for gradient, variable in zip(gradients, variables, strict=True):
-            chosen.append(gradient is not None and variable.path in self.clipped_variables)
-        mine = [gradient for gradient, take in zip(gradients, chosen, strict=True) if take]
+        chosen = []  # their places
+        for place, variable in enumerate(variables):
+            if gradients[place] is not None and variable.path in self.clipped_variables:
+                chosen.append(place)
         replicas: Any = tf.distribute.get_replica_context()
-        norm = tf.linalg.global_norm(replicas.all_reduce("SUM", mine))
-        # g <- g min(1, c / |g|) with PyTorch's small term. Each replica's share of g is shortened alike.
+        summed = replicas.all_reduce("SUM", [gradients[place] for place in chosen])
+        norm = tf.linalg.global_norm(summed)
+        # g <- g min(1, c / |g|) with PyTorch's small term; each replica's share of g alike
         factor = tf.minimum(1.0, self.clip_norm / (norm + 1e-6))
-        pairs = zip(gradients, chosen, strict=True)
-        return [gradient * factor if take else gradient for gradient, take in pairs]
+        shortened = list(gradients)
+        for place in chosen:
+            shortened[place] = gradients[place] * factor
+        return shortened
 
 
 @keras.saving.register_keras_serializable("bct_keras")
 class SGD(Clipping, keras.optimizers.SGD):
-    """Takes the steps of PyTorch's SGD: the decay is added to the gradient and so passes through the momentum.
+    """Takes the steps of PyTorch's SGD.
+
+    The decay is added to the gradient, and so passes through the momentum.
 
     Args:
         learning_rate: A number, or a schedule.
@@ -111,15 +130,21 @@ class SGD(Clipping, keras.optimizers.SGD):
         return {**super().get_config(), "l2": self.l2}
 
     def update_step(self, gradient, variable, learning_rate):
-        # b = momentum b + g + l2 w;  w -= lr b.  Keras keeps lr inside b, where a schedule reaches it late.
+        # b = momentum b + g + l2 w;  w -= lr b
+        # Keras keeps lr inside b, where a schedule reaches it late.
         if not self.momentum:
-            self.assign_sub(variable, learning_rate * (gradient + self.l2 * variable))
+            decayed = gradient + self.l2 * variable
+            self.assign_sub(variable, learning_rate * decayed)
             return
-        # In place, with no tensor as large as w beside it:  b += (l2 / momentum) w;  b = momentum b + g;  w -= lr b
+        # In place, with no tensor as large as w beside it:
+        # b += (l2 / momentum) w;  b = momentum b + g;  w -= lr b
         buffer = self.momentums[_keras.variable_index(self, variable)].value
         if self.l2:
-            weights = tf.convert_to_tensor(variable)
-            tf.raw_ops.ResourceApplyGradientDescent(var=buffer.handle, alpha=-self.l2 / self.momentum, delta=weights)
+            tf.raw_ops.ResourceApplyGradientDescent(
+                var=buffer.handle,
+                alpha=-self.l2 / self.momentum,
+                delta=tf.convert_to_tensor(variable),
+            )
         tf.raw_ops.ResourceApplyMomentum(
             var=variable.handle,
             accum=buffer.handle,
@@ -130,13 +155,17 @@ class SGD(Clipping, keras.optimizers.SGD):
 
     @by_rows
     def new_rows(self, rate, gradient, weights, buffer):
+        """Returns the weights and momentum of these rows after a step."""
         buffer = self.momentum * buffer + gradient + self.l2 * weights
-        return weights - rate * buffer, buffer
+        weights = weights - rate * buffer
+        return weights, buffer
 
 
 @keras.saving.register_keras_serializable("bct_keras")
 class SGDW(Clipping, keras.optimizers.SGD):
-    """Takes steps with momentum and decoupled decay, w -= lr decay w: https://arxiv.org/abs/1711.05101
+    """Takes steps with momentum and decoupled decay, w -= lr decay w.
+
+    https://arxiv.org/abs/1711.05101
 
     tensorflow-addons leaves the factor lr to its user: its weight_decay is lr times the one here.
 
@@ -160,8 +189,11 @@ class SGDW(Clipping, keras.optimizers.SGD):
 
     @by_rows
     def new_rows(self, rate, gradient, weights, velocity):
+        """Returns the weights and momentum of these rows after a step."""
         velocity = self.momentum * velocity - rate * gradient
-        return weights - rate * self.weight_decay * weights + velocity, velocity
+        decay = rate * self.weight_decay * weights
+        weights = weights - decay + velocity
+        return weights, velocity
 
 
 @keras.saving.register_keras_serializable("bct_keras")
@@ -187,19 +219,27 @@ class AdamW(Clipping, keras.optimizers.AdamW):
 
     @by_rows
     def new_rows(self, rate, gradient, weights, momentum, velocity):
+        """Returns the weights and both moments of these rows after a step."""
         momentum = self.beta_1 * momentum + (1 - self.beta_1) * gradient
         velocity = self.beta_2 * velocity + (1 - self.beta_2) * gradient * gradient
         count: Any = tf.cast(self.iterations, tf.float32) + 1.0
-        unbiased = rate * tf.sqrt(1 - tf.pow(self.beta_2, count)) / (1 - tf.pow(self.beta_1, count))
+        spread_bias = tf.sqrt(1 - tf.pow(self.beta_2, count))
+        momentum_bias = 1 - tf.pow(self.beta_1, count)
+        unbiased = rate * spread_bias / momentum_bias
         step = unbiased * momentum / (tf.sqrt(velocity) + self.epsilon)
-        return weights - rate * self.weight_decay * weights - step, momentum, velocity
+        decay = rate * self.weight_decay * weights
+        weights = weights - decay - step
+        return weights, momentum, velocity
 
 
 @keras.saving.register_keras_serializable("bct_keras")
 class Lamb(Clipping):
-    """Takes Adam's step with decay, of a length in proportion to the weights': https://arxiv.org/abs/1904.00962
+    """Takes Adam's step with decay, of a length in proportion to the weights'.
 
-    Keras subtracts the decay outside; the paper and tensorflow-addons have it within the step whose length is set.
+    https://arxiv.org/abs/1904.00962
+
+    Keras subtracts the decay outside; the paper and tensorflow-addons have it within the step whose
+    length is set.
 
     Args:
         learning_rate: A number, or a schedule.
@@ -229,11 +269,13 @@ class Lamb(Clipping):
     def build(self, variables):
         if not self.built:
             super().build(variables)
-            self.momentums, self.velocities = self.add_optimizer_variables(variables, [MOMENTUM, VELOCITY])
+            names = [MOMENTUM, VELOCITY]
+            self.momentums, self.velocities = self.add_optimizer_variables(variables, names)
 
     def update_step(self, gradient, variable, learning_rate):
         index = _keras.variable_index(self, variable)
-        momentum, velocity = self.momentums[index], self.velocities[index]
+        momentum = self.momentums[index]
+        velocity = self.velocities[index]
         self.assign_add(momentum, (1 - self.beta_1) * (gradient - momentum))
         self.assign_add(velocity, (1 - self.beta_2) * (gradient * gradient - velocity))
         # r = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon) + decay w;  w -= lr |w| / |r| r

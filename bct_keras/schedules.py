@@ -1,8 +1,13 @@
-"""Learning rate schedules. `warm_up` counts epochs in which the rate rises from 0 to the given one."""
+"""Learning rate schedules; `warm_up` counts epochs in which the rate rises from 0 to its start."""
 
 import keras
 import tensorflow as tf
-from keras.optimizers.schedules import CosineDecay, LearningRateSchedule, PiecewiseConstantDecay, PolynomialDecay
+from keras.optimizers.schedules import (
+    CosineDecay,
+    LearningRateSchedule,
+    PiecewiseConstantDecay,
+    PolynomialDecay,
+)
 
 from bct_keras.errors import InputError
 
@@ -67,7 +72,8 @@ class Later(LearningRateSchedule):
         return self.schedule(tf.maximum(step - self.first, 0))
 
     def get_config(self):
-        return {"first": self.first, "schedule": keras.saving.serialize_keras_object(self.schedule)}
+        schedule = keras.saving.serialize_keras_object(self.schedule)
+        return {"first": self.first, "schedule": schedule}
 
     @classmethod
     def from_config(cls, config):
@@ -108,7 +114,7 @@ def step(
     factor: float = 0.1,
     warm_up: float = 0.0,
 ) -> LearningRateSchedule:
-    """Returns the rate times `factor` when each of these epochs has passed; the defaults are UniBCT's."""
+    """Returns the rate times `factor` when each of these epochs has passed; by default UniBCT's."""
     above_0 = all(isinstance(epoch, int | float) and epoch > 0 for epoch in epochs)
     if not above_0 or list(epochs) != sorted(set(epochs)):
         raise InputError(f"epochs={epochs} of step have to be numbers above 0, each larger than the one before")
