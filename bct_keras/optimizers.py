@@ -121,7 +121,13 @@ class SGD(Clipping, keras.optimizers.SGD):
 
     row_slots = (MOMENTUM,)
 
-    def __init__(self, learning_rate, momentum: float = 0.9, l2: float = 5e-4, **options):
+    def __init__(
+        self,
+        learning_rate,
+        momentum: float = 0.9,
+        l2: float = 5e-4,
+        **options,
+    ):
         refuse("nesterov", options)
         super().__init__(learning_rate, momentum=momentum, **options)
         self.l2 = l2
@@ -183,7 +189,13 @@ class SGDW(Clipping, keras.optimizers.SGD):
 
     row_slots = (MOMENTUM,)
 
-    def __init__(self, learning_rate, momentum: float = 0.9, weight_decay: float = 5e-4, **options):
+    def __init__(
+        self,
+        learning_rate,
+        momentum: float = 0.9,
+        weight_decay: float = 5e-4,
+        **options,
+    ):
         refuse("nesterov", options)
         super().__init__(learning_rate, momentum=momentum, weight_decay=weight_decay, **options)
 
@@ -256,7 +268,13 @@ class Lamb(Clipping):
     beta_1 = 0.9
     beta_2 = 0.999
 
-    def __init__(self, learning_rate, weight_decay: float = 0.01, epsilon: float = 1e-6, **options):
+    def __init__(
+        self,
+        learning_rate,
+        weight_decay: float = 0.01,
+        epsilon: float = 1e-6,
+        **options,
+    ):
         super().__init__(learning_rate, **options)
         self.decay_within = weight_decay
         self.epsilon = epsilon
@@ -279,12 +297,17 @@ class Lamb(Clipping):
         self.assign_add(momentum, (1 - self.beta_1) * (gradient - momentum))
         self.assign_add(velocity, (1 - self.beta_2) * (gradient * gradient - velocity))
         # r = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon) + decay w;  w -= lr |w| / |r| r
-        count: Any = tf.cast(self.iterations, tf.float32) + 1.0
-        unbiased = momentum / (1 - tf.pow(self.beta_1, count))
-        spread = tf.sqrt(velocity / (1 - tf.pow(self.beta_2, count)))
-        step = unbiased / (spread + self.epsilon) + self.decay_within * variable
+        step = self.adam_step(momentum, velocity) + self.decay_within * variable
         ratio = length_ratio(variable, step)
         self.assign_sub(variable, learning_rate * ratio * step)
+
+    def adam_step(self, momentum: Any, velocity: Any) -> tf.Tensor:
+        """Returns m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon)."""
+        count: Any = tf.cast(self.iterations, tf.float32) + 1.0
+        unbiased = momentum / (1 - tf.pow(self.beta_1, count))
+        variance = velocity / (1 - tf.pow(self.beta_2, count))
+        spread = tf.sqrt(variance)
+        return unbiased / (spread + self.epsilon)
 
 
 def length_ratio(weights: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
@@ -298,7 +321,9 @@ def length_ratio(weights: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
 def refuse(option: str, options: dict[str, Any]) -> None:
     """Raises where an option of Keras's is on that the rules here do not follow."""
     if options.get(option):
-        raise InputError(f"{option}=True is not what this optimizer does; Keras's own of the same name knows it")
+        raise InputError(
+            f"{option}=True is not what this optimizer does; Keras's own of the same name knows it"
+        )
 
 
 OPTIMIZERS = {"adamw": AdamW, "lamb": Lamb, "sgd": SGD, "sgdw": SGDW}

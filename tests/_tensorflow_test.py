@@ -1,4 +1,4 @@
-"""Each private interface of TensorFlow still does what the one module that uses it needs; one test for each."""
+"""Each private interface of TensorFlow still does what is needed of it; one test for each."""
 
 import numpy as np
 import tensorflow as tf
@@ -46,5 +46,5 @@ def test_strategy_supports_no_merge_call(two_replicas):
 
 
 def test_is_mkl_enabled():
-    # That it goes by the switch in the environment is shown in backbones/one_dnn_test.py, in processes of their own.
+    # backbones/one_dnn_test.py shows that it goes by the environment, in processes of their own.
     assert isinstance(_tensorflow.uses_one_dnn(), bool)

@@ -22,6 +22,9 @@ PUBLIC = {
         "Softmax",
         "SubcenterArcFace",
     ],
+    "bct_keras.backbones.iresnet": ["iresnet_small"],
+    "bct_keras.backbones.mobilefacenet": ["mobilefacenet"],
+    "bct_keras.backbones.vit": ["vit_tiny"],
     "bct_keras.optimizers": ["AdamW", "Lamb", "SGD", "SGDW"],
     "bct_keras.schedules": ["Later", "WarmUp"],
 }

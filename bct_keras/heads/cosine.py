@@ -50,7 +50,9 @@ class CosineHead(Head):
     ):
         super().__init__(classes, label_smoothing=label_smoothing, **layer)
         if not 0 < sample_rate <= 1:
-            raise InputError(f"sample_rate={sample_rate:g} of a head has to be above 0 and at most 1")
+            raise InputError(
+                f"sample_rate={sample_rate:g} of a head has to be above 0 and at most 1"
+            )
         self.scale = scale
         self.filter_above = filter_above
         self.sample_rate = sample_rate
@@ -135,7 +137,8 @@ class CosineHead(Head):
     def logits(self, embeddings, labels):
         if self.table is not None:
             raise InputError(
-                "this method needs the logits of all classes: without sample_rate and sharded, or as nccl(beta=0)"
+                "this method needs the logits of all classes: without sample_rate and sharded, "
+                "or as nccl(beta=0)"
             )
         directions, lengths = divided(embeddings)
         strength = self.strength(lengths)
@@ -144,7 +147,8 @@ class CosineHead(Head):
     def scores(self, embeddings):
         if self.table is not None:
             raise InputError(
-                "metrics need the scores of all classes, which a head with sample_rate or sharded does not give"
+                "metrics need the scores of all classes, which a head with sample_rate or sharded "
+                "does not give"
             )
         directions, _ = divided(embeddings)
         cosine = self.cosines(directions)
@@ -191,7 +195,7 @@ def divided(embeddings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns directions [batch, dims] and lengths [batch]."""
     squared = tf.reduce_sum(tf.square(embeddings), axis=1)
     held = tf.maximum(squared, 1e-12)
-    # A zero vector has no direction, and no gradient: 1 / |x| there would be more than 16 bits hold.
+    # A zero vector has no direction, and no gradient: 1 / |x| would be more than 16 bits hold.
     inverse = tf.where(squared < 1e-12, 0.0, tf.math.rsqrt(held))
     directions = embeddings * inverse[:, None]
     lengths = tf.sqrt(held)

@@ -196,7 +196,9 @@ class CosineCrossEntropy:
             return cosine
         return tf.where(cosine > self.filter_above, 0.0, cosine)
 
-    def backward(self, given: Given, cosines: Cosines, sums: Sums, upstream: tf.Tensor) -> Gradients:
+    def backward(
+        self, given: Given, cosines: Cosines, sums: Sums, upstream: tf.Tensor
+    ) -> Gradients:
         """Returns the gradients, from that of the losses, [batch]."""
         flat = self.flat(given.class_weights)
         d_cosine, d_strength = self.to_cosines(given, cosines.cosine, sums, upstream)
@@ -284,7 +286,7 @@ def at(values: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
 
 
 def replaced(values: tf.Tensor, columns: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
-    """Returns the values with `own` [batch] in each row's column, and as they were where it is -1."""
+    """Returns the values with `own` [batch] in each row's column, unless that is -1."""
     places = places_of(columns)
     before = tf.gather_nd(values, places)
     after = tf.where(columns >= 0, own, before)

@@ -40,7 +40,9 @@ class RowOptimizer(Protocol):
 
     row_slots: Sequence[str]  # what it keeps of each row
 
-    def new_rows(self, gradient: tf.Tensor, weights: tf.Tensor, *slots: tf.Tensor) -> Sequence[tf.Tensor]:
+    def new_rows(
+        self, gradient: tf.Tensor, weights: tf.Tensor, *slots: tf.Tensor
+    ) -> Sequence[tf.Tensor]:
         """Returns the rows' weights and slots after a step."""
         ...
 
@@ -61,12 +63,16 @@ class Head(keras.layers.Layer):
     table: ClassTable | None = None
     dims = 0  # of the embeddings; known from `build` on
     centres = 1  # of each class
-    by_length = False  # whether the embeddings' lengths tell it something, as in adaface and magface
+    by_length = (
+        False  # whether the embeddings' lengths tell it something, as in adaface and magface
+    )
 
     def __init__(self, classes: int, *, label_smoothing: float = 0.0, **layer: Any):
         super().__init__(**{"dtype": "float32", **layer})
         if not 0 <= label_smoothing < 1:
-            raise InputError(f"label_smoothing={label_smoothing:g} of a head has to be at least 0 and below 1")
+            raise InputError(
+                f"label_smoothing={label_smoothing:g} of a head has to be at least 0 and below 1"
+            )
         self.label_smoothing = label_smoothing
         self.classes = classes
 
@@ -158,8 +164,8 @@ class Head(keras.layers.Layer):
         if not isinstance(inner, RowOptimizer):
             name = type(inner).__name__.lower()
             raise InputError(
-                f"the optimizer {name} cannot change some rows alone, which a head with sample_rate "
-                "or sharded needs; sgd, sgdw and adamw of bct_keras.optimizers can"
+                f"the optimizer {name} cannot change some rows alone, which a head with "
+                "sample_rate or sharded needs; sgd, sgdw and adamw of bct_keras.optimizers can"
             )
         self.table.add_slots(inner.row_slots)
 
@@ -233,7 +239,7 @@ class Head(keras.layers.Layer):
 
 
 def without_loss_scale(optimizer: Any) -> Any:
-    """Returns the optimizer within the one that scales the loss for 16 bits, if it is such a one."""
+    """Returns the optimizer itself, also from within the one that scales the loss for 16 bits."""
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return optimizer.inner_optimizer
     return optimizer
@@ -255,5 +261,6 @@ def check_finite(embeddings: tf.Tensor) -> None:
     bad = np.flatnonzero(~finite)
     if len(bad):
         raise InputError(
-            f"the embedding of row {bad[0]} of the batch is not a finite number, of {len(bad)} row(s) in all"
+            f"the embedding of row {bad[0]} of the batch is not a finite number, of {len(bad)} "
+            "row(s) in all"
         )

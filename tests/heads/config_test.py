@@ -14,14 +14,14 @@ from bct_keras.optimizers import OPTIMIZERS
 
 # Every option away from its default, so that one which the config lacks would show.
 SPECS = {
-    "adaface": "adaface(margin=0.3, concentration=0.4, scale=30, momentum=0.9, gradient=straight_through, seed=5)",
+    "adaface": "adaface(0.3, 0.4, scale=30, momentum=0.9, gradient=straight_through, seed=5)",
     "arcface": "arcface(margin=0.3, scale=30, gradient=straight_through, filter_above=0.4, seed=5)",
     "combined": "combined(margins=(1.1, 0.2, 0.1), scale=30, label_smoothing=0.1, seed=5)",
     "cosface": "cosface(margin=0.3, scale=30, sample_rate=0.5, seed=5)",
-    "magface": "magface(margins=(0.3, 0.7), lengths=(1, 9), pull=2, scale=30, sharded=true, seed=5)",
+    "magface": "magface((0.3, 0.7), (1, 9), pull=2, scale=30, sharded=true, seed=5)",
     "normface": "normface(scale=30, filter_above=0.4, label_smoothing=0.1, seed=5)",
     "softmax": "softmax(label_smoothing=0.1)",
-    "subcenter_arcface": "subcenter_arcface(centres=2, margin=0.3, scale=30, sample_rate=0.6, seed=5)",
+    "subcenter_arcface": "subcenter_arcface(2, margin=0.3, scale=30, sample_rate=0.6, seed=5)",
 }
 KEPT_BY_KERAS = {"name", "trainable", "dtype"}
 EMBEDDINGS = tf.constant(np.random.default_rng(0).normal(size=(3, 4)) * 5, tf.float32)
@@ -136,10 +136,14 @@ def test_what_the_optimizer_keeps_of_the_table_s_rows_is_in_the_file(tmp_path):
     np.testing.assert_array_equal(trained_on.head.table.whole("velocity"), 2.0)
     np.testing.assert_array_equal(trained_on.head.table.whole("momentum"), 0.0)
 
-    used = in_a_model(made("cosface"))  # without an optimizer there is no place for them, and none is needed
+    used = in_a_model(
+        made("cosface")
+    )  # without an optimizer there is no place for them, and none is needed
     used.load_weights(path)
     assert used.head.table.slots == []
-    np.testing.assert_array_equal(used.head.stored()["class_weights"], head.stored()["class_weights"])
+    np.testing.assert_array_equal(
+        used.head.stored()["class_weights"], head.stored()["class_weights"]
+    )
 
 
 def test_the_seed_is_drawn_once_and_kept():
