@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from bct_keras import artefacts, distribution, registry
-from bct_keras.encoders import Encoder, KerasEncoder
+from bct_keras.encoders import Encoder, InMemoryEncoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS, compatibility
 from bct_keras.model import CompatibleModel
@@ -53,7 +53,7 @@ class Validation(keras.callbacks.Callback):
             self.best = read_best(workdir / BEST_FACTS)
         if not distribution.worker_index():
             encoder = recipe.build_encoder(model.backbone, image_size)
-            self.encoder = KerasEncoder(Path("the encoder being trained"), encoder)
+            self.encoder = InMemoryEncoder(encoder, "the encoder being trained")
             self.known = [compatibility.known_of_old(protocol, self.old) for protocol in self.protocols]
             if self.old:
                 self.check_metric()
