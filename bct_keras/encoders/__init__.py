@@ -1,4 +1,4 @@
-"""Anything that can embed images: a model in memory, a run of ours, a .keras file, a SavedModel, a .tflite or an .onnx file."""
+"""Anything that can embed images: a model in memory, a run of ours, a .keras, .tflite or .onnx file, a SavedModel."""
 
 from bct_keras.encoder import Encoder, FileEncoder, FirstDims
 from bct_keras.encoders.in_memory import InMemoryEncoder

@@ -86,7 +86,7 @@ def test_a_model_without_a_config_is_refused_by_name():
         def get_config(self):
             raise NotImplementedError("no get_config")
 
-    with pytest.raises(InputError, match="mine has no config .* no get_config"):
+    with pytest.raises(InputError, match=r"mine has no config .* no get_config"):
         _ = InMemoryEncoder(Own(4), "mine").fingerprint
 
 
