@@ -83,6 +83,11 @@ def fail(message: str) -> NoReturn:
     sys.exit(1)
 
 
+def say(text: str) -> None:
+    """Prints a line at once, so that it stands there before the work that follows."""
+    print(text, flush=True)
+
+
 def required(name: str) -> str:
     value = flags.FLAGS[name].value
     if not value:

@@ -10,7 +10,8 @@ from bct_keras.formats.format import Source
 from bct_keras.printable import code, markdown, table_row
 from bct_keras.untrusted.reading import read_text
 
-DATA_FLAGS = ("--source=", "--split=", "--data=", "--scenario=")
+# Lines of a run's flags.txt, which say what it was trained on.
+OF_DATA = ("--source=", "--split=", "--data=", "--scenario=")
 
 USE = """\
 ## Intended use
@@ -87,11 +88,13 @@ def data_lines(source: Source) -> list[str]:
     lines = []
     if artefacts.kind_of(run) == RUN_KIND:
         recipe = artefacts.read_manifest(run, RUN_KIND)["made_from"]
-        flags = read_text(run / "flags.txt").splitlines() if (run / "flags.txt").is_file() else []
-        lines += [
-            f"- trained on: {code(flag)}" for flag in flags if flag.startswith(DATA_FLAGS) and not flag.endswith("=")
-        ]
-        lines += [f"- {markdown(key)}: {code(value)}" for key, value in sorted(recipe.items()) if value is not None]
+        given = read_text(run / "flags.txt").splitlines() if (run / "flags.txt").is_file() else []
+        for text in given:
+            if text.startswith(OF_DATA) and not text.endswith("="):
+                lines.append(f"- trained on: {code(text)}")
+        for key, value in sorted(recipe.items()):
+            if value is not None:
+                lines.append(f"- {markdown(key)}: {code(value)}")
     else:
         lines.append("- trained on: not known, the encoder is a file without its run")
     if source.calibration:
