@@ -13,6 +13,11 @@ DELAY_SECONDS = 2.0
 Say = Callable[[str], None]
 
 
+def note(text: str) -> None:
+    """Prints what the work waits for, as a bar would: nobody has asked for it, but it explains the silence."""
+    print(text, flush=True)
+
+
 def silent(text: str) -> None:
     """Says nothing; for work whose caller wants no lines."""
 
