@@ -1,4 +1,8 @@
-"""A gallery in one memory-mapped file, which the device reads as it is; see blocks.py for its layout."""
+"""A gallery in one memory-mapped file, which the device reads as it is; see blocks.py for its layout.
+
+A format of our own is kept on purpose: an index file of a library such as Faiss says nothing of the encoder that made
+an entry, and is written as a whole, where a gallery is appended to while others search it.
+"""
 
 import itertools
 import os
