@@ -19,7 +19,7 @@ be worse, and `undecided` where these identities are too few to tell; then it sa
 that the gain's 95 % interval over identities lies on one side of 0.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,42 +31,51 @@ import bct_keras
 from bct_keras import artefacts, command, registry
 from bct_keras.encoders import Encoder, load_encoder, trial
 from bct_keras.errors import InputError
-from bct_keras.evaluation import PROTOCOLS, compatibility, page, plots, report, series
+from bct_keras.evaluation import build_protocols, compatibility, page, plots, report, series
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.retrieval import Retrieval
+from bct_keras.evaluation.protocol import Protocol
 from bct_keras.evaluation.verdict import MARGIN, Rule, Verdict, worst
 
 KIND = "report"
-FIELDS = ("embeddings", "labels")  # of one side of a test
 REPORT = "report.json"
 
 
 def evaluate(
     old: Encoder | None,
     new: Encoder | None,
-    protocol_specs: list[str],
+    protocols: Sequence[str] | Mapping[str, Protocol],
     out: Path,
     independent: Encoder | None = None,
     on_bad: str = "fail",
     rule: Rule | None = None,
 ) -> dict[str, Any]:
-    """The report of one upgrade, made anew only where something it is made from has changed."""
+    """Returns what report.json says of one upgrade; it is made anew only where what it is made from has changed.
+
+    Args:
+        old: The old encoder; without it there is the new one's self-test alone.
+        new: The new encoder, likewise.
+        protocols: How to measure: names with options, or what `build_protocols` has built of them.
+        out: The folder to make.
+        independent: The new network trained without constraint.
+        on_bad: What to do with an image that cannot be used, where the protocols are built here.
+        rule: What the verdict goes by.
+    """
     compatibility.check_dims(old, new)
     given = {"old": old, "new": new, "independent": independent}
     encoders = {name: encoder for name, encoder in given.items() if encoder}
 
-    def find(protocol: Any) -> dict[str, Any]:
+    def find(protocol: Protocol) -> dict[str, Any]:
         return compatibility.findings(protocol, old, new, independent)
 
     def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         return verdict_facts(compatibility.judge(results, rule or Rule()))
 
-    return reported(encoders, protocol_specs, out, on_bad, find, judge, rule_facts(rule or Rule()))
+    return reported(encoders, protocols, out, on_bad, find, judge, rule_facts(rule or Rule()))
 
 
 def evaluate_series(
     encoders: list[Encoder],
-    protocol_specs: list[str],
+    protocols: Sequence[str] | Mapping[str, Protocol],
     out: Path,
     first_gallery_only: bool = False,
     on_bad: str = "fail",
@@ -76,7 +85,7 @@ def evaluate_series(
     named = {f"encoders, {place}": encoder for place, encoder in enumerate(encoders, 1)}
     check_series(encoders)
 
-    def find(protocol: Any) -> dict[str, Any]:
+    def find(protocol: Protocol) -> dict[str, Any]:
         return series.findings(protocol, encoders, first_gallery_only)
 
     def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -87,7 +96,7 @@ def evaluate_series(
         return verdict_facts(whole) | {"candidates": candidates}
 
     facts = {"verdict on": "the first gallery" if first_gallery_only else "all galleries"}
-    return reported(named, protocol_specs, out, on_bad, find, judge, facts | rule_facts(rule or Rule()))
+    return reported(named, protocols, out, on_bad, find, judge, facts | rule_facts(rule or Rule()))
 
 
 def verdict_facts(verdict: Verdict | None) -> dict[str, Any]:
@@ -114,14 +123,15 @@ def check_series(encoders: list[Encoder]) -> None:
 
 def reported(
     encoders: dict[str, Encoder],
-    protocol_specs: list[str],
+    protocols: Sequence[str] | Mapping[str, Protocol],
     out: Path,
     on_bad: str,
-    find: Callable[[Any], dict[str, Any]],
+    find: Callable[[Protocol], dict[str, Any]],
     judge: Callable[[dict[str, dict[str, Any]]], dict[str, Any]],
     facts: dict[str, str],
 ) -> dict[str, Any]:
-    protocols = build_protocols(protocol_specs, out, on_bad)
+    if not isinstance(protocols, Mapping):
+        protocols = build_protocols(protocols, EmbeddingCache(out.parent / "embeddings"), on_bad)
     made_from = {name: encoder.fingerprint for name, encoder in encoders.items()} | facts
     made_from |= {spec: protocol.made_from() for spec, protocol in protocols.items()}
     with artefacts.making(out, KIND, made_from) as folder:
@@ -142,24 +152,20 @@ def reported(
     return artefacts.read_result(out, KIND, REPORT)
 
 
-def remarks(encoders: list[Encoder], protocols: Iterable[Any]) -> Iterator[str]:
+def remarks(encoders: list[Encoder], protocols: Iterable[Protocol]) -> Iterator[str]:
     """Yields which pixels the encoders get and, where a protocol's images have labels, what looks wrong with them."""
     for encoder in encoders:
         yield from trial.told(encoder)
     for protocol in protocols:
-        for encoder in encoders if isinstance(protocol, Retrieval) else ():
+        for encoder in encoders if protocol.data else ():
             yield from trial.before(encoder, protocol.data)
             sides = protocol.embed(encoder)
-            embeddings, labels = (np.concatenate([getattr(side, name) for side in sides]) for name in FIELDS)
+            embeddings = np.concatenate([side.embeddings for side in sides])
+            labels = np.concatenate([side.labels for side in sides])
             yield from trial.after(encoder.spec, embeddings, labels)
 
 
-def build_protocols(specs: list[str], out: Path, on_bad: str) -> dict[str, Any]:
-    cache = EmbeddingCache(out.parent / "embeddings")
-    return {spec: registry.build(PROTOCOLS, spec, cache=cache, on_bad=on_bad) for spec in specs}
-
-
-def write(found: dict[str, Any], protocols: dict[str, Any], folder: Path) -> dict[str, str]:
+def write(found: dict[str, Any], protocols: Mapping[str, Protocol], folder: Path) -> dict[str, str]:
     """Returns the fingerprints of what a later run reads again."""
     files = artefacts.write_result(folder, REPORT, found)
     drawings = {spec: draw(result, folder, number) for number, (spec, result) in enumerate(found["protocols"].items())}
@@ -177,10 +183,12 @@ def draw(result: dict[str, Any], folder: Path, number: int) -> list[tuple[str, s
     return found
 
 
-def faces(protocol: Any, result: dict[str, Any]) -> dict[str, Image.Image]:
-    """The images of the examples of flips."""
-    examples = result.get("flips", {}).get("examples", [])
-    return protocol.pictures({each[key] for each in examples for key in ("query", "found")}) if examples else {}
+def faces(protocol: Protocol, result: dict[str, Any]) -> dict[str, Image.Image]:
+    """Returns the images of the examples of flips."""
+    names = set()
+    for example in result.get("flips", {}).get("examples", []):
+        names |= {example["query"], example["found"]}
+    return protocol.pictures(names) if names else {}
 
 
 def define_flags() -> None:

@@ -24,13 +24,13 @@ from absl import flags
 import bct_keras
 from bct_keras import artefacts, command, progress
 from bct_keras.data import records
-from bct_keras.encoders import Encoder, load_encoder
+from bct_keras.encoders import Encoder, FirstDims, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import plots
-from bct_keras.evaluation.compatibility import check_dims, embed_sides
+from bct_keras.evaluation.compatibility import check_dims
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.retrieval import Retrieval
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.evaluation.verification import Embedded, Sides
 from bct_keras.explanations import page
 from bct_keras.explanations.embedding_map import Maps
 from bct_keras.explanations.examples import find_examples
@@ -63,13 +63,14 @@ def explained(
     old: Encoder, new: Encoder, protocol: Retrieval, subjects: dict[str, Subject]
 ) -> tuple[dict[str, Any], list[Look], Maps]:
     """What explain.json says but for what it is made from, and what the page shows of it."""
-    sides = embed_sides(protocol, old, new)
-    queries, gallery = {"old/old": sides["old"][0], "new/old": sides["cross"][0]}, sides["old"][1]
+    of_old = protocol.embed(old)
+    of_new = protocol.embed(FirstDims(new, old.dims)) if new.dims > old.dims else protocol.embed(new)
+    queries, gallery = {"old/old": of_old.query, "new/old": of_new.query}, of_old.gallery
     shares, examples = find_examples(queries["old/old"], queries["new/old"], gallery)
     looker = Looker(protocol, subjects, queries, gallery)
     looks = [looker.look(example) for example in progress.track(examples, "explaining", unit="queries")]
     wanted = [int(side.labels[row]) for each in examples for side, row in each.rows(queries["old/old"], gallery)]
-    maps = Maps(joined(*sides["old"]), joined(*sides["cross"]), wanted, looker.identity_names())
+    maps = Maps(joined(of_old), joined(of_new), wanted, looker.identity_names())
     found = {
         "version": bct_keras.__version__,
         "shares": shares,
@@ -94,9 +95,11 @@ def data_set(images: Path) -> Iterator[Path]:
         yield made
 
 
-def joined(query: Embedded, gallery: Embedded) -> Embedded:
-    embeddings = np.concatenate([query.embeddings, gallery.embeddings])
-    return Embedded(embeddings, np.concatenate([query.labels, gallery.labels]))
+def joined(sides: Sides) -> Embedded:
+    """Returns the queries and behind them the gallery."""
+    embeddings = np.concatenate([side.embeddings for side in sides])
+    labels = np.concatenate([side.labels for side in sides])
+    return Embedded(embeddings, labels)
 
 
 def write(found: dict[str, Any], looks: list[Look], maps: Maps, folder: Path) -> dict[str, str]:

@@ -48,8 +48,8 @@ def test_the_readmes_method_is_built_and_works(own_module):
         (METHODS, "builtins:dict", "'builtins:dict' makes a dict, and a Method is needed"),
         (METHODS, "builtins:min", "'builtins:min' is not called, because it is no class"),
         (HEADS, "{module}:PullToOld", "makes a PullToOld, and a Head is needed"),
-        (PROTOCOLS, "os:getcwd", "because it is no class, and a class with embed, made_from, measure is needed"),
-        (PROTOCOLS, "builtins:dict", "makes a dict, which has no embed and no made_from and no measure"),
+        (PROTOCOLS, "os:getcwd", "because it is no class, and a class of kind Protocol is needed"),
+        (PROTOCOLS, "builtins:dict", "'builtins:dict' makes a dict, and a Protocol is needed"),
     ],
 )
 def test_what_is_of_another_kind_is_refused(own_module, table, spec, said):

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from bct_keras.encoders import Encoder, FirstDims
-from bct_keras.errors import InputError
+from bct_keras.evaluation.compatibility import check_dims
 from bct_keras.evaluation.gains import evidence, gains
 from bct_keras.evaluation.measured import Measured, as_measured
+from bct_keras.evaluation.protocol import Protocol, adopted
 from bct_keras.evaluation.verdict import NOT_COMPATIBLE, UNDECIDED, Gain, Rule, Verdict, decide, gains_of
+from bct_keras.evaluation.verification import Sides
 
 ENCODER, OLD = "encoder", "old"
 # A loss of more than so many times the limit refuses a file however uncertain it is: with few identities nothing is
@@ -57,15 +58,14 @@ def loss_intervals(encoder: Measured, file: Measured) -> dict[str, tuple[float, 
 class Gate:
     """Embeds each of the protocols' images once per file; queries of any are searched in the gallery of any."""
 
-    def __init__(self, protocols: dict[str, Any], old: Encoder | None, encoder: Encoder, max_loss: float, rule: Rule):
-        if old and old.dims != encoder.compatible_dims:
-            raise InputError(
-                f"{encoder.path} has {encoder.compatible_dims} compatible dimensions and {old.path} {old.dims}: its "
-                "queries cannot be searched there"
-            )
-        self.protocols, self.max_loss, self.rule = protocols, max_loss, rule
+    def __init__(
+        self, protocols: dict[str, Protocol], old: Encoder | None, encoder: Encoder, max_loss: float, rule: Rule
+    ):
+        check_dims(old, encoder)
+        self.protocols = {spec: adopted(protocol) for spec, protocol in protocols.items()}
+        self.max_loss, self.rule = max_loss, rule
         self.gallery = OLD if old else None  # whose gallery the verdict is about; without an old one a file's own
-        self.embedded: dict[str, dict[str, Any]] = {spec: {} for spec in protocols}
+        self.embedded: dict[str, dict[str, Sides]] = {spec: {} for spec in protocols}
         self.measured: dict[tuple[str, str, str], dict[str, float]] = {}
         self.found_excesses: dict[str, list[Excess]] = {}
         self.found_verdicts: dict[str, Verdict | None] = {}
@@ -90,7 +90,7 @@ class Gate:
 
     def measure(self, spec: str, query: str, gallery: str) -> Measured:
         embedded = self.embedded[spec]
-        return as_measured(self.protocols[spec].measure(embedded[query][0], embedded[gallery][1]))
+        return as_measured(self.protocols[spec].measure(embedded[query].query, embedded[gallery].gallery))
 
     def metrics(self, spec: str, query: str, gallery: str) -> dict[str, float]:
         """Keeps the numbers alone: what they rest on may be gigabytes."""

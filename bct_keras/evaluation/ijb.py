@@ -16,11 +16,13 @@ from bct_keras.encoders import Encoder
 from bct_keras.errors import BadImageError, InputError
 from bct_keras.evaluation import alignment, ijb_files, ijb_rates, templates
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
+from bct_keras.evaluation.flips import SearchedNames
 from bct_keras.evaluation.ijb_files import Subjects
 from bct_keras.evaluation.ijb_images import AlignedImages
 from bct_keras.evaluation.ijb_rates import TemplatePairs
 from bct_keras.evaluation.measured import Measured, unresolved_notes
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.evaluation.protocol import Protocol
+from bct_keras.evaluation.verification import Embedded, Sides
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Names:
     galleries: tuple[str, str]
 
 
-class IJB:
+class IJB(Protocol):
     names: Names
 
     def __init__(
@@ -95,9 +97,8 @@ class IJB:
                 "--on_bad=skip leaves them out of their templates"
             )
 
-    def embed(self, encoder: Encoder) -> tuple[Embedded, Embedded]:
-        """One template is a query here and in the gallery there: both sides are all templates."""
-
+    def embed(self, encoder: Encoder) -> Sides:
+        """Returns all templates as both sides: one is a query here and in the gallery there."""
         if not encoder.image_size:
             raise InputError(f"{encoder.path} holds stored embeddings; {self.names.files} needs one that embeds images")
 
@@ -105,9 +106,9 @@ class IJB:
             return self.aligned.embed(encoder, self.flip, self.on_bad)
 
         what = {"images": self.aligned.fingerprint(), "flip": self.flip, "on_bad": self.on_bad}
-        features = self.cache.get(encoder, what, make) if self.cache else make(encoder)
+        features = self.embed_once(encoder, what, make)
         pooled = Embedded(self.pool(features, encoder), self.subjects)
-        return pooled, pooled
+        return Sides(query=pooled, gallery=pooled)
 
     def pool(self, features: np.ndarray, encoder: Encoder) -> np.ndarray:
         """[templates, dims] of those images that have an embedding."""
@@ -130,32 +131,34 @@ class IJB:
     def measure(self, query: Embedded, gallery: Embedded) -> Measured:
         return ijb_rates.measure(query, gallery, self.pairs, self.probes, self.galleries)
 
-    def gallery_of(self, query: Embedded, gallery: Embedded) -> tuple[Embedded, Embedded]:
-        """Every probe in both galleries at once, which share no subject."""
-        rows = np.concatenate([listed.embeddings for listed in self.galleries])
+    def searched(self, sides: Sides) -> Sides:
+        """Returns every probe and both galleries at once, which share no subject."""
         probes = self.probes.embeddings
-        return (
-            Embedded(query.embeddings[probes], self.subjects[probes]),
-            Embedded(gallery.embeddings[rows], self.subjects[rows]),
+        rows = np.concatenate([listed.embeddings for listed in self.galleries])
+        return Sides(
+            query=Embedded(sides.query.embeddings[probes], self.subjects[probes]),
+            gallery=Embedded(sides.gallery.embeddings[rows], self.subjects[rows]),
         )
 
-    def searched_names(self) -> list[tuple[list[str], list[str]]]:
-        """The first image of each template that is searched, and of each in the gallery."""
+    def searched_names(self) -> list[SearchedNames]:
+        """Returns the first image of each template that is searched, and of each in the gallery."""
         _, first_image = np.unique(self.template_rows, return_index=True)
         names = np.array(self.images.names)[first_image]
         probes = names[self.probes.embeddings].tolist()
-        return [(probes, names[listed.embeddings].tolist()) for listed in self.galleries]
+        return [SearchedNames(probes, names[listed.embeddings].tolist()) for listed in self.galleries]
 
     def pictures(self, names: Collection[str]) -> dict[str, Image.Image]:
         return self.aligned.pictures(names, alignment.TEMPLATE_SIZE)
 
-    def notes(self) -> list[str]:
-        left_out = [
-            f"{count:,} of {len(self.images.names):,} images were left out of their templates for {encoder} "
-            "(missing, damaged, or without a finite embedding; --on_bad=skip)"
-            for encoder, count in self.left_out.items()
-            if count
-        ]
+    def notes(self, encoders: Collection[Encoder]) -> list[str]:
+        left_out = []
+        for path in dict.fromkeys(str(encoder.path) for encoder in encoders):
+            count = self.left_out.get(path)
+            if count:
+                left_out.append(
+                    f"{count:,} of {len(self.images.names):,} images were left out of their templates for {path} "
+                    "(missing, damaged, or without a finite embedding; --on_bad=skip)"
+                )
         impostors = int(np.count_nonzero(~self.pairs.genuine))
         measured = ijb_rates.measured_fars(impostors)
         return left_out + unresolved_notes("TAR@FAR", measured, impostors, "as published, but not to be relied on")

@@ -16,12 +16,13 @@ from bct_keras.evaluation import folds, influence
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.influence import Influence
 from bct_keras.evaluation.measured import Measured, rate_name, unresolved_notes
-from bct_keras.evaluation.verification import NOBODY, Embedded, Verification, histogram
+from bct_keras.evaluation.protocol import Protocol
+from bct_keras.evaluation.verification import NOBODY, Embedded, Sides, Verification, histogram
 
 FARS = (1e-2, 1e-3)
 
 
-class Pairs:
+class Pairs(Protocol):
     """The first image of each pair is in the gallery and the second is a query.
 
     An image's embedding is that of the image plus that of its mirror image, brought to length 1, as published.
@@ -36,15 +37,15 @@ class Pairs:
         checked = progress.track(named, "checking pairs", len(pair_set.images))
         self.sizes = [image_check.inspect(image, name) for image, name in checked]
 
-    def embed(self, encoder: Encoder) -> tuple[Embedded, Embedded]:
-        """The queries and the gallery, one row a pair, as this encoder sees them."""
+    def embed(self, encoder: Encoder) -> Sides:
+        """Returns the queries and the gallery, one row a pair, as this encoder sees them."""
         if not encoder.image_size:
             raise InputError(f"{encoder.path} holds stored embeddings; a verification set needs one that embeds images")
         what = {"images": self.pair_set.fingerprint, "flip": True}
-        stored = self.cache.get(encoder, what, self.embed_images) if self.cache else self.embed_images(encoder)
-        embeddings, pairs = normalised(stored), np.arange(len(self.pair_set.pairs))
-        query, gallery = (Embedded(embeddings[self.pair_set.pairs[:, side]], pairs) for side in (1, 0))
-        return query, gallery
+        embeddings = normalised(self.embed_once(encoder, what, self.embed_images))
+        first, second = self.pair_set.pairs.T
+        pairs = np.arange(len(first))
+        return Sides(query=Embedded(embeddings[second], pairs), gallery=Embedded(embeddings[first], pairs))
 
     def embed_images(self, encoder: Encoder) -> np.ndarray:
         """[images, dims]"""
@@ -87,7 +88,7 @@ class Pairs:
         both_kinds = 0 < np.count_nonzero(self.pair_set.same) < len(scores)
         return Measured(metrics, influences, units="pairs", find_verification=find_verification if both_kinds else None)
 
-    def notes(self) -> list[str]:
+    def notes(self, encoders: Collection[Encoder]) -> list[str]:
         impostors = folds.fewest_impostors(self.pair_set.same, self.pair_set.folds)
         return unresolved_notes("TAR@FAR", FARS, impostors, "not measured")
 

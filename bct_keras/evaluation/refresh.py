@@ -7,7 +7,7 @@ import numpy as np
 
 from bct_keras import progress
 from bct_keras.evaluation.baselines import merged_top
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.evaluation.verification import Embedded, Sides
 
 SHARES = np.linspace(0.0, 1.0, 11)
 SEED = 0
@@ -37,8 +37,8 @@ def hot_refresh(
     return {"share": SHARES.tolist(), "metrics": metrics, "area": area}
 
 
-def rank_merging(queries: tuple[Embedded, Embedded], galleries: tuple[Embedded, Embedded]) -> dict[str, Any]:
-    """top-1 at each share where two encoders search two parts; (old, new) each."""
-    rows = len(galleries[0].labels)
-    values = [merged_top(queries, galleries, refreshed_rows(rows, share)) for share in SHARES]
+def rank_merging(old: Sides, new: Sides) -> dict[str, Any]:
+    """Returns top-1 at each share where two encoders search two parts of the gallery."""
+    rows = len(old.gallery.labels)
+    values = [merged_top(old, new, refreshed_rows(rows, share)) for share in SHARES]
     return {"share": SHARES.tolist(), "top-1": values, "area": float(np.trapezoid(values, SHARES))}

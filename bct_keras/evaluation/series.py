@@ -7,13 +7,15 @@ from bct_keras.encoders import ENCODER_FILE, Encoder, FirstDims
 from bct_keras.evaluation.compatibility import check_dims
 from bct_keras.evaluation.gains import evidence, gains
 from bct_keras.evaluation.measured import Measured, as_measured
+from bct_keras.evaluation.protocol import Protocol, adopted
 from bct_keras.evaluation.verdict import Gain, Rule, Verdict, check_rule, decide
 
 Place = tuple[int, int]  # of the query's encoder and of the gallery's
 
 
-def findings(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -> dict[str, Any]:
+def findings(protocol: Protocol, encoders: list[Encoder], first_gallery_only: bool) -> dict[str, Any]:
     """Triangular matrices of each metric, oldest first; the verdict is on all galleries or on the first alone."""
+    protocol = adopted(protocol)
     measured = measure_all(protocol, encoders, first_gallery_only)
     upgrades = {place: upgrade(measured, place) for place in measured if place[0] > place[1]}
     common: dict[str, Any] = {}  # the same for all upgrades
@@ -35,7 +37,7 @@ def findings(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -
             metric: sum(found["above_old"][metric] for found in upgrades.values()) / len(upgrades) for metric in metrics
         },
     }
-    return result | common | {"notes": protocol.notes() if hasattr(protocol, "notes") else []}
+    return result | common | {"notes": protocol.notes(encoders)}
 
 
 def judge(protocols: dict[str, dict[str, Any]], rule: Rule) -> dict[str, Verdict]:
@@ -76,18 +78,18 @@ def gains_of_upgrade(result: dict[str, Any], place: Place, protocol: str) -> Ite
         yield Gain(name, rows[older][older], rows[newer][older], error, units, resolved)
 
 
-def measure_all(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -> dict[Place, Measured]:
-    """Only the galleries are held all the time; an encoder's queries are made for each and then dropped."""
+def measure_all(protocol: Protocol, encoders: list[Encoder], first_gallery_only: bool) -> dict[Place, Measured]:
+    """Measures every place; holds only the galleries all the time, and an encoder's queries while they are searched."""
     galleries, measured = [], {}
     for newer, encoder in enumerate(encoders):
-        query, gallery = protocol.embed(encoder)
-        galleries.append(gallery)
-        measured[newer, newer] = as_measured(protocol.measure(query, gallery))
+        sides = protocol.embed(encoder)
+        galleries.append(sides.gallery)
+        measured[newer, newer] = as_measured(protocol.measure(sides.query, sides.gallery))
         for older in range(min(newer, 1) if first_gallery_only else newer):
             check_dims(encoders[older], encoder)
             dims = encoders[older].dims
-            fitting = protocol.embed(FirstDims(encoder, dims))[0] if encoder.dims > dims else query
-            measured[newer, older] = as_measured(protocol.measure(fitting, galleries[older]))
+            query = protocol.embed(FirstDims(encoder, dims)).query if encoder.dims > dims else sides.query
+            measured[newer, older] = as_measured(protocol.measure(query, galleries[older]))
     return measured
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,13 @@ SLOPE_SPAN = 2.0
 class Embedded:
     embeddings: np.ndarray  # [rows, dims], of length 1
     labels: np.ndarray  # [rows]
+
+
+class Sides(NamedTuple):
+    """The two sides of a test, as one encoder sees them."""
+
+    query: Embedded
+    gallery: Embedded
 
 
 @dataclass(frozen=True)

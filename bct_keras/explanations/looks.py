@@ -66,7 +66,8 @@ class Looker:
         self, protocol: Retrieval, subjects: dict[str, Subject], queries: dict[str, Embedded], gallery: Embedded
     ):
         self.subjects, self.queries, self.gallery = subjects, queries, gallery
-        ((self.query_names, self.gallery_names),) = protocol.searched_names()
+        (names,) = protocol.searched_names()
+        self.query_names, self.gallery_names = names.queries, names.gallery
         taken = {taken_by(subject) for subject in subjects.values()}
         self.images = {each: ImagesById(protocol.data, *each) for each in taken}
 
