@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from bct_keras.data.embeddings import normalised
 from bct_keras.evaluation.verification import Embedded, Sides
+from bct_keras.vectors import normalised
 
 QUERIES_AT_ONCE = 512
 

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from bct_keras import progress
 from bct_keras.encoders import Encoder, FirstDims
 from bct_keras.errors import InputError
 from bct_keras.evaluation import baselines
@@ -119,7 +120,11 @@ def findings_of(protocol: Protocol, upgrade: Upgrade, free: Sides | None = None)
             found.flips = flips(old.searches, cross.searches, protocol.searched_names())
         if isinstance(upgrade.old.query, Embedded):
             found.hot_refresh = hot_refresh(
-                protocol.metrics, upgrade.cross.query, upgrade.old.gallery, upgrade.cross.gallery
+                protocol.metrics,
+                query=upgrade.cross.query,
+                old=upgrade.old.gallery,
+                new=upgrade.cross.gallery,
+                track=lambda shares: progress.track(shares, "hot refresh", len(shares), "galleries"),
             )
             found.baselines = without_training(protocol, upgrade.old, free or upgrade.cross)
             found.baselines = {"encoder": "independent" if free else "new"} | found.baselines

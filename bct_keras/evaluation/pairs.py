@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from bct_keras import progress
 from bct_keras.data import image_check, images
-from bct_keras.data.embeddings import normalised
 from bct_keras.data.pair_sets import PairSet, read_bin, read_lfw
 from bct_keras.encoder import BATCH_SIZE, Encoder
 from bct_keras.errors import InputError
@@ -18,6 +17,7 @@ from bct_keras.evaluation.influence import Influence
 from bct_keras.evaluation.measured import Measured, rate_name, unresolved_notes
 from bct_keras.evaluation.protocol import Protocol
 from bct_keras.evaluation.verification import NOBODY, Embedded, Sides, Verification, histogram
+from bct_keras.vectors import normalised
 
 FARS = (1e-2, 1e-3)
 

@@ -9,7 +9,6 @@ import tensorflow as tf
 from PIL import Image
 
 from bct_keras.data import dataset, image_check, unreadable
-from bct_keras.data.embeddings import normalised
 from bct_keras.data.splits import order_within_identity
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
@@ -20,8 +19,10 @@ from bct_keras.evaluation.flips import SearchedNames
 from bct_keras.evaluation.influence import Influence
 from bct_keras.evaluation.measured import Measured, is_resolvable, rate_name, unresolved_notes
 from bct_keras.evaluation.protocol import Protocol
-from bct_keras.evaluation.search import RECALL_RANKS, Searched, search
+from bct_keras.evaluation.ranking import RECALL_RANKS
+from bct_keras.evaluation.search import Searched, search
 from bct_keras.evaluation.verification import Embedded, Sides
+from bct_keras.vectors import normalised
 
 FARS = (1e-2, 1e-3, 1e-4)
 FPIRS = (1e-1, 1e-2)
