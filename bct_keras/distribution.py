@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import tensorflow as tf
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 
 KINDS = ("auto", "one", "mirrored", "multiworker")
 Result = TypeVar("Result")
@@ -42,21 +42,21 @@ def replicas_here(kind: str, asked: int) -> int:
     gpus = len(tf.config.list_physical_devices("GPU"))
     if asked and spreads(kind):
         raise InputError(
-            f"--replicas={asked} is for one machine: each worker trains on all GPUs that it sees, or on its CPU; "
-            "CUDA_VISIBLE_DEVICES hides some"
+            f"{option('replicas', asked)} is for one machine: each worker trains on all GPUs that it sees, "
+            "or on its CPU; CUDA_VISIBLE_DEVICES hides some"
         )
     if asked > 1 and kind == "one":
-        raise InputError(f"--strategy=one is one device, and --replicas={asked} asks for more")
+        raise InputError(f"{option('strategy', kind)} is one device, and {option('replicas', asked)} asks for more")
     if gpus and asked > gpus:
-        raise InputError(f"--replicas={asked}, and this machine has {gpus} GPU(s)")
+        raise InputError(f"{option('replicas', asked)}, and this machine has {gpus} GPU(s)")
     return 1 if kind == "one" else asked or max(gpus, 1)
 
 
 def multi_worker() -> tf.distribute.Strategy:
     if not cluster():
         raise InputError(
-            "--strategy=multiworker needs the environment variable TF_CONFIG, with a cluster of workers and this "
-            "process's task, as the Kubeflow training operator sets it"
+            f"{option('strategy', 'multiworker')} needs the environment variable TF_CONFIG, with a cluster of "
+            "workers and this process's task, as the Kubeflow training operator sets it"
         )
     gpus = tf.config.list_physical_devices("GPU")
     ring = tf.distribute.experimental.CommunicationImplementation.RING
@@ -128,7 +128,7 @@ def divide_cpu(replicas: int) -> None:
     try:
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
     except RuntimeError as error:
-        raise InputError(f"--replicas={replicas} came after TensorFlow had started: {error}") from None
+        raise InputError(f"{option('replicas', replicas)} came after TensorFlow had started: {error}") from None
 
 
 def gather_rows(rows: tf.Tensor) -> tf.Tensor:

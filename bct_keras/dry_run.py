@@ -15,7 +15,7 @@ from bct_keras.data.sources import SOURCES
 from bct_keras.data.sources.source import Source
 from bct_keras.data.splits import SPLITS
 from bct_keras.encoders import RUN_KIND, load_encoder, trial
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 from bct_keras.evaluation import PROTOCOLS
 from bct_keras.printable import line as one_line
 from bct_keras.recipe import Recipe
@@ -51,7 +51,11 @@ class Findings:
             found = look()
         except (InputError, OSError) as error:
             self.missing += 1
-            told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else " ".join(error.args)
+            told = (
+                f"{error.filename}: {error.strerror}"
+                if isinstance(error, OSError)
+                else " ".join(error.args)
+            )
             say(name, f"NOT READY: {told}")
             return None
         say(name, found.said if isinstance(found, Facts | Devices) else str(found))
@@ -59,7 +63,9 @@ class Findings:
 
     def conclude(self) -> None:
         if self.missing:
-            raise InputError(f"dry run: {self.missing} of the things that training needs are not ready, named above")
+            raise InputError(
+                f"dry run: {self.missing} of the things that training needs are not ready, named above"
+            )
         print("dry run: everything is there; nothing was trained")
 
 
@@ -76,7 +82,9 @@ def dry_run(recipe: Recipe, view: str) -> None:
         if spec != "none":
             findings.check("protocol", lambda spec=spec: protocol_facts(spec))
     devices = findings.check("devices", device_facts) or Devices("", FLAGS.replicas or 1)
-    everywhere = devices.replicas * (distribution.worker_count() if distribution.spreads(FLAGS.strategy) else 1)
+    everywhere = devices.replicas * (
+        distribution.worker_count() if distribution.spreads(FLAGS.strategy) else 1
+    )
     findings.check("steps", lambda: step_facts(recipe, data, everywhere))
     size = data.image_size or memory.USUAL_IMAGE_SIZE
     for line in memory.lines(memory.estimated(recipe, data.classes, size, everywhere)):
@@ -113,12 +121,14 @@ def data_facts(view: str) -> Facts:
         said = f"{place} is whole: {images(data.records, data.classes, data.image_size)}"
         return Facts(said, data.records, data.classes, data.image_size)
     if not FLAGS.source:
-        raise InputError("neither --data nor --source is given")
+        raise InputError(f"neither {option('data')} nor {option('source')} is given")
     source: Source = registry.build(SOURCES, FLAGS.source)
     identities = len(source.identities)
     division = registry.build(SPLITS, FLAGS.split).divide(source.labels, identities, source.groups)
     if view not in division.views:
-        raise InputError(f"--split={FLAGS.split} makes no view '{view}'; class(...) and data(...) do")
+        raise InputError(
+            f"{option('split', FLAGS.split)} makes no view '{view}'; class(...) and data(...) do"
+        )
     chosen = division.views[view]
     wanted = [division.parts.index(part) for part in chosen.parts]
     records = sum(int((division.part_of == part).sum()) for part in wanted)
@@ -135,13 +145,14 @@ def old_facts(recipe: Recipe) -> str:
     FLAGS = flags.FLAGS
     if FLAGS.old or FLAGS.data:
         if not FLAGS.old:
-            raise InputError("give --old, an encoder or a folder made by embed")
+            raise InputError(f"give {option('old')}, an encoder or a folder made by embed")
         return old_given(Path(FLAGS.old), recipe)
     trained = Path(FLAGS.old_workdir)
     if trained.is_dir() and artefacts.kind_of(trained) == RUN_KIND:
         return old_given(trained, recipe)
     if not Path(FLAGS.old_flagfile).is_file():
-        raise InputError(f"--old_flagfile={FLAGS.old_flagfile}: no such file, and --old is not given")
+        flag_file = option("old_flagfile", FLAGS.old_flagfile)
+        raise InputError(f"{flag_file}: no such file, and {option('old')} is not given")
     return f"{trained} would be trained first, by {FLAGS.old_flagfile}, with {recipe.old_dims} dimensions"
 
 
@@ -175,16 +186,24 @@ def device_facts() -> Devices:
     if distribution.spreads(FLAGS.strategy):
         said = f"{replicas} device(s) here, and as many on each of {distribution.worker_count()} workers"
     else:
-        said = f"{replicas} of {gpus} GPU(s)" if gpus else f"no GPU here: {replicas} device(s) of this machine's CPU"
+        said = (
+            f"{replicas} of {gpus} GPU(s)"
+            if gpus
+            else f"no GPU here: {replicas} device(s) of this machine's CPU"
+        )
     return Devices(said, replicas)
 
 
 def step_facts(recipe: Recipe, data: Facts, replicas: int) -> str:
     share = recipe.batch_size // replicas // recipe.micro_batches
-    per_device = f"{share:,} images a device" + (" and micro-batch" if recipe.micro_batches > 1 else "")
+    per_device = f"{share:,} images a device" + (
+        " and micro-batch" if recipe.micro_batches > 1 else ""
+    )
     if not data.records:
         recipe.steps_per_epoch(recipe.batch_size, replicas)  # what is wrong whatever the data
-        return f"of {recipe.batch_size:,} images, {per_device}; how many is not known without the data"
+        return (
+            f"of {recipe.batch_size:,} images, {per_device}; how many is not known without the data"
+        )
     steps = recipe.steps_per_epoch(data.records, replicas)
     total = f"{steps:,} an epoch, {steps * recipe.epochs:,} in all {recipe.epochs}"
     return f"{total}, each of {recipe.batch_size:,} images, {per_device}"

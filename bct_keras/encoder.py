@@ -49,17 +49,15 @@ class Encoder(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Names the embeddings that it gives: another preprocessing of the same file makes others."""
+        """Names the embeddings that it gives: another preprocessing of the same content gives others."""
+        content = self.content_fingerprint()
         if self.preprocessing.is_plain:
-            return self.file_fingerprint()
-        return artefacts.fingerprint([self.file_fingerprint(), self.preprocessing.facts()])
+            return content
+        return artefacts.fingerprint([content, self.preprocessing.facts()])
 
-    def file_fingerprint(self) -> str:
-        if self.path.is_file():
-            return artefacts.file_sha256(self.path)
-        files = sorted(file for file in self.path.rglob("*") if file.is_file())
-        names = [file.relative_to(self.path).as_posix() for file in files]
-        return artefacts.fingerprint([names, [artefacts.file_sha256(file) for file in files]])
+    def content_fingerprint(self) -> str:
+        """Names what it is made of, which is a file or a folder unless a subclass says otherwise."""
+        return path_fingerprint(self.path)
 
     def embed_data(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None):
         """Yields (embeddings, batch) over the records in stored order."""
@@ -86,6 +84,9 @@ class FirstDims(Encoder):
         super().__init__(encoder.path, encoder.image_size, dims)
         self.encoder, self.preprocessing, self.spec = encoder, encoder.preprocessing, encoder.spec
         self.in_training = encoder.in_training
+
+    def content_fingerprint(self) -> str:
+        return self.encoder.content_fingerprint()
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         return self.encoder.embed(images)[:, : self.dims]
@@ -120,6 +121,17 @@ class FileEncoder(Encoder):
             raise InputError(f"{self.path} cannot embed {these}: {first_sentence(error)}") from None
         check_answer(self.path, found.shape, (len(images), self.dims))
         return found
+
+
+def path_fingerprint(path: Path) -> str:
+    """Returns the sha256 of a file, or one of the names and contents of all files in a folder."""
+    if path.is_file():
+        return artefacts.file_sha256(path)
+    if not path.is_dir():
+        raise InputError(f"{path}: no such encoder")
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    names = [file.relative_to(path).as_posix() for file in files]
+    return artefacts.fingerprint([names, [artefacts.file_sha256(file) for file in files]])
 
 
 def check_answer(path: Path, found: tuple[int, ...], asked: tuple[int, int]) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from bct_keras import artefacts
 from bct_keras.encoders import RUN_KIND, Encoder
+from bct_keras.errors import option
 from bct_keras.evaluation.gate import OLD
 from bct_keras.formats.format import Source
 from bct_keras.printable import code, markdown, table_row
@@ -64,7 +65,7 @@ def written(
         "## Data",
         "",
         *data_lines(source),
-        f"- licence: {markdown(data_licence) if data_licence else NOT_STATED}",
+        f"- licence: {markdown(data_licence) if data_licence else not_stated()}",
     ]
     lines += ["", "## Files", "", *file_lines(files)]
     if refused:
@@ -72,11 +73,12 @@ def written(
     for spec, tests in results.items():
         lines += ["", f"## {markdown(spec)}", "", *result_lines(tests)]
     if not results:
-        lines += ["", "It was not evaluated: export was given no --protocol."]
+        lines += ["", f"It was not evaluated: export was given no {option('protocol')}."]
     return "\n".join([*lines, "", USE])
 
 
-NOT_STATED = "**not stated** (--data_licence); ask whoever gave you the data before you ship"
+def not_stated() -> str:
+    return f"**not stated** ({option('data_licence')}); ask whoever gave you the data before you ship"
 
 
 def data_lines(source: Source) -> list[str]:

@@ -7,7 +7,7 @@ from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import KIND, EmbeddingShards, open_embeddings
 from bct_keras.embed import embed_and_tell
 from bct_keras.encoders import Encoder, load_encoder
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 from bct_keras.untrusted.json_files import field
 
 
@@ -33,7 +33,7 @@ def check_dims(old_dims: int, dims: int, where: Path) -> None:
     if old_dims != dims:
         raise InputError(
             f"{where} has embeddings of {old_dims} dimensions and the new encoder would have {dims} to be compatible; "
-            f"train with --dims={old_dims}, or with more and --compatible_dims={old_dims}"
+            f"train with {option('dims', old_dims)}, or with more and {option('compatible_dims', old_dims)}"
         )
 
 
@@ -45,6 +45,8 @@ def known(old: Path | None) -> Encoder | None:
     path = Path(field(manifest, "encoder", str, old / artefacts.MANIFEST))
     if not path.exists():
         return None
-    named = field({"encoder_spec": str(path)} | manifest, "encoder_spec", str, old / artefacts.MANIFEST)
+    named = field(
+        {"encoder_spec": str(path)} | manifest, "encoder_spec", str, old / artefacts.MANIFEST
+    )
     encoder = load_encoder(named, may_trust=False)
     return encoder if encoder.fingerprint == manifest["made_from"].get("encoder") else None

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-from bct_keras.errors import InputError, UnfinishedError
+from bct_keras.errors import InputError, UnfinishedError, option
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -22,7 +22,10 @@ def cores() -> int:
 
 
 def run(
-    work: Work[Task, Result], tasks: Sequence[Task], processes: int, progressed: Callable[[int], object]
+    work: Work[Task, Result],
+    tasks: Sequence[Task],
+    processes: int,
+    progressed: Callable[[int], object],
 ) -> Iterator[tuple[int, Result]]:
     """(number of the task, result) as each is done, by `work(task, report)`; what it reports goes to `progressed`.
 
@@ -57,8 +60,12 @@ def start(work: Work, tasks: Sequence, started: dict[Connection, BaseProcess]) -
 
 def serve(work: Work, tasks: Sequence, connection: Connection, inherited: list[Connection]) -> None:
     """What a process does: the tasks whose numbers it is sent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process gets it too and ends the others
-    for other in inherited:  # open here, they would hide from the others that the first process is gone
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # the first process gets it too and ends the others
+    for (
+        other
+    ) in inherited:  # open here, they would hide from the others that the first process is gone
         other.close()
 
     def report(count: int) -> None:
@@ -103,7 +110,7 @@ def received(connection: Connection) -> tuple[str, Any]:
     except (EOFError, ConnectionResetError):
         raise UnfinishedError(
             "one of the processes was killed, perhaps because memory ran out; the same command goes on where this one "
-            "stopped, and --processes=1 takes the least memory"
+            f"stopped, and {option('processes', 1)} takes the least memory"
         ) from None
     if kind == "refused":
         raise content

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 
 from bct_keras import artefacts, distribution, registry
-from bct_keras.encoders import Encoder, KerasEncoder
-from bct_keras.errors import InputError
+from bct_keras.encoders import Encoder, InMemoryEncoder
+from bct_keras.errors import InputError, option
 from bct_keras.evaluation import PROTOCOLS, compatibility
 from bct_keras.model import CompatibleModel
 from bct_keras.recipe import Recipe
@@ -29,7 +29,11 @@ class Best:
 
 def read_best(path: Path) -> Best:
     found = read_object(path)
-    return Best(field(found, "epoch", int, path), field(found, "metric", str, path), field(found, "value", float, path))
+    return Best(
+        field(found, "epoch", int, path),
+        field(found, "metric", str, path),
+        field(found, "value", float, path),
+    )
 
 
 class Validation(keras.callbacks.Callback):
@@ -46,15 +50,19 @@ class Validation(keras.callbacks.Callback):
         self.keep_best = keep_best
         self.best: Best | None = None
 
-    def watching(self, model: CompatibleModel, recipe: Recipe, image_size: int, workdir: Path) -> "Validation":
+    def watching(
+        self, model: CompatibleModel, recipe: Recipe, image_size: int, workdir: Path
+    ) -> "Validation":
         self.trained = model
         self.workdir = workdir
         if self.keep_best and (workdir / BEST_FACTS).is_file():
             self.best = read_best(workdir / BEST_FACTS)
         if not distribution.worker_index():
             encoder = recipe.build_encoder(model.backbone, image_size)
-            self.encoder = KerasEncoder(Path("the encoder being trained"), encoder)
-            self.known = [compatibility.known_of_old(protocol, self.old) for protocol in self.protocols]
+            self.encoder = InMemoryEncoder(encoder, "the encoder being trained")
+            self.known = [
+                compatibility.known_of_old(protocol, self.old) for protocol in self.protocols
+            ]
             if self.old:
                 self.check_metric()
         return self
@@ -64,13 +72,17 @@ class Validation(keras.callbacks.Callback):
         metrics = [metric for known in self.known for metric in known.measured["old/old"].metrics]
         names = [f"{test} {metric}" for test in compatibility.TESTS for metric in metrics]
         if self.keep_best and self.keep_best not in names:
-            raise InputError(f"--keep_best={self.keep_best} is not measured; known: {', '.join(names)}")
+            raise InputError(
+                f"{option('keep_best', self.keep_best)} is not measured; known: {', '.join(names)}"
+            )
 
     def made_from(self) -> dict[str, Any]:
         """What decides which encoder a run leaves; nothing where it is that of the last epoch."""
         if not self.keep_best:
             return {}
-        protocols = dict(zip(self.specs, (protocol.made_from() for protocol in self.protocols), strict=True))
+        protocols = dict(
+            zip(self.specs, (protocol.made_from() for protocol in self.protocols), strict=True)
+        )
         return {"keep_best": self.keep_best, "validation": protocols}
 
     def on_epoch_end(self, epoch, logs=None):
@@ -87,14 +99,20 @@ class Validation(keras.callbacks.Callback):
     def measure(self) -> dict[str, float]:
         found: dict[str, float] = {}
         for protocol, known in zip(self.protocols, self.known, strict=True):
-            tests: dict[str, Any] = compatibility.self_and_cross_tests(protocol, self.old, self.encoder, known)
+            tests: dict[str, Any] = compatibility.self_and_cross_tests(
+                protocol, self.old, self.encoder, known
+            )
             for test in compatibility.TESTS:
-                found |= {f"{test} {metric}": value for metric, value in tests.get(test, {}).items()}
+                found |= {
+                    f"{test} {metric}": value for metric, value in tests.get(test, {}).items()
+                }
         return found
 
     def keep(self, epoch: int, found: dict[str, float]) -> None:
         if self.keep_best not in found:
-            raise InputError(f"--keep_best={self.keep_best} is not measured; known: {', '.join(found)}")
+            raise InputError(
+                f"{option('keep_best', self.keep_best)} is not measured; known: {', '.join(found)}"
+            )
         value = found[self.keep_best]
         if self.best and value <= self.best.value:
             return

@@ -122,12 +122,12 @@ def test_an_epoch_is_not_chosen_by_the_images_of_the_proof(apart):
             chosen_by(view)
         first, second = str(error.value).splitlines()
         assert first.startswith(
-            f"--keep_best would choose the epoch by retrieval({view}), which has {what} of the proof"
+            f"keep_best would choose the epoch by retrieval({view}), which has {what} of the proof"
         )
-        assert "--split='class(test_share=0.2, validation_share=0.1)', and give --validation='retrieval(DATA/" in second
+        assert "split='class(test_share=0.2, validation_share=0.1)', and give validation='retrieval(DATA/" in second
         (warning,) = chosen_by(view, keep_best="")
         assert warning.startswith(
-            f"--validation=retrieval({view}) has {what} that retrieval({apart / 'test'}) is to prove"
+            f"validation=retrieval({view}) has {what} that retrieval({apart / 'test'}) is to prove"
         )
         # Without a proof of its own, a run may be proven by the test's images later.
         assert chosen_by(view, proven_by="") == [warning]
