@@ -25,19 +25,22 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from PIL import Image
 
 import bct_keras
 from bct_keras import artefacts, command, registry
 from bct_keras.encoders import Encoder, load_encoder, trial
-from bct_keras.errors import InputError
-from bct_keras.evaluation import build_protocols, compatibility, page, plots, report, series
+from bct_keras.errors import InputError, option
+from bct_keras.evaluation import build_protocols, compatibility, report, series
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.protocol import Protocol
-from bct_keras.evaluation.verdict import MARGIN, Rule, Verdict, worst
-
-KIND = "report"
-REPORT = "report.json"
+from bct_keras.evaluation.report_folder import (
+    KIND,
+    REPORT,
+    rule_facts,
+    verdict_facts,
+    write_report,
+)
+from bct_keras.evaluation.verdict import MARGIN, Rule, worst
 
 
 def evaluate(
@@ -99,25 +102,15 @@ def evaluate_series(
     return reported(named, protocols, out, on_bad, find, judge, facts | rule_facts(rule or Rule()))
 
 
-def verdict_facts(verdict: Verdict | None) -> dict[str, Any]:
-    """Returns what report.json says of a verdict."""
-    if verdict is None:
-        return {"verdict": None}
-    found = {"verdict": verdict.word, "because": verdict.because}
-    return found | ({"identities_needed": verdict.units_needed} if verdict.units_needed else {})
-
-
-def rule_facts(rule: Rule) -> dict[str, str]:
-    return {"--decide_by": ",".join(rule.decide_by), "--margin": str(rule.margin)}
-
-
 def check_series(encoders: list[Encoder]) -> None:
     if len(encoders) < 2:
-        raise InputError("--encoders needs two encoders, or one and --gallery")
+        raise InputError(f"{option('encoders')} needs two encoders, or one and {option('gallery')}")
     known: dict[str, str] = {}
     for encoder in encoders:
         if encoder.fingerprint in known:
-            raise InputError(f"{encoder.spec} and {known[encoder.fingerprint]} are the same encoder; give it once")
+            raise InputError(
+                f"{encoder.spec} and {known[encoder.fingerprint]} are the same encoder; give it once"
+            )
         known[encoder.fingerprint] = encoder.spec
 
 
@@ -139,16 +132,14 @@ def reported(
             for line in remarks(list(encoders.values()), protocols.values()):
                 print(line, flush=True)
             results = {spec: find(protocol) for spec, protocol in protocols.items()}
+            specs = {f"--{name}": encoder.spec for name, encoder in encoders.items()}
             found = {
                 "version": bct_keras.__version__,
                 **judge(results),
                 "protocols": results,
-                "made_from": {f"--{name}": encoder.spec for name, encoder in encoders.items()}
-                | {"--on_bad": on_bad}
-                | made_from,
+                "made_from": specs | {"--on_bad": on_bad} | made_from,
             }
-            files = write(found, protocols, folder)
-            artefacts.write_manifest(folder, KIND, made_from, files=files)
+            write_report(found, protocols, made_from, folder)
     return artefacts.read_result(out, KIND, REPORT)
 
 
@@ -165,46 +156,43 @@ def remarks(encoders: list[Encoder], protocols: Iterable[Protocol]) -> Iterator[
             yield from trial.after(encoder.spec, embeddings, labels)
 
 
-def write(found: dict[str, Any], protocols: Mapping[str, Protocol], folder: Path) -> dict[str, str]:
-    """Returns the fingerprints of what a later run reads again."""
-    files = artefacts.write_result(folder, REPORT, found)
-    drawings = {spec: draw(result, folder, number) for number, (spec, result) in enumerate(found["protocols"].items())}
-    pictures = {spec: faces(protocols[spec], result) for spec, result in found["protocols"].items()}
-    (folder / "report.html").write_text(page.as_html(found, drawings, pictures))
-    return files
-
-
-def draw(result: dict[str, Any], folder: Path, number: int) -> list[tuple[str, str]]:
-    """Captions and SVGs of a protocol's plots; each also as a PNG."""
-    found = []
-    for name, caption, drawing in plots.plots_of(result):
-        plots.save_png(drawing, folder / f"{number + 1}_{name}.png")
-        found.append((caption, plots.as_svg(drawing, f"plot{number + 1}-{name}")))
-    return found
-
-
-def faces(protocol: Protocol, result: dict[str, Any]) -> dict[str, Image.Image]:
-    """Returns the images of the examples of flips."""
-    names = set()
-    for example in result.get("flips", {}).get("examples", []):
-        names |= {example["query"], example["found"]}
-    return protocol.pictures(names) if names else {}
-
-
 def define_flags() -> None:
-    flags.DEFINE_string("new", None, "the new encoder: a run's folder, a .keras file, a SavedModel or a .tflite file")
     flags.DEFINE_string(
-        "old", None, "the old encoder, likewise, or with its preprocessing: tflite(old.tflite, mean=127.5, std=128)"
+        "new",
+        None,
+        "the new encoder: a run's folder, a .keras file, a SavedModel or a .tflite file",
     )
     flags.DEFINE_string(
-        "independent", None, "the new network trained without constraint: gives update gain, tax and the baselines"
+        "old",
+        None,
+        "the old encoder, likewise, or with its preprocessing: tflite(old.tflite, mean=127.5, std=128)",
     )
-    flags.DEFINE_string("encoders", "", "in place of --old and --new: a series of encoders, oldest first, by commas")
-    flags.DEFINE_string("gallery", None, "with --encoders: the encoder older than all of them, whose gallery decides")
-    flags.DEFINE_multi_string("protocol", None, "how to measure, as in retrieval(data/demo/test); may be given twice")
-    flags.DEFINE_string("out", None, "the folder to make; embeddings are kept beside it, in `embeddings`")
+    flags.DEFINE_string(
+        "independent",
+        None,
+        "the new network trained without constraint: gives update gain, tax and the baselines",
+    )
+    flags.DEFINE_string(
+        "encoders", "", "in place of --old and --new: a series of encoders, oldest first, by commas"
+    )
+    flags.DEFINE_string(
+        "gallery",
+        None,
+        "with --encoders: the encoder older than all of them, whose gallery decides",
+    )
+    flags.DEFINE_multi_string(
+        "protocol", None, "how to measure, as in retrieval(data/demo/test); may be given twice"
+    )
+    flags.DEFINE_string(
+        "out", None, "the folder to make; embeddings are kept beside it, in `embeddings`"
+    )
     define_verdict_flags()
-    flags.DEFINE_enum("on_bad", "fail", ["fail", "skip"], "what to do with an image of ijbc or ijbb that is no good")
+    flags.DEFINE_enum(
+        "on_bad",
+        "fail",
+        ["fail", "skip"],
+        "what to do with an image of ijbc or ijbb that is no good",
+    )
 
 
 def define_verdict_flags() -> None:
@@ -215,7 +203,9 @@ def define_verdict_flags() -> None:
         "the metrics that have to be shown to be better, as in TAR@FAR=1e-3,top-1; by default TAR at the lowest FAR "
         "that the data can measure, and top-1",
     )
-    flags.DEFINE_float("margin", MARGIN, "how much below the old encoder still counts as no worse", lower_bound=0.0)
+    flags.DEFINE_float(
+        "margin", MARGIN, "how much below the old encoder still counts as no worse", lower_bound=0.0
+    )
 
 
 def rule_of_flags() -> Rule:
@@ -228,13 +218,22 @@ def main() -> None:
     command.required("protocol")
     if FLAGS.encoders or FLAGS.gallery:
         if FLAGS.old or FLAGS.new or FLAGS.independent:
-            raise InputError("--encoders and --gallery stand in place of --old, --new and --independent")
-        paths = [*([FLAGS.gallery] if FLAGS.gallery else []), *registry.split_arguments(FLAGS.encoders, "--encoders")]
+            raise InputError(
+                "--encoders and --gallery stand in place of --old, --new and --independent"
+            )
+        paths = [
+            *([FLAGS.gallery] if FLAGS.gallery else []),
+            *registry.split_arguments(FLAGS.encoders, "--encoders"),
+        ]
         encoders = [load_encoder(path) for path in paths]
-        found = evaluate_series(encoders, FLAGS.protocol, out, bool(FLAGS.gallery), FLAGS.on_bad, rule_of_flags())
+        found = evaluate_series(
+            encoders, FLAGS.protocol, out, bool(FLAGS.gallery), FLAGS.on_bad, rule_of_flags()
+        )
     else:
         if not (FLAGS.new or FLAGS.old):
-            raise InputError("--new or --old is needed, or both, or --encoders; --help tells what they take")
+            raise InputError(
+                "--new or --old is needed, or both, or --encoders; --help tells what they take"
+            )
         paths = (FLAGS.old, FLAGS.new, FLAGS.independent)
         old, new, independent = (load_encoder(path) if path else None for path in paths)
         found = evaluate(old, new, FLAGS.protocol, out, independent, FLAGS.on_bad, rule_of_flags())

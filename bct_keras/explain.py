@@ -49,7 +49,11 @@ def explain(old: Encoder, new: Encoder, images: Path, out: Path) -> dict[str, An
     subjects = {"old/old": Subject(old, old.dims), "new/old": Subject(new, old.dims)}
     with data_set(images) as folder:
         protocol = Retrieval(str(folder), EmbeddingCache(out.parent / "embeddings"))
-        made_from = {"old": old.fingerprint, "new": new.fingerprint, "images": protocol.data.fingerprint}
+        made_from = {
+            "old": old.fingerprint,
+            "new": new.fingerprint,
+            "images": protocol.data.fingerprint,
+        }
         with artefacts.making(out, KIND, made_from) as place:
             if place:
                 found, looks, maps = explained(old, new, protocol, subjects)
@@ -64,12 +68,20 @@ def explained(
 ) -> tuple[dict[str, Any], list[Look], Maps]:
     """What explain.json says but for what it is made from, and what the page shows of it."""
     of_old = protocol.embed(old)
-    of_new = protocol.embed(FirstDims(new, old.dims)) if new.dims > old.dims else protocol.embed(new)
+    of_new = (
+        protocol.embed(FirstDims(new, old.dims)) if new.dims > old.dims else protocol.embed(new)
+    )
     queries, gallery = {"old/old": of_old.query, "new/old": of_new.query}, of_old.gallery
     shares, examples = find_examples(queries["old/old"], queries["new/old"], gallery)
     looker = Looker(protocol, subjects, queries, gallery)
-    looks = [looker.look(example) for example in progress.track(examples, "explaining", unit="queries")]
-    wanted = [int(side.labels[row]) for each in examples for side, row in each.rows(queries["old/old"], gallery)]
+    looks = [
+        looker.look(example) for example in progress.track(examples, "explaining", unit="queries")
+    ]
+    wanted = [
+        int(side.labels[row])
+        for each in examples
+        for side, row in each.rows(queries["old/old"], gallery)
+    ]
     maps = Maps(joined(of_old), joined(of_new), wanted, looker.identity_names())
     found = {
         "version": bct_keras.__version__,
@@ -125,14 +137,24 @@ def as_text(found: dict[str, Any]) -> str:
 def check_installed() -> None:
     for package in ("tf_keras_vis", "sklearn"):
         if importlib.util.find_spec(package) is None:
-            raise InputError(f"explain needs {package}, which is not installed: pip install -e '.[explain]'")
+            raise InputError(
+                f"explain needs {package}, which is not installed: pip install -e '.[explain]'"
+            )
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("new", None, "the new encoder: a run's folder, a .keras, .tflite or .onnx file or a SavedModel")
+    flags.DEFINE_string(
+        "new",
+        None,
+        "the new encoder: a run's folder, a .keras, .tflite or .onnx file or a SavedModel",
+    )
     flags.DEFINE_string("old", None, "the old encoder, likewise")
-    flags.DEFINE_string("images", None, "a data set, or a folder with one sub-folder of images per identity")
-    flags.DEFINE_string("out", None, "the folder to make; embeddings are kept beside it, in `embeddings`")
+    flags.DEFINE_string(
+        "images", None, "a data set, or a folder with one sub-folder of images per identity"
+    )
+    flags.DEFINE_string(
+        "out", None, "the folder to make; embeddings are kept beside it, in `embeddings`"
+    )
 
 
 def main() -> None:

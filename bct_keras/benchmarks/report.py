@@ -15,7 +15,18 @@ from bct_keras.errors import InputError
 from bct_keras.evaluation import page, plots
 
 KIND = "benchmark"
-COLOURS = ("#2f81f7", "#d29922", "#2da44e", "#cf222e", "#8250df", "#bf3989", "#1b7c83", "#8a8d91", "#9a6700", "#57606a")
+COLOURS = (
+    "#2f81f7",
+    "#d29922",
+    "#2da44e",
+    "#cf222e",
+    "#8250df",
+    "#bf3989",
+    "#1b7c83",
+    "#8a8d91",
+    "#9a6700",
+    "#57606a",
+)
 
 MARKERS = "os^D"
 LABEL_WIDTH = 24
@@ -35,9 +46,14 @@ def write(found: dict[str, Any], made_from: dict[str, Any], out: Path) -> None:
 def as_html(found: dict[str, Any], figures: list[tuple[str, str]]) -> str:
     body = [f"<h1>{html.escape(found['title'])}</h1><p>{html.escape(found['setting'])}</p>"]
     for place, (heading, text, rows) in enumerate(tables.sections(found)):
-        body.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(text)}</p>{page.html_table(rows)}")
+        body.append(
+            f"<h2>{html.escape(heading)}</h2><p>{html.escape(text)}</p>{page.html_table(rows)}"
+        )
         if place == 0 and figures:
-            drawn = [f"<figure>{svg}<figcaption>{html.escape(name)}</figcaption></figure>" for name, svg in figures]
+            drawn = [
+                f"<figure>{svg}<figcaption>{html.escape(name)}</figcaption></figure>"
+                for name, svg in figures
+            ]
             body.append(f'<div class="grid">{"".join(drawn)}</div>')
     body.append(page.made_from(found["made_from"]))
     return page.document(found["title"], body)
@@ -105,7 +121,9 @@ def findings(
         "metric": shown,
         "ranking": ranked,
         "cells": table,
-        "differences": {quantity: spreads.differences(results, quantity) for quantity in ("cross", "self")},
+        "differences": {
+            quantity: spreads.differences(results, quantity) for quantity in ("cross", "self")
+        },
         "failed": failed,
         "made_from": made_from,
     }
@@ -119,11 +137,15 @@ def headline(ranked: list[dict[str, Any]], metric: str) -> str:
         return f"No method has a rank: {best['unranked']}"
     if best["score"]["mean"] <= 0:
         return f"No method is to be recommended: none is above the old encoder by {metric}"
-    others = [row["method"] for row in ranked[1:] if not row["unranked"] and not row["behind_first"]]
+    others = [
+        row["method"] for row in ranked[1:] if not row["unranked"] and not row["behind_first"]
+    ]
     title = f"{best['method']} comes first of {len(ranked)} methods by {metric}"
     if not others:
         return title
-    named = ", ".join(others[:NAMED]) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else "")
+    named = ", ".join(others[:NAMED]) + (
+        f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+    )
     return f"{title}, undecided over {counted_seeds(best)} against {named}"
 
 

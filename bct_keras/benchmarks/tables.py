@@ -44,7 +44,11 @@ def sections(found: dict[str, Any]) -> Iterator[tuple[str, str, Rows]]:
         here = [row for row in found["cells"] if (row["scenario"], row["old"]) == (scenario, old)]
         yield f"{scenario}, old encoder {old}: {metric}", CELL, cell(here, metric)
         if len(here) > 1:
-            yield f"{scenario}, old encoder {old}: differences", DIFFERENCES, differences(found, scenario, old)
+            yield (
+                f"{scenario}, old encoder {old}: differences",
+                DIFFERENCES,
+                differences(found, scenario, old),
+            )
     yield from faults(found)
 
 
@@ -53,7 +57,16 @@ def places(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def ranking(rows: list[dict[str, Any]]) -> Rows:
-    names = ["method", "rank", "score", "behind the first", "update gain", "kept self-test", "gain", "tax"]
+    names = [
+        "method",
+        "rank",
+        "score",
+        "behind the first",
+        "update gain",
+        "kept self-test",
+        "gain",
+        "tax",
+    ]
     table = [[*names, "verdicts", "above old", "cost"]]
     for rank, row in enumerate(rows, 1):
         table.append(
@@ -61,7 +74,11 @@ def ranking(rows: list[dict[str, Any]]) -> Rows:
                 row["method"],
                 "-" if row["unranked"] else str(rank),
                 with_spread(row["score"], "z.3f"),
-                "-" if row["unranked"] or rank == 1 else "yes" if row["behind_first"] else "undecided",
+                "-"
+                if row["unranked"] or rank == 1
+                else "yes"
+                if row["behind_first"]
+                else "undecided",
                 number(row["update_gain"], "z.3f"),
                 number(row["kept"], "z.3f"),
                 number(row["gain"], "+z.4f"),
@@ -83,11 +100,15 @@ def overview(found: dict[str, Any], quantity: str, form: str) -> Rows:
     """A row for each method, a column for each scenario and old encoder."""
     columns = places(found)
     known = {
-        (row["method"], row["scenario"], row["old"]): with_spread(row["metrics"][found["metric"]][quantity], form)
+        (row["method"], row["scenario"], row["old"]): with_spread(
+            row["metrics"][found["metric"]][quantity], form
+        )
         for row in found["cells"]
     }
     methods = dict.fromkeys(method for method, *_ in known)
-    rows = [[method, *(known.get((method, *place), "-") for place in columns)] for method in methods]
+    rows = [
+        [method, *(known.get((method, *place), "-") for place in columns)] for method in methods
+    ]
     return [["method", *(f"{scenario}, {old}" for scenario, old in columns)], *rows]
 
 
@@ -133,7 +154,9 @@ def differences(found: dict[str, Any], scenario: str, old: str) -> Rows:
             known[each["method"], each["other"]] = f"{each['mean']:+z.4f}{mark}"
             known[each["other"], each["method"]] = f"{-each['mean']:+z.4f}{mark}"
     methods = list(dict.fromkeys(name for pair in known for name in pair))
-    return [["method", *methods]] + [[row, *(known.get((row, column), "") for column in methods)] for row in methods]
+    return [["method", *methods]] + [
+        [row, *(known.get((row, column), "") for column in methods)] for row in methods
+    ]
 
 
 def faults(found: dict[str, Any]) -> Iterator[tuple[str, str, Rows]]:
@@ -151,20 +174,34 @@ def faults(found: dict[str, Any]) -> Iterator[tuple[str, str, Rows]]:
                     ]
                 )
     if len(rows) > 1:
-        yield "Not above the old encoder", "The papers' own condition, metric by metric; shown or not.", rows
+        yield (
+            "Not above the old encoder",
+            "The papers' own condition, metric by metric; shown or not.",
+            rows,
+        )
     without = [[row["method"], row["unranked"]] for row in found["ranking"] if row["unranked"]]
     if without:
-        yield "Without a rank", "Why these methods have no score of their own.", [["method", "why"], *without]
+        yield (
+            "Without a rank",
+            "Why these methods have no score of their own.",
+            [["method", "why"], *without],
+        )
     if found["failed"]:
         text = "These cells are missing above; the same command tries them again."
-        yield "Failed", text, [["cell", "why"], *([name, why] for name, why in found["failed"].items())]
+        yield (
+            "Failed",
+            text,
+            [["cell", "why"], *([name, why] for name, why in found["failed"].items())],
+        )
 
 
 def with_spread(value: dict[str, Any], form: str = "z.4f") -> str:
     if value["mean"] is None:
         return "-"
     mean = format(value["mean"], form)
-    return mean if value["spread"] is None else f"{mean} ± {format(value['spread'], form.lstrip('+'))}"
+    return (
+        mean if value["spread"] is None else f"{mean} ± {format(value['spread'], form.lstrip('+'))}"
+    )
 
 
 def number(value: float | None, form: str) -> str:
@@ -174,7 +211,14 @@ def number(value: float | None, form: str) -> str:
 def markdown(found: dict[str, Any]) -> str:
     lines = [f"# {markdown_text(found['title'])}", "", markdown_text(found["setting"])]
     for heading, text, rows in sections(found):
-        lines += ["", f"## {markdown_text(heading)}", "", markdown_text(text), "", *markdown_table(rows)]
+        lines += [
+            "",
+            f"## {markdown_text(heading)}",
+            "",
+            markdown_text(text),
+            "",
+            *markdown_table(rows),
+        ]
     return "\n".join(lines) + "\n"
 
 

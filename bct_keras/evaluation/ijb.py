@@ -13,7 +13,7 @@ from PIL import Image
 
 from bct_keras import artefacts
 from bct_keras.encoders import Encoder
-from bct_keras.errors import BadImageError, InputError
+from bct_keras.errors import BadImageError, InputError, option
 from bct_keras.evaluation import alignment, ijb_files, ijb_rates, templates
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.flips import SearchedNames
@@ -47,12 +47,18 @@ class IJB(Protocol):
         self.normalise_first, self.detector_score = normalise_first, detector_score
         meta = self.folder / "meta"
         self.images = ijb_files.read_images(meta, self.names.files)
-        self.aligned = AlignedImages(self.folder / "loose_crop", self.images.names, self.images.landmarks)
+        self.aligned = AlignedImages(
+            self.folder / "loose_crop", self.images.names, self.images.landmarks
+        )
         self.templates, self.template_rows = np.unique(self.images.templates, return_inverse=True)
         self.pairs = self.read_pairs(meta)
-        self.probes = self.rows_of(ijb_files.read_subjects(meta / f"{self.names.files}_1N_probe_mixed.csv"))
+        self.probes = self.rows_of(
+            ijb_files.read_subjects(meta / f"{self.names.files}_1N_probe_mixed.csv")
+        )
         self.galleries = tuple(
-            self.rows_of(ijb_files.read_gallery(meta / f"{self.names.files}_1N_gallery_{gallery}.csv"))
+            self.rows_of(
+                ijb_files.read_gallery(meta / f"{self.names.files}_1N_gallery_{gallery}.csv")
+            )
             for gallery in self.names.galleries
         )
         self.subjects = self.number_subjects()
@@ -80,7 +86,9 @@ class IJB(Protocol):
 
     def rows_of(self, subjects: Subjects) -> Embedded:
         """Rows of templates and their subjects; the embeddings are chosen by these later."""
-        return Embedded(self.rows(subjects.templates, subjects.path).astype(np.int64), subjects.subjects)
+        return Embedded(
+            self.rows(subjects.templates, subjects.path).astype(np.int64), subjects.subjects
+        )
 
     def number_subjects(self) -> np.ndarray:
         """[templates] the subject of each, numbered from 0; a template that no list names is one of its own."""
@@ -94,13 +102,15 @@ class IJB(Protocol):
         if missing and self.on_bad == "fail":
             raise BadImageError(
                 f"{self.aligned.folder / missing[0]}: no such image, and {len(missing) - 1} more are missing; "
-                "--on_bad=skip leaves them out of their templates"
+                f"{option('on_bad', 'skip')} leaves them out of their templates"
             )
 
     def embed(self, encoder: Encoder) -> Sides:
         """Returns all templates as both sides: one is a query here and in the gallery there."""
         if not encoder.image_size:
-            raise InputError(f"{encoder.path} holds stored embeddings; {self.names.files} needs one that embeds images")
+            raise InputError(
+                f"{encoder.path} holds stored embeddings; {self.names.files} needs one that embeds images"
+            )
 
         def make(encoder: Encoder) -> np.ndarray:
             return self.aligned.embed(encoder, self.flip, self.on_bad)
@@ -117,8 +127,14 @@ class IJB(Protocol):
         images = np.bincount(self.template_rows[kept], minlength=len(self.templates))
         if not images.all():
             template = self.templates[np.argmin(images)]
-            raise InputError(f"{self.folder}: no image of template {template} can be used; its pairs have no score")
-        features, scores = (features, self.images.scores) if kept.all() else (features[kept], self.images.scores[kept])
+            raise InputError(
+                f"{self.folder}: no image of template {template} can be used; its pairs have no score"
+            )
+        features, scores = (
+            (features, self.images.scores)
+            if kept.all()
+            else (features[kept], self.images.scores[kept])
+        )
         weights = templates.image_weights(
             features,
             self.images.templates[kept],
@@ -145,7 +161,9 @@ class IJB(Protocol):
         _, first_image = np.unique(self.template_rows, return_index=True)
         names = np.array(self.images.names)[first_image]
         probes = names[self.probes.embeddings].tolist()
-        return [SearchedNames(probes, names[listed.embeddings].tolist()) for listed in self.galleries]
+        return [
+            SearchedNames(probes, names[listed.embeddings].tolist()) for listed in self.galleries
+        ]
 
     def pictures(self, names: Collection[str]) -> dict[str, Image.Image]:
         return self.aligned.pictures(names, alignment.TEMPLATE_SIZE)
@@ -157,16 +175,22 @@ class IJB(Protocol):
             if count:
                 left_out.append(
                     f"{count:,} of {len(self.images.names):,} images were left out of their templates for {path} "
-                    "(missing, damaged, or without a finite embedding; --on_bad=skip)"
+                    f"(missing, damaged, or without a finite embedding; {option('on_bad', 'skip')})"
                 )
         impostors = int(np.count_nonzero(~self.pairs.genuine))
         measured = ijb_rates.measured_fars(impostors)
-        return left_out + unresolved_notes("TAR@FAR", measured, impostors, "as published, but not to be relied on")
+        return left_out + unresolved_notes(
+            "TAR@FAR", measured, impostors, "as published, but not to be relied on"
+        )
 
     def made_from(self) -> dict[str, str]:
         meta = sorted((self.folder / "meta").glob(f"{self.names.files}_*"))
         files = {path.name: artefacts.file_sha256(path) for path in meta}
-        return {"meta": artefacts.fingerprint(files), "images": self.aligned.fingerprint(), "on_bad": self.on_bad}
+        return {
+            "meta": artefacts.fingerprint(files),
+            "images": self.aligned.fingerprint(),
+            "on_bad": self.on_bad,
+        }
 
 
 class IJBB(IJB):

@@ -45,13 +45,19 @@ class TemplatePairs:
 
 
 def measure(
-    query: Embedded, gallery: Embedded, pairs: TemplatePairs, probes: Embedded, galleries: Sequence[Embedded]
+    query: Embedded,
+    gallery: Embedded,
+    pairs: TemplatePairs,
+    probes: Embedded,
+    galleries: Sequence[Embedded],
 ) -> Measured:
     """Of `probes` and `galleries` the embeddings are rows of templates."""
     scores = pairs.scores(query, gallery)
     roc = roc_curve(scores[pairs.genuine], scores[~pairs.genuine], pairs.repeated)
     searches = [search(query, gallery, probes, listed) for listed in galleries]
-    metrics = verification_metrics(roc, int(np.count_nonzero(~pairs.genuine))) | identification_metrics(searches)
+    metrics = verification_metrics(
+        roc, int(np.count_nonzero(~pairs.genuine))
+    ) | identification_metrics(searches)
 
     @cache
     def find_verification() -> Verification:
@@ -59,22 +65,37 @@ def measure(
 
     def influences() -> dict[str, Influence]:
         numbers = query.labels[probes.embeddings]
-        return influences_of(metrics, find_verification(), [with_numbers(found, numbers) for found in searches])
+        return influences_of(
+            metrics, find_verification(), [with_numbers(found, numbers) for found in searches]
+        )
 
     impostors = int(np.count_nonzero(~pairs.genuine))
-    few = tuple(rate_name("TAR@FAR", far) for far in measured_fars(impostors) if not is_resolvable(far, impostors))
-    return Measured(metrics, influences, few, find_verification=find_verification, searches=tuple(searches))
+    few = tuple(
+        rate_name("TAR@FAR", far)
+        for far in measured_fars(impostors)
+        if not is_resolvable(far, impostors)
+    )
+    return Measured(
+        metrics, influences, few, find_verification=find_verification, searches=tuple(searches)
+    )
 
 
-def search(query: Embedded, gallery: Embedded, probes: Embedded, listed: Embedded) -> Identification:
+def search(
+    query: Embedded, gallery: Embedded, probes: Embedded, listed: Embedded
+) -> Identification:
     return identify(
-        query.embeddings[probes.embeddings], probes.labels, gallery.embeddings[listed.embeddings], listed.labels
+        query.embeddings[probes.embeddings],
+        probes.labels,
+        gallery.embeddings[listed.embeddings],
+        listed.labels,
     )
 
 
 def with_numbers(found: Identification, numbers: np.ndarray) -> Identification:
     """Returns the same with the subjects by their number from 0, as in `Verification`."""
-    return Identification(numbers, found.mated, found.own, found.best_other, found.others_above, found.best_other_row)
+    return Identification(
+        numbers, found.mated, found.own, found.best_other, found.others_above, found.best_other_row
+    )
 
 
 def verification_metrics(roc: Roc, impostors: int) -> dict[str, float]:
@@ -91,12 +112,17 @@ def identification_metrics(searches: Sequence[Identification]) -> dict[str, floa
     metrics = {}
     if all((~found.mated).any() and found.mated.any() for found in searches):
         for fpir in FPIRS:
-            rates = [identification.tpir(found, identification.threshold_at(found, fpir)) for found in searches]
+            rates = [
+                identification.tpir(found, identification.threshold_at(found, fpir))
+                for found in searches
+            ]
             metrics[rate_name("TPIR@FPIR", fpir)] = float(np.mean(rates))
     counts = np.array([identification.rank_counts(found, RANKS) for found in searches])
     mated = np.array([max(np.count_nonzero(found.mated), 1) for found in searches])
     shares = (counts / mated[:, None]).mean(0)
-    return metrics | {f"top-{rank}": float(share) for rank, share in zip(RANKS, shares, strict=True)}
+    return metrics | {
+        f"top-{rank}": float(share) for rank, share in zip(RANKS, shares, strict=True)
+    }
 
 
 def influences_of(
@@ -121,17 +147,23 @@ def influences_of(
     return found
 
 
-def keep_strongest(scores: np.ndarray, pairs: TemplatePairs, identities: np.ndarray) -> Verification:
+def keep_strongest(
+    scores: np.ndarray, pairs: TemplatePairs, identities: np.ndarray
+) -> Verification:
     rows = np.flatnonzero(~pairs.genuine)
     kept = kept_impostors(max(FARS), len(rows))
     impostors = scores[rows]
     strongest = np.argpartition(-impostors, kept - 1)[:kept]
     strongest = strongest[np.argsort(-impostors[strongest], kind="stable")]
-    chosen = np.concatenate([np.arange(min(kept, KEPT_WHOLE)), np.arange(KEPT_WHOLE + EVERY // 2, kept, EVERY)])
+    chosen = np.concatenate(
+        [np.arange(min(kept, KEPT_WHOLE)), np.arange(KEPT_WHOLE + EVERY // 2, kept, EVERY)]
+    )
     stands_for = np.where(chosen < KEPT_WHOLE, 1, EVERY).astype(np.float32)
     places = rows[strongest[chosen]]
     number = int(identities.max()) + 1
-    of_templates = sum(np.bincount(side[rows], minlength=len(identities)) for side in (pairs.first, pairs.second))
+    of_templates = sum(
+        np.bincount(side[rows], minlength=len(identities)) for side in (pairs.first, pairs.second)
+    )
     impostors_of = np.bincount(identities, of_templates, minlength=number)
     return Verification(
         scores[pairs.genuine],

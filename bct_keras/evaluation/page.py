@@ -5,6 +5,7 @@ import html
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
@@ -46,20 +47,39 @@ MEANING = (
     "open. The last column is the papers' condition alone: new/old above old/old. new/new is the new encoder in a "
     "gallery of its own."
 )
-COLOURS = {"compatible": "good", "not compatible": "bad", "better": "good", "worse": "bad", "yes": "good", "NO": "bad"}
+COLOURS = {
+    "compatible": "good",
+    "not compatible": "bad",
+    "better": "good",
+    "worse": "bad",
+    "yes": "good",
+    "NO": "bad",
+}
 THUMBNAIL = 112
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot as it stands in a page."""
+
+    caption: str
+    svg: str
 
 
 def as_html(
     found: dict[str, Any],
-    plots: Mapping[str, list[tuple[str, str]]] | None = None,
+    plots: Mapping[str, list[Plot]] | None = None,
     pictures: Mapping[str, Mapping[str, Image.Image]] | None = None,
 ) -> str:
     """`plots` has captions and SVGs for each protocol, `pictures` images by name."""
     title = headline(found)
     colour = COLOURS.get(found["verdict"] or "", "")
     body = [f'<h1 class="{colour}">{html.escape(title)}</h1>']
-    body += [f"<p>{html.escape(line)}</p>" for line in report.verdict_lines(found) if "candidates" in found]
+    body += [
+        f"<p>{html.escape(line)}</p>"
+        for line in report.verdict_lines(found)
+        if "candidates" in found
+    ]
     if found["verdict"]:
         of_series = any("matrix" in result for result in found["protocols"].values())
         body.append(f"<p>{MEANING_OF_SERIES if of_series else MEANING}</p>")
@@ -91,13 +111,20 @@ def headline(found: dict[str, Any]) -> str:
     return found["verdict"][0].upper() + found["verdict"][1:] + because
 
 
-def sections(result: dict[str, Any], plots: list[tuple[str, str]], pictures: Mapping[str, Image.Image]) -> list[str]:
+def sections(
+    result: dict[str, Any], plots: list[Plot], pictures: Mapping[str, Image.Image]
+) -> list[str]:
     parts = [f"<p>{html.escape(note)}</p>" for note in result.get("notes", [])]
     if "units" in result:
         count, name = result["units"]["count"], result["units"]["name"]
-        parts.append(f"<p>Intervals hold in 95 of 100 samples of {count:,} {html.escape(name)} each.</p>")
+        parts.append(
+            f"<p>Intervals hold in 95 of 100 samples of {count:,} {html.escape(name)} each.</p>"
+        )
     if plots:
-        figures = [f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>" for caption, svg in plots]
+        figures = [
+            f"<figure>{each.svg}<figcaption>{html.escape(each.caption)}</figcaption></figure>"
+            for each in plots
+        ]
         parts.append(f'<div class="grid">{"".join(figures)}</div>')
     for heading, rows in report.more_tables(result):
         parts.append(f"<h3>{html.escape(heading)}</h3>{html_table(rows)}")
@@ -113,7 +140,9 @@ def flips(found: dict[str, Any], pictures: Mapping[str, Image.Image]) -> str:
         "positive": "wrong with old/old, right with new/old",
     }
     for kind, meaning in meanings.items():
-        parts.append(f"<h3>{kind.capitalize()} flips: {100 * found[kind]:.1f} % of the queries ({meaning})</h3>")
+        parts.append(
+            f"<h3>{kind.capitalize()} flips: {100 * found[kind]:.1f} % of the queries ({meaning})</h3>"
+        )
         figures = [
             f'<figure><div class="two">{picture(each["query"], pictures)}<span>&rarr;</span>'
             f"{picture(each['found'], pictures)}</div>"

@@ -9,7 +9,9 @@ from bct_keras.evaluation.compatibility import TESTS
 def table(result: dict[str, Any]) -> list[list[str]]:
     """Rows of text: a heading, one row a metric."""
     shown = [test for test in (*TESTS, "independent/independent") if test in result]
-    columns: dict[str, Any] = {test: lambda metric, test=test: f"{result[test][metric]:.4f}" for test in shown}
+    columns: dict[str, Any] = {
+        test: lambda metric, test=test: f"{result[test][metric]:.4f}" for test in shown
+    }
     if "gain" in result:
         columns["gain"] = lambda metric: f"{result['gain'][metric]:+.4f}"
     if "interval" in result:
@@ -22,7 +24,9 @@ def table(result: dict[str, Any]) -> list[list[str]]:
         columns["update gain"] = lambda metric: optional(result["update_gain"][metric])
         columns["tax"] = lambda metric: f"{result['tax'][metric]:+.4f}"
     rows = [["metric", *columns]]
-    return rows + [[metric, *(cell(metric) for cell in columns.values())] for metric in result[shown[0]]]
+    return rows + [
+        [metric, *(cell(metric) for cell in columns.values())] for metric in result[shown[0]]
+    ]
 
 
 def matrix(result: dict[str, Any], metric: str) -> list[list[str]]:
@@ -43,7 +47,11 @@ def first_tables(result: dict[str, Any]) -> Iterator[tuple[str, list[list[str]]]
         yield "", table(result)
         return
     rows = [["metric", "average compatibility"]]
-    yield "", rows + [[metric, f"{share:.4f}"] for metric, share in result["average_compatibility"].items()]
+    yield (
+        "",
+        rows
+        + [[metric, f"{share:.4f}"] for metric, share in result["average_compatibility"].items()],
+    )
     for metric in result["matrix"]:
         yield metric, matrix(result, metric)
 
@@ -62,14 +70,21 @@ def more_tables(result: dict[str, Any]) -> Iterator[tuple[str, list[list[str]]]]
         found = result["thresholds"]
         rows = [["cosine at", *found]]
         for name in next(iter(found.values())):
-            rows.append([name.removeprefix("TAR@"), *(f"{each[name]:.4f}" for each in found.values())])
+            rows.append(
+                [name.removeprefix("TAR@"), *(f"{each[name]:.4f}" for each in found.values())]
+            )
         yield "Thresholds: a match is a cosine above this one, at that share of false accepts", rows
     if "baselines" in result:
         found = result["baselines"]
         rows = [["metric", "old/old", "new/old", f"{found['encoder']} mapped into old"]]
         for metric, value in found["procrustes"].items():
-            rows.append([metric, *(f"{result[test][metric]:.4f}" for test in TESTS[:2]), f"{value:.4f}"])
-        yield "Without training: an orthogonal Procrustes map, fitted on the gallery's images by both encoders", rows
+            rows.append(
+                [metric, *(f"{result[test][metric]:.4f}" for test in TESTS[:2]), f"{value:.4f}"]
+            )
+        yield (
+            "Without training: an orthogonal Procrustes map, fitted on the gallery's images by both encoders",
+            rows,
+        )
     if "hot_refresh" in result:
         rows = [["metric", "area under the curve"]]
         rows += [[metric, f"{area:.4f}"] for metric, area in result["hot_refresh"]["area"].items()]
@@ -79,7 +94,10 @@ def more_tables(result: dict[str, Any]) -> Iterator[tuple[str, list[list[str]]]]
         yield "Hot refresh: the mean over 0 to 100 % of the gallery re-embedded", rows
     if "order" in result:
         rows = [["a new query has its", "share of triplets"]]
-        yield "Order constraints", rows + [[name, f"{share:.4f}"] for name, share in result["order"].items()]
+        yield (
+            "Order constraints",
+            rows + [[name, f"{share:.4f}"] for name, share in result["order"].items()],
+        )
 
 
 def aligned(rows: list[list[str]]) -> Iterator[str]:
@@ -97,7 +115,11 @@ def as_text(report: dict[str, Any]) -> str:
             lines += [f"  {heading}"] if heading else []
             lines += aligned(rows)
         if "flips" in result:
-            lines.append("  flips: {negative:.1%} negative, {positive:.1%} positive".format(**result["flips"]))
+            lines.append(
+                "  flips: {negative:.1%} negative, {positive:.1%} positive".format(
+                    **result["flips"]
+                )
+            )
         lines += [f"  {note}" for note in result.get("notes", [])]
     lines += verdict_lines(report)
     return "\n".join(lines)
@@ -107,5 +129,7 @@ def verdict_lines(report: dict[str, Any]) -> list[str]:
     """Returns the verdict as text, or of several candidates a line for each."""
     if "candidates" in report:
         candidates = report["candidates"].items()
-        return [f"verdict on {name}: {each['verdict']}: {each['because']}" for name, each in candidates]
+        return [
+            f"verdict on {name}: {each['verdict']}: {each['because']}" for name, each in candidates
+        ]
     return [f"verdict: {report['verdict']}: {report['because']}"] if report["verdict"] else []

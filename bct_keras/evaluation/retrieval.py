@@ -1,8 +1,7 @@
 """Each identity's images divided into gallery and query."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import tensorflow as tf
@@ -28,14 +27,6 @@ FARS = (1e-2, 1e-3, 1e-4)
 FPIRS = (1e-1, 1e-2)
 RANKS = (1, 5)
 RECORDS_AT_ONCE = 4096
-
-
-@dataclass(frozen=True)
-class Records:
-    """The images of a data set, in stored order."""
-
-    ids: np.ndarray  # [images]
-    labels: np.ndarray  # [images]
 
 
 @dataclass(frozen=True)
@@ -68,51 +59,27 @@ def divide(labels: np.ndarray, order: np.ndarray, gallery_share: float = 0.5) ->
         array([2, 4])
     """
     images = np.bincount(labels)
-    in_gallery_of = np.ceil(gallery_share * images - 1e-9)  # [identities]; 0.07 * 100 is a bit more than 7
+    in_gallery_of = np.ceil(
+        gallery_share * images - 1e-9
+    )  # [identities]; 0.07 * 100 is a bit more than 7
     ordered = labels[order]
     in_gallery = order_within_identity(ordered, images) < in_gallery_of[ordered]
     return Division(query=order[~in_gallery], gallery=order[in_gallery])
 
 
-class Retrieval(Protocol):
-    """The first half of an identity's images, by their ids, is the gallery and the others are queries."""
+class Divided(Protocol):
+    """Images with labels, of which some of each identity are the gallery and the others are queries."""
 
-    data: dataset.DataSet
+    labels: np.ndarray  # [images] numbers from 0
+    division: Division
 
-    def __init__(self, data: str, cache: EmbeddingCache | None = None):
-        self.data = dataset.open_data_set(data)
-        self.data.check_content()
-        self.cache = cache
-        self.division = self.divided()
+    def __init__(self) -> None:
         self.watched: dict[str, Watched] = {}
 
-    @cached_property
-    def records(self) -> Records:
-        ids, labels = [], []
-        paths = [str(shard.path) for shard in self.data.shards]
-        with unreadable.named(self.data):
-            for serialized in tf.data.TFRecordDataset(paths).batch(RECORDS_AT_ONCE):
-                batch = self.data.parse(serialized)
-                ids += dataset.ids_of(batch)
-                labels.append(batch["label"].numpy())
-        return Records(np.array(ids), self.data.checked_labels(labels))
-
-    def divided(self) -> Division:
-        """Returns the division, each side in the order of the ids."""
-        by_id = np.argsort(self.records.ids, kind="stable")
-        found = divide(self.records.labels, by_id)
-        if not len(found.query):
-            raise InputError(f"{self.data.folder}: every identity has one image; a query needs a second one")
-        return found
-
-    def embed(self, encoder: Encoder) -> Sides:
-        stored = self.embed_once(encoder, {"data": self.data.fingerprint}, self.embed_images)
-        self.watched[str(encoder.path)] = watch(stored, self.records.labels)
-        return self.division.sides(normalised(stored), self.records.labels)
-
-    def embed_images(self, encoder: Encoder) -> np.ndarray:
-        """Returns the embeddings of all images, in stored order [images, dims]."""
-        return np.concatenate([embeddings for embeddings, _ in encoder.embed_data(self.data)])
+    def sides_of(self, encoder: Encoder, embeddings: np.ndarray) -> Sides:
+        """Returns both sides of an encoder's embeddings of all images [images, dims], and watches for a collapse."""
+        self.watched[str(encoder.path)] = watch(embeddings, self.labels)
+        return self.division.sides(normalised(embeddings), self.labels)
 
     def measure(self, query: Embedded, gallery: Embedded) -> Measured:
         return measure(query, gallery)
@@ -120,28 +87,66 @@ class Retrieval(Protocol):
     def searched(self, sides: Sides) -> Sides:
         return sides
 
-    def searched_names(self) -> list[SearchedNames]:
-        ids = self.records.ids
-        return [SearchedNames(ids[self.division.query].tolist(), ids[self.division.gallery].tolist())]
-
-    def pictures(self, names: Collection[str]) -> dict[str, Image.Image]:
-        found = {}
-        paths = [str(shard.path) for shard in self.data.shards]
-        for serialized in tf.data.TFRecordDataset(paths).batch(RECORDS_AT_ONCE):
-            batch = self.data.parse(serialized)
-            for name, image in zip(dataset.ids_of(batch), batch["image"].numpy(), strict=True):
-                if name in names:
-                    found[name] = image_check.decode(image, name)
-        return found
-
     def notes(self, encoders: Collection[Encoder]) -> list[str]:
         found = []
         for path in dict.fromkeys(str(encoder.path) for encoder in encoders):
             seen = self.watched.get(path)
             if seen and seen.collapsed:
                 found.append(f"warning: {path} seems to have collapsed: {seen.sentence}")
-        impostors = impostor_pairs(self.records.labels, self.division)
+        impostors = impostor_pairs(self.labels, self.division)
         return found + unresolved_notes("TAR@FAR", FARS, impostors, "not measured")
+
+
+class Retrieval(Divided):
+    """The images of a data set; the first half of an identity's images, by their ids, is the gallery."""
+
+    data: dataset.DataSet
+
+    def __init__(self, data: str, cache: EmbeddingCache | None = None):
+        super().__init__()
+        self.data = dataset.open_data_set(data)
+        self.data.check_content()
+        self.cache = cache
+        self.ids, self.labels = self.read_records()
+        self.division = divide(self.labels, order=np.argsort(self.ids, kind="stable"))
+        if not len(self.division.query):
+            raise InputError(
+                f"{self.data.folder}: every identity has one image; a query needs a second one"
+            )
+
+    def read_records(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the ids and the labels of all images, in stored order [images]."""
+        ids, labels = [], []
+        with unreadable.named(self.data):
+            for batch in self.batches():
+                ids += dataset.ids_of(batch)
+                labels.append(batch["label"].numpy())
+        return np.array(ids), self.data.checked_labels(labels)
+
+    def batches(self) -> Iterator[dict[str, tf.Tensor]]:
+        paths = [str(shard.path) for shard in self.data.shards]
+        for serialized in tf.data.TFRecordDataset(paths).batch(RECORDS_AT_ONCE):
+            yield self.data.parse(serialized)
+
+    def embed(self, encoder: Encoder) -> Sides:
+        images = {"data": self.data.fingerprint}
+        return self.sides_of(encoder, self.embed_once(encoder, images, self.embed_images))
+
+    def embed_images(self, encoder: Encoder) -> np.ndarray:
+        """Returns the embeddings of all images, in stored order [images, dims]."""
+        return np.concatenate([embeddings for embeddings, _ in encoder.embed_data(self.data)])
+
+    def searched_names(self) -> list[SearchedNames]:
+        query, gallery = self.ids[self.division.query], self.ids[self.division.gallery]
+        return [SearchedNames(query.tolist(), gallery.tolist())]
+
+    def pictures(self, names: Collection[str]) -> dict[str, Image.Image]:
+        found = {}
+        for batch in self.batches():
+            for name, image in zip(dataset.ids_of(batch), batch["image"].numpy(), strict=True):
+                if name in names:
+                    found[name] = image_check.decode(image, name)
+        return found
 
     def made_from(self) -> dict[str, str]:
         return {"data": self.data.fingerprint}
@@ -159,9 +164,15 @@ def measure(query: Embedded, gallery: Embedded) -> Measured:
     """Returns all metrics of queries of every identity in a gallery that holds each of them several times."""
     found = search(query, gallery, max(FARS))
     metrics = found.rates(FARS, RANKS)
-    metrics |= {"mAP": float(found.average_precision.mean()), f"Recall@{RECALL_RANKS}": float(found.recall.mean())}
+    metrics |= {
+        "mAP": float(found.average_precision.mean()),
+        f"Recall@{RECALL_RANKS}": float(found.recall.mean()),
+    }
     for fpir in resolvable(found):
-        rates = [identification.tpir(half, identification.threshold_at(half, fpir)) for half in found.halves]
+        rates = [
+            identification.tpir(half, identification.threshold_at(half, fpir))
+            for half in found.halves
+        ]
         metrics[rate_name("TPIR@FPIR", fpir)] = float(np.mean(rates))
     return Measured(
         metrics,

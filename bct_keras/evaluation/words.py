@@ -55,7 +55,11 @@ def of(protocols: Mapping[str, dict[str, Any]]) -> dict[str, str]:
     """Those that stand on the page of these results."""
     tables = [rows for result in protocols.values() for _, rows in report.first_tables(result)]
     metrics = [row[0] for rows in tables for row in rows[1:]]
-    found = {word: text for word, text in METRICS.items() if any(is_a(metric, word) for metric in metrics)}
+    found = {
+        word: text
+        for word, text in METRICS.items()
+        if any(is_a(metric, word) for metric in metrics)
+    }
     for part, meanings in OTHERS.items():
         found |= meanings if any(part in result for result in protocols.values()) else {}
     return found

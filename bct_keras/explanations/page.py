@@ -48,10 +48,21 @@ def as_html(found: dict[str, Any], looks: list[Look], maps: list[tuple[str, str]
     for kind, heading in KINDS.items():
         shown = [look for look in looks if look.kind == kind]
         body.append(f"<h2>{heading} ({100 * shares[kind]:.1f} % of the queries)</h2>")
-        body += [f"<h3>Query {html.escape(look.query)}</h3>{''.join(map(pair, look.pairs))}" for look in shown]
-    body += [f"<h2>How far to trust the maps</h2><p>{TRUST}</p>", html_table(trust_table(found["trust"]))]
-    figures = [f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>" for caption, svg in maps]
-    body.append(f'<h2>Old and new embeddings</h2><p>{MAP}</p><div class="grid">{"".join(figures)}</div>')
+        body += [
+            f"<h3>Query {html.escape(look.query)}</h3>{''.join(map(pair, look.pairs))}"
+            for look in shown
+        ]
+    body += [
+        f"<h2>How far to trust the maps</h2><p>{TRUST}</p>",
+        html_table(trust_table(found["trust"])),
+    ]
+    figures = [
+        f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
+        for caption, svg in maps
+    ]
+    body.append(
+        f'<h2>Old and new embeddings</h2><p>{MAP}</p><div class="grid">{"".join(figures)}</div>'
+    )
     return document(title, [*body, made_from(found["made_from"])], STYLE)
 
 
@@ -59,9 +70,13 @@ def notes(encoders: dict[str, Any]) -> list[str]:
     lines = []
     for name, facts in encoders.items():
         where = (
-            f"Grad-CAM++ and Score-CAM at layer {facts['layer']} ({facts['grid']})" if facts["layer"] else NO_GRADIENTS
+            f"Grad-CAM++ and Score-CAM at layer {facts['layer']} ({facts['grid']})"
+            if facts["layer"]
+            else NO_GRADIENTS
         )
-        lines.append(f"<p>The {name} encoder{':' if facts['layer'] else ''} {html.escape(where)}</p>")
+        lines.append(
+            f"<p>The {name} encoder{':' if facts['layer'] else ''} {html.escape(where)}</p>"
+        )
     return lines
 
 
@@ -77,9 +92,12 @@ def match(found: Match) -> str:
 
 
 def view(found: View, name: str) -> str:
-    pictures = {name: plain(found.image)} | {key: overlay(found.image, heat) for key, heat in found.heat.items()}
+    pictures = {name: plain(found.image)} | {
+        key: overlay(found.image, heat) for key, heat in found.heat.items()
+    }
     figures = [
-        f"<figure>{image_tag(each, key)}<figcaption>{key}</figcaption></figure>" for key, each in pictures.items()
+        f"<figure>{image_tag(each, key)}<figcaption>{key}</figcaption></figure>"
+        for key, each in pictures.items()
     ]
     return f"<div>{''.join(figures)}</div>"
 

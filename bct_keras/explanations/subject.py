@@ -20,7 +20,9 @@ class Subject:
 
     def __init__(self, encoder: Encoder, dims: int):
         if isinstance(encoder, StoredEmbeddings):
-            raise InputError(f"{encoder.path} holds stored embeddings: there is no encoder to ask what it looks at")
+            raise InputError(
+                f"{encoder.path} holds stored embeddings: there is no encoder to ask what it looks at"
+            )
         self.encoder, self.dims = encoder, dims
         if isinstance(encoder, KerasEncoder) and self.has_gradients:
             one_dnn.check_gradients(encoder.model, encoder.path)
@@ -37,14 +39,19 @@ class Subject:
         """
         encoder = self.encoder
         return (
-            isinstance(encoder, KerasEncoder) and encoder.preprocessing.is_plain and bool(spatial_layers(encoder.model))
+            isinstance(encoder, KerasEncoder)
+            and encoder.preprocessing.is_plain
+            and bool(spatial_layers(encoder.model))
         )
 
     def facts(self) -> dict[str, Any]:
         """Where the maps by gradients and features are taken."""
         if not self.has_gradients:
             return {"layer": None, "grid": None}
-        return {"layer": self.layer.name, "grid": " x ".join(map(str, self.layer.output.shape[1:3]))}
+        return {
+            "layer": self.layer.name,
+            "grid": " x ".join(map(str, self.layer.output.shape[1:3])),
+        }
 
     @cached_property
     def model(self) -> "CosineModel":
@@ -84,7 +91,10 @@ def spatial_layers(model: Any) -> list[Any]:
 def output_shape(layer: Any) -> tuple:
     try:
         return tuple(layer.output.shape)
-    except (AttributeError, ValueError):  # it was called several times, or gives several outputs, or none
+    except (
+        AttributeError,
+        ValueError,
+    ):  # it was called several times, or gives several outputs, or none
         return ()
 
 

@@ -196,7 +196,7 @@ def test_a_missing_image_is_named_or_left_out(own_tree):
     assert np.flatnonzero(~same).tolist() == [1]  # template 2 is made of images 4 to 6
     assert protocol.notes([CountingEncoder()]) == [
         "1 of 168 images were left out of their templates for counting1.0.keras (missing, damaged, or without a "
-        "finite embedding; --on_bad=skip)",
+        "finite embedding; on_bad=skip)",
         FEW_PAIRS,
     ]
 
