@@ -148,7 +148,9 @@ def remarks(encoders: list[Encoder], protocols: Iterable[Protocol]) -> Iterator[
     for encoder in encoders:
         yield from trial.told(encoder)
     for protocol in protocols:
-        for encoder in encoders if protocol.data else ():
+        if protocol.data is None:
+            continue
+        for encoder in encoders:
             yield from trial.before(encoder, protocol.data)
             sides = protocol.embed(encoder)
             embeddings = np.concatenate([side.embeddings for side in sides])

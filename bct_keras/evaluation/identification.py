@@ -61,7 +61,7 @@ def identified(
     best_row = others.argmax(1)
     return Identification(
         identities=np.asarray(query_labels),
-        mated=same.any(1),
+        mated=np.asarray(same.any(1)),
         own=own,
         best_other=others[np.arange(len(others)), best_row],
         others_above=np.count_nonzero(others > own[:, None] - TIE, axis=1),

@@ -31,7 +31,7 @@ def top_k(
     """
     same = same_identity(scores, query_labels, gallery_labels)
     mated = same.any(1)
-    check_any(mated)
+    check_any(same)
     own = np.where(same, scores, -np.inf).max(1)  # [queries]
     others_above = np.sum((scores > own[:, None] - TIE) & ~same, axis=1)  # [queries]
     return float(np.mean(others_above[mated] < k))
@@ -89,7 +89,7 @@ def own_and_others(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Returns each query's scores with its own identity's images, and those with others', rising."""
     same = same_identity(scores, query_labels, gallery_labels)
-    check_any(same.any(1))
+    check_any(same)
     found = []
     for row, is_own in zip(scores, same, strict=True):
         if is_own.any():
@@ -134,9 +134,9 @@ def same_identity(
     return np.asarray(query_labels)[:, None] == np.asarray(gallery_labels)[None, :]
 
 
-def check_any(mated: np.ndarray) -> None:
+def check_any(same: np.ndarray) -> None:
     """Refuses queries of which none has an image of its identity in the gallery."""
-    if not mated.any():
+    if not same.any():
         raise InputError(
             "no query has an image of its identity in the gallery: nothing can be found"
         )

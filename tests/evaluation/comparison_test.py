@@ -54,7 +54,7 @@ def reported(tmp_path_factory) -> dict:
     old, new = (load_encoder(folder / f"{name}.npz") for name in arrays)
     spec = f"retrieval({folder / 'data'})"
     found = evaluate(old, new, [spec], folder / "report")
-    compared = compare(**arrays, labels=labels)
+    compared = compare(old=arrays["old"], new=arrays["new"], labels=labels)
     return {"command": found, "protocol": found["protocols"][spec], "compared": compared}
 
 
