@@ -36,6 +36,7 @@ from bct_keras.explanations.embedding_map import Maps
 from bct_keras.explanations.examples import find_examples
 from bct_keras.explanations.looks import Look, Looker, trust
 from bct_keras.explanations.subject import Subject
+from bct_keras.pages.document import Plot
 from bct_keras.prepare import prepare
 from bct_keras.registry import quoted
 
@@ -118,9 +119,9 @@ def write(found: dict[str, Any], looks: list[Look], maps: Maps, folder: Path) ->
     """Returns the fingerprints of what a later run reads again."""
     files = artefacts.write_result(folder, FACTS, found)
     drawings = []
-    for name, caption, draw in maps.plots():
-        plots.save_png(draw, folder / f"map_{name}.png")
-        drawings.append((caption, plots.as_svg(draw, f"map-{name}")))
+    for plot in maps.plots():
+        plots.save_png(plot.draw, folder / f"map_{plot.name}.png")
+        drawings.append(Plot(plot.caption, plots.as_svg(plot.draw, f"map-{plot.name}")))
     (folder / "explain.html").write_text(page.as_html(found, looks, drawings))
     return files
 

@@ -8,9 +8,9 @@ from PIL import Image
 
 from bct_keras import artefacts
 from bct_keras.evaluation import page, plots
-from bct_keras.evaluation.page import Plot
 from bct_keras.evaluation.protocol import Protocol
 from bct_keras.evaluation.verdict import Rule, Verdict
+from bct_keras.pages.document import Plot
 
 KIND = "report"
 REPORT = "report.json"

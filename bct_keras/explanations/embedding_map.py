@@ -1,10 +1,11 @@
 """Old and new embeddings of the same images in two dimensions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from bct_keras.evaluation.plots import Drawing
 from bct_keras.evaluation.verification import Embedded
 
 IDENTITIES = 10  # as many as colours can be told apart
@@ -44,17 +45,16 @@ class Maps:
         self.names = {identity: names[identity] for identity in chosen}
         self.embeddings = {"old": old.embeddings[rows], "new": new.embeddings[rows]}
 
-    def plots(self) -> Iterator[tuple[str, str, Callable[[Axes], None]]]:
-        """File name, caption and what draws it; both encoders are projected together, as they share one space."""
+    def plots(self) -> Iterator[Drawing]:
+        """Yields a plot by each projection; both encoders are projected together, as they share one space."""
+        both = np.concatenate(list(self.embeddings.values()))
         for name, project in PROJECTIONS.items():
-            places = np.split(project(np.concatenate(list(self.embeddings.values()))), 2)
-            caption = f"{name} of old and new embeddings of {len(self.names)} identities"
-            yield (
-                name.lower().replace("-", ""),
-                caption,
-                lambda axes, name=name, places=places: self.draw(
-                    axes, name, dict(zip(MARKERS, places, strict=True))
-                ),
+            old, new = np.split(project(both), 2)
+            places = {"old": old, "new": new}
+            yield Drawing(
+                name=name.lower().replace("-", ""),
+                caption=f"{name} of old and new embeddings of {len(self.names)} identities",
+                draw=lambda axes, name=name, places=places: self.draw(axes, name, places),
             )
 
     def draw(self, axes: Axes, name: str, places: dict[str, np.ndarray]) -> None:

@@ -57,9 +57,9 @@ class Subject:
     def model(self) -> "CosineModel":
         assert isinstance(self.encoder, KerasEncoder)
         model = in_float32(self.encoder.model)
-        embedding = keras.layers.UnitNormalization()(model.outputs[0][:, : self.dims])
+        outputs = ExplainedEmbedding(self.dims)(model.outputs[0])
         # Inputs in a list, as tf-keras-vis passes them: else Keras warns at every call.
-        return CosineModel(list(model.inputs), keras.ops.pad(embedding, [[0, 0], [0, 1]]))
+        return CosineModel(list(model.inputs), outputs)
 
     @cached_property
     def layer(self) -> Any:
@@ -74,8 +74,24 @@ class Subject:
         return (fine or layers)[-1]
 
 
+class ExplainedEmbedding(keras.layers.Layer):
+    """Gives the first coordinates at length 1, and behind them a 0, which keras_maps.py needs.
+
+    One layer with a name of its own: Keras numbers the names of operations anew in each process, so that those of a
+    model that was read from a file may be taken.
+    """
+
+    def __init__(self, dims: int):
+        super().__init__(name="bct_keras_explained_embedding", dtype="float32")
+        self.dims = dims
+
+    def call(self, embedding):  # [batch, all dims] -> [batch, dims + 1]
+        unit = keras.ops.normalize(embedding[:, : self.dims], axis=-1, order=2, epsilon=1e-12)
+        return keras.ops.pad(unit, [[0, 0], [0, 1]])
+
+
 class CosineModel(keras.Model):
-    """Pixels -> [batch, dims + 1]: the embedding of length 1, and a 0, which keras_maps.py needs."""
+    """Pixels -> [batch, dims + 1], the explained embedding."""
 
     def predict(self, x, batch_size=None):
         """One batch is all that tf-keras-vis asks for, and Keras's own shows a bar, which nothing there turns off."""
