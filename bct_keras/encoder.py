@@ -33,6 +33,8 @@ FAULTS = (
 class Encoder(ABC):
     """Images of 0..255 in, embeddings of any norm out."""
 
+    in_training = False  # whether its weights still change, so that nothing it gives may be kept
+
     def __init__(self, path: Path, image_size: int, dims: int):
         self.path = path
         self.image_size = image_size
@@ -81,6 +83,7 @@ class FirstDims(Encoder):
     def __init__(self, encoder: Encoder, dims: int):
         super().__init__(encoder.path, encoder.image_size, dims)
         self.encoder, self.preprocessing, self.spec = encoder, encoder.preprocessing, encoder.spec
+        self.in_training = encoder.in_training
 
     def content_fingerprint(self) -> str:
         return self.encoder.content_fingerprint()

@@ -16,8 +16,18 @@ class EmbeddingCache:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def get(self, encoder: Encoder, images: dict[str, Any], make: Callable[[Encoder], np.ndarray]) -> np.ndarray:
-        """[rows, dims] as stored, or made and stored; `images` tells everything that decides what comes out."""
+    def get(
+        self, encoder: Encoder, images: dict[str, Any], make: Callable[[Encoder], np.ndarray]
+    ) -> np.ndarray:
+        """Returns the embeddings of some images [rows, dims], as they are stored, or made and stored.
+
+        Args:
+            encoder: What embeds; of one in training nothing is kept.
+            images: Everything that decides what comes out, besides the encoder.
+            make: Embeds the images.
+        """
+        if encoder.in_training:
+            return make(encoder)
         if isinstance(encoder, FirstDims):
             return self.get(encoder.encoder, images, make)[:, : encoder.dims]
         name = artefacts.fingerprint({"encoder": encoder.fingerprint, **images})
