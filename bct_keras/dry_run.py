@@ -15,7 +15,7 @@ from bct_keras.data.sources.source import Source
 from bct_keras.data.splits import SPLITS
 from bct_keras.encoders import RUN_KIND, load_encoder, trial
 from bct_keras.errors import InputError, option
-from bct_keras.evaluation import PROTOCOLS
+from bct_keras.evaluation import PROTOCOLS, build_protocols
 from bct_keras.printable import line as one_line
 from bct_keras.progress import Say
 from bct_keras.recipe import Recipe
@@ -179,9 +179,10 @@ class DryRun:
     def check_proof(self, folder: str, old: Path) -> None:
         asked = self.asked
         data = open_to_train_on(folder)
-        protocols = proof.protocols(asked.protocol, data)
+        protocols = build_protocols(proof.protocols(asked.protocol, data))
+        validation = build_protocols(asked.validation or [])
         proof.check(protocols, data, old, old_encoders.known(old))
-        proof.check_validation(asked.validation or [], asked.keep_best, protocols, data)
+        proof.check_validation(validation, asked.keep_best, protocols, data)
 
     def device_facts(self) -> Devices:
         asked = self.asked

@@ -33,7 +33,8 @@ FAULTS = (
 class Encoder(ABC):
     """Images of 0..255 in, embeddings of any norm out."""
 
-    in_training = False  # whether its weights still change, so that nothing it gives may be kept
+    # Whether a cache keeps what it gives; not where its weights still change, or nobody asks again.
+    cached = True
 
     def __init__(self, path: Path, image_size: int, dims: int):
         self.path = path
@@ -77,19 +78,37 @@ class Encoder(ABC):
             yield from data.as_taken(self.image_size, self.preprocessing.resize).batches(BATCH_SIZE, shards)
 
 
-class FirstDims(Encoder):
-    """The first coordinates of another encoder's embeddings."""
+class DerivedEncoder(Encoder):
+    """Computes each embedding from that of another encoder, whose embeddings are those that are kept."""
+
+    of_sums = False  # whether it may be computed of an image's embedding plus that of its mirror image
 
     def __init__(self, encoder: Encoder, dims: int):
         super().__init__(encoder.path, encoder.image_size, dims)
-        self.encoder, self.preprocessing, self.spec = encoder, encoder.preprocessing, encoder.spec
-        self.in_training = encoder.in_training
+        self.encoder = encoder
+        self.preprocessing = encoder.preprocessing
+        self.spec = encoder.spec
+        self.cached = encoder.cached
 
-    def content_fingerprint(self) -> str:
-        return self.encoder.content_fingerprint()
+    @property
+    def fingerprint(self) -> str:
+        return self.encoder.fingerprint
+
+    @abstractmethod
+    def derive(self, embeddings: np.ndarray) -> np.ndarray:
+        """Returns the embeddings of images by those of the other encoder."""
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        return self.encoder.embed(images)[:, : self.dims]
+        return self.derive(self.encoder.embed(images))
+
+
+class FirstDims(DerivedEncoder):
+    """The first coordinates of another encoder's embeddings."""
+
+    of_sums = True
+
+    def derive(self, embeddings: np.ndarray) -> np.ndarray:
+        return embeddings[:, : self.dims]
 
 
 class FileEncoder(Encoder):

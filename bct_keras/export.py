@@ -19,6 +19,7 @@ chance is told in the card. MODEL_CARD.md and gate.json hold the numbers.
 import dataclasses
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,14 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from bct_keras import artefacts, command, model_card, registry
+from bct_keras import artefacts, command, model_card
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import EXPORT_KIND, Encoder, KerasEncoder, load_encoder
 from bct_keras.errors import InputError, option
 from bct_keras.evaluate import define_verdict_flags, rule_of_flags
-from bct_keras.evaluation import PROTOCOLS
+from bct_keras.evaluation import build_protocols
 from bct_keras.evaluation.gate import Gate
+from bct_keras.evaluation.protocol import Protocol
 from bct_keras.evaluation.verdict import COMPATIBLE, UNDECIDED, Rule
 from bct_keras.formats import FORMATS
 from bct_keras.formats.format import Format, Reference, Source
@@ -47,7 +49,7 @@ KEPT_FLOAT = (0.0, 0.1, 0.3, 0.6)
 class Checks:
     """What decides whether a file may leave."""
 
-    protocols: tuple[str, ...] = ()
+    protocols: Sequence[str] | Mapping[str, Protocol] = ()  # built already, or to be built
     old: Encoder | None = None
     max_loss: float = 0.01
     allow_loss: bool = False
@@ -95,7 +97,9 @@ def export(
         raise InputError(
             f"tflite_int8 needs {option('calibration')}: a data set of images like those that it will see"
         )
-    protocols = {spec: registry.build(PROTOCOLS, spec) for spec in checks.protocols}
+    protocols = checks.protocols
+    if not isinstance(protocols, Mapping):
+        protocols = build_protocols(protocols)
     made_from = {
         "encoder": source.encoder.fingerprint,
         "formats": sorted(formats),
@@ -205,7 +209,9 @@ def write(
         form.write(dataclasses.replace(source, kept_float=share), path)
         difference, cosine = compared(reference, path)
         check_closeness(form, name, difference, cosine)
-        gate.add(name, load_encoder(path))
+        encoder = load_encoder(path)
+        encoder.cached = False  # nobody asks for it again
+        gate.add(name, encoder)
         faults = gate.faults(name)
         if not faults:
             break
@@ -324,7 +330,9 @@ def define_gate_flags() -> None:
     flags.DEFINE_string("data_licence", "", "the licence of the training data, for the model card")
 
 
-def checks_of_flags(protocols: tuple[str, ...], old: Encoder | None) -> Checks:
+def checks_of_flags(
+    protocols: Sequence[str] | Mapping[str, Protocol], old: Encoder | None
+) -> Checks:
     FLAGS = flags.FLAGS
     return Checks(protocols, old, FLAGS.max_loss, FLAGS.allow_loss, rule_of_flags(), FLAGS.strict)
 

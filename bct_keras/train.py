@@ -18,6 +18,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ from bct_keras.data.splits import VIEW_OF_SCENARIO
 from bct_keras.encoders import RUN_KIND, Encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import evaluate, rule_of_flags
-from bct_keras.evaluation import report
+from bct_keras.evaluation import build_protocols, report
+from bct_keras.evaluation.embedding_cache import EmbeddingCache
+from bct_keras.evaluation.protocol import Protocol
 from bct_keras.export import Exported, checks_of_flags, define_gate_flags, export, keras_encoder
 from bct_keras.formats import FORMATS
 from bct_keras.formats.format import Source
@@ -51,31 +54,30 @@ def main() -> None:
         return
     strategy = distribution.strategy(FLAGS.strategy, FLAGS.replicas)
     workdir = Path(command.required("workdir"))
-    artefacts.check_place(
-        workdir, RUN_KIND, UNFINISHED_KIND
-    )  # at once, not after the old encoder was trained
+    # At once, not after the old encoder was trained.
+    artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)
     data = distribution.chief_first(strategy, data_to_train_on)
     old = distribution.chief_first(strategy, old_encoder)
     # At once, so that what is wrong with it is not told after the training.
     compared_with = old_encoders.known(old)
-    protocols = proof.protocols(FLAGS.protocol, data)
-    proof.check([*protocols, *(FLAGS.validation or [])], data, old, compared_with)
-    for warning in proof.check_validation(FLAGS.validation or [], FLAGS.keep_best, protocols, data):
+    judged = judged_by(workdir, data)
+    proof.check(judged.proof | judged.validation, data, old, compared_with)
+    for warning in proof.check_validation(judged.validation, FLAGS.keep_best, judged.proof, data):
         command.say(warning)
     with strategy.scope():
         needs_old = recipe.build_method().needs_old
-    embeddings = (
-        distribution.chief_first(strategy, lambda: old_embeddings(old, data, recipe.old_dims))
-        if needs_old
-        else None
-    )
+    embeddings = None
+    if needs_old:
+        embeddings = distribution.chief_first(
+            strategy, lambda: old_embeddings(old, data, recipe.old_dims)
+        )
     run = Run(
         recipe=recipe,
         data=data,
         old=embeddings,
         strategy=strategy,
         workdir=workdir,
-        watch=watch(compared_with),
+        watch=watch(judged.validation, compared_with),
         flags=FLAGS.flags_into_string(),
         say=command.say,
     )
@@ -87,7 +89,7 @@ def main() -> None:
     except checkpoints.StoppedError as stopped:
         print(stopped)
         sys.exit(checkpoints.RESUME_STATUS)
-    distribution.chief_first(strategy, lambda: finish(workdir, compared_with, data, protocols))
+    distribution.chief_first(strategy, lambda: finish(workdir, compared_with, data, judged.proof))
 
 
 def flags_of(kind: Any) -> dict[str, Any]:
@@ -95,12 +97,36 @@ def flags_of(kind: Any) -> dict[str, Any]:
     return {field.name: getattr(flags.FLAGS, field.name) for field in dataclasses.fields(kind)}
 
 
-def watch(old: Encoder | None) -> Watch:
+@dataclass(frozen=True)
+class Judged:
+    """What the new encoder is judged by: at the end, and after every epoch."""
+
+    proof: dict[str, Protocol]
+    validation: dict[str, Protocol]
+
+
+def judged_by(workdir: Path, data: DataSet) -> Judged:
+    """Builds each protocol once, so that whoever measures by it finds the embeddings that another one made."""
     FLAGS = flags.FLAGS
-    if FLAGS.keep_best and not FLAGS.validation:
+    proof_specs, validation_specs = proof.protocols(FLAGS.protocol, data), FLAGS.validation or []
+    cache = EmbeddingCache(workdir / "embeddings")
+    built = build_protocols([*proof_specs, *validation_specs], cache)
+    return Judged(
+        proof={spec: built[spec] for spec in proof_specs},
+        validation={spec: built[spec] for spec in validation_specs},
+    )
+
+
+def watch(protocols: dict[str, Protocol], old: Encoder | None) -> Watch:
+    FLAGS = flags.FLAGS
+    if FLAGS.keep_best and not protocols:
         raise InputError("--keep_best needs --validation, which measures it after every epoch")
-    validation = Validation(FLAGS.validation, old, FLAGS.keep_best) if FLAGS.validation else None
-    return Watch(FLAGS.checkpoint_steps, FLAGS.checkpoints_kept, FLAGS.nan_limit, validation)
+    return Watch(
+        checkpoint_steps=FLAGS.checkpoint_steps,
+        checkpoints_kept=FLAGS.checkpoints_kept,
+        nan_limit=FLAGS.nan_limit,
+        validation=Validation(protocols, old, FLAGS.keep_best) if protocols else None,
+    )
 
 
 def data_to_train_on() -> DataSet:
@@ -164,7 +190,7 @@ def old_embeddings(old: Path | None, data: DataSet, dims: int) -> EmbeddingShard
     return old_encoders.embeddings(old, data, dims, command.say)
 
 
-def finish(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[str]) -> None:
+def finish(workdir: Path, old: Encoder | None, data: DataSet, protocols: dict[str, Protocol]) -> None:
     """Export, then the table, so that it is the last thing on the screen; of a refused export the reason."""
     FLAGS = flags.FLAGS
     new = load_encoder(workdir)
@@ -188,15 +214,14 @@ def finish(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[st
         raise refused
 
 
-def export_run(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[str]) -> Exported:
+def export_run(
+    workdir: Path, old: Encoder | None, data: DataSet, protocols: dict[str, Protocol]
+) -> Exported:
     FLAGS = flags.FLAGS
-    calibration = (
-        data
-        if any(FORMATS[name].needs_calibration for name in FLAGS.formats if name in FORMATS)
-        else None
-    )
+    known = [FORMATS[name] for name in FLAGS.formats if name in FORMATS]
+    calibration = data if any(each.needs_calibration for each in known) else None
     source = Source(keras_encoder(workdir), FLAGS.flip_and_add, calibration)
-    checks = checks_of_flags(tuple(protocols), old)
+    checks = checks_of_flags(protocols, old)
     return export(source, FLAGS.formats, workdir / "exported", checks, FLAGS.data_licence)
 
 
