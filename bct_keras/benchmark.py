@@ -37,7 +37,15 @@ from bct_keras import artefacts, command, proof, registry, train
 from bct_keras.benchmarks import report, spreads, tables
 from bct_keras.benchmarks.jobs import Runner, StoppedError
 from bct_keras.benchmarks.measuring import Measuring
-from bct_keras.benchmarks.plan import CUTS, SCENARIOS, Cell, Job, Plan, parse_entries, with_reference
+from bct_keras.benchmarks.plan import (
+    CUTS,
+    SCENARIOS,
+    Cell,
+    Job,
+    Plan,
+    parse_entries,
+    with_reference,
+)
 from bct_keras.checkpoints import RESUME_STATUS
 from bct_keras.data.dataset import open_data_set
 from bct_keras.errors import InputError
@@ -47,7 +55,19 @@ from bct_keras.processes import cores
 from bct_keras.recipe import Recipe
 
 # Set for each training here, or of no use to it.
-OWN = ("data", "old", "workdir", "method", "scenario", "seed", "formats", "protocol", "source", "split", "prepared")
+OWN = (
+    "data",
+    "old",
+    "workdir",
+    "method",
+    "scenario",
+    "seed",
+    "formats",
+    "protocol",
+    "source",
+    "split",
+    "prepared",
+)
 OWN += ("on_bad", "old_flagfile", "old_workdir", "dry_run")
 OVERRIDE: Any = {"allow_override": True}  # train has flags of these names, for one training
 REFUSED = {
@@ -67,7 +87,9 @@ def main() -> None:
     workdir = Path(command.required("workdir"))
     artefacts.check_place(workdir / "report", report.KIND)
     # Trainings hold the lock too, so that those of a killed benchmark are waited for, not doubled.
-    with artefacts.alone(workdir, "what another benchmark, perhaps a killed one, is still training") as lock:
+    with artefacts.alone(
+        workdir, "what another benchmark, perhaps a killed one, is still training"
+    ) as lock:
         plan = planned(workdir)
         protocols = {cut: protocol_of(folder) for cut, (folder, _) in plan.data.items()}
         measuring = Measuring(workdir / "embeddings")
@@ -75,8 +97,12 @@ def main() -> None:
         def measure(cell: Cell) -> dict[str, Any]:
             return measuring.measure(cell, protocols[SCENARIOS[cell.scenario][1]])
 
-        runner = Runner(list(plan.jobs.values()), FLAGS.jobs or max(1, cores() // 2), workdir / "logs", lock)
-        say(f"{len(plan.cells)} cells, {len(plan.jobs)} trainings, of which {runner.total} are missing")
+        runner = Runner(
+            list(plan.jobs.values()), FLAGS.jobs or max(1, cores() // 2), workdir / "logs", lock
+        )
+        say(
+            f"{len(plan.cells)} cells, {len(plan.jobs)} trainings, of which {runner.total} are missing"
+        )
         try:
             failed = runner.run(Progress(runner.total, measure, plan.cells))
             results, missing = collected(plan, measure, failed)
@@ -100,7 +126,9 @@ def planned(workdir: Path) -> Plan:
         if name not in SCENARIOS:
             raise InputError(f"unknown scenario '{name}'; known: {', '.join(SCENARIOS)}")
     for entry in olds + methods:  # before the data are made
-        recipe_of([*shared_flags(), *entry.arguments], entry.spec if entry in methods else "independent")
+        recipe_of(
+            [*shared_flags(), *entry.arguments], entry.spec if entry in methods else "independent"
+        )
     cuts = {SCENARIOS[name][1] for name in FLAGS.scenario}
     data = {cut: prepared(cut, workdir / "data" / cut) for cut in CUTS if cut in cuts}
     plan = Plan(workdir, shared_flags(), data, recipe_of)
@@ -117,7 +145,11 @@ def number(text: str) -> int:
 def shared_flags() -> list[str]:
     """Those of train that were given here, as its command line takes them."""
     own = flags.FLAGS.flags_by_module_dict()[train.__name__]
-    return sorted(flag.serialize() for flag in own if flag.present and flag.name not in OWN and flag.serialize())
+    return sorted(
+        flag.serialize()
+        for flag in own
+        if flag.present and flag.name not in OWN and flag.serialize()
+    )
 
 
 def recipe_of(arguments: list[str], method: str) -> Recipe:
@@ -126,7 +158,9 @@ def recipe_of(arguments: list[str], method: str) -> Recipe:
         parsed([train.__name__, *arguments])
     except flags.Error as error:
         raise InputError(f"{' '.join(arguments)}: {error}") from None
-    values: dict[str, Any] = {field: getattr(parsed, field) for field in Recipe.__dataclass_fields__}
+    values: dict[str, Any] = {
+        field: getattr(parsed, field) for field in Recipe.__dataclass_fields__
+    }
     values["method"] = method
     return Recipe(**values)
 
@@ -136,7 +170,14 @@ def prepared(cut: str, folder: Path) -> tuple[Path, str]:
     FLAGS = flags.FLAGS
     _, positional, keywords = registry.parse(FLAGS.split)
     arguments = [*positional, *(f"{key}={value}" for key, value in keywords.items())]
-    say(prepare(command.required("source"), f"{cut}({', '.join(arguments)})", folder, on_bad=FLAGS.on_bad))
+    say(
+        prepare(
+            command.required("source"),
+            f"{cut}({', '.join(arguments)})",
+            folder,
+            on_bad=FLAGS.on_bad,
+        )
+    )
     return folder, open_data_set(folder).fingerprint
 
 
@@ -181,7 +222,9 @@ def collected(
         try:
             if why:
                 raise InputError(why)
-            results.setdefault((cell.scenario, cell.old, cell.method), {})[cell.seed] = measure(cell)
+            results.setdefault((cell.scenario, cell.old, cell.method), {})[cell.seed] = measure(
+                cell
+            )
         except InputError as error:
             missing[cell.name] = str(error)
     return {key: results[key] for key in sorted(results, key=order(plan))}, missing
@@ -189,19 +232,27 @@ def collected(
 
 def order(plan: Plan) -> Callable[[tuple[str, str, str]], int]:
     """As the flags name them"""
-    places = {(cell.scenario, cell.old, cell.method): place for place, cell in reversed(list(enumerate(plan.cells)))}
+    places = {
+        (cell.scenario, cell.old, cell.method): place
+        for place, cell in reversed(list(enumerate(plan.cells)))
+    }
     return places.__getitem__
 
 
 def tell(plan: Plan, results: spreads.Results, missing: dict[str, str], out: Path) -> None:
     FLAGS = flags.FLAGS
     made_from = {
-        **{f"--{name}": FLAGS[name].value for name in ("source", "split", "scenario", "old", "method", "seeds")},
+        **{
+            f"--{name}": FLAGS[name].value
+            for name in ("source", "split", "scenario", "old", "method", "seeds")
+        },
         "train": plan.shared,
         **{f"data, {cut}": fingerprint for cut, (_, fingerprint) in plan.data.items()},
         "runs": sorted(str(cell.run.relative_to(plan.workdir)) for cell in plan.cells),
     }
-    found = report.findings(results, plan.reference, FLAGS.metric, missing, made_from, bool(FLAGS["metric"].present))
+    found = report.findings(
+        results, plan.reference, FLAGS.metric, missing, made_from, bool(FLAGS["metric"].present)
+    )
     report.write(found, made_from, out)
     for line in aligned(tables.ranking(found["ranking"])):
         say(line)
@@ -215,14 +266,29 @@ def say(line: str) -> None:
 
 def define_flags() -> None:
     train.define_flags()
-    flags.DEFINE_multi_string("old", None, "an old encoder, 'NAME: --flag=value ...' or 'NAME: PATH'", **OVERRIDE)
-    flags.DEFINE_multi_string("method", None, "a method, 'SPEC' or 'NAME: SPEC --flag=value ...'", **OVERRIDE)
-    flags.DEFINE_list("scenario", ["open-class"], f"of {', '.join(SCENARIOS)}: which images are whose", **OVERRIDE)
+    flags.DEFINE_multi_string(
+        "old", None, "an old encoder, 'NAME: --flag=value ...' or 'NAME: PATH'", **OVERRIDE
+    )
+    flags.DEFINE_multi_string(
+        "method", None, "a method, 'SPEC' or 'NAME: SPEC --flag=value ...'", **OVERRIDE
+    )
+    flags.DEFINE_list(
+        "scenario", ["open-class"], f"of {', '.join(SCENARIOS)}: which images are whose", **OVERRIDE
+    )
     flags.DEFINE_string("workdir", None, "the folder for data, runs and the report", **OVERRIDE)
-    flags.DEFINE_string("protocol", None, "how to measure; by default retrieval on the split's test view", **OVERRIDE)
+    flags.DEFINE_string(
+        "protocol",
+        None,
+        "how to measure; by default retrieval on the split's test view",
+        **OVERRIDE,
+    )
     flags.DEFINE_list("seeds", ["0", "1"], "each trains old and new encoders once")
-    flags.DEFINE_string("metric", "TAR@FAR=1e-3", "that of the tables and the ranking; report.json has all")
-    flags.DEFINE_integer("jobs", 0, "trainings at once; 0 is one for every two cores", lower_bound=0)
+    flags.DEFINE_string(
+        "metric", "TAR@FAR=1e-3", "that of the tables and the ranking; report.json has all"
+    )
+    flags.DEFINE_integer(
+        "jobs", 0, "trainings at once; 0 is one for every two cores", lower_bound=0
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras import artefacts, distribution
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 from bct_keras.heads.class_table import ClassTable
 from bct_keras.model import CompatibleModel
 
@@ -134,8 +134,8 @@ class Checkpoints(keras.callbacks.Callback):
         if not distribution.worker_index():
             for damaged, fault in faults.items():
                 print(
-                    f"{found[damaged]}: this checkpoint cannot be read ({fault}); going on from the "
-                    f"one before it, of step {step}",
+                    f"{found[damaged]}: this checkpoint cannot be read ({fault}); going on from "
+                    f"the one before it, of step {step}",
                     flush=True,
                 )
         self.damaged = set(faults)
@@ -189,8 +189,8 @@ class Checkpoints(keras.callbacks.Callback):
             learned += self.trained.head.table.variables[ClassTable.WEIGHTS]
         if not all(is_finite(variable) for variable in learned):
             raise InputError(
-                f"after step {self.step} a weight is not a finite number; {self.last_good()}; try a lower "
-                "--learning_rate, or --on_nan=skip"
+                f"after step {self.step} a weight is not a finite number; {self.last_good()}; "
+                f"try a lower {option('learning_rate')}, or {option('on_nan', 'skip')}"
             )
         try:
             with artefacts.new_folder(self.folder / f"ckpt-{self.step}", replace=True) as folder:

@@ -8,12 +8,14 @@ from typing import NoReturn, TextIO
 
 from absl import app, flags, logging
 
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, options_as_flags
 from bct_keras.printable import line
 from bct_keras.untrusted import flag_files
 
 LAYOUT = re.compile(r"\n|\t")
-LAYOUT_OF_BARS = re.compile(r"\n|\t|\r|\x1b\[A")  # they go back to the start of their line, and up by one
+LAYOUT_OF_BARS = re.compile(
+    r"\n|\t|\r|\x1b\[A"
+)  # they go back to the start of their line, and up by one
 
 
 class PlainStream:
@@ -28,7 +30,9 @@ class PlainStream:
     def write(self, text: str) -> int:
         if not text.isprintable():
             ends = [*self.layout.findall(text), ""]
-            text = "".join(line(part) + end for part, end in zip(self.layout.split(text), ends, strict=True))
+            text = "".join(
+                line(part) + end for part, end in zip(self.layout.split(text), ends, strict=True)
+            )
         return self.stream.write(text)
 
 
@@ -58,8 +62,11 @@ def parsed(arguments: list[str]) -> list[str]:
 def guarded(main: Callable[[], None], arguments: list[str]) -> None:
     try:
         if len(arguments) > 1:
-            raise InputError(f"'{arguments[1]}' was not understood: every argument is a flag, --name=value")
-        main()
+            raise InputError(
+                f"'{arguments[1]}' was not understood: every argument is a flag, --name=value"
+            )
+        with options_as_flags():
+            main()
     except InputError as error:
         fail(str(error))
     except KeyboardInterrupt:
@@ -74,6 +81,11 @@ def guarded(main: Callable[[], None], arguments: list[str]) -> None:
 def fail(message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(1)
+
+
+def say(text: str) -> None:
+    """Prints a line at once, so that it stands there before the work that follows."""
+    print(text, flush=True)
 
 
 def required(name: str) -> str:

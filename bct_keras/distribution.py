@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import tensorflow as tf
 
 from bct_keras._tensorflow import variable_on_one_device
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 
 KINDS = ("auto", "one", "mirrored", "multiworker")
 Result = TypeVar("Result")
@@ -29,7 +29,8 @@ def strategy(kind: str = "auto", replicas: int = 0) -> tf.distribute.Strategy:
         return multi_worker()
     gpus = tf.config.list_physical_devices("GPU")
     if replicas == 1 and kind != "mirrored":
-        # The default one: under OneDeviceStrategy synchronized BatchNormalization takes twice the time.
+        # The default one: under OneDeviceStrategy synchronized BatchNormalization takes twice as
+        # long.
         return tf.distribute.get_strategy()
     if not gpus:
         divide_cpu(replicas)
@@ -45,24 +46,29 @@ def spreads(kind: str) -> bool:
 def replicas_here(kind: str, asked: int) -> int:
     """Returns how many devices of this machine train, where 0 asks for all."""
     gpus = len(tf.config.list_physical_devices("GPU"))
+    replicas = option("replicas", asked)
     if asked and spreads(kind):
         raise InputError(
-            f"--replicas={asked} is for one machine: each worker trains on all GPUs that it sees, or on its CPU; "
-            "CUDA_VISIBLE_DEVICES hides some"
+            f"{replicas} is for one machine: each worker trains on all GPUs that it sees, or on "
+            "its CPU; CUDA_VISIBLE_DEVICES hides some"
         )
     if asked > 1 and kind == "one":
-        raise InputError(f"--strategy=one is one device, and --replicas={asked} asks for more")
+        one = option("strategy", kind)
+        raise InputError(f"{one} is one device, and {replicas} asks for more")
     if gpus and asked > gpus:
-        raise InputError(f"--replicas={asked}, and this machine has {gpus} GPU(s)")
-    return 1 if kind == "one" else asked or max(gpus, 1)
+        raise InputError(f"{replicas}, and this machine has {gpus} GPU(s)")
+    if kind == "one":
+        return 1
+    return asked or max(gpus, 1)
 
 
 def multi_worker() -> tf.distribute.Strategy:
     """Returns the strategy over the workers that TF_CONFIG tells of."""
     if not cluster():
+        several = option("strategy", "multiworker")
         raise InputError(
-            "--strategy=multiworker needs the environment variable TF_CONFIG, with a cluster of workers and this "
-            "process's task, as the Kubeflow training operator sets it"
+            f"{several} needs the environment variable TF_CONFIG, with a cluster of workers and "
+            "this process's task, as the Kubeflow training operator sets it"
         )
     gpus = tf.config.list_physical_devices("GPU")
     known = tf.distribute.experimental.CommunicationImplementation
@@ -150,9 +156,8 @@ def divide_cpu(replicas: int) -> None:
         parts = [tf.config.LogicalDeviceConfiguration()] * replicas
         tf.config.set_logical_device_configuration(cpu, parts)
     except RuntimeError as error:
-        raise InputError(
-            f"--replicas={replicas} came after TensorFlow had started: {error}"
-        ) from None
+        given = option("replicas", replicas)
+        raise InputError(f"{given} came after TensorFlow had started: {error}") from None
 
 
 def gather_rows(rows: tf.Tensor) -> tf.Tensor:

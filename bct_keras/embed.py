@@ -14,6 +14,7 @@ from bct_keras.data.by_class import Block, map_classes
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import field_path, open_embeddings
 from bct_keras.encoders import Encoder, load_encoder, trial
+from bct_keras.progress import Say
 from bct_keras.untrusted.arrays import open_array
 
 
@@ -45,13 +46,16 @@ def embed(encoder: Encoder, data: DataSet, out: Path) -> str:
     return f"{out} written: {summary}"
 
 
-def embed_and_tell(encoder: Encoder, data: DataSet, out: Path) -> str:
-    """The same, with a line each on what pixels the encoder gets and on what looks wrong with it."""
-    for line in [*trial.told(encoder), *(trial.before(encoder, data) if not out.exists() else ())]:
-        print(line, flush=True)  # before the work
-    summary = embed(encoder, data, out)
-    warnings = trial.after_shards(encoder.spec, open_embeddings(out, data))
-    return "\n".join([summary, *warnings])
+def embed_and_tell(encoder: Encoder, data: DataSet, out: Path, say: Say) -> None:
+    """Does the same, and says what pixels the encoder gets, what is there now, and what looks wrong with it."""
+    for line in trial.told(encoder):
+        say(line)
+    if not out.exists():
+        for warning in trial.before(encoder, data):
+            say(warning)
+    say(embed(encoder, data, out))
+    for warning in trial.after_shards(encoder.spec, open_embeddings(out, data)):
+        say(warning)
 
 
 def write_embeddings(encoder: Encoder, data: DataSet, folder: Path) -> None:
@@ -69,13 +73,18 @@ def write_embeddings(encoder: Encoder, data: DataSet, folder: Path) -> None:
 def write_credible(data: DataSet, folder: Path) -> None:
     """Both ways to tell which rows are credible: they cost less than to ask for one."""
     old_files = [field_path(folder, shard, "old_embedding") for shard in data.shards]
-    labels = data.checked_labels([open_array(field_path(folder, shard, "label")) for shard in data.shards])
+    labels = data.checked_labels(
+        [open_array(field_path(folder, shard, "label")) for shard in data.shards]
+    )
     norms = {"rows": None, "rows_then_columns": column_norms(old_files)}
     credible = {name: np.zeros(len(labels), np.float32) for name in norms}
 
     def find(block: Block) -> dict[str, np.ndarray]:
         (old,) = block.embeddings
-        return {name: class_features.credible(old, embeddings.CREDIBLE_SHARE, norms[name]) for name in norms}
+        return {
+            name: class_features.credible(old, embeddings.CREDIBLE_SHARE, norms[name])
+            for name in norms
+        }
 
     for block, found in map_classes(find, labels, [old_files], "credible embeddings"):
         for name, rows in found.items():
@@ -88,7 +97,10 @@ def write_credible(data: DataSet, folder: Path) -> None:
 
 def column_norms(files: list[Path]) -> np.ndarray:
     """[dims] of the normalised embeddings of all files"""
-    squares = [np.square(embeddings.normalised(open_array(path))).sum(0, dtype=np.float64) for path in files]
+    squares = [
+        np.square(embeddings.normalised(open_array(path))).sum(0, dtype=np.float64)
+        for path in files
+    ]
     return np.maximum(np.sqrt(np.sum(squares, axis=0)), 1e-12).astype(np.float32)
 
 
@@ -106,7 +118,7 @@ def define_flags() -> None:
 def main() -> None:
     data = open_data_set(command.required("data"))
     encoder, out = load_encoder(command.required("encoder")), Path(command.required("out"))
-    print(embed_and_tell(encoder, data, out))
+    embed_and_tell(encoder, data, out, command.say)
 
 
 if __name__ == "__main__":

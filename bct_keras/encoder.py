@@ -33,6 +33,9 @@ FAULTS = (
 class Encoder(ABC):
     """Images of 0..255 in, embeddings of any norm out."""
 
+    # Whether a cache keeps what it gives; not where its weights still change, or nobody asks again.
+    cached = True
+
     def __init__(self, path: Path, image_size: int, dims: int):
         self.path = path
         self.image_size = image_size
@@ -47,17 +50,15 @@ class Encoder(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Names the embeddings that it gives: another preprocessing of the same file makes others."""
+        """Names the embeddings that it gives: another preprocessing of the same content gives others."""
+        content = self.content_fingerprint()
         if self.preprocessing.is_plain:
-            return self.file_fingerprint()
-        return artefacts.fingerprint([self.file_fingerprint(), self.preprocessing.facts()])
+            return content
+        return artefacts.fingerprint([content, self.preprocessing.facts()])
 
-    def file_fingerprint(self) -> str:
-        if self.path.is_file():
-            return artefacts.file_sha256(self.path)
-        files = sorted(file for file in self.path.rglob("*") if file.is_file())
-        names = [file.relative_to(self.path).as_posix() for file in files]
-        return artefacts.fingerprint([names, [artefacts.file_sha256(file) for file in files]])
+    def content_fingerprint(self) -> str:
+        """Names what it is made of, which is a file or a folder unless a subclass says otherwise."""
+        return path_fingerprint(self.path)
 
     def embed_data(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None):
         """Yields (embeddings, batch) over the records in stored order."""
@@ -77,15 +78,37 @@ class Encoder(ABC):
             yield from data.as_taken(self.image_size, self.preprocessing.resize).batches(BATCH_SIZE, shards)
 
 
-class FirstDims(Encoder):
-    """The first coordinates of another encoder's embeddings."""
+class DerivedEncoder(Encoder):
+    """Computes each embedding from that of another encoder, whose embeddings are those that are kept."""
+
+    of_sums = False  # whether it may be computed of an image's embedding plus that of its mirror image
 
     def __init__(self, encoder: Encoder, dims: int):
         super().__init__(encoder.path, encoder.image_size, dims)
-        self.encoder, self.preprocessing, self.spec = encoder, encoder.preprocessing, encoder.spec
+        self.encoder = encoder
+        self.preprocessing = encoder.preprocessing
+        self.spec = encoder.spec
+        self.cached = encoder.cached
+
+    @property
+    def fingerprint(self) -> str:
+        return self.encoder.fingerprint
+
+    @abstractmethod
+    def derive(self, embeddings: np.ndarray) -> np.ndarray:
+        """Returns the embeddings of images by those of the other encoder."""
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        return self.encoder.embed(images)[:, : self.dims]
+        return self.derive(self.encoder.embed(images))
+
+
+class FirstDims(DerivedEncoder):
+    """The first coordinates of another encoder's embeddings."""
+
+    of_sums = True
+
+    def derive(self, embeddings: np.ndarray) -> np.ndarray:
+        return embeddings[:, : self.dims]
 
 
 class FileEncoder(Encoder):
@@ -117,6 +140,17 @@ class FileEncoder(Encoder):
             raise InputError(f"{self.path} cannot embed {these}: {first_sentence(error)}") from None
         check_answer(self.path, found.shape, (len(images), self.dims))
         return found
+
+
+def path_fingerprint(path: Path) -> str:
+    """Returns the sha256 of a file, or one of the names and contents of all files in a folder."""
+    if path.is_file():
+        return artefacts.file_sha256(path)
+    if not path.is_dir():
+        raise InputError(f"{path}: no such encoder")
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    names = [file.relative_to(path).as_posix() for file in files]
+    return artefacts.fingerprint([names, [artefacts.file_sha256(file) for file in files]])
 
 
 def check_answer(path: Path, found: tuple[int, ...], asked: tuple[int, int]) -> None:

@@ -24,18 +24,19 @@ from absl import flags
 import bct_keras
 from bct_keras import artefacts, command, progress
 from bct_keras.data import records
-from bct_keras.encoders import Encoder, load_encoder
+from bct_keras.encoders import Encoder, FirstDims, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import plots
-from bct_keras.evaluation.compatibility import check_dims, embed_sides
+from bct_keras.evaluation.compatibility import check_dims
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.retrieval import Retrieval
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.evaluation.verification import Embedded, Sides
 from bct_keras.explanations import page
 from bct_keras.explanations.embedding_map import Maps
 from bct_keras.explanations.examples import find_examples
 from bct_keras.explanations.looks import Look, Looker, trust
 from bct_keras.explanations.subject import Subject
+from bct_keras.pages.document import Plot
 from bct_keras.prepare import prepare
 from bct_keras.registry import quoted
 
@@ -49,7 +50,11 @@ def explain(old: Encoder, new: Encoder, images: Path, out: Path) -> dict[str, An
     subjects = {"old/old": Subject(old, old.dims), "new/old": Subject(new, old.dims)}
     with data_set(images) as folder:
         protocol = Retrieval(str(folder), EmbeddingCache(out.parent / "embeddings"))
-        made_from = {"old": old.fingerprint, "new": new.fingerprint, "images": protocol.data.fingerprint}
+        made_from = {
+            "old": old.fingerprint,
+            "new": new.fingerprint,
+            "images": protocol.data.fingerprint,
+        }
         with artefacts.making(out, KIND, made_from) as place:
             if place:
                 found, looks, maps = explained(old, new, protocol, subjects)
@@ -63,13 +68,22 @@ def explained(
     old: Encoder, new: Encoder, protocol: Retrieval, subjects: dict[str, Subject]
 ) -> tuple[dict[str, Any], list[Look], Maps]:
     """What explain.json says but for what it is made from, and what the page shows of it."""
-    sides = embed_sides(protocol, old, new)
-    queries, gallery = {"old/old": sides["old"][0], "new/old": sides["cross"][0]}, sides["old"][1]
+    of_old = protocol.embed(old)
+    of_new = (
+        protocol.embed(FirstDims(new, old.dims)) if new.dims > old.dims else protocol.embed(new)
+    )
+    queries, gallery = {"old/old": of_old.query, "new/old": of_new.query}, of_old.gallery
     shares, examples = find_examples(queries["old/old"], queries["new/old"], gallery)
     looker = Looker(protocol, subjects, queries, gallery)
-    looks = [looker.look(example) for example in progress.track(examples, "explaining", unit="queries")]
-    wanted = [int(side.labels[row]) for each in examples for side, row in each.rows(queries["old/old"], gallery)]
-    maps = Maps(joined(*sides["old"]), joined(*sides["cross"]), wanted, looker.identity_names())
+    looks = [
+        looker.look(example) for example in progress.track(examples, "explaining", unit="queries")
+    ]
+    wanted = [
+        int(side.labels[row])
+        for each in examples
+        for side, row in each.rows(queries["old/old"], gallery)
+    ]
+    maps = Maps(joined(of_old), joined(of_new), wanted, looker.identity_names())
     found = {
         "version": bct_keras.__version__,
         "shares": shares,
@@ -94,18 +108,20 @@ def data_set(images: Path) -> Iterator[Path]:
         yield made
 
 
-def joined(query: Embedded, gallery: Embedded) -> Embedded:
-    embeddings = np.concatenate([query.embeddings, gallery.embeddings])
-    return Embedded(embeddings, np.concatenate([query.labels, gallery.labels]))
+def joined(sides: Sides) -> Embedded:
+    """Returns the queries and behind them the gallery."""
+    embeddings = np.concatenate([side.embeddings for side in sides])
+    labels = np.concatenate([side.labels for side in sides])
+    return Embedded(embeddings, labels)
 
 
 def write(found: dict[str, Any], looks: list[Look], maps: Maps, folder: Path) -> dict[str, str]:
     """Returns the fingerprints of what a later run reads again."""
     files = artefacts.write_result(folder, FACTS, found)
     drawings = []
-    for name, caption, draw in maps.plots():
-        plots.save_png(draw, folder / f"map_{name}.png")
-        drawings.append((caption, plots.as_svg(draw, f"map-{name}")))
+    for plot in maps.plots():
+        plots.save_png(plot.draw, folder / f"map_{plot.name}.png")
+        drawings.append(Plot(plot.caption, plots.as_svg(plot.draw, f"map-{plot.name}")))
     (folder / "explain.html").write_text(page.as_html(found, looks, drawings))
     return files
 
@@ -122,14 +138,24 @@ def as_text(found: dict[str, Any]) -> str:
 def check_installed() -> None:
     for package in ("tf_keras_vis", "sklearn"):
         if importlib.util.find_spec(package) is None:
-            raise InputError(f"explain needs {package}, which is not installed: pip install -e '.[explain]'")
+            raise InputError(
+                f"explain needs {package}, which is not installed: pip install -e '.[explain]'"
+            )
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("new", None, "the new encoder: a run's folder, a .keras, .tflite or .onnx file or a SavedModel")
+    flags.DEFINE_string(
+        "new",
+        None,
+        "the new encoder: a run's folder, a .keras, .tflite or .onnx file or a SavedModel",
+    )
     flags.DEFINE_string("old", None, "the old encoder, likewise")
-    flags.DEFINE_string("images", None, "a data set, or a folder with one sub-folder of images per identity")
-    flags.DEFINE_string("out", None, "the folder to make; embeddings are kept beside it, in `embeddings`")
+    flags.DEFINE_string(
+        "images", None, "a data set, or a folder with one sub-folder of images per identity"
+    )
+    flags.DEFINE_string(
+        "out", None, "the folder to make; embeddings are kept beside it, in `embeddings`"
+    )
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ chance is told in the card. MODEL_CARD.md and gate.json hold the numbers.
 import dataclasses
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,14 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from bct_keras import artefacts, command, model_card, registry
+from bct_keras import artefacts, command, model_card
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import EXPORT_KIND, Encoder, KerasEncoder, load_encoder
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 from bct_keras.evaluate import define_verdict_flags, rule_of_flags
-from bct_keras.evaluation import PROTOCOLS
+from bct_keras.evaluation import build_protocols
 from bct_keras.evaluation.gate import Gate
+from bct_keras.evaluation.protocol import Protocol
 from bct_keras.evaluation.verdict import COMPATIBLE, UNDECIDED, Rule
 from bct_keras.formats import FORMATS
 from bct_keras.formats.format import Format, Reference, Source
@@ -47,7 +49,7 @@ KEPT_FLOAT = (0.0, 0.1, 0.3, 0.6)
 class Checks:
     """What decides whether a file may leave."""
 
-    protocols: tuple[str, ...] = ()
+    protocols: Sequence[str] | Mapping[str, Protocol] = ()  # built already, or to be built
     old: Encoder | None = None
     max_loss: float = 0.01
     allow_loss: bool = False
@@ -72,21 +74,32 @@ class Exported:
         if not self.refused:
             return None
         written = f"{', '.join(self.files)} written" if self.files else "nothing is written"
-        helps = f"{written}; leave what is refused out of --formats, calibrate on more images, or train longer"
+        leave_out = f"leave what is refused out of {option('formats')}"
+        helps = f"{written}; {leave_out}, calibrate on more images, or train longer"
         return RefusedError(*self.refused.values(), helps)
 
     def __str__(self) -> str:
-        return "\n".join([*self.files.values(), *([f"exported as {self.verdict}"] if self.verdict else [])])
+        return "\n".join(
+            [*self.files.values(), *([f"exported as {self.verdict}"] if self.verdict else [])]
+        )
 
 
-def export(source: Source, formats: list[str], out: Path, checks: Checks, data_licence: str = "") -> Exported:
+def export(
+    source: Source, formats: list[str], out: Path, checks: Checks, data_licence: str = ""
+) -> Exported:
     """Writes those formats that pass; where none does, it writes nothing and raises the refusal."""
     unknown = sorted(set(formats) - FORMATS.keys())
     if unknown or not formats:
-        raise InputError(f"--formats={','.join(formats)}: known formats are {', '.join(FORMATS)}")
+        raise InputError(
+            f"{option('formats', ','.join(formats))}: known formats are {', '.join(FORMATS)}"
+        )
     if not source.calibration and any(FORMATS[name].needs_calibration for name in formats):
-        raise InputError("tflite_int8 needs --calibration: a data set of images like those that it will see")
-    protocols = {spec: registry.build(PROTOCOLS, spec) for spec in checks.protocols}
+        raise InputError(
+            f"tflite_int8 needs {option('calibration')}: a data set of images like those that it will see"
+        )
+    protocols = checks.protocols
+    if not isinstance(protocols, Mapping):
+        protocols = build_protocols(protocols)
     made_from = {
         "encoder": source.encoder.fingerprint,
         "formats": sorted(formats),
@@ -110,18 +123,29 @@ def export(source: Source, formats: list[str], out: Path, checks: Checks, data_l
             verdict = found_verdict.sentence if (found_verdict := gate.verdict()) else None
             found = {"verdict": verdict, "files": files, "refused": refused, "protocols": results}
             (folder / "gate.json").write_text(json.dumps(found, indent=1) + "\n")
-            card = model_card.written(source, checks.old, verdict, files, refused, results, data_licence)
+            card = model_card.written(
+                source, checks.old, verdict, files, refused, results, data_licence
+            )
             (folder / "MODEL_CARD.md").write_text(card)
-            facts = {"verdict": verdict, "files": files, "refused": refused, "served_name": source.served_name}
+            facts = {
+                "verdict": verdict,
+                "files": files,
+                "refused": refused,
+                "served_name": source.served_name,
+            }
             artefacts.write_manifest(folder, EXPORT_KIND, made_from, **facts)
     manifest = artefacts.read_manifest(out, EXPORT_KIND)
     try:
         files = manifest["files"].items()
-        lines = {name: line(f"{out / FORMATS[name].file}: {described(facts)}") for name, facts in files}
+        lines = {
+            name: line(f"{out / FORMATS[name].file}: {described(facts)}") for name, facts in files
+        }
         # Older versions wrote all or nothing, and no verdict.
         return Exported(lines, dict(manifest.get("refused", {})), manifest.get("verdict"))
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise InputError(f"{out / artefacts.MANIFEST} is damaged; remove {out} and export again") from None
+        raise InputError(
+            f"{out / artefacts.MANIFEST} is damaged; remove {out} and export again"
+        ) from None
 
 
 def check_encoder(gate: Gate, checks: Checks) -> None:
@@ -132,13 +156,18 @@ def check_encoder(gate: Gate, checks: Checks) -> None:
     if found.word == UNDECIDED and not checks.strict:
         return
     if found.word == UNDECIDED:
-        helps = "more identities in --protocol; without --strict it is exported with that word on its card"
+        helps = (
+            f"more identities in {option('protocol')}; without {option('strict', True)} it is exported with that "
+            "word on its card"
+        )
     else:
         helps = (
             "most first: more identities to train on, more epochs, another method (gallerycontrast, or l2, which "
-            "stays closest to the old encoder); --allow_loss exports it all the same"
+            f"stays closest to the old encoder); {option('allow_loss', True)} exports it all the same"
         )
-    raise InputError(f"nothing is exported: the encoder itself is {found.sentence}", f"what helps: {helps}")
+    raise InputError(
+        f"nothing is exported: the encoder itself is {found.sentence}", f"what helps: {helps}"
+    )
 
 
 def write_all(
@@ -165,24 +194,31 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write(form: Format, name: str, source: Source, gate: Gate, checks: Checks, folder: Path) -> dict[str, Any]:
+def write(
+    form: Format, name: str, source: Source, gate: Gate, checks: Checks, folder: Path
+) -> dict[str, Any]:
     """Writes one file, with more and more of it in float while the gate refuses it; what is known of it."""
     path = folder / form.file
     reference = Reference(source)
-    shares = KEPT_FLOAT if form.can_keep_float and checks.protocols and not checks.allow_loss else (0.0,)
+    shares = (
+        KEPT_FLOAT if form.can_keep_float and checks.protocols and not checks.allow_loss else (0.0,)
+    )
     difference = cosine = float("nan")
     faults: list[str] = []
     for share in shares:
         form.write(dataclasses.replace(source, kept_float=share), path)
         difference, cosine = compared(reference, path)
         check_closeness(form, name, difference, cosine)
-        gate.add(name, load_encoder(path))
+        encoder = load_encoder(path)
+        encoder.cached = False  # nobody asks for it again
+        gate.add(name, encoder)
         faults = gate.faults(name)
         if not faults:
             break
     if faults and not checks.allow_loss:
         raise RefusedError(
-            f"{name} is refused: {'; '.join(faults)} (--max_loss={checks.max_loss}; --allow_loss lets it out as it is)"
+            f"{name} is refused: {'; '.join(faults)} ({option('max_loss', checks.max_loss)}; "
+            f"{option('allow_loss', True)} lets it out as it is)"
         )
     return {
         "file": form.file,
@@ -213,13 +249,19 @@ def check_closeness(form: Format, name: str, difference: float, cosine: float) -
             f"{name} differs from its encoder by {difference:.2e}, more than {form.largest_difference:.0e}"
         )
     if form.smallest_cosine is not None and not cosine >= form.smallest_cosine:
-        raise RefusedError(f"{name}: cosine {cosine:.6f} with its encoder, less than {form.smallest_cosine}")
+        raise RefusedError(
+            f"{name}: cosine {cosine:.6f} with its encoder, less than {form.smallest_cosine}"
+        )
     if not np.isfinite(difference):
         raise RefusedError(f"{name} gives no finite embedding")
 
 
 def size_of(path: Path) -> int:
-    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+    return sum(
+        file.stat().st_size
+        for file in ([path] if path.is_file() else path.rglob("*"))
+        if file.is_file()
+    )
 
 
 def described(facts: dict[str, Any]) -> str:
@@ -229,8 +271,12 @@ def described(facts: dict[str, Any]) -> str:
         text += f", loses at most {max(facts['losses'][worst], 0):.2%} ({worst})"
         text += "".join(f"; {doubt}" for doubt in facts.get("doubts", []))
     else:
-        text += ", not evaluated: no --protocol"
-    return text + (f"; {facts['kept_float']:.0%} of its operations kept in float" if facts["kept_float"] else "")
+        text += f", not evaluated: no {option('protocol')}"
+    return text + (
+        f"; {facts['kept_float']:.0%} of its operations kept in float"
+        if facts["kept_float"]
+        else ""
+    )
 
 
 def keras_encoder(path: str | Path) -> KerasEncoder:
@@ -242,21 +288,29 @@ def keras_encoder(path: str | Path) -> KerasEncoder:
 
 def define_flags() -> None:
     flags.DEFINE_string("encoder", None, "a run's folder or a .keras file")
-    flags.DEFINE_string("old", None, "the encoder whose gallery the files are to search; none is self-tests alone")
+    flags.DEFINE_string(
+        "old", None, "the encoder whose gallery the files are to search; none is self-tests alone"
+    )
     flags.DEFINE_list(
         "formats",
         None,
         f"what to write, of {', '.join(FORMATS)}; all that --calibration, or its absence, allows if not given",
     )
-    flags.DEFINE_string("calibration", None, "the data set that tells tflite_int8 its ranges, such as data/mine/new")
-    flags.DEFINE_multi_string("protocol", None, "what to evaluate on, as in retrieval(data/demo/test)")
+    flags.DEFINE_string(
+        "calibration", None, "the data set that tells tflite_int8 its ranges, such as data/mine/new"
+    )
+    flags.DEFINE_multi_string(
+        "protocol", None, "what to evaluate on, as in retrieval(data/demo/test)"
+    )
     flags.DEFINE_string("out", None, "the folder to make")
     define_gate_flags()
 
 
 def define_gate_flags() -> None:
     """Those that `train` has too."""
-    flags.DEFINE_bool("flip_and_add", False, "export an encoder that adds the embedding of the mirrored image")
+    flags.DEFINE_bool(
+        "flip_and_add", False, "export an encoder that adds the embedding of the mirrored image"
+    )
     flags.DEFINE_float(
         "max_loss",
         0.01,
@@ -264,13 +318,21 @@ def define_gate_flags() -> None:
         "card, where it may be chance that it is more",
         lower_bound=0.0,
     )
-    flags.DEFINE_bool("allow_loss", False, "export what is not compatible or loses more, with the numbers in its card")
-    flags.DEFINE_bool("strict", False, "export nothing where these identities are too few to tell (undecided)")
+    flags.DEFINE_bool(
+        "allow_loss",
+        False,
+        "export what is not compatible or loses more, with the numbers in its card",
+    )
+    flags.DEFINE_bool(
+        "strict", False, "export nothing where these identities are too few to tell (undecided)"
+    )
     define_verdict_flags()
     flags.DEFINE_string("data_licence", "", "the licence of the training data, for the model card")
 
 
-def checks_of_flags(protocols: tuple[str, ...], old: Encoder | None) -> Checks:
+def checks_of_flags(
+    protocols: Sequence[str] | Mapping[str, Protocol], old: Encoder | None
+) -> Checks:
     FLAGS = flags.FLAGS
     return Checks(protocols, old, FLAGS.max_loss, FLAGS.allow_loss, rule_of_flags(), FLAGS.strict)
 
@@ -282,7 +344,9 @@ def main() -> None:
     source = Source(keras_encoder(command.required("encoder")), FLAGS.flip_and_add, calibration)
     old = load_encoder(FLAGS.old) if FLAGS.old else None
     checks = checks_of_flags(tuple(FLAGS.protocol or ()), old)
-    formats = FLAGS.formats or [name for name in FORMATS if calibration or not FORMATS[name].needs_calibration]
+    formats = FLAGS.formats or [
+        name for name in FORMATS if calibration or not FORMATS[name].needs_calibration
+    ]
     exported = export(source, formats, out, checks, FLAGS.data_licence)
     print(exported)
     if refusal := exported.refusal():

@@ -4,12 +4,14 @@ from typing import Any
 
 from bct_keras import artefacts
 from bct_keras.encoders import RUN_KIND, Encoder
+from bct_keras.errors import option
 from bct_keras.evaluation.gate import OLD
 from bct_keras.formats.format import Source
 from bct_keras.printable import code, markdown, table_row
 from bct_keras.untrusted.reading import read_text
 
-DATA_FLAGS = ("--source=", "--split=", "--data=", "--scenario=")
+# Lines of a run's flags.txt, which say what it was trained on.
+OF_DATA = ("--source=", "--split=", "--data=", "--scenario=")
 
 USE = """\
 ## Intended use
@@ -64,7 +66,7 @@ def written(
         "## Data",
         "",
         *data_lines(source),
-        f"- licence: {markdown(data_licence) if data_licence else NOT_STATED}",
+        f"- licence: {markdown(data_licence) if data_licence else not_stated()}",
     ]
     lines += ["", "## Files", "", *file_lines(files)]
     if refused:
@@ -72,11 +74,12 @@ def written(
     for spec, tests in results.items():
         lines += ["", f"## {markdown(spec)}", "", *result_lines(tests)]
     if not results:
-        lines += ["", "It was not evaluated: export was given no --protocol."]
+        lines += ["", f"It was not evaluated: export was given no {option('protocol')}."]
     return "\n".join([*lines, "", USE])
 
 
-NOT_STATED = "**not stated** (--data_licence); ask whoever gave you the data before you ship"
+def not_stated() -> str:
+    return f"**not stated** ({option('data_licence')}); ask whoever gave you the data before you ship"
 
 
 def data_lines(source: Source) -> list[str]:
@@ -85,11 +88,13 @@ def data_lines(source: Source) -> list[str]:
     lines = []
     if artefacts.kind_of(run) == RUN_KIND:
         recipe = artefacts.read_manifest(run, RUN_KIND)["made_from"]
-        flags = read_text(run / "flags.txt").splitlines() if (run / "flags.txt").is_file() else []
-        lines += [
-            f"- trained on: {code(flag)}" for flag in flags if flag.startswith(DATA_FLAGS) and not flag.endswith("=")
-        ]
-        lines += [f"- {markdown(key)}: {code(value)}" for key, value in sorted(recipe.items()) if value is not None]
+        given = read_text(run / "flags.txt").splitlines() if (run / "flags.txt").is_file() else []
+        for text in given:
+            if text.startswith(OF_DATA) and not text.endswith("="):
+                lines.append(f"- trained on: {code(text)}")
+        for key, value in sorted(recipe.items()):
+            if value is not None:
+                lines.append(f"- {markdown(key)}: {code(value)}")
     else:
         lines.append("- trained on: not known, the encoder is a file without its run")
     if source.calibration:

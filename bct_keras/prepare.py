@@ -147,7 +147,7 @@ def define_flags() -> None:
 def main() -> None:
     FLAGS = flags.FLAGS
     if FLAGS.check:
-        check.check(Path(FLAGS.check), FLAGS.processes)
+        check.check(Path(FLAGS.check), FLAGS.processes, command.say)
         return
     out = Path(command.required("out"))
     print(prepare(command.required("source"), FLAGS.split, out, FLAGS.seed, FLAGS.on_bad, FLAGS.limit, FLAGS.processes))

@@ -10,7 +10,7 @@ import keras
 
 from bct_keras import registry
 from bct_keras.backbones import BACKBONES, one_dnn
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.methods.method import Method
@@ -53,9 +53,10 @@ class Recipe:
         registry.bind(OPTIMIZERS, self.optimizer, ("learning_rate",))
         registry.bind(SCHEDULES, self.schedule, ("learning_rate", "steps", "steps_per_epoch"))
         if not 0 <= self.average < 1:
-            raise InputError(f"--average={self.average} has to be at least 0 and below 1")
+            raise InputError(f"{option('average', self.average)} has to be at least 0 and below 1")
         if self.compatible_dims > self.dims:
-            raise InputError(f"--compatible_dims={self.compatible_dims} is more than --dims={self.dims}")
+            compatible = option("compatible_dims", self.compatible_dims)
+            raise InputError(f"{compatible} is more than {option('dims', self.dims)}")
 
     @property
     def old_dims(self) -> int:
@@ -68,7 +69,9 @@ class Recipe:
     def build_method(self) -> Method:
         return registry.build(METHODS, self.method, seed=self.seed)
 
-    def build_model(self, image_size: int, classes: int, steps: int, method: Method) -> CompatibleModel:
+    def build_model(
+        self, image_size: int, classes: int, steps: int, method: Method
+    ) -> CompatibleModel:
         """Compiled, with every weight made; to be called in the strategy's scope."""
         keras.utils.set_random_seed(self.seed)
         with precision_policy(self.precision):
@@ -85,14 +88,18 @@ class Recipe:
         encoder.set_weights(trained.get_weights())
         return encoder
 
-    def _build_model(self, image_size: int, classes: int, steps: int, method: Method) -> CompatibleModel:
+    def _build_model(
+        self, image_size: int, classes: int, steps: int, method: Method
+    ) -> CompatibleModel:
         backbone = self.build_backbone(image_size)
-        one_dnn.check_gradients(backbone, f"--backbone={self.backbone}")
+        one_dnn.check_gradients(backbone, option("backbone", self.backbone))
         for layer in backbone.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = self.synchronized
         head = registry.build(HEADS, self.head, classes=classes)
-        stepping = Stepping(self.micro_batches, self.jit, self.average, drop_not_finite=self.on_nan == "skip")
+        stepping = Stepping(
+            self.micro_batches, self.jit, self.average, drop_not_finite=self.on_nan == "skip"
+        )
         model = CompatibleModel(backbone, head, method, stepping)
         rate = registry.build(
             SCHEDULES,
@@ -117,16 +124,17 @@ class Recipe:
     def steps_per_epoch(self, records: int, replicas: int) -> int:
         if self.batch_size % (replicas * self.micro_batches):
             raise InputError(
-                f"--batch_size={self.batch_size} cannot be divided over {replicas} replicas and "
+                f"{option('batch_size', self.batch_size)} cannot be divided over {replicas} replicas and "
                 f"{self.micro_batches} micro-batches"
             )
         if self.jit and self.synchronized and replicas > 1:
             raise InputError(
-                "--jit cannot compile BatchNorm that is synchronized between replicas; add --nosynchronized, which "
-                "lets each replica normalise over its own rows"
+                f"{option('jit', True)} cannot compile BatchNorm that is synchronized between replicas; add "
+                f"{option('synchronized', False)}, which lets each replica normalise over its own rows"
             )
         if records < self.batch_size:
-            raise InputError(f"--batch_size={self.batch_size} is more than the {records} images of the data set")
+            batch_size = option("batch_size", self.batch_size)
+            raise InputError(f"{batch_size} is more than the {records} images of the data set")
         return records // self.batch_size
 
 

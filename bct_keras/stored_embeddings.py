@@ -14,6 +14,8 @@ from bct_keras.untrusted import arrays
 class StoredEmbeddings(Encoder):
     """What an encoder gave that is not here any more: a .npz file with `embeddings` [n, dims] and their `ids` [n]."""
 
+    cached = False  # they are stored already
+
     def __init__(self, path: Path):
         stored = arrays.read_arrays(path, "embeddings with their ids", ("embeddings", "ids"))
         embeddings, ids = stored["embeddings"], stored["ids"]

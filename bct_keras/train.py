@@ -13,11 +13,14 @@ SIGTERM and SIGINT leave a checkpoint and exit with status 75: start the same co
 """
 
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -29,56 +32,101 @@ from bct_keras.data.splits import VIEW_OF_SCENARIO
 from bct_keras.encoders import RUN_KIND, Encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import evaluate, rule_of_flags
-from bct_keras.evaluation import report
+from bct_keras.evaluation import build_protocols, report
+from bct_keras.evaluation.embedding_cache import EmbeddingCache
+from bct_keras.evaluation.protocol import Protocol
 from bct_keras.export import Exported, checks_of_flags, define_gate_flags, export, keras_encoder
 from bct_keras.formats import FORMATS
 from bct_keras.formats.format import Source
 from bct_keras.methods import METHODS
 from bct_keras.prepare import prepare
 from bct_keras.recipe import PRECISIONS, Recipe
-from bct_keras.trainer import UNFINISHED_KIND, Watch, train
+from bct_keras.trainer import UNFINISHED_KIND, Run, Watch
 from bct_keras.validation import Validation
 
 
 def main() -> None:
     FLAGS = flags.FLAGS
-    recipe = Recipe(**{field: getattr(FLAGS, field) for field in Recipe.__dataclass_fields__})
+    recipe = Recipe(**flags_of(Recipe))
     if FLAGS.dry_run:
-        dry_run.dry_run(recipe, VIEW_OF_SCENARIO[FLAGS.scenario])
+        asked = dry_run.Asked(**flags_of(dry_run.Asked))
+        dry_run.DryRun(recipe, asked, VIEW_OF_SCENARIO[FLAGS.scenario], command.say).run()
         return
     strategy = distribution.strategy(FLAGS.strategy, FLAGS.replicas)
     workdir = Path(command.required("workdir"))
-    artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)  # at once, not after the old encoder was trained
+    # At once, not after the old encoder was trained.
+    artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)
     data = distribution.chief_first(strategy, data_to_train_on)
     old = distribution.chief_first(strategy, old_encoder)
     # At once, so that what is wrong with it is not told after the training.
     compared_with = old_encoders.known(old)
-    protocols = proof.protocols(FLAGS.protocol, data)
-    proof.check([*protocols, *(FLAGS.validation or [])], data, old, compared_with)
-    for warning in proof.check_validation(FLAGS.validation or [], FLAGS.keep_best, protocols, data):
-        print(warning, flush=True)
+    judged = judged_by(workdir, data)
+    proof.check(judged.proof | judged.validation, data, old, compared_with)
+    for warning in proof.check_validation(judged.validation, FLAGS.keep_best, judged.proof, data):
+        command.say(warning)
     with strategy.scope():
         needs_old = recipe.build_method().needs_old
-    embeddings = (
-        distribution.chief_first(strategy, lambda: old_embeddings(old, data, recipe.old_dims)) if needs_old else None
+    embeddings = None
+    if needs_old:
+        embeddings = distribution.chief_first(
+            strategy, lambda: old_embeddings(old, data, recipe.old_dims)
+        )
+    run = Run(
+        recipe=recipe,
+        data=data,
+        old=embeddings,
+        strategy=strategy,
+        workdir=workdir,
+        watch=watch(judged.validation, compared_with),
+        flags=FLAGS.flags_into_string(),
+        say=command.say,
     )
     # A killed command may have left the process that trains its old encoder.
     lock = artefacts.alone(workdir, "another process that trains here")
     try:
         with contextlib.nullcontext() if distribution.worker_index() else lock:
-            train(recipe, data, embeddings, strategy, workdir, watch(compared_with))
+            run.train()
     except checkpoints.StoppedError as stopped:
         print(stopped)
         sys.exit(checkpoints.RESUME_STATUS)
-    distribution.chief_first(strategy, lambda: finish(workdir, compared_with, data, protocols))
+    distribution.chief_first(strategy, lambda: finish(workdir, compared_with, data, judged.proof))
 
 
-def watch(old: Encoder | None) -> Watch:
+def flags_of(kind: Any) -> dict[str, Any]:
+    """Returns the values of the flags that have the names of a data class's fields."""
+    return {field.name: getattr(flags.FLAGS, field.name) for field in dataclasses.fields(kind)}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the new encoder is judged by: at the end, and after every epoch."""
+
+    proof: dict[str, Protocol]
+    validation: dict[str, Protocol]
+
+
+def judged_by(workdir: Path, data: DataSet) -> Judged:
+    """Builds each protocol once, so that whoever measures by it finds the embeddings that another one made."""
     FLAGS = flags.FLAGS
-    if FLAGS.keep_best and not FLAGS.validation:
+    proof_specs, validation_specs = proof.protocols(FLAGS.protocol, data), FLAGS.validation or []
+    cache = EmbeddingCache(workdir / "embeddings")
+    built = build_protocols([*proof_specs, *validation_specs], cache)
+    return Judged(
+        proof={spec: built[spec] for spec in proof_specs},
+        validation={spec: built[spec] for spec in validation_specs},
+    )
+
+
+def watch(protocols: dict[str, Protocol], old: Encoder | None) -> Watch:
+    FLAGS = flags.FLAGS
+    if FLAGS.keep_best and not protocols:
         raise InputError("--keep_best needs --validation, which measures it after every epoch")
-    validation = Validation(FLAGS.validation, old, FLAGS.keep_best) if FLAGS.validation else None
-    return Watch(FLAGS.checkpoint_steps, FLAGS.checkpoints_kept, FLAGS.nan_limit, validation)
+    return Watch(
+        checkpoint_steps=FLAGS.checkpoint_steps,
+        checkpoints_kept=FLAGS.checkpoints_kept,
+        nan_limit=FLAGS.nan_limit,
+        validation=Validation(protocols, old, FLAGS.keep_best) if protocols else None,
+    )
 
 
 def data_to_train_on() -> DataSet:
@@ -86,7 +134,9 @@ def data_to_train_on() -> DataSet:
     if FLAGS.data:
         return open_to_train_on(FLAGS.data)
     if not FLAGS.source:
-        raise InputError("--data is needed, or --source to make a data set from; --help tells what they take")
+        raise InputError(
+            "--data is needed, or --source to make a data set from; --help tells what they take"
+        )
     # Not by --seed, which is of the training: one data set is for all seeds.
     print(prepare(FLAGS.source, FLAGS.split, Path(FLAGS.prepared), on_bad=FLAGS.on_bad))
     return open_data_set(Path(FLAGS.prepared) / VIEW_OF_SCENARIO[FLAGS.scenario])
@@ -114,9 +164,13 @@ def train_apart(arguments: list[str]) -> None:
     """In a process of its own, so that it leaves neither memory nor random state behind."""
     alone = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
     # In a group of its own a terminal's Ctrl-C comes to it once, from here: whoever stops this process means that too.
-    process = subprocess.Popen([sys.executable, "-m", "bct_keras.train", *arguments], env=alone, process_group=0)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bct_keras.train", *arguments], env=alone, process_group=0
+    )
     signals = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(each, lambda number, frame: process.send_signal(number)) for each in signals]
+    before = [
+        signal.signal(each, lambda number, frame: process.send_signal(number)) for each in signals
+    ]
     try:
         status = process.wait()
     finally:
@@ -133,10 +187,10 @@ def old_embeddings(old: Path | None, data: DataSet, dims: int) -> EmbeddingShard
         raise InputError(
             f"--method={flags.FLAGS.method} needs old embeddings: give --old, an encoder or a folder made by embed"
         )
-    return old_encoders.embeddings(old, data, dims)
+    return old_encoders.embeddings(old, data, dims, command.say)
 
 
-def finish(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[str]) -> None:
+def finish(workdir: Path, old: Encoder | None, data: DataSet, protocols: dict[str, Protocol]) -> None:
     """Export, then the table, so that it is the last thing on the screen; of a refused export the reason."""
     FLAGS = flags.FLAGS
     new = load_encoder(workdir)
@@ -153,16 +207,21 @@ def finish(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[st
         print(report.as_text(found))
         print(f"report: {workdir / 'report' / 'report.html'}")
     elif not FLAGS.protocol:
-        print("not evaluated: --protocol tells on what, such as retrieval(DATA) of identities that were not trained on")
+        print(
+            "not evaluated: --protocol tells on what, such as retrieval(DATA) of identities that were not trained on"
+        )
     if refused:
         raise refused
 
 
-def export_run(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[str]) -> Exported:
+def export_run(
+    workdir: Path, old: Encoder | None, data: DataSet, protocols: dict[str, Protocol]
+) -> Exported:
     FLAGS = flags.FLAGS
-    calibration = data if any(FORMATS[name].needs_calibration for name in FLAGS.formats if name in FORMATS) else None
+    known = [FORMATS[name] for name in FLAGS.formats if name in FORMATS]
+    calibration = data if any(each.needs_calibration for each in known) else None
     source = Source(keras_encoder(workdir), FLAGS.flip_and_add, calibration)
-    checks = checks_of_flags(tuple(protocols), old)
+    checks = checks_of_flags(protocols, old)
     return export(source, FLAGS.formats, workdir / "exported", checks, FLAGS.data_licence)
 
 
@@ -171,12 +230,18 @@ def define_flags() -> None:
     define_training_flags()
     define_device_flags()
     define_watch_flags()
-    flags.DEFINE_list("formats", ["saved_model", "tflite"], f"what to export, of {', '.join(FORMATS)}; or none")
+    flags.DEFINE_list(
+        "formats", ["saved_model", "tflite"], f"what to export, of {', '.join(FORMATS)}; or none"
+    )
     flags.DEFINE_multi_string(
         "protocol", None, "how to evaluate; by default retrieval on the split's test view; or none"
     )
     define_gate_flags()
-    flags.DEFINE_bool("dry_run", False, "train nothing: check the files, and tell the memory per device and the steps")
+    flags.DEFINE_bool(
+        "dry_run",
+        False,
+        "train nothing: check the files, and tell the memory per device and the steps",
+    )
 
 
 def define_data_flags() -> None:
@@ -188,19 +253,36 @@ def define_data_flags() -> None:
         "take pixels of 0 to 255, as in tflite(old.tflite, mean=127.5, std=128, order=bgr)), or its embeddings: a .npz "
         "file with `embeddings` and `ids`, or a folder made by embed",
     )
-    flags.DEFINE_string("workdir", None, "the run's folder: encoder.keras, checkpoints, report, exported files")
+    flags.DEFINE_string(
+        "workdir", None, "the run's folder: encoder.keras, checkpoints, report, exported files"
+    )
     flags.DEFINE_string("source", None, "without --data: where images come from, as for prepare")
-    flags.DEFINE_string("split", "class(test_share=0.2)", "without --data: how they are divided, as for prepare")
-    flags.DEFINE_string("prepared", "data/demo", "without --data: the folder for the data set made from --source")
-    flags.DEFINE_enum("on_bad", "fail", ["fail", "skip"], "what to do with an image of --source that cannot be used")
+    flags.DEFINE_string(
+        "split", "class(test_share=0.2)", "without --data: how they are divided, as for prepare"
+    )
+    flags.DEFINE_string(
+        "prepared", "data/demo", "without --data: the folder for the data set made from --source"
+    )
+    flags.DEFINE_enum(
+        "on_bad",
+        "fail",
+        ["fail", "skip"],
+        "what to do with an image of --source that cannot be used",
+    )
     flags.DEFINE_enum(
         "scenario",
         "open",
         list(VIEW_OF_SCENARIO),
         "without --data: train on the part the old encoder did not see, or on all",
     )
-    flags.DEFINE_string("old_flagfile", "configs/old.flags", "without --data and --old: how to train the old encoder")
-    flags.DEFINE_string("old_workdir", "runs/old", "without --data and --old: the old encoder's run")
+    flags.DEFINE_string(
+        "old_flagfile",
+        "configs/old.flags",
+        "without --data and --old: how to train the old encoder",
+    )
+    flags.DEFINE_string(
+        "old_workdir", "runs/old", "without --data and --old: the old encoder's run"
+    )
 
 
 def define_training_flags() -> None:
@@ -210,13 +292,17 @@ def define_training_flags() -> None:
         f"what keeps the new embedding compatible, such as mixbct(mix_ratio=0.3): {', '.join(METHODS)}, or a class of "
         "your own, my_package.my_method:MyMethod(x=1); bct_keras/methods/README.md tells which is which",
     )
-    flags.DEFINE_string("head", "arcface", "the training loss, such as arcface(margin=0.5, scale=64)")
+    flags.DEFINE_string(
+        "head", "arcface", "the training loss, such as arcface(margin=0.5, scale=64)"
+    )
     flags.DEFINE_string(
         "backbone",
         "iresnet50",
         f"the network, such as iresnet50(dropout=0.4) or applications(name=MobileNetV2): {', '.join(BACKBONES)}",
     )
-    flags.DEFINE_integer("dims", 512, "dimensions of the embedding; those of the old encoder", lower_bound=2)
+    flags.DEFINE_integer(
+        "dims", 512, "dimensions of the embedding; those of the old encoder", lower_bound=2
+    )
     flags.DEFINE_integer(
         "compatible_dims",
         0,
@@ -224,7 +310,9 @@ def define_training_flags() -> None:
         "encoder; 0 is all",
         lower_bound=0,
     )
-    flags.DEFINE_string("optimizer", "sgd", "sgd(momentum=0.9, l2=0.0005), sgdw, adamw(weight_decay=0.01) or lamb")
+    flags.DEFINE_string(
+        "optimizer", "sgd", "sgd(momentum=0.9, l2=0.0005), sgdw, adamw(weight_decay=0.01) or lamb"
+    )
     flags.DEFINE_string(
         "schedule",
         "polynomial(power=2)",
@@ -241,9 +329,16 @@ def define_training_flags() -> None:
     )
     flags.DEFINE_integer("batch_size", 128, "images in a step, over all replicas", lower_bound=1)
     flags.DEFINE_integer("epochs", 35, "times through the data", lower_bound=1)
-    flags.DEFINE_bool("mirror", True, "mirror half of the images; not for letters and other things that have a side")
+    flags.DEFINE_bool(
+        "mirror",
+        True,
+        "mirror half of the images; not for letters and other things that have a side",
+    )
     flags.DEFINE_integer(
-        "seed", 0, "of everything random in the training; the data are the same for all", lower_bound=0
+        "seed",
+        0,
+        "of everything random in the training; the data are the same for all",
+        lower_bound=0,
     )
 
 
@@ -260,11 +355,24 @@ def define_device_flags() -> None:
         "devices of one machine: 0 is all GPUs or one CPU; 2 without GPUs is two logical CPU devices",
         lower_bound=0,
     )
-    flags.DEFINE_enum("precision", "float32", PRECISIONS, "of the network; heads and methods stay in float32")
-    flags.DEFINE_bool("jit", False, "compile the network, forward and backward, by XLA: slow to start, faster to run")
-    flags.DEFINE_bool("synchronized", True, "BatchNorm over the rows of all replicas, so that they train as one does")
+    flags.DEFINE_enum(
+        "precision", "float32", PRECISIONS, "of the network; heads and methods stay in float32"
+    )
+    flags.DEFINE_bool(
+        "jit",
+        False,
+        "compile the network, forward and backward, by XLA: slow to start, faster to run",
+    )
+    flags.DEFINE_bool(
+        "synchronized",
+        True,
+        "BatchNorm over the rows of all replicas, so that they train as one does",
+    )
     flags.DEFINE_integer(
-        "micro_batches", 1, "pieces of a batch that go through the network in turn, for less memory", lower_bound=1
+        "micro_batches",
+        1,
+        "pieces of a batch that go through the network in turn, for less memory",
+        lower_bound=1,
     )
     flags.DEFINE_float(
         "average",
@@ -275,13 +383,25 @@ def define_device_flags() -> None:
 
 
 def define_watch_flags() -> None:
-    flags.DEFINE_integer("checkpoint_steps", 1000, "steps between checkpoints, besides those after every epoch")
-    flags.DEFINE_integer("checkpoints_kept", 2, "how many checkpoints are kept", lower_bound=1)
-    flags.DEFINE_enum("on_nan", "fail", ["fail", "skip"], "what to do at a loss or a gradient that is no finite number")
     flags.DEFINE_integer(
-        "nan_limit", 10, "steps that --on_nan=skip may drop in all, and never more than a tenth of them", lower_bound=0
+        "checkpoint_steps", 1000, "steps between checkpoints, besides those after every epoch"
     )
-    flags.DEFINE_multi_string("validation", None, "measured after every epoch, as in retrieval(data/mine/validation)")
+    flags.DEFINE_integer("checkpoints_kept", 2, "how many checkpoints are kept", lower_bound=1)
+    flags.DEFINE_enum(
+        "on_nan",
+        "fail",
+        ["fail", "skip"],
+        "what to do at a loss or a gradient that is no finite number",
+    )
+    flags.DEFINE_integer(
+        "nan_limit",
+        10,
+        "steps that --on_nan=skip may drop in all, and never more than a tenth of them",
+        lower_bound=0,
+    )
+    flags.DEFINE_multi_string(
+        "validation", None, "measured after every epoch, as in retrieval(data/mine/validation)"
+    )
     flags.DEFINE_string(
         "keep_best",
         "",

@@ -67,7 +67,7 @@ def exported(source, tmp_path_factory) -> Path:
     assert len(lines) == len(FORMATS)
     for line in lines:
         assert line.startswith(str(out))
-        assert "not evaluated: no --protocol" in line
+        assert "not evaluated: no protocol" in line
     return out
 
 
@@ -234,7 +234,7 @@ def test_unknown_formats_are_refused(source, tmp_path, formats):
 
 
 def test_int8_without_calibration_is_refused(encoder, tmp_path):
-    with pytest.raises(InputError, match="needs --calibration"):
+    with pytest.raises(InputError, match="needs calibration"):
         export(Source(encoder), ["saved_model", "tflite_int8"], tmp_path / "out", Checks())
 
 

@@ -327,9 +327,9 @@ def test_a_compiled_network_gives_the_losses_of_the_plain_one(data, old, replica
 
 
 def test_what_replicas_cannot_do_is_said():
-    with pytest.raises(InputError, match="--jit cannot compile BatchNorm that is synchronized"):
+    with pytest.raises(InputError, match="jit=True cannot compile BatchNorm that is synchronized"):
         replace(RECIPE, jit=True).steps_per_epoch(records=64, replicas=2)
-    with pytest.raises(InputError, match="--batch_size=8 cannot be divided over 2 replicas and 3 micro-batches"):
+    with pytest.raises(InputError, match="batch_size=8 cannot be divided over 2 replicas and 3 micro-batches"):
         replace(RECIPE, micro_batches=3).steps_per_epoch(records=64, replicas=2)
 
 

@@ -246,5 +246,5 @@ def test_replicas_that_nobody_would_use_are_refused(monkeypatch, kind, replicas,
 
 def test_several_workers_need_tf_config(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    with pytest.raises(InputError, match="--strategy=multiworker needs the environment variable TF_CONFIG"):
+    with pytest.raises(InputError, match="strategy=multiworker needs the environment variable TF_CONFIG"):
         distribution.strategy("multiworker")

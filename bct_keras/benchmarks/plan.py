@@ -18,7 +18,9 @@ from bct_keras.recipe import Recipe
 
 CUTS = ("class", "data")
 SCENARIOS = {f"{training}-{cut}": (training, cut) for training in VIEW_OF_SCENARIO for cut in CUTS}
-REFERENCE = "independent"  # the same network without constraint: what gains and taxes are measured against
+REFERENCE = (
+    "independent"  # the same network without constraint: what gains and taxes are measured against
+)
 LABEL = re.compile(r"(?P<name>[\w.+-]+):\s+(?P<rest>.+)", re.DOTALL)
 
 
@@ -92,7 +94,9 @@ def with_reference(methods: list[Entry]) -> list[Entry]:
 class Plan:
     """Jobs in the order in which they are best started, and the cells that come of them."""
 
-    def __init__(self, workdir: Path, shared: list[str], data: dict[str, tuple[Path, str]], recipe_of):
+    def __init__(
+        self, workdir: Path, shared: list[str], data: dict[str, tuple[Path, str]], recipe_of
+    ):
         self.workdir = workdir
         self.shared = shared  # flags of every training
         self.data = data  # for each cut the data set and its fingerprint
@@ -101,7 +105,9 @@ class Plan:
         self.cells: list[Cell] = []
         self.reference = REFERENCE
 
-    def add(self, scenarios: list[str], olds: list[Entry], methods: list[Entry], seeds: list[int]) -> None:
+    def add(
+        self, scenarios: list[str], olds: list[Entry], methods: list[Entry], seeds: list[int]
+    ) -> None:
         self.reference = next(method.name for method in methods if method.spec == REFERENCE)
         for seed, scenario, old in itertools.product(seeds, scenarios, olds):
             place, dims = self.old_encoder(SCENARIOS[scenario][1], old, seed)
@@ -117,10 +123,14 @@ class Plan:
             return Path(old.spec), load_encoder(old.spec).dims
         arguments = [*self.shared, *old.arguments]
         recipe: Recipe = self.recipe_of(arguments, REFERENCE)
-        job = self.job(("old", cut, old.name), arguments, REFERENCE, seed, self.data[cut][0] / "old", cut)
+        job = self.job(
+            ("old", cut, old.name), arguments, REFERENCE, seed, self.data[cut][0] / "old", cut
+        )
         return job.folder, recipe.dims
 
-    def new_encoder(self, scenario: str, old: tuple[str, Path, int], method: Entry, seed: int) -> Path:
+    def new_encoder(
+        self, scenario: str, old: tuple[str, Path, int], method: Entry, seed: int
+    ) -> Path:
         training, cut = SCENARIOS[scenario]
         old_name, place, dims = old
         arguments = [*self.shared, f"--dims={dims}", *method.arguments]
@@ -133,7 +143,9 @@ class Plan:
         view = self.data[cut][0] / VIEW_OF_SCENARIO[training]
         if not recipe.build_method().needs_old:
             return self.job((scenario, method.name), arguments, method.spec, seed, view, cut).folder
-        return self.job((scenario, old_name, method.name), arguments, method.spec, seed, view, cut, place).folder
+        return self.job(
+            (scenario, old_name, method.name), arguments, method.spec, seed, view, cut, place
+        ).folder
 
     def job(
         self,
@@ -145,16 +157,34 @@ class Plan:
         cut: str,
         old: Path | None = None,
     ) -> Job:
-        made_from = [arguments, method, seed, view.name, self.data[cut][1], str(old) if old else None]
+        made_from = [
+            arguments,
+            method,
+            seed,
+            view.name,
+            self.data[cut][1],
+            str(old) if old else None,
+        ]
         *above, name = (slug(name) for name in names)
-        folder = self.workdir.joinpath("runs", *above, f"{name}-seed{seed}-{artefacts.fingerprint(made_from)[:10]}")
-        own = {"method": method, "seed": seed, "data": view, "workdir": folder, "formats": "none", "protocol": "none"}
+        folder = self.workdir.joinpath(
+            "runs", *above, f"{name}-seed{seed}-{artefacts.fingerprint(made_from)[:10]}"
+        )
+        own = {
+            "method": method,
+            "seed": seed,
+            "data": view,
+            "workdir": folder,
+            "formats": "none",
+            "protocol": "none",
+        }
         if old:
             own["old"] = old
         flags = (*arguments, *(f"--{flag}={value}" for flag, value in own.items()))
         title = f"{', '.join(names)}, seed {seed}"
         after = old if old in self.jobs else None
-        return self.jobs.setdefault(folder, Job(title, folder, flags, after, f"{view} {old}" if old else ""))
+        return self.jobs.setdefault(
+            folder, Job(title, folder, flags, after, f"{view} {old}" if old else "")
+        )
 
 
 def slug(name: str) -> str:

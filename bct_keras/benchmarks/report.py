@@ -1,6 +1,5 @@
 """The folder that a benchmark leaves: report.html, report.md, report.json, plots, and a manifest."""
 
-import html
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +11,23 @@ from bct_keras import artefacts
 from bct_keras.benchmarks import spreads, tables
 from bct_keras.benchmarks.plan import slug
 from bct_keras.errors import InputError
-from bct_keras.evaluation import page, plots
+from bct_keras.evaluation import plots
+from bct_keras.pages import document
+from bct_keras.pages.document import Plot
 
 KIND = "benchmark"
-COLOURS = ("#2f81f7", "#d29922", "#2da44e", "#cf222e", "#8250df", "#bf3989", "#1b7c83", "#8a8d91", "#9a6700", "#57606a")
+COLOURS = (
+    "#2f81f7",
+    "#d29922",
+    "#2da44e",
+    "#cf222e",
+    "#8250df",
+    "#bf3989",
+    "#1b7c83",
+    "#8a8d91",
+    "#9a6700",
+    "#57606a",
+)
 
 MARKERS = "os^D"
 LABEL_WIDTH = 24
@@ -32,31 +44,32 @@ def write(found: dict[str, Any], made_from: dict[str, Any], out: Path) -> None:
         artefacts.write_manifest(folder, KIND, made_from)
 
 
-def as_html(found: dict[str, Any], figures: list[tuple[str, str]]) -> str:
-    body = [f"<h1>{html.escape(found['title'])}</h1><p>{html.escape(found['setting'])}</p>"]
-    for place, (heading, text, rows) in enumerate(tables.sections(found)):
-        body.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(text)}</p>{page.html_table(rows)}")
-        if place == 0 and figures:
-            drawn = [f"<figure>{svg}<figcaption>{html.escape(name)}</figcaption></figure>" for name, svg in figures]
-            body.append(f'<div class="grid">{"".join(drawn)}</div>')
-    body.append(page.made_from(found["made_from"]))
-    return page.document(found["title"], body)
+def as_html(found: dict[str, Any], figures: list[Plot]) -> str:
+    """Returns the page."""
+    return document.render(
+        "benchmark",
+        title=found["title"],
+        setting=found["setting"],
+        sections=list(tables.sections(found)),
+        plots=figures,
+        made_from=document.as_texts(found["made_from"]),
+    )
 
 
-def drawings(found: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
-    """Captions and SVGs, a plot for each scenario and old encoder; each also as a PNG."""
+def drawings(found: dict[str, Any], folder: Path) -> list[Plot]:
+    """Draws a plot for each scenario and old encoder; writes each as a PNG too."""
     figures = []
-    for number, (scenario, old) in enumerate(tables.places(found), 1):
-        rows = [row for row in found["cells"] if (row["scenario"], row["old"]) == (scenario, old)]
-        draw = trade(rows, found["metric"])
-        plots.save_png(draw, folder / f"{scenario}_{slug(old)}.png")
-        caption = f"{scenario}, old encoder {old}: {found['metric']}, mean and spread over seeds"
-        figures.append((caption, plots.as_svg(draw, f"trade{number}")))
+    for number, place in enumerate(tables.places(found), 1):
+        draw = trade(place.of(found["cells"]), found["metric"])
+        plots.save_png(draw, folder / f"{place.scenario}_{slug(place.old)}.png")
+        where = f"{place.scenario}, old encoder {place.old}"
+        caption = f"{where}: {found['metric']}, mean and spread over seeds"
+        figures.append(Plot(caption, plots.as_svg(draw, f"trade{number}")))
     return figures
 
 
 def trade(rows: list[dict[str, Any]], metric: str) -> Callable[[Axes], None]:
-    """Self-test against cross-test: what a method gives up for what it gains."""
+    """Returns what draws self-test against cross-test: what a method gives up for what it gains."""
 
     def draw(axes: Axes) -> None:
         for number, row in enumerate(rows):
@@ -105,7 +118,9 @@ def findings(
         "metric": shown,
         "ranking": ranked,
         "cells": table,
-        "differences": {quantity: spreads.differences(results, quantity) for quantity in ("cross", "self")},
+        "differences": {
+            quantity: spreads.differences(results, quantity) for quantity in ("cross", "self")
+        },
         "failed": failed,
         "made_from": made_from,
     }
@@ -119,11 +134,15 @@ def headline(ranked: list[dict[str, Any]], metric: str) -> str:
         return f"No method has a rank: {best['unranked']}"
     if best["score"]["mean"] <= 0:
         return f"No method is to be recommended: none is above the old encoder by {metric}"
-    others = [row["method"] for row in ranked[1:] if not row["unranked"] and not row["behind_first"]]
+    others = [
+        row["method"] for row in ranked[1:] if not row["unranked"] and not row["behind_first"]
+    ]
     title = f"{best['method']} comes first of {len(ranked)} methods by {metric}"
     if not others:
         return title
-    named = ", ".join(others[:NAMED]) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else "")
+    named = ", ".join(others[:NAMED]) + (
+        f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+    )
     return f"{title}, undecided over {counted_seeds(best)} against {named}"
 
 

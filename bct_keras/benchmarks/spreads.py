@@ -25,14 +25,18 @@ def spread(values: Iterable[float | None]) -> dict[str, Any]:
     return {"mean": statistics.fmean(known), "spread": deviation, "values": known}
 
 
-def quantities(found: dict[str, Any], free: dict[str, Any] | None, metric: str) -> dict[str, float | None]:
+def quantities(
+    found: dict[str, Any], free: dict[str, Any] | None, metric: str
+) -> dict[str, float | None]:
     """Of one seed; `free` is the encoder trained without constraint, of the same scenario and seed."""
     values: dict[str, float | None] = {name: found[test][metric] for name, test in TESTS.items()}
     own, cross, old = (found[test][metric] for test in TESTS.values())
     values["gain"] = cross - old
     best = free["new/new"][metric] if free else None
     # Update gain (M(n,o) - M(o,o)) / (M(*,*) - M(o,o)); tax M(*,*) - M(n,n); kept M(n,n) / M(*,*).
-    values["update_gain"] = (cross - old) / (best - old) if best is not None and best > old else None
+    values["update_gain"] = (
+        (cross - old) / (best - old) if best is not None and best > old else None
+    )
     values["tax"] = best - own if best is not None else None
     values["kept"] = own / best if best else None
     values["score"] = harmonic_mean(values["update_gain"], values["kept"])
@@ -48,13 +52,22 @@ def harmonic_mean(first: float | None, second: float | None) -> float | None:
 
 def cells(results: Results, reference: str) -> list[dict[str, Any]]:
     """A row for each scenario, old encoder and method, with what its seeds come to."""
-    return [cell(key, by_seed, results.get((*key[:2], reference), {})) for key, by_seed in results.items() if by_seed]
+    return [
+        cell(key, by_seed, results.get((*key[:2], reference), {}))
+        for key, by_seed in results.items()
+        if by_seed
+    ]
 
 
-def cell(key: tuple[str, str, str], by_seed: dict[int, Any], free: dict[int, Any]) -> dict[str, Any]:
+def cell(
+    key: tuple[str, str, str], by_seed: dict[int, Any], free: dict[int, Any]
+) -> dict[str, Any]:
     found = list(by_seed.values())
     metrics = list(found[0]["old/old"])
-    rows = {metric: [quantities(each, free.get(seed), metric) for seed, each in by_seed.items()] for metric in metrics}
+    rows = {
+        metric: [quantities(each, free.get(seed), metric) for seed, each in by_seed.items()]
+        for metric in metrics
+    }
     row: dict[str, Any] = {
         **dict(zip(("scenario", "old", "method"), key, strict=True)),
         "seeds": list(by_seed),
@@ -64,12 +77,16 @@ def cell(key: tuple[str, str, str], by_seed: dict[int, Any], free: dict[int, Any
         },
         "verdicts": [each["verdict"] for each in found],
         # In how many seeds M(new, old) > M(old, old)
-        "above_old": {metric: sum(each["above_old"][metric] for each in found) for metric in metrics},
+        "above_old": {
+            metric: sum(each["above_old"][metric] for each in found) for metric in metrics
+        },
         "seconds_per_step": spread(each["seconds_per_step"] for each in found),
         "cost": spread(ratio(each, free.get(seed)) for seed, each in by_seed.items()),
     }
     if all("flips" in each for each in found):
-        row["flips"] = {kind: spread(each["flips"][kind] for each in found) for kind in ("negative", "positive")}
+        row["flips"] = {
+            kind: spread(each["flips"][kind] for each in found) for kind in ("negative", "positive")
+        }
     return row
 
 
@@ -87,8 +104,17 @@ def differences(results: Results, quantity: str) -> list[dict[str, Any]]:
         if first[:2] != second[:2] or not seeds:
             continue
         for metric in results[first][seeds[0]][test]:
-            between = [results[first][seed][test][metric] - results[second][seed][test][metric] for seed in seeds]
-            names = {"scenario": first[0], "old": first[1], "method": first[2], "other": second[2], "metric": metric}
+            between = [
+                results[first][seed][test][metric] - results[second][seed][test][metric]
+                for seed in seeds
+            ]
+            names = {
+                "scenario": first[0],
+                "old": first[1],
+                "method": first[2],
+                "other": second[2],
+                "metric": metric,
+            }
             facts = {"interval": student.interval(between), "decided": student.decided(between)}
             found.append({**names, **spread(between), **facts})
     return found
@@ -114,16 +140,25 @@ def ranking(table: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]
                 "unranked": why,
                 # Of each seed over the cells, so that their spread is that of the mean.
                 "score": spread(statistics.fmean(each) for each in zip(*scores, strict=True)),
-                **{name: mean_of(rows, metric, name) for name in ("update_gain", "kept", "gain", "tax")},
+                **{
+                    name: mean_of(rows, metric, name)
+                    for name in ("update_gain", "kept", "gain", "tax")
+                },
                 "verdicts": count_verdicts(verdict for row in rows for verdict in row["verdicts"]),
                 "above_old": statistics.fmean(above / asked for above, asked in map(counted, rows)),
                 "cells": len(rows),
                 "cost": mean(row["cost"]["mean"] for row in rows),
             }
         )
-    found = sorted(found, key=lambda row: -math.inf if row["unranked"] else row["score"]["mean"])[::-1]
+    found = sorted(found, key=lambda row: -math.inf if row["unranked"] else row["score"]["mean"])[
+        ::-1
+    ]
     for row in found:
-        both = zip(found[0]["score"]["values"], row["score"]["values"], strict=True) if not row["unranked"] else ()
+        both = (
+            zip(found[0]["score"]["values"], row["score"]["values"], strict=True)
+            if not row["unranked"]
+            else ()
+        )
         row["behind_first"] = student.decided([first - own for first, own in both])
     return found
 
@@ -135,7 +170,9 @@ def unranked(rows: Sequence[dict[str, Any]], metric: str, places: int, seeds: in
         return f"{missing} of its {places * seeds} cells could not be measured"
     for row in rows:
         values = row["metrics"][metric]
-        for seed, tax, gain in zip(row["seeds"], values["tax"]["values"], values["update_gain"]["values"], strict=True):
+        for seed, tax, gain in zip(
+            row["seeds"], values["tax"]["values"], values["update_gain"]["values"], strict=True
+        ):
             place = f"{row['scenario']}, old encoder {row['old']}, seed {seed}"
             if tax is None:
                 return f"the network without constraint could not be measured ({place})"
@@ -150,7 +187,11 @@ def mean_of(rows: Sequence[dict[str, Any]], metric: str, name: str) -> float | N
 
 def mean(values: Iterable[float | None]) -> float | None:
     found = list(values)
-    return None if None in found or not found else statistics.fmean(value for value in found if value is not None)
+    return (
+        None
+        if None in found or not found
+        else statistics.fmean(value for value in found if value is not None)
+    )
 
 
 def counted(row: dict[str, Any]) -> tuple[int, int]:

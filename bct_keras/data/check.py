@@ -15,6 +15,7 @@ from bct_keras.data import image_header
 from bct_keras.data.check_targets import StartAgainError, Target, open_target
 from bct_keras.errors import BadImageError, InputError
 from bct_keras.printable import line
+from bct_keras.progress import Say
 
 RECORDS_PER_REPORT = 256
 RECORDS_WORTH_A_PROCESS = 4096
@@ -71,12 +72,12 @@ class Duplicates:
     listed: list[str]
 
 
-def check(path: Path, process_count: int = 0) -> None:
-    """Prints what is there; an error where anything is broken."""
+def check(path: Path, process_count: int, say: Say) -> None:
+    """Says what is there, and raises where anything is broken."""
     target = open_target(path)
     found = together(divided(target, look, target.tasks, "checking", target.records, process_count), target.broken)
     for text in report(target, found, duplicates(target, found, process_count)):
-        print(line(text))
+        say(line(text))
     if found.broken:
         more = [f"{len(found.broken)} such places"] if len(found.broken) > 1 else []
         raise InputError(found.broken[0], *more)

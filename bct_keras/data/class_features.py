@@ -2,10 +2,7 @@
 
 import numpy as np
 
-
-def normalised(embeddings: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(embeddings, axis=-1, keepdims=True)
-    return embeddings / np.maximum(lengths, 1e-12)
+from bct_keras.vectors import normalised
 
 
 def credible(embeddings: np.ndarray, kept_share: float, column_norms: np.ndarray | None = None) -> np.ndarray:

@@ -15,7 +15,7 @@ from bct_keras.data import images
 from bct_keras.data.image_header import MAXIMUM_PIXELS
 from bct_keras.data.records import KIND
 from bct_keras.data.shards import Shard, shards_of
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 from bct_keras.untrusted.json_files import field
 
 RECORD_FEATURES = {
@@ -34,7 +34,9 @@ class DataSet:
     image_size: int
     same_size: bool  # every image already has image_size; nothing is to be resized
     resize: str = "bilinear"  # the filter, of images.FILTERS
-    upright: bool = False  # no image has an Exif orientation; False also where that was not looked at
+    upright: bool = (
+        False  # no image has an Exif orientation; False also where that was not looked at
+    )
 
     @property
     def records(self) -> int:
@@ -58,9 +60,13 @@ class DataSet:
         same_size = self.same_size and self.image_size == image_size
         return replace(self, image_size=image_size, same_size=same_size, resize=resize)
 
-    def parse(self, serialized: tf.Tensor, fields: Collection[str] = ("image", "label", "id")) -> dict[str, tf.Tensor]:
+    def parse(
+        self, serialized: tf.Tensor, fields: Collection[str] = ("image", "label", "id")
+    ) -> dict[str, tf.Tensor]:
         """[batch] records as stored -> of their image bytes, labels from 0 and ids those asked for; always labels."""
-        record: Any = tf.io.parse_example(serialized, {field: RECORD_FEATURES[field] for field in fields})
+        record: Any = tf.io.parse_example(
+            serialized, {field: RECORD_FEATURES[field] for field in fields}
+        )
         return {**record, "label": record["label"] - self.first_identity}
 
     def checked_labels(self, batches: list[np.ndarray]) -> np.ndarray:
@@ -69,12 +75,15 @@ class DataSet:
         if len(labels) != self.records or labels.min() < 0 or labels.max() >= self.classes:
             raise InputError(
                 f"{self.folder}: its shards do not hold {self.records:,} images of the identities 0 to "
-                f"{self.classes - 1:,}, as its {artefacts.MANIFEST} says; prepare --check={self.folder} tells more"
+                f"{self.classes - 1:,}, as its {artefacts.MANIFEST} says; "
+                f"prepare {option('check', self.folder)} tells more"
             )
         return labels
 
     def decode(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        return images.decode(image_bytes, self.image_size, not self.same_size, self.resize, self.upright)
+        return images.decode(
+            image_bytes, self.image_size, not self.same_size, self.resize, self.upright
+        )
 
     def batches(self, batch_size: int, shards: tuple[Shard, ...] | None = None) -> tf.data.Dataset:
         """Every record once, in stored order: {"image": [batch, size, size, 3] uint8, "label", "id"}."""
@@ -88,7 +97,10 @@ class DataSet:
 
     def _decoded(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         record = self.parse(serialized)
-        return {**record, "image": tf.map_fn(self.decode, record["image"], fn_output_signature=tf.uint8)}
+        return {
+            **record,
+            "image": tf.map_fn(self.decode, record["image"], fn_output_signature=tf.uint8),
+        }
 
 
 def open_data_set(folder: str | Path) -> DataSet:

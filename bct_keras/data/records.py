@@ -1,7 +1,8 @@
 """Image records as they lie in a shard: tf.train.Example in TFRecord's framing, made without TensorFlow.
 
 The bytes are those of `SerializeToString(deterministic=True)` and `tf.io.TFRecordWriter`. To build the messages and
-pass each record to TensorFlow takes longer than to read it; here all but three fields comes from a table.
+pass each record to TensorFlow takes longer than to read it; here all but three fields comes from a table. That is why
+this writer is kept, beside TensorFlow's, and why `prepare` and its processes start without TensorFlow.
 """
 
 import hashlib

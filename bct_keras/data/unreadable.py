@@ -10,16 +10,21 @@ import tensorflow as tf
 from bct_keras import progress
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.shards import Shard, Stored, stored_records
-from bct_keras.errors import BadImageError, InputError
+from bct_keras.errors import BadImageError, InputError, option
 
 BATCH_SIZE = 256
 # The message of TensorFlow's error may quote a record, whose bytes Python then fails to read as text.
 FAILURES = (tf.errors.OpError, UnicodeDecodeError)
-AROUND_REASON = re.compile(r"\{\{.*?\}\}\s*|\s*\[Op:.*")  # which operation it was, which tells a user nothing
-AGAIN = (
-    "run prepare again without it: --on_bad=skip leaves out what cannot be decoded, of RecordIO with "
-    "--source='recordio(DIR, decode=True)'"
-)
+AROUND_REASON = re.compile(
+    r"\{\{.*?\}\}\s*|\s*\[Op:.*"
+)  # which operation it was, which tells a user nothing
+
+
+def again() -> str:
+    """Says how a data set is made without what cannot be decoded."""
+    skip = option("on_bad", "skip")
+    source = f"{option('source')}='recordio(DIR, decode=True)'"
+    return f"run prepare again without it: {skip} leaves out what cannot be decoded, of RecordIO with {source}"
 
 
 @contextlib.contextmanager
@@ -35,7 +40,9 @@ def named(data: DataSet, shards: tuple[Shard, ...] | None = None) -> Iterator[No
 def look(data: DataSet, shards: tuple[Shard, ...] | None = None) -> None:
     """Reads and decodes everything up to the first shard or image that cannot be, and says which it is."""
     shards = shards or data.shards
-    for shard in progress.track(shards, f"looking for what cannot be read in {data.folder}", len(shards), "shards"):
+    for shard in progress.track(
+        shards, f"looking for what cannot be read in {data.folder}", len(shards), "shards"
+    ):
         shard.check_content()
         decode_all(data, shard)
 
@@ -48,7 +55,9 @@ def decode_all(data: DataSet, shard: Shard) -> None:
     except FAILURES as error:
         for stored in islice(stored_records(shard.path), decoded, decoded + BATCH_SIZE):
             decode_one(data, shard, stored)
-        raise InputError(f"{shard.path}, a record after the first {decoded:,}: {reason(error)}; {AGAIN}") from None
+        raise InputError(
+            f"{shard.path}, a record after the first {decoded:,}: {reason(error)}; {again()}"
+        ) from None
 
 
 def decode_one(data: DataSet, shard: Shard, stored: Stored | BadImageError) -> None:
@@ -58,7 +67,9 @@ def decode_one(data: DataSet, shard: Shard, stored: Stored | BadImageError) -> N
         data.decode(tf.constant(stored.image))
     except FAILURES as error:
         where = f"{shard.path}, record at byte {stored.offset} ({stored.id})"
-        raise InputError(f"{where}: the image cannot be decoded ({reason(error)}); {AGAIN}") from None
+        raise InputError(
+            f"{where}: the image cannot be decoded ({reason(error)}); {again()}"
+        ) from None
 
 
 def reason(error: Exception) -> str:

@@ -16,7 +16,7 @@ from bct_keras import artefacts, processes, progress
 from bct_keras.data import image_check, image_header, records
 from bct_keras.data.sources.source import Source
 from bct_keras.data.splits import Division
-from bct_keras.errors import BadImageError, InputError
+from bct_keras.errors import BadImageError, InputError, option
 from bct_keras.untrusted.json_files import read_object
 
 RECORDS_PER_SHARD = 8192
@@ -66,7 +66,9 @@ class Workplace:
     def results(self) -> Path:
         return self.folder / ".results"
 
-    def run(self, work: Callable[[Any, Report], Any], tasks: list, what: str, total: int) -> list[Any]:
+    def run(
+        self, work: Callable[[Any, Report], Any], tasks: list, what: str, total: int
+    ) -> list[Any]:
         """The results of all tasks, in their order."""
         self.results.mkdir(exist_ok=True)
         count = max(min(self.processes, total // RECORDS_WORTH_A_PROCESS), 1)
@@ -81,13 +83,17 @@ class Workplace:
         return Look(has_size, image_header.orientation_of(image) == 1)
 
 
-def usable(labels: np.ndarray, is_usable: np.ndarray, look: Look | None, skipped: list[str]) -> Checked:
+def usable(
+    labels: np.ndarray, is_usable: np.ndarray, look: Look | None, skipped: list[str]
+) -> Checked:
     positions = np.flatnonzero(is_usable)
     labels = labels[positions]
     present = np.bincount(labels) > 0
     kept = np.flatnonzero(present)
     if len(kept) < 2:
-        raise InputError(f"images of {len(kept)} identities can be used; at least 2 identities are needed")
+        raise InputError(
+            f"images of {len(kept)} identities can be used; at least 2 identities are needed"
+        )
     return Checked(positions, (np.cumsum(present) - 1)[labels], kept, look, skipped)
 
 
@@ -137,7 +143,9 @@ def unchecked(place: Workplace, records_wanted: int) -> Checked:
 
 
 def unusable(reason: object) -> InputError:
-    return InputError(reason, "mend or remove it, or go on without such images by --on_bad=skip")
+    return InputError(
+        reason, f"mend or remove it, or go on without such images by {option('on_bad', 'skip')}"
+    )
 
 
 def plan_shards(division: Division, seed: int) -> list[ShardPlan]:
@@ -152,7 +160,9 @@ def plan_shards(division: Division, seed: int) -> list[ShardPlan]:
     return plans
 
 
-def write_shards(place: Workplace, checked: Checked, plans: list[ShardPlan]) -> list[dict[str, Any]]:
+def write_shards(
+    place: Workplace, checked: Checked, plans: list[ShardPlan]
+) -> list[dict[str, Any]]:
     """The shards' manifest entries."""
     (place.folder / "shards").mkdir(exist_ok=True)
 
@@ -179,25 +189,39 @@ def written_before(place: Workplace, path: Path) -> dict[str, Any] | None:
     if not (path.is_file() and result.is_file()):
         return None
     entry = read_object(result)
-    looked_at = {field.name for field in fields(Look)} <= entry.keys()  # an earlier version asked for less
+    looked_at = {
+        field.name for field in fields(Look)
+    } <= entry.keys()  # an earlier version asked for less
     return entry if looked_at and artefacts.file_sha256(path) == entry.get("sha256") else None
 
 
-def write_shard(place: Workplace, checked: Checked, rows: np.ndarray, path: Path, report: Report) -> dict[str, Any]:
+def write_shard(
+    place: Workplace, checked: Checked, rows: np.ndarray, path: Path, report: Report
+) -> dict[str, Any]:
     look = Look() if checked.look is None else checked.look
     partial = path.with_suffix(".partial")
     size, sha256 = records.write_frames(partial, frames(place, checked, rows, look, report))
     os.replace(partial, path)
-    entry = {"name": path.stem, "records": len(rows), "bytes": size, "sha256": sha256, **asdict(look)}
+    entry = {
+        "name": path.stem,
+        "records": len(rows),
+        "bytes": size,
+        "sha256": sha256,
+        **asdict(look),
+    }
     artefacts.write_atomically(place.results / f"{path.stem}.json", json.dumps(entry))
     return entry
 
 
-def frames(place: Workplace, checked: Checked, rows: np.ndarray, look: Look, report: Report) -> Iterator[records.Frame]:
+def frames(
+    place: Workplace, checked: Checked, rows: np.ndarray, look: Look, report: Report
+) -> Iterator[records.Frame]:
     read, inspect = place.source.read, place.inspect
     for first in range(0, len(rows), RECORDS_PER_REPORT):
         piece = rows[first : first + RECORDS_PER_REPORT]
-        for position, label in zip(checked.positions[piece].tolist(), checked.labels[piece].tolist(), strict=True):
+        for position, label in zip(
+            checked.positions[piece].tolist(), checked.labels[piece].tolist(), strict=True
+        ):
             record = read(position)
             if checked.look is None:
                 look.add(inspect(record.image, record.id))

@@ -1,4 +1,4 @@
-"""Encoders of Keras: in memory, or in a .keras file."""
+"""Encoders of Keras, read from a .keras file."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from bct_keras.untrusted import keras_files
 
 
 class KerasEncoder(FileEncoder):
-    """One that is in memory; `path` says where it comes from. The model holds the preprocessing, or needs none."""
+    """A model that was read from `path`. It holds the preprocessing itself, or needs none."""
 
     kind = "keras"
 

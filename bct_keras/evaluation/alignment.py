@@ -8,7 +8,13 @@ FRACTION_BITS = 5
 FINER = 5
 # Eyes, nose, corners of the mouth, in an image of 112 x 112.
 TEMPLATE = np.array(
-    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
+    [
+        (38.2946, 51.6963),
+        (73.5318, 51.5014),
+        (56.0252, 71.7366),
+        (41.5493, 92.3655),
+        (70.7299, 92.2041),
+    ]
 )
 
 
@@ -46,7 +52,9 @@ def align(image: Image.Image, sampling_map: np.ndarray, image_size: int) -> np.n
     return aligned.reshape(image_size, image_size, 4)[..., :3]
 
 
-def positions(sampling_map: np.ndarray, image_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def positions(
+    sampling_map: np.ndarray, image_size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """x and y for each column, then for each row: whole numbers, and finer than needed, also as OpenCV's."""
     a, b, c, d, e, f = (sampling_map * (1 << FRACTION_BITS + FINER)).tolist()
     half = 1 << FINER - 1  # so that cutting the finer bits off rounds
@@ -81,11 +89,15 @@ def fractions(position: np.ndarray) -> np.ndarray:
     return behind.view(np.uint8).ravel().astype(np.int16)
 
 
-def bilinear(pixels: np.ndarray, at: np.ndarray, width: int, across: np.ndarray, down: np.ndarray) -> np.ndarray:
+def bilinear(
+    pixels: np.ndarray, at: np.ndarray, width: int, across: np.ndarray, down: np.ndarray
+) -> np.ndarray:
     """[pixels * 4] uint8; 16-bit numbers throughout, since those are what a processor does most of at once."""
 
     def between(offset: int) -> np.ndarray:
-        left, right = (pixels[offset + one :].take(at).view(np.uint8).astype(np.int16) for one in (0, 1))
+        left, right = (
+            pixels[offset + one :].take(at).view(np.uint8).astype(np.int16) for one in (0, 1)
+        )
         # 32 left + (right - left) across, and then 3 of its 5 bits behind the point are rounded off
         right -= left
         right *= across

@@ -11,7 +11,9 @@ from bct_keras.evaluation.verification import accepted_share
 THRESHOLDS = np.arange(0, 4, 0.01)
 
 
-def metrics(scores: np.ndarray, same: np.ndarray, folds: int, fars: Sequence[float]) -> dict[str, float]:
+def metrics(
+    scores: np.ndarray, same: np.ndarray, folds: int, fars: Sequence[float]
+) -> dict[str, float]:
     """Accuracy and TAR, each a mean over the folds; `scores` [pairs] are cosines."""
     found = {"accuracy": accuracy(2.0 - 2.0 * scores, same, folds)}
     for far in fars:
@@ -42,7 +44,9 @@ def judged_rightly(distances: np.ndarray, same: np.ndarray, folds: int) -> np.nd
     """Returns for each pair [pairs] whether the threshold that the other folds choose judges it rightly."""
     found = np.zeros(len(same), bool)
     for others, fold in divided(len(same), folds):
-        best = THRESHOLDS[np.argmax(right(distances[others], same[others], THRESHOLDS))]  # the lowest of the best
+        best = THRESHOLDS[
+            np.argmax(right(distances[others], same[others], THRESHOLDS))
+        ]  # the lowest of the best
         found[fold] = (distances[fold] < best) == same[fold]
     return found
 

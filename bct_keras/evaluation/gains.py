@@ -46,7 +46,8 @@ def against_independent(
     headroom = {metric: independent[metric] - old[metric] for metric in old}
     return {
         "update_gain": {
-            metric: (cross[metric] - old[metric]) / room if room > 0 else None for metric, room in headroom.items()
+            metric: (cross[metric] - old[metric]) / room if room > 0 else None
+            for metric, room in headroom.items()
         },
         "tax": {metric: independent[metric] - new[metric] for metric in old},
     }
@@ -63,11 +64,15 @@ def curves(found: Verification) -> dict[str, Any]:
     """Returns the ROC with its interval, and the histograms of the scores."""
     impostors = found.impostor_pairs
     highest = 0.8 * float(found.stands_for.sum()) / impostors
-    fars = np.geomspace(min(LEAST_IMPOSTORS / impostors, highest / 2), highest, CURVE_POINTS).tolist()
+    fars = np.geomspace(
+        min(LEAST_IMPOSTORS / impostors, highest / 2), highest, CURVE_POINTS
+    ).tolist()
     tar, low, high = [], [], []
     for far in fars:
         value = found.threshold_and_tar(far)[1]
-        ends = interval_of_share(value, influence.of_tar(found, far).standard_error(), found.identities)
+        ends = interval_of_share(
+            value, influence.of_tar(found, far).standard_error(), found.identities
+        )
         tar.append(value)
         low.append(ends[0])
         high.append(ends[1])

@@ -2,13 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from bct_keras.encoders import Encoder, FirstDims
-from bct_keras.errors import InputError
+from bct_keras.evaluation.compatibility import check_dims
 from bct_keras.evaluation.gains import evidence, gains
 from bct_keras.evaluation.measured import Measured, as_measured
-from bct_keras.evaluation.verdict import NOT_COMPATIBLE, UNDECIDED, Gain, Rule, Verdict, decide, gains_of
+from bct_keras.evaluation.protocol import Protocol, adopted
+from bct_keras.evaluation.verdict import (
+    NOT_COMPATIBLE,
+    UNDECIDED,
+    Gain,
+    Rule,
+    Verdict,
+    decide,
+    gains_of,
+)
+from bct_keras.evaluation.verification import Sides
 
 ENCODER, OLD = "encoder", "old"
 # A loss of more than so many times the limit refuses a file however uncertain it is: with few identities nothing is
@@ -57,15 +66,21 @@ def loss_intervals(encoder: Measured, file: Measured) -> dict[str, tuple[float, 
 class Gate:
     """Embeds each of the protocols' images once per file; queries of any are searched in the gallery of any."""
 
-    def __init__(self, protocols: dict[str, Any], old: Encoder | None, encoder: Encoder, max_loss: float, rule: Rule):
-        if old and old.dims != encoder.compatible_dims:
-            raise InputError(
-                f"{encoder.path} has {encoder.compatible_dims} compatible dimensions and {old.path} {old.dims}: its "
-                "queries cannot be searched there"
-            )
-        self.protocols, self.max_loss, self.rule = protocols, max_loss, rule
-        self.gallery = OLD if old else None  # whose gallery the verdict is about; without an old one a file's own
-        self.embedded: dict[str, dict[str, Any]] = {spec: {} for spec in protocols}
+    def __init__(
+        self,
+        protocols: dict[str, Protocol],
+        old: Encoder | None,
+        encoder: Encoder,
+        max_loss: float,
+        rule: Rule,
+    ):
+        check_dims(old, encoder)
+        self.protocols = {spec: adopted(protocol) for spec, protocol in protocols.items()}
+        self.max_loss, self.rule = max_loss, rule
+        self.gallery = (
+            OLD if old else None
+        )  # whose gallery the verdict is about; without an old one a file's own
+        self.embedded: dict[str, dict[str, Sides]] = {spec: {} for spec in protocols}
         self.measured: dict[tuple[str, str, str], dict[str, float]] = {}
         self.found_excesses: dict[str, list[Excess]] = {}
         self.found_verdicts: dict[str, Verdict | None] = {}
@@ -81,7 +96,9 @@ class Gate:
             self.embedded[spec][name] = protocol.embed(encoder)
         self.found_excesses.pop(name, None)
         self.found_verdicts.pop(name, None)
-        self.measured = {key: metrics for key, metrics in self.measured.items() if name not in key[1:]}
+        self.measured = {
+            key: metrics for key, metrics in self.measured.items() if name not in key[1:]
+        }
 
     def remove(self, name: str) -> None:
         """Forgets a file that was refused, so that the results are of those that leave."""
@@ -90,7 +107,9 @@ class Gate:
 
     def measure(self, spec: str, query: str, gallery: str) -> Measured:
         embedded = self.embedded[spec]
-        return as_measured(self.protocols[spec].measure(embedded[query][0], embedded[gallery][1]))
+        return as_measured(
+            self.protocols[spec].measure(embedded[query].query, embedded[gallery].gallery)
+        )
 
     def metrics(self, spec: str, query: str, gallery: str) -> dict[str, float]:
         """Keeps the numbers alone: what they rest on may be gigabytes."""
@@ -109,7 +128,11 @@ class Gate:
 
     def gains(self, spec: str, name: str) -> Iterator[Gain]:
         old, cross = self.measure(spec, OLD, OLD), self.measure(spec, name, OLD)
-        result = {"old/old": old.metrics, "new/old": cross.metrics} | gains(old, cross) | evidence(old, cross)
+        result = (
+            {"old/old": old.metrics, "new/old": cross.metrics}
+            | gains(old, cross)
+            | evidence(old, cross)
+        )
         return gains_of(result, spec if len(self.protocols) > 1 else "")
 
     def losses(self, name: str) -> dict[str, float]:
@@ -132,17 +155,24 @@ class Gate:
     def excesses(self, name: str) -> list[Excess]:
         """Every loss above the limit, with its interval, which is drawn only where there is one."""
         if name not in self.found_excesses:
-            self.found_excesses[name] = [excess for spec in self.protocols for excess in self.excesses_on(spec, name)]
+            self.found_excesses[name] = [
+                excess for spec in self.protocols for excess in self.excesses_on(spec, name)
+            ]
         return self.found_excesses[name]
 
     def excesses_on(self, spec: str, name: str) -> list[Excess]:
-        above = {metric: loss for metric, loss in self.losses_on(spec, name).items() if not loss <= self.max_loss}
+        above = {
+            metric: loss
+            for metric, loss in self.losses_on(spec, name).items()
+            if not loss <= self.max_loss
+        }
         if not above:
             return []
         encoders = self.measure(spec, ENCODER, self.gallery or ENCODER)
         intervals = loss_intervals(encoders, self.measure(spec, name, self.gallery or name))
         return [
-            judged(f"{metric} of {spec}", loss, intervals.get(metric), self.max_loss) for metric, loss in above.items()
+            judged(f"{metric} of {spec}", loss, intervals.get(metric), self.max_loss)
+            for metric, loss in above.items()
         ]
 
     def faults(self, name: str) -> list[str]:

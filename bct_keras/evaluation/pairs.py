@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from bct_keras import progress
 from bct_keras.data import image_check, images
-from bct_keras.data.embeddings import normalised
 from bct_keras.data.pair_sets import PairSet, read_bin, read_lfw
 from bct_keras.encoder import BATCH_SIZE, Encoder
 from bct_keras.errors import InputError
@@ -16,12 +15,14 @@ from bct_keras.evaluation import folds, influence
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.influence import Influence
 from bct_keras.evaluation.measured import Measured, rate_name, unresolved_notes
-from bct_keras.evaluation.verification import NOBODY, Embedded, Verification, histogram
+from bct_keras.evaluation.protocol import Protocol
+from bct_keras.evaluation.verification import NOBODY, Embedded, Sides, Verification, histogram
+from bct_keras.vectors import normalised
 
 FARS = (1e-2, 1e-3)
 
 
-class Pairs:
+class Pairs(Protocol):
     """The first image of each pair is in the gallery and the second is a query.
 
     An image's embedding is that of the image plus that of its mirror image, brought to length 1, as published.
@@ -36,21 +37,27 @@ class Pairs:
         checked = progress.track(named, "checking pairs", len(pair_set.images))
         self.sizes = [image_check.inspect(image, name) for image, name in checked]
 
-    def embed(self, encoder: Encoder) -> tuple[Embedded, Embedded]:
-        """The queries and the gallery, one row a pair, as this encoder sees them."""
+    def embed(self, encoder: Encoder) -> Sides:
+        """Returns the queries and the gallery, one row a pair, as this encoder sees them."""
         if not encoder.image_size:
-            raise InputError(f"{encoder.path} holds stored embeddings; a verification set needs one that embeds images")
+            raise InputError(
+                f"{encoder.path} holds stored embeddings; a verification set needs one that embeds images"
+            )
         what = {"images": self.pair_set.fingerprint, "flip": True}
-        stored = self.cache.get(encoder, what, self.embed_images) if self.cache else self.embed_images(encoder)
-        embeddings, pairs = normalised(stored), np.arange(len(self.pair_set.pairs))
-        query, gallery = (Embedded(embeddings[self.pair_set.pairs[:, side]], pairs) for side in (1, 0))
-        return query, gallery
+        embeddings = normalised(self.embed_once(encoder, what, self.embed_images))
+        first, second = self.pair_set.pairs.T
+        pairs = np.arange(len(first))
+        return Sides(
+            query=Embedded(embeddings[second], pairs), gallery=Embedded(embeddings[first], pairs)
+        )
 
     def embed_images(self, encoder: Encoder) -> np.ndarray:
         """[images, dims]"""
         starts = range(0, len(self.pair_set.images), BATCH_SIZE)
         blocks = [
-            self.embed_block(encoder, range(start, min(start + BATCH_SIZE, len(self.pair_set.images))))
+            self.embed_block(
+                encoder, range(start, min(start + BATCH_SIZE, len(self.pair_set.images)))
+            )
             for start in progress.track(starts, "embedding pairs", len(starts), "batches")
         ]
         return np.concatenate(blocks)
@@ -60,7 +67,9 @@ class Pairs:
         embeddings = encoder.embed(pixels) + encoder.embed(np.ascontiguousarray(pixels[:, :, ::-1]))
         bad = np.flatnonzero(~np.isfinite(embeddings).all(1))
         if len(bad):
-            raise InputError(f"{encoder.path} gives no finite embedding for {self.pair_set.names[numbers[bad[0]]]}")
+            raise InputError(
+                f"{encoder.path} gives no finite embedding for {self.pair_set.names[numbers[bad[0]]]}"
+            )
         return embeddings
 
     def decoded(self, number: int, encoder: Encoder) -> np.ndarray:
@@ -68,10 +77,15 @@ class Pairs:
         other_size = (found.width, found.height) != (size, size)
         try:
             pixels = images.decode(
-                tf.constant(self.pair_set.images[number]), size, other_size, encoder.preprocessing.resize
+                tf.constant(self.pair_set.images[number]),
+                size,
+                other_size,
+                encoder.preprocessing.resize,
             )
         except tf.errors.InvalidArgumentError as error:
-            raise InputError(f"{self.pair_set.names[number]}: the image cannot be decoded ({error.message})") from None
+            raise InputError(
+                f"{self.pair_set.names[number]}: the image cannot be decoded ({error.message})"
+            ) from None
         return pixels.numpy()
 
     def measure(self, query: Embedded, gallery: Embedded) -> Measured:
@@ -85,9 +99,14 @@ class Pairs:
             return verification(scores, self.pair_set.same)
 
         both_kinds = 0 < np.count_nonzero(self.pair_set.same) < len(scores)
-        return Measured(metrics, influences, units="pairs", find_verification=find_verification if both_kinds else None)
+        return Measured(
+            metrics,
+            influences,
+            units="pairs",
+            find_verification=find_verification if both_kinds else None,
+        )
 
-    def notes(self) -> list[str]:
+    def notes(self, encoders: Collection[Encoder]) -> list[str]:
         impostors = folds.fewest_impostors(self.pair_set.same, self.pair_set.folds)
         return unresolved_notes("TAR@FAR", FARS, impostors, "not measured")
 
@@ -95,7 +114,9 @@ class Pairs:
         return {"data": self.pair_set.fingerprint}
 
 
-def influences_of(metrics: Collection[str], scores: np.ndarray, pair_set: PairSet) -> dict[str, Influence]:
+def influences_of(
+    metrics: Collection[str], scores: np.ndarray, pair_set: PairSet
+) -> dict[str, Influence]:
     """Returns each metric's influence, where every pair is a unit of its own: who they are is not known.
 
     The thresholds of the folds differ by little, so TAR has the influence of one threshold for all of them.
@@ -105,7 +126,9 @@ def influences_of(metrics: Collection[str], scores: np.ndarray, pair_set: PairSe
     found = {"accuracy": influence.of_shares(right, pairs, len(pairs))}
     for far in FARS:
         if rate_name("TAR@FAR", far) in metrics:
-            found[rate_name("TAR@FAR", far)] = influence.of_tar(verification(scores, pair_set.same), far)
+            found[rate_name("TAR@FAR", far)] = influence.of_tar(
+                verification(scores, pair_set.same), far
+            )
     return found
 
 

@@ -41,7 +41,9 @@ def bends(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.nd
     return false[::-1].ravel(), true[::-1].ravel()
 
 
-def bends_by_repetition(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def bends_by_repetition(
+    genuine: np.ndarray, impostors: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The same where a score may stand for several pairs: the published evaluation, which drops a point only between
     two equal steps, keeps points in the middle of a straight line then, and one of them may be the nearest."""
     genuine = np.sort(genuine)

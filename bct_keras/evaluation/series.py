@@ -7,13 +7,17 @@ from bct_keras.encoders import ENCODER_FILE, Encoder, FirstDims
 from bct_keras.evaluation.compatibility import check_dims
 from bct_keras.evaluation.gains import evidence, gains
 from bct_keras.evaluation.measured import Measured, as_measured
+from bct_keras.evaluation.protocol import Protocol, adopted
 from bct_keras.evaluation.verdict import Gain, Rule, Verdict, check_rule, decide
 
 Place = tuple[int, int]  # of the query's encoder and of the gallery's
 
 
-def findings(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -> dict[str, Any]:
+def findings(
+    protocol: Protocol, encoders: list[Encoder], first_gallery_only: bool
+) -> dict[str, Any]:
     """Triangular matrices of each metric, oldest first; the verdict is on all galleries or on the first alone."""
+    protocol = adopted(protocol)
     measured = measure_all(protocol, encoders, first_gallery_only)
     upgrades = {place: upgrade(measured, place) for place in measured if place[0] > place[1]}
     common: dict[str, Any] = {}  # the same for all upgrades
@@ -23,19 +27,27 @@ def findings(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -
     result: dict[str, Any] = {
         "encoders": [encoder.spec.removesuffix(f"/{ENCODER_FILE}") for encoder in encoders],
         "matrix": {
-            metric: triangle(len(encoders), {place: found.metrics[metric] for place, found in measured.items()}, 1)
+            metric: triangle(
+                len(encoders),
+                {place: found.metrics[metric] for place, found in measured.items()},
+                1,
+            )
             for metric in metrics
         },
         "upgrades": {
-            key: {metric: triangle(len(encoders), values_of(upgrades, key, metric)) for metric in metrics}
+            key: {
+                metric: triangle(len(encoders), values_of(upgrades, key, metric))
+                for metric in metrics
+            }
             for key in next(iter(upgrades.values()))
         },
         # 2 / (T (T - 1)) * sum over i > j of [M(i, j) > M(j, j)]; the share of j = 0 where that gallery alone counts
         "average_compatibility": {
-            metric: sum(found["above_old"][metric] for found in upgrades.values()) / len(upgrades) for metric in metrics
+            metric: sum(found["above_old"][metric] for found in upgrades.values()) / len(upgrades)
+            for metric in metrics
         },
     }
-    return result | common | {"notes": protocol.notes() if hasattr(protocol, "notes") else []}
+    return result | common | {"notes": protocol.notes(encoders)}
 
 
 def judge(protocols: dict[str, dict[str, Any]], rule: Rule) -> dict[str, Verdict]:
@@ -50,7 +62,9 @@ def judge(protocols: dict[str, dict[str, Any]], rule: Rule) -> dict[str, Verdict
         words: dict[str, dict[Place, str]] = {metric: {} for metric in metrics}
         for newer in range(1, size):
             for older in range(newer):
-                gains = list(gains_of_upgrade(result, (newer, older), spec if len(protocols) > 1 else ""))
+                gains = list(
+                    gains_of_upgrade(result, (newer, older), spec if len(protocols) > 1 else "")
+                )
                 for metric, gain in zip(metrics, gains, strict=False):
                     words[metric][newer, older] = gain.word(rule.margin)
                 if gains:
@@ -64,30 +78,42 @@ def judge(protocols: dict[str, dict[str, Any]], rule: Rule) -> dict[str, Verdict
 def gains_of_upgrade(result: dict[str, Any], place: Place, protocol: str) -> Iterator[Gain]:
     """Returns one upgrade's gains; none where that encoder was not searched in that gallery."""
     newer, older = place
-    several = sum(cell is not None for cell in next(iter(result["matrix"].values()))[newer][:newer]) > 1
+    several = (
+        sum(cell is not None for cell in next(iter(result["matrix"].values()))[newer][:newer]) > 1
+    )
     where = f"in {older + 1}'s gallery" if several else ""
     for metric, rows in result["matrix"].items():
         if rows[newer][older] is None:
             return
         name = " of ".join(part for part in (metric, protocol, where) if part)
-        error = result["upgrades"]["error"][metric][newer][older] if "error" in result["upgrades"] else None
+        error = (
+            result["upgrades"]["error"][metric][newer][older]
+            if "error" in result["upgrades"]
+            else None
+        )
         resolved = metric not in result.get("unresolved", ())
         units = result.get("units", {}).get("count", 0)
         yield Gain(name, rows[older][older], rows[newer][older], error, units, resolved)
 
 
-def measure_all(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -> dict[Place, Measured]:
-    """Only the galleries are held all the time; an encoder's queries are made for each and then dropped."""
+def measure_all(
+    protocol: Protocol, encoders: list[Encoder], first_gallery_only: bool
+) -> dict[Place, Measured]:
+    """Measures every place; holds only the galleries all the time, and an encoder's queries while they are searched."""
     galleries, measured = [], {}
     for newer, encoder in enumerate(encoders):
-        query, gallery = protocol.embed(encoder)
-        galleries.append(gallery)
-        measured[newer, newer] = as_measured(protocol.measure(query, gallery))
+        sides = protocol.embed(encoder)
+        galleries.append(sides.gallery)
+        measured[newer, newer] = as_measured(protocol.measure(sides.query, sides.gallery))
         for older in range(min(newer, 1) if first_gallery_only else newer):
             check_dims(encoders[older], encoder)
             dims = encoders[older].dims
-            fitting = protocol.embed(FirstDims(encoder, dims))[0] if encoder.dims > dims else query
-            measured[newer, older] = as_measured(protocol.measure(fitting, galleries[older]))
+            query = (
+                protocol.embed(FirstDims(encoder, dims)).query
+                if encoder.dims > dims
+                else sides.query
+            )
+            measured[newer, older] = as_measured(protocol.measure(query, galleries[older]))
     return measured
 
 
@@ -97,7 +123,9 @@ def upgrade(measured: dict[Place, Measured], place: Place) -> dict[str, Any]:
     return gains(before, after) | evidence(before, after)
 
 
-def values_of(upgrades: dict[Place, dict[str, dict[str, Any]]], key: str, metric: str) -> dict[Place, Any]:
+def values_of(
+    upgrades: dict[Place, dict[str, dict[str, Any]]], key: str, metric: str
+) -> dict[Place, Any]:
     return {place: found[key][metric] for place, found in upgrades.items()}
 
 
@@ -106,4 +134,6 @@ def triangle(size: int, values: dict[Place, Any], diagonal: int = 0) -> list[lis
 
     None stands for what was not measured.
     """
-    return [[values.get((newer, older)) for older in range(newer + diagonal)] for newer in range(size)]
+    return [
+        [values.get((newer, older)) for older in range(newer + diagonal)] for newer in range(size)
+    ]

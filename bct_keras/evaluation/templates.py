@@ -9,11 +9,17 @@ SCORE_BLOCK = 3_000_000  # 12 MB for each thread
 
 
 def image_weights(
-    features: np.ndarray, templates: np.ndarray, medias: np.ndarray, scores: np.ndarray | None, normalise_first: bool
+    features: np.ndarray,
+    templates: np.ndarray,
+    medias: np.ndarray,
+    scores: np.ndarray | None,
+    normalise_first: bool,
 ) -> np.ndarray:
     """[images] float32: what each image counts in the sum over its template."""
     # sum over media of (mean over its images of score_i f_i) = sum over images of score_i / |media of i| f_i
-    _, media, images = np.unique(np.stack([templates, medias], 1), axis=0, return_inverse=True, return_counts=True)
+    _, media, images = np.unique(
+        np.stack([templates, medias], 1), axis=0, return_inverse=True, return_counts=True
+    )
     weights = 1.0 / images[media.ravel()]
     if scores is not None:
         weights *= scores
@@ -26,7 +32,10 @@ def lengths(features: np.ndarray) -> np.ndarray:
     return np.concatenate(
         [
             np.sqrt(np.einsum("ij,ij->i", block, block))
-            for block in (features[start : start + ROWS_AT_ONCE] for start in range(0, len(features), ROWS_AT_ONCE))
+            for block in (
+                features[start : start + ROWS_AT_ONCE]
+                for start in range(0, len(features), ROWS_AT_ONCE)
+            )
         ]
     )
 
@@ -52,7 +61,9 @@ def pool(features: np.ndarray, rows: np.ndarray, templates: int, weights: np.nda
     return pooled
 
 
-def pair_scores(first: np.ndarray, second: np.ndarray, first_rows: np.ndarray, second_rows: np.ndarray) -> np.ndarray:
+def pair_scores(
+    first: np.ndarray, second: np.ndarray, first_rows: np.ndarray, second_rows: np.ndarray
+) -> np.ndarray:
     """[pairs] float32: the product of row i of `first` and row j of `second`.
 
     A product of matrices is so much faster than gathering both sides of each pair that it pays to compute some

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 
 BETTER, NO_WORSE, WORSE, OPEN = "better", "no worse", "worse", "open"
 COMPATIBLE, NOT_COMPATIBLE, UNDECIDED = "compatible", "not compatible", "undecided"
@@ -48,7 +48,9 @@ class Gain:
     cross: float
     error: float | None  # standard error of the gain; None where the protocol gives numbers alone
     units: int  # how many identities it rests on
-    resolved: bool = True  # whether enough impostors are accepted at its rate for a verdict to go by it
+    resolved: bool = (
+        True  # whether enough impostors are accepted at its rate for a verdict to go by it
+    )
 
     @property
     def value(self) -> float:
@@ -86,6 +88,8 @@ class Gain:
 
 @dataclass(frozen=True)
 class Verdict:
+    """What the gains come to."""
+
     word: str  # compatible, not compatible or undecided
     because: str  # one sentence
     units_needed: int | None = None  # with `undecided`: about how many identities would decide it
@@ -93,6 +97,9 @@ class Verdict:
     @property
     def sentence(self) -> str:
         return f"{self.word}: {self.because}"
+
+    def __str__(self) -> str:
+        return self.sentence
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict | None:
@@ -128,20 +135,34 @@ def decide(gains: Mapping[str, Sequence[Gain]], rule: Rule) -> Verdict | None:
         if (ends and ends[1] < 0) or (ends is None and gain.word(rule.margin) == WORSE):
             worse.append(gain)
     if worse:
-        return Verdict(NOT_COMPATIBLE, f"{listed(worse)} shown to be worse than the old encoder's own")
+        return Verdict(
+            NOT_COMPATIBLE, f"{listed(worse)} shown to be worse than the old encoder's own"
+        )
     deciders = [gain for found in gains.values() for gain in chosen(found, rule)]
-    lacking = [gain for gain in deciders if gain.word(rule.margin) != BETTER and not gain.at_ceiling]
+    lacking = [
+        gain for gain in deciders if gain.word(rule.margin) != BETTER and not gain.at_ceiling
+    ]
     if not lacking:
-        because = f"{listed(deciders)} better, and none of {len(everything)} metrics is shown to be worse"
+        because = (
+            f"{listed(deciders)} better, and none of {len(everything)} metrics is shown to be worse"
+        )
         return Verdict(COMPATIBLE, because)
     because = f"{listed(lacking)} not shown to be better"
     if any(gain.error is None for gain in lacking):
-        return Verdict(UNDECIDED, f"{because}: the protocol gives numbers without what they rest on")
+        return Verdict(
+            UNDECIDED, f"{because}: the protocol gives numbers without what they rest on"
+        )
     confidences = [CONFIDENCE if gain.value > 0 else strict for gain in lacking]
-    needed = max(gain.units_needed(confidence) for gain, confidence in zip(lacking, confidences, strict=True))
+    needed = max(
+        gain.units_needed(confidence) for gain, confidence in zip(lacking, confidences, strict=True)
+    )
     if needed > MOST_IDENTITIES:
         return Verdict(UNDECIDED, f"{because}, and no number of identities would tell")
-    return Verdict(UNDECIDED, f"{because}; about {rounded_up(needed):,} identities would tell", rounded_up(needed))
+    return Verdict(
+        UNDECIDED,
+        f"{because}; about {rounded_up(needed):,} identities would tell",
+        rounded_up(needed),
+    )
 
 
 def chosen(gains: Sequence[Gain], rule: Rule) -> list[Gain]:
@@ -149,12 +170,18 @@ def chosen(gains: Sequence[Gain], rule: Rule) -> list[Gain]:
     by_metric = {metric_of(gain.name): gain for gain in gains}
     if rule.decide_by:
         return [by_metric[name] for name in rule.decide_by if name in by_metric]
-    return [by_metric[name] for name in default_metrics([name for name, gain in by_metric.items() if gain.resolved])]
+    return [
+        by_metric[name]
+        for name in default_metrics([name for name, gain in by_metric.items() if gain.resolved])
+    ]
 
 
 def default_metrics(names: Sequence[str]) -> list[str]:
     """Returns TAR at the lowest FAR that could be measured, and top-1; of pairs, the accuracy in its place."""
-    rates = sorted((name for name in names if name.startswith(TAR)), key=lambda name: float(name.removeprefix(TAR)))
+    rates = sorted(
+        (name for name in names if name.startswith(TAR)),
+        key=lambda name: float(name.removeprefix(TAR)),
+    )
     found = rates[:1] + [name for name in (TOP_1, ACCURACY) if name in names]
     return found or list(names)
 
@@ -163,7 +190,8 @@ def check_rule(rule: Rule, measured: Sequence[str]) -> None:
     """Refuses a metric to decide by that no protocol has measured."""
     for name in rule.decide_by:
         if name not in measured:
-            raise InputError(f"--decide_by={name} is not measured; known: {', '.join(dict.fromkeys(measured))}")
+            known = ", ".join(dict.fromkeys(measured))
+            raise InputError(f"{option('decide_by', name)} is not measured; known: {known}")
 
 
 def metric_of(name: str) -> str:
@@ -191,4 +219,6 @@ def gains_of(result: Mapping[str, Any], protocol: str = "") -> Iterator[Gain]:
         error = result.get("error", {}).get(metric)
         units = result.get("units", {}).get("count", 0)
         resolved = metric not in result.get("unresolved", ())
-        yield Gain(name, result["old/old"][metric], result["new/old"][metric], error, units, resolved)
+        yield Gain(
+            name, result["old/old"][metric], result["new/old"][metric], error, units, resolved
+        )

@@ -52,14 +52,21 @@ OTHERS = {
 
 
 def of(protocols: Mapping[str, dict[str, Any]]) -> dict[str, str]:
-    """Those that stand on the page of these results."""
-    tables = [rows for result in protocols.values() for _, rows in report.first_tables(result)]
-    metrics = [row[0] for rows in tables for row in rows[1:]]
-    found = {word: text for word, text in METRICS.items() if any(is_a(metric, word) for metric in metrics)}
+    """Returns the words that stand on the page of these results, with what they mean."""
+    metrics = set()
+    for result in protocols.values():
+        for table in report.deciding_tables(result):
+            metrics |= {row[0] for row in table.rows[1:]}
+    found = {}
+    for word, text in METRICS.items():
+        if any(is_a(metric, word) for metric in metrics):
+            found[word] = text
     for part, meanings in OTHERS.items():
-        found |= meanings if any(part in result for result in protocols.values()) else {}
+        if any(part in result for result in protocols.values()):
+            found |= meanings
     return found
 
 
 def is_a(metric: str, word: str) -> bool:
+    """Tells whether a metric, such as top-5, is one of those that a word stands for, such as top-k."""
     return metric.startswith(word.removesuffix("k"))

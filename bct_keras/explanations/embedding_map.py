@@ -1,10 +1,11 @@
 """Old and new embeddings of the same images in two dimensions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from bct_keras.evaluation.plots import Drawing
 from bct_keras.evaluation.verification import Embedded
 
 IDENTITIES = 10  # as many as colours can be told apart
@@ -26,7 +27,9 @@ def tsne(both: np.ndarray) -> np.ndarray:
     perplexity = min(30.0, (len(both) - 1) / 3)
     # So few points are done by one thread ten times as fast as by two that wait for each other.
     with threadpool_limits(1):
-        return TSNE(2, perplexity=perplexity, metric="cosine", init="pca", random_state=0).fit_transform(both)
+        return TSNE(
+            2, perplexity=perplexity, metric="cosine", init="pca", random_state=0
+        ).fit_transform(both)
 
 
 PROJECTIONS = {"PCA": pca, "t-SNE": tsne}
@@ -42,15 +45,16 @@ class Maps:
         self.names = {identity: names[identity] for identity in chosen}
         self.embeddings = {"old": old.embeddings[rows], "new": new.embeddings[rows]}
 
-    def plots(self) -> Iterator[tuple[str, str, Callable[[Axes], None]]]:
-        """File name, caption and what draws it; both encoders are projected together, as they share one space."""
+    def plots(self) -> Iterator[Drawing]:
+        """Yields a plot by each projection; both encoders are projected together, as they share one space."""
+        both = np.concatenate(list(self.embeddings.values()))
         for name, project in PROJECTIONS.items():
-            places = np.split(project(np.concatenate(list(self.embeddings.values()))), 2)
-            caption = f"{name} of old and new embeddings of {len(self.names)} identities"
-            yield (
-                name.lower().replace("-", ""),
-                caption,
-                lambda axes, name=name, places=places: self.draw(axes, name, dict(zip(MARKERS, places, strict=True))),
+            old, new = np.split(project(both), 2)
+            places = {"old": old, "new": new}
+            yield Drawing(
+                name=name.lower().replace("-", ""),
+                caption=f"{name} of old and new embeddings of {len(self.names)} identities",
+                draw=lambda axes, name=name, places=places: self.draw(axes, name, places),
             )
 
     def draw(self, axes: Axes, name: str, places: dict[str, np.ndarray]) -> None:
@@ -61,7 +65,14 @@ class Maps:
             axes.plot(*middles.T, color=colour, linewidth=1, alpha=0.7)
             for encoder, points in places.items():
                 label = called if encoder == "old" else None
-                axes.scatter(*points[rows].T, s=16, color=colour, marker=MARKERS[encoder], linewidths=1, label=label)
+                axes.scatter(
+                    *points[rows].T,
+                    s=16,
+                    color=colour,
+                    marker=MARKERS[encoder],
+                    linewidths=1,
+                    label=label,
+                )
         axes.set(xlabel=f"{name} 1", ylabel=f"{name} 2", xticks=[], yticks=[])
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
 
@@ -70,4 +81,7 @@ class Maps:
         # cos(new i, old i), and cos(new i, old j) over i, j of different identities
         scores = self.embeddings["new"] @ self.embeddings["old"].T
         others = self.labels[:, None] != self.labels
-        return {"same image": float(scores.diagonal().mean()), "other identities": float(scores[others].mean())}
+        return {
+            "same image": float(scores.diagonal().mean()),
+            "other identities": float(scores[others].mean()),
+        }

@@ -30,7 +30,9 @@ class Example:
         return (query, self.query), (gallery, self.other)
 
 
-def find_examples(old: Embedded, new: Embedded, gallery: Embedded) -> tuple[dict[str, float], list[Example]]:
+def find_examples(
+    old: Embedded, new: Embedded, gallery: Embedded
+) -> tuple[dict[str, float], list[Example]]:
     """Shares of the queries of each kind, and of each those that are wrong by most, or right by least."""
     if len(np.unique(gallery.labels)) < 2:
         raise InputError("the images are all of one identity; at least 2 are needed for a search")
@@ -38,14 +40,19 @@ def find_examples(old: Embedded, new: Embedded, gallery: Embedded) -> tuple[dict
     right_before, right_after = before.others_above == 0, after.others_above == 0
     shares, examples = {}, []
     for (was_right, is_right), (kind, shown) in KINDS.items():
-        rows = np.flatnonzero(before.mated & (right_before == was_right) & (right_after == is_right))
+        rows = np.flatnonzero(
+            before.mated & (right_before == was_right) & (right_after == is_right)
+        )
         shares[kind] = len(rows) / max(int(before.mated.sum()), 1)
         # Who is right tells which image it should be, who is wrong which one it is taken for.
         finder = old if kind == "negative flip" else new
         misled = before if kind == "positive flip" else after
-        nearest = sorted(rows.tolist(), key=lambda row: -max(margin(before, row), margin(after, row)))[:shown]
+        nearest = sorted(
+            rows.tolist(), key=lambda row: -max(margin(before, row), margin(after, row))
+        )[:shown]
         examples += [
-            Example(kind, row, own_row(finder, row, gallery), int(misled.best_other_row[row])) for row in nearest
+            Example(kind, row, own_row(finder, row, gallery), int(misled.best_other_row[row]))
+            for row in nearest
         ]
     return shares, examples
 

@@ -63,10 +63,15 @@ class Looker:
     """`queries` are those of each test; the gallery is the old encoder's in both, and so is each look at its images."""
 
     def __init__(
-        self, protocol: Retrieval, subjects: dict[str, Subject], queries: dict[str, Embedded], gallery: Embedded
+        self,
+        protocol: Retrieval,
+        subjects: dict[str, Subject],
+        queries: dict[str, Embedded],
+        gallery: Embedded,
     ):
         self.subjects, self.queries, self.gallery = subjects, queries, gallery
-        ((self.query_names, self.gallery_names),) = protocol.searched_names()
+        (names,) = protocol.searched_names()
+        self.query_names, self.gallery_names = names.queries, names.gallery
         taken = {taken_by(subject) for subject in subjects.values()}
         self.images = {each: ImagesById(protocol.data, *each) for each in taken}
 
@@ -87,7 +92,10 @@ class Looker:
         return Pair(self.gallery_names[row], same, matches)
 
     def match(self, test: str, query_row: int, gallery_row: int) -> Match:
-        query, found = self.queries[test].embeddings[query_row], self.gallery.embeddings[gallery_row]
+        query, found = (
+            self.queries[test].embeddings[query_row],
+            self.gallery.embeddings[gallery_row],
+        )
         return Match(
             test,
             float(query @ found),
@@ -98,11 +106,17 @@ class Looker:
     def view(self, subject: Subject, name: str, reference: np.ndarray) -> View:
         (image,) = self.images[taken_by(subject)].read([name])
         return View(
-            image, {name: explain(subject, image, reference) for name, explain in explanations(subject).items()}
+            image,
+            {
+                name: explain(subject, image, reference)
+                for name, explain in explanations(subject).items()
+            },
         )
 
 
-def explanations(subject: Subject) -> dict[str, Callable[[Subject, np.ndarray, np.ndarray], np.ndarray]]:
+def explanations(
+    subject: Subject,
+) -> dict[str, Callable[[Subject, np.ndarray, np.ndarray], np.ndarray]]:
     return (FOR_KERAS if subject.has_gradients else {}) | FOR_ANY
 
 
@@ -114,11 +128,16 @@ def trust(looks: Iterable[Look]) -> dict[str, dict[str, dict[str, float | None]]
     for look in looks:
         for own, other in zip(*(pair.matches for pair in look.pairs), strict=True):
             for name, heat in own.query.heat.items():
-                entry = found.setdefault(own.test, {}).setdefault(name, {"occlusion": [], "other match": []})
+                entry = found.setdefault(own.test, {}).setdefault(
+                    name, {"occlusion": [], "other match": []}
+                )
                 entry["occlusion"].append(correlation(heat, own.query.heat["Occlusion"]))
                 entry["other match"].append(correlation(heat, other.query.heat[name]))
     return {
-        test: {name: {key: mean(values) for key, values in entry.items()} for name, entry in entries.items()}
+        test: {
+            name: {key: mean(values) for key, values in entry.items()}
+            for name, entry in entries.items()
+        }
         for test, entries in found.items()
     }
 

@@ -16,7 +16,9 @@ def plain(image: np.ndarray) -> Image.Image:
 def overlay(image: np.ndarray, heat: np.ndarray) -> Image.Image:
     """Grey where it is cold, coloured where it is hot."""
     grey = np.asarray(plain(image).convert("L"), np.float32)[..., None] / 255
-    smooth = Image.fromarray(heat.astype(np.float32)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+    smooth = Image.fromarray(heat.astype(np.float32)).resize(
+        (SIZE, SIZE), Image.Resampling.BILINEAR
+    )
     hot = np.clip(np.asarray(smooth), 0, 1)[..., None]
     colour = mpl.colormaps[COLOURS](hot[..., 0])[..., :3]
     weight = STRENGTH * hot

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 
 from bct_keras.backbones import one_dnn
-from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import Encoder, KerasEncoder
 from bct_keras.errors import InputError
 from bct_keras.stored_embeddings import StoredEmbeddings
+from bct_keras.vectors import normalised
 
 SMALLEST_GRID = 7  # rows and columns: on 4 x 4 a map cannot tell the eyes from the mouth
 
@@ -20,7 +20,9 @@ class Subject:
 
     def __init__(self, encoder: Encoder, dims: int):
         if isinstance(encoder, StoredEmbeddings):
-            raise InputError(f"{encoder.path} holds stored embeddings: there is no encoder to ask what it looks at")
+            raise InputError(
+                f"{encoder.path} holds stored embeddings: there is no encoder to ask what it looks at"
+            )
         self.encoder, self.dims = encoder, dims
         if isinstance(encoder, KerasEncoder) and self.has_gradients:
             one_dnn.check_gradients(encoder.model, encoder.path)
@@ -37,22 +39,27 @@ class Subject:
         """
         encoder = self.encoder
         return (
-            isinstance(encoder, KerasEncoder) and encoder.preprocessing.is_plain and bool(spatial_layers(encoder.model))
+            isinstance(encoder, KerasEncoder)
+            and encoder.preprocessing.is_plain
+            and bool(spatial_layers(encoder.model))
         )
 
     def facts(self) -> dict[str, Any]:
         """Where the maps by gradients and features are taken."""
         if not self.has_gradients:
             return {"layer": None, "grid": None}
-        return {"layer": self.layer.name, "grid": " x ".join(map(str, self.layer.output.shape[1:3]))}
+        return {
+            "layer": self.layer.name,
+            "grid": " x ".join(map(str, self.layer.output.shape[1:3])),
+        }
 
     @cached_property
     def model(self) -> "CosineModel":
         assert isinstance(self.encoder, KerasEncoder)
         model = in_float32(self.encoder.model)
-        embedding = keras.layers.UnitNormalization()(model.outputs[0][:, : self.dims])
+        outputs = ExplainedEmbedding(self.dims)(model.outputs[0])
         # Inputs in a list, as tf-keras-vis passes them: else Keras warns at every call.
-        return CosineModel(list(model.inputs), keras.ops.pad(embedding, [[0, 0], [0, 1]]))
+        return CosineModel(list(model.inputs), outputs)
 
     @cached_property
     def layer(self) -> Any:
@@ -67,8 +74,24 @@ class Subject:
         return (fine or layers)[-1]
 
 
+class ExplainedEmbedding(keras.layers.Layer):
+    """Gives the first coordinates at length 1, and behind them a 0, which keras_maps.py needs.
+
+    One layer with a name of its own: Keras numbers the names of operations anew in each process, so that those of a
+    model that was read from a file may be taken.
+    """
+
+    def __init__(self, dims: int):
+        super().__init__(name="bct_keras_explained_embedding", dtype="float32")
+        self.dims = dims
+
+    def call(self, embedding):  # [batch, all dims] -> [batch, dims + 1]
+        unit = keras.ops.normalize(embedding[:, : self.dims], axis=-1, order=2, epsilon=1e-12)
+        return keras.ops.pad(unit, [[0, 0], [0, 1]])
+
+
 class CosineModel(keras.Model):
-    """Pixels -> [batch, dims + 1]: the embedding of length 1, and a 0, which keras_maps.py needs."""
+    """Pixels -> [batch, dims + 1], the explained embedding."""
 
     def predict(self, x, batch_size=None):
         """One batch is all that tf-keras-vis asks for, and Keras's own shows a bar, which nothing there turns off."""
@@ -84,7 +107,10 @@ def spatial_layers(model: Any) -> list[Any]:
 def output_shape(layer: Any) -> tuple:
     try:
         return tuple(layer.output.shape)
-    except (AttributeError, ValueError):  # it was called several times, or gives several outputs, or none
+    except (
+        AttributeError,
+        ValueError,
+    ):  # it was called several times, or gives several outputs, or none
         return ()
 
 

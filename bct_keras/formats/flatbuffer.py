@@ -1,4 +1,4 @@
-"""A .tflite file rewritten: facts inside, and equal vectors stored once."""
+"""A .tflite file rewritten with facts inside, by the classes that are generated from TFLite's schema."""
 
 import json
 from pathlib import Path
@@ -13,25 +13,7 @@ from bct_keras.encoders.stated import OUR_FACTS
 from bct_keras.errors import InputError
 
 IDENTIFIER = b"TFL3"
-ALIGNMENT = 16  # of tensors, as the schema asks
-
-
-class SharingBuilder(flatbuffers.Builder):
-    """The zero points of 10,000 channels are the same zeros again and again: a twelfth of a small int8 file."""
-
-    def __init__(self):
-        super().__init__(1 << 20)
-        self.known: dict[tuple[str, bytes], int] = {}
-
-    def CreateNumpyVector(self, x):
-        content = np.ascontiguousarray(x).tobytes()
-        key = (x.dtype.str, content)
-        if key not in self.known:
-            self.StartVector(x.itemsize, x.size, ALIGNMENT if x.itemsize == 1 else x.itemsize)
-            self.head -= len(content)
-            self.Bytes[self.head : self.head + len(content)] = content
-            self.known[key] = self.EndVector()
-        return self.known[key]
+FIRST_BYTES = 1 << 20  # of the builder, which grows
 
 
 def rewrite(content: bytes, facts: dict[str, Any]) -> bytes:
@@ -48,7 +30,7 @@ def rewrite(content: bytes, facts: dict[str, Any]) -> bytes:
     entry.name, entry.buffer = OUR_FACTS, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
-    builder = SharingBuilder()
+    builder = flatbuffers.Builder(FIRST_BYTES)
     builder.Finish(model.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import normalised
-from bct_keras.encoders import Encoder, KerasEncoder
+from bct_keras.encoders import DerivedEncoder, KerasEncoder
 
 
 @dataclass(frozen=True)
@@ -65,18 +65,24 @@ class Format:
     can_keep_float: bool = False
 
 
-class Reference(Encoder):
+class Reference(DerivedEncoder):
     """The encoder as the exported files are to answer: mirrored images added where that is asked for."""
 
     def __init__(self, source: Source):
-        encoder = source.encoder
-        super().__init__(encoder.path, encoder.image_size, encoder.dims)
-        self.compatible_dims = encoder.compatible_dims
-        self.preprocessing, self.spec = encoder.preprocessing, encoder.spec
-        self.encoder, self.flip = encoder, source.flip
+        super().__init__(source.encoder, source.encoder.dims)
+        self.compatible_dims = source.encoder.compatible_dims
+        self.flip = source.flip
+        self.cached = not source.flip  # what is kept is the encoder's own, without mirrored images
+
+    @property
+    def fingerprint(self) -> str:
+        return self.encoder.fingerprint + ("+mirrored" if self.flip else "")
+
+    def derive(self, embeddings: np.ndarray) -> np.ndarray:
+        return normalised(embeddings)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         found = self.encoder.embed(images)
         if self.flip:
             found = found + self.encoder.embed(np.ascontiguousarray(images[:, :, ::-1]))
-        return normalised(found)
+        return self.derive(found)

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras import no_standard_error
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 from bct_keras.formats.device_layers import fast_in_int8
 from bct_keras.formats.flatbuffer import rewrite
 from bct_keras.formats.format import Source
@@ -91,7 +91,9 @@ def quantised(convert: Any, images: np.ndarray, kept_float: float) -> tuple[byte
         debugger: Any = tf.lite.experimental.QuantizationDebugger(
             converter=convert,
             debug_dataset=lambda: ([image[None]] for image in images[:SENSITIVITY_IMAGES]),
-            debug_options=debug(layer_direct_compare_metrics={ERROR: error_share}, denylisted_ops=ALWAYS_FLOAT),
+            debug_options=debug(
+                layer_direct_compare_metrics={ERROR: error_share}, denylisted_ops=ALWAYS_FLOAT
+            ),
         )
         if not kept_float:
             return debugger.get_nondebug_quantized_model(), 0
@@ -117,7 +119,9 @@ def most_sensitive(statistics: dict[str, dict[str, float]], share: float) -> lis
 def calibration_images(source: Source) -> np.ndarray:
     """[images, size, size, 3] uint8"""
     if source.calibration is None:
-        raise InputError("int8 needs --calibration, a data set of images like those it will see")
+        raise InputError(
+            f"int8 needs {option('calibration')}, a data set of images like those it will see"
+        )
     found: list[np.ndarray] = []
     for batch in source.encoder.images_of(source.calibration):
         found.append(batch["image"].numpy())

@@ -62,14 +62,19 @@ class Names:
         """Every id (0) or every label (1)."""
         text = bytes(self.texts[which])
         with self.readable():
-            return [text[start:end].decode() for start, end in itertools.pairwise([0, *self.ends[which].tolist()])]
+            return [
+                text[start:end].decode()
+                for start, end in itertools.pairwise([0, *self.ends[which].tolist()])
+            ]
 
     @contextlib.contextmanager
     def readable(self) -> Iterator[None]:
         try:
             yield
         except UnicodeDecodeError:
-            raise damaged(self.block.path, self.block.offset, "an id or a label is no text") from None
+            raise damaged(
+                self.block.path, self.block.offset, "an id or a label is no text"
+            ) from None
 
 
 class Cursor:
@@ -79,11 +84,15 @@ class Cursor:
         self.block, self.taken = block, 0
 
     def array(self, dtype: str, *shape: int) -> np.ndarray:
-        return np.frombuffer(self.bytes(math.prod(shape) * np.dtype(dtype).itemsize), dtype).reshape(shape)
+        return np.frombuffer(
+            self.bytes(math.prod(shape) * np.dtype(dtype).itemsize), dtype
+        ).reshape(shape)
 
     def bytes(self, count: int) -> memoryview:
         if count > len(self.block.payload) - self.taken:
-            raise damaged(self.block.path, self.block.offset, "a block is shorter than what it holds")
+            raise damaged(
+                self.block.path, self.block.offset, "a block is shorter than what it holds"
+            )
         self.taken += count
         return self.block.payload[self.taken - count : self.taken]
 
@@ -98,15 +107,26 @@ def encode_vectors(packed: Vectors, encoders: np.ndarray) -> list[bytes]:
     return [array.tobytes() for array in arrays]
 
 
-def encode_entries(packed: Vectors, encoders: np.ndarray, ids: list[str], labels: list[str]) -> list[bytes]:
+def encode_entries(
+    packed: Vectors, encoders: np.ndarray, ids: list[str], labels: list[str]
+) -> list[bytes]:
     texts = [[each.encode() for each in column] for column in (ids, labels)]
-    ends = np.array([np.cumsum([len(each) for each in column], dtype=np.uint64) for column in texts])
+    ends = np.array(
+        [np.cumsum([len(each) for each in column], dtype=np.uint64) for column in texts]
+    )
     joined = [b"".join(column) for column in texts]
-    return blocks.encode(ENTRIES, len(ids), ends.astype("<u4").tobytes(), *encode_vectors(packed, encoders), *joined)
+    return blocks.encode(
+        ENTRIES, len(ids), ends.astype("<u4").tobytes(), *encode_vectors(packed, encoders), *joined
+    )
 
 
 def encode_replacements(packed: Vectors, encoders: np.ndarray, numbers: np.ndarray) -> list[bytes]:
-    return blocks.encode(REPLACEMENTS, len(numbers), numbers.astype("<u8").tobytes(), *encode_vectors(packed, encoders))
+    return blocks.encode(
+        REPLACEMENTS,
+        len(numbers),
+        numbers.astype("<u8").tobytes(),
+        *encode_vectors(packed, encoders),
+    )
 
 
 def encode_removals(numbers: np.ndarray) -> list[bytes]:
@@ -130,7 +150,9 @@ class Contents:
         self.removed = np.zeros(0, np.int64)
         self.entry_of = np.zeros(0, np.int64)  # [rows]
         self.live = np.zeros(0, bool)  # [rows]
-        self.encoder_of = np.zeros(0, np.uint16)  # [all numbers]: which of the encoders made each that is there
+        self.encoder_of = np.zeros(
+            0, np.uint16
+        )  # [all numbers]: which of the encoders made each that is there
         self.in_use: dict[KnownEncoder, int] = {}  # how many entries each has made
 
     def extend(self, added: Iterable[Block]) -> None:
@@ -162,7 +184,9 @@ class Contents:
             # The row REMOVED is the last one; nobody asks who made an entry that is there no more.
             self.encoder_of = np.concatenate([part.encoders for part in self.rows])[row_of]
         made = np.bincount(self.encoder_of[self.numbers], minlength=len(self.encoders)).tolist()
-        self.in_use = {known: count for known, count in zip(self.encoders, made, strict=True) if count}
+        self.in_use = {
+            known: count for known, count in zip(self.encoders, made, strict=True) if count
+        }
 
     def _entries(self) -> int:
         return self.names[-1].first + self.names[-1].ends.shape[1] if self.names else 0
@@ -170,7 +194,11 @@ class Contents:
     def _read_encoder(self, block: Block) -> None:
         encoder = fact_of(block, KnownEncoder)
         if encoder.dims != self.dims:
-            raise damaged(block.path, block.offset, f"an encoder of {encoder.dims} dimensions among {self.dims}")
+            raise damaged(
+                block.path,
+                block.offset,
+                f"an encoder of {encoder.dims} dimensions among {self.dims}",
+            )
         self.encoders.append(encoder)
 
     def _read_entries(self, block: Block) -> np.ndarray:
@@ -196,18 +224,28 @@ class Contents:
 
     def _numbers_there(self, block: Block, cursor: Cursor, what: str) -> np.ndarray:
         numbers = cursor.array("<u8", block.rows)
-        if block.rows and (numbers.max() >= self._entries() or np.isin(numbers, self.removed).any()):
+        if block.rows and (
+            numbers.max() >= self._entries() or np.isin(numbers, self.removed).any()
+        ):
             raise damaged(block.path, block.offset, f"it {what} that is not there")
         return numbers.astype(np.int64)
 
     def _read_rows(self, block: Block, packed: Vectors, encoders: np.ndarray) -> None:
         if block.rows and encoders.max() >= len(self.encoders):
             raise damaged(block.path, block.offset, "it names an encoder that is not there")
-        self.rows.append(Rows(self.rows[-1].first + len(self.rows[-1].vectors) if self.rows else 0, packed, encoders))
+        self.rows.append(
+            Rows(
+                self.rows[-1].first + len(self.rows[-1].vectors) if self.rows else 0,
+                packed,
+                encoders,
+            )
+        )
 
     def name_of(self, number: int) -> tuple[str, str]:
         """The id and the label of an entry."""
-        block = int(np.searchsorted([names.first for names in self.names], number, side="right")) - 1
+        block = (
+            int(np.searchsorted([names.first for names in self.names], number, side="right")) - 1
+        )
         return self.names[block].of(number - self.names[block].first)
 
     def ids(self) -> Iterator[str]:
@@ -229,7 +267,9 @@ class Contents:
             if len(inside):
                 pieces.append(part.vectors[inside - part.first])
         planes = ("scale", "high", "low")
-        return Vectors(*(np.concatenate([getattr(piece, plane) for piece in pieces]) for plane in planes))
+        return Vectors(
+            *(np.concatenate([getattr(piece, plane) for piece in pieces]) for plane in planes)
+        )
 
     def nearest(self, queries: np.ndarray, top: int) -> Iterator[list[tuple[int, float]]]:
         """[queries, dims] of length 1 -> for each the numbers and scores of its `top` entries, the best first."""
@@ -239,7 +279,9 @@ class Contents:
         for start in range(0, len(queries), QUERIES_AT_ONCE):
             several = queries[start : start + QUERIES_AT_ONCE]
             packed = vectors.pack(several)
-            coarse = np.concatenate([vectors.coarse_scores(packed, part.vectors) for part in self.rows], axis=1)
+            coarse = np.concatenate(
+                [vectors.coarse_scores(packed, part.vectors) for part in self.rows], axis=1
+            )
             if not self.live.all():
                 coarse[:, ~self.live] = -np.inf
             for query, scores in zip(several, coarse, strict=True):

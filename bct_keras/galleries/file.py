@@ -1,4 +1,8 @@
-"""A gallery in one memory-mapped file, which the device reads as it is; see blocks.py for its layout."""
+"""A gallery in one memory-mapped file, which the device reads as it is; see blocks.py for its layout.
+
+A format of our own is kept on purpose: an index file of a library such as Faiss says nothing of the encoder that made
+an entry, and is written as a whole, where a gallery is appended to while others search it.
+"""
 
 import itertools
 import os
@@ -38,14 +42,21 @@ class FileGallery(Gallery):
     def __init__(self, path: str):
         self.path, self.name = Path(path), path
         self.file: BlockFile | None = None
-        self.numbers: dict[str, int] | None = None  # of each id; only a writer has it, and with it the lock
+        self.numbers: dict[str, int] | None = (
+            None  # of each id; only a writer has it, and with it the lock
+        )
         self.made = False  # whether this writer made the file and has added nothing to it yet
         self._forget()
 
     def _forget(self) -> None:
         if self.file:
             self.file.close()
-        self.file, self.contents, self.read_to, self.unchecked = None, Contents(0), blocks.FIRST_BLOCK, []
+        self.file, self.contents, self.read_to, self.unchecked = (
+            None,
+            Contents(0),
+            blocks.FIRST_BLOCK,
+            [],
+        )
 
     def refresh(self) -> None:
         if self.file and self.file.replaced():
@@ -84,19 +95,30 @@ class FileGallery(Gallery):
 
     def nearest(self, queries: np.ndarray, top: int, encoders: list[str]) -> list[list[Match]]:
         self.check()
-        return [[self._match(*each) for each in ranked] for ranked in self.contents.nearest(queries, top)]
+        return [
+            [self._match(*each) for each in ranked]
+            for ranked in self.contents.nearest(queries, top)
+        ]
 
     def _match(self, number: int, score: float) -> Match:
         made_by = self.contents.encoders[self.contents.encoder_of[number]]
         return Match(*self.contents.name_of(number), score, made_by.fingerprint)
 
-    def _add(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> int:
-        new = [position for ident, position in first_positions(ids).items() if ident not in self._numbers()]
+    def _add(
+        self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray
+    ) -> int:
+        new = [
+            position
+            for ident, position in first_positions(ids).items()
+            if ident not in self._numbers()
+        ]
         for start in range(0, len(new), ROWS_AT_ONCE):
             some = new[start : start + ROWS_AT_ONCE]
             added = [ids[position] for position in some]
             fact, which = self._made_by(encoder, len(some))
-            entries = contents.encode_entries(vectors.pack(units[some]), which, added, [labels[each] for each in some])
+            entries = contents.encode_entries(
+                vectors.pack(units[some]), which, added, [labels[each] for each in some]
+            )
             first = len(self.contents.row_of)
             self._commit(*fact, entries)
             self.made = False
@@ -104,13 +126,17 @@ class FileGallery(Gallery):
             self._tidy(SPARE_BLOCKS_MEANWHILE)
         return len(new)
 
-    def _replace(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> int:
+    def _replace(
+        self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray
+    ) -> int:
         numbers = self._numbers()
         there = [position for position, ident in enumerate(ids) if ident in numbers]
         if there:
             fact, which = self._made_by(encoder, len(there))
             rows = np.array([numbers[ids[position]] for position in there])
-            self._commit(*fact, contents.encode_replacements(vectors.pack(units[there]), which, rows))
+            self._commit(
+                *fact, contents.encode_replacements(vectors.pack(units[there]), which, rows)
+            )
             self._tidy(SPARE_BLOCKS_MEANWHILE)
         return len(there)
 
@@ -120,7 +146,9 @@ class FileGallery(Gallery):
         numbers, wanted = self._numbers(), set(labels)
         chosen, known_labels = {numbers[ident] for ident in ids if ident in numbers}, set()
         if wanted:
-            for number, label in zip(self.contents.numbers.tolist(), self.contents.labels(), strict=True):
+            for number, label in zip(
+                self.contents.numbers.tolist(), self.contents.labels(), strict=True
+            ):
                 if label in wanted:
                     chosen.add(number)
                     known_labels.add(label)
@@ -129,12 +157,20 @@ class FileGallery(Gallery):
             removals = contents.encode_removals(np.array(sorted(chosen)))
             self._commit(removals, version=blocks.VERSION_WITH_REMOVALS)
         erased = self._erase()
-        return Removal(len(chosen), unknown_ids, [label for label in labels if label not in known_labels], erased)
+        return Removal(
+            len(chosen),
+            unknown_ids,
+            [label for label in labels if label not in known_labels],
+            erased,
+        )
 
     def _erase(self) -> str:
         """Writes the file anew without the removed entries; what then is known of their bytes."""
         assert self.file
-        removed, other_names = len(self.contents.removed), os.fstat(self.file.descriptor).st_nlink > 1
+        removed, other_names = (
+            len(self.contents.removed),
+            os.fstat(self.file.descriptor).st_nlink > 1,
+        )
         try:
             self._tidy(SPARE_BLOCKS)
         except OSError as error:
@@ -144,7 +180,11 @@ class FileGallery(Gallery):
                 f"file, since it could not be written anew ({error.strerror});",
                 "when that is mended run remove again, with the same ids and labels",
             ) from None
-        still = ", but are where the file has other names (hard links)" if removed and other_names else ""
+        still = (
+            ", but are where the file has other names (hard links)"
+            if removed and other_names
+            else ""
+        )
         return f"their bytes are no longer in the file{still}"
 
     def declare(self, compatibility: Compatibility) -> None:
@@ -156,7 +196,9 @@ class FileGallery(Gallery):
     def begin_writing(self, encoder: KnownEncoder) -> None:
         self._begin(encoder.dims)
         if encoder.dims != self.contents.dims:
-            raise InputError(f"{self.path} holds {self.contents.dims} dimensions and {encoder} gives {encoder.dims}")
+            raise InputError(
+                f"{self.path} holds {self.contents.dims} dimensions and {encoder} gives {encoder.dims}"
+            )
 
     def _begin(self, dims: int | None = None) -> None:
         """Takes the lock, and reads the whole file against its checksums. Makes the file only where dims are given."""
@@ -165,7 +207,9 @@ class FileGallery(Gallery):
             self._open(file)
             self._read_new()
             self.check()
-            self.numbers = dict(zip(self.contents.ids(), self.contents.numbers.tolist(), strict=True))
+            self.numbers = dict(
+                zip(self.contents.ids(), self.contents.numbers.tolist(), strict=True)
+            )
             if len(self.numbers) != len(self.contents.numbers):
                 raise blocks.damaged(self.path, self.read_to, "an id is there twice")
 
@@ -178,7 +222,9 @@ class FileGallery(Gallery):
         fingerprints = [known.fingerprint for known in self.contents.encoders]
         if encoder.fingerprint in fingerprints:
             return [], np.full(rows, fingerprints.index(encoder.fingerprint), np.uint16)
-        return [contents.encode_fact(contents.ENCODER, encoder)], np.full(rows, len(fingerprints), np.uint16)
+        return [contents.encode_fact(contents.ENCODER, encoder)], np.full(
+            rows, len(fingerprints), np.uint16
+        )
 
     def _commit(self, *written: list[bytes], version: int = blocks.VERSION) -> None:
         assert self.file
@@ -191,7 +237,10 @@ class FileGallery(Gallery):
         self.check()
         made = np.array([known.fingerprint == encoder for known in self.contents.encoders], bool)
         others = ~made[self.contents.encoder_of[self.contents.numbers]]
-        ids, labels = (itertools.compress(column, others) for column in (self.contents.ids(), self.contents.labels()))
+        ids, labels = (
+            itertools.compress(column, others)
+            for column in (self.contents.ids(), self.contents.labels())
+        )
         return list(ids), list(labels)
 
     def describe(self) -> Description:
@@ -204,8 +253,12 @@ class FileGallery(Gallery):
         if superseded:
             remarks.append(f"{superseded:,} superseded embeddings still in it")
         if removed:
-            remarks.append(f"{removed:,} removed entries still in it until the next command that writes to it ends")
-        return Description(self.contents.dims, self.contents.in_use, self.contents.compatible, remarks)
+            remarks.append(
+                f"{removed:,} removed entries still in it until the next command that writes to it ends"
+            )
+        return Description(
+            self.contents.dims, self.contents.in_use, self.contents.compatible, remarks
+        )
 
     def __exit__(self, kind: type[BaseException] | None, *_) -> None:
         if kind:  # what is safe stays so; nobody waits for a tidy file
@@ -230,7 +283,10 @@ class FileGallery(Gallery):
         """Leaves removed entries out, and once there are many, superseded rows; puts many small blocks together."""
         assert self.file
         entries, rows = len(self.contents.numbers), len(self.contents.entry_of)
-        few = len(self.contents.rows) - rows // ROWS_AT_ONCE <= spare_blocks and rows - entries <= entries / 2
+        few = (
+            len(self.contents.rows) - rows // ROWS_AT_ONCE <= spare_blocks
+            and rows - entries <= entries / 2
+        )
         if few and not len(self.contents.removed):
             return
         left = dict[str, int]()
@@ -239,7 +295,9 @@ class FileGallery(Gallery):
             all_ids, all_labels = self.contents.ids(), self.contents.labels()
             for start in range(0, entries, ROWS_AT_ONCE):
                 numbers = self.contents.numbers[start : start + ROWS_AT_ONCE]
-                ids, labels = (list(itertools.islice(column, len(numbers))) for column in (all_ids, all_labels))
+                ids, labels = (
+                    list(itertools.islice(column, len(numbers))) for column in (all_ids, all_labels)
+                )
                 tidied.append(self._entries(numbers, ids, labels))
                 if len(self.contents.removed):  # whose numbers the others move up to
                     left.update(zip(ids, range(start, start + len(ids)), strict=True))
@@ -250,8 +308,12 @@ class FileGallery(Gallery):
         self.unchecked.clear()
 
     def _facts(self) -> list[list[bytes]]:
-        encoders = [contents.encode_fact(contents.ENCODER, known) for known in self.contents.encoders]
-        return encoders + [contents.encode_fact(contents.COMPATIBLE, pair) for pair in self.contents.compatible]
+        encoders = [
+            contents.encode_fact(contents.ENCODER, known) for known in self.contents.encoders
+        ]
+        return encoders + [
+            contents.encode_fact(contents.COMPATIBLE, pair) for pair in self.contents.compatible
+        ]
 
     def _entries(self, numbers: np.ndarray, ids: list[str], labels: list[str]) -> list[bytes]:
         rows = self.contents.row_of[numbers]

@@ -81,10 +81,14 @@ class MilvusGallery(Gallery):
             import pymilvus
             from pymilvus.exceptions import MilvusException
         except ImportError:
-            raise InputError("a gallery in Milvus needs pymilvus: pip install -e '.[milvus]'") from None
+            raise InputError(
+                "a gallery in Milvus needs pymilvus: pip install -e '.[milvus]'"
+            ) from None
         self.pymilvus, self.name = pymilvus, f"{uri} ({collection})"
         self.collection, self.facts = collection, f"{collection}_encoders"
-        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs as a traceback what is told in a line here
+        logging.getLogger("pymilvus").setLevel(
+            logging.CRITICAL
+        )  # it logs as a traceback what is told in a line here
         with plainly(uri, MilvusException):
             client = pymilvus.MilvusClient(uri, token=os.environ.get("MILVUS_TOKEN", ""))
         self.client: Any = Plainly(uri, client, MilvusException)
@@ -107,20 +111,31 @@ class MilvusGallery(Gallery):
         longest = {"id": LONGEST_NAME, "label": LONGEST_NAME, "encoder": 64}
         # First, so that where there is a gallery its facts can be read.
         # A collection has to have vectors; these mean nothing.
-        self._make_collection(self.facts, {"id": 256, "fact": FACT_BYTES}, kinds.FLOAT_VECTOR, 2, "L2")
+        self._make_collection(
+            self.facts, {"id": 256, "fact": FACT_BYTES}, kinds.FLOAT_VECTOR, 2, "L2"
+        )
         self._make_collection(self.collection, longest, kinds.FLOAT_VECTOR, dims, "COSINE")
         self._load()
 
-    def _make_collection(self, name: str, longest: dict[str, int], kind: Any, dims: int, metric: str) -> None:
+    def _make_collection(
+        self, name: str, longest: dict[str, int], kind: Any, dims: int, metric: str
+    ) -> None:
         if self.client.has_collection(name):
             return
         schema = self.client.create_schema(auto_id=False, enable_dynamic_field=False)
         for field, length in longest.items():
-            schema.add_field(field, self.pymilvus.DataType.VARCHAR, is_primary=field == "id", max_length=max(length, 1))
+            schema.add_field(
+                field,
+                self.pymilvus.DataType.VARCHAR,
+                is_primary=field == "id",
+                max_length=max(length, 1),
+            )
         schema.add_field("embedding", kind, dim=dims)
         index = self.client.prepare_index_params()
         index.add_index("embedding", index_type="AUTOINDEX", metric_type=metric)
-        self.client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
+        self.client.create_collection(
+            name, schema=schema, index_params=index, consistency_level="Strong"
+        )
 
     def _facts(self, kind: str) -> list[dict[str, Any]]:
         if not self._loaded:  # no gallery yet
@@ -133,23 +148,36 @@ class MilvusGallery(Gallery):
         self.client.upsert(self.facts, [row])
 
     def _encoders(self) -> list[KnownEncoder]:
-        return sorted((KnownEncoder(**fact) for fact in self._facts("encoder")), key=lambda known: known.fingerprint)
+        return sorted(
+            (KnownEncoder(**fact) for fact in self._facts("encoder")),
+            key=lambda known: known.fingerprint,
+        )
 
     def _count(self, condition: str) -> int:
-        return int(self.client.query(self.collection, filter=condition, output_fields=["count(*)"])[0]["count(*)"])
+        return int(
+            self.client.query(self.collection, filter=condition, output_fields=["count(*)"])[0][
+                "count(*)"
+            ]
+        )
 
     def encoders_in_use(self) -> dict[KnownEncoder, int]:
         if not self._loaded:  # no gallery yet
             return {}
-        counts = {known: self._count(one_of("encoder", [known.fingerprint])) for known in self._encoders()}
+        counts = {
+            known: self._count(one_of("encoder", [known.fingerprint])) for known in self._encoders()
+        }
         return {known: count for known, count in counts.items() if count}
 
     def encoders_to_fit(self) -> list[KnownEncoder]:
         announced = {
-            fact["fingerprint"] for fact in self._facts("writing") if time.time() - fact["since"] < ANNOUNCED_SECONDS
+            fact["fingerprint"]
+            for fact in self._facts("writing")
+            if time.time() - fact["since"] < ANNOUNCED_SECONDS
         }
         in_use = self.encoders_in_use()
-        return [known for known in self._encoders() if known in in_use or known.fingerprint in announced]
+        return [
+            known for known in self._encoders() if known in in_use or known.fingerprint in announced
+        ]
 
     def compatibilities(self) -> list[Compatibility]:
         return [Compatibility(**fact) for fact in self._facts("compatible")]
@@ -164,7 +192,10 @@ class MilvusGallery(Gallery):
             output_fields=["label", "encoder"],
         )
         return [
-            [Match(hit["id"], hit["entity"]["label"], hit["distance"], hit["entity"]["encoder"]) for hit in hits]
+            [
+                Match(hit["id"], hit["entity"]["label"], hit["distance"], hit["entity"]["encoder"])
+                for hit in hits
+            ]
             for hits in found
         ]
 
@@ -174,7 +205,9 @@ class MilvusGallery(Gallery):
         fields = self.client.describe_collection(self.collection)["fields"]
         dims = next(field["params"]["dim"] for field in fields if field["name"] == "embedding")
         if int(dims) != encoder.dims:
-            raise InputError(f"{self.name} holds {dims} dimensions and {encoder} gives {encoder.dims}")
+            raise InputError(
+                f"{self.name} holds {dims} dimensions and {encoder} gives {encoder.dims}"
+            )
         if encoder.fingerprint not in self._writes:
             self._keep_fact(f"encoder:{encoder.fingerprint}", asdict(encoder))
         self._writes.add(encoder.fingerprint)
@@ -194,18 +227,26 @@ class MilvusGallery(Gallery):
             self.client.delete(self.facts, filter=one_of("id", announced))
         self._writes.difference_update(fingerprints)
 
-    def _add(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> int:
+    def _add(
+        self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray
+    ) -> int:
         first_of = first_positions(ids)
         for ident in self._there(ids):
             first_of.pop(ident, None)
         new = list(first_of.values())
-        self._upsert(encoder, [ids[each] for each in new], [labels[each] for each in new], units[new])
+        self._upsert(
+            encoder, [ids[each] for each in new], [labels[each] for each in new], units[new]
+        )
         return len(new)
 
-    def _replace(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> int:
+    def _replace(
+        self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray
+    ) -> int:
         known = self._there(ids)
         there = [position for position, ident in enumerate(ids) if ident in known]
-        self._upsert(encoder, [ids[each] for each in there], [labels[each] for each in there], units[there])
+        self._upsert(
+            encoder, [ids[each] for each in there], [labels[each] for each in there], units[there]
+        )
         return len(there)
 
     def _there(self, ids: Collection[str]) -> set[str]:
@@ -240,15 +281,22 @@ class MilvusGallery(Gallery):
             check_name(name)
         removed: dict[str, str] = {}
         for _ in range(LOOKS):
-            found = {row["id"]: row["label"] for row in self._rows("id", ids) + self._rows("label", labels)}
+            found = {
+                row["id"]: row["label"]
+                for row in self._rows("id", ids) + self._rows("label", labels)
+            }
             if not found:
                 break
             removed |= found
             going = list(found)
             for start in range(0, len(going), AT_ONCE):
-                self.client.delete(self.collection, filter=one_of("id", going[start : start + AT_ONCE]))
+                self.client.delete(
+                    self.collection, filter=one_of("id", going[start : start + AT_ONCE])
+                )
         else:
-            raise InputError(f"{self.name}: another command writes entries anew as they are removed; end it first")
+            raise InputError(
+                f"{self.name}: another command writes entries anew as they are removed; end it first"
+            )
         if removed:
             self.client.flush(self.collection)
             self.client.compact(self.collection)
@@ -259,9 +307,16 @@ class MilvusGallery(Gallery):
             erased="Milvus was asked to erase their bytes (flush, compact), which it does in its own time",
         )
 
-    def _upsert(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> None:
+    def _upsert(
+        self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray
+    ) -> None:
         rows = [
-            {"id": ident, "label": label, "encoder": encoder.fingerprint, "embedding": embedding.tolist()}
+            {
+                "id": ident,
+                "label": label,
+                "encoder": encoder.fingerprint,
+                "embedding": embedding.tolist(),
+            }
             for ident, label, embedding in zip(ids, labels, units, strict=True)
         ]
         for start in range(0, len(rows), AT_ONCE):
@@ -269,7 +324,9 @@ class MilvusGallery(Gallery):
 
     def declare(self, compatibility: Compatibility) -> None:
         self.refresh()
-        self._keep_fact(f"compatible:{compatibility.query}:{compatibility.gallery}", asdict(compatibility))
+        self._keep_fact(
+            f"compatible:{compatibility.query}:{compatibility.gallery}", asdict(compatibility)
+        )
 
     def entries_of_others(self, encoder: str) -> tuple[list[str], list[str]]:
         self.refresh()

@@ -52,7 +52,9 @@ def open_to_write(path: Path, dims: int | None) -> tuple[BlockFile, bool]:
     """
     absent = not path.exists()
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | (0 if dims is None else os.O_CREAT), 0o644)
+        descriptor = os.open(
+            path, os.O_RDWR | os.O_CLOEXEC | (0 if dims is None else os.O_CREAT), 0o644
+        )
         with closed_on_error(descriptor):
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise InputError(f"{path} is no gallery: it is not a file")
@@ -88,7 +90,11 @@ def lock(path: Path, descriptor: int) -> None:
 
 def begin(descriptor: int, dims: int) -> None:
     os.ftruncate(descriptor, 0)
-    write_all(descriptor, sealed(HEADER.pack(MAGIC, VERSION, dims)) + sealed(COMMIT.pack(FIRST_BLOCK, 0)), 0)
+    write_all(
+        descriptor,
+        sealed(HEADER.pack(MAGIC, VERSION, dims)) + sealed(COMMIT.pack(FIRST_BLOCK, 0)),
+        0,
+    )
     os.fsync(descriptor)
 
 
@@ -107,10 +113,14 @@ def replacement(file: BlockFile) -> Iterator[BlockFile]:
     """Gives a new, locked file to fill, which takes the place of `file` when the block ends well."""
     partial = partial_of(file.path)
     if file.replaced():
-        raise InputError(f"{file.path}: another file has taken the place of this gallery; nothing was written to that")
+        raise InputError(
+            f"{file.path}: another file has taken the place of this gallery; nothing was written to that"
+        )
     partial.unlink(missing_ok=True)
     # O_EXCL: a link that somebody puts there in this moment is not followed.
-    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(
+        partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+    )
     try:
         lock(partial, descriptor)
         begin(descriptor, file.dims)
