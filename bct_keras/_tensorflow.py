@@ -5,6 +5,7 @@ so that an update that breaks one says which.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
@@ -35,7 +36,8 @@ class InCheckpoints(tf.__internal__.tracking.Trackable):
 
 def variable_on_one_device(value: tf.Tensor, name: str) -> tf.Variable:
     """Makes a variable that no strategy copies to other devices, as it does with `tf.Variable`."""
-    return ResourceVariable(value, trainable=False, name=name)
+    made: Any = ResourceVariable(value, trainable=False, name=name)
+    return made
 
 
 def updates_without_merging() -> bool:

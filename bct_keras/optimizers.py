@@ -144,7 +144,8 @@ class SGD(Clipping, keras.optimizers.SGD):
             return
         # In place, with no tensor as large as w beside it:
         # b += (l2 / momentum) w;  b = momentum b + g;  w -= lr b
-        buffer = self.momentums[_keras.variable_index(self, variable)].value
+        buffers: Any = self.momentums
+        buffer = buffers[_keras.variable_index(self, variable)].value
         if self.l2:
             tf.raw_ops.ResourceApplyGradientDescent(
                 var=buffer.handle,

@@ -154,7 +154,8 @@ class CosineCrossEntropy:
 
     def flat(self, class_weights: tf.Tensor) -> tf.Tensor:
         """Returns the weights with a row for each centre, [classes * centres, dims]."""
-        dims = class_weights.shape[1] // self.centres
+        width: Any = class_weights.shape[1]
+        dims = width // self.centres
         return tf.reshape(class_weights, (-1, dims))
 
     def sums(self, logits: tf.Tensor, columns: tf.Tensor) -> Sums:
