@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from bct_keras import registry
+from bct_keras.errors import InputError
 from bct_keras.heads import HEADS
 from bct_keras.optimizers import OPTIMIZERS
 
@@ -172,3 +173,31 @@ def test_every_keras_optimizer_will_do_where_there_is_no_table():
     for optimizer in (keras.optimizers.Adam(), keras.optimizers.get("rmsprop")):
         head.add_slots(optimizer)
         head.add_slots(keras.optimizers.LossScaleOptimizer(optimizer))
+
+
+def test_another_optimizer_has_slots_of_its_own():
+    head = made("cosface")
+    head.build((None, 4))
+    for name, slots in (("adamw", ["momentum", "velocity"]), ("sgd", ["momentum"])):
+        head.add_slots(registry.build(OPTIMIZERS, name, learning_rate=0.1))
+        assert head.table.slots == slots
+        np.testing.assert_array_equal(head.table.whole("momentum"), 0.0)
+
+
+@pytest.mark.parametrize("name", ["arcface", "subcenter_arcface", "softmax"])
+def test_scores_are_logits_without_a_margin(name):
+    with_margin = registry.build(HEADS, name, classes=6)
+    without = registry.build(HEADS, name if name == "softmax" else f"{name}(margin=0)", classes=6)
+    for head in (with_margin, without):
+        head.build((None, 4))
+    without.class_weights.assign(with_margin.class_weights)
+    scores = with_margin.scores(EMBEDDINGS)
+    # At margin 0 the own class's logit goes through sin and cos, and is known to 1e-6 of its scale of 64.
+    np.testing.assert_allclose(scores, without.logits(EMBEDDINGS, LABELS), rtol=1e-5, atol=1e-4)
+
+
+def test_a_table_has_not_the_scores_of_all_classes():
+    head = made("cosface")
+    head.build((None, 4))
+    with pytest.raises(InputError, match="metrics need the scores of all classes"):
+        head.scores(EMBEDDINGS)
