@@ -177,7 +177,8 @@ def finish(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[st
         except InputError as error:
             refused = error
     if protocols:
-        found = evaluate(old, new, protocols, workdir / "report", rule=rule_of_flags())
+        out = workdir / "report"
+        found = evaluate(old, new, protocols, out, rule=rule_of_flags(), say=command.say)
         print(report.as_text(found))
         print(f"report: {workdir / 'report' / 'report.html'}")
     elif not FLAGS.protocol:

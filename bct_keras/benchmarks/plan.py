@@ -126,7 +126,9 @@ def parse_entry(text: str, read: Reader) -> Entry:
     spec, *written = re.split(r"(?:^|\s+)(?=--\w)", match["rest"] if match else text.strip())
     name = match["name"] if match else spec
     if not name:
-        raise InputError(f"'{text}' has no name: give it one in front, as in weak: --head=softmax")
+        raise InputError(
+            f"'{text}' has no name: give it one in front, as in weak: {option('head', 'softmax')}"
+        )
     arguments = tuple(argument.strip() for argument in written)
     return Entry(name, spec, Options(arguments, read(arguments)))
 

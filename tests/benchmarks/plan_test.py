@@ -67,7 +67,7 @@ def test_an_entry_is_a_name_a_spec_and_flags(text, entry):
 
 
 def test_an_old_encoder_needs_a_name():
-    with pytest.raises(InputError, match=r"'--head=softmax' has no name: give it one in front, as in weak: --head"):
+    with pytest.raises(InputError, match=r"'--head=softmax' has no name: give it one in front, as in weak: head"):
         parse_entry("--head=softmax", values_of)
 
 
