@@ -1,6 +1,6 @@
 """`train --dry_run`: what a run would need, without training: files, shapes, steps, and memory per device."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,33 +15,15 @@ from bct_keras.data.sources.source import Source
 from bct_keras.data.splits import SPLITS
 from bct_keras.encoders import RUN_KIND, load_encoder, trial
 from bct_keras.errors import InputError, option
-from bct_keras.evaluation import PROTOCOLS
+from bct_keras.evaluation import PROTOCOLS, build_protocols
 from bct_keras.printable import line as one_line
 from bct_keras.progress import Say
 from bct_keras.recipe import Recipe
+from bct_keras.train_plan import Plan
 from bct_keras.trainer import UNFINISHED_KIND
 from bct_keras.untrusted.json_files import field
 
 NO_OLD = "needs no old encoder"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a training is asked for besides its recipe; the names are those of the options."""
-
-    workdir: str | None
-    data: str | None
-    source: str | None
-    split: str
-    prepared: str
-    old: str | None
-    old_flagfile: str
-    old_workdir: str
-    protocol: Sequence[str] | None
-    validation: Sequence[str] | None
-    keep_best: str
-    strategy: str
-    replicas: int
 
 
 @dataclass(frozen=True)
@@ -63,27 +45,26 @@ class Devices:
 class DryRun:
     """Looks at each of the things that a training needs, and says of each how it is."""
 
-    def __init__(self, recipe: Recipe, asked: Asked, view: str, say: Say):
-        self.recipe = recipe
-        self.asked = asked
-        self.view = view  # of the data set that would be made, to train on
+    def __init__(self, plan: Plan, say: Say):
+        self.plan = plan
+        self.recipe = plan.recipe
         self.say = say
         self.missing = 0
 
     def run(self) -> None:
         """Raises at the end where something is missing, so that all that is missing was told."""
-        recipe, asked = self.recipe, self.asked
+        recipe, plan = self.recipe, self.plan
         self.check("recipe", lambda: said_of(recipe))
         data = self.check("data", self.data_facts) or Facts("")
         old_needed = self.check("method", lambda: said_of_method(recipe)) != NO_OLD
         self.check("workdir", self.workdir_facts)
         if old_needed:
             self.check("old encoder", self.old_facts)
-        for spec in asked.protocol or []:
+        for spec in plan.protocol or []:
             if spec != "none":
                 self.check("protocol", lambda spec=spec: protocol_facts(spec))
-        devices = self.check("devices", self.device_facts) or Devices("", asked.replicas or 1)
-        spread = distribution.spreads(asked.strategy)
+        devices = self.check("devices", self.device_facts) or Devices("", plan.replicas or 1)
+        spread = distribution.spreads(plan.strategy)
         replicas = devices.replicas * (distribution.worker_count() if spread else 1)
         self.check("steps", lambda: step_facts(recipe, data, replicas))
         size = data.image_size or memory.USUAL_IMAGE_SIZE
@@ -110,9 +91,7 @@ class DryRun:
         self.say(f"{name:<12}{one_line(text)}")
 
     def workdir_facts(self) -> str:
-        if not self.asked.workdir:
-            raise InputError(f"{option('workdir')} is needed; {option('help')} tells what it takes")
-        workdir = Path(self.asked.workdir)
+        workdir = self.plan.folder()
         artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)
         kind = artefacts.kind_of(workdir) if workdir.is_dir() else None
         states = {
@@ -123,22 +102,24 @@ class DryRun:
 
     def data_facts(self) -> Facts:
         """Returns what the data set is where it is made already, and else what it would be."""
-        asked = self.asked
-        place = Path(asked.data) if asked.data else Path(asked.prepared) / self.view
-        if asked.data or (place / artefacts.MANIFEST).is_file():
+        plan = self.plan
+        place = Path(plan.data) if plan.data else Path(plan.prepared) / self.plan.view
+        if plan.data or (place / artefacts.MANIFEST).is_file():
             return facts_of_made(place)
-        if not asked.source:
+        if not plan.source:
             raise InputError(f"neither {option('data')} nor {option('source')} is given")
-        return self.facts_of_source(place, asked.source)
+        return self.facts_of_source(place, plan.source)
 
     def facts_of_source(self, place: Path, spec: str) -> Facts:
         source: Source = registry.build(SOURCES, spec)
-        split = registry.build(SPLITS, self.asked.split)
+        split = registry.build(SPLITS, self.plan.split)
         division = split.divide(source.labels, len(source.identities), source.groups)
-        if self.view not in division.views:
-            given = option("split", self.asked.split)
-            raise InputError(f"{given} makes no view '{self.view}'; class(...) and data(...) do")
-        chosen = division.views[self.view]
+        if self.plan.view not in division.views:
+            given = option("split", self.plan.split)
+            raise InputError(
+                f"{given} makes no view '{self.plan.view}'; class(...) and data(...) do"
+            )
+        chosen = division.views[self.plan.view]
         wanted = [division.parts.index(part) for part in chosen.parts]
         records = sum(int((division.part_of == part).sum()) for part in wanted)
         what = images(records, chosen.identities, source.image_size)
@@ -148,18 +129,18 @@ class DryRun:
         return Facts(said, records, chosen.identities, source.image_size)
 
     def old_facts(self) -> str:
-        asked = self.asked
-        if asked.old or asked.data:
-            if not asked.old:
+        plan = self.plan
+        if plan.old or plan.data:
+            if not plan.old:
                 raise InputError(f"give {option('old')}, an encoder or a folder made by embed")
-            return self.facts_of_old(Path(asked.old))
-        trained = Path(asked.old_workdir)
+            return self.facts_of_old(Path(plan.old))
+        trained = Path(plan.old_workdir)
         if trained.is_dir() and artefacts.kind_of(trained) == RUN_KIND:
             return self.facts_of_old(trained)
-        if not Path(asked.old_flagfile).is_file():
-            flag_file = option("old_flagfile", asked.old_flagfile)
+        if not Path(plan.old_flagfile).is_file():
+            flag_file = option("old_flagfile", plan.old_flagfile)
             raise InputError(f"{flag_file}: no such file, and {option('old')} is not given")
-        by = f"by {asked.old_flagfile}, with {self.recipe.old_dims} dimensions"
+        by = f"by {plan.old_flagfile}, with {self.recipe.old_dims} dimensions"
         return f"{trained} would be trained first, {by}"
 
     def facts_of_old(self, old: Path) -> str:
@@ -172,22 +153,23 @@ class DryRun:
             for line in trial.told(encoder):
                 self.tell("old encoder", line)
         old_encoders.check_dims(dims, self.recipe.old_dims, old)
-        if self.asked.data:
-            self.check_proof(self.asked.data, old)
+        if self.plan.data:
+            self.check_proof(self.plan.data, old)
         return f"{old}: {what} of {dims} dimensions"
 
     def check_proof(self, folder: str, old: Path) -> None:
-        asked = self.asked
+        plan = self.plan
         data = open_to_train_on(folder)
-        protocols = proof.protocols(asked.protocol, data)
+        protocols = build_protocols(proof.protocols(plan.protocol, data))
+        validation = build_protocols(plan.validation or [])
         proof.check(protocols, data, old, old_encoders.known(old))
-        proof.check_validation(asked.validation or [], asked.keep_best, protocols, data)
+        proof.check_validation(validation, plan.keep_best, protocols, data)
 
     def device_facts(self) -> Devices:
-        asked = self.asked
-        replicas = distribution.replicas_here(asked.strategy, asked.replicas)
+        plan = self.plan
+        replicas = distribution.replicas_here(plan.strategy, plan.replicas)
         gpus = len(tf.config.list_physical_devices("GPU"))
-        if distribution.spreads(asked.strategy):
+        if distribution.spreads(plan.strategy):
             workers = distribution.worker_count()
             said = f"{replicas} device(s) here, and as many on each of {workers} workers"
         elif gpus:

@@ -33,7 +33,8 @@ FAULTS = (
 class Encoder(ABC):
     """Images of 0..255 in, embeddings of any norm out."""
 
-    in_training = False  # whether its weights still change, so that nothing it gives may be kept
+    # Whether a cache keeps what it gives; not where its weights still change, or nobody asks again.
+    cached = True
 
     def __init__(self, path: Path, image_size: int, dims: int):
         self.path = path
@@ -68,28 +69,54 @@ class Encoder(ABC):
         check_answer(self.path, embeddings.shape, (len(batch["label"]), self.dims))
         if not np.isfinite(embeddings).all():
             bad = int(np.flatnonzero(~np.isfinite(embeddings).all(1))[0])
-            raise InputError(f"{self.path} gives no finite embedding for image {dataset.ids_of(batch)[bad]}")
+            raise InputError(
+                f"{self.path} gives no finite embedding for image {dataset.ids_of(batch)[bad]}"
+            )
         return embeddings
 
-    def images_of(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None) -> Iterator[dict]:
+    def images_of(
+        self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None
+    ) -> Iterator[dict]:
         """The batches of a data set, at the size that this encoder takes."""
         with unreadable.named(data, shards):
-            yield from data.as_taken(self.image_size, self.preprocessing.resize).batches(BATCH_SIZE, shards)
+            yield from data.as_taken(self.image_size, self.preprocessing.resize).batches(
+                BATCH_SIZE, shards
+            )
 
 
-class FirstDims(Encoder):
-    """The first coordinates of another encoder's embeddings."""
+class DerivedEncoder(Encoder):
+    """Computes each embedding from that of another encoder, whose embeddings are those that are kept."""
+
+    of_sums = (
+        False  # whether it may be computed of an image's embedding plus that of its mirror image
+    )
 
     def __init__(self, encoder: Encoder, dims: int):
         super().__init__(encoder.path, encoder.image_size, dims)
-        self.encoder, self.preprocessing, self.spec = encoder, encoder.preprocessing, encoder.spec
-        self.in_training = encoder.in_training
+        self.encoder = encoder
+        self.preprocessing = encoder.preprocessing
+        self.spec = encoder.spec
+        self.cached = encoder.cached
 
-    def content_fingerprint(self) -> str:
-        return self.encoder.content_fingerprint()
+    @property
+    def fingerprint(self) -> str:
+        return self.encoder.fingerprint
+
+    @abstractmethod
+    def derive(self, embeddings: np.ndarray) -> np.ndarray:
+        """Returns the embeddings of images by those of the other encoder."""
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        return self.encoder.embed(images)[:, : self.dims]
+        return self.derive(self.encoder.embed(images))
+
+
+class FirstDims(DerivedEncoder):
+    """The first coordinates of another encoder's embeddings."""
+
+    of_sums = True
+
+    def derive(self, embeddings: np.ndarray) -> np.ndarray:
+        return embeddings[:, : self.dims]
 
 
 class FileEncoder(Encoder):
@@ -143,7 +170,9 @@ def check_answer(path: Path, found: tuple[int, ...], asked: tuple[int, int]) -> 
         )
 
 
-def in_batches(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int) -> np.ndarray:
+def in_batches(
+    run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int
+) -> np.ndarray:
     """For a file made for batches of one size: the last one is filled up with copies. 0 is any size."""
     if not size:
         return run(images)
@@ -167,9 +196,13 @@ def checked_shapes(path: Path, image_shape, embedding_shape) -> tuple[int, int, 
     except (TypeError, ValueError, IndexError):
         height = width = channels = dims = -1
         colours_first = False
-    sizes_fit = 1 <= height <= LARGEST_SIZE and 1 <= dims <= LARGEST_DIMS  # else memory goes before anything is told
+    sizes_fit = (
+        1 <= height <= LARGEST_SIZE and 1 <= dims <= LARGEST_DIMS
+    )  # else memory goes before anything is told
     if height != width or channels != CHANNELS or not sizes_fit:
-        raise InputError(f"{path} is no encoder of square colour images: {image_shape} in, {embedding_shape} out")
+        raise InputError(
+            f"{path} is no encoder of square colour images: {image_shape} in, {embedding_shape} out"
+        )
     return height, dims, colours_first
 
 

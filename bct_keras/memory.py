@@ -66,26 +66,39 @@ class Estimate:
 def estimated(recipe: Recipe, classes: int, image_size: int, replicas: int) -> Estimate:
     small, larger = (built(recipe, count, image_size) for count in FEW_CLASSES)
     first, second = counted(small, replicas), counted(larger, replicas)
-    slopes = {name: (second[name] - first[name]) / (FEW_CLASSES[1] - FEW_CLASSES[0]) for name in first}
+    slopes = {
+        name: (second[name] - first[name]) / (FEW_CLASSES[1] - FEW_CLASSES[0]) for name in first
+    }
     sizes = {name: first[name] + slopes[name] * (classes - FEW_CLASSES[0]) for name in first}
     rows = recipe.batch_size // replicas // recipe.micro_batches
     of_logits = logits(small.head, classes or FEW_CLASSES[0], rows, replicas)
     slopes["logits"] = of_logits / (classes or FEW_CLASSES[0])
-    return Estimate(classes, rows, sizes, slopes, activations(small.backbone, rows), of_logits if classes else 0.0)
+    return Estimate(
+        classes,
+        rows,
+        sizes,
+        slopes,
+        activations(small.backbone, rows),
+        of_logits if classes else 0.0,
+    )
 
 
 def lines(estimate: Estimate) -> Iterator[str]:
     """One for each part that is there, and one for the sum."""
 
     def line(size: float, name: str, each_class: float = 0.0) -> str:
-        more = f", and {each_class:,.0f} bytes a class" if each_class and not estimate.classes else ""
+        more = (
+            f", and {each_class:,.0f} bytes a class" if each_class and not estimate.classes else ""
+        )
         return f"{max(size, 0) / 1e6:>10,.1f} MB  {name}{more}"
 
     for name, size in estimate.counted.items():
         if size or estimate.each_class[name]:
             yield line(size, f"{name}, counted", estimate.each_class[name])
     yield line(estimate.activations, f"activations of {estimate.rows:,} images, estimated")
-    yield line(estimate.logits, "logits and their gradient, estimated", estimate.each_class["logits"])
+    yield line(
+        estimate.logits, "logits and their gradient, estimated", estimate.each_class["logits"]
+    )
     yield line(estimate.total, "in all, on each device", sum(estimate.each_class.values()))
 
 
@@ -103,7 +116,11 @@ def prepared_method(recipe: Recipe, classes: int, folder: Path) -> Method:
     method = recipe.build_method()
     old = None
     if method.needs_old:
-        embed(RandomEncoder(folder / "old", SMALL_IMAGE_SIZE, recipe.old_dims), data, folder / "embeddings")
+        embed(
+            RandomEncoder(folder / "old", SMALL_IMAGE_SIZE, recipe.old_dims),
+            data,
+            folder / "embeddings",
+        )
         old = open_embeddings(folder / "embeddings", data)
         np.savez(folder / HEAD_FILE, class_weights=np.ones((classes, recipe.old_dims), np.float32))
     method.prepare(Training(data, old, recipe.old_dims, recipe.epochs, recipe.epochs * 100))
@@ -112,17 +129,27 @@ def prepared_method(recipe: Recipe, classes: int, folder: Path) -> Method:
 
 def counted(model: CompatibleModel, replicas: int) -> Sizes:
     table = model.head.table
-    tables = {} if table is None else {name: bytes_of(copies[:1]) for name, copies in table.variables.items()}
+    tables = (
+        {}
+        if table is None
+        else {name: bytes_of(copies[:1]) for name, copies in table.variables.items()}
+    )
     # A device holds its share of a table that is divided.
-    share = math.ceil(model.head.classes / replicas) / model.head.classes if table and table.divided else 1.0
+    share = (
+        math.ceil(model.head.classes / replicas) / model.head.classes
+        if table and table.divided
+        else 1.0
+    )
     class_weights = share * tables.pop("class_weights", 0)
     return {
         "weights of the backbone": bytes_of(model.backbone.variables),
         "weights of the head": bytes_of(model.head.variables) + class_weights,
         "state of the method": bytes_of(model.method.variables),
         "average of the weights": bytes_of(model.averages),
-        "gradients": bytes_of(model.trainable_variables) + class_weights * getattr(model.head, "sample_rate", 1.0),
-        "slots of the optimizer": bytes_of(model.optimizer.variables) + share * sum(tables.values()),
+        "gradients": bytes_of(model.trainable_variables)
+        + class_weights * getattr(model.head, "sample_rate", 1.0),
+        "slots of the optimizer": bytes_of(model.optimizer.variables)
+        + share * sum(tables.values()),
     }
 
 
@@ -132,7 +159,10 @@ def bytes_of(variables: Iterable[Any]) -> int:
 
 def activations(backbone: keras.Model, rows: int) -> int:
     """Of the outputs of all layers, in the precision in which each computes."""
-    return sum(rows * math.prod(tensor.shape[1:]) * item_bytes(tensor.dtype) for tensor in outputs_of(backbone))
+    return sum(
+        rows * math.prod(tensor.shape[1:]) * item_bytes(tensor.dtype)
+        for tensor in outputs_of(backbone)
+    )
 
 
 def item_bytes(dtype: Any) -> int:
@@ -151,5 +181,8 @@ def outputs_of(model: keras.Model) -> Iterator[Any]:
 def logits(head: Any, classes: int, rows: int, replicas: int) -> float:
     """[rows, classes] in float32; of a divided head each device sees all rows and its classes."""
     sharded = getattr(head, "sharded", False)
-    columns = math.ceil(getattr(head, "sample_rate", 1.0) * classes / (replicas if sharded else 1)) * head.centres
+    columns = (
+        math.ceil(getattr(head, "sample_rate", 1.0) * classes / (replicas if sharded else 1))
+        * head.centres
+    )
     return COPIES_OF_LOGITS * 4.0 * rows * (replicas if sharded else 1) * columns

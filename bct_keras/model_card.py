@@ -53,11 +53,16 @@ def written(
             ["fingerprint", code(facts["fingerprint"])],
             [
                 "searches the gallery of",
-                f"{code(old.fingerprint)} ({markdown(old.path)})" if old else "its own alone: no old encoder",
+                f"{code(old.fingerprint)} ({markdown(old.path)})"
+                if old
+                else "its own alone: no old encoder",
             ],
             ["embedding", f"{source.encoder.dims} dimensions, of length 1"],
             ["of them compatible", str(facts["dims"])],
-            ["input", f"{facts['input']['size']} x {facts['input']['size']} RGB pixels of 0 to 255"],
+            [
+                "input",
+                f"{facts['input']['size']} x {facts['input']['size']} RGB pixels of 0 to 255",
+            ],
             ["mirrored image added", "yes" if source.flip else "no"],
         ],
     )
@@ -79,7 +84,9 @@ def written(
 
 
 def not_stated() -> str:
-    return f"**not stated** ({option('data_licence')}); ask whoever gave you the data before you ship"
+    return (
+        f"**not stated** ({option('data_licence')}); ask whoever gave you the data before you ship"
+    )
 
 
 def data_lines(source: Source) -> list[str]:
@@ -98,7 +105,9 @@ def data_lines(source: Source) -> list[str]:
     else:
         lines.append("- trained on: not known, the encoder is a file without its run")
     if source.calibration:
-        lines.append(f"- calibrated on: {markdown(source.calibration.folder)} ({code(source.calibration.fingerprint)})")
+        lines.append(
+            f"- calibrated on: {markdown(source.calibration.folder)} ({code(source.calibration.fingerprint)})"
+        )
     return lines
 
 
@@ -121,7 +130,15 @@ def file_lines(files: dict[str, Any]) -> list[str]:
                 verdict,
             ]
         )
-    heading = ["format", "file", "size", "largest difference", "smallest cosine", "largest loss", "gate"]
+    heading = [
+        "format",
+        "file",
+        "size",
+        "largest difference",
+        "smallest cosine",
+        "largest loss",
+        "gate",
+    ]
     note = "Differences are those from the Keras encoder on random images; the loss is in the metrics below."
     return [*table(heading, rows), "", note]
 
@@ -130,7 +147,10 @@ def result_lines(tests: dict[str, dict[str, float]]) -> list[str]:
     """One table a metric: queries of the row in the gallery of the column."""
     queries = list(dict.fromkeys(test.split("/")[0] for test in tests))
     galleries = list(dict.fromkeys(test.split("/")[1] for test in tests))
-    lines = ["Queries of the row, searched in the gallery of the column; each file in its own run time.", ""]
+    lines = [
+        "Queries of the row, searched in the gallery of the column; each file in its own run time.",
+        "",
+    ]
     for metric in next(iter(tests.values())):
         rows = [
             [

@@ -65,10 +65,18 @@ def prepare(
             return f"{line(out)} is up to date: {summary(out)}"
         wanted = min(limit or len(source.labels), len(source.labels))
         place = writing.Workplace(source, folder, process_count or processes.cores())
-        checked = writing.check(place, wanted) if on_bad == "skip" else writing.unchecked(place, wanted)
-        groups = [source.groups[identity] for identity in checked.kept.tolist()] if source.groups else None
+        checked = (
+            writing.check(place, wanted) if on_bad == "skip" else writing.unchecked(place, wanted)
+        )
+        groups = (
+            [source.groups[identity] for identity in checked.kept.tolist()]
+            if source.groups
+            else None
+        )
         division = split.divide(checked.labels, len(checked.kept), groups)
-        shards = writing.write_shards(place, checked, writing.plan_shards(division, made_from["seed"]))
+        shards = writing.write_shards(
+            place, checked, writing.plan_shards(division, made_from["seed"])
+        )
         write_manifests(place, division, len(checked.kept), shards, checked.skipped, made_from)
         shutil.rmtree(place.results)
     return f"{line(out)} written: {summary(out)}{passed_over(source)}"
@@ -92,7 +100,9 @@ def write_manifests(
     whole = View(tuple(sorted(division.parts)), 0, identities)
     for name, view in {"": whole, **division.views}.items():
         (place.folder / name).mkdir(exist_ok=True)
-        found = [shard for part in view.parts for shard in shards if shard["name"].startswith(f"{part}-")]
+        found = [
+            shard for part in view.parts for shard in shards if shard["name"].startswith(f"{part}-")
+        ]
         artefacts.write_manifest(
             place.folder / name,
             records.KIND,
@@ -128,19 +138,34 @@ def summary(out: Path) -> str:
 
 def passed_over(source: Source) -> str:
     found = source.passed_over
-    return f"\npassed over, as no image that can be read: {len(found)}, such as {line(found[0])}" if found else ""
+    return (
+        f"\npassed over, as no image that can be read: {len(found)}, such as {line(found[0])}"
+        if found
+        else ""
+    )
 
 
 def define_flags() -> None:
     flags.DEFINE_string("source", None, "where the images come from, as in folder(photos)")
-    flags.DEFINE_string("check", None, "instead of all else: a data set or RecordIO folder to read and report on")
+    flags.DEFINE_string(
+        "check", None, "instead of all else: a data set or RecordIO folder to read and report on"
+    )
     flags.DEFINE_string("split", "none", "how they are divided: none, class(...) or data(...)")
     flags.DEFINE_string("out", None, "the folder to make")
-    flags.DEFINE_integer("seed", 0, "which record goes into which shard depends on this alone", lower_bound=0)
-    flags.DEFINE_enum("on_bad", "fail", ["fail", "skip"], "what to do with an image that cannot be used")
-    flags.DEFINE_integer("limit", 0, "for a first try: only so many images, the first in file order", lower_bound=0)
     flags.DEFINE_integer(
-        "processes", 0, "how many work at it: 0 is one per core; the result is the same", lower_bound=0
+        "seed", 0, "which record goes into which shard depends on this alone", lower_bound=0
+    )
+    flags.DEFINE_enum(
+        "on_bad", "fail", ["fail", "skip"], "what to do with an image that cannot be used"
+    )
+    flags.DEFINE_integer(
+        "limit", 0, "for a first try: only so many images, the first in file order", lower_bound=0
+    )
+    flags.DEFINE_integer(
+        "processes",
+        0,
+        "how many work at it: 0 is one per core; the result is the same",
+        lower_bound=0,
     )
 
 
@@ -150,7 +175,17 @@ def main() -> None:
         check.check(Path(FLAGS.check), FLAGS.processes, command.say)
         return
     out = Path(command.required("out"))
-    print(prepare(command.required("source"), FLAGS.split, out, FLAGS.seed, FLAGS.on_bad, FLAGS.limit, FLAGS.processes))
+    print(
+        prepare(
+            command.required("source"),
+            FLAGS.split,
+            out,
+            FLAGS.seed,
+            FLAGS.on_bad,
+            FLAGS.limit,
+            FLAGS.processes,
+        )
+    )
 
 
 if __name__ == "__main__":

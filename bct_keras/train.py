@@ -12,193 +12,52 @@ Your own: --data (or --source and --prepared), --old, --dims (the old encoder's)
 SIGTERM and SIGINT leave a checkpoint and exit with status 75: start the same command again.
 """
 
-import contextlib
 import dataclasses
-import os
-import signal
-import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Collection
 from typing import Any
 
 from absl import flags
 
-from bct_keras import artefacts, checkpoints, command, distribution, dry_run, old_encoders, proof
+from bct_keras import checkpoints, command, distribution, dry_run
 from bct_keras.backbones import BACKBONES
-from bct_keras.data.dataset import DataSet, open_data_set, open_to_train_on
-from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.data.splits import VIEW_OF_SCENARIO
-from bct_keras.encoders import RUN_KIND, Encoder, load_encoder
-from bct_keras.errors import InputError
-from bct_keras.evaluate import evaluate, rule_of_flags
-from bct_keras.evaluation import report
-from bct_keras.export import Exported, checks_of_flags, define_gate_flags, export, keras_encoder
+from bct_keras.export import checks_of_flags, define_gate_flags
 from bct_keras.formats import FORMATS
-from bct_keras.formats.format import Source
 from bct_keras.methods import METHODS
-from bct_keras.prepare import prepare
 from bct_keras.recipe import PRECISIONS, Recipe
-from bct_keras.trainer import UNFINISHED_KIND, Run, Watch
-from bct_keras.validation import Validation
+from bct_keras.train_plan import Plan
+from bct_keras.train_run import Upgrade
 
 
 def main() -> None:
-    FLAGS = flags.FLAGS
-    recipe = Recipe(**flags_of(Recipe))
-    if FLAGS.dry_run:
-        asked = dry_run.Asked(**flags_of(dry_run.Asked))
-        dry_run.DryRun(recipe, asked, VIEW_OF_SCENARIO[FLAGS.scenario], command.say).run()
+    plan = plan_of_flags()
+    if flags.FLAGS.dry_run:
+        dry_run.DryRun(plan, command.say).run()
         return
-    strategy = distribution.strategy(FLAGS.strategy, FLAGS.replicas)
-    workdir = Path(command.required("workdir"))
-    artefacts.check_place(
-        workdir, RUN_KIND, UNFINISHED_KIND
-    )  # at once, not after the old encoder was trained
-    data = distribution.chief_first(strategy, data_to_train_on)
-    old = distribution.chief_first(strategy, old_encoder)
-    # At once, so that what is wrong with it is not told after the training.
-    compared_with = old_encoders.known(old)
-    protocols = proof.protocols(FLAGS.protocol, data)
-    proof.check([*protocols, *(FLAGS.validation or [])], data, old, compared_with)
-    for warning in proof.check_validation(FLAGS.validation or [], FLAGS.keep_best, protocols, data):
-        command.say(warning)
-    with strategy.scope():
-        needs_old = recipe.build_method().needs_old
-    embeddings = (
-        distribution.chief_first(strategy, lambda: old_embeddings(old, data, recipe.old_dims))
-        if needs_old
-        else None
-    )
-    run = Run(
-        recipe=recipe,
-        data=data,
-        old=embeddings,
-        strategy=strategy,
-        workdir=workdir,
-        watch=watch(compared_with),
-        flags=FLAGS.flags_into_string(),
-        say=command.say,
-    )
-    # A killed command may have left the process that trains its old encoder.
-    lock = artefacts.alone(workdir, "another process that trains here")
+    strategy = distribution.strategy(plan.strategy, plan.replicas)
     try:
-        with contextlib.nullcontext() if distribution.worker_index() else lock:
-            run.train()
+        Upgrade(plan, command.say, strategy).run()
     except checkpoints.StoppedError as stopped:
-        print(stopped)
+        if stopped.args:
+            print(stopped)
         sys.exit(checkpoints.RESUME_STATUS)
-    distribution.chief_first(strategy, lambda: finish(workdir, compared_with, data, protocols))
 
 
-def flags_of(kind: Any) -> dict[str, Any]:
-    """Returns the values of the flags that have the names of a data class's fields."""
-    return {field.name: getattr(flags.FLAGS, field.name) for field in dataclasses.fields(kind)}
-
-
-def watch(old: Encoder | None) -> Watch:
+def plan_of_flags() -> Plan:
     FLAGS = flags.FLAGS
-    if FLAGS.keep_best and not FLAGS.validation:
-        raise InputError("--keep_best needs --validation, which measures it after every epoch")
-    validation = Validation(FLAGS.validation, old, FLAGS.keep_best) if FLAGS.validation else None
-    return Watch(FLAGS.checkpoint_steps, FLAGS.checkpoints_kept, FLAGS.nan_limit, validation)
-
-
-def data_to_train_on() -> DataSet:
-    FLAGS = flags.FLAGS
-    if FLAGS.data:
-        return open_to_train_on(FLAGS.data)
-    if not FLAGS.source:
-        raise InputError(
-            "--data is needed, or --source to make a data set from; --help tells what they take"
-        )
-    # Not by --seed, which is of the training: one data set is for all seeds.
-    print(prepare(FLAGS.source, FLAGS.split, Path(FLAGS.prepared), on_bad=FLAGS.on_bad))
-    return open_data_set(Path(FLAGS.prepared) / VIEW_OF_SCENARIO[FLAGS.scenario])
-
-
-def old_encoder() -> Path | None:
-    """Where it lies; trained first where none is given and the data set is our own."""
-    FLAGS = flags.FLAGS
-    if FLAGS.old or FLAGS.data:
-        return Path(FLAGS.old) if FLAGS.old else None
-    arguments = {
-        "flagfile": FLAGS.old_flagfile,
-        "data": Path(FLAGS.prepared) / "old",
-        "workdir": FLAGS.old_workdir,
-        "dims": FLAGS.compatible_dims or FLAGS.dims,
-        "seed": FLAGS.seed,
-        "replicas": FLAGS.replicas,
+    made_here = {
+        "recipe": Recipe(**flags_of(Recipe)),
+        "checks": checks_of_flags(),
+        "flags": FLAGS.flags_into_string(),
     }
-    print(f"old encoder: --flagfile={FLAGS.old_flagfile} --data={arguments['data']}")
-    train_apart([f"--{name}={value}" for name, value in arguments.items()])
-    return Path(FLAGS.old_workdir)
+    return Plan(**made_here, **flags_of(Plan, but=made_here))
 
 
-def train_apart(arguments: list[str]) -> None:
-    """In a process of its own, so that it leaves neither memory nor random state behind."""
-    alone = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
-    # In a group of its own a terminal's Ctrl-C comes to it once, from here: whoever stops this process means that too.
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bct_keras.train", *arguments], env=alone, process_group=0
-    )
-    signals = (signal.SIGTERM, signal.SIGINT)
-    before = [
-        signal.signal(each, lambda number, frame: process.send_signal(number)) for each in signals
-    ]
-    try:
-        status = process.wait()
-    finally:
-        for each, handler in zip(signals, before, strict=True):
-            signal.signal(each, handler)
-    if status == checkpoints.RESUME_STATUS:
-        sys.exit(status)
-    if status:
-        raise InputError("the old encoder could not be trained; the reason stands above")
-
-
-def old_embeddings(old: Path | None, data: DataSet, dims: int) -> EmbeddingShards:
-    if old is None:
-        raise InputError(
-            f"--method={flags.FLAGS.method} needs old embeddings: give --old, an encoder or a folder made by embed"
-        )
-    return old_encoders.embeddings(old, data, dims, command.say)
-
-
-def finish(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[str]) -> None:
-    """Export, then the table, so that it is the last thing on the screen; of a refused export the reason."""
-    FLAGS = flags.FLAGS
-    new = load_encoder(workdir)
-    refused = None
-    if FLAGS.formats != ["none"]:
-        try:
-            exported = export_run(workdir, old, data, protocols)
-            print(exported)
-            refused = exported.refusal()
-        except InputError as error:
-            refused = error
-    if protocols:
-        out = workdir / "report"
-        found = evaluate(old, new, protocols, out, rule=rule_of_flags(), say=command.say)
-        print(report.as_text(found))
-        print(f"report: {workdir / 'report' / 'report.html'}")
-    elif not FLAGS.protocol:
-        print(
-            "not evaluated: --protocol tells on what, such as retrieval(DATA) of identities that were not trained on"
-        )
-    if refused:
-        raise refused
-
-
-def export_run(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[str]) -> Exported:
-    FLAGS = flags.FLAGS
-    calibration = (
-        data
-        if any(FORMATS[name].needs_calibration for name in FLAGS.formats if name in FORMATS)
-        else None
-    )
-    source = Source(keras_encoder(workdir), FLAGS.flip_and_add, calibration)
-    checks = checks_of_flags(tuple(protocols), old)
-    return export(source, FLAGS.formats, workdir / "exported", checks, FLAGS.data_licence)
+def flags_of(kind: Any, but: Collection[str] = ()) -> dict[str, Any]:
+    """Returns the values of the flags that have the names of a data class's fields."""
+    names = [field.name for field in dataclasses.fields(kind) if field.name not in but]
+    return {name: getattr(flags.FLAGS, name) for name in names}
 
 
 def define_flags() -> None:

@@ -1,16 +1,18 @@
 """Whether an encoder is compatible while it is being trained, and which of its epochs was the best."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from bct_keras import artefacts, distribution, registry
+from bct_keras import artefacts, distribution
 from bct_keras.encoders import Encoder, InMemoryEncoder
 from bct_keras.errors import InputError, option
-from bct_keras.evaluation import PROTOCOLS, compatibility
+from bct_keras.evaluation import compatibility
+from bct_keras.evaluation.protocol import Protocol
 from bct_keras.model import CompatibleModel
 from bct_keras.recipe import Recipe
 from bct_keras.untrusted.json_files import field, read_object
@@ -42,10 +44,9 @@ class Validation(keras.callbacks.Callback):
     `keep_best` names it as it is shown: `new/old TAR@FAR=1e-3`.
     """
 
-    def __init__(self, protocols: list[str], old: Encoder | None, keep_best: str):
+    def __init__(self, protocols: Mapping[str, Protocol], old: Encoder | None, keep_best: str):
         super().__init__()
-        self.specs = protocols
-        self.protocols = [registry.build(PROTOCOLS, spec) for spec in protocols]
+        self.protocols = protocols
         self.old = old
         self.keep_best = keep_best
         self.best: Best | None = None
@@ -60,16 +61,20 @@ class Validation(keras.callbacks.Callback):
         if not distribution.worker_index():
             encoder = recipe.build_encoder(model.backbone, image_size)
             self.encoder = InMemoryEncoder(encoder, "the encoder being trained")
-            self.known = [
-                compatibility.known_of_old(protocol, self.old) for protocol in self.protocols
-            ]
+            self.encoder.cached = False
+            self.known = {
+                spec: compatibility.known_of_old(protocol, self.old)
+                for spec, protocol in self.protocols.items()
+            }
             if self.old:
                 self.check_metric()
         return self
 
     def check_metric(self) -> None:
         """At once, not after the first epoch."""
-        metrics = [metric for known in self.known for metric in known.measured["old/old"].metrics]
+        metrics: list[str] = []
+        for known in self.known.values():
+            metrics += known.measured["old/old"].metrics
         names = [f"{test} {metric}" for test in compatibility.TESTS for metric in metrics]
         if self.keep_best and self.keep_best not in names:
             raise InputError(
@@ -80,9 +85,7 @@ class Validation(keras.callbacks.Callback):
         """What decides which encoder a run leaves; nothing where it is that of the last epoch."""
         if not self.keep_best:
             return {}
-        protocols = dict(
-            zip(self.specs, (protocol.made_from() for protocol in self.protocols), strict=True)
-        )
+        protocols = {spec: protocol.made_from() for spec, protocol in self.protocols.items()}
         return {"keep_best": self.keep_best, "validation": protocols}
 
     def on_epoch_end(self, epoch, logs=None):
@@ -98,14 +101,13 @@ class Validation(keras.callbacks.Callback):
 
     def measure(self) -> dict[str, float]:
         found: dict[str, float] = {}
-        for protocol, known in zip(self.protocols, self.known, strict=True):
+        for spec, protocol in self.protocols.items():
             tests: dict[str, Any] = compatibility.self_and_cross_tests(
-                protocol, self.old, self.encoder, known
+                protocol, self.old, self.encoder, self.known[spec]
             )
             for test in compatibility.TESTS:
-                found |= {
-                    f"{test} {metric}": value for metric, value in tests.get(test, {}).items()
-                }
+                for metric, value in tests.get(test, {}).items():
+                    found[f"{test} {metric}"] = value
         return found
 
     def keep(self, epoch: int, found: dict[str, float]) -> None:

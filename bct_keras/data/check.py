@@ -75,7 +75,10 @@ class Duplicates:
 def check(path: Path, process_count: int, say: Say) -> None:
     """Says what is there, and raises where anything is broken."""
     target = open_target(path)
-    found = together(divided(target, look, target.tasks, "checking", target.records, process_count), target.broken)
+    found = together(
+        divided(target, look, target.tasks, "checking", target.records, process_count),
+        target.broken,
+    )
     for text in report(target, found, duplicates(target, found, process_count)):
         say(line(text))
     if found.broken:
@@ -84,12 +87,19 @@ def check(path: Path, process_count: int, say: Say) -> None:
 
 
 def divided(
-    target: Target, work: Callable[..., Any], tasks: list[Any], what: str, total: int, process_count: int
+    target: Target,
+    work: Callable[..., Any],
+    tasks: list[Any],
+    what: str,
+    total: int,
+    process_count: int,
 ) -> list[Any]:
     """The results of the tasks, in their order."""
     count = max(min(process_count or processes.cores(), total // RECORDS_WORTH_A_PROCESS), 1)
     with progress.bar(what, total) as bar:
-        done = dict(processes.run(lambda task, report: work(target, task, report), tasks, count, bar.update))
+        done = dict(
+            processes.run(lambda task, report: work(target, task, report), tasks, count, bar.update)
+        )
     return [done[number] for number in range(len(tasks))]
 
 
@@ -116,7 +126,10 @@ def duplicates(target: Target, found: Found, process_count: int) -> Duplicates:
     return Duplicates(
         len(rows),
         int(np.sum(found.labels[rows] != found.labels[originals])),
-        [f"{name_of(target, found, row)} = {name_of(target, found, original)}" for row, original in pairs],
+        [
+            f"{name_of(target, found, row)} = {name_of(target, found, original)}"
+            for row, original in pairs
+        ],
     )
 
 
@@ -141,7 +154,9 @@ def report(target: Target, found: Found, repeated: Duplicates) -> list[str]:
             f"images per identity: {images.min()} to {images.max()}, {images.mean():.1f} on average; "
             f"{once:,} identities have one image"
         )
-    sizes = [f"{width} x {height}: {count:,}" for (width, height), count in found.sizes.most_common(10)]
+    sizes = [
+        f"{width} x {height}: {count:,}" for (width, height), count in found.sizes.most_common(10)
+    ]
     others = [f"{len(found.sizes) - 10} other sizes"] if len(found.sizes) > 10 else []
     lines.append(f"sizes: {', '.join(sizes + others) or 'none'}")
     lines.append(
@@ -149,6 +164,8 @@ def report(target: Target, found: Found, repeated: Duplicates) -> list[str]:
         f"{repeated.under_another_identity:,} of them under another identity"
     )
     lines += [f"  {text}" for text in repeated.listed]
-    lines.append(f"broken: {len(found.broken):,} (records, headers and ends were looked at, no pixels decoded)")
+    lines.append(
+        f"broken: {len(found.broken):,} (records, headers and ends were looked at, no pixels decoded)"
+    )
     lines += [f"  {text}" for text in found.broken[:LISTED_BROKEN]]
     return lines

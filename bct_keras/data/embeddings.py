@@ -13,7 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras import artefacts
-from bct_keras.data.class_features import normalised as normalised  # used with embeddings everywhere
+from bct_keras.data.class_features import (
+    normalised as normalised,
+)  # used with embeddings everywhere
 from bct_keras.data.dataset import DataSet, Shard
 from bct_keras.errors import InputError
 from bct_keras.untrusted import json_files
@@ -22,7 +24,10 @@ from bct_keras.untrusted.arrays import open_array
 KIND = "embeddings"
 CREDIBLE_SHARE = 0.9
 ROWS_AT_ONCE = 256
-CREDIBLE = {"rows": "credible", "rows_then_columns": "credible_rows_then_columns"}  # what is normalised: the field
+CREDIBLE = {
+    "rows": "credible",
+    "rows_then_columns": "credible_rows_then_columns",
+}  # what is normalised: the field
 FIELDS = ("old_embedding", "label", *CREDIBLE.values())
 
 
@@ -38,7 +43,9 @@ class EmbeddingShards:
         paths = [field_path(self.folder, shard, field) for shard in self.data.shards]
         stored = [open_array(path) for path in paths]
         row_bytes = stored[0].dtype.itemsize * int(np.prod(stored[0].shape[1:]))
-        header_bytes = [path.stat().st_size - rows.nbytes for path, rows in zip(paths, stored, strict=True)]
+        header_bytes = [
+            path.stat().st_size - rows.nbytes for path, rows in zip(paths, stored, strict=True)
+        ]
         rows = tf.data.FixedLengthRecordDataset(
             tf.gather([str(path) for path in paths], shard_number),
             row_bytes,
@@ -46,7 +53,9 @@ class EmbeddingShards:
         )
         dtype, shape = tf.as_dtype(stored[0].dtype), stored[0].shape[1:]
         # Many at once: a function called for each row takes half as long as decoding an image.
-        blocks = rows.batch(ROWS_AT_ONCE).map(lambda block: tf.reshape(tf.io.decode_raw(block, dtype), (-1, *shape)))
+        blocks = rows.batch(ROWS_AT_ONCE).map(
+            lambda block: tf.reshape(tf.io.decode_raw(block, dtype), (-1, *shape))
+        )
         return blocks.unbatch()
 
 
@@ -60,7 +69,10 @@ def open_embeddings(folder: str | Path, data: DataSet) -> EmbeddingShards:
         )
     try:
         where = folder / artefacts.MANIFEST
-        dims, files = json_files.field(manifest, "dims", int, where), json_files.field(manifest, "files", dict, where)
+        dims, files = (
+            json_files.field(manifest, "dims", int, where),
+            json_files.field(manifest, "files", dict, where),
+        )
         for shard in data.shards:
             check_shard(folder, shard, dims, files)
     except InputError as error:

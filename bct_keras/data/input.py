@@ -43,7 +43,10 @@ def training_batches(
         batches = stored_batches(data, old, fields, batch_size, epoch_seed).enumerate()
         batches = batches.skip(tf.where(epoch == first_epoch, tf.constant(skipped, tf.int64), 0))
         batches = batches.map(
-            lambda index, batch: {**batch, "mirrored": mirrored_rows(batch_size, mirror, fold_in(epoch_seed, index))}
+            lambda index, batch: {
+                **batch,
+                "mirrored": mirrored_rows(batch_size, mirror, fold_in(epoch_seed, index)),
+            }
         )
         return own_rows(batches, batch_size, context).map(
             lambda batch: decoded(data, batch), num_parallel_calls=tf.data.AUTOTUNE
@@ -55,7 +58,9 @@ def training_batches(
 def ids_of_step(data: DataSet, batch_size: int, seed: int, step: int) -> list[str]:
     """What the batch of a step was made of: read again, because strings cannot go through `fit`."""
     epoch, index = divmod(step, data.records // batch_size)
-    batches = stored_batches(data, None, (), batch_size, seed_of_epoch(seed, tf.constant(epoch, tf.int64)))
+    batches = stored_batches(
+        data, None, (), batch_size, seed_of_epoch(seed, tf.constant(epoch, tf.int64))
+    )
     (batch,) = batches.skip(index).take(1)
     return dataset.ids_of(data.parse(batch["record"]))
 
@@ -69,13 +74,19 @@ def fold_in(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
 
 
 def stored_batches(
-    data: DataSet, old: EmbeddingShards | None, fields: tuple[str, ...], batch_size: int, epoch_seed: tf.Tensor
+    data: DataSet,
+    old: EmbeddingShards | None,
+    fields: tuple[str, ...],
+    batch_size: int,
+    epoch_seed: tf.Tensor,
 ) -> tf.data.Dataset:
     """Records not yet decoded, with their rows of every field, in the order of an epoch."""
     paths = [str(shard.path) for shard in data.shards]
 
     def read(shard_number: tf.Tensor) -> tf.data.Dataset:
-        streams: dict[str, tf.data.Dataset] = {"record": tf.data.TFRecordDataset(tf.gather(paths, shard_number))}
+        streams: dict[str, tf.data.Dataset] = {
+            "record": tf.data.TFRecordDataset(tf.gather(paths, shard_number))
+        }
         if old is not None:
             streams.update((field, old.stream(field, shard_number)) for field in fields)
         return tf.data.Dataset.zip(streams)
@@ -92,7 +103,9 @@ def drawn_from_buffer(records: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Data
         input_dataset=tf.data.experimental.to_variant(records),
         buffer_size=SHUFFLED_AT_ONCE,
         seed=seed[0],
-        seed2=tf.bitwise.bitwise_or(seed[1], tf.constant(1, tf.int64)),  # two zeros would mean any seed
+        seed2=tf.bitwise.bitwise_or(
+            seed[1], tf.constant(1, tf.int64)
+        ),  # two zeros would mean any seed
         output_types=tf.nest.flatten(tf.compat.v1.data.get_output_types(records)),
         output_shapes=tf.nest.flatten(tf.compat.v1.data.get_output_shapes(records)),
         reshuffle_each_iteration=False,
@@ -109,13 +122,17 @@ def mirrored_rows(batch_size: int, mirror: bool, seed: tf.Tensor) -> tf.Tensor:
     return tf.random.stateless_uniform([batch_size], seed) < (0.5 if mirror else 0.0)
 
 
-def own_rows(batches: tf.data.Dataset, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
+def own_rows(
+    batches: tf.data.Dataset, batch_size: int, context: tf.distribute.InputContext
+) -> tf.data.Dataset:
     """Of every batch the rows of this worker's replicas, one batch for each of them."""
     if context.num_replicas_in_sync == 1:
         return batches
     of_worker = batch_size // context.num_input_pipelines
     first = of_worker * context.input_pipeline_id
-    batches = batches.map(lambda batch: {field: rows[first : first + of_worker] for field, rows in batch.items()})
+    batches = batches.map(
+        lambda batch: {field: rows[first : first + of_worker] for field, rows in batch.items()}
+    )
     return batches.rebatch(batch_size // context.num_replicas_in_sync, drop_remainder=True)
 
 
@@ -136,8 +153,12 @@ def decoded_images(data: DataSet, encoded: tf.Tensor, reversed_axes: tf.Tensor) 
     def decode(chunk: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         # This op with an image's own axes, and not tf.cond or image[:, ::-1], which takes twenty times as long.
         each = zip(*(tf.unstack(values, together) for values in chunk), strict=True)
-        return tf.stack([tf.raw_ops.Reverse(tensor=data.decode(image), dims=axes) for image, axes in each])
+        return tf.stack(
+            [tf.raw_ops.Reverse(tensor=data.decode(image), dims=axes) for image, axes in each]
+        )
 
     chunks = tf.reshape(encoded, (-1, together)), tf.reshape(reversed_axes, (-1, together, 3))
     signature = tf.TensorSpec((together, size, size, 3), tf.uint8)
-    return tf.reshape(tf.map_fn(decode, chunks, fn_output_signature=signature), (rows, size, size, 3))
+    return tf.reshape(
+        tf.map_fn(decode, chunks, fn_output_signature=signature), (rows, size, size, 3)
+    )

@@ -43,11 +43,22 @@ class Child:
         self.channel, theirs = socket.socketpair()
         search_path = os.pathsep.join(each for each in sys.path if each)
         # An arena for each thread takes 64 MiB of address space, which is limited.
-        environment = os.environ | {"PYTHONPATH": search_path, "MALLOC_ARENA_MAX": "2", "OPENBLAS_NUM_THREADS": "1"}
+        environment = os.environ | {
+            "PYTHONPATH": search_path,
+            "MALLOC_ARENA_MAX": "2",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
         with theirs:
             self.process = subprocess.Popen(
                 # -P: beside child.py lie modules that may have the name of a library.
-                [sys.executable, "-P", child.__file__, str(theirs.fileno()), kind, str(path.resolve())],
+                [
+                    sys.executable,
+                    "-P",
+                    child.__file__,
+                    str(theirs.fileno()),
+                    kind,
+                    str(path.resolve()),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -117,7 +128,11 @@ class Child:
         if status == -signal.SIGXCPU:
             return f"it takes more than {child.LOAD_SECONDS} s of the processor to load"
         if status < 0:
-            name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
+            name = (
+                signal.Signals(-status).name
+                if -status in set(signal.Signals)
+                else f"signal {-status}"
+            )
             return f"the process that runs it died of {name}; the file is damaged, made to do so, or needs more memory"
         return f"the process that runs it ended with status {status}"
 
@@ -142,7 +157,9 @@ class IsolatedEncoder(FileEncoder):
             raise InputError(f"{path} takes pixels as whole numbers: leave out mean and std")
         self.fixed_batch = max(int(facts["input"][0]), 0)
         if self.fixed_batch * size * size * 12 > LARGEST_BATCH:
-            raise InputError(f"{path} takes {self.fixed_batch:,} images of {size} pixels at once, too many to hold")
+            raise InputError(
+                f"{path} takes {self.fixed_batch:,} images of {size} pixels at once, too many to hold"
+            )
         self.first_seconds = 0.0
         # The first image is part of loading: what cannot run is told now.
         blank = np.zeros((1, size, size, 3), np.uint8)
@@ -160,12 +177,18 @@ class IsolatedEncoder(FileEncoder):
             return self.run_at_once(values, seconds)
         except (OSError, ValueError, RuntimeError) as error:
             images = f"{len(values)} images of {self.image_size} pixels"
-            raise InputError(f"{self.path} cannot embed {images}: {self.child.cause(error)}") from None
+            raise InputError(
+                f"{self.path} cannot embed {images}: {self.child.cause(error)}"
+            ) from None
 
     def run_at_once(self, values: np.ndarray, seconds: float) -> np.ndarray:
         if self.colours_first:
             values = values.transpose(0, 3, 1, 2)
-        return in_batches(lambda some: self.child.run(some, (len(some), self.dims), seconds), values, self.fixed_batch)
+        return in_batches(
+            lambda some: self.child.run(some, (len(some), self.dims), seconds),
+            values,
+            self.fixed_batch,
+        )
 
 
 class TFLiteEncoder(IsolatedEncoder):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bct_keras import artefacts
-from bct_keras.encoders import Encoder, FirstDims
+from bct_keras.encoders import DerivedEncoder, Encoder
 from bct_keras.errors import InputError
 from bct_keras.untrusted.arrays import open_array
 
@@ -22,14 +22,17 @@ class EmbeddingCache:
         """Returns the embeddings of some images [rows, dims], as they are stored, or made and stored.
 
         Args:
-            encoder: What embeds; of one in training nothing is kept.
-            images: Everything that decides what comes out, besides the encoder.
+            encoder: What embeds.
+            images: Everything that decides what comes out, besides the encoder; with a true `flip` an
+                embedding is the sum of those of an image and its mirror image.
             make: Embeds the images.
         """
-        if encoder.in_training:
+        if not encoder.cached:
             return make(encoder)
-        if isinstance(encoder, FirstDims):
-            return self.get(encoder.encoder, images, make)[:, : encoder.dims]
+        if isinstance(encoder, DerivedEncoder):
+            if images.get("flip") and not encoder.of_sums:
+                return make(encoder)
+            return encoder.derive(self.get(encoder.encoder, images, make))
         name = artefacts.fingerprint({"encoder": encoder.fingerprint, **images})
         path = self.folder / f"{name}.npy"
         try:

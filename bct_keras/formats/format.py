@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import normalised
-from bct_keras.encoders import Encoder, KerasEncoder
+from bct_keras.encoders import DerivedEncoder, KerasEncoder
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,9 @@ class Source:
     encoder: KerasEncoder
     flip: bool = False
     calibration: DataSet | None = None
-    kept_float: float = 0.0  # this share of the operations, those that lose most by it, is not quantised
+    kept_float: float = (
+        0.0  # this share of the operations, those that lose most by it, is not quantised
+    )
 
     def embedding(self, model: Any, pixels: tf.Tensor, dims: int) -> tf.Tensor:
         """[batch, size, size, 3] float32 of 0..255 -> [batch, dims] of length 1"""
@@ -37,9 +39,17 @@ class Source:
         encoder = self.encoder
         kinds = {type(layer).__name__: layer for layer in reversed(encoder.model.layers)}
         # Keras's own networks may scale each colour by itself.
-        simple = "Rescaling" in kinds and "Normalization" not in kinds and np.ndim(kinds["Rescaling"].scale) == 0
+        simple = (
+            "Rescaling" in kinds
+            and "Normalization" not in kinds
+            and np.ndim(kinds["Rescaling"].scale) == 0
+        )
         rescaling = kinds["Rescaling"] if simple else None
-        inside = {"scale": float(rescaling.scale), "offset": float(rescaling.offset)} if rescaling else "in the model"
+        inside = (
+            {"scale": float(rescaling.scale), "offset": float(rescaling.offset)}
+            if rescaling
+            else "in the model"
+        )
         return {
             "encoder": f"{encoder.model.name}-{encoder.fingerprint[:12]}",
             "fingerprint": encoder.fingerprint,
@@ -65,18 +75,24 @@ class Format:
     can_keep_float: bool = False
 
 
-class Reference(Encoder):
+class Reference(DerivedEncoder):
     """The encoder as the exported files are to answer: mirrored images added where that is asked for."""
 
     def __init__(self, source: Source):
-        encoder = source.encoder
-        super().__init__(encoder.path, encoder.image_size, encoder.dims)
-        self.compatible_dims = encoder.compatible_dims
-        self.preprocessing, self.spec = encoder.preprocessing, encoder.spec
-        self.encoder, self.flip = encoder, source.flip
+        super().__init__(source.encoder, source.encoder.dims)
+        self.compatible_dims = source.encoder.compatible_dims
+        self.flip = source.flip
+        self.cached = not source.flip  # what is kept is the encoder's own, without mirrored images
+
+    @property
+    def fingerprint(self) -> str:
+        return self.encoder.fingerprint + ("+mirrored" if self.flip else "")
+
+    def derive(self, embeddings: np.ndarray) -> np.ndarray:
+        return normalised(embeddings)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         found = self.encoder.embed(images)
         if self.flip:
             found = found + self.encoder.embed(np.ascontiguousarray(images[:, :, ::-1]))
-        return normalised(found)
+        return self.derive(found)

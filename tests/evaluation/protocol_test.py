@@ -49,10 +49,10 @@ def test_proof_gate_and_report_embed_the_images_once(spec, tmp_path):
     assert (old.images, new.images) == (12, 12)
 
 
-def test_of_an_encoder_in_training_nothing_is_kept(spec, tmp_path):
+def test_of_an_encoder_that_is_not_to_be_cached_nothing_is_kept(spec, tmp_path):
     (protocol,) = build_protocols([spec], EmbeddingCache(tmp_path / "embeddings")).values()
     encoder = Counting(tmp_path, "trained")
-    encoder.in_training = True
+    encoder.cached = False
     for _ in range(2):
         protocol.embed(encoder)
     assert encoder.images == 24
