@@ -20,6 +20,7 @@ that the gain's 95 % interval over identities lies on one side of 0.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ import numpy as np
 from absl import flags
 
 import bct_keras
-from bct_keras import artefacts, command, registry
+from bct_keras import artefacts, command, progress, registry
 from bct_keras.encoders import Encoder, load_encoder, trial
 from bct_keras.errors import InputError, option
 from bct_keras.evaluation import build_protocols, compatibility, report, series
@@ -51,6 +52,7 @@ def evaluate(
     independent: Encoder | None = None,
     on_bad: str = "fail",
     rule: Rule | None = None,
+    say: progress.Say = progress.silent,
 ) -> dict[str, Any]:
     """Returns what report.json says of one upgrade; it is made anew only where what it is made from has changed.
 
@@ -62,6 +64,7 @@ def evaluate(
         independent: The new network trained without constraint.
         on_bad: What to do with an image that cannot be used, where the protocols are built here.
         rule: What the verdict goes by.
+        say: Takes lines on what the encoders are given and what looks wrong with their embeddings.
     """
     compatibility.check_dims(old, new)
     given = {"old": old, "new": new, "independent": independent}
@@ -73,7 +76,8 @@ def evaluate(
     def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         return verdict_facts(compatibility.judge(results, rule or Rule()))
 
-    return reported(encoders, protocols, out, on_bad, find, judge, rule_facts(rule or Rule()))
+    facts = rule_facts(rule or Rule())
+    return Evaluation(encoders, protocols, on_bad, find, judge, facts, say).written(out)
 
 
 def evaluate_series(
@@ -83,8 +87,9 @@ def evaluate_series(
     first_gallery_only: bool = False,
     on_bad: str = "fail",
     rule: Rule | None = None,
+    say: progress.Say = progress.silent,
 ) -> dict[str, Any]:
-    """The same of a series of upgrades, oldest first."""
+    """Returns the same of a series of upgrades, oldest first; `first_gallery_only` compares all with the oldest."""
     named = {f"encoders, {place}": encoder for place, encoder in enumerate(encoders, 1)}
     check_series(encoders)
 
@@ -99,7 +104,8 @@ def evaluate_series(
         return verdict_facts(whole) | {"candidates": candidates}
 
     facts = {"verdict on": "the first gallery" if first_gallery_only else "all galleries"}
-    return reported(named, protocols, out, on_bad, find, judge, facts | rule_facts(rule or Rule()))
+    facts |= rule_facts(rule or Rule())
+    return Evaluation(named, protocols, on_bad, find, judge, facts, say).written(out)
 
 
 def check_series(encoders: list[Encoder]) -> None:
@@ -114,33 +120,50 @@ def check_series(encoders: list[Encoder]) -> None:
         known[encoder.fingerprint] = encoder.spec
 
 
-def reported(
-    encoders: dict[str, Encoder],
-    protocols: Sequence[str] | Mapping[str, Protocol],
-    out: Path,
-    on_bad: str,
-    find: Callable[[Protocol], dict[str, Any]],
-    judge: Callable[[dict[str, dict[str, Any]]], dict[str, Any]],
-    facts: dict[str, str],
-) -> dict[str, Any]:
-    if not isinstance(protocols, Mapping):
-        protocols = build_protocols(protocols, EmbeddingCache(out.parent / "embeddings"), on_bad)
-    made_from = {name: encoder.fingerprint for name, encoder in encoders.items()} | facts
-    made_from |= {spec: protocol.made_from() for spec, protocol in protocols.items()}
-    with artefacts.making(out, KIND, made_from) as folder:
-        if folder:
-            for line in remarks(list(encoders.values()), protocols.values()):
-                print(line, flush=True)
-            results = {spec: find(protocol) for spec, protocol in protocols.items()}
-            specs = {f"--{name}": encoder.spec for name, encoder in encoders.items()}
-            found = {
-                "version": bct_keras.__version__,
-                **judge(results),
-                "protocols": results,
-                "made_from": specs | {"--on_bad": on_bad} | made_from,
-            }
-            write_report(found, protocols, made_from, folder)
-    return artefacts.read_result(out, KIND, REPORT)
+@dataclass(frozen=True)
+class Evaluation:
+    """What makes one report."""
+
+    encoders: dict[str, Encoder]  # by the option that names them
+    protocols: Sequence[str] | Mapping[str, Protocol]
+    on_bad: str
+    find: Callable[[Protocol], dict[str, Any]]  # a protocol's part of the report
+    judge: Callable[[dict[str, dict[str, Any]]], dict[str, Any]]  # the verdict on all parts
+    facts: dict[str, str]  # what decides the report, besides encoders and protocols
+    say: progress.Say
+
+    def written(self, out: Path) -> dict[str, Any]:
+        """Returns what report.json says, made where it is not there."""
+        protocols = self.built(out)
+        made_from = {name: encoder.fingerprint for name, encoder in self.encoders.items()}
+        made_from |= self.facts
+        made_from |= {spec: protocol.made_from() for spec, protocol in protocols.items()}
+        with artefacts.making(out, KIND, made_from) as folder:
+            if folder:
+                found = self.found(protocols, made_from)
+                write_report(found, protocols, made_from, folder)
+        return artefacts.read_result(out, KIND, REPORT)
+
+    def built(self, out: Path) -> Mapping[str, Protocol]:
+        """Returns the protocols; those that are built here keep embeddings beside the report."""
+        if isinstance(self.protocols, Mapping):
+            return self.protocols
+        return build_protocols(
+            self.protocols, EmbeddingCache(out.parent / "embeddings"), self.on_bad
+        )
+
+    def found(self, protocols: Mapping[str, Protocol], made_from: dict[str, Any]) -> dict[str, Any]:
+        """Measures, and returns what report.json says."""
+        for line in remarks(list(self.encoders.values()), protocols.values()):
+            self.say(line)
+        results = {spec: self.find(protocol) for spec, protocol in protocols.items()}
+        specs = {f"--{name}": encoder.spec for name, encoder in self.encoders.items()}
+        return {
+            "version": bct_keras.__version__,
+            **self.judge(results),
+            "protocols": results,
+            "made_from": specs | {"--on_bad": self.on_bad} | made_from,
+        }
 
 
 def remarks(encoders: list[Encoder], protocols: Iterable[Protocol]) -> Iterator[str]:
@@ -218,29 +241,52 @@ def main() -> None:
     FLAGS = flags.FLAGS
     out = Path(command.required("out"))
     command.required("protocol")
-    if FLAGS.encoders or FLAGS.gallery:
-        if FLAGS.old or FLAGS.new or FLAGS.independent:
-            raise InputError(
-                "--encoders and --gallery stand in place of --old, --new and --independent"
-            )
-        paths = [
-            *([FLAGS.gallery] if FLAGS.gallery else []),
-            *registry.split_arguments(FLAGS.encoders, "--encoders"),
-        ]
-        encoders = [load_encoder(path) for path in paths]
-        found = evaluate_series(
-            encoders, FLAGS.protocol, out, bool(FLAGS.gallery), FLAGS.on_bad, rule_of_flags()
-        )
-    else:
-        if not (FLAGS.new or FLAGS.old):
-            raise InputError(
-                "--new or --old is needed, or both, or --encoders; --help tells what they take"
-            )
-        paths = (FLAGS.old, FLAGS.new, FLAGS.independent)
-        old, new, independent = (load_encoder(path) if path else None for path in paths)
-        found = evaluate(old, new, FLAGS.protocol, out, independent, FLAGS.on_bad, rule_of_flags())
+    of_series = bool(FLAGS.encoders or FLAGS.gallery)
+    found = series_of_flags(out) if of_series else upgrade_of_flags(out)
     print(report.as_text(found))
     print(f"report: {out / 'report.html'}")
+
+
+def series_of_flags(out: Path) -> dict[str, Any]:
+    """Evaluates what --encoders and --gallery name."""
+    FLAGS = flags.FLAGS
+    if FLAGS.old or FLAGS.new or FLAGS.independent:
+        raise InputError(
+            "--encoders and --gallery stand in place of --old, --new and --independent"
+        )
+    paths = registry.split_arguments(FLAGS.encoders, "--encoders")
+    if FLAGS.gallery:
+        paths = [FLAGS.gallery, *paths]
+    return evaluate_series(
+        [load_encoder(path) for path in paths],
+        FLAGS.protocol,
+        out,
+        first_gallery_only=bool(FLAGS.gallery),
+        on_bad=FLAGS.on_bad,
+        rule=rule_of_flags(),
+        say=command.say,
+    )
+
+
+def upgrade_of_flags(out: Path) -> dict[str, Any]:
+    """Evaluates what --old, --new and --independent name."""
+    FLAGS = flags.FLAGS
+    if not (FLAGS.new or FLAGS.old):
+        raise InputError(
+            "--new or --old is needed, or both, or --encoders; --help tells what they take"
+        )
+    paths = (FLAGS.old, FLAGS.new, FLAGS.independent)
+    old, new, independent = (load_encoder(path) if path else None for path in paths)
+    return evaluate(
+        old,
+        new,
+        FLAGS.protocol,
+        out,
+        independent=independent,
+        on_bad=FLAGS.on_bad,
+        rule=rule_of_flags(),
+        say=command.say,
+    )
 
 
 if __name__ == "__main__":

@@ -162,7 +162,8 @@ class Upgrade:
         if protocols:
             workdir = self.plan.folder()
             out, rule = workdir / "report", self.plan.checks.rule
-            found = evaluate(old, load_encoder(workdir), protocols, out, rule=rule)
+            new = load_encoder(workdir)
+            found = evaluate(old, new, protocols, out, rule=rule, say=self.say)
             self.say(report.as_text(found))
             self.say(f"report: {out / 'report.html'}")
         elif not self.plan.protocol:

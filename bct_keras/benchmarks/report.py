@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from bct_keras import artefacts
 from bct_keras.benchmarks import spreads, tables
 from bct_keras.benchmarks.plan import slug
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 from bct_keras.evaluation import plots
 from bct_keras.pages import document
 from bct_keras.pages.document import Plot
@@ -109,7 +109,9 @@ def findings(
     table = spreads.cells(results, reference)
     metrics = list(table[0]["metrics"]) if table else [metric]
     if asked and metric not in metrics:
-        raise InputError(f"--metric={metric} was not measured; there are: {', '.join(metrics)}")
+        raise InputError(
+            f"{option('metric', metric)} was not measured; there are: {', '.join(metrics)}"
+        )
     shown = metric if metric in metrics else metrics[0]
     ranked = spreads.ranking(table, shown)
     return {

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from bct_keras import artefacts
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 from bct_keras.evaluation.verdict import COMPATIBLE, UNDECIDED
 from bct_keras.galleries.gallery import Compatibility
 from bct_keras.untrusted.json_files import field, read_object
@@ -36,7 +36,8 @@ def read_report(
         ) from None
     if not (isinstance(query, str) and isinstance(gallery, str)):
         raise InputError(
-            f"{path} is the self-test of one encoder; a report with --old and --new is needed"
+            f"{path} is the self-test of one encoder; a report with {option('old')} and "
+            f"{option('new')} is needed"
         )
     finding = (
         judged(path, report, strict) if max_loss is None else within_loss(path, losses, max_loss)
@@ -62,7 +63,8 @@ def judged(path: Path, report: dict[str, Any], strict: bool) -> str:
         return f"{UNDECIDED}: {because}"
     raise InputError(
         f"{path} says: {word}: {because}; a gallery does not take such queries.",
-        "For a file exported from the entries' own encoder give the loss that you accept, as in --max_loss=0.01",
+        "For a file exported from the entries' own encoder give the loss that you accept, as in "
+        f"{option('max_loss', 0.01)}",
     )
 
 
@@ -72,7 +74,8 @@ def within_loss(path: Path, losses: dict[str, float], max_loss: float) -> str:
     worst = max(losses, key=lambda metric: losses[metric])
     if losses[worst] > max_loss:
         raise InputError(
-            f"{path}: {worst} loses {losses[worst]:.2%} of old/old, more than --max_loss={max_loss}"
+            f"{path}: {worst} loses {losses[worst]:.2%} of old/old, more than "
+            f"{option('max_loss', max_loss)}"
         )
     return f"loses at most {max(losses[worst], 0):.2%} ({worst})"
 

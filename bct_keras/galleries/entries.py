@@ -11,6 +11,7 @@ from bct_keras.data import dataset, embeddings, images_by_id
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.records import KIND
 from bct_keras.encoders import Encoder, FirstDims
+from bct_keras.errors import option
 from bct_keras.galleries.gallery import Gallery, KnownEncoder
 
 
@@ -63,12 +64,13 @@ def stored_entries(data: DataSet, folder: Path) -> Entries:
 
 
 def labels_of(data: DataSet, labels: np.ndarray) -> list[str]:
-    """As they count over the whole data set: a gallery may hold several of its views."""
+    """Returns labels as they count over the whole data set: a gallery may hold several of its views."""
     return [str(label + data.first_identity) for label in labels.tolist()]
 
 
 def left_out(data: DataSet, gallery: Gallery) -> str:
-    """A line where `data` is one view of a data set and the gallery cannot hold all of its images; else nothing."""
+    """Returns a line where `data` is one view of a data set and the gallery cannot hold all of its
+    images; else nothing."""
     folder = data.folder.parent
     if artefacts.kind_of(folder) != KIND:
         return ""
@@ -79,6 +81,7 @@ def left_out(data: DataSet, gallery: Gallery) -> str:
     if missing <= 0:
         return ""
     return (
-        f"{data.folder} is a part of {whole.folder}: at least {missing:,} of its {whole.records:,} images are not in "
-        f"the gallery; --data={whole.folder} adds them all"
+        f"{data.folder} is a part of {whole.folder}: at least {missing:,} of its "
+        f"{whole.records:,} images are not in the gallery; {option('data', whole.folder)} adds "
+        "them all"
     )

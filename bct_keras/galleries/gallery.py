@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 from bct_keras.galleries import vectors
 
 
@@ -105,13 +105,16 @@ class Gallery(ABC):
         """An error unless queries of this encoder are known to fit every entry."""
         declared = {(each.query, each.gallery) for each in self.compatibilities()}
         for known in in_use:
-            if known.fingerprint != encoder and (encoder, known.fingerprint) not in declared:
-                raise InputError(
-                    f"{self.name} holds entries of {known}, and the encoder given ({encoder[:12]}) is not known to be "
-                    "compatible with it (a file exported from a run is another encoder than the run);",
-                    "evaluate the two (--old=the entries' --new=the one given) and declare the report: "
-                    "gallery add --report=FOLDER",
-                )
+            if known.fingerprint == encoder or (encoder, known.fingerprint) in declared:
+                continue
+            old, new = option("old", "the entries'"), option("new", "the one given")
+            raise InputError(
+                f"{self.name} holds entries of {known}, and the encoder given ({encoder[:12]}) is not "
+                "known to be compatible with it (a file exported from a run is another encoder than "
+                "the run);",
+                f"evaluate the two ({old} {new}) and declare the report: "
+                f"gallery add {option('report', 'FOLDER')}",
+            )
 
     def check_may_join(self, encoder: KnownEncoder, to_come: Iterable[Compatibility] = ()) -> None:
         """An error where no query at all could be searched once entries of this encoder were there too."""
@@ -123,9 +126,10 @@ class Gallery(ABC):
                 return
         foreign = [known for known in there.values() if known.fingerprint != encoder.fingerprint]
         raise InputError(
-            f"{self.name} holds entries of {', '.join(map(str, foreign))}, and no report says that {encoder} goes with "
-            "them: together no query could be searched;",
-            "evaluate the two and declare the report first: gallery add --report=FOLDER",
+            f"{self.name} holds entries of {', '.join(map(str, foreign))}, and no report says that "
+            f"{encoder} goes with them: together no query could be searched;",
+            "evaluate the two and declare the report first: gallery add "
+            f"{option('report', 'FOLDER')}",
         )
 
     def add(

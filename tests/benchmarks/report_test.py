@@ -68,7 +68,7 @@ def test_where_none_is_above_the_old_encoder_none_is_recommended():
 
 
 def test_a_metric_that_was_not_measured():
-    with pytest.raises(InputError, match=r"--metric=top1 was not measured; there are: top-1, mAP$"):
+    with pytest.raises(InputError, match=r"^metric=top1 was not measured; there are: top-1, mAP$"):
         findings("top1")
     assert findings("TAR@FAR=1e-3", asked=False)["metric"] == "top-1"
 

@@ -241,8 +241,8 @@ def test_a_series_is_divided_at_the_commas_between_specs(paths):
 
 
 def test_a_benchmark_takes_a_spec_as_its_old_encoder(paths):
-    entry = plan.parse_entry(f"edge: tflite({paths['tflite']}, mean=127.5, std=128) --seed=1")
-    assert (entry.name, entry.arguments) == ("edge", ("--seed=1",))
+    entry = plan.parse_entry(f"edge: tflite({paths['tflite']}, mean=127.5, std=128) --seed=1", lambda _: {"seed": 1})
+    assert (entry.name, entry.options.written) == ("edge", ("--seed=1",))
     assert load_encoder(Path(entry.spec)).spec == entry.spec
 
 
