@@ -4,6 +4,7 @@ import bct_keras  # noqa: F401 -- before TensorFlow, as in the commands: it sets
 
 import io
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,8 @@ from PIL import Image
 
 from bct_keras import command, distribution
 from bct_keras.prepare import prepare
+
+sys.path.insert(0, str(Path(__file__).parent))  # where tests find forked.py
 
 
 def pytest_configure(config):

@@ -1,22 +1,20 @@
-"""A run that is killed, stopped, out of room or made again: `python -m bct_keras.train` as a person starts it."""
+"""A run that is killed, stopped, out of room or made again: the command with a process of its own, to be ended."""
 
-import os
 import random
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import keras
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[1]
 # 36 images in batches of 8: 4 steps an epoch, and a checkpoint in mid-epoch too.
 FLAGS = """
 --data=faces/new
@@ -43,11 +41,9 @@ def folder(tmp_path_factory, data_root, tiny_encoder_path) -> Path:
     return folder
 
 
-def start(folder: Path, workdir: str, *flags: str, flagfile: str = "run.flags") -> subprocess.Popen:
-    command = [sys.executable, "-m", "bct_keras.train", f"--flagfile={flagfile}", f"--workdir={workdir}", *flags]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
+def start(folder: Path, workdir: str, *flags: str, flagfile: str = "run.flags") -> forked.Started:
+    given = (f"--flagfile={flagfile}", f"--workdir={workdir}", *flags)
+    return forked.start("-m", "bct_keras.train", *given, cwd=folder)
 
 
 def run(folder: Path, workdir: str, *flags: str, flagfile: str = "run.flags") -> tuple[int, str, str]:
@@ -62,7 +58,7 @@ def trained(folder: Path, workdir: str, *flags: str, flagfile: str = "run.flags"
     return said
 
 
-def wait_until(process: subprocess.Popen, happened: Callable[[], Any]) -> None:
+def wait_until(process: forked.Started, happened: Callable[[], Any]) -> None:
     deadline = time.monotonic() + 120
     while not happened():
         if process.poll() is not None or time.monotonic() > deadline:
@@ -88,7 +84,7 @@ def assert_same(ours: Path, theirs: Path) -> None:
 def killed(folder: Path, workdir: str, flags: tuple[str, ...], seconds: float) -> bool:
     """Whether it was still running so long after its training began."""
     process = start(folder, workdir, *flags)
-    wait_until(process, lambda: process.stdout and "replica(s)" in process.stdout.readline())
+    wait_until(process, lambda: "replica(s)" in process.stdout.readline())
     time.sleep(seconds)
     running = process.poll() is None
     process.kill()
@@ -155,7 +151,7 @@ OLD_FLAGS = """
 """
 
 
-def training_its_old_encoder(folder: Path, name: str, epochs: int) -> subprocess.Popen:
+def training_its_old_encoder(folder: Path, name: str, epochs: int) -> forked.Started:
     (folder / f"{name}.flags").write_text(f"{OLD_FLAGS.strip()}\n--epochs={epochs}\n")
     made = (
         "--data=",
