@@ -103,7 +103,6 @@ def test_a_run_of_two_replicas_that_is_killed_ends_bit_for_bit_as_an_unbroken_on
     assert_same(folder / "runs/broken", folder / "runs/whole")
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("method", ["mixbct", "nccl"])
 def test_ten_kills_at_random_moments_change_nothing(folder, method):
