@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_backbones import linear
 
 from bct_keras import registry
-from bct_keras.backbones import BACKBONES
+from bct_keras.backbones import BACKBONES, iresnet, vit
 from bct_keras.checkpoints import Checkpoints
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import open_embeddings
@@ -28,6 +29,8 @@ BATCH, CLASSES, DIMS = 8, 6, 8  # as many classes as the view `new` of the fixtu
 LEARNING_RATE = 1e-4
 SMALLEST = "iresnet_small(width=4)"
 LINEAR = "linear"  # the least that can be trained, where only the method or the head matters
+# Of the same functions as the deep ones, which are trained by `long` tests, with as few blocks as have every layer.
+SHALLOW = ["shallow_iresnet", "shallow_vit"]
 # Where the entry's own defaults would be slow. The deeper ones are the same functions as iresnet18 and vit_tiny.
 SPECS: dict[str, str] = {
     "iresnet_small": SMALLEST,
@@ -37,6 +40,7 @@ SPECS: dict[str, str] = {
 }
 NOT_TRAINED_HERE = {"iresnet34", "iresnet50", "iresnet100", "iresnet200", "vit_small", "vit_base"}
 TRAINED = [name for name in BACKBONES if name not in NOT_TRAINED_HERE]
+DEEP = {SPECS.get(name, name) for name in TRAINED} - {SMALLEST}
 
 
 @dataclass(frozen=True)
@@ -69,27 +73,30 @@ class Parts:
 
 
 EACH_ENTRY = [
-    pytest.param(parts, id=str(parts), marks=[] if parts.image_size == 28 else pytest.mark.slow)
+    pytest.param(parts, id=str(parts), marks=pytest.mark.long if parts.backbone in DEEP else [])
     for parts in dict.fromkeys(
         [
             *(Parts(method=SPECS.get(name, name)) for name in METHODS),
             *(Parts(head=name) for name in HEADS),
             *(Parts(backbone=SPECS.get(name, name)) for name in TRAINED),
+            *(Parts(backbone=name) for name in SHALLOW),
         ]
     )
 ]
 
 
-def linear(image_size: int, dims: int) -> keras.Model:
-    """Sees 7 x 7 colours of the image, so that images differ."""
-    image = keras.Input((image_size, image_size, 3))
-    small = keras.layers.AveragePooling2D(4)(keras.layers.Rescaling(1 / 127.5, -1)(image))
-    return keras.Model(image, keras.layers.Dense(dims)(keras.layers.Flatten()(small)))
+def shallow_iresnet(image_size: int, dims: int) -> keras.Model:
+    return iresnet.iresnet(image_size, dims, (2,), (8,), 0.0, "shallow_iresnet")
+
+
+def shallow_vit(image_size: int, dims: int) -> keras.Model:
+    return vit.vit(image_size, dims, width=64, depth=2, drop_path=0.0, name="shallow_vit")
 
 
 @pytest.fixture(autouse=True)
-def linear_is_known(monkeypatch):
-    monkeypatch.setitem(BACKBONES, LINEAR, linear)
+def small_backbones(monkeypatch):
+    for build in (linear, shallow_iresnet, shallow_vit):
+        monkeypatch.setitem(BACKBONES, build.__name__, build)
 
 
 def images(size: int) -> np.ndarray:
