@@ -7,27 +7,33 @@ package, does nothing else with them, and forks for each program. The fork then 
     forked.run("-m", "bct_keras.train", "--help")       # as subprocess.run: returncode, stdout, stderr
     forked.start("-m", "bct_keras.train", "--help")     # as subprocess.Popen
 
+A program that starts `sys.executable` itself, as a benchmark starts its trainings, gets forks too (forked_python.py).
+
 What the parent has imported cannot be chosen by the program: it is for programs that import TensorFlow with the
 settings of bct_keras/__init__.py. TensorFlow starts its devices and threads at its first use, not at its import,
 and each fork uses it for itself.
 """
 
 import atexit
+import contextlib
 import dataclasses
 import functools
-import multiprocessing
 import os
 import runpy
+import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
-from collections.abc import Mapping
-from multiprocessing.connection import Connection
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, NoReturn
+
+import forked_python
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,25 +50,27 @@ class Program:
 class Started:
     """A program that runs, with as much of the face of `subprocess.Popen` as tests need."""
 
-    def __init__(self, connection: Connection, stdout: IO[str], stderr: IO[str]):
+    def __init__(self, connection: socket.socket, stdout: IO[str], stderr: IO[str]):
         self.connection = connection
         self.stdout = stdout
         self.stderr = stderr
         self.returncode: int | None = None
-        self.pid: int = connection.recv()
+        self.pid = forked_python.told(connection)
 
     def poll(self) -> int | None:
         """Returns the exit status, or None while the program runs."""
-        if self.returncode is None and self.connection.poll():
-            self.returncode = self.connection.recv()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(timeout=0)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         """Returns the exit status when the program has ended: minus the signal's number where one ended it."""
-        if self.returncode is None and not self.connection.poll(timeout):
-            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
-        self.poll()
-        assert self.returncode is not None
+        if self.returncode is None:
+            ready, _, _ = select.select([self.connection], [], [], timeout)
+            if not ready:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
+            self.returncode = forked_python.told(self.connection)
+            self.connection.close()
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
@@ -97,19 +105,17 @@ class Started:
 
 def start(*arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Started:
     """Starts a program as `python ARGUMENTS` would, from a folder and with an environment or this process's own."""
-    environment = dict(os.environ if env is None else env)
-    program = Program([str(each) for each in arguments], str(cwd or Path.cwd()), environment)
-    ours, theirs = multiprocessing.Pipe()
     stdout, its_stdout = os.pipe()
     stderr, its_stderr = os.pipe()
-    given = [theirs.fileno(), its_stdout, its_stderr]
-    _, requests = parent()
-    socket.send_fds(requests, [b"+"], given)
-    for descriptor in (its_stdout, its_stderr):
-        os.close(descriptor)
-    theirs.close()
-    ours.send(dataclasses.asdict(program))
-    return Started(ours, os.fdopen(stdout), os.fdopen(stderr))
+    program = {
+        "arguments": [str(each) for each in arguments],
+        "folder": str(cwd or Path.cwd()),
+        "environment": dict(os.environ if env is None else env),
+    }
+    connection = forked_python.ask(parent().place, program, (its_stdout, its_stderr))
+    os.close(its_stdout)
+    os.close(its_stderr)
+    return Started(connection, os.fdopen(stdout), os.fdopen(stderr))
 
 
 def run(
@@ -128,29 +134,44 @@ def run(
     return subprocess.CompletedProcess(arguments, started.wait(), stdout, stderr)
 
 
+@dataclasses.dataclass(frozen=True)
+class Parent:
+    """The process that imports TensorFlow and forks; it ends with this one, whose end closes its standard input."""
+
+    process: subprocess.Popen
+    place: str  # of the socket that it listens at
+
+
 @functools.cache
-def parent() -> tuple[subprocess.Popen, socket.socket]:
-    """Starts the process that imports TensorFlow and forks; it ends with this one, when the socket closes."""
-    ours, theirs = socket.socketpair()
-    command = [sys.executable, __file__, str(theirs.fileno())]
+def parent() -> Parent:
+    folder = Path(tempfile.mkdtemp(prefix="forked-"))
+    place = folder / "socket"
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -IS {forked_python.__file__} {place} "$@"\n')
+    python.chmod(0o700)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    nowhere = subprocess.DEVNULL
-    process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, stdin=nowhere, stdout=nowhere)
-    theirs.close()
-    return process, ours
+    process = subprocess.Popen(
+        [sys.executable, __file__, str(place), str(python)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout
+    process.stdout.readline()  # it listens now
+    return Parent(process, str(place))
 
 
-def serve(requests: socket.socket) -> None:
+def serve(listener: socket.socket, python: str) -> None:
     """What the parent does: a keeper for each program, which forks once more for it and waits."""
     while True:
-        message, descriptors, _, _ = socket.recv_fds(requests, 1, 3)
-        if not message:
+        ready, _, _ = select.select([listener, sys.stdin], [], [])
+        if sys.stdin in ready:
             return
+        connection, _ = listener.accept()
         if not os.fork():
-            requests.close()
-            keep(*descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
+            listener.close()
+            keep(connection, python)
+        connection.close()
         reap()
 
 
@@ -163,28 +184,30 @@ def reap() -> None:
         pass
 
 
-def keep(connection: int, stdout: int, stderr: int) -> NoReturn:
+def keep(connection: socket.socket, python: str) -> NoReturn:
     """Tells the number of the program's process, and how it has ended."""
-    with Connection(connection) as told:
-        program = Program(**told.recv())
-        process = os.fork()
-        if not process:
-            told.close()
-            become(program, stdout, stderr)
-        os.close(stdout)  # else the reader would wait for this process too
-        os.close(stderr)
-        told.send(process)
-        _, status = os.waitpid(process, 0)
-        told.send(os.waitstatus_to_exitcode(status))
+    program, descriptors = forked_python.asked(connection)
+    process = os.fork()
+    if not process:
+        connection.close()
+        sys.executable = python
+        become(Program(**program), descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)  # else the reader would wait for this process too
+    forked_python.tell(connection, process)
+    _, status = os.waitpid(process, 0)
+    forked_python.tell(connection, os.waitstatus_to_exitcode(status))
     os._exit(0)
 
 
-def become(program: Program, stdout: int, stderr: int) -> NoReturn:
+def become(program: Program, descriptors: Sequence[int]) -> NoReturn:
     """Runs the program in this process, and ends it without TensorFlow's own end, which takes a second."""
-    os.dup2(stdout, 1)
-    os.dup2(stderr, 2)
-    os.close(stdout)
-    os.close(stderr)
+    for standard, descriptor in zip((1, 2), descriptors, strict=True):
+        os.dup2(descriptor, standard)
+        os.close(descriptor)
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)
+    os.close(nowhere)
     os.chdir(program.folder)
     os.environ.clear()
     os.environ.update(program.environment)
@@ -224,11 +247,18 @@ def exit_status(code: int | str | None) -> int:
 
 
 def main() -> None:
+    place, python = sys.argv[1:]
     from bct_keras import benchmark, embed, evaluate, explain, export, gallery, prepare, train  # noqa: F401
 
     sys.path.remove(str(Path(__file__).parent))
-    requests = socket.socket(fileno=int(sys.argv[1]))
-    serve(requests)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(place)
+        listener.listen(100)
+        print("ready", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            serve(listener, python)
+    shutil.rmtree(Path(place).parent)
+    os._exit(0)
 
 
 if __name__ == "__main__":
