@@ -12,9 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_backbones import one_convolution
 
-from bct_keras.backbones import BACKBONES
 from bct_keras.callbacks import MetricsFile
 from bct_keras.checkpoints import Checkpoints, StoppedError, StopRequest
 from bct_keras.data.dataset import DataSet, open_data_set
@@ -29,7 +27,7 @@ from bct_keras.trainer import stretches
 # Dropout, momentum, a falling rate and mirrored images: a run that goes on has to find all of them as they were.
 def counting_recipe() -> Recipe:
     return Recipe(
-        backbone="one_convolution(dropout=0.4)",
+        backbone="tiny_backbones:one_convolution(dropout=0.4)",
         dims=8,
         head="arcface",
         method="counting",
@@ -56,14 +54,9 @@ class Counting(Method):
         return self.calls * tf.reduce_sum(new, axis=1)
 
 
-def make_known(patched: pytest.MonkeyPatch) -> None:
-    patched.setitem(METHODS, "counting", Counting)
-    patched.setitem(BACKBONES, "one_convolution", one_convolution)
-
-
 @pytest.fixture(autouse=True)
-def known(monkeypatch):
-    make_known(monkeypatch)
+def counting(monkeypatch):
+    monkeypatch.setitem(METHODS, "counting", Counting)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +144,7 @@ def assert_same(ours: keras.Model, theirs: keras.Model) -> None:
 @pytest.fixture(scope="module")
 def unbroken(data, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
-        make_known(patched)
+        patched.setitem(METHODS, "counting", Counting)
         folder = tmp_path_factory.mktemp("unbroken")
         return folder, trained(data, folder)[1]
 
@@ -186,7 +179,7 @@ def test_a_killed_run_of_two_replicas_ends_bit_for_bit_as_an_unbroken_one(data, 
 @pytest.mark.slow
 def test_a_run_may_go_on_on_another_number_of_replicas(data, tmp_path, two_replicas):
     # Small steps, because ReLU's slope jumps at 0: see contract_test.py.
-    recipe = replace(counting_recipe(), backbone="one_convolution", learning_rate=1e-4, epochs=2)
+    recipe = replace(counting_recipe(), backbone="tiny_backbones:one_convolution", learning_rate=1e-4, epochs=2)
     _, whole = trained(data, tmp_path / "whole", recipe=recipe)
     trained(data, tmp_path / "broken", killed_after=6, recipe=recipe, every_steps=1)
     done, model = trained(data, tmp_path / "broken", recipe=recipe, strategy=two_replicas)
