@@ -314,10 +314,10 @@ def test_what_layers_add_to_the_loss_counts_once(data, old, monkeypatch, options
     np.testing.assert_allclose(difference, -0.01 * pull, rtol=20 * tolerance, atol=0.05 * tolerance)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("backbone", [RECIPE.backbone, pytest.param("iresnet_small(width=4)", marks=pytest.mark.long)])
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_a_compiled_network_gives_the_losses_of_the_plain_one(data, old, replicas, two_replicas):
-    recipe = replace(RECIPE, backbone="iresnet_small(width=4)", synchronized=False)
+def test_a_compiled_network_gives_the_losses_of_the_plain_one(data, old, backbone, replicas, two_replicas):
+    recipe = replace(RECIPE, backbone=backbone, synchronized=False)
     strategy = two_replicas if replicas == 2 else None
     plain, compiled = (
         fit(built(replace(recipe, jit=jit), data, strategy), batches_of(recipe, data, old, epochs=1), steps=3)["loss"]
