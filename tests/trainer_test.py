@@ -48,7 +48,7 @@ class Faulty(Method):
 
 
 RECIPE = Recipe(
-    backbone="iresnet_small(width=4)",
+    backbone="tiny_backbones:one_convolution",
     dims=8,
     head="arcface",
     method="independent",

@@ -60,7 +60,7 @@ def found(layer: layers.Layer, channels: int, nested: bool = False) -> list[Any]
     "spec",
     [
         *(
-            pytest.param(name, marks=[pytest.mark.slow] if name in DEEP else [])
+            pytest.param(name, marks=[pytest.mark.long] if name in DEEP else [])
             for name in BACKBONES
             if name != "applications"
         ),

@@ -127,7 +127,7 @@ def test_damaged_files(kind, whole_folder, tmp_path):
     assert damage_and_read(kind, whole_folder, tmp_path, range(150)) > 60
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_twenty_thousand_damaged_files(kind, whole_folder, tmp_path):
     assert damage_and_read(kind, whole_folder, tmp_path, range(1000, 5000)) > 1600
