@@ -161,8 +161,9 @@ def by_name(found: Spec, parameters: Parameters, spec: str, takes: str) -> dict[
 
 def entry_of(table: Table, name: str, spec: str) -> Entry:
     """Returns what the name stands for, in the table or in a module of the user's own."""
-    if name in table:
-        return table[name]
+    entry = table.get(name)
+    if entry is not None:
+        return entry
     if ":" in name:
         entry = own_code.imported(name)
         own_code.check_kind(table, entry, spec)
