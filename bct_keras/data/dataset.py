@@ -109,12 +109,12 @@ def open_data_set(folder: str | Path) -> DataSet:
     path = folder / artefacts.MANIFEST
     try:
         data = DataSet(
-            artefacts.named(folder),
-            shards_of(folder, manifest),
-            field(manifest, "classes", int, path),
-            field(manifest, "first_identity", int, path),
-            field(manifest, "image_size", int, path),
-            field(manifest, "same_size", bool, path),
+            folder=artefacts.named(folder),
+            shards=shards_of(folder, manifest),
+            classes=field(manifest, "classes", int, path),
+            first_identity=field(manifest, "first_identity", int, path),
+            image_size=field(manifest, "image_size", int, path),
+            same_size=field(manifest, "same_size", bool, path),
             upright=field({"upright": False} | manifest, "upright", bool, path),
         )
     except InputError as error:
