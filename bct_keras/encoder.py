@@ -46,7 +46,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def embed(self, images: np.ndarray) -> np.ndarray:
-        """[batch, size, size, 3] uint8 -> [batch, dims] float32"""
+        """Returns the embeddings [batch, dims] float32 of images [batch, size, size, 3] uint8."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -111,7 +111,7 @@ class DerivedEncoder(Encoder):
 
 
 class FirstDims(DerivedEncoder):
-    """The first coordinates of another encoder's embeddings."""
+    """Gives the first coordinates of another encoder's embeddings."""
 
     of_sums = True
 
@@ -120,7 +120,10 @@ class FirstDims(DerivedEncoder):
 
 
 class FileEncoder(Encoder):
-    """An encoder in a file, which may come from anybody: pixels are brought to what it takes, its answers checked."""
+    """Embeds by a file, which may come from anybody.
+
+    Pixels are brought to what it takes, and its answers are checked.
+    """
 
     kind: str  # its name in a spec
 
@@ -215,6 +218,7 @@ def checked_shapes(path: Path, image_shape, embedding_shape) -> tuple[int, int, 
 
 
 def first_sentence(error: Exception) -> str:
+    """Returns the first sentence of what a library says of an error."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     sentence, _, _ = lines[0].partition(". ")
     return sentence

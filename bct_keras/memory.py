@@ -37,7 +37,7 @@ Sizes = dict[str, float]  # bytes by what they are for
 
 
 class RandomEncoder(Encoder):
-    """In the place of the old one: a method is built from old embeddings, whatever they are."""
+    """Stands in the place of the old encoder: a method is built from embeddings, whatever they are."""
 
     def __init__(self, path: Path, image_size: int, dims: int):
         super().__init__(path, image_size, dims)
@@ -49,7 +49,10 @@ class RandomEncoder(Encoder):
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one device, in bytes; without data `classes` is 0, and what each class adds stands apart."""
+    """What one device holds, in bytes.
+
+    Without data `classes` is 0, and what each class adds stands apart.
+    """
 
     classes: int
     rows: int  # of a batch, on this device
@@ -60,6 +63,7 @@ class Estimate:
 
     @property
     def total(self) -> float:
+        """Returns the sum of all parts."""
         return sum(self.counted.values()) + self.activations + self.logits
 
 
@@ -105,6 +109,7 @@ def lines(estimate: Estimate) -> Iterator[str]:
 
 
 def built(recipe: Recipe, classes: int, image_size: int) -> CompatibleModel:
+    """Builds the model that a run would train, for so many classes."""
     with tempfile.TemporaryDirectory(prefix="dry-run-") as folder:
         method = prepared_method(recipe, classes, Path(folder))
         return recipe.build_model(image_size, classes, recipe.epochs * 100, method)
@@ -153,6 +158,7 @@ def counted(model: CompatibleModel, replicas: int) -> Sizes:
 
 
 def bytes_of(variables: Iterable[Any]) -> int:
+    """Returns the bytes of all variables together."""
     total = 0
     for variable in variables:
         total += math.prod(variable.shape) * item_bytes(variable.dtype)
@@ -168,11 +174,13 @@ def activations(backbone: keras.Model, rows: int) -> int:
 
 
 def item_bytes(dtype: Any) -> int:
+    """Returns the bytes of one number."""
     name = keras.backend.standardize_dtype(getattr(dtype, "name", dtype))
     return {"float16": 2, "bfloat16": 2, "uint8": 1, "bool": 1, "int64": 8}.get(name, 4)
 
 
 def outputs_of(model: keras.Model) -> Iterator[Any]:
+    """Yields the outputs of all layers, also of models within the model."""
     for operation in model.operations:  # pyright: ignore[reportAttributeAccessIssue]
         if isinstance(operation, keras.Model):
             yield from outputs_of(operation)

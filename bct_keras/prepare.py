@@ -118,6 +118,7 @@ def write_manifests(
 
 
 def manifest_entry(shard: dict[str, Any], way_up: str) -> dict[str, Any]:
+    """Returns what a manifest says of a shard; `way_up` leads from a view to the whole data set."""
     return {
         "path": f"{way_up}shards/{shard['name']}.tfrecord",
         "records": shard["records"],
@@ -145,6 +146,7 @@ def summary(out: Path) -> str:
 
 
 def passed_over(source: Source) -> str:
+    """Returns a line on files that are no images, where there are some."""
     found = source.passed_over
     if not found:
         return ""

@@ -38,6 +38,7 @@ class Found:
 
 
 def look(target: Target, task: Any, report: Report) -> Found:
+    """Looks at one task; once more where the way it was read turns out to be wrong."""
     try:
         return look_once(target, task, report)
     except StartAgainError:
@@ -75,6 +76,8 @@ def look_once(target: Target, task: Any, report: Report) -> Found:
 
 @dataclass(frozen=True)
 class Duplicates:
+    """Images that are there more than once."""
+
     images: int  # that repeat an earlier one byte for byte
     under_another_identity: int
     listed: list[str]
@@ -136,6 +139,7 @@ def together(parts: list[Found], broken: list[str]) -> Found:
 
 
 def joined(columns: list[np.ndarray]) -> np.ndarray:
+    """Returns the columns of all parts as one."""
     return np.concatenate([np.empty(0, np.int64), *columns])
 
 
@@ -173,6 +177,7 @@ def hashed(target: Target, places: np.ndarray, report: Report) -> np.ndarray:
 
 
 def name_of(target: Target, found: Found, row: int) -> str:
+    """Returns what an image is called, and whose it is."""
     name, _ = target.read(int(found.places[row]))
     return f"{name} of identity {found.labels[row]}"
 
