@@ -59,6 +59,7 @@ def embed_and_tell(encoder: Encoder, data: DataSet, out: Path, say: Say) -> None
 
 
 def write_embeddings(encoder: Encoder, data: DataSet, folder: Path) -> None:
+    """Writes the embeddings and the labels of each shard."""
     with progress.bar(f"embedding {data.folder}", data.records) as embedded:
         for shard in data.shards:
             found, labels = [], []
@@ -71,7 +72,7 @@ def write_embeddings(encoder: Encoder, data: DataSet, folder: Path) -> None:
 
 
 def write_credible(data: DataSet, folder: Path) -> None:
-    """Both ways to tell which rows are credible: they cost less than to ask for one."""
+    """Writes which rows are credible, by both ways to tell: they cost less than to ask for one."""
     old_files = [field_path(folder, shard, "old_embedding") for shard in data.shards]
     labels = data.checked_labels(
         [open_array(field_path(folder, shard, "label")) for shard in data.shards]
@@ -96,7 +97,7 @@ def write_credible(data: DataSet, folder: Path) -> None:
 
 
 def column_norms(files: list[Path]) -> np.ndarray:
-    """[dims] of the normalised embeddings of all files"""
+    """Returns the norm of each dimension over the normalised embeddings of all files, [dims]."""
     squares = [
         np.square(embeddings.normalised(open_array(path))).sum(0, dtype=np.float64)
         for path in files

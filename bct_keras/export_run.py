@@ -98,7 +98,9 @@ def export(
     }
     with artefacts.making(out, EXPORT_KIND, made_from) as folder:
         if folder:
-            gate = Gate(protocols, checks.old, Reference(source), checks.max_loss, checks.rule)
+            gate = Gate(
+                dict(protocols), checks.old, Reference(source), checks.max_loss, checks.rule
+            )
             check_encoder(gate, checks)
             facts = Writing(source, gate, checks, folder).write_all(formats, data_licence)
             artefacts.write_manifest(folder, EXPORT_KIND, made_from, **facts)

@@ -23,7 +23,7 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 @dataclass(frozen=True)
 class Recipe:
-    """The flags that decide what comes out of a run."""
+    """What decides which encoder comes out of a run; the names are those of the options."""
 
     backbone: str
     dims: int
@@ -60,13 +60,15 @@ class Recipe:
 
     @property
     def old_dims(self) -> int:
-        """Of the old encoder: the new one's first coordinates are kept compatible."""
+        """Returns the old encoder's dimensions: so many first coordinates are kept compatible."""
         return self.compatible_dims or self.dims
 
     def described(self) -> dict[str, Any]:
+        """Returns all of it, for the run's manifest."""
         return dataclasses.asdict(self)
 
     def build_method(self) -> Method:
+        """Returns the method, which is not yet prepared."""
         return registry.build(METHODS, self.method, seed=self.seed)
 
     def build_model(
@@ -78,12 +80,13 @@ class Recipe:
             return self._build_model(image_size, classes, steps, method)
 
     def build_backbone(self, image_size: int) -> keras.Model:
+        """Returns the network, with new weights."""
         backbone = registry.build(BACKBONES, self.backbone, image_size=image_size, dims=self.dims)
         registry.require(keras.Model, backbone, self.backbone)
         return backbone
 
     def build_encoder(self, trained: keras.Model, image_size: int) -> keras.Model:
-        """The trained backbone as it is kept: in float32, whatever it was trained in."""
+        """Returns the trained backbone as it is kept: in float32, whatever it was trained in."""
         encoder = self.build_backbone(image_size)
         encoder.set_weights(trained.get_weights())
         return encoder
@@ -122,6 +125,7 @@ class Recipe:
         return model
 
     def steps_per_epoch(self, records: int, replicas: int) -> int:
+        """Returns how many whole batches there are; raises where a batch cannot be divided."""
         if self.batch_size % (replicas * self.micro_batches):
             raise InputError(
                 f"{option('batch_size', self.batch_size)} cannot be divided over {replicas} replicas and "
@@ -140,6 +144,7 @@ class Recipe:
 
 @contextlib.contextmanager
 def precision_policy(name: str) -> Iterator[None]:
+    """Lets layers that are made within it compute in this precision."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

@@ -80,10 +80,12 @@ class Run:
 
     @property
     def steps_per_epoch(self) -> int:
+        """Returns how many whole batches an epoch has."""
         return self.recipe.steps_per_epoch(self.data.records, self.strategy.num_replicas_in_sync)
 
     @property
     def steps(self) -> int:
+        """Returns how many steps the whole run has."""
         return self.steps_per_epoch * self.recipe.epochs
 
     def made_from(self) -> dict[str, Any]:
@@ -194,6 +196,7 @@ class Run:
         return found
 
     def ids_of_step(self, step: int) -> list[str]:
+        """Returns the names of the records of a step's batch."""
         return ids_of_step(self.data, self.recipe.batch_size, self.recipe.seed, step)
 
     def batches(self, first_step: int) -> Any:
@@ -237,6 +240,7 @@ class Run:
 
 
 def copy_beside(source: Path, place: Path) -> None:
+    """Copies a file beside its new place and renames it into it."""
     artefacts.write_beside(place, lambda partial: shutil.copy(source, partial))
 
 

@@ -115,7 +115,7 @@ def test_tensorboard_counts_the_steps_of_the_run_over_all_calls_of_fit(tmp_path,
     image = keras.Input((2,))
     model: Any = keras.Model(image, keras.layers.Dense(1)(image))
     model.compile(optimizer="sgd", loss="mse")
-    model.steps = tf.Variable(4)  # so many were done when the run went on
+    model.steps = tf.Variable(tf.constant(4))  # so many were done when the run went on
     log = tensorboard.TensorBoardLog(model, tmp_path, "--seed=3\n--dims=4\n")
     for first_epoch in (1, 2):  # as a run that goes on calls it
         rows = np.ones((3, 2)), np.ones((3, 1))
