@@ -43,8 +43,12 @@ class Options:
     def recipe(self, method: str) -> Recipe:
         """Returns the recipe of a training by these options; a typo in them is told here."""
         names = {each.name for each in dataclasses.fields(Recipe)}
-        values = {name: value for name, value in self.values.items() if name in names}
-        return Recipe(**values | {"method": method})
+        values: dict[str, Any] = {}
+        for name, value in self.values.items():
+            if name in names:
+                values[name] = value
+        values["method"] = method
+        return Recipe(**values)
 
 
 @dataclass(frozen=True)

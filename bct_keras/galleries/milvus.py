@@ -10,12 +10,11 @@ Lots are the unit of safety: an add, a backfill or a removal that is stopped has
 when it is run again.
 """
 
-import contextlib
 import json
 import logging
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -33,44 +32,19 @@ from bct_keras.galleries.gallery import (
     check_name,
     first_positions,
 )
+from bct_keras.galleries.milvus_client import (
+    Plainly,
+    Table,
+    literal,
+    make_collection,
+    one_of,
+    plainly,
+)
 
 AT_ONCE = 1000
 FACT_BYTES = 8192
 ANNOUNCED_SECONDS = 600.0
 LOOKS = 5  # how often a removal looks whether a backfill that ran meanwhile brought an entry back
-IN_A_LITERAL = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})
-
-
-def literal(text: str) -> str:
-    """A text, whatever characters it is made of, as a condition has it."""
-    return '"' + text.translate(IN_A_LITERAL) + '"'
-
-
-def one_of(field: str, texts: Collection[str]) -> str:
-    return f"{field} in [{', '.join(map(literal, texts))}]"
-
-
-class Plainly:
-    """Calls a client; its errors become plain lines, since most tell of a server that is gone or that refuses."""
-
-    def __init__(self, name: str, client: Any, errors: type[Exception]):
-        self.name, self.client, self.errors = name, client, errors
-
-    def __getattr__(self, method: str) -> Any:
-        def call(*positional: Any, **named: Any) -> Any:
-            with plainly(self.name, self.errors):
-                return getattr(self.client, method)(*positional, **named)
-
-        return call
-
-
-@contextlib.contextmanager
-def plainly(name: str, errors: type[Exception]) -> Iterator[None]:
-    try:
-        yield
-    except (errors, OSError, ValueError) as error:
-        text = str(getattr(error, "message", error)).strip() or type(error).__name__
-        raise InputError(f"{name}: Milvus says: {text.splitlines()[0]}") from None
 
 
 class MilvusGallery(Gallery):
@@ -86,9 +60,8 @@ class MilvusGallery(Gallery):
             ) from None
         self.pymilvus, self.name = pymilvus, f"{uri} ({collection})"
         self.collection, self.facts = collection, f"{collection}_encoders"
-        logging.getLogger("pymilvus").setLevel(
-            logging.CRITICAL
-        )  # it logs as a traceback what is told in a line here
+        # It logs as a traceback what is told in a line here.
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         with plainly(uri, MilvusException):
             client = pymilvus.MilvusClient(uri, token=os.environ.get("MILVUS_TOKEN", ""))
         self.client: Any = Plainly(uri, client, MilvusException)
@@ -107,35 +80,14 @@ class MilvusGallery(Gallery):
         self._loaded = True
 
     def _make(self, dims: int) -> None:
-        kinds = self.pymilvus.DataType
+        # A collection has to have vectors; those of the facts mean nothing.
+        facts = Table(self.facts, {"id": 256, "fact": FACT_BYTES}, dims=2, metric="L2")
         longest = {"id": LONGEST_NAME, "label": LONGEST_NAME, "encoder": 64}
-        # First, so that where there is a gallery its facts can be read.
-        # A collection has to have vectors; these mean nothing.
-        self._make_collection(
-            self.facts, {"id": 256, "fact": FACT_BYTES}, kinds.FLOAT_VECTOR, 2, "L2"
-        )
-        self._make_collection(self.collection, longest, kinds.FLOAT_VECTOR, dims, "COSINE")
+        entries = Table(self.collection, longest, dims, metric="COSINE")
+        # The facts first, so that where there is a gallery they can be read.
+        for table in (facts, entries):
+            make_collection(self.client, self.pymilvus, table)
         self._load()
-
-    def _make_collection(
-        self, name: str, longest: dict[str, int], kind: Any, dims: int, metric: str
-    ) -> None:
-        if self.client.has_collection(name):
-            return
-        schema = self.client.create_schema(auto_id=False, enable_dynamic_field=False)
-        for field, length in longest.items():
-            schema.add_field(
-                field,
-                self.pymilvus.DataType.VARCHAR,
-                is_primary=field == "id",
-                max_length=max(length, 1),
-            )
-        schema.add_field("embedding", kind, dim=dims)
-        index = self.client.prepare_index_params()
-        index.add_index("embedding", index_type="AUTOINDEX", metric_type=metric)
-        self.client.create_collection(
-            name, schema=schema, index_params=index, consistency_level="Strong"
-        )
 
     def _facts(self, kind: str) -> list[dict[str, Any]]:
         if not self._loaded:  # no gallery yet
