@@ -110,7 +110,9 @@ def explained(
 
 @contextlib.contextmanager
 def data_set(images: Path) -> Iterator[Path]:
-    """The folder of a data set: the one given, or one that is made of the images for the time being."""
+    """The folder of a data set: the one given, or one that is made of the images for the time
+    being.
+    """
     if artefacts.kind_of(images) == records.KIND:
         yield images
         return
@@ -143,7 +145,8 @@ def as_text(found: dict[str, Any]) -> str:
     shares = ", ".join(f"{share:.1%} {kind}" for kind, share in found["shares"].items())
     near = found["nearness"]
     return (
-        f"queries: {shares}\nnew and old embedding of the same image: cosine {near['same image']:.3f}, of other "
+        f"queries: {shares}\nnew and old embedding of the same image: cosine "
+        f"{near['same image']:.3f}, of other "
         f"identities {near['other identities']:.3f}"
     )
 

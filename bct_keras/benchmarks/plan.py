@@ -1,7 +1,8 @@
 """What a benchmark trains: scenarios x old encoders x methods x seeds, each thing once.
 
-A run's folder has in its name the fingerprint of all that it is made from. So what is missing is what has no folder,
-another recipe makes other runs beside the first ones, and two cells that need the same training share it.
+A run's folder has in its name the fingerprint of all that it is made from. So what is missing is
+what has no folder, another recipe makes other runs beside the first ones, and two cells that need
+the same training share it.
 """
 
 import dataclasses
@@ -74,7 +75,9 @@ class Job:
 
     @property
     def turns(self) -> str:
-        """Returns what jobs share that write files beside their data, and so take turns; "" for none."""
+        """Returns what jobs share that write files beside their data, and so take turns; "" for
+        none.
+        """
         return f"{self.data} {self.old}" if self.old else ""
 
     @property

@@ -16,7 +16,9 @@ Results = dict[tuple[str, str, str], dict[int, dict[str, Any]]]
 
 
 def spread(values: Iterable[float | None]) -> dict[str, Any]:
-    """Returns the mean, and the sample standard deviation over seeds, which one seed does not have."""
+    """Returns the mean, and the sample standard deviation over seeds, which one seed does not
+    have.
+    """
     found = list(values)
     known = [value for value in found if value is not None]
     if not known or len(known) < len(found):

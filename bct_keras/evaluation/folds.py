@@ -8,7 +8,8 @@ import numpy as np
 from bct_keras.evaluation.measured import is_resolvable, rate_name
 from bct_keras.evaluation.verification import accepted_share
 
-# Of the squared distance between embeddings of length 1, as in the code that the published results were made with.
+# Of the squared distance between embeddings of length 1, as in the code that the published results
+# were made with.
 THRESHOLDS = np.arange(0, 4, 0.01)
 
 

@@ -1,4 +1,6 @@
-"""What the cross-test gains over the old encoder and how sure that is, and the curves of a report."""
+"""What the cross-test gains over the old encoder and how sure that is, and the curves of a
+report.
+"""
 
 from collections.abc import Iterable
 from typing import Any

@@ -7,14 +7,19 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Roc:
-    """Each point where the curve bends, from (0, 0) to (1, 1); there is a straight line between two of them."""
+    """Each point where the curve bends, from (0, 0) to (1, 1); there is a straight line between
+    two of them.
+    """
 
     far: np.ndarray  # rising
     tar: np.ndarray
     auc: float
 
     def tar_nearest(self, far: float) -> float:
-        """TAR at the point whose FAR is nearest, as IJB's published evaluation has it; of equals the last."""
+        """Returns TAR at the point whose FAR is nearest, of equals the last.
+
+        That is how IJB's published evaluation has it.
+        """
         distances = np.abs(self.far - far)
         return float(self.tar[len(distances) - 1 - np.argmin(distances[::-1])])
 

@@ -1,4 +1,6 @@
-"""What both encoders look at in each example: a query with the image it should find and the one it is taken for."""
+"""What both encoders look at in each example: a query with the image it should find and the one
+it is taken for.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -50,7 +52,7 @@ class Look:
     pairs: tuple[Pair, ...]
 
     def facts(self) -> dict[str, Any]:
-        """All but the pictures."""
+        """Returns all but the pictures."""
         pairs = [
             {
                 "found": pair.found,
@@ -75,7 +77,9 @@ class Trust:
 
 
 class Looker:
-    """`queries` are those of each test; the gallery is the old encoder's in both, and so is each look at its images."""
+    """`queries` are those of each test; the gallery is the old encoder's in both, and so is each
+    look at its images.
+    """
 
     def __init__(
         self,

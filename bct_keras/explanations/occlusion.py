@@ -1,4 +1,6 @@
-"""What the cosine loses where a part of the image is covered. It asks for nothing but embeddings."""
+"""What the cosine loses where a part of the image is covered. It asks for nothing but
+embeddings.
+"""
 
 import itertools
 

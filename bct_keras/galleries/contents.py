@@ -1,9 +1,9 @@
 """What the blocks of a gallery file say, taken together.
 
-A new entry gets the next number and is a row of an ENTRIES block; embedding it anew adds a row of a REPLACEMENTS block.
-Each entry's latest row is its live one, so that it is there exactly once at any moment. A REMOVALS block names entries
-that are there no more: none of their rows is live, and their numbers are not given again. An id that is added again
-after its removal is a new entry.
+A new entry gets the next number and is a row of an ENTRIES block; embedding it anew adds a row of a
+REPLACEMENTS block. Each entry's latest row is its live one, so that it is there exactly once at any
+moment. A REMOVALS block names entries that are there no more: none of their rows is live, and their
+numbers are not given again. An id that is added again after its removal is a new entry.
 """
 
 import itertools
@@ -30,7 +30,8 @@ from bct_keras.galleries.gallery import Compatibility, KnownEncoder
 from bct_keras.galleries.vectors import Vectors
 
 QUERIES_AT_ONCE = 16
-# A coarse score is off by less than 0.002, so of random entries far fewer than these lie between it and the true one.
+# A coarse score is off by less than 0.002, so of random entries far fewer than these lie between it
+# and the true one.
 SPARE_CANDIDATES = 128
 REMOVED = -1  # in the place of an entry's live row
 
@@ -78,7 +79,8 @@ class Contents:
             if numbers is not None:
                 entry_of.append(numbers)
         self.entry_of = np.concatenate(entry_of)
-        # The last assignment to an entry stands, and rows come in the order in which they were written.
+        # The last assignment to an entry stands, and rows come in the order in which they were
+        # written.
         row_of = np.concatenate([self.row_of, np.zeros(self._entries() - entries, np.int64)])
         first = len(entry_of[0])
         row_of[self.entry_of[first:]] = np.arange(first, len(self.entry_of))

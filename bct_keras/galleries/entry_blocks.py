@@ -1,4 +1,6 @@
-"""What one block of a gallery file holds, written and read: entries, replacements, removals, facts."""
+"""What one block of a gallery file holds, written and read: entries, replacements, removals,
+facts.
+"""
 
 import contextlib
 import itertools
@@ -98,7 +100,9 @@ class Cursor:
         return self.block.payload[self.taken - count : self.taken]
 
     def rows(self, first: int, dims: int) -> Rows:
-        """Takes the block's embeddings; `first` is the number of the first row in the whole file."""
+        """Takes the block's embeddings; `first` is the number of the first row in the whole
+        file.
+        """
         count = self.block.rows
         scale, encoders = self.array("<f4", count), self.array("<u2", count)
         high, low = self.array("i1", count, dims), self.array("i1", count, dims)

@@ -1,7 +1,9 @@
-"""A gallery in one memory-mapped file, which the device reads as it is; see blocks.py for its layout.
+"""A gallery in one memory-mapped file, which the device reads as it is; see blocks.py for its
+layout.
 
-A format of our own is kept on purpose: an index file of a library such as Faiss says nothing of the encoder that made
-an entry, and is written as a whole, where a gallery is appended to while others search it.
+A format of our own is kept on purpose: an index file of a library such as Faiss says nothing of the
+encoder that made an entry, and is written as a whole, where a gallery is appended to while others
+search it.
 """
 
 import itertools
@@ -26,8 +28,9 @@ from bct_keras.galleries.gallery import (
 )
 
 ROWS_AT_ONCE = 65_536
-# Blocks more than the entries need, from which on a writer puts them together: when it ends, and while it goes on. Each
-# costs a search some microseconds, and putting them together writes the whole file.
+# Blocks more than the entries need, from which on a writer puts them together: when it ends, and
+# while it goes on. Each costs a search some microseconds, and putting them together writes the
+# whole file.
 SPARE_BLOCKS = 64
 SPARE_BLOCKS_MEANWHILE = 1024
 
@@ -35,8 +38,9 @@ SPARE_BLOCKS_MEANWHILE = 1024
 class FileGallery(Gallery):
     """Many readers and one writer at a time, of any processes; each thread has its own.
 
-    The first that writes takes the lock, and has it until it closes. A writer that ends leaves no bytes of removed
-    entries behind: it writes the file anew without them, which any later one does for it where it was stopped before.
+    The first that writes takes the lock, and has it until it closes. A writer that ends leaves no
+    bytes of removed entries behind: it writes the file anew without them, which any later one does
+    for it where it was stopped before.
     """
 
     def __init__(self, path: str):
@@ -79,7 +83,10 @@ class FileGallery(Gallery):
         return added
 
     def check(self) -> None:
-        """Every byte against its checksum, those checked before excepted: what is committed never changes."""
+        """Holds every byte against its checksum, those checked before excepted.
+
+        What is committed never changes.
+        """
         while self.unchecked:
             self.unchecked[-1].check()
             self.unchecked.pop()
@@ -160,7 +167,9 @@ class FileGallery(Gallery):
         return Removal(len(chosen), unknown_ids, unknown_labels, erased)
 
     def _erase(self) -> str:
-        """Writes the file anew without the removed entries; returns what then is known of their bytes."""
+        """Writes the file anew without the removed entries; returns what then is known of their
+        bytes.
+        """
         assert self.file
         removed = len(self.contents.removed)
         has_other_names = os.fstat(self.file.descriptor).st_nlink > 1
@@ -188,11 +197,14 @@ class FileGallery(Gallery):
         self._begin(encoder.dims)
         if encoder.dims != self.contents.dims:
             raise InputError(
-                f"{self.path} holds {self.contents.dims} dimensions and {encoder} gives {encoder.dims}"
+                f"{self.path} holds {self.contents.dims} dimensions and {encoder} gives "
+                f"{encoder.dims}"
             )
 
     def _begin(self, dims: int | None = None) -> None:
-        """Takes the lock, and reads the whole file against its checksums. Makes the file only where dims are given."""
+        """Takes the lock, and reads the whole file against its checksums. Makes the file only
+        where dims are given.
+        """
         if self.numbers is None:
             file, self.made = opening.open_to_write(self.path, dims)
             self._open(file)
@@ -209,7 +221,10 @@ class FileGallery(Gallery):
         return self.numbers
 
     def _made_by(self, encoder: KnownEncoder, rows: int) -> tuple[list[list[bytes]], np.ndarray]:
-        """The block that the encoder needs where the gallery does not know it yet, and its place for each of rows."""
+        """Returns the block that names the encoder, where the gallery does not know it yet.
+
+        And its place among the encoders, once for each of the rows.
+        """
         fingerprints = [known.fingerprint for known in self.contents.encoders]
         if encoder.fingerprint in fingerprints:
             return [], np.full(rows, fingerprints.index(encoder.fingerprint), np.uint16)
@@ -245,7 +260,8 @@ class FileGallery(Gallery):
             remarks.append(f"{superseded:,} superseded embeddings still in it")
         if removed:
             remarks.append(
-                f"{removed:,} removed entries still in it until the next command that writes to it ends"
+                f"{removed:,} removed entries still in it until the next command that writes to it "
+                "ends"
             )
         return Description(
             self.contents.dims, self.contents.in_use, self.contents.compatible, remarks

@@ -1,4 +1,6 @@
-"""What a gallery in Milvus needs of a client: conditions, errors in plain lines, and collections."""
+"""What a gallery in Milvus needs of a client: conditions, errors in plain lines, and
+collections.
+"""
 
 import contextlib
 from collections.abc import Collection, Iterator
@@ -21,7 +23,9 @@ def one_of(field: str, texts: Collection[str]) -> str:
 
 
 class Plainly:
-    """Calls a client; its errors become plain lines, since most tell of a server that is gone or that refuses."""
+    """Calls a client; its errors become plain lines, since most tell of a server that is gone or
+    that refuses.
+    """
 
     def __init__(self, name: str, client: Any, errors: type[Exception]):
         self.name, self.client, self.errors = name, client, errors

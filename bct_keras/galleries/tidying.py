@@ -19,7 +19,8 @@ class Tidied:
 
 
 def is_needed(contents: Contents, rows_at_once: int, spare_blocks: int) -> bool:
-    """Tells whether there are removed entries, many superseded rows, or more blocks than spare ones.
+    """Tells whether there are removed entries, many superseded rows, or more blocks than spare
+    ones.
 
     Args:
         contents: What the file holds.
