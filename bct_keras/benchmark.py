@@ -156,7 +156,9 @@ def train_flags() -> dict[str, flags.Flag]:
 
 
 def shared_options() -> Options:
-    """Returns the options of every training: those of train's flags that were given here, and defaults."""
+    """Returns the options of every training: those of train's flags that were given here, and
+    defaults.
+    """
     written, values = [], {}
     for name, flag in train_flags().items():
         values[name] = flag.value

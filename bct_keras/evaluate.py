@@ -54,7 +54,8 @@ def evaluate(
     rule: Rule | None = None,
     say: progress.Say = progress.silent,
 ) -> dict[str, Any]:
-    """Returns what report.json says of one upgrade; it is made anew only where what it is made from has changed.
+    """Returns what report.json says of one upgrade; it is made anew only where what it is made
+    from has changed.
 
     Args:
         old: The old encoder; without it there is the new one's self-test alone.
@@ -89,7 +90,9 @@ def evaluate_series(
     rule: Rule | None = None,
     say: progress.Say = progress.silent,
 ) -> dict[str, Any]:
-    """Returns the same of a series of upgrades, oldest first; `first_gallery_only` compares all with the oldest."""
+    """Returns the same of a series of upgrades, oldest first; `first_gallery_only` compares all
+    with the oldest.
+    """
     named = {f"encoders, {place}": encoder for place, encoder in enumerate(encoders, 1)}
     check_series(encoders)
 
@@ -99,7 +102,8 @@ def evaluate_series(
     def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         found = series.judge(results, rule or Rule())
         candidates = {name: verdict_facts(verdict) for name, verdict in found.items()}
-        # The whole series is as good as its worst upgrade; of candidates for one gallery each stands for itself.
+        # The whole series is as good as its worst upgrade; of candidates for one gallery each
+        # stands for itself.
         whole = None if first_gallery_only else worst(list(found.values()))
         return verdict_facts(whole) | {"candidates": candidates}
 
@@ -115,7 +119,8 @@ def check_series(encoders: list[Encoder]) -> None:
     for encoder in encoders:
         if encoder.fingerprint in known:
             raise InputError(
-                f"{encoder.spec} and {known[encoder.fingerprint]} are the same encoder; give it once"
+                f"{encoder.spec} and {known[encoder.fingerprint]} are the same encoder; give it "
+                "once"
             )
         known[encoder.fingerprint] = encoder.spec
 
@@ -167,7 +172,9 @@ class Evaluation:
 
 
 def remarks(encoders: list[Encoder], protocols: Iterable[Protocol]) -> Iterator[str]:
-    """Yields which pixels the encoders get and, where a protocol's images have labels, what looks wrong with them."""
+    """Yields which pixels the encoders get and, where a protocol's images have labels, what
+    looks wrong with them.
+    """
     for encoder in encoders:
         yield from trial.told(encoder)
     for protocol in protocols:
@@ -190,7 +197,8 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "old",
         None,
-        "the old encoder, likewise, or with its preprocessing: tflite(old.tflite, mean=127.5, std=128)",
+        "the old encoder, likewise, or with its preprocessing: tflite(old.tflite, mean=127.5, "
+        "std=128)",
     )
     flags.DEFINE_string(
         "independent",
@@ -225,7 +233,8 @@ def define_verdict_flags() -> None:
     flags.DEFINE_list(
         "decide_by",
         [],
-        "the metrics that have to be shown to be better, as in TAR@FAR=1e-3,top-1; by default TAR at the lowest FAR "
+        "the metrics that have to be shown to be better, as in TAR@FAR=1e-3,top-1; by default TAR "
+        "at the lowest FAR "
         "that the data can measure, and top-1",
     )
     flags.DEFINE_float(

@@ -42,7 +42,9 @@ class OldEncoder:
 
 
 class Measuring:
-    """Keeps what it has measured of a cell in the folder of its run, and embeddings by encoder and images."""
+    """Keeps what it has measured of a cell in the folder of its run, and embeddings by encoder
+    and images.
+    """
 
     def __init__(self, cache: Path):
         self.cache = EmbeddingCache(cache)
@@ -51,6 +53,7 @@ class Measuring:
         self.old = lru_cache(maxsize=4)(self._old)
 
     def measure(self, cell: Cell, protocol_spec: str) -> dict[str, Any]:
+        """Returns what a cell comes to, measured where that is not kept from before."""
         protocol = self.protocol(protocol_spec)
         old = self.old(protocol_spec, cell.old_encoder)
         new = load_encoder(cell.run)
@@ -91,7 +94,10 @@ class Measuring:
 
 
 def seconds_per_step(run: Path) -> float | None:
-    """Over all epochs but the first, in which the step is traced, where there are more."""
+    """Returns the mean over all epochs, but the first where there are more.
+
+    In the first one the step is traced.
+    """
     path = run / "times.jsonl"
     if not path.exists():
         return None

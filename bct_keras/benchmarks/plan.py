@@ -1,7 +1,8 @@
 """What a benchmark trains: scenarios x old encoders x methods x seeds, each thing once.
 
-A run's folder has in its name the fingerprint of all that it is made from. So what is missing is what has no folder,
-another recipe makes other runs beside the first ones, and two cells that need the same training share it.
+A run's folder has in its name the fingerprint of all that it is made from. So what is missing is
+what has no folder, another recipe makes other runs beside the first ones, and two cells that need
+the same training share it.
 """
 
 import dataclasses
@@ -43,8 +44,12 @@ class Options:
     def recipe(self, method: str) -> Recipe:
         """Returns the recipe of a training by these options; a typo in them is told here."""
         names = {each.name for each in dataclasses.fields(Recipe)}
-        values = {name: value for name, value in self.values.items() if name in names}
-        return Recipe(**values | {"method": method})
+        values: dict[str, Any] = {}
+        for name, value in self.values.items():
+            if name in names:
+                values[name] = value
+        values["method"] = method
+        return Recipe(**values)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,9 @@ class Job:
 
     @property
     def turns(self) -> str:
-        """Returns what jobs share that write files beside their data, and so take turns; "" for none."""
+        """Returns what jobs share that write files beside their data, and so take turns; "" for
+        none.
+        """
         return f"{self.data} {self.old}" if self.old else ""
 
     @property

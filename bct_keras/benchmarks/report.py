@@ -1,4 +1,6 @@
-"""The folder that a benchmark leaves: report.html, report.md, report.json, plots, and a manifest."""
+"""The folder that a benchmark leaves: report.html, report.md, report.json, plots, and a
+manifest.
+"""
 
 import json
 from collections.abc import Callable
@@ -35,7 +37,10 @@ NAMED = 3  # methods in the title, besides the first
 
 
 def write(found: dict[str, Any], made_from: dict[str, Any], out: Path) -> None:
-    """In the place of what an earlier run has found, all of which comes from the same cells."""
+    """Writes the report in the place of what an earlier run has found.
+
+    All of that comes from the same cells.
+    """
     artefacts.check_place(out, KIND)
     with artefacts.new_folder(out, replace=True) as folder:
         (folder / "report.json").write_text(json.dumps(found, indent=1) + "\n")
@@ -93,7 +98,7 @@ def trade(rows: list[dict[str, Any]], metric: str) -> Callable[[Axes], None]:
 
 
 def short(name: str) -> str:
-    """So that the legend leaves room for the plot"""
+    """Returns a name so short that the legend leaves room for the plot."""
     return name if len(name) <= LABEL_WIDTH else f"{name[: LABEL_WIDTH - 1]}…"
 
 
@@ -105,7 +110,16 @@ def findings(
     made_from: dict[str, Any],
     asked: bool = False,
 ) -> dict[str, Any]:
-    """`asked` tells that the metric is not the usual one, in whose place another may stand."""
+    """Returns what report.json says.
+
+    Args:
+        results: What each cell comes to.
+        reference: The method without constraint.
+        metric: That of the tables.
+        failed: Why which cell is missing.
+        made_from: What the report is made from.
+        asked: Whether the metric is not the usual one, in whose place another may stand.
+    """
     table = spreads.cells(results, reference)
     metrics = list(table[0]["metrics"]) if table else [metric]
     if asked and metric not in metrics:
@@ -129,6 +143,7 @@ def findings(
 
 
 def headline(ranked: list[dict[str, Any]], metric: str) -> str:
+    """Returns which method comes first, as the title."""
     if not ranked:
         return "No cell could be measured"
     best = ranked[0]
@@ -154,10 +169,13 @@ def counted_seeds(row: dict[str, Any]) -> str:
 
 
 def setting(table: list[dict[str, Any]]) -> str:
+    """Returns a sentence on what was compared."""
     counts = {key: len({row[key] for row in table}) for key in ("scenario", "old", "method")}
     seeds = len({seed for row in table for seed in row["seeds"]})
     return (
-        f"Scenarios: {counts['scenario']}; old encoders: {counts['old']}; methods: {counts['method']}; seeds: {seeds}. "
-        "A seed sets the first weights of old and new encoder and the order of the images; data and division are the "
+        f"Scenarios: {counts['scenario']}; old encoders: {counts['old']}; methods: "
+        f"{counts['method']}; seeds: {seeds}. "
+        "A seed sets the first weights of old and new encoder and the order of the images; data "
+        "and division are the "
         "same."
     )

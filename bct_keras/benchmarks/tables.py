@@ -10,18 +10,26 @@ from bct_keras.printable import table_row
 
 Rows = list[list[str]]
 RANKING = (
-    "By the harmonic mean of update gain and kept self-test, averaged over all cells. Update gain is how much of the "
-    "way from the old encoder to the same network without constraint the cross-test has gone; kept is the self-test "
-    "as a share of that network's. Verdicts are those of `evaluate` on every training; above old tells on how many of "
-    "all metrics the cross-test is above the old encoder's, shown or not. A method that has no such score in a cell "
+    "By the harmonic mean of update gain and kept self-test, averaged over all cells. Update gain "
+    "is how much of the "
+    "way from the old encoder to the same network without constraint the cross-test has gone; kept "
+    "is the self-test "
+    "as a share of that network's. Verdicts are those of `evaluate` on every training; above old "
+    "tells on how many of "
+    "all metrics the cross-test is above the old encoder's, shown or not. A method that has no "
+    "such score in a cell "
     "has no rank. A method is behind the first "
-    "where the 95 % interval of the difference of their scores, Student's t over the seeds, lies above 0; else the "
+    "where the 95 % interval of the difference of their scores, Student's t over the seeds, lies "
+    "above 0; else the "
     "order of the two is undecided."
 )
 CELL = (
-    "Mean and spread (the standard deviation over seeds). Gain is cross-test less old encoder, tax what the self-test "
-    "has lost against the network without constraint, cost the time of a step against that network's. Verdicts are "
-    "those on each seed; above old counts the metrics whose cross-test is above the old encoder's, seeds added up."
+    "Mean and spread (the standard deviation over seeds). Gain is cross-test less old encoder, tax "
+    "what the self-test "
+    "has lost against the network without constraint, cost the time of a step against that "
+    "network's. Verdicts are "
+    "those on each seed; above old counts the metrics whose cross-test is above the old encoder's, "
+    "seeds added up."
 )
 
 
@@ -61,8 +69,10 @@ OVERVIEWS = (
     Overview("self", "Self-test", "z.4f", "Mean and spread over seeds."),
 )
 DIFFERENCES = (
-    "Cross-test of the row less that of the column, mean over the seeds that both have; * where the 95 % interval of "
-    "that mean, Student's t, leaves 0 out. Without it the order of the two is undecided: over two or three seeds only "
+    "Cross-test of the row less that of the column, mean over the seeds that both have; * where "
+    "the 95 % interval of "
+    "that mean, Student's t, leaves 0 out. Without it the order of the two is undecided: over two "
+    "or three seeds only "
     "a difference far above their spread is decided."
 )
 

@@ -19,7 +19,8 @@ def build_protocols(
 
     Args:
         specs: Names with their options, as in `retrieval(data/demo/test)`.
-        cache: Keeps embeddings for all that measure by these protocols; without it every `embed` embeds anew.
+        cache: Keeps embeddings for all that measure by these protocols; without it every `embed`
+            embeds anew.
         on_bad: What to do with an image that cannot be used, `fail` or `skip`.
 
     Returns:

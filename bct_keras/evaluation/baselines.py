@@ -1,4 +1,6 @@
-"""What needs no training: mapping new queries into the old space, and merging the ranks of two searches."""
+"""What needs no training: mapping new queries into the old space, and merging the ranks of two
+searches.
+"""
 
 import numpy as np
 
@@ -30,8 +32,9 @@ def mapped(query: Embedded, rotation: np.ndarray) -> Embedded:
 def merged_top(old: Sides, new: Sides, refreshed: np.ndarray, rank: int = 1) -> float:
     """Returns the share of queries found at the rank by two searches whose ranks are merged.
 
-    Old queries search what is still old, and new ones what is re-embedded. Scores of two encoders cannot be compared;
-    ranks can, each as a share of the part that was searched. https://arxiv.org/abs/2301.03767
+    Old queries search what is still old, and new ones what is re-embedded. Scores of two encoders
+    cannot be compared; ranks can, each as a share of the part that was searched.
+    https://arxiv.org/abs/2301.03767
 
     Args:
         old: Queries and gallery by the old encoder.

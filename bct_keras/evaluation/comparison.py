@@ -1,4 +1,6 @@
-"""Compares an old and a new encoder by their embeddings of the same images: arrays in, a verdict out."""
+"""Compares an old and a new encoder by their embeddings of the same images: arrays in, a verdict
+out.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -46,7 +48,8 @@ class Arrays(Divided):
         self.division = divide(labels, np.arange(len(labels)), gallery_share)
         if not (len(self.division.query) and len(self.division.gallery)):
             raise InputError(
-                f"gallery_share={gallery_share} leaves no query or no gallery: each identity's images are divided "
+                f"gallery_share={gallery_share} leaves no query or no gallery: each identity's "
+                "images are divided "
                 "into both, and at least one identity needs two"
             )
 
@@ -67,8 +70,9 @@ class Comparison:
     """What `compare` finds.
 
     Attributes:
-        verdict: Whether the new encoder's queries can be searched in the old gallery: `verdict.word` is `compatible`,
-            `not compatible` or `undecided`, and `str(verdict)` says why.
+        verdict: Whether the new encoder's queries can be searched in the old gallery:
+            `verdict.word` is `compatible`, `not compatible` or `undecided`, and `str(verdict)` says
+            why.
         report: What report.json says.
     """
 
@@ -80,8 +84,9 @@ class Comparison:
         """Returns a row for each metric.
 
         Returns:
-            Dicts with `metric`, its value by `old/old`, `new/old` and `new/new` (query encoder / gallery encoder), the
-            `gain` of new/old over old/old with its 95 % `interval` over identities, and its `word`.
+            Dicts with `metric`, its value by `old/old`, `new/old` and `new/new` (query encoder /
+            gallery encoder), the `gain` of new/old over old/old with its 95 % `interval` over
+            identities, and its `word`.
         """
         found = self.report["protocols"][PROTOCOL]
         rows = []
@@ -118,18 +123,21 @@ def compare(
     decide_by: Sequence[str] = (),
     margin: float = MARGIN,
 ) -> Comparison:
-    """Tells whether queries of a new encoder can be searched in an old one's gallery, and how well.
+    """Tells whether queries of a new encoder can be searched in an old one's gallery, and how
+    well.
 
-    Both have embedded the same images. The first part of each identity's rows is the gallery and the others are
-    queries, as in the command `evaluate` with the protocol `retrieval`, which goes by the images' ids.
+    Both have embedded the same images. The first part of each identity's rows is the gallery and
+    the others are queries, as in the command `evaluate` with the protocol `retrieval`, which goes
+    by the images' ids.
 
     Args:
         old: [images, dims] embeddings by the old encoder, of any norm.
-        new: [images, dims] embeddings of the same images by the new one, in the old one's dimensions.
+        new: [images, dims] embeddings of the same images by the new one, in the old one's
+            dimensions.
         labels: [images] the identity of each, as numbers or texts.
         gallery_share: How much of each identity's images is in the gallery, rounded up.
-        decide_by: The metrics that have to be shown to be better, such as `top-1`; by default TAR at the lowest FAR
-            that the data can measure, and top-1.
+        decide_by: The metrics that have to be shown to be better, such as `top-1`; by default TAR
+            at the lowest FAR that the data can measure, and top-1.
         margin: How much below the old encoder still counts as no worse.
 
     Returns:
@@ -167,7 +175,9 @@ def compare(
 def checked(
     old: np.ndarray, new: np.ndarray, labels: np.ndarray | Sequence[Any]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns old and new embeddings in float32, and the labels as numbers from 0; refuses what does not fit."""
+    """Returns old and new embeddings in float32, and the labels as numbers from 0; refuses what
+    does not fit.
+    """
     rows = []
     for name, given in (("old", old), ("new", new)):
         found = np.asarray(given)
@@ -188,9 +198,11 @@ def checked(
         raise InputError(f"{counts}: one of each is needed for every image")
     if old_rows.shape[1] != new_rows.shape[1]:
         raise InputError(
-            f"`new` has {new_rows.shape[1]} dimensions and `old` {old_rows.shape[1]}: queries of the one cannot be "
+            f"`new` has {new_rows.shape[1]} dimensions and `old` {old_rows.shape[1]}: queries of "
+            "the one cannot be "
             "searched in a gallery of the other.",
-            "Give the coordinates of `new` that are compatible, or map them into the old space by an adapter first",
+            "Give the coordinates of `new` that are compatible, or map them into the old space by "
+            "an adapter first",
         )
     identities, numbers = np.unique(label_array, return_inverse=True)
     if len(identities) < 2:

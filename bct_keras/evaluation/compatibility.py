@@ -41,7 +41,9 @@ class Known:
 
 @dataclass
 class Findings:
-    """What a report tells of one protocol. A part is empty where the protocol or the encoders do not allow it."""
+    """What a report tells of one protocol. A part is empty where the protocol or the encoders do
+    not allow it.
+    """
 
     metrics: dict[str, dict[str, float]]  # of each test
     gains: dict[str, Any] = field(default_factory=dict)  # `gain` and `above_old`
@@ -72,7 +74,9 @@ class Findings:
 def self_and_cross_tests(
     protocol: Protocol, old: Encoder | None, new: Encoder | None, known: Known | None = None
 ) -> dict[str, Any]:
-    """Returns the metrics of each test that the encoders allow; `gain` and `above_old` where both are given."""
+    """Returns the metrics of each test that the encoders allow; `gain` and `above_old` where
+    both are given.
+    """
     known = known or Known()
     upgrade = embed_upgrade(protocol, old, new, known.old)
     return summary(measure_tests(protocol, upgrade, known.measured))
@@ -149,14 +153,17 @@ def findings_of(protocol: Protocol, upgrade: Upgrade, free: Sides | None = None)
 def embed_upgrade(
     protocol: Protocol, old: Encoder | None, new: Encoder | None, known_old: Sides | None = None
 ) -> Upgrade:
-    """Embeds queries and gallery by each encoder, and by the new one so that they fit the old gallery."""
+    """Embeds queries and gallery by each encoder, and by the new one so that they fit the old
+    gallery.
+    """
     check_dims(old, new)
     protocol = adopted(protocol)
     of_old = known_old or (protocol.embed(old) if old else None)
     of_new = protocol.embed(new) if new else None
     cross = of_new if old else None
     if old and new and new.dims > old.dims:
-        # A wider encoder's own gallery may hold all of its coordinates; the old one is searched with the first.
+        # A wider encoder's own gallery may hold all of its coordinates; the old one is searched
+        # with the first.
         cross = protocol.embed(FirstDims(new, old.dims))
     return Upgrade(of_old, of_new, cross)
 
@@ -191,7 +198,8 @@ def check_dims(old: Encoder | None, new: Encoder | None) -> None:
     """Refuses a new encoder whose queries have other dimensions than the old gallery."""
     if old and new and old.dims != new.compatible_dims:
         raise InputError(
-            f"{new.path} has {new.compatible_dims} compatible dimensions and {old.path} {old.dims}: its queries "
+            f"{new.path} has {new.compatible_dims} compatible dimensions and {old.path} "
+            f"{old.dims}: its queries "
             "cannot be searched there"
         )
 
@@ -205,7 +213,9 @@ def order_of_searched(protocol: Protocol, old: Sides, cross: Sides) -> dict[str,
 
 
 def without_training(protocol: Protocol, old: Sides, free: Sides) -> dict[str, Any]:
-    """Returns the baselines of an encoder, of which `free` is embedded, that was not trained to be compatible."""
+    """Returns the baselines of an encoder, of which `free` is embedded, that was not trained to
+    be compatible.
+    """
     rotation = baselines.procrustes_map(free.gallery.embeddings, old.gallery.embeddings)
     mapped = baselines.mapped(free.query, rotation)
     found: dict[str, Any] = {"procrustes": protocol.metrics(mapped, old.gallery)}
@@ -216,7 +226,9 @@ def without_training(protocol: Protocol, old: Sides, free: Sides) -> dict[str, A
 
 
 def judge(protocols: dict[str, dict[str, Any]], rule: Rule) -> Verdict | None:
-    """Writes the `word` of each gain into its protocol's result; returns the verdict, None without a cross-test."""
+    """Writes the `word` of each gain into its protocol's result; returns the verdict, None
+    without a cross-test.
+    """
     found: dict[str, list[Gain]] = {}
     for spec, result in protocols.items():
         found[spec] = list(gains_of(result, spec if len(protocols) > 1 else ""))

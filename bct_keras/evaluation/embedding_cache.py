@@ -1,4 +1,6 @@
-"""Embeddings of a protocol's images, kept by the fingerprints of encoder and images: a second metric costs nothing."""
+"""Embeddings of a protocol's images, kept by the fingerprints of encoder and images: a second
+metric costs nothing.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +21,13 @@ class EmbeddingCache:
     def get(
         self, encoder: Encoder, images: dict[str, Any], make: Callable[[Encoder], np.ndarray]
     ) -> np.ndarray:
-        """Returns the embeddings of some images [rows, dims], as they are stored, or made and stored.
+        """Returns the embeddings of some images [rows, dims], as they are stored, or made and
+        stored.
 
         Args:
             encoder: What embeds.
-            images: Everything that decides what comes out, besides the encoder; with a true `flip` an
-                embedding is the sum of those of an image and its mirror image.
+            images: Everything that decides what comes out, besides the encoder; with a true `flip`
+                an embedding is the sum of those of an image and its mirror image.
             make: Embeds the images.
         """
         if not encoder.cached:

@@ -24,7 +24,8 @@ class SearchedNames:
 def flips(
     old: Sequence[Identification], new: Sequence[Identification], names: Sequence[SearchedNames]
 ) -> dict[str, Any]:
-    """Returns the shares of queries that flip, among those whose identity is in the gallery, and examples.
+    """Returns the shares of queries that flip, among those whose identity is in the gallery, and
+    examples.
 
     Args:
         old: What each search comes to by the old encoder's queries.
@@ -47,7 +48,9 @@ def flips(
 
 
 def flipped(right: Identification, wrong: Identification) -> np.ndarray:
-    """Returns which queries find their identity by the one search and not by the other [queries]."""
+    """Returns which queries find their identity by the one search and not by the other
+    [queries].
+    """
     return right.mated & (right.others_above == 0) & (wrong.others_above > 0)
 
 

@@ -1,4 +1,6 @@
-"""1:N search of probes in a gallery that has each subject once: who is found, and who is turned away."""
+"""1:N search of probes in a gallery that has each subject once: who is found, and who is turned
+away.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +16,9 @@ PROBES_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Identification:
-    """What the search of each probe comes to. A probe is mated where its subject is in the gallery."""
+    """What the search of each probe comes to. A probe is mated where its subject is in the
+    gallery.
+    """
 
     identities: np.ndarray  # [probes] the subject's number, from 0
     mated: np.ndarray  # [probes] bool
@@ -29,8 +33,9 @@ def tpir_at_fpir(
 ) -> float:
     """Returns the true positive identification rate at a false positive identification rate.
 
-    Queries whose identity is not in the gallery set the threshold: this share of them has a score that reaches it.
-    The others are found where their own identity comes first, and above the threshold.
+    Queries whose identity is not in the gallery set the threshold: this share of them has a score
+    that reaches it. The others are found where their own identity comes first, and above the
+    threshold.
 
     Args:
         scores: [queries, gallery] similarities, the higher the nearer.
@@ -40,7 +45,7 @@ def tpir_at_fpir(
 
     Example:
         >>> scores = np.array([[0.9, 0.1], [0.2, 0.4], [0.3, 0.5]])
-        >>> tpir_at_fpir(scores, np.array([0, 1, 2]), np.array([0, 1]))  # above 0.5, by the query of identity 2
+        >>> tpir_at_fpir(scores, np.array([0, 1, 2]), np.array([0, 1]))  # by 0.5, of identity 2
         0.5
     """
     found = identified(scores, query_labels, gallery_labels)
@@ -54,7 +59,9 @@ def tpir_at_fpir(
 def identified(
     scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray
 ) -> Identification:
-    """Returns what each query's search comes to, from its scores with every image [queries, gallery]."""
+    """Returns what each query's search comes to, from its scores with every image [queries,
+    gallery].
+    """
     same = same_identity(scores, query_labels, gallery_labels)
     own = np.where(same, scores, -np.inf).max(1)
     others = np.where(same, -np.inf, scores)
@@ -107,13 +114,17 @@ def identify(
 
 
 def threshold_at(found: Identification, fpir: float) -> float:
-    """Returns the max(int(n f) - 1, 0)-th largest of the best scores of the n probes that are not mated."""
+    """Returns the max(int(n f) - 1, 0)-th largest of the best scores of the n probes that are
+    not mated.
+    """
     best = np.sort(found.best_other[~found.mated])[::-1]
     return float(best[max(int(len(best) * fpir) - 1, 0)])
 
 
 def tpir(found: Identification, threshold: float) -> float:
-    """Returns the share of mated probes with their own subject strictly above every other one and the threshold."""
+    """Returns the share of mated probes with their own subject strictly above every other one
+    and the threshold.
+    """
     first = (found.others_above == 0) & (found.own > threshold)
     return float(np.mean(first[found.mated]))
 

@@ -1,7 +1,8 @@
-"""IJB-B and IJB-C: templates of several images, 1:1 over all listed pairs and 1:N in two galleries.
+"""IJB-B and IJB-C: templates of several images, 1:1 over all listed pairs and 1:N in two
+galleries.
 
-As in InsightFace's evaluation, whose default it calls N1D1F1: flip, norms kept, times the detector's score.
-https://noblis.org/wp-content/uploads/2018/03/icb2018.pdf
+As in InsightFace's evaluation, whose default it calls N1D1F1: flip, norms kept, times the
+detector's score. https://noblis.org/wp-content/uploads/2018/03/icb2018.pdf
 """
 
 from collections.abc import Collection
@@ -101,7 +102,8 @@ class IJB(Protocol):
         missing = self.aligned.missing()
         if missing and self.on_bad == "fail":
             raise BadImageError(
-                f"{self.aligned.folder / missing[0]}: no such image, and {len(missing) - 1} more are missing; "
+                f"{self.aligned.folder / missing[0]}: no such image, and {len(missing) - 1} more "
+                "are missing; "
                 f"{option('on_bad', 'skip')} leaves them out of their templates"
             )
 
@@ -109,7 +111,8 @@ class IJB(Protocol):
         """Returns all templates as both sides: one is a query here and in the gallery there."""
         if not encoder.image_size:
             raise InputError(
-                f"{encoder.path} holds stored embeddings; {self.names.files} needs one that embeds images"
+                f"{encoder.path} holds stored embeddings; {self.names.files} needs one that embeds "
+                "images"
             )
 
         def make(encoder: Encoder) -> np.ndarray:
@@ -121,14 +124,15 @@ class IJB(Protocol):
         return Sides(query=pooled, gallery=pooled)
 
     def pool(self, features: np.ndarray, encoder: Encoder) -> np.ndarray:
-        """[templates, dims] of those images that have an embedding."""
+        """Returns the templates [templates, dims], of those images that have an embedding."""
         kept = np.isfinite(features).all(1)
         self.left_out[str(encoder.path)] = int(np.count_nonzero(~kept))
         images = np.bincount(self.template_rows[kept], minlength=len(self.templates))
         if not images.all():
             template = self.templates[np.argmin(images)]
             raise InputError(
-                f"{self.folder}: no image of template {template} can be used; its pairs have no score"
+                f"{self.folder}: no image of template {template} can be used; its pairs have no "
+                "score"
             )
         features, scores = (
             (features, self.images.scores)
@@ -175,7 +179,8 @@ class IJB(Protocol):
             count = self.left_out.get(path)
             if count:
                 left_out.append(
-                    f"{count:,} of {len(self.images.names):,} images were left out of their templates for {path} "
+                    f"{count:,} of {len(self.images.names):,} images were left out of their "
+                    f"templates for {path} "
                     f"(missing, damaged, or without a finite embedding; {option('on_bad', 'skip')})"
                 )
         impostors = self.lists.pairs.impostors

@@ -18,7 +18,9 @@ FLIPS = {
 
 @dataclass(frozen=True)
 class Mistake:
-    """A query that takes another identity's image for its own; a picture is None where there is none."""
+    """A query that takes another identity's image for its own; a picture is None where there is
+    none.
+    """
 
     query: str
     found: str

@@ -1,4 +1,6 @@
-"""LFW, CFP-FP, AgeDB-30 and their like: pairs of images, judged in ten folds (http://vis-www.cs.umass.edu/lfw)."""
+"""LFW, CFP-FP, AgeDB-30 and their like: pairs of images, judged in ten folds
+(http://vis-www.cs.umass.edu/lfw).
+"""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -25,7 +27,8 @@ FARS = (1e-2, 1e-3)
 class Pairs(Protocol):
     """The first image of each pair is in the gallery and the second is a query.
 
-    An image's embedding is that of the image plus that of its mirror image, brought to length 1, as published.
+    An image's embedding is that of the image plus that of its mirror image, brought to length 1, as
+    published.
     """
 
     def __init__(self, path: str, cache: EmbeddingCache | None = None):
@@ -41,7 +44,8 @@ class Pairs(Protocol):
         """Returns the queries and the gallery, one row a pair, as this encoder sees them."""
         if not encoder.image_size:
             raise InputError(
-                f"{encoder.path} holds stored embeddings; a verification set needs one that embeds images"
+                f"{encoder.path} holds stored embeddings; a verification set needs one that embeds "
+                "images"
             )
         what = {"images": self.pair_set.fingerprint, "flip": True}
         embeddings = normalised(self.embed_once(encoder, what, self.embed_images))
@@ -52,7 +56,7 @@ class Pairs(Protocol):
         )
 
     def embed_images(self, encoder: Encoder) -> np.ndarray:
-        """[images, dims]"""
+        """Returns the embeddings of all images, mirrored ones added [images, dims]."""
         starts = range(0, len(self.pair_set.images), BATCH_SIZE)
         blocks = [
             self.embed_block(
@@ -68,7 +72,8 @@ class Pairs(Protocol):
         bad = np.flatnonzero(~np.isfinite(embeddings).all(1))
         if len(bad):
             raise InputError(
-                f"{encoder.path} gives no finite embedding for {self.pair_set.names[numbers[bad[0]]]}"
+                f"{encoder.path} gives no finite embedding for "
+                f"{self.pair_set.names[numbers[bad[0]]]}"
             )
         return embeddings
 
@@ -117,9 +122,11 @@ class Pairs(Protocol):
 def influences_of(
     metrics: Collection[str], scores: np.ndarray, pair_set: PairSet
 ) -> dict[str, Influence]:
-    """Returns each metric's influence, where every pair is a unit of its own: who they are is not known.
+    """Returns each metric's influence, where every pair is a unit of its own: who they are is
+    not known.
 
-    The thresholds of the folds differ by little, so TAR has the influence of one threshold for all of them.
+    The thresholds of the folds differ by little, so TAR has the influence of one threshold for all
+    of them.
     """
     pairs = np.arange(len(scores))
     right = folds.judged_rightly(2.0 - 2.0 * scores, pair_set.same, pair_set.folds)
@@ -133,7 +140,10 @@ def influences_of(
 
 
 def verification(scores: np.ndarray, same: np.ndarray) -> Verification:
-    """Of all folds together, with each pair as an identity of its own, since who they are is not known."""
+    """Returns the scores of all folds together.
+
+    Each pair counts as an identity of its own, since who they are is not known.
+    """
     genuine, others = np.flatnonzero(same), np.flatnonzero(~same)
     others = others[np.argsort(-scores[others])]
     return Verification(
@@ -151,7 +161,9 @@ def verification(scores: np.ndarray, same: np.ndarray) -> Verification:
 
 
 class LFW(Pairs):
-    """The pairs that LFW's pairs.txt names; `images` holds the aligned images, one sub-folder per name."""
+    """The pairs that LFW's pairs.txt names; `images` holds the aligned images, one sub-folder
+    per name.
+    """
 
     def __init__(self, path: str, images: str, cache: EmbeddingCache | None = None):
         self.read(read_lfw(Path(path), Path(images)), cache)

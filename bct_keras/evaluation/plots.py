@@ -136,7 +136,10 @@ def drawn(draw: Callable[[Axes], None]) -> Figure:
 
 
 def as_svg(draw: Callable[[Axes], None], name: str) -> str:
-    """To stand in the page: without a heading of its own, and with names that no other plot has."""
+    """Returns a plot to stand in the page.
+
+    It has no heading of its own, and names that no other plot has.
+    """
     with mpl.rc_context(STYLE):
         file = io.StringIO()
         drawn(draw).savefig(

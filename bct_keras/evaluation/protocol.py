@@ -1,4 +1,6 @@
-"""What a protocol is: which images are embedded, what is searched in what, and the metrics that come of it."""
+"""What a protocol is: which images are embedded, what is searched in what, and the metrics that
+come of it.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
@@ -20,12 +22,12 @@ NEEDED = ("embed", "measure", "made_from")
 class Protocol(ABC):
     """Says how encoders are measured.
 
-    A command builds each protocol once, by `evaluation.build_protocols`, and hands it to all that measure: what is
-    embedded for one of them is there for the others, because a protocol keeps it in its cache by the encoder's
-    fingerprint.
+    A command builds each protocol once, by `evaluation.build_protocols`, and hands it to all that
+    measure: what is embedded for one of them is there for the others, because a protocol keeps it
+    in its cache by the encoder's fingerprint.
 
-    A class of the user's own need not derive from this one: it is taken where it has `embed`, `measure` and
-    `made_from`, and `adopted` adds the rest.
+    A class of the user's own need not derive from this one: it is taken where it has `embed`,
+    `measure` and `made_from`, and `adopted` adds the rest.
     """
 
     data: DataSet | None = None  # the labelled images, where the protocol has them as a data set
@@ -41,7 +43,9 @@ class Protocol(ABC):
 
     @abstractmethod
     def measure(self, query: Any, gallery: Any) -> Measured | dict[str, float]:
-        """Returns the metrics of one encoder's queries in the gallery of the same or another one."""
+        """Returns the metrics of one encoder's queries in the gallery of the same or another
+        one.
+        """
 
     @abstractmethod
     def made_from(self) -> dict[str, Any]:
@@ -50,7 +54,8 @@ class Protocol(ABC):
     def embed_once(
         self, encoder: Encoder, images: dict[str, Any], make: Callable[[Encoder], np.ndarray]
     ) -> np.ndarray:
-        """Returns the embeddings of all images [images, dims], out of the cache where they are there.
+        """Returns the embeddings of all images [images, dims], out of the cache where they are
+        there.
 
         Args:
             encoder: What embeds.
@@ -81,7 +86,9 @@ class Protocol(ABC):
 
 
 class Adopted(Protocol):
-    """A protocol of the user's own, which has `embed`, `measure` and `made_from` but another base class."""
+    """A protocol of the user's own, which has `embed`, `measure` and `made_from` but another
+    base class.
+    """
 
     def __init__(self, own: Any):
         self.own = own

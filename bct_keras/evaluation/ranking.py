@@ -1,6 +1,8 @@
-"""What queries find in a gallery that may hold several images of an identity, from the matrix of their scores.
+"""What queries find in a gallery that may hold several images of an identity, from the matrix of
+their scores.
 
-A tie counts against the encoder, as everywhere: an image of another identity with the same score comes first.
+A tie counts against the encoder, as everywhere: an image of another identity with the same score
+comes first.
 """
 
 import numpy as np
@@ -14,7 +16,8 @@ RECALL_RANKS = 10
 def top_k(
     scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray, k: int = 1
 ) -> float:
-    """Returns the share of queries that have their own identity among the k nearest; rank-1 with k=1.
+    """Returns the share of queries that have their own identity among the k nearest; rank-1 with
+    k=1.
 
     Queries whose identity is not in the gallery are left out.
 
@@ -63,7 +66,8 @@ def mean_average_precision(
 def recall_at_k(
     scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray, k: int = RECALL_RANKS
 ) -> float:
-    """Returns the share of the images of a query's identity that are among the k nearest, the mean over queries.
+    """Returns the share of the images of a query's identity that are among the k nearest, the
+    mean over queries.
 
     Queries whose identity is not in the gallery are left out.
 
@@ -87,7 +91,9 @@ def recall_at_k(
 def own_and_others(
     scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns each query's scores with its own identity's images, and those with others', rising."""
+    """Returns each query's scores with its own identity's images, and those with others',
+    rising.
+    """
     same = same_identity(scores, query_labels, gallery_labels)
     check_any(same)
     found = []
@@ -110,7 +116,9 @@ def ranks_of_own(own: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def average_precision(ranks: np.ndarray) -> float:
-    """Returns the average precision of one query from the ranks of its own identity's images; 0 without any."""
+    """Returns the average precision of one query from the ranks of its own identity's images; 0
+    without any.
+    """
     if not len(ranks):
         return 0.0
     # AP = mean over its own images of (how many of its own are at least as near) / rank
@@ -129,7 +137,8 @@ def same_identity(
     expected = (len(query_labels), len(gallery_labels))
     if np.shape(scores) != expected:
         raise InputError(
-            f"scores have the shape {np.shape(scores)}, and {expected[0]} queries and {expected[1]} images are labelled"
+            f"scores have the shape {np.shape(scores)}, and {expected[0]} queries and "
+            f"{expected[1]} images are labelled"
         )
     return np.asarray(query_labels)[:, None] == np.asarray(gallery_labels)[None, :]
 

@@ -13,7 +13,9 @@ SEED = 0
 
 
 def refreshed_rows(rows: int, share: float) -> np.ndarray:
-    """Returns which rows are re-embedded [rows] bool; a larger share has all the rows of a smaller one."""
+    """Returns which rows are re-embedded [rows] bool; a larger share has all the rows of a
+    smaller one.
+    """
     order = np.random.default_rng(SEED).permutation(rows)
     chosen = np.zeros(rows, bool)
     chosen[order[: round(share * rows)]] = True
@@ -33,7 +35,8 @@ def hot_refresh(
     new: Embedded,
     track: Callable[[Sequence[float]], Iterable[float]] = iter,
 ) -> dict[str, Any]:
-    """Returns each metric at each share, and the area under its curve: its mean over the whole refresh.
+    """Returns each metric at each share, and the area under its curve: its mean over the whole
+    refresh.
 
     Args:
         measure: The metrics of queries in a gallery.

@@ -37,7 +37,9 @@ class Division:
     gallery: np.ndarray  # [gallery] rows of images
 
     def sides(self, embeddings: np.ndarray, labels: np.ndarray) -> Sides:
-        """Returns both sides of the embeddings of all images [images, dims], which have length 1."""
+        """Returns both sides of the embeddings of all images [images, dims], which have length
+        1.
+        """
         query = Embedded(embeddings[self.query], labels[self.query])
         gallery = Embedded(embeddings[self.gallery], labels[self.gallery])
         return Sides(query, gallery)
@@ -68,7 +70,9 @@ def divide(labels: np.ndarray, order: np.ndarray, gallery_share: float = 0.5) ->
 
 
 class Divided(Protocol):
-    """Images with labels, of which some of each identity are the gallery and the others are queries."""
+    """Images with labels, of which some of each identity are the gallery and the others are
+    queries.
+    """
 
     labels: np.ndarray  # [images] numbers from 0
     division: Division
@@ -77,7 +81,9 @@ class Divided(Protocol):
         self.watched: dict[str, Watched] = {}
 
     def sides_of(self, encoder: Encoder, embeddings: np.ndarray) -> Sides:
-        """Returns both sides of an encoder's embeddings of all images [images, dims], and watches for a collapse."""
+        """Returns both sides of an encoder's embeddings of all images [images, dims], and
+        watches for a collapse.
+        """
         self.watched[str(encoder.path)] = watch(embeddings, self.labels)
         return self.division.sides(normalised(embeddings), self.labels)
 
@@ -98,7 +104,9 @@ class Divided(Protocol):
 
 
 class Retrieval(Divided):
-    """The images of a data set; the first half of an identity's images, by their ids, is the gallery."""
+    """The images of a data set; the first half of an identity's images, by their ids, is the
+    gallery.
+    """
 
     data: dataset.DataSet
 
@@ -161,7 +169,9 @@ def impostor_pairs(labels: np.ndarray, division: Division) -> int:
 
 
 def measure(query: Embedded, gallery: Embedded) -> Measured:
-    """Returns all metrics of queries of every identity in a gallery that holds each of them several times."""
+    """Returns all metrics of queries of every identity in a gallery that holds each of them
+    several times.
+    """
     found = search(query, gallery, max(FARS))
     metrics = found.rates(FARS, RANKS)
     metrics |= {

@@ -40,7 +40,9 @@ class Searched:
         return self.verification.impostor_pairs
 
     def rates(self, fars: Sequence[float], ranks: Sequence[int]) -> dict[str, float]:
-        """Returns TAR over all pairs of a query and an image, and the share of queries found at each rank."""
+        """Returns TAR over all pairs of a query and an image, and the share of queries found at
+        each rank.
+        """
         genuine, impostors = self.verification.genuine, self.verification.impostors
         metrics = {}
         for far in fars:
@@ -54,7 +56,9 @@ class Searched:
 
 
 def search(query: Embedded, gallery: Embedded, highest_far: float) -> Searched:
-    """Compares every query with every image; keeps the impostor pairs that rates up to `highest_far` need."""
+    """Compares every query with every image; keeps the impostor pairs that rates up to
+    `highest_far` need.
+    """
     if query.embeddings.shape[1] != gallery.embeddings.shape[1]:
         raise InputError(
             f"queries of {query.embeddings.shape[1]} dimensions cannot be searched in a gallery of "
@@ -70,7 +74,8 @@ def search(query: Embedded, gallery: Embedded, highest_far: float) -> Searched:
     for start in progress.track(range(0, len(query.labels), step), "comparing", unit="blocks"):
         collected.add(start, query.embeddings[start : start + step] @ gallery.embeddings.T)
 
-    # Each identity's queries against the others' images, and its images against the others' queries.
+    # Each identity's queries against the others' images, and its images against the others'
+    # queries.
     impostors_of = in_query * (len(gallery.labels) - in_gallery) + in_gallery * (
         len(query.labels) - in_query
     )
@@ -128,7 +133,9 @@ class Impostors:
         )
 
     def strongest(self, count: int) -> "Impostors":
-        """Returns no more than are needed, falling; those that came earlier go before their equals."""
+        """Returns no more than are needed, falling; those that came earlier go before their
+        equals.
+        """
         order = np.argsort(-self.scores, kind="stable")[:count]
         return Impostors(self.scores[order], self.query_labels[order], self.gallery_labels[order])
 
@@ -151,7 +158,9 @@ class Collected:
         self.genuine_labels: list[np.ndarray] = []
 
     def add(self, start: int, scores: np.ndarray) -> None:
-        """Takes in the scores of some queries, from `start` on, with the whole gallery [queries, gallery]."""
+        """Takes in the scores of some queries, from `start` on, with the whole gallery [queries,
+        gallery].
+        """
         labels = self.query.labels[start : start + len(scores)]
         same = labels[:, None] == self.gallery.labels
         genuine = scores[same]
@@ -164,7 +173,9 @@ class Collected:
         self.blocks.append(self.block(scores, same, others))
 
     def block(self, scores: np.ndarray, same: np.ndarray, others: np.ndarray) -> Block:
-        """Returns what queries find; sorts `others`, in which the scores of their own identity are -inf."""
+        """Returns what queries find; sorts `others`, in which the scores of their own identity
+        are -inf.
+        """
         own = np.where(same, scores, -np.inf).max(1)
         best = Best.of(others)
         best_of_first = Best.of(np.where(self.second_half, -np.inf, others))

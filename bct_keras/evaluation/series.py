@@ -1,4 +1,6 @@
-"""A series of upgrades: queries of each encoder in its own gallery and in that of each older one."""
+"""A series of upgrades: queries of each encoder in its own gallery and in that of each older
+one.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +18,10 @@ Place = tuple[int, int]  # of the query's encoder and of the gallery's
 def findings(
     protocol: Protocol, encoders: list[Encoder], first_gallery_only: bool
 ) -> dict[str, Any]:
-    """Triangular matrices of each metric, oldest first; the verdict is on all galleries or on the first alone."""
+    """Returns the triangular matrices of each metric, oldest first.
+
+    The verdict is on all galleries, or on the first alone.
+    """
     protocol = adopted(protocol)
     measured = measure_all(protocol, encoders, first_gallery_only)
     upgrades = {place: upgrade(measured, place) for place in measured if place[0] > place[1]}
@@ -41,7 +46,8 @@ def findings(
             }
             for key in next(iter(upgrades.values()))
         },
-        # 2 / (T (T - 1)) * sum over i > j of [M(i, j) > M(j, j)]; the share of j = 0 where that gallery alone counts
+        # 2 / (T (T - 1)) * sum over i > j of [M(i, j) > M(j, j)]; the share of j = 0 where that
+        # gallery alone counts
         "average_compatibility": {
             metric: sum(found["above_old"][metric] for found in upgrades.values()) / len(upgrades)
             for metric in metrics
@@ -51,9 +57,11 @@ def findings(
 
 
 def judge(protocols: dict[str, dict[str, Any]], rule: Rule) -> dict[str, Verdict]:
-    """Writes the `word` of each upgrade's gains into the results, and returns the verdict on each candidate.
+    """Writes the `word` of each upgrade's gains into the results, and returns the verdict on
+    each candidate.
 
-    A candidate is every encoder but the first; it is judged in all older galleries that its queries were searched in.
+    A candidate is every encoder but the first; it is judged in all older galleries that its queries
+    were searched in.
     """
     check_rule(rule, [metric for result in protocols.values() for metric in result["matrix"]])
     found: dict[str, dict[str, list[Gain]]] = {}
@@ -99,7 +107,9 @@ def gains_of_upgrade(result: dict[str, Any], place: Place, protocol: str) -> Ite
 def measure_all(
     protocol: Protocol, encoders: list[Encoder], first_gallery_only: bool
 ) -> dict[Place, Measured]:
-    """Measures every place; holds only the galleries all the time, and an encoder's queries while they are searched."""
+    """Measures every place; holds only the galleries all the time, and an encoder's queries
+    while they are searched.
+    """
     galleries, measured = [], {}
     for newer, encoder in enumerate(encoders):
         sides = protocol.embed(encoder)
@@ -130,9 +140,9 @@ def values_of(
 
 
 def triangle(size: int, values: dict[Place, Any], diagonal: int = 0) -> list[list[Any]]:
-    """A row for each query encoder, with an entry for each older gallery and, with `diagonal`, its own.
+    """Returns a row for each query encoder, with an entry for each older gallery.
 
-    None stands for what was not measured.
+    With `diagonal` it has one for its own gallery too. None stands for what was not measured.
     """
     return [
         [values.get((newer, older)) for older in range(newer + diagonal)] for newer in range(size)

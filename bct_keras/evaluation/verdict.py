@@ -1,4 +1,5 @@
-"""The verdict: whether a new encoder's queries are better in the old gallery than the old encoder's own.
+"""The verdict: whether a new encoder's queries are better in the old gallery than the old
+encoder's own.
 
 Every metric gets its gain, a 95 % interval of it over identities, and one word:
 
@@ -7,12 +8,13 @@ Every metric gets its gain, a 95 % interval of it over identities, and one word:
 - worse: all of it lies below 0
 - open: none of these; more identities would tell
 
-Of a protocol that gives numbers alone, without what they rest on, a loss beyond the margin counts as it stands, and
-nothing is shown to be better.
+Of a protocol that gives numbers alone, without what they rest on, a loss beyond the margin counts
+as it stands, and nothing is shown to be better.
 
-The verdict is `compatible` where the metrics to decide by are better and no metric is shown to be worse, `not
-compatible` where one is shown to be worse, and else `undecided`. Of many metrics one looks worse by chance: so "shown
-to be worse" asks for an interval that is wider, by how many metrics there are (Bonferroni's correction).
+The verdict is `compatible` where the metrics to decide by are better and no metric is shown to be
+worse, `not compatible` where one is shown to be worse, and else `undecided`. Of many metrics one
+looks worse by chance: so "shown to be worse" asks for an interval that is wider, by how many
+metrics there are (Bonferroni's correction).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -78,7 +80,9 @@ class Gain:
         return NO_WORSE if ends[0] > -margin or self.at_ceiling else OPEN
 
     def units_needed(self, confidence: float) -> float:
-        """Returns of how many identities the interval of this gain would leave out 0, if the gain stays what it is."""
+        """Returns of how many identities the interval of this gain would leave out 0, if the
+        gain stays what it is.
+        """
         if self.error is None or self.value == 0:
             return float("inf")
         quantile = NormalDist().inv_cdf
@@ -112,7 +116,9 @@ def worst(verdicts: Sequence[Verdict]) -> Verdict | None:
 
 
 def t_quantile(share: float, freedom: int) -> float:
-    """Returns Student's t at a share of its distribution, by Cornish and Fisher's expansion: to 4e-3 from 5 on."""
+    """Returns Student's t at a share of its distribution, by Cornish and Fisher's expansion: to
+    4e-3 from 5 on.
+    """
     z = NormalDist().inv_cdf(share)
     nu = max(freedom, 1)
     return (
@@ -177,7 +183,9 @@ def chosen(gains: Sequence[Gain], rule: Rule) -> list[Gain]:
 
 
 def default_metrics(names: Sequence[str]) -> list[str]:
-    """Returns TAR at the lowest FAR that could be measured, and top-1; of pairs, the accuracy in its place."""
+    """Returns TAR at the lowest FAR that could be measured, and top-1; of pairs, the accuracy in
+    its place.
+    """
     rates = sorted(
         (name for name in names if name.startswith(TAR)),
         key=lambda name: float(name.removeprefix(TAR)),

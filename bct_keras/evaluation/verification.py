@@ -9,8 +9,8 @@ import numpy as np
 
 from bct_keras.errors import InputError
 
-# Scores that differ by less are tied: a product of the same two vectors comes out a bit larger or smaller,
-# depending on where in the matrix it stands.
+# Scores that differ by less are tied: a product of the same two vectors comes out a bit larger or
+# smaller, depending on where in the matrix it stands.
 TIE = 1e-6
 NOBODY = -1
 BINS = np.linspace(-1.0, 1.0, 101)  # of the histograms
@@ -58,13 +58,17 @@ class Verification:
         return np.cumsum(self.stands_for, dtype=np.float64)
 
     def threshold_and_tar(self, far: float) -> tuple[float, float]:
-        """Returns the lowest threshold that accepts at most this share of the impostors, and TAR there."""
+        """Returns the lowest threshold that accepts at most this share of the impostors, and TAR
+        there.
+        """
         threshold = self.thresholds([far])[0]
         rejected = np.searchsorted(self.rising_genuine, threshold + TIE, side="right")
         return float(threshold), 1.0 - float(rejected) / max(len(self.genuine), 1)
 
     def thresholds(self, fars: Sequence[float]) -> np.ndarray:
-        """Returns for each FAR [fars] the score that at most so large a share of the impostors passes."""
+        """Returns for each FAR [fars] the score that at most so large a share of the impostors
+        passes.
+        """
         places = np.searchsorted(
             self.counted_impostors, np.array(fars) * self.impostor_pairs, side="right"
         )
@@ -74,8 +78,8 @@ class Verification:
 def tar_at_far(scores: np.ndarray, same: np.ndarray, far: float = 1e-3) -> float:
     """Returns the true accept rate at a false accept rate.
 
-    The threshold is the lowest score that at most this share of the impostor pairs exceeds. A genuine pair at the
-    threshold is not accepted.
+    The threshold is the lowest score that at most this share of the impostor pairs exceeds. A
+    genuine pair at the threshold is not accepted.
 
     Args:
         scores: [pairs] similarities, the higher the more alike.
@@ -115,7 +119,8 @@ def split_pairs(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.nd
     scores, same = np.asarray(scores), np.asarray(same, bool)
     if scores.shape != same.shape:
         raise InputError(
-            f"scores have the shape {scores.shape} and `same` {same.shape}: one of each pair is needed"
+            f"scores have the shape {scores.shape} and `same` {same.shape}: one of each pair is "
+            "needed"
         )
     genuine, impostors = scores[same], scores[~same]
     if not (len(genuine) and len(impostors)):
@@ -126,7 +131,9 @@ def split_pairs(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def threshold_for(impostors: np.ndarray, far: float) -> float:
-    """Returns the score that at most this share of the impostors [impostors], in falling order, exceeds."""
+    """Returns the score that at most this share of the impostors [impostors], in falling order,
+    exceeds.
+    """
     if not 0.0 <= far <= 1.0:
         raise InputError(f"a false accept rate of {far} is no share: it has to be from 0 to 1")
     accepted = int(far * len(impostors))
@@ -139,12 +146,16 @@ def share_above(genuine: np.ndarray, threshold: float) -> float:
 
 
 def accepted_share(genuine: np.ndarray, impostors: np.ndarray, accepted_impostors: float) -> float:
-    """Returns TAR at the lowest threshold that accepts at most so many of the impostors, given in falling order."""
+    """Returns TAR at the lowest threshold that accepts at most so many of the impostors, given
+    in falling order.
+    """
     return share_above(genuine, impostors[int(accepted_impostors)])
 
 
 def kept_impostors(highest_far: float, impostors: int) -> int:
-    """Returns how many of the strongest impostor pairs are kept: enough for the slope of TAR at the highest FAR."""
+    """Returns how many of the strongest impostor pairs are kept: enough for the slope of TAR at
+    the highest FAR.
+    """
     return min(int(SLOPE_SPAN * highest_far * impostors) + 2, impostors)
 
 

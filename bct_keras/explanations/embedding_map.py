@@ -13,14 +13,17 @@ MARKERS = {"old": "o", "new": "x"}
 
 
 def pca(both: np.ndarray) -> np.ndarray:
-    """[rows, dims] -> [rows, 2]"""
+    """Returns the two principal components of embeddings [rows, dims] -> [rows, 2]."""
     from sklearn.decomposition import PCA
 
     return PCA(2, random_state=0).fit_transform(both)
 
 
 def tsne(both: np.ndarray) -> np.ndarray:
-    """https://jmlr.org/papers/v9/vandermaaten08a.html"""
+    """Returns t-SNE's two dimensions of embeddings [rows, dims] -> [rows, 2].
+
+    https://jmlr.org/papers/v9/vandermaaten08a.html
+    """
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
@@ -46,7 +49,9 @@ class Maps:
         self.embeddings = {"old": old.embeddings[rows], "new": new.embeddings[rows]}
 
     def plots(self) -> Iterator[Drawing]:
-        """Yields a plot by each projection; both encoders are projected together, as they share one space."""
+        """Yields a plot by each projection; both encoders are projected together, as they share
+        one space.
+        """
         both = np.concatenate(list(self.embeddings.values()))
         for name, project in PROJECTIONS.items():
             old, new = np.split(project(both), 2)
@@ -58,7 +63,10 @@ class Maps:
             )
 
     def draw(self, axes: Axes, name: str, places: dict[str, np.ndarray]) -> None:
-        """A colour for each identity, a marker for each encoder, and a line from the old middle to the new one."""
+        """Draws a colour for each identity and a marker for each encoder.
+
+        A line leads from the old middle to the new one.
+        """
         for number, (identity, called) in enumerate(self.names.items()):
             colour, rows = f"C{number}", self.labels == identity
             middles = np.stack([points[rows].mean(0) for points in places.values()])
@@ -77,7 +85,7 @@ class Maps:
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
 
     def nearness(self) -> dict[str, float]:
-        """Mean cosines of new embeddings to old ones."""
+        """Returns the mean cosines of new embeddings to old ones."""
         # cos(new i, old i), and cos(new i, old j) over i, j of different identities
         scores = self.embeddings["new"] @ self.embeddings["old"].T
         others = self.labels[:, None] != self.labels

@@ -21,21 +21,26 @@ class Subject:
     def __init__(self, encoder: Encoder, dims: int):
         if isinstance(encoder, StoredEmbeddings):
             raise InputError(
-                f"{encoder.path} holds stored embeddings: there is no encoder to ask what it looks at"
+                f"{encoder.path} holds stored embeddings: there is no encoder to ask what it looks "
+                "at"
             )
         self.encoder, self.dims = encoder, dims
         if isinstance(encoder, KerasEncoder) and self.has_gradients:
             one_dnn.check_gradients(encoder.model, encoder.path)
 
     def cosines(self, images: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        """[batch, size, size, 3] uint8 and [dims] of length 1 -> [batch]"""
+        """Returns the cosines [batch] of images [batch, size, size, 3] uint8 to a reference of
+        length 1 [dims].
+        """
         return normalised(self.encoder.embed(images)[:, : self.dims]) @ reference
 
     @cached_property
     def has_gradients(self) -> bool:
-        """A TFLite, an ONNX file or a SavedModel has none, nor has a Keras model without a graph of layers.
+        """A TFLite, an ONNX file or a SavedModel has none, nor has a Keras model without a graph
+        of layers.
 
-        One that was given a preprocessing is a layer behind it, whose own layers are not to be seen.
+        One that was given a preprocessing is a layer behind it, whose own layers are not to be
+        seen.
         """
         encoder = self.encoder
         return (
@@ -45,7 +50,7 @@ class Subject:
         )
 
     def facts(self) -> dict[str, Any]:
-        """Where the maps by gradients and features are taken."""
+        """Returns where the maps by gradients and features are taken."""
         if not self.has_gradients:
             return {"layer": None, "grid": None}
         return {
@@ -65,8 +70,9 @@ class Subject:
     def layer(self) -> Any:
         """The deepest one whose map is not too coarse, behind an activation where there is one.
 
-        Class activation maps take features as amounts, so below zero they mean nothing. On the demo's encoders those
-        behind an activation correlate with occlusion by 0.3 and 0.5, sums and convolutions mostly by nothing.
+        Class activation maps take features as amounts, so below zero they mean nothing. On the
+        demo's encoders those behind an activation correlate with occlusion by 0.3 and 0.5, sums and
+        convolutions mostly by nothing.
         """
         layers = spatial_layers(self.model)
         layers = [layer for layer in layers if is_activated(layer)] or layers
@@ -77,8 +83,8 @@ class Subject:
 class ExplainedEmbedding(keras.layers.Layer):
     """Gives the first coordinates at length 1, and behind them a 0, which keras_maps.py needs.
 
-    One layer with a name of its own: Keras numbers the names of operations anew in each process, so that those of a
-    model that was read from a file may be taken.
+    One layer with a name of its own: Keras numbers the names of operations anew in each process, so
+    that those of a model that was read from a file may be taken.
     """
 
     def __init__(self, dims: int):
@@ -94,12 +100,15 @@ class CosineModel(keras.Model):
     """Pixels -> [batch, dims + 1], the explained embedding."""
 
     def predict(self, x, batch_size=None):
-        """One batch is all that tf-keras-vis asks for, and Keras's own shows a bar, which nothing there turns off."""
+        """Returns the embeddings of one batch, which is all that tf-keras-vis asks for.
+
+        Keras's own method shows a bar, which nothing there turns off.
+        """
         return self.predict_on_batch(x)
 
 
 def spatial_layers(model: Any) -> list[Any]:
-    """Those that give [batch, rows, columns, channels], but not the image itself."""
+    """Returns the layers that give [batch, rows, columns, channels], but not the image itself."""
     found = [layer for layer in getattr(model, "layers", []) if len(output_shape(layer)) == 4]
     return [layer for layer in found if not isinstance(layer, keras.layers.InputLayer)]
 
@@ -121,7 +130,10 @@ def is_activated(layer: Any) -> bool:
 
 
 def in_float32(model: Any) -> Any:
-    """The same model, or a copy where layers compute in 16 bits: tf-keras-vis and SciPy cannot."""
+    """Returns the same model, or a copy where layers compute in 16 bits.
+
+    tf-keras-vis and SciPy cannot.
+    """
     if all(layer.compute_dtype in (None, "float32") for layer in model.layers):
         return model
 

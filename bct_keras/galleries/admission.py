@@ -1,4 +1,6 @@
-"""Which encoder's queries fit which encoder's entries: never guessed, always read from a report of `evaluate`."""
+"""Which encoder's queries fit which encoder's entries: never guessed, always read from a report
+of `evaluate`.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,13 @@ from bct_keras.untrusted.json_files import field, read_object
 def read_report(
     path: str | Path, max_loss: float | None = None, strict: bool = False
 ) -> Compatibility:
-    """Returns that queries of the report's new encoder may search entries of its old one, if its verdict allows it.
+    """Returns that queries of the report's new encoder may search entries of its old one, if its
+    verdict allows it.
 
-    An undecided verdict is let in and remembered as such, but not if it has to be `strict`. With `max_loss` the verdict
-    is not asked: at most this share of the old self-test may be lost. That is the measure for a file exported from the
-    very encoder that made the entries, which cannot be better than itself.
+    An undecided verdict is let in and remembered as such, but not if it has to be `strict`. With
+    `max_loss` the verdict is not asked: at most this share of the old self-test may be lost. That
+    is the measure for a file exported from the very encoder that made the entries, which cannot be
+    better than itself.
     """
     path = Path(path)
     if path.is_dir():
@@ -32,7 +36,8 @@ def read_report(
         losses = losses_of(field(report, "protocols", dict, path)) if query and gallery else {}
     except (InputError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path} is no report of evaluate: {error if isinstance(error, InputError) else repr(error)}"
+            f"{path} is no report of evaluate: "
+            f"{error if isinstance(error, InputError) else repr(error)}"
         ) from None
     if not (isinstance(query, str) and isinstance(gallery, str)):
         raise InputError(
@@ -46,7 +51,7 @@ def read_report(
 
 
 def losses_of(protocols: dict[str, Any]) -> dict[str, float]:
-    """For each metric the share of the entries' own self-test that these queries lose."""
+    """Returns for each metric the share of the entries' own self-test that these queries lose."""
     return {
         f"{metric} of {protocol}": loss(own, result["new/old"][metric])
         for protocol, result in protocols.items()
@@ -69,6 +74,7 @@ def judged(path: Path, report: dict[str, Any], strict: bool) -> str:
 
 
 def within_loss(path: Path, losses: dict[str, float], max_loss: float) -> str:
+    """Returns how much is lost, where that is no more than is allowed."""
     if not losses:
         raise InputError(f"{path} holds no metric")
     worst = max(losses, key=lambda metric: losses[metric])
@@ -81,6 +87,7 @@ def within_loss(path: Path, losses: dict[str, float], max_loss: float) -> str:
 
 
 def loss(own: float, cross: float) -> float:
+    """Returns the share of one metric that is lost."""
     if own > 0 and cross == cross:
         return (own - cross) / own
     return 0.0 if cross >= own else float("inf")  # a metric that is no number is lost

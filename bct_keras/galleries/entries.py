@@ -1,4 +1,6 @@
-"""Turns a data set into entries of a gallery, batch by batch, and tells what of it was not added."""
+"""Turns a data set into entries of a gallery, batch by batch, and tells what of it was not
+added.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,11 +31,12 @@ class Entries:
 
 
 def known(encoder: Encoder) -> KnownEncoder:
+    """Returns what a gallery knows of an encoder."""
     return KnownEncoder(encoder.fingerprint, encoder.dims, encoder.spec)
 
 
 def fitted(encoder: Encoder, gallery: Gallery) -> Encoder:
-    """Of a wider encoder the first coordinates, where the gallery holds no more."""
+    """Returns a wider encoder's first coordinates, where the gallery holds no more."""
     dims = {known.dims for known in gallery.encoders_in_use()}
     wider = encoder.dims > encoder.compatible_dims and dims == {encoder.compatible_dims}
     return FirstDims(encoder, encoder.compatible_dims) if wider else encoder
@@ -64,7 +67,9 @@ def stored_entries(data: DataSet, folder: Path) -> Entries:
 
 
 def labels_of(data: DataSet, labels: np.ndarray) -> list[str]:
-    """Returns labels as they count over the whole data set: a gallery may hold several of its views."""
+    """Returns labels as they count over the whole data set: a gallery may hold several of its
+    views.
+    """
     return [str(label + data.first_identity) for label in labels.tolist()]
 
 

@@ -1,7 +1,8 @@
 """Opens, makes, locks and replaces the file of a gallery.
 
-A file that takes the place of another is written beside it, where nobody else can have put anything, is readable to the
-same people, and takes the place of the file itself where the gallery's path is a symbolic link to it.
+A file that takes the place of another is written beside it, where nobody else can have put
+anything, is readable to the same people, and takes the place of the file itself where the gallery's
+path is a symbolic link to it.
 """
 
 import contextlib
@@ -36,7 +37,7 @@ def open_to_read(path: Path) -> BlockFile:
 
 @contextlib.contextmanager
 def closed_on_error(descriptor: int) -> Iterator[None]:
-    """Closing a file gives its lock back."""
+    """Closes a file on an error, which gives its lock back."""
     try:
         yield
     except BaseException:
@@ -47,8 +48,8 @@ def closed_on_error(descriptor: int) -> Iterator[None]:
 def open_to_write(path: Path, dims: int | None) -> tuple[BlockFile, bool]:
     """Opens and locks the file; makes one of `dims` where there is none, unless that is None.
 
-    Returns the file, and whether it was made. What a killed writer left is removed: bytes that it never acknowledged,
-    and the file with which it was about to replace this one.
+    Returns the file, and whether it was made. What a killed writer left is removed: bytes that it
+    never acknowledged, and the file with which it was about to replace this one.
     """
     absent = not path.exists()
     while True:
@@ -83,7 +84,8 @@ def lock(path: Path, descriptor: int) -> None:
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 raise InputError(
-                    f"{path}: another command is writing to this gallery; try again when it has ended"
+                    f"{path}: another command is writing to this gallery; try again when it has "
+                    "ended"
                 ) from None
             time.sleep(0.02)
 
@@ -110,11 +112,14 @@ def partial_of(path: Path) -> Path:
 
 @contextlib.contextmanager
 def replacement(file: BlockFile) -> Iterator[BlockFile]:
-    """Gives a new, locked file to fill, which takes the place of `file` when the block ends well."""
+    """Gives a new, locked file to fill, which takes the place of `file` when the block ends
+    well.
+    """
     partial = partial_of(file.path)
     if file.replaced():
         raise InputError(
-            f"{file.path}: another file has taken the place of this gallery; nothing was written to that"
+            f"{file.path}: another file has taken the place of this gallery; nothing was written "
+            "to that"
         )
     partial.unlink(missing_ok=True)
     # O_EXCL: a link that somebody puts there in this moment is not followed.
@@ -138,7 +143,9 @@ def replacement(file: BlockFile) -> Iterator[BlockFile]:
 
 
 def let_the_same_people_in(descriptor: int, model: os.stat_result) -> None:
-    """Gives the new file the owner, the group and the permissions of `model`, as far as this process may."""
+    """Gives the new file the owner, the group and the permissions of `model`, as far as this
+    process may.
+    """
     mode = stat.S_IMODE(model.st_mode)
     with contextlib.suppress(PermissionError):
         os.fchown(descriptor, model.st_uid, -1)

@@ -23,8 +23,11 @@ DEFAULTS = {
 
 def values_of(written: Sequence[str]) -> dict[str, Any]:
     """These tests' options, of which those of dimensions are numbers."""
-    given = dict(argument.removeprefix("--").partition("=")[::2] for argument in written)
-    return {name: int(text) if name.endswith("dims") else text for name, text in given.items()}
+    values: dict[str, Any] = {}
+    for argument in written:
+        name, _, text = argument.removeprefix("--").partition("=")
+        values[name] = int(text) if name.endswith("dims") else text
+    return values
 
 
 def options(*written: str) -> Options:
