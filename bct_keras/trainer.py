@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 from absl import flags
 
-from bct_keras import artefacts, distribution, failures
+from bct_keras import artefacts, distribution, failures, old_head
 from bct_keras.callbacks import FiniteLoss, MetricsFile, TimesFile, TrainingProgress
 from bct_keras.checkpoints import Checkpoints, StopRequest
 from bct_keras.data.dataset import DataSet
@@ -55,7 +55,8 @@ def train(
     with strategy.scope():
         method = recipe.build_method()
         micro_steps = steps * recipe.epochs * recipe.micro_batches
-        method.prepare(Training(data, old, recipe.old_dims, recipe.epochs, micro_steps))
+        source = old_head.source(old) if old else None
+        method.prepare(source, Training(data.classes, recipe.old_dims, recipe.epochs, micro_steps))
         model = recipe.build_model(data.image_size, data.classes, steps * recipe.epochs, method)
     with StopRequest().listening() as stop:
         checkpoints = Checkpoints(model, workdir, steps, watch.checkpoint_steps, watch.checkpoints_kept, stop)

@@ -64,7 +64,7 @@ def old(data, tiny_encoder_path, tmp_path_factory) -> EmbeddingShards:
 def built(recipe: Recipe, data: DataSet, strategy: tf.distribute.Strategy | None = None) -> CompatibleModel:
     with (strategy or tf.distribute.get_strategy()).scope():
         method = recipe.build_method()
-        method.prepare(Training(data, None, recipe.old_dims, recipe.epochs, recipe.epochs))
+        method.prepare(None, Training(data.classes, recipe.old_dims, recipe.epochs, recipe.epochs))
         return recipe.build_model(data.image_size, data.classes, steps=recipe.epochs, method=method)
 
 

@@ -5,17 +5,14 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras import distribution
-from bct_keras.data.class_store import OldClasses
+from bct_keras.errors import InputError
 from bct_keras.methods.l2 import beyond, distance
-from bct_keras.methods.method import Method, Training, unit
+from bct_keras.methods.method import Method, unit
 
 HIDDEN = 100
-PYTORCH_NORM = {
-    "epsilon": 1e-5,
-    "momentum": 0.9,
-}  # its BatchNorm's defaults, of which the momentum counts the other way
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class AdvBCT(Method):
     """Boundaries around old class centres, and a discriminator to be fooled: https://arxiv.org/abs/2305.19408
 
@@ -24,38 +21,40 @@ class AdvBCT(Method):
     adversarial, fading out over the E epochs e:  weight (E - e + 1) / E * (-log D_new(new) - log D_old(old))
         the gradient from D to the encoder is reversed, with strength 2 / (1 + exp(-10 p)) - 1 after a share p of steps
 
-    All of it is as MixBCT's authors released it: weights of 4, a discriminator of unit embeddings that starts as
-    PyTorch's layers do, and --clip_norm counts its weights and w among the backbone's. The repository of AdvBCT's own
-    authors gives the discriminator the embeddings at their own lengths, with weights of 1 and a threshold of 1.
+    All of it is as MixBCT's authors released it: weights of 4, a discriminator of unit embeddings
+    that starts as PyTorch's layers do, and clipping counts its weights and w among the backbone's.
+    The repository of AdvBCT's own authors gives the discriminator the embeddings at their own
+    lengths, with weights of 1 and a threshold of 1.
     """
 
     needs = ("old_embedding",)
-    needs_classes = True
+    needs_whole = True
+    centres: keras.Variable  # [classes, old dims]
+    radii: keras.Variable  # [classes]
+    bounded: keras.Variable  # [classes], 1 where a boundary is set
 
     def __init__(self, threshold: float = 0.4, set_weight: float = 4.0, adversarial_weight: float = 4.0):
         super().__init__()
         self.threshold = threshold
         self.set_weight = set_weight
         self.adversarial_weight = adversarial_weight
-        self.old_classes = None
 
-    def prepare(self, training: Training):
-        super().prepare(training)
-        assert training.old is not None
-        self.old_classes = OldClasses(training.old)
-        self.epochs, self.steps = training.epochs, training.steps
+    def constants(self, old):
+        # The released code sets no boundary around classes of which one image is left.
+        bounded = (old.feature("kept") > 1).astype(np.float32)
+        return {
+            "centres": self.of_classes(old.feature("centres")),
+            "bounded": self.of_classes(bounded),
+            "radii": self.of_classes(old.feature("radii")),
+        }
 
     def build(self, input_shape=None):
-        old = self.prepared(self.old_classes)
-        self.centres = self.constant("centres", old.feature("centres"))
-        # The released code sets no boundary around classes of which one image is left.
-        self.bounded = self.constant("bounded", (old.feature("kept") > 1).astype(np.float32))
-        self.radii = self.constant("radii", old.feature("radii"))
+        super().build(input_shape)
         uniform = keras.initializers.RandomUniform(-1.0, 1.0)
         self.elastic = self.add_weight(name="elastic", shape=self.radii.shape, initializer=uniform)
         # As released: one hidden layer, and each kind of embedding normalised over its own batch. Made here, where the
         # random seed of the run has been set.
-        self.hidden = linear(self.prepared(self.compatible_dims), HIDDEN)
+        self.hidden = linear(self.compatible_dims, HIDDEN)
         # PyTorch's defaults, whose momentum of 0.1 counts the other way. The hidden variance may be as small as 0.005.
         self.norm = keras.layers.BatchNormalization(epsilon=1e-5, momentum=0.9, synchronized=True, dtype="float32")
         self.norm.build((None, HIDDEN))
@@ -63,41 +62,47 @@ class AdvBCT(Method):
 
     def penalty(self, new, labels, batch, head):
         new, old = self.compatible(new), unit(batch["old_embedding"])
+        if not self.steps:
+            raise InputError(
+                "AdvBCT fades by the share of the training that is done, and how long it will be is not known: give "
+                "fit its steps_per_epoch"
+            )
         step = tf.cast(batch["step"], tf.int64)
         to_set = self.point_to_set(new, labels)
         adversarial = self.adversarial(new, old, self.reversal(step))
         return self.set_weight * to_set + self.adversarial_weight * self.fade(step) * adversarial
 
     def point_to_set(self, new: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """[batch]; its mean over the global batch is the mean over the rows outside their boundary"""
+        """Returns [batch]; its mean over the global batch is the mean over the rows outside their boundary."""
         excess = beyond(distance(new, tf.gather(self.centres, labels)), tf.gather(self.boundaries(), labels))
         excess *= tf.gather(self.bounded, labels)
         outside = distribution.gather_rows(tf.cast(tf.stop_gradient(excess) > 0, tf.float32))
         return tf.math.divide_no_nan(excess, tf.reduce_mean(outside))
 
     def boundaries(self) -> tf.Tensor:
-        """[classes] R_c = r_c + (threshold - r_c) sigmoid(w_c)"""
+        """Returns [classes] R_c = r_c + (threshold - r_c) sigmoid(w_c)."""
         radii = tf.convert_to_tensor(self.radii)
         return radii + (self.threshold - radii) * tf.sigmoid(tf.convert_to_tensor(self.elastic))
 
     def fade(self, step: tf.Tensor) -> tf.Tensor:
-        """(E - e + 1) / E in epoch e, counted from 0"""
+        """Returns (E - e + 1) / E in epoch e, counted from 0."""
         epoch = tf.minimum(step * self.epochs // self.steps, self.epochs - 1)
         return tf.cast(self.epochs - epoch + 1, tf.float32) / self.epochs
 
     def reversal(self, step: tf.Tensor) -> tf.Tensor:
-        """2 / (1 + exp(-10 p)) - 1, where p is the share of the steps that is done"""
+        """Returns 2 / (1 + exp(-10 p)) - 1, where p is the share of the steps that is done."""
         done = tf.minimum(tf.cast(step, tf.float32) / self.steps, 1.0)
         return 2.0 / (1.0 + tf.exp(-10.0 * done)) - 1.0
 
     def adversarial(self, new: tf.Tensor, old: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-        """[batch]; the gradient with respect to `new` is multiplied by -strength"""
+        """Returns [batch]; the gradient with respect to `new` is multiplied by -strength."""
         reversed_new: Any = reversed_gradient(new, strength)
         judged_new = tf.nn.log_softmax(self.discriminator(reversed_new), axis=1)
         judged_old = tf.nn.log_softmax(self.discriminator(old), axis=1)
         return -judged_new[:, 0] - judged_old[:, 1]
 
     def discriminator(self, embeddings: tf.Tensor) -> tf.Tensor:
+        """Returns [batch, 2]: the logits of being new, and of being old."""
         return self.verdict(tf.nn.relu(self.norm(self.hidden(embeddings), training=True)))
 
 
@@ -113,4 +118,5 @@ def linear(inputs: int, outputs: int) -> keras.layers.Dense:
 
 @tf.custom_gradient
 def reversed_gradient(values: tf.Tensor, strength: tf.Tensor):
+    """Returns the values as they are; their gradient goes back times -strength."""
     return tf.identity(values), lambda gradient: (-strength * gradient, tf.zeros_like(strength))

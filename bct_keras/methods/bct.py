@@ -1,31 +1,24 @@
+import keras
 import tensorflow as tf
 
-from bct_keras.data.class_store import OldClasses
-from bct_keras.methods.method import Method, Training
+from bct_keras.methods.method import Method
 
 
 class PrototypeMethod(Method):
     """A method that looks at the normalised mean of the old embeddings of each class."""
 
-    needs_classes = True
+    needs_whole = True
+    prototypes: keras.Variable  # [classes, old dims]
 
-    def __init__(self):
-        super().__init__()
-        self.first_prototypes = None
-
-    def prepare(self, training: Training):
-        super().prepare(training)
-        assert training.old is not None
-        self.first_prototypes = OldClasses(training.old).feature("prototypes")
-
-    def build(self, input_shape=None):
-        self.prototypes = self.constant("prototypes", self.prepared(self.first_prototypes))
+    def constants(self, old):
+        return {"prototypes": self.of_classes(old.feature("prototypes"))}
 
     def products(self, embeddings: tf.Tensor) -> tf.Tensor:
-        """[batch, dims] -> [batch, classes]"""
+        """Returns [batch, classes] of embeddings [batch, old dims]."""
         return tf.matmul(embeddings, tf.convert_to_tensor(self.prototypes), transpose_b=True)
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class BCT(PrototypeMethod):
     """New embeddings are also classified by the old class means: https://arxiv.org/abs/2003.11942
 

@@ -1,9 +1,11 @@
+import keras
 import tensorflow as tf
 
 from bct_keras.methods.bct import PrototypeMethod
 from bct_keras.methods.method import unit
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class FD(PrototypeMethod):
     """Focal distillation of the embedding, most where the old encoder was right: https://arxiv.org/abs/2011.09161
 
@@ -28,5 +30,5 @@ class FD(PrototypeMethod):
 
 
 def squared_distance(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """[batch, dims] twice -> [batch]"""
+    """Returns [batch] of [batch, dims] twice."""
     return tf.reduce_sum(tf.square(first - second), axis=1)

@@ -1,3 +1,4 @@
+import keras
 import tensorflow as tf
 
 from bct_keras.errors import InputError
@@ -5,6 +6,7 @@ from bct_keras.methods.method import unit
 from bct_keras.methods.queue import QueueMethod
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class GalleryContrast(QueueMethod):
     """The search itself: each new embedding has to find its class in a small old gallery, a queue Q of old embeddings.
 
@@ -44,6 +46,6 @@ class GalleryContrast(QueueMethod):
 
 
 def mean_where(chosen: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """[batch, queue] twice -> [batch]; 0 where none is chosen"""
+    """Returns [batch] of [batch, queue] twice; 0 where none is chosen."""
     chosen = tf.cast(chosen, tf.float32)
     return tf.math.divide_no_nan(tf.reduce_sum(chosen * values, axis=1), tf.reduce_sum(chosen, axis=1))

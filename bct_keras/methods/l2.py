@@ -1,8 +1,10 @@
+import keras
 import tensorflow as tf
 
 from bct_keras.methods.method import Method, unit
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class L2(Method):
     """Pulls each new embedding to the old one of the same image; with a slack it is MixBCT's "weakened L2".
 
@@ -21,7 +23,7 @@ class L2(Method):
 
 
 def distance(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """[batch, dims] twice -> [batch]; the root's gradient would be infinite at 0"""
+    """Returns [batch] of [batch, dims] twice; the root's gradient would be infinite at 0."""
     return tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(first - second), axis=1), 1e-12))
 
 

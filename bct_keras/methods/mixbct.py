@@ -2,12 +2,13 @@ import keras
 import tensorflow as tf
 
 from bct_keras import distribution
-from bct_keras.data.embeddings import CREDIBLE
 from bct_keras.errors import InputError
 from bct_keras.heads.head import Swapped
+from bct_keras.methods.class_features import CREDIBLE
 from bct_keras.methods.method import Method, unit, widened
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class MixBCT(Method):
     """Mixes old embeddings into the batch before the head: https://arxiv.org/abs/2308.06948
 
@@ -29,6 +30,7 @@ class MixBCT(Method):
         if not 0 <= mix_ratio <= 1:
             raise InputError(f"mix_ratio={mix_ratio} has to be between 0 and 1")
         self.needs = ("old_embedding", CREDIBLE[credible])
+        self.credible = credible
         self.mix_ratio = mix_ratio
         self.seed = seed
         self.mixed = keras.metrics.Mean(name="mixed_rows")
@@ -45,14 +47,14 @@ class MixBCT(Method):
         return Swapped(mine, tf.norm(new, axis=1))
 
     def chosen(self, batch) -> tf.Tensor:
-        """[global batch] bool: drawn over it, and alike whatever the number of replicas"""
+        """Returns [global batch] bool: drawn over it, and alike whatever the number of replicas."""
         credible = distribution.gather_rows(batch[self.needs[1]])
         seed = tf.stack([tf.cast(self.seed, tf.int64), tf.cast(batch["step"], tf.int64)])
         return draw(credible, self.mix_ratio, seed)
 
 
 def draw(credible: tf.Tensor, mix_ratio: float, seed: tf.Tensor) -> tf.Tensor:
-    """[batch] bool: floor(mix_ratio * batch) of the credible rows, or all of them where they are fewer."""
+    """Returns [batch] bool: floor(mix_ratio * batch) of the credible rows, or all where they are fewer."""
     rows = tf.shape(credible)[0]
     # The small term keeps 0.29 * 100, which is 28.999..., from becoming 28.
     wanted = tf.cast(tf.floor(mix_ratio * tf.cast(rows, tf.float64) + 1e-9), tf.int32)

@@ -1,9 +1,11 @@
+import keras
 import tensorflow as tf
 
-from bct_keras.methods.method import Training, unit, widened
+from bct_keras.methods.method import unit, widened
 from bct_keras.methods.queue import QueueMethod
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class NCCL(QueueMethod):
     """Draws new embeddings to the old ones of their class, most to those in the middle of it.
 
@@ -26,16 +28,11 @@ class NCCL(QueueMethod):
         super().__init__(queue, temperature)
         self.alpha = alpha
         self.beta = beta
-        self.classes = None
-
-    def prepare(self, training: Training):
-        super().prepare(training)
-        self.classes = training.data.classes
 
     def build(self, input_shape=None):
         super().build(input_shape)
         if self.beta:
-            self.logits_queue = self.add_queue("logits_queue", (self.prepared(self.classes),))
+            self.logits_queue = self.add_queue("logits_queue", (self.classes,))
 
     def penalty(self, new, labels, batch, head):
         old = unit(batch["old_embedding"])
@@ -54,6 +51,13 @@ class NCCL(QueueMethod):
 
 
 def soft_contrast(rows: tf.Tensor, queue, shares: tf.Tensor, temperature: float) -> tf.Tensor:
-    """[batch, d], [queue, d], [batch, queue] -> [batch]: - sum_j share_ij log softmax_j(<row_i, queue_j> / t)"""
+    """Returns [batch]: - sum_j share_ij log softmax_j(<row_i, queue_j> / t)
+
+    Args:
+        rows: [batch, d]
+        queue: [queue, d]
+        shares: [batch, queue]
+        temperature: t
+    """
     products = tf.matmul(rows, tf.convert_to_tensor(queue), transpose_b=True) / temperature
     return -tf.reduce_sum(shares * tf.nn.log_softmax(products, axis=1), axis=1)

@@ -21,7 +21,8 @@ class QueueMethod(Method):
         self.temperature = temperature
 
     def build(self, input_shape=None):
-        self.old_queue = self.add_queue("old_queue", (self.prepared(self.compatible_dims),))
+        super().build(input_shape)
+        self.old_queue = self.add_queue("old_queue", (self.compatible_dims,))
         self.labels_queue = self.add_queue("labels_queue", (), "int32", -1)
         self.next_place = self.add_weight(
             name="next_place",
@@ -33,6 +34,7 @@ class QueueMethod(Method):
         )
 
     def add_queue(self, name: str, row_shape: tuple, dtype: str = "float32", start: float = 0.0):
+        """Adds a weight with a place for each of the last rows."""
         # Every replica writes the rows of all, so the copies stay alike and the first one may stand for them.
         return self.add_weight(
             name=name,
@@ -44,7 +46,7 @@ class QueueMethod(Method):
         )
 
     def push(self, *pushed: tuple[keras.Variable, tf.Tensor]) -> None:
-        """To each queue the rows of all replicas, into the places of the oldest ones."""
+        """Writes the rows of all replicas into each queue, into the places of the oldest ones."""
         gathered = [(queue, distribution.gather_rows(rows)) for queue, rows in pushed]
         count = tf.shape(gathered[0][1])[0]
         places = (self.next_place + tf.range(count)) % self.queue

@@ -1,10 +1,16 @@
+from dataclasses import dataclass
+
+import keras
 import tensorflow as tf
 
 from bct_keras import distribution
 from bct_keras.errors import InputError
 from bct_keras.methods.method import Method, unit
 
+LOSSES = ("contrastive", "triplet")
 
+
+@keras.saving.register_keras_serializable("bct_keras")
 class RACT(Method):
     """Regression-alleviating training for hot refresh: https://arxiv.org/abs/2201.09724
 
@@ -33,8 +39,10 @@ class RACT(Method):
             raise InputError(f"loss={loss!r} of ract has to be one of {', '.join(LOSSES)}")
         if k == 0 or k < -1:
             raise InputError(f"k={k} of ract has to be at least 1, or -1 for all")
-        self.loss, self.spread = LOSSES[loss], {"contrastive": temperature, "triplet": margin}[loss]
+        self.loss = loss
         self.k = k
+        self.temperature = temperature
+        self.margin = margin
         self.new_negatives = new_negatives
         self.weight = weight
 
@@ -44,38 +52,49 @@ class RACT(Method):
         if self.new_negatives:
             kinds.append(distribution.gather_rows(new))
         same_class = labels[:, None] == distribution.gather_rows(labels)[None, :]
-        return self.weight * self.loss(new, old, kinds, same_class, self.k, self.spread)
+        rivals = Rivals(kinds, same_class, self.k)
+        if self.loss == "contrastive":
+            return self.weight * contrastive(new, old, rivals, self.temperature)
+        return self.weight * triplet(new, old, rivals, self.margin)
 
 
-def contrastive(new, old, kinds: list[tf.Tensor], same_class: tf.Tensor, k: int, temperature: float) -> tf.Tensor:
-    """[batch, dims] twice, each kind's negatives [rows, dims], [batch, rows] -> [batch]"""
-    positive = tf.reduce_sum(new * old, axis=1, keepdims=True)
-    hardest = [
-        largest(tf.where(same_class, -1e9, tf.matmul(new, negatives, transpose_b=True)), k) for negatives in kinds
-    ]
-    logits = tf.concat([positive, *hardest], axis=1) / temperature
+@dataclass(frozen=True)
+class Rivals:
+    """What each new embedding is told apart from."""
+
+    kinds: list[tf.Tensor]  # the old embeddings, and the new ones where they count too: [rows, dims] each
+    same_class: tf.Tensor  # [batch, rows]: whether a row is of the embedding's own class, and so no rival
+    k: int  # so many of each kind count, the hardest; -1: all
+
+
+def contrastive(new: tf.Tensor, old: tf.Tensor, rivals: Rivals, temperature: float) -> tf.Tensor:
+    """Returns [batch]: -log softmax of the old embedding's product among those with the hardest rivals."""
+    parts = [tf.reduce_sum(new * old, axis=1, keepdims=True)]
+    for negatives in rivals.kinds:
+        products = tf.matmul(new, negatives, transpose_b=True)
+        parts.append(largest(tf.where(rivals.same_class, -1e9, products), rivals.k))
+    logits = tf.concat(parts, axis=1) / temperature
     return -tf.nn.log_softmax(logits, axis=1)[:, 0]
 
 
-def triplet(new, old, kinds: list[tf.Tensor], same_class: tf.Tensor, k: int, margin: float) -> tf.Tensor:
+def triplet(new: tf.Tensor, old: tf.Tensor, rivals: Rivals, margin: float) -> tf.Tensor:
+    """Returns [batch]: how far the old embedding is not nearer than the hardest rivals by the margin."""
     positive = root(2.0 - 2.0 * tf.reduce_sum(new * old, axis=1, keepdims=True))
     losses = []
-    for negatives in kinds:
+    for negatives in rivals.kinds:
         distances = root(2.0 - 2.0 * tf.matmul(new, negatives, transpose_b=True))
-        nearest = -largest(-tf.where(same_class, 1e9, distances), k)
+        nearest = -largest(-tf.where(rivals.same_class, 1e9, distances), rivals.k)
         losses.append(tf.reduce_mean(tf.nn.relu(positive - nearest + margin), axis=1))
     return tf.add_n(losses)
 
 
-LOSSES = {"contrastive": contrastive, "triplet": triplet}
-
-
 def largest(values: tf.Tensor, k: int) -> tf.Tensor:
-    """[batch, rows] -> [batch, k]"""
+    """Returns [batch, k] of values [batch, rows]; -1 takes all."""
     if k == -1:
         return values
     return tf.math.top_k(values, tf.minimum(k, tf.shape(values)[1])).values
 
 
 def root(squared: tf.Tensor) -> tf.Tensor:
+    """Returns the root, whose gradient stays finite at 0."""
     return tf.sqrt(tf.maximum(squared, 1e-12))

@@ -1,19 +1,15 @@
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from bct_keras import progress
-from bct_keras.data.class_store import OldClasses
 from bct_keras.errors import InputError
 from bct_keras.methods.bct import BCT
-from bct_keras.methods.method import Training
-
-BATCH_SIZE = 256
+from bct_keras.methods.old_embeddings import OldSource
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class UniBCT(BCT):
     """BCT that begins late, with prototypes of another kind: https://arxiv.org/abs/2203.01583
 
@@ -28,6 +24,9 @@ class UniBCT(BCT):
     has the softmax over i, which leaves the plain means whatever the graph, so "released" embeds nothing, and a second
     refresh changes nothing. Old embeddings of length 1, stored so or by an exported file, leave it no scale: give one.
     """
+
+    old: OldSource | None = None
+    refreshes: keras.Variable  # how many are done
 
     def __init__(
         self,
@@ -46,17 +45,32 @@ class UniBCT(BCT):
         if not 0 <= smoothing < 1:
             raise InputError(f"smoothing={smoothing} of unibct has to be at least 0 and less than 1")
         self.refresh_epochs = sorted(refresh_epochs)
-        self.refined = prototypes == "refined"
-        self.refinement = {"temperature": temperature, "smoothing": smoothing}
+        self.kind = prototypes  # `prototypes` is the weight
+        self.temperature = temperature
+        self.smoothing = smoothing
 
-    def prepare(self, training: Training):
-        super().prepare(training)
-        if self.refresh_epochs[0] >= training.epochs:
+    def get_config(self):
+        return {
+            "refresh_epochs": tuple(self.refresh_epochs),
+            "prototypes": self.kind,
+            "temperature": self.temperature,
+            "smoothing": self.smoothing,
+            "scale": self.scale,
+            "weight": self.weight,
+        }
+
+    def prepare(self, old, training):
+        super().prepare(old, training)
+        self.old = old
+
+    def plan(self, epochs, steps):
+        super().plan(epochs, steps)
+        if self.refresh_epochs[0] >= epochs:
+            earlier = f"such as refresh_epochs=({epochs // 3},)"
             raise InputError(
-                f"unibct would first refresh its prototypes at epoch {self.refresh_epochs[0]}, and --epochs="
-                f"{training.epochs}; give it earlier ones, such as refresh_epochs=({training.epochs // 3},)"
+                f"unibct would first refresh its prototypes at epoch {self.refresh_epochs[0]}, and the training has "
+                f"{epochs} epoch(s); give it earlier ones, {earlier}"
             )
-        self.training = training
 
     def build(self, input_shape=None):
         super().build(input_shape)
@@ -72,12 +86,14 @@ class UniBCT(BCT):
         return [PrototypeRefresh(self)]
 
     def new_prototypes(self, backbone: keras.Model) -> np.ndarray:
-        """[classes, dims]"""
-        assert self.training.old is not None
-        old = OldClasses(self.training.old)
-        if not self.refined:
-            return old.feature("means")
-        return old.refined(lambda folder: embed_shards(backbone, self.training, folder), **self.refinement)
+        """Returns [classes, old dims], from the encoder as it is now."""
+        if self.old is None:
+            raise InputError("unibct refreshes its prototypes from the old embeddings: give compile old=... again")
+        if self.kind == "released":
+            return self.of_classes(self.old.feature("means"))
+        embed = embedding_by(backbone, self.compatible_dims)
+        refined = self.old.refined_prototypes(embed, self.temperature, self.smoothing)
+        return self.of_classes(refined)
 
 
 class PrototypeRefresh(keras.callbacks.Callback):
@@ -96,17 +112,11 @@ class PrototypeRefresh(keras.callbacks.Callback):
         self.method.refreshes.assign(due)
 
 
-def embed_shards(backbone: keras.Model, training: Training, folder: Path) -> list[Path]:
-    """New embeddings beside each image shard, as far as they are to be compatible."""
+def embedding_by(backbone: keras.Model, dims: int | None):
+    """Returns a function that embeds a batch of images: the first `dims` coordinates."""
     run: Any = tf.function(lambda images: backbone(images, training=False), reduce_retracing=True)
-    files = []
-    with progress.bar("embedding with the new encoder", training.data.records) as done:
-        for shard in training.data.shards:
-            found = []
-            for batch in training.data.batches(BATCH_SIZE, (shard,)):
-                embeddings = np.asarray(run(batch["image"]), np.float32)
-                found.append(embeddings[:, : training.compatible_dims])
-                done.update(len(embeddings))
-            files.append(folder / f"{shard.name}.npy")
-            np.save(files[-1], np.concatenate(found))
-    return files
+
+    def embed(images) -> np.ndarray:
+        return np.asarray(run(images), np.float32)[:, :dims]
+
+    return embed

@@ -1,6 +1,26 @@
 """What methods need of the old embeddings of each class. Arrays are [classes, n, dims]: n records of each class."""
 
+from collections.abc import Iterable
+
 import numpy as np
+
+CREDIBLE_SHARE = 0.9
+# What is normalised before distances are measured, and the field of a batch that tells which rows are credible by it
+CREDIBLE = {"rows": "credible", "rows_then_columns": "credible_rows_then_columns"}
+OF_DIMS = ("means", "prototypes", "centres")  # [classes, dims]
+OF_CLASS = ("radii", "kept")  # [classes]
+
+
+def of_block(old: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns all features of some classes, by the names in OF_DIMS and OF_CLASS."""
+    centres, radii, kept = centres_and_radii(old)
+    return {
+        "means": means(old),
+        "prototypes": prototypes(old),
+        "centres": centres,
+        "radii": radii,
+        "kept": kept,
+    }
 
 
 def normalised(embeddings: np.ndarray) -> np.ndarray:
@@ -25,6 +45,12 @@ def credible(embeddings: np.ndarray, kept_share: float, column_norms: np.ndarray
     kept = np.zeros(distances.shape, bool)
     np.put_along_axis(kept, nearest, True, axis=1)
     return kept
+
+
+def column_norms(pieces: Iterable[np.ndarray]) -> np.ndarray:
+    """Returns the norm [dims] of each column of the normalised embeddings, which come in pieces [rows, dims]."""
+    squares = [np.square(normalised(piece)).sum(0, dtype=np.float64) for piece in pieces]
+    return np.maximum(np.sqrt(np.sum(squares, axis=0)), 1e-12).astype(np.float32)
 
 
 def means(old: np.ndarray) -> np.ndarray:
