@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from bct_keras import distribution
+from bct_keras import _tensorflow, distribution
 from bct_keras.heads.head import Head
 from bct_keras.methods.method import Method
 
@@ -165,7 +165,7 @@ class CompatibleModel(keras.Model):
 
     def apply_if(self, finite, gradients):
         """A condition around an update has to stand outside the replicas where those have to meet for it."""
-        if tf.__internal__.distribute.strategy_supports_no_merge_call():
+        if _tensorflow.updates_without_merging():
             tf.cond(finite, lambda: self.apply(gradients), lambda: None)
             return
 

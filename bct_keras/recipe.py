@@ -48,7 +48,7 @@ class Recipe:
     def __post_init__(self):
         # A typo is told at once, not after the data was made and the old encoder trained.
         registry.bind(BACKBONES, self.backbone, ("image_size", "dims"))
-        registry.bind(HEADS, self.head, ("classes", "dims"))
+        registry.bind(HEADS, self.head, ("classes",))
         registry.bind(METHODS, self.method, ("seed",))
         registry.bind(OPTIMIZERS, self.optimizer, ("learning_rate",))
         registry.bind(SCHEDULES, self.schedule, ("learning_rate", "steps", "steps_per_epoch"))
@@ -91,7 +91,7 @@ class Recipe:
         for layer in backbone.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = self.synchronized
-        head = registry.build(HEADS, self.head, classes=classes, dims=self.dims)
+        head = registry.build(HEADS, self.head, classes=classes)
         stepping = Stepping(self.micro_batches, self.jit, self.average, drop_not_finite=self.on_nan == "skip")
         model = CompatibleModel(backbone, head, method, stepping)
         rate = registry.build(

@@ -158,7 +158,7 @@ def test_a_step_in_mixed_precision(parts, stored):
 @pytest.mark.parametrize("name", METHODS)
 def test_method_gives_a_row_to_the_head_and_a_penalty_for_every_example(name, stored):
     method = registry.build(METHODS, SPECS.get(str(name), str(name)), seed=0)
-    head = registry.build(HEADS, "arcface", classes=CLASSES, dims=DIMS)
+    head = registry.build(HEADS, "arcface", classes=CLASSES)
     method.prepare(stored, TRAINING)
     method.build((None, DIMS))
     head.build((None, DIMS))
@@ -177,7 +177,7 @@ def test_method_is_the_same_compiled_by_xla(name, stored):
     def loss_and_gradient(jit: bool):
         keras.utils.set_random_seed(0)
         method = registry.build(METHODS, SPECS.get(str(name), str(name)), seed=0)
-        head = registry.build(HEADS, "arcface", classes=CLASSES, dims=DIMS)
+        head = registry.build(HEADS, "arcface", classes=CLASSES)
         method.prepare(stored, TRAINING)
         method.build((None, DIMS))
         head.build((None, DIMS))
@@ -254,7 +254,7 @@ def test_method_goes_on_from_a_checkpoint_bit_for_bit(name, stored, tmp_path, mo
 
 @pytest.mark.parametrize("name", HEADS)
 def test_head_gives_a_loss_for_every_example(name):
-    head = registry.build(HEADS, name, classes=CLASSES, dims=DIMS)
+    head = registry.build(HEADS, name, classes=CLASSES)
     losses = head(tf.random.stateless_normal((BATCH, DIMS), (1, 2)), tf.constant(labels(), tf.int32))
     assert (losses.shape, losses.dtype) == ((BATCH,), tf.float32)
     assert np.isfinite(losses).all()

@@ -1,16 +1,18 @@
 """Class weights outside Keras, whose optimizers would touch every row of them in each step."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import tensorflow as tf
 
 from bct_keras import distribution
+from bct_keras._tensorflow import InCheckpoints
 from bct_keras.errors import InputError
 
 
-class ClassTable(tf.__internal__.tracking.Trackable):
-    """Class weights, and what the optimizer keeps of them: [classes, width] whole on each device, or divided.
+class ClassTable(InCheckpoints):
+    """Holds class weights, and what the optimizer keeps of them: [classes, width] whole on each device, or divided.
 
     A checkpoint has them whole, so another number of devices can go on with it.
     """
@@ -28,13 +30,16 @@ class ClassTable(tf.__internal__.tracking.Trackable):
         self.variables: dict[str, list[tf.Variable]] = {}
         self.make(self.WEIGHTS, lambda first, end: start[first:end])
 
-    def make(self, name: str, values) -> None:
-        self.variables[name] = [
-            distribution.plain_variable(values(*span), device, f"{name}_{index}")
-            for index, (span, device) in enumerate(zip(self.spans, self.devices, strict=True))
-        ]
+    def make(self, name: str, values: Callable[[int, int], tf.Tensor]) -> None:
+        """Makes a variable on each device; `values` gives those of the classes from the first to before the last."""
+        made = []
+        for index, (span, device) in enumerate(zip(self.spans, self.devices, strict=True)):
+            variable = distribution.plain_variable(values(*span), device, f"{name}_{index}")
+            made.append(variable)
+        self.variables[name] = made
 
-    def add_slots(self, names: Sequence[str]) -> None:
+    def add_slots(self, names: Iterable[str]) -> None:
+        """Makes what an optimizer keeps of each row, all zeros."""
         for name in names:
             self.make(name, lambda first, end: tf.zeros((end - first, self.width)))
 
@@ -43,17 +48,18 @@ class ClassTable(tf.__internal__.tracking.Trackable):
         return [name for name in self.variables if name != self.WEIGHTS]
 
     def span(self) -> tuple[int, int]:
-        """The first class of this replica's, and the first behind them."""
+        """Returns this replica's first class, and the first one behind its last."""
         return self.spans[self.index()]
 
     def here(self, name: str) -> tf.Variable:
+        """Returns the variable of this replica."""
         return self.variables[name][self.index()]
 
     def index(self) -> int:
         return distribution.replica_index() % len(self.devices)
 
     def take(self, name: str, classes: tf.Tensor) -> tf.Tensor:
-        """Rows of classes that are this replica's, in rising order"""
+        """Returns the rows of classes that are this replica's, in rising order."""
         first, end = self.span()
         variable = self.here(name)
         if classes.shape[0] == end - first:
@@ -61,6 +67,7 @@ class ClassTable(tf.__internal__.tracking.Trackable):
         return tf.gather(variable, classes - first)
 
     def put(self, name: str, classes: tf.Tensor, rows: tf.Tensor) -> None:
+        """Writes the rows of classes that are this replica's."""
         first, end = self.span()
         if classes.shape[0] == end - first:
             self.here(name).assign(rows)
@@ -68,24 +75,27 @@ class ClassTable(tf.__internal__.tracking.Trackable):
             self.here(name).scatter_update(tf.IndexedSlices(rows, classes - first))
 
     def whole(self, name: str) -> tf.Tensor:
+        """Returns the rows of all classes."""
         pieces = self.variables[name]
-        return tf.concat([piece.read_value() for piece in pieces], axis=0) if self.divided else pieces[0].read_value()
+        if not self.divided:
+            return pieces[0].read_value()
+        return tf.concat([piece.read_value() for piece in pieces], axis=0)
 
-    def assign(self, name: str, values) -> None:
+    def assign(self, name: str, values: Any) -> None:
+        """Takes the rows of all classes."""
         for variable, (first, end) in zip(self.variables[name], self.spans, strict=True):
             variable.assign(values[first:end])
 
-    def _serialize_to_tensors(self):
+    def to_checkpoint(self) -> dict[str, tf.Tensor]:
         return {name: self.whole(name) for name in self.variables}
 
-    def _restore_from_tensors(self, restored_tensors):
-        for name, values in restored_tensors.items():
-            self.assign(name, values)
-        return tf.no_op()
+    def from_checkpoint(self, values: Mapping[str, Any]) -> None:
+        for name, rows in values.items():
+            self.assign(name, rows)
 
 
 def spans_of(classes: int, devices: int) -> list[tuple[int, int]]:
-    """As even as can be: the first ones have one class more."""
+    """Divides the classes as evenly as can be: the first devices have one class more."""
     if devices > classes:
         raise InputError(
             f"sharded=true cannot divide {classes} classes over {devices} devices; train on {classes} devices or "

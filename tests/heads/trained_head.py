@@ -33,7 +33,7 @@ def built(spec: str, strategy: tf.distribute.Strategy, optimizer: str = "sgd") -
     with strategy.scope():
         inputs = keras.Input((5,))
         backbone = keras.Model(inputs, keras.layers.Dense(DIMS)(inputs))
-        model = CompatibleModel(backbone, registry.build(HEADS, spec, classes=CLASSES, dims=DIMS), Independent())
+        model = CompatibleModel(backbone, registry.build(HEADS, spec, classes=CLASSES), Independent())
         built_optimizer = registry.build(OPTIMIZERS, optimizer, learning_rate=0.001)
         model.compile(optimizer=built_optimizer, jit_compile=False)  # pyright: ignore
         built_optimizer.build(model.trainable_variables)

@@ -175,9 +175,7 @@ def test_advbct_pulls_only_what_is_outside_its_boundary(stored, labels):
 
 
 def compiled(stored: StoredOldEmbeddings, method: UniBCT) -> CompatibleModel:
-    model = CompatibleModel(
-        iresnet_small(image_size=28, dims=DIMS, width=4), ArcFace(classes=6, dims=DIMS), ready(method, stored)
-    )
+    model = CompatibleModel(iresnet_small(image_size=28, dims=DIMS, width=4), ArcFace(classes=6), ready(method, stored))
     model.compile(optimizer="sgd", jit_compile=False)  # pyright: ignore
     model.optimizer.build(model.trainable_variables)
     return model

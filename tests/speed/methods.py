@@ -68,7 +68,7 @@ def fastest(call: Callable, repeats: int) -> float:
 
 
 def step_seconds(classes: int, batch_size: int, repeats: int) -> float:
-    model = CompatibleModel(iresnet18(image_size=112, dims=DIMS), ArcFace(classes, DIMS), Independent())
+    model = CompatibleModel(iresnet18(image_size=112, dims=DIMS), ArcFace(classes), Independent())
     model.compile(optimizer=SGD(0.1), jit_compile=False)  # pyright: ignore
     images = np.random.default_rng(0).integers(0, 256, (batch_size, 112, 112, 3), np.uint8)
     batch: Any = ({"image": images}, np.arange(batch_size) % classes)
@@ -77,7 +77,7 @@ def step_seconds(classes: int, batch_size: int, repeats: int) -> float:
 
 
 def penalty_seconds(method: Method, classes: int, batch_size: int, repeats: int) -> float:
-    head = ArcFace(classes, DIMS)
+    head = ArcFace(classes)
     for layer in (head, method):
         layer.build((None, DIMS))
     random = np.random.default_rng(1)

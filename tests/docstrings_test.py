@@ -1,0 +1,42 @@
+"""The examples in the docstrings of public names run, and give what they say."""
+
+import doctest
+import importlib
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import bct_keras
+
+# Each public name, by its module; a new one has a line here, and at least one example.
+PUBLIC = {
+    "bct_keras.heads": [
+        "AdaFace",
+        "ArcFace",
+        "Combined",
+        "CosFace",
+        "MagFace",
+        "NormFace",
+        "Softmax",
+        "SubcenterArcFace",
+    ],
+}
+NAMES = [(module, name) for module, names in PUBLIC.items() for name in names]
+
+
+def given(module: Any) -> dict[str, Any]:
+    """Returns what an example finds: the names of its module, TensorFlow and numpy."""
+    return {**vars(module), "bct_keras": bct_keras, "tf": tf, "np": np}
+
+
+@pytest.mark.parametrize(("module_name", "name"), NAMES)
+def test_the_example_runs(module_name, name):
+    module = importlib.import_module(module_name)
+    finder = doctest.DocTestFinder(recurse=False)
+    (found,) = finder.find(getattr(module, name), name, module=False, globs=given(module))
+    assert found.examples, f"{module_name}.{name} has no example"
+    told: list[str] = []
+    failed, _ = doctest.DocTestRunner(verbose=False).run(found, out=told.append)
+    assert not failed, "".join(told)
