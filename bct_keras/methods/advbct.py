@@ -33,8 +33,8 @@ class AdvBCT(Method):
     radii: keras.Variable  # [classes]
     bounded: keras.Variable  # [classes], 1 where a boundary is set
 
-    def __init__(self, threshold: float = 0.4, set_weight: float = 4.0, adversarial_weight: float = 4.0):
-        super().__init__()
+    def __init__(self, threshold: float = 0.4, set_weight: float = 4.0, adversarial_weight: float = 4.0, **layer):
+        super().__init__(**layer)
         self.threshold = threshold
         self.set_weight = set_weight
         self.adversarial_weight = adversarial_weight

@@ -27,8 +27,8 @@ class BCT(PrototypeMethod):
     match gains little over thousands of classes; a scale of 16 to 64 makes a penalty of it that can be met.
     """
 
-    def __init__(self, scale: float = 1.0, weight: float = 1.0):
-        super().__init__()
+    def __init__(self, scale: float = 1.0, weight: float = 1.0, **layer):
+        super().__init__(**layer)
         self.scale = scale
         self.weight = weight
 

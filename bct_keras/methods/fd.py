@@ -16,8 +16,8 @@ class FD(PrototypeMethod):
 
     needs = ("old_embedding",)
 
-    def __init__(self, weight: float = 1.0, base: float = 1.0, focus: float = 5.0):
-        super().__init__()
+    def __init__(self, weight: float = 1.0, base: float = 1.0, focus: float = 5.0, **layer):
+        super().__init__(**layer)
         self.weight = weight
         self.base = base
         self.focus = focus

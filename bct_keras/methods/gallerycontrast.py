@@ -23,8 +23,8 @@ class GalleryContrast(QueueMethod):
     class. HOC's released code has the old embedding in the place of n_i, and its head is a fixed simplex.
     """
 
-    def __init__(self, queue: int = 8192, temperature: float = 0.1, weight: float = 4.0, own: float = 0.3):
-        super().__init__(queue, temperature)
+    def __init__(self, queue: int = 8192, temperature: float = 0.1, weight: float = 4.0, own: float = 0.3, **layer):
+        super().__init__(queue, temperature, **layer)
         if not 0 <= own <= 1:
             raise InputError(f"own={own:g} of gallerycontrast has to be between 0 and 1")
         self.weight = weight

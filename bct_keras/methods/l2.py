@@ -13,8 +13,8 @@ class L2(Method):
 
     needs = ("old_embedding",)
 
-    def __init__(self, weight: float = 10.0, slack: float = 0.0):
-        super().__init__()
+    def __init__(self, weight: float = 10.0, slack: float = 0.0, **layer):
+        super().__init__(**layer)
         self.weight = weight
         self.slack = slack
 

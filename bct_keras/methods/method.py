@@ -38,8 +38,8 @@ class Method(keras.layers.Layer):
     epochs = 0
     steps = 0
 
-    def __init__(self):
-        super().__init__(dtype="float32")
+    def __init__(self, **layer: Any):
+        super().__init__(**{"dtype": "float32", **layer})
         self.found: dict[str, np.ndarray] = {}
 
     @property
@@ -138,16 +138,22 @@ class Method(keras.layers.Layer):
         return found
 
     def get_config(self) -> dict[str, Any]:
-        names = inspect.signature(type(self)).parameters
-        missing = [name for name in names if not hasattr(self, name)]
-        if missing:
-            raise InputError(
-                f"{type(self).__name__} has to keep its argument as self.{missing[0]}, or to override get_config: "
-                "else it cannot be saved"
-            )
-        return {name: getattr(self, name) for name in names}
+        found = {}
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                found |= super().get_config()
+            elif hasattr(self, name):
+                found[name] = getattr(self, name)
+            else:
+                raise InputError(
+                    f"{type(self).__name__} cannot be saved: it has to keep its argument as self.{name}, or to "
+                    "override get_config"
+                )
+        return found
 
-    def get_build_config(self) -> dict[str, Any]:
+    def get_build_config(self) -> dict[str, Any] | None:
+        if not self.built:
+            return None
         shapes = {name: list(getattr(self, name).shape) for name in getattr(self, "constant_names", ())}
         return {
             "classes": self.classes,

@@ -23,8 +23,8 @@ class MixBCT(Method):
     deviation are those of new embeddings alone, and MagFace's pull on the length leaves mixed rows out.
     """
 
-    def __init__(self, mix_ratio: float = 0.3, credible: str = "rows", seed: int = 0):
-        super().__init__()
+    def __init__(self, mix_ratio: float = 0.3, credible: str = "rows", seed: int = 0, **layer):
+        super().__init__(**layer)
         if credible not in CREDIBLE:
             raise InputError(f"credible={credible!r} of mixbct has to be one of {', '.join(CREDIBLE)}")
         if not 0 <= mix_ratio <= 1:

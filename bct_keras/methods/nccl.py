@@ -24,8 +24,8 @@ class NCCL(QueueMethod):
     them, so l2 can outweigh the head; its queue takes queue * classes * 4 bytes, 3 GB for 93,431 classes.
     """
 
-    def __init__(self, queue: int = 8192, temperature: float = 1.0, alpha: float = 8.0, beta: float = 0.0):
-        super().__init__(queue, temperature)
+    def __init__(self, queue: int = 8192, temperature: float = 1.0, alpha: float = 8.0, beta: float = 0.0, **layer):
+        super().__init__(queue, temperature, **layer)
         self.alpha = alpha
         self.beta = beta
 

@@ -11,8 +11,8 @@ class QueueMethod(Method):
 
     needs = ("old_embedding",)
 
-    def __init__(self, queue: int, temperature: float):
-        super().__init__()
+    def __init__(self, queue: int, temperature: float, **layer):
+        super().__init__(**layer)
         if queue < 1:
             raise InputError(f"queue={queue} has to be at least 1")
         if temperature <= 0:

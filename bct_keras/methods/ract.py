@@ -34,7 +34,7 @@ class RACT(Method):
         new_negatives: bool = True,
         weight: float = 1.0,
     ):
-        super().__init__()
+        super().__init__(**layer)
         if loss not in LOSSES:
             raise InputError(f"loss={loss!r} of ract has to be one of {', '.join(LOSSES)}")
         if k == 0 or k < -1:

@@ -37,7 +37,7 @@ class UniBCT(BCT):
         scale: float = 1.0,
         weight: float = 1.0,
     ):
-        super().__init__(scale, weight)
+        super().__init__(scale, weight, **layer)
         if not refresh_epochs or any(type(epoch) is not int or epoch < 0 for epoch in refresh_epochs):
             raise InputError(f"refresh_epochs={refresh_epochs} has to name epochs, counted from 0, as in (10, 20)")
         if prototypes not in ("released", "refined"):
@@ -51,6 +51,7 @@ class UniBCT(BCT):
 
     def get_config(self):
         return {
+            **keras.layers.Layer.get_config(self),
             "refresh_epochs": tuple(self.refresh_epochs),
             "prototypes": self.kind,
             "temperature": self.temperature,
@@ -99,7 +100,7 @@ class UniBCT(BCT):
 class PrototypeRefresh(keras.callbacks.Callback):
     """Refreshes the prototypes of UniBCT at the beginning of an epoch, unless that was done before a run broke off."""
 
-    def __init__(self, method: UniBCT):
+    def __init__(self, method: UniBCT, **layer):
         super().__init__()
         self.method = method
 
