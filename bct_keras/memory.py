@@ -22,7 +22,7 @@ import numpy as np
 from bct_keras import old_head
 from bct_keras.methods.method import Method, Training
 from bct_keras.methods.old_embeddings import Classifier, OldEmbeddings
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 from bct_keras.recipe import Recipe
 
 FEW_CLASSES = (16, 32)
@@ -106,7 +106,7 @@ def counted(model: CompatibleModel, replicas: int) -> Sizes:
         "weights of the backbone": bytes_of(model.backbone.variables),
         "weights of the head": bytes_of(model.head.variables) + class_weights,
         "state of the method": bytes_of(model.method.variables),
-        "average of the weights": bytes_of(model.averages),
+        "average of the weights": bytes_of(model.averaging.averages),
         "gradients": bytes_of(model.trainable_variables) + class_weights * getattr(model.head, "sample_rate", 1.0),
         "slots of the optimizer": bytes_of(model.optimizer.variables) + share * sum(tables.values()),
     }

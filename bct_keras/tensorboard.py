@@ -9,7 +9,7 @@ import tensorflow as tf
 from absl import flags
 
 from bct_keras.data.dataset import DataSet
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 
 SAMPLE = 1000
 STEPS_BETWEEN_SCALARS = 50

@@ -16,7 +16,7 @@ from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.data.input import ids_of_step, training_batches
 from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND
 from bct_keras.methods.method import Method, Training
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 from bct_keras.recipe import Recipe
 from bct_keras.tensorboard import TensorBoardLog, write_projector
 from bct_keras.validation import BEST, BEST_HEAD, Validation
@@ -128,7 +128,6 @@ def fit(
     """Keras's own, called once for what is left of a broken epoch and once for the whole ones."""
     steps = checkpoints.steps_per_epoch
     callbacks = [
-        *method.callbacks(),
         FiniteLoss(
             model,
             allowed_to_drop(watch.nan_limit, steps * recipe.epochs),

@@ -11,7 +11,7 @@ from bct_keras import artefacts, distribution, registry
 from bct_keras.encoders import Encoder, KerasEncoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS, compatibility
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 from bct_keras.recipe import Recipe
 from bct_keras.untrusted.json_files import field, read_object
 

@@ -20,7 +20,7 @@ from bct_keras.encoders import load_encoder
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.methods.method import Training
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 from bct_keras.recipe import Recipe
 
 BATCH, CLASSES, DIMS = 8, 6, 8  # as many classes as the view `new` of the fixture data_root has
@@ -118,7 +118,7 @@ def after_one_step(
     before = model.get_weights()
     batch: Any = ({"image": images(parts.image_size), **fields(method.needs)}, labels())
     batches = tf.data.Dataset.from_tensor_slices(batch).batch(BATCH, drop_remainder=True)
-    history = model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=method.callbacks())  # pyright: ignore
+    history = model.fit(batches, epochs=1, shuffle=False, verbose=0)  # pyright: ignore
     return history.history["loss"][0], before, model.get_weights()
 
 
@@ -233,7 +233,7 @@ def fit(model: CompatibleModel, steps: range, *callbacks: keras.callbacks.Callba
         steps_per_epoch=1,
         shuffle=False,
         verbose=0,  # pyright: ignore[reportArgumentType]
-        callbacks=[*model.method.callbacks(), *callbacks],
+        callbacks=list(callbacks),
     )
 
 

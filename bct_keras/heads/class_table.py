@@ -39,7 +39,9 @@ class ClassTable(InCheckpoints):
         self.variables[name] = made
 
     def add_slots(self, names: Iterable[str]) -> None:
-        """Makes what an optimizer keeps of each row, all zeros."""
+        """Makes what an optimizer keeps of each row, all zeros; what another one has kept is gone."""
+        for name in self.slots:
+            del self.variables[name]
         for name in names:
             self.make(name, lambda first, end: tf.zeros((end - first, self.width)))
 

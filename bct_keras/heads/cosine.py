@@ -116,10 +116,20 @@ class CosineHead(Head):
                 "this method needs the logits of all classes: without sample_rate and sharded, or as nccl(beta=0)"
             )
         directions, lengths = divided(embeddings)
+        return self.cross_entropy.logits(self.cosines(directions), labels, self.strength(lengths))
+
+    def cosines(self, directions: tf.Tensor) -> tf.Tensor:
+        """Returns the cosines [batch, classes * centres] of embeddings at length 1."""
         weights, _ = divided(tf.convert_to_tensor(self.class_weights))
-        cosine = tf.matmul(directions, weights, transpose_b=True)
-        held = tf.clip_by_value(cosine, -1.0, 1.0)
-        return self.cross_entropy.logits(held, labels, self.strength(lengths))
+        return tf.clip_by_value(tf.matmul(directions, weights, transpose_b=True), -1.0, 1.0)
+
+    def scores(self, embeddings):
+        if self.table is not None:
+            raise InputError(
+                "metrics need the scores of all classes, which a head with sample_rate or sharded does not give"
+            )
+        directions, _ = divided(embeddings)
+        return self.scale * self.cross_entropy.nearest(self.cosines(directions))
 
     def rows(self, labels, step):
         if self.table is None:

@@ -89,6 +89,11 @@ class Head(keras.layers.Layer):
         """Returns logits [batch, classes], with the margin, if any, on each row's own class."""
         raise NotImplementedError
 
+    def scores(self, embeddings: tf.Tensor) -> tf.Tensor:
+        """Returns the logits [batch, classes] of embeddings whose class is not known, for metrics: without a margin."""
+        nobody = tf.fill(tf.shape(embeddings)[:1], -1)
+        return self.logits(embeddings, nobody)
+
     def rows(self, labels: tf.Tensor, step: Any) -> ClassRows:
         """Returns the classes that a step with these labels sees."""
         return ClassRows(None, tf.convert_to_tensor(self.class_weights))

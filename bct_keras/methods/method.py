@@ -37,6 +37,7 @@ class Method(keras.layers.Layer):
     classes = 0
     epochs = 0
     steps = 0
+    knows_whole_run = False  # whether `prepare` was told how long the run is; else `fit` tells
 
     def __init__(self, **layer: Any):
         super().__init__(**{"dtype": "float32", **layer})
@@ -65,6 +66,7 @@ class Method(keras.layers.Layer):
             self.take(found)
         else:
             self.found = found
+        self.knows_whole_run = bool(training.epochs)
         if training.epochs:
             self.plan(training.epochs, training.steps)
 
@@ -89,7 +91,7 @@ class Method(keras.layers.Layer):
         self.check_prepared()
         for name, values in self.found.items():
             setattr(self, name, self.constant(name, values))
-        self.constant_names = sorted(self.found)
+        self.constant_names = list(self.found)
         self.found = {}
 
     def check_prepared(self) -> None:
@@ -158,12 +160,15 @@ class Method(keras.layers.Layer):
         return {
             "classes": self.classes,
             "compatible_dims": self.compatible_dims,
+            "epochs": self.epochs,
+            "steps": self.steps,
             "constants": shapes,
         }
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         self.classes = config["classes"]
         self.compatible_dims = config["compatible_dims"]
+        self.epochs, self.steps = config["epochs"], config["steps"]
         self.found = {name: np.zeros(shape, np.float32) for name, shape in config["constants"].items()}
         self.build(None)
 

@@ -3,6 +3,7 @@
 import abc
 import contextlib
 import functools
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -223,6 +224,19 @@ def same_label(row: tf.Tensor, given: tf.Tensor, stored: tf.Tensor) -> list[Any]
     ]
     check = tf.debugging.Assert(tf.equal(given, stored), said)
     return [] if check is None else [check]
+
+
+def refusal(error: tf.errors.OpError) -> str | None:
+    """Returns what was wrong with the images beside the old embeddings, out of all that TensorFlow says around it."""
+    message = error.message or ""
+    found = re.search(r"row \d+ has the label -?\d+ with its image and \d+ with its old embedding", message)
+    if found is not None:
+        return f"{found.group()}: the images have to come in the order of the embeddings"
+    found = re.search(r"expected to contain (\d+) elements? but contained (at least|only) (\d+)", message)
+    if found is not None:
+        wanted, how, count = found.groups()
+        return f"there are {wanted} old embeddings and {how} {count} images, and each needs the other"
+    return None
 
 
 def checked_embeddings(given: Any) -> np.ndarray:

@@ -33,6 +33,7 @@ class RACT(Method):
         margin: float = 0.8,
         new_negatives: bool = True,
         weight: float = 1.0,
+        **layer,
     ):
         super().__init__(**layer)
         if loss not in LOSSES:

@@ -36,6 +36,7 @@ class UniBCT(BCT):
         smoothing: float = 0.9,
         scale: float = 1.0,
         weight: float = 1.0,
+        **layer,
     ):
         super().__init__(scale, weight, **layer)
         if not refresh_epochs or any(type(epoch) is not int or epoch < 0 for epoch in refresh_epochs):
@@ -100,7 +101,7 @@ class UniBCT(BCT):
 class PrototypeRefresh(keras.callbacks.Callback):
     """Refreshes the prototypes of UniBCT at the beginning of an epoch, unless that was done before a run broke off."""
 
-    def __init__(self, method: UniBCT, **layer):
+    def __init__(self, method: UniBCT):
         super().__init__()
         self.method = method
 

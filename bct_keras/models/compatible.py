@@ -1,53 +1,94 @@
 """backbone -> method -> head -> loss, in Keras's own fit."""
 
 import contextlib
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from bct_keras import _tensorflow, distribution
+from bct_keras.errors import InputError
 from bct_keras.heads.head import Head
-from bct_keras.methods.method import Method
+from bct_keras.methods.method import Method, Training
+from bct_keras.methods.old_embeddings import OldSource
+from bct_keras.models.arguments import check_old, embedding_dims, optimizer_of
+from bct_keras.models.averaging import Averages
+from bct_keras.models.fitting import AcrossWorkers, Planning, plain_errors
+from bct_keras.models.step import Batch, Steps, added_by, replicas
 
 
-@dataclass(frozen=True)
-class Stepping:
-    """How a step is made: none of it changes what is being learned."""
+@keras.saving.register_keras_serializable("bct_keras")
+class CompatibleModel(AcrossWorkers):
+    """Trains a backbone so that its embeddings can be searched in the gallery of an old encoder.
 
-    micro_batches: int = 1  # a batch goes through the network in so many pieces, their gradients added
-    jit: bool = False  # the network, forward and backward, compiled by XLA
-    average: float = 0.0  # how much of the weights' average stays at a step, once it has begun; 0 is no average
-    drop_not_finite: bool = False  # a step with a NaN or an infinite gradient changes nothing
-
-
-class CompatibleModel(keras.Model):
-    """loss = head(method.head_input(new, batch), labels) + method.penalty(new, labels, batch, head)
+    loss = head(method.head_input(new, batch), labels) + method.penalty(new, labels, batch, head)
 
     averaged over the global batch, plus what layers add by themselves, such as the regularisers of their weights.
-    A batch is ({"image": ..., and each field the method needs}, labels); the method also finds "step" in it, the number
-    of micro-batches seen so far.
+    A batch is ({"image": ..., and each field the method needs}, labels); `OldEmbeddings.with_images` makes such ones.
+    The method also finds "step" in it, the number of micro-batches seen so far. Called with images, or with a batch,
+    the model gives the embeddings of its backbone, which `encoder` is.
+
+    Args:
+        backbone: A model that gives embeddings [batch, dims] for images.
+        head: Turns embeddings and labels into a loss for each example, as `bct_keras.heads.ArcFace(classes=1000)`.
+        method: Keeps the new embeddings compatible with the old ones, as `bct_keras.methods.MixBCT()`.
+        micro_batches: A batch goes through the network in so many pieces, whose gradients are added.
+        jit: Compiles the network, forward and backward, by XLA.
+        average: How much of an average of the weights stays at a step, as 0.999; 0 keeps none. `averaged` puts it in
+            the place of the weights.
+        drop_not_finite: A step with a NaN or an infinite gradient changes nothing.
+        name: The name of the model.
+        dtype: The policy by which the optimizer scales the loss; by default the global one.
+
+    >>> image = keras.Input((8, 8, 3))
+    >>> backbone = keras.Model(image, keras.layers.Dense(4)(keras.layers.Flatten()(image)))
+    >>> labels = np.arange(12) % 3
+    >>> old = OldEmbeddings(np.random.default_rng(0).normal(size=(12, 4)), labels)
+    >>> images = tf.data.Dataset.from_tensor_slices((np.zeros((12, 8, 8, 3), np.float32), labels))
+    >>> model = CompatibleModel(backbone, ArcFace(classes=3), MixBCT())
+    >>> model.compile(optimizer="adamw", old=old)
+    >>> history = model.fit(old.with_images(images).batch(6), epochs=2, verbose=0)
+    >>> model.encoder.predict(np.zeros((2, 8, 8, 3)), verbose=0).shape
+    (2, 4)
     """
 
-    def __init__(self, backbone: keras.Model, head: Head, method: Method, stepping: Stepping = Stepping()):
-        super().__init__(name="compatible_model")
+    def __init__(
+        self,
+        backbone: keras.Model,
+        head: Head,
+        method: Method,
+        *,
+        micro_batches: int = 1,
+        jit: bool = False,
+        average: float = 0.0,
+        drop_not_finite: bool = False,
+        name: str = "compatible_model",
+        dtype: Any = None,
+    ):
+        super().__init__(name=name, dtype=dtype)
+        self.dims = embedding_dims(backbone)
         self.backbone = backbone
         self.head = head
         self.method = method
-        self.stepping = stepping
-        # Built here, so that Keras does not try the loss on symbolic tensors first.
-        for layer in (head, method):
-            if not layer.built:
-                layer.build(backbone.output_shape)
+        self.micro_batches = micro_batches
+        self.jit = jit
+        self.average = average
+        self.drop_not_finite = drop_not_finite
+        self.watches_scores = False
+        # All is built by hand, so that Keras does not try the loss on symbolic tensors.
+        if not head.built:
+            head.build((None, self.dims))
+        if method.compatible_dims is not None and not method.built:
+            method.build((None, self.dims))
         # Counts dropped steps too, which the optimizer does not; so this is the position in the data.
         self.steps = self.counter("steps")
         self.dropped = self.counter("dropped_steps")
-        self.averages = [self.average_of(weight) for weight in backbone.weights if self.is_averaged(weight)]
+        self.averaging = Averages(self, backbone, average)
+        self.taking_steps = Steps(self)
         self.built = True
 
     def counter(self, name: str):
+        """Makes a whole number that counts from 0."""
         return self.add_weight(
             name=name,
             shape=(),
@@ -57,25 +98,80 @@ class CompatibleModel(keras.Model):
             aggregation="only_first_replica",
         )
 
-    def is_averaged(self, weight) -> bool:
-        return self.stepping.average > 0 and weight.dtype.startswith("float")
+    @property
+    def encoder(self) -> keras.Model:
+        """The backbone alone, which needs nothing of this package: `model.encoder.save("new.keras")`."""
+        return self.backbone
 
-    def average_of(self, weight):
-        average = self.add_weight(
-            name=f"average_{weight.name}",
-            shape=weight.shape,
-            dtype=weight.dtype,
-            trainable=False,
-            aggregation="only_first_replica",
-        )
-        average.assign(weight)
-        return average
+    def call(self, inputs, training=False):
+        images = inputs["image"] if isinstance(inputs, dict) else inputs
+        return self.backbone(images, training=training)
 
-    def call(self, batch, training=False):
-        return self.backbone(batch["image"], training=training)
+    def compile(
+        self,
+        optimizer: Any = "adamw",
+        old: OldSource | None = None,
+        *,
+        jit_compile: bool = False,
+        metrics: list | None = None,
+        weighted_metrics: list | None = None,
+        **options: Any,
+    ) -> None:
+        """Makes the model ready for `fit`: the method looks at the old embeddings, and the optimizer is built.
 
-    def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
-        batch = {"step": tf.convert_to_tensor(self.steps), **x}
+        Args:
+            optimizer: Any of Keras, or a name. The names in `bct_keras.optimizers` (adamw, lamb, sgd, sgdw) are those
+                of this package, which heads with `sample_rate` or `sharded` need; all others are Keras's.
+            old: The old embeddings, unless the method needs none or the model was loaded from a file.
+            jit_compile: Compiles the whole step by XLA, which seldom pays; `jit` compiles the network alone.
+            metrics: What Keras takes. A metric is given the labels [batch], and the head's scores [batch, classes]
+                without a margin, so "accuracy" is that of the head as a classifier.
+            weighted_metrics: The same, by sample weights.
+            **options: Others of Keras's `compile`; `loss` is not among them, for it is the head's and the method's.
+        """
+        if options.get("loss") is not None or options.get("loss_weights") is not None:
+            raise InputError("the loss of a CompatibleModel is its head's and its method's, so compile takes no `loss`")
+        with self.distribute_strategy.scope():
+            self.prepare_method(old)
+            super().compile(
+                optimizer=optimizer_of(optimizer),
+                jit_compile=jit_compile,  # pyright: ignore[reportArgumentType]
+                metrics=metrics,
+                weighted_metrics=weighted_metrics,
+                **options,
+            )
+            # Not the one given: in 16 bits another one stands around it, which scales the loss.
+            self.optimizer.build(self.trainable_variables)
+            self.head.add_slots(self.optimizer)
+            self.watches_scores = bool(metrics or weighted_metrics)
+            if self.watches_scores:
+                self.build_metrics()
+
+    def prepare_method(self, old: OldSource | None) -> None:
+        """Lets the method look at the old embeddings, where there are some, and builds it."""
+        method = self.method
+        if old is not None:
+            check_old(old, self.head, method, self.dims)
+            method.prepare(old, Training(self.head.classes, old.dims))
+        elif not method.built:
+            if method.needs_old:
+                raise InputError(
+                    f"the method {type(method).__name__} needs the old embeddings: compile(optimizer, "
+                    "old=OldEmbeddings(old_embeddings, labels))"
+                )
+            method.prepare(None, Training(self.head.classes, self.dims))
+        if not method.built:
+            method.build((None, self.dims))
+
+    def build_metrics(self) -> None:
+        """Makes the variables of metrics here: within a replica none can be made."""
+        scores = tf.zeros((1, self.head.classes))
+        self.compute_metrics(None, tf.zeros((1,), tf.int32), scores)
+        self.reset_metrics()
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Returns this replica's share of the loss, of embeddings `y_pred`; what the backbone adds is not in it."""
+        batch = {"step": tf.convert_to_tensor(self.steps), **self.fields_of(x)}
         new = tf.cast(y_pred, tf.float32)
         labels = tf.cast(y, tf.int32)
         of_table = {} if batch.get("class_rows") is None else {"rows": batch["class_rows"]}
@@ -85,177 +181,115 @@ class CompatibleModel(keras.Model):
         loss += self.method.penalty(new, labels, batch, self.head)
         # A plain mean would count once for every replica, and so would what layers add.
         added = (added_by(self.head) + added_by(self.method)) / replicas()
-        return tf.nn.compute_average_loss(loss) + added
+        return tf.nn.compute_average_loss(loss, sample_weight=sample_weight) + added
 
     def train_step(self, data):
-        batch, labels = data
-        state = [tf.identity(variable) for variable in self.running_state()]
-        class_rows = None if self.head.table is None else self.head.rows(tf.cast(labels, tf.int32), self.steps)
-        gradients, loss = self.gradients(batch, labels, class_rows)
-        finite = self.all_finite(gradients, loss) if self.stepping.drop_not_finite else True
-        if class_rows is not None:
-            gradients = self.learn_rows(class_rows, gradients, loss)
-        if self.stepping.drop_not_finite:
-            self.apply_if(finite, gradients)
-            for variable, before in zip(self.running_state(), state, strict=True):
-                variable.assign(tf.where(finite, tf.convert_to_tensor(variable), before))
-            self.dropped.assign_add(1 - tf.cast(finite, tf.int64))
-        else:
-            self.apply(gradients)
-        self.update_averages()
-        self.steps.assign_add(1)
-        rows = tf.cast(tf.shape(labels)[0], tf.float32)
-        shown = tf.where(finite, loss, 0.0)
-        self._loss_tracker.update_state(shown * replicas(), sample_weight=tf.where(finite, rows, 0.0))
+        self.taking_steps.train(self.batch_of(data))
         return self.get_metrics_result()
 
-    def gradients(self, batch, labels, class_rows=None):
-        """Of the loss averaged over this replica's micro-batches, and that loss."""
-        learned = [*self.trainable_variables, *([] if class_rows is None else [class_rows.weights])]
-        pieces = self.stepping.micro_batches
-        gradients, total = None, tf.constant(0.0)
-        for index in range(pieces):
-            # One after the other, so that the activations of one piece are gone before the next one starts.
-            with tf.control_dependencies([total] if gradients is None else [total, *gradients]):
-                # Every n-th row, so that a piece is the same rows however many replicas there are.
-                piece, piece_labels = tf.nest.map_structure(lambda rows, i=index: rows[i::pieces], (batch, labels))
-            step = self.steps * pieces + index
-            with tf.GradientTape() as tape:
-                tape.watch([] if class_rows is None else class_rows.weights)
-                new, added = self.embed(piece["image"])
-                piece = {**piece, "step": step, "class_rows": class_rows}
-                loss = self.compute_loss(piece, piece_labels, new)
-                loss = (loss + added / replicas()) / pieces
-                scaled = self.optimizer.scale_loss(loss)
-            found = [dense(gradient) for gradient in tape.gradient(scaled, learned)]
-            gradients = (
-                found if gradients is None else [tf.add_n([a, b]) for a, b in zip(gradients, found, strict=True)]
+    def test_step(self, data):
+        self.taking_steps.test(self.batch_of(data))
+        return self.get_metrics_result()
+
+    def batch_of(self, data: Any) -> Batch:
+        """Returns the parts of what `fit` reads."""
+        x, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+        if labels is None:
+            raise InputError("fit needs labels beside the images: (batch, labels), as OldEmbeddings.with_images gives")
+        return Batch(self.fields_of(x), labels, weights)
+
+    def fields_of(self, x: Any) -> dict[str, Any]:
+        """Returns the fields of a batch by name, where it may be images alone."""
+        fields = x if isinstance(x, dict) else {"image": x}
+        missing = [name for name in ("image", *self.method.needs) if name not in fields]
+        if missing:
+            raise InputError(
+                f"a batch has no '{missing[0]}', and the method {type(self.method).__name__} needs it: fit on "
+                "old.with_images(images).batch(64), with old=OldEmbeddings(old_embeddings, labels)"
             )
-            total += loss
-        return gradients, total
+        return fields
 
-    def embed(self, images):
-        """The new embeddings, and what the backbone's own layers add to the loss of these images."""
+    def note_loss(self, loss: Any, rows: Any) -> None:
+        """Takes this replica's share of a loss into the mean that is shown, with the weight of its rows."""
+        self._loss_tracker.update_state(loss * replicas(), sample_weight=rows)
 
-        def forward(given):
-            new = self.backbone(given, training=True)
-            return new, added_by(self.backbone)
+    def note_scores(self, batch: Batch, new: Any) -> None:
+        """Lets the metrics that were given to `compile` see the head's scores of embeddings."""
+        if self.watches_scores:
+            scores = self.head.scores(tf.cast(new, tf.float32))
+            self.compute_metrics(batch.fields, tf.cast(batch.labels, tf.int32), scores, batch.weights)
 
-        if not self.stepping.jit:
-            return forward(images)
-        # Made within the step, so that each replica traces one of its own variables; the gradient of a compiled
-        # function is compiled too. The head stays outside: replicas talk to each other in methods and heads.
-        return tf.function(forward, jit_compile=True)(images)
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **options):
+        """Trains as `keras.Model.fit` does; what the method does between epochs is done too."""
+        self.check_filled()
+        first_epoch = options.get("initial_epoch", 0)
+        own = [Planning(first_epoch), *self.method.callbacks()]
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            for callback in own:
+                callback.set_model(self)
+                callbacks.append(callback)
+            every: Any = callbacks
+        else:
+            every = [*own, *keras.tree.flatten(callbacks or [])]
+        with plain_errors():
+            return super().fit(x, y, batch_size, epochs, verbose, every, **options)
 
-    def learn_rows(self, class_rows, gradients, loss):
-        """Changes the head's table, which is not the optimizer's, and returns the gradients that are left for that.
+    def evaluate(self, *args, **options):
+        """Evaluates as `keras.Model.evaluate` does, and leaves queues, means and all else as they were."""
+        self.check_filled()
+        with plain_errors():
+            return super().evaluate(*args, **options)
 
-        Where one of all these gradients is not finite, neither changes anything.
-        """
-        *others, of_rows = gradients
-        finite = None
-        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer) or self.stepping.drop_not_finite:
-            finite = self.finite_everywhere([loss, *gradients])
-            others = [None if gradient is None else tf.where(finite, gradient, math.nan) for gradient in others]
-        self.head.learn(class_rows, of_rows, self.optimizer, finite)
-        return others
+    def check_filled(self) -> None:
+        """Raises where the method would compare with zeros: a clone has the shapes of the constants alone."""
+        if self.method.built and not self.method.is_filled():
+            raise InputError(
+                f"the method {type(self.method).__name__} of this copy has not seen the old embeddings: compile it "
+                "with old=..., or give it the weights of the model that it is a copy of"
+            )
 
-    def apply(self, gradients):
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-
-    def apply_if(self, finite, gradients):
-        """A condition around an update has to stand outside the replicas where those have to meet for it."""
-        if _tensorflow.updates_without_merging():
-            tf.cond(finite, lambda: self.apply(gradients), lambda: None)
+    def plan(self, epochs: int, steps_per_epoch: int | None, first_epoch: int) -> None:
+        """Tells the method how long the training will be, unless it knows that of a run of several calls of `fit`."""
+        method = self.method
+        if method.knows_whole_run:
             return
-
-        def in_all(strategy, finite, gradients):
-            first = strategy.experimental_local_results(finite)[0]
-            tf.cond(
-                first,
-                lambda: strategy.extended.call_for_each_replica(self.apply, args=(gradients,)),
-                lambda: None,
-            )
-
-        tf.distribute.get_replica_context().merge_call(in_all, args=(finite, gradients))
-
-    def all_finite(self, gradients, loss):
-        """Whether every replica's are; gradients that overflow 16 bits are for the loss's scale to mend."""
-        values = [loss]
-        if not isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
-            values += gradients
-        return self.finite_everywhere(values)
-
-    def finite_everywhere(self, values):
-        known = [tf.convert_to_tensor(value) for value in values if value is not None]
-        bad = tf.add_n([tf.cast(~tf.reduce_all(tf.math.is_finite(value)), tf.float32) for value in known])
-        return tf.distribute.get_replica_context().all_reduce("SUM", bad) == 0
-
-    def running_state(self) -> list:
-        """What a forward pass changes: running means, and a queue with the labels and the place that go with it.
-
-        Not the seeds of the backbone's dropout: the next step draws anew.
-        """
-        if not self.stepping.drop_not_finite:
-            return []
-        means = [weight for weight in self.backbone.non_trainable_variables if weight.dtype.startswith("float")]
-        return [*means, *self.head.non_trainable_variables, *self.method.non_trainable_variables]
-
-    def update_averages(self):
-        """average <- share average + (1 - share) weights,  share = min(the one asked for, (1 + t) / (10 + t))
-
-        After t steps the average is over about the last ninth of them, until that is as long as what was asked for: so
-        the first weights, which are random, are soon gone. With 0.999 from the start they would be 36 % of the average
-        after 1,025 steps; so they are 1e-21 of it.
-        """
-        done = tf.cast(self.steps, tf.float32)
-        share = tf.minimum(self.stepping.average, (1.0 + done) / (10.0 + done))
-        for weight, average in zip(filter(self.is_averaged, self.backbone.weights), self.averages, strict=True):
-            average.assign(share * average + (1 - share) * weight)
+        done = int(self.steps.numpy())
+        steps = done + (epochs - first_epoch) * steps_per_epoch if steps_per_epoch else 0
+        before = (method.epochs, method.steps)
+        method.plan(epochs, steps * self.micro_batches)
+        if (method.epochs, method.steps) != before:  # they stand in the traced step as plain numbers
+            self.make_train_function(force=True)
+            self.make_test_function(force=True)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
-        """The backbone with its averaged weights, where they are kept."""
-        weights = list(filter(self.is_averaged, self.backbone.weights))
-        kept = [weight.numpy() for weight in weights]
-        for weight, average in zip(weights, self.averages, strict=True):
-            weight.assign(average.numpy())
-        try:
+        """Puts the averaged weights into the backbone for a while, where an average is kept."""
+        with self.averaging.in_place():
             yield
-        finally:
-            for weight, value in zip(weights, kept, strict=True):
-                weight.assign(value)
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Nothing: all is built, and Keras's own cannot take the batches of several workers apart."""
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "backbone": serialize(self.backbone),
+            "head": serialize(self.head),
+            "method": serialize(self.method),
+            "micro_batches": self.micro_batches,
+            "jit": self.jit,
+            "average": self.average,
+            "drop_not_finite": self.drop_not_finite,
+            "name": self.name,
+            "dtype": serialize(self.dtype_policy),
+        }
 
-    def make_train_function(self, force=False):
-        """Keras reduces a step's results in a way that fails over several workers; they are equal on each."""
-        if not distribution.spans_workers(self.distribute_strategy):
-            super().make_train_function(force)
-        elif self.train_function is None or force:
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        made = dict(config)
+        for part in ("backbone", "head", "method", "dtype"):
+            made[part] = keras.saving.deserialize_keras_object(made[part], custom_objects=custom_objects)
+        return cls(**made)
 
-            @tf.function
-            def train_function(iterator):
-                logs = self.distribute_strategy.run(self.train_step, args=(next(iterator),))
-                return tf.nest.map_structure(lambda value: self.distribute_strategy.reduce("MEAN", value, None), logs)
-
-            self.train_function = train_function
-
-
-def replicas() -> int:
-    return tf.distribute.get_strategy().num_replicas_in_sync
-
-
-def added_by(layer: keras.layers.Layer) -> tf.Tensor:
-    """The sum of what a layer and those within it add to the loss: regularisers, and their own `add_loss`."""
-    return tf.add_n([tf.constant(0.0), *(tf.reduce_sum(tf.cast(loss, tf.float32)) for loss in layer.losses)])
-
-
-def dense(gradient):
-    """The gradient of gathered rows is a list of rows, in which one may stand twice; optimizers want it whole.
-
-    AdamW takes such a row for one of several, and Lamb cannot take it at all. The rows of a head's table do not come
-    here: it changes those that a step has seen, and no others.
-    """
-    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+    def compile_from_config(self, config):
+        found: Any = keras.saving.deserialize_keras_object(config)
+        for name in ("loss", "loss_weights"):
+            found.pop(name, None)
+        self.compile(**found)

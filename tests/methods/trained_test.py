@@ -16,7 +16,7 @@ from bct_keras.backbones import BACKBONES
 from bct_keras.methods.advbct import AdvBCT
 from bct_keras.methods.method import Training
 from bct_keras.methods.nccl import NCCL
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 from bct_keras.recipe import Recipe
 
 ROWS, CLASSES, DIMS, STEPS, EPOCHS = 12, 4, 6, 4, 2

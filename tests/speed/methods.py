@@ -25,7 +25,7 @@ from bct_keras.methods.gallerycontrast import GalleryContrast
 from bct_keras.methods.independent import Independent
 from bct_keras.methods.method import Method, Training
 from bct_keras.methods.nccl import NCCL
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 from bct_keras.optimizers import SGD
 
 DIMS = 512
