@@ -22,6 +22,8 @@ PUBLIC = {
         "Softmax",
         "SubcenterArcFace",
     ],
+    "bct_keras.optimizers": ["AdamW", "Lamb", "SGD", "SGDW"],
+    "bct_keras.schedules": ["Later", "WarmUp"],
 }
 NAMES = [(module, name) for module, names in PUBLIC.items() for name in names]
 

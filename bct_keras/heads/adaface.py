@@ -1,3 +1,5 @@
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -8,9 +10,12 @@ from bct_keras.heads.margins import rotate
 
 @keras.saving.register_keras_serializable("bct_keras")
 class AdaFace(CosineHead):
-    """Sets the margin by the embedding's length, which tells the image's quality: https://arxiv.org/abs/2204.00964
+    """Sets the margin by the embedding's length, which tells the image's quality.
 
-    cos(t - m q) - (m q + m),  q = clip(h (|x| - mean) / deviation, -1, 1), with running mean and deviation of |x|
+    https://arxiv.org/abs/2204.00964
+
+    cos(t - m q) - (m q + m),  q = clip(h (|x| - mean) / deviation, -1, 1)
+    with a running mean and deviation of |x|
 
     Args:
         classes: The number of classes; labels are 0 to classes - 1.
@@ -21,7 +26,7 @@ class AdaFace(CosineHead):
         **shared: The options of `CosineHead`, such as `gradient` and `label_smoothing`.
 
     Returns:
-        A layer that is called with embeddings [batch, dims] and labels [batch], and gives losses [batch].
+        A layer that takes embeddings [batch, dims] and labels [batch], and gives losses [batch].
 
     >>> head = AdaFace(classes=10)
     >>> losses = head(30.0 * tf.eye(4), tf.constant([0, 1, 2, 3]))
@@ -58,40 +63,62 @@ class AdaFace(CosineHead):
             return tf.fill(shape, start)
 
         return self.add_weight(
-            shape=(), initializer=initializer, trainable=False, aggregation="only_first_replica", name=name
+            shape=(),
+            initializer=initializer,
+            trainable=False,
+            aggregation="only_first_replica",
+            name=name,
         )
 
     def call(self, embeddings, labels, rows=None, swapped=None):
-        # Of the new embeddings alone: the others have lengths of another kind.
-        self.follow(tf.norm(embeddings, axis=1) if swapped is None else swapped.lengths)
+        if swapped is None:
+            self.follow(tf.norm(embeddings, axis=1))
+        else:
+            # Of the new embeddings alone: the others have lengths of another kind.
+            self.follow(swapped.lengths)
         return super().call(embeddings, labels, rows, swapped)
 
     def follow(self, lengths: tf.Tensor) -> None:
-        """Moves the running mean and deviation; over the global batch, so that every replica has the same."""
+        """Moves the running mean and deviation by the global batch, the same on every replica."""
         every = distribution.gather_rows(held(lengths))
         mean = tf.reduce_mean(every)
-        spare = tf.maximum(tf.cast(tf.size(every), tf.float32) - 1.0, 1.0)
-        deviation = tf.sqrt(tf.reduce_sum(tf.square(every - mean)) / spare)
-        self.mean.assign(self.momentum * self.mean + (1 - self.momentum) * mean)
-        self.deviation.assign(self.momentum * self.deviation + (1 - self.momentum) * deviation)
+        count = tf.cast(tf.size(every), tf.float32)
+        spare = tf.maximum(count - 1.0, 1.0)
+        squares = tf.square(every - mean)
+        deviation = tf.sqrt(tf.reduce_sum(squares) / spare)
+        self.move(self.mean, mean)
+        self.move(self.deviation, deviation)
+
+    def move(self, running: Any, found: tf.Tensor) -> None:
+        """Moves a running number a little towards that of a batch."""
+        kept = self.momentum * running
+        running.assign(kept + (1 - self.momentum) * found)
 
     def strength(self, lengths):
-        quality = self.concentration * (held(lengths) - self.mean) / (self.deviation + 1e-3)
+        """Returns the quality q, [batch]."""
+        distance = self.concentration * (held(lengths) - self.mean)
+        quality = distance / (self.deviation + 1e-3)
         return tf.clip_by_value(quality, -1.0, 1.0)
 
     def own_cosine(self, cosine, strength):
         return adaptive(cosine, strength, self.margin)
 
     def get_config(self):
-        own = {"margin": self.margin, "concentration": self.concentration, "momentum": self.momentum}
+        own = {
+            "margin": self.margin,
+            "concentration": self.concentration,
+            "momentum": self.momentum,
+        }
         return {**super().get_config(), **own}
 
 
 def held(lengths: tf.Tensor) -> tf.Tensor:
     """Returns the lengths within the bounds of the released code, without a gradient."""
-    return tf.clip_by_value(tf.stop_gradient(lengths), 1e-3, 100.0)
+    constant = tf.stop_gradient(lengths)
+    return tf.clip_by_value(constant, 1e-3, 100.0)
 
 
 def adaptive(cosine: tf.Tensor, quality: tf.Tensor, margin: float) -> tf.Tensor:
     """Returns cos(t - m q) - (m q + m)."""
-    return rotate(cosine, -margin * quality) - (margin * quality + margin)
+    turned = rotate(cosine, -margin * quality)
+    return turned - (margin * quality + margin)

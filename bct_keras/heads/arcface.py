@@ -12,11 +12,12 @@ class ArcFace(CosineHead):
         classes: The number of classes; labels are 0 to classes - 1.
         margin: The angle in radians, from 0 to pi.
         scale: The factor of the cosines.
-        gradient: "exact", or "straight_through", which leaves the margin out of it as InsightFace does.
+        gradient: "exact", or "straight_through", which leaves the margin out of it as InsightFace
+            does.
         **shared: The options of `CosineHead`, such as `label_smoothing` and `sample_rate`.
 
     Returns:
-        A layer that is called with embeddings [batch, dims] and labels [batch], and gives losses [batch].
+        A layer that takes embeddings [batch, dims] and labels [batch], and gives losses [batch].
 
     >>> head = ArcFace(classes=2, margin=0.5, scale=1.0)
     >>> head.build((None, 2))
@@ -26,7 +27,14 @@ class ArcFace(CosineHead):
     array([0.79], dtype=float32)
     """
 
-    def __init__(self, classes: int, margin: float = 0.5, scale: float = 64.0, gradient: str = "exact", **shared):
+    def __init__(
+        self,
+        classes: int,
+        margin: float = 0.5,
+        scale: float = 64.0,
+        gradient: str = "exact",
+        **shared,
+    ):
         super().__init__(classes, scale, gradient=gradient, **shared)
         self.margin = checked_angle(margin, "arcface")
 
@@ -38,6 +46,8 @@ class ArcFace(CosineHead):
 
 
 def angular(cosine, margin: float, gradient: str):
-    """Returns the cosine of the angle with the margin added, as the released code of that gradient computes it."""
+    """Returns cos(t + m) as the released code of that gradient has it."""
+    if gradient == "exact":
+        return add_angle(cosine, margin)
     # InsightFace's, which passes the gradient through, lets the cosine rise past pi.
-    return add_angle(cosine, margin) if gradient == "exact" else turn(cosine, margin)
+    return turn(cosine, margin)

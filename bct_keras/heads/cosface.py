@@ -14,7 +14,7 @@ class CosFace(CosineHead):
         **shared: The options of `CosineHead`, such as `label_smoothing` and `sample_rate`.
 
     Returns:
-        A layer that is called with embeddings [batch, dims] and labels [batch], and gives losses [batch].
+        A layer that takes embeddings [batch, dims] and labels [batch], and gives losses [batch].
 
     >>> head = CosFace(classes=10, margin=0.35)
     >>> head(tf.ones((3, 4)), tf.constant([0, 1, 2])).shape

@@ -2,6 +2,7 @@
 
 import math
 import random
+from typing import Any
 
 import tensorflow as tf
 
@@ -23,12 +24,13 @@ class CosineHead(Head):
         classes: The number of classes; labels are 0 to classes - 1.
         scale: The factor of the cosines.
         label_smoothing: The share of the target that all classes have in equal parts.
-        filter_above: Cosines of other classes above this count as 0: those classes may be the same person. 0 filters
-            none.
+        filter_above: Cosines of other classes above this count as 0: those classes may be the same
+            person. 0 filters none.
         sample_rate: The share of the classes that a step sees, its own ones among them:
             https://arxiv.org/abs/2203.15565
         sharded: Divides the classes over the devices.
-        gradient: "exact", or "straight_through", which leaves the margin out of it as InsightFace does.
+        gradient: "exact", or "straight_through", which leaves the margin out of it as InsightFace
+            does.
         seed: Of the classes that are drawn; by default `keras.utils.set_random_seed` decides it.
         **layer: The options of `keras.layers.Layer`.
     """
@@ -82,11 +84,17 @@ class CosineHead(Head):
         if self.sample_rate == 1 and not self.sharded:
             super().make_class_weights()
             return
-        start = self.initializer()((self.classes, self.centres * self.dims), dtype="float32")
+        shape = (self.classes, self.centres * self.dims)
+        start = self.initializer()(shape, dtype="float32")
         self.table = ClassTable(start, self.sharded)
 
     def own_cosine(self, cosine: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-        """Returns what the margin makes of the cosines to the embeddings' own classes, [batch]."""
+        """Returns what the margin makes of the cosines to the own classes, [batch].
+
+        Args:
+            cosine: [batch]
+            strength: [batch], what `strength` gives.
+        """
         return cosine
 
     def strength(self, lengths: tf.Tensor) -> tf.Tensor:
@@ -101,14 +109,28 @@ class CosineHead(Head):
         directions, lengths = divided(embeddings)
         pull = self.length_loss(lengths)
         if swapped is not None:
-            lengths = tf.where(swapped.rows, tf.stop_gradient(swapped.lengths), lengths)
+            of_images = tf.stop_gradient(swapped.lengths)
+            lengths = tf.where(swapped.rows, of_images, lengths)
             # It is for the encoder that is trained: another one's rows have no length to be pulled.
             pull = tf.where(swapped.rows, 0.0, pull)
-        strength = self.strength(lengths)
-        columns = labels
-        if rows.classes is not None:
-            columns = columns_of(distribution.gather_rows(labels) if self.sharded else labels, rows.classes)
-        return self.cross_entropy.losses(directions, rows.weights, strength, columns) + pull
+        losses = self.cross_entropy.losses(
+            directions,
+            rows.weights,
+            strength=self.strength(lengths),
+            columns=self.columns(labels, rows),
+        )
+        return losses + pull
+
+    def columns(self, labels: tf.Tensor, rows: ClassRows) -> tf.Tensor:
+        """Returns where each label stands among the rows that the step sees, -1 where it does not.
+
+        Of a sharded head these are the labels of all replicas.
+        """
+        if rows.classes is None:
+            return labels
+        if self.sharded:
+            labels = distribution.gather_rows(labels)
+        return columns_of(labels, rows.classes)
 
     def logits(self, embeddings, labels):
         if self.table is not None:
@@ -116,12 +138,8 @@ class CosineHead(Head):
                 "this method needs the logits of all classes: without sample_rate and sharded, or as nccl(beta=0)"
             )
         directions, lengths = divided(embeddings)
-        return self.cross_entropy.logits(self.cosines(directions), labels, self.strength(lengths))
-
-    def cosines(self, directions: tf.Tensor) -> tf.Tensor:
-        """Returns the cosines [batch, classes * centres] of embeddings at length 1."""
-        weights, _ = divided(tf.convert_to_tensor(self.class_weights))
-        return tf.clip_by_value(tf.matmul(directions, weights, transpose_b=True), -1.0, 1.0)
+        strength = self.strength(lengths)
+        return self.cross_entropy.logits(self.cosines(directions), labels, strength)
 
     def scores(self, embeddings):
         if self.table is not None:
@@ -129,26 +147,44 @@ class CosineHead(Head):
                 "metrics need the scores of all classes, which a head with sample_rate or sharded does not give"
             )
         directions, _ = divided(embeddings)
-        return self.scale * self.cross_entropy.nearest(self.cosines(directions))
+        cosine = self.cosines(directions)
+        return self.scale * self.cross_entropy.nearest(cosine)
+
+    def cosines(self, directions: tf.Tensor) -> tf.Tensor:
+        """Returns the cosines [batch, classes * centres] of embeddings at length 1."""
+        weights, _ = divided(tf.convert_to_tensor(self.class_weights))
+        cosine = tf.matmul(directions, weights, transpose_b=True)
+        return tf.clip_by_value(cosine, -1.0, 1.0)
 
     def rows(self, labels, step):
         if self.table is None:
-            weights = tf.convert_to_tensor(self.class_weights)
-            return ClassRows(None, tf.reshape(weights, (self.classes, self.centres * self.dims)))
+            return self.all_rows()
         first, end = self.table.span()
-        chosen = tf.range(first, end) if self.sample_rate == 1 else self.drawn(labels, step)
-        return ClassRows(chosen, self.table.take(ClassTable.WEIGHTS, chosen))
+        chosen = tf.range(first, end)
+        if self.sample_rate < 1:
+            chosen = self.drawn(labels, step)
+        weights = self.table.take(ClassTable.WEIGHTS, chosen)
+        return ClassRows(chosen, weights)
+
+    def all_rows(self) -> ClassRows:
+        """Returns all classes, where Keras has their weights."""
+        weights = tf.convert_to_tensor(self.class_weights)
+        shape = (self.classes, self.centres * self.dims)
+        return ClassRows(None, tf.reshape(weights, shape))
 
     def drawn(self, labels: tf.Tensor, step) -> tf.Tensor:
         """Returns the classes of this replica that the step sees, in rising order."""
-        first, end = self.table.span()
+        table: Any = self.table
+        first, end = table.span()
+        classes = end - first
         with self.known(labels):
             every = distribution.gather_rows(labels)
-        mine = tf.boolean_mask(every, (every >= first) & (every < end)) - first
-        count = math.ceil(self.sample_rate * (end - first))
+        is_mine = (every >= first) & (every < end)
+        mine = tf.boolean_mask(every, is_mine) - first
+        count = math.ceil(self.sample_rate * classes)
         # Each shard draws its own; where none is divided, all replicas draw the same.
         seed = tf.random.fold_in((self.seed, first), tf.cast(step, tf.int32))
-        return first + sampled_classes(mine, end - first, count, seed)
+        return first + sampled_classes(mine, classes, count, seed)
 
 
 def divided(embeddings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -157,4 +193,6 @@ def divided(embeddings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     held = tf.maximum(squared, 1e-12)
     # A zero vector has no direction, and no gradient: 1 / |x| there would be more than 16 bits hold.
     inverse = tf.where(squared < 1e-12, 0.0, tf.math.rsqrt(held))
-    return embeddings * inverse[:, None], tf.sqrt(held)
+    directions = embeddings * inverse[:, None]
+    lengths = tf.sqrt(held)
+    return directions, lengths

@@ -8,21 +8,23 @@ from bct_keras.heads.margins import add_angle, checked_angle
 
 @keras.saving.register_keras_serializable("bct_keras")
 class MagFace(CosineHead):
-    """Lets the margin grow with the embedding's length, and pulls to longer ones: https://arxiv.org/abs/2103.06627
+    """Lets the margin grow with an embedding's length, and pulls to longer ones.
 
-    cos(t + m(a)),  m(a) = m_least + (m_most - m_least) (a - a_least) / (a_most - a_least),  a = |x| held in that range
-    loss + pull (1 / a + a / a_most^2)
+    https://arxiv.org/abs/2103.06627
+
+    cos(t + m(a)),  m(a) = m_least + (m_most - m_least) (a - a_least) / (a_most - a_least)
+    loss + pull (1 / a + a / a_most^2),  a = |x| held between a_least and a_most
 
     Args:
         classes: The number of classes; labels are 0 to classes - 1.
-        margins: (m_least, m_most): the angles in radians for the shortest and the longest embeddings.
+        margins: (m_least, m_most): the angles in radians for the shortest and longest embeddings.
         lengths: (a_least, a_most): the range of lengths.
         pull: The weight of the pull to longer embeddings.
         scale: The factor of the cosines.
         **shared: The options of `CosineHead`, such as `gradient` and `label_smoothing`.
 
     Returns:
-        A layer that is called with embeddings [batch, dims] and labels [batch], and gives losses [batch].
+        A layer that takes embeddings [batch, dims] and labels [batch], and gives losses [batch].
 
     >>> head = MagFace(classes=10)
     >>> head.strength(tf.constant([10.0, 60.0, 110.0])).numpy().round(3)
@@ -42,7 +44,8 @@ class MagFace(CosineHead):
     ):
         super().__init__(classes, scale, **shared)
         numbers = all(isinstance(value, int | float) for value in (*margins, *lengths))
-        if len(margins) != 2 or len(lengths) != 2 or not numbers or not 0 < lengths[0] < lengths[1]:
+        pairs = len(margins) == 2 and len(lengths) == 2
+        if not pairs or not numbers or not 0 < lengths[0] < lengths[1]:
             raise InputError(f"margins={margins} and lengths={lengths} of magface have to be (least, most) each")
         for margin in margins:
             checked_angle(margin, "magface")
@@ -65,10 +68,11 @@ class MagFace(CosineHead):
 
 
 def margin_of_length(lengths: tf.Tensor, margins: tuple, bounds: tuple) -> tf.Tensor:
-    """Returns m_least + (m_most - m_least) (a - a_least) / (a_most - a_least), with a held in its range."""
+    """Returns m_least + (m_most - m_least) (a - a_least) / (a_most - a_least)."""
     least, most = bounds
     least_margin, most_margin = margins
-    share = (tf.clip_by_value(lengths, least, most) - least) / (most - least)
+    held = tf.clip_by_value(lengths, least, most)
+    share = (held - least) / (most - least)
     return least_margin + (most_margin - least_margin) * share
 
 

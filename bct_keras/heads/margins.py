@@ -17,15 +17,22 @@ def sine_of(cosine: tf.Tensor) -> tf.Tensor:
 
 
 def turn(cosine: tf.Tensor, margin) -> tf.Tensor:
-    """Returns cos(t + m), which rises again where t + m passes pi; `margin` is a number, or one for each row."""
+    """Returns cos(t + m), which rises again where t + m passes pi.
+
+    `margin` is a number, or one for each row.
+    """
     # cos(t + m) = cos t cos m - sin t sin m
     return cosine * tf.cos(margin) - sine_of(cosine) * tf.sin(margin)
 
 
 def add_angle(cosine: tf.Tensor, margin) -> tf.Tensor:
-    """Returns cos(t + m) up to pi, and past it cos t - m sin m, which goes on falling as in the released code."""
+    """Returns cos(t + m) up to pi, and past it cos t - m sin m, which goes on falling.
+
+    The released code has it so.
+    """
+    within = cosine > -tf.cos(margin)
     past = cosine - margin * tf.sin(margin)
-    return tf.where(cosine > -tf.cos(margin), turn(cosine, margin), past)
+    return tf.where(within, turn(cosine, margin), past)
 
 
 def rotate(cosine: tf.Tensor, margin) -> tf.Tensor:
@@ -40,12 +47,14 @@ def combine(cosine: tf.Tensor, factor: float, added: float, subtracted: float) -
     if factor == 1.0:
         return add_angle(cosine, added) - subtracted
     angle = factor * tf.atan2(sine_of(cosine), cosine) + added
-    # Past pi as in SphereFace, so that it never rises again: (-1)^k cos a - 2k for a from k pi to (k + 1) pi
+    # Past pi as in SphereFace, so that it never rises again:
+    # (-1)^k cos a - 2k for a from k pi to (k + 1) pi
     half_turns = tf.maximum(tf.floor(angle / math.pi), 0.0)
     lower = 2.0 * half_turns
     is_even = half_turns % 2.0 == 0.0
-    turned = tf.where(is_even, tf.cos(angle) - lower, -lower - tf.cos(angle))
-    return turned - subtracted
+    falling = tf.cos(angle) - lower
+    rising = -lower - tf.cos(angle)
+    return tf.where(is_even, falling, rising) - subtracted
 
 
 def checked_angle(margin: float, head: str) -> float:
@@ -62,12 +71,16 @@ def unchanged(margin: Margin) -> Margin:
 
 
 def passed_through(margin: Margin) -> Margin:
-    """Returns the margin with the gradient of no margin: InsightFace adds it where gradients are not recorded."""
+    """Returns the margin with the gradient of no margin.
 
-    def with_gradient_of_one(cosine, *given):
-        return cosine + tf.stop_gradient(margin(cosine, *given) - cosine)
+    InsightFace adds the margin where gradients are not recorded.
+    """
 
-    return with_gradient_of_one
+    def changed(cosine, *given):
+        difference = margin(cosine, *given) - cosine
+        return cosine + tf.stop_gradient(difference)
+
+    return changed
 
 
 GRADIENTS = {"exact": unchanged, "straight_through": passed_through}
@@ -81,5 +94,6 @@ def with_gradient(margin: Margin, gradient: str) -> Margin:
 def checked_gradient(gradient: str) -> str:
     """Returns the name of a gradient, or raises where there is none of that name."""
     if gradient not in GRADIENTS:
-        raise InputError(f"gradient={gradient!r} of a head has to be one of {', '.join(GRADIENTS)}")
+        known = ", ".join(GRADIENTS)
+        raise InputError(f"gradient={gradient!r} of a head has to be one of {known}")
     return gradient

@@ -13,7 +13,7 @@ class NormFace(CosineHead):
         **shared: The options of `CosineHead`, such as `label_smoothing` and `sample_rate`.
 
     Returns:
-        A layer that is called with embeddings [batch, dims] and labels [batch], and gives losses [batch].
+        A layer that takes embeddings [batch, dims] and labels [batch], and gives losses [batch].
 
     >>> head = NormFace(classes=2, scale=1.0)
     >>> head.build((None, 2))

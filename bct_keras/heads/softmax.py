@@ -14,7 +14,7 @@ class Softmax(Head):
         **layer: The options of `keras.layers.Layer`.
 
     Returns:
-        A layer that is called with embeddings [batch, dims] and labels [batch], and gives losses [batch].
+        A layer that takes embeddings [batch, dims] and labels [batch], and gives losses [batch].
 
     >>> head = Softmax(classes=10)
     >>> head(tf.ones((3, 4)), tf.constant([0, 1, 2])).shape
@@ -29,4 +29,5 @@ class Softmax(Head):
         self.bias = self.add_weight(shape=(self.classes,), initializer="zeros", name="bias")
 
     def logits(self, embeddings, labels):
-        return tf.matmul(embeddings, self.class_weights, transpose_b=True) + self.bias
+        scores = tf.matmul(embeddings, self.class_weights, transpose_b=True)
+        return scores + self.bias

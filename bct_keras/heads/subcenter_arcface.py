@@ -17,11 +17,12 @@ class SubcenterArcFace(CosineHead):
         centres: The number of centres of each class.
         margin: The angle in radians, from 0 to pi.
         scale: The factor of the cosines.
-        gradient: "exact", or "straight_through", which leaves the margin out of it as InsightFace does.
+        gradient: "exact", or "straight_through", which leaves the margin out of it as InsightFace
+            does.
         **shared: The options of `CosineHead`, such as `label_smoothing` and `sample_rate`.
 
     Returns:
-        A layer that is called with embeddings [batch, dims] and labels [batch], and gives losses [batch].
+        A layer that takes embeddings [batch, dims] and labels [batch], and gives losses [batch].
 
     >>> head = SubcenterArcFace(classes=10, centres=2)
     >>> head.build((None, 4))
