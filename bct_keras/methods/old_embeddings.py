@@ -151,7 +151,8 @@ class OldEmbeddings(OldSource):
 
         Args:
             images: (image, label), one image at a time and in the order of the embeddings. It is shuffled, repeated
-                and put into batches afterwards.
+                and put into batches afterwards. Where it does not know its own length, it is not read beyond the
+                last embedding.
 
         Returns:
             ({"image", "old_embedding", ...}, label), of which `CompatibleModel.fit` takes batches. A label that is

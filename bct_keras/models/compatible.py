@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from bct_keras._keras import shown_loss
 from bct_keras.errors import InputError
 from bct_keras.heads.head import Head
 from bct_keras.methods.method import Method, Training
@@ -165,8 +166,8 @@ class CompatibleModel(AcrossWorkers):
 
     def build_metrics(self) -> None:
         """Makes the variables of metrics here: within a replica none can be made."""
-        scores = tf.zeros((1, self.head.classes))
-        self.compute_metrics(None, tf.zeros((1,), tf.int32), scores)
+        nobody = Batch({}, tf.zeros((1,), tf.int32))
+        self.note_scores(nobody, tf.zeros((1, self.dims)))
         self.reset_metrics()
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -211,7 +212,7 @@ class CompatibleModel(AcrossWorkers):
 
     def note_loss(self, loss: Any, rows: Any) -> None:
         """Takes this replica's share of a loss into the mean that is shown, with the weight of its rows."""
-        self._loss_tracker.update_state(loss * replicas(), sample_weight=rows)
+        shown_loss(self).update_state(loss * replicas(), sample_weight=rows)
 
     def note_scores(self, batch: Batch, new: Any) -> None:
         """Lets the metrics that were given to `compile` see the head's scores of embeddings."""

@@ -8,16 +8,14 @@ import keras
 import tensorflow as tf
 
 from bct_keras import distribution
+from bct_keras._keras import BuiltByHand
 from bct_keras.errors import InputError
 from bct_keras.heads import head
 from bct_keras.methods import old_embeddings
 
 
-class AcrossWorkers(keras.Model):
-    """A model that is built by hand, and whose steps several workers take together."""
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Does nothing: all is built, and Keras's own cannot take the batches of several workers apart."""
+class AcrossWorkers(BuiltByHand):
+    """A model whose steps several workers may take together."""
 
     def make_train_function(self, force=False):
         """Reduces a step's results as several workers need it, where Keras's own fails; they are equal on each."""
