@@ -25,6 +25,19 @@ class AdvBCT(Method):
     that starts as PyTorch's layers do, and clipping counts its weights and w among the backbone's.
     The repository of AdvBCT's own authors gives the discriminator the embeddings at their own
     lengths, with weights of 1 and a threshold of 1.
+
+    Args:
+        threshold: Where the elastic boundary may go, from the radius of the class on.
+        set_weight: The weight of the first part.
+        adversarial_weight: The weight of the second.
+        **layer: The options of `keras.layers.Layer`.
+
+    >>> method = AdvBCT()
+    >>> old = OldEmbeddings(np.eye(4, 2, dtype=np.float32) + 1.0, labels=[0, 0, 1, 1])
+    >>> method.prepare(old, Training(classes=2, compatible_dims=2, epochs=2, steps=10))
+    >>> method.build()
+    >>> [round(float(method.fade(tf.constant(step, tf.int64))), 1) for step in (0, 5)]  # (E + 1) / E, E / E
+    [1.5, 1.0]
     """
 
     needs = ("old_embedding",)

@@ -12,6 +12,20 @@ class FD(PrototypeMethod):
     weight * (base + focus * [old is right]) * |new / |new| - old / |old||^2
 
     The old encoder is right about an image whose old embedding is nearest to the old mean of its own class.
+
+    Args:
+        weight: The factor of the penalty.
+        base: What every image counts.
+        focus: What an image counts on top of that where the old encoder is right.
+        **layer: The options of `keras.layers.Layer`.
+
+    >>> method = FD(base=1.0, focus=5.0)
+    >>> method.prepare(OldEmbeddings(np.eye(2), labels=[0, 1]), Training(classes=2, compatible_dims=2))
+    >>> method.build()
+    >>> batch = {"old_embedding": tf.eye(2)}
+    >>> penalty = method.penalty(tf.constant([[0.0, 1.0], [0.0, 1.0]]), tf.constant([0, 0]), batch, None)
+    >>> penalty.numpy().round(3)  # the old encoder is right about the first; the second is where it was
+    array([12.,  0.], dtype=float32)
     """
 
     needs = ("old_embedding",)

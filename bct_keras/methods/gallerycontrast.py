@@ -21,6 +21,21 @@ class GalleryContrast(QueueMethod):
     -mu <n_i, o_i> + log sum over k of other classes of exp(mu <n_i, o_k>), with mu = 1 / t. Added here are the positive
     in the sum, which makes it a softplus that ends at 0; the queue in the place of the batch; and the term of the whole
     class. HOC's released code has the old embedding in the place of n_i, and its head is a fixed simplex.
+
+    Args:
+        queue: How many old embeddings are kept: several of each class, or `own` is all there is.
+        temperature: t
+        weight: The factor of the penalty.
+        own: How much the image's own old embedding counts, against those of its class.
+        **layer: The options of `keras.layers.Layer`.
+
+    >>> method = GalleryContrast(queue=2, temperature=1.0, weight=1.0)
+    >>> method.prepare(None, Training(classes=2, compatible_dims=2))
+    >>> method.build()
+    >>> batch = {"old_embedding": tf.eye(2)}
+    >>> penalty = method.penalty(tf.eye(2), tf.constant([0, 1]), batch, None)
+    >>> penalty.numpy().round(3)  # log(1 + e^-1): the rival's product is 0, the own one's 1
+    array([0.313, 0.313], dtype=float32)
     """
 
     def __init__(self, queue: int = 8192, temperature: float = 0.1, weight: float = 4.0, own: float = 0.3, **layer):

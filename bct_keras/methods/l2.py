@@ -9,6 +9,17 @@ class L2(Method):
     """Pulls each new embedding to the old one of the same image; with a slack it is MixBCT's "weakened L2".
 
     weight * relu(|new / |new| - old / |old|| - slack), as released with https://arxiv.org/abs/2308.06948
+
+    Args:
+        weight: The factor of the distance.
+        slack: Distances up to it cost nothing.
+        **layer: The options of `keras.layers.Layer`.
+
+    >>> method = L2(weight=10.0, slack=0.2)
+    >>> batch = {"old_embedding": tf.constant([[0.0, 2.0]])}
+    >>> penalty = method.penalty(tf.constant([[1.0, 0.0]]), tf.constant([0]), batch, None)
+    >>> penalty.numpy().round(3)  # 10 (sqrt 2 - 0.2)
+    array([12.142], dtype=float32)
     """
 
     needs = ("old_embedding",)

@@ -15,6 +15,22 @@ class LwF(Method):
     z is the old classifier, frozen: W x + b as a softmax head leaves it, and scale * cos(W_c, x) where it has no b, as
     margin heads have none. In Python it comes with the old embeddings, OldEmbeddings(..., classifier=(W, b)). The
     command line reads it from the file old_head, by default head.npz beside the old encoder that made the embeddings.
+
+    Args:
+        temperature: Divides the logits of both.
+        weight: The factor of the penalty.
+        scale: The factor of the cosines, of a classifier without b.
+        old_head: The file for the command line; in Python it stays empty.
+        **layer: The options of `keras.layers.Layer`.
+
+    >>> old = OldEmbeddings(np.eye(2), labels=[0, 1], classifier=(np.eye(2), np.zeros(2)))
+    >>> method = LwF(temperature=1.0)
+    >>> method.prepare(old, Training(classes=2, compatible_dims=2))
+    >>> method.build()
+    >>> batch = {"old_embedding": tf.zeros((1, 2))}
+    >>> penalty = method.penalty(tf.zeros((1, 2)), tf.constant([0]), batch, None)
+    >>> penalty.numpy().round(3)  # log 2: neither knows
+    array([0.693], dtype=float32)
     """
 
     needs = ("old_embedding",)

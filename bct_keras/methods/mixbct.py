@@ -21,6 +21,17 @@ class MixBCT(Method):
     For `adaface` and `magface`, whose margin goes by the embedding's length, a mixed row has that of the new embedding
     of the same image, without a gradient: its own length of 1 says nothing of the image. So AdaFace's running mean and
     deviation are those of new embeddings alone, and MagFace's pull on the length leaves mixed rows out.
+
+    Args:
+        mix_ratio: The share of the batch that is mixed in.
+        credible: "rows" or "rows_then_columns".
+        seed: Of the rows that are drawn.
+        **layer: The options of `keras.layers.Layer`.
+
+    >>> method = MixBCT(mix_ratio=0.5)
+    >>> batch = {"old_embedding": tf.ones((4, 1)), "credible": tf.constant([1.0, 0.0, 1.0, 0.0]), "step": 0}
+    >>> method.head_input(tf.zeros((4, 1)), batch).numpy()[:, 0]  # two of four rows, and two are credible
+    array([1., 0., 1., 0.], dtype=float32)
     """
 
     def __init__(self, mix_ratio: float = 0.3, credible: str = "rows", seed: int = 0, **layer):

@@ -22,6 +22,21 @@ class NCCL(QueueMethod):
 
     alpha=1, beta=0.01 is the paper's form, in which both terms train. The logits have the head's scale and margin in
     them, so l2 can outweigh the head; its queue takes queue * classes * 4 bytes, 3 GB for 93,431 classes.
+
+    Args:
+        queue: How many old embeddings are kept.
+        temperature: t
+        alpha: The factor of l1.
+        beta: The factor of l2.
+        **layer: The options of `keras.layers.Layer`.
+
+    >>> method = NCCL(queue=2, alpha=1.0)
+    >>> method.prepare(None, Training(classes=2, compatible_dims=2))
+    >>> method.build()
+    >>> batch = {"old_embedding": tf.eye(2)}
+    >>> penalty = method.penalty(tf.eye(2), tf.constant([0, 1]), batch, None)
+    >>> penalty.numpy().round(3)  # -log(e / (e + 1))
+    array([0.313, 0.313], dtype=float32)
     """
 
     def __init__(self, queue: int = 8192, temperature: float = 1.0, alpha: float = 8.0, beta: float = 0.0, **layer):

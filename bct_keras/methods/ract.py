@@ -20,7 +20,20 @@ class RACT(Method):
     contrastive: -log(exp(<n_i, o_i> / t) / (exp(<n_i, o_i> / t) + sum over j in N_i of exp(<n_i, x_j> / t)))
     triplet:     sum over both kinds of mean over j of relu(|n_i - o_i| - |n_i - x_j| + margin)
 
-    loss is "contrastive" or "triplet"; k = -1 takes all negatives, and new_negatives=False the old ones only.
+    Args:
+        loss: "contrastive" or "triplet".
+        k: How many negatives of each kind count, the hardest; -1 takes all.
+        temperature: t, of the contrastive loss.
+        margin: That of the triplet loss.
+        new_negatives: Whether new embeddings of other classes are negatives too.
+        weight: The factor of the penalty.
+        **layer: The options of `keras.layers.Layer`.
+
+    >>> method = RACT(temperature=1.0, new_negatives=False)
+    >>> batch = {"old_embedding": tf.eye(2)}
+    >>> penalty = method.penalty(tf.eye(2), tf.constant([0, 1]), batch, None)
+    >>> penalty.numpy().round(3)  # -log(e / (e + 1 + e^-1e9)): the own row is no negative
+    array([0.313, 0.313], dtype=float32)
     """
 
     needs = ("old_embedding",)

@@ -23,6 +23,21 @@ class UniBCT(BCT):
     the new encoder as it is then. "refined" is the paper's idea: outliers lose weight. The code released with MixBCT
     has the softmax over i, which leaves the plain means whatever the graph, so "released" embeds nothing, and a second
     refresh changes nothing. Old embeddings of length 1, stored so or by an exported file, leave it no scale: give one.
+
+    Args:
+        refresh_epochs: At whose beginning the prototypes are made anew, counted from 0.
+        prototypes: "released" or "refined".
+        temperature: Of the graph.
+        smoothing: How far embeddings are spread over the graph.
+        scale: The factor of the products.
+        weight: The factor of the penalty.
+        **layer: The options of `keras.layers.Layer`.
+
+    >>> method = UniBCT(refresh_epochs=(0,))
+    >>> method.prepare(OldEmbeddings(np.eye(2), labels=[0, 1]), Training(classes=2, compatible_dims=2))
+    >>> method.build()
+    >>> method.penalty(tf.eye(2), tf.constant([0, 1]), {}, None).numpy()  # before the first refresh
+    array([0., 0.], dtype=float32)
     """
 
     old: OldSource | None = None

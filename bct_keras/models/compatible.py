@@ -44,9 +44,9 @@ class CompatibleModel(AcrossWorkers):
     >>> image = keras.Input((8, 8, 3))
     >>> backbone = keras.Model(image, keras.layers.Dense(4)(keras.layers.Flatten()(image)))
     >>> labels = np.arange(12) % 3
-    >>> old = OldEmbeddings(np.random.default_rng(0).normal(size=(12, 4)), labels)
+    >>> old = bct.OldEmbeddings(np.random.default_rng(0).normal(size=(12, 4)), labels)
     >>> images = tf.data.Dataset.from_tensor_slices((np.zeros((12, 8, 8, 3), np.float32), labels))
-    >>> model = CompatibleModel(backbone, ArcFace(classes=3), MixBCT())
+    >>> model = CompatibleModel(backbone, bct.heads.ArcFace(classes=3), bct.methods.MixBCT())
     >>> model.compile(optimizer="adamw", old=old)
     >>> history = model.fit(old.with_images(images).batch(6), epochs=2, verbose=0)
     >>> model.encoder.predict(np.zeros((2, 8, 8, 3)), verbose=0).shape
