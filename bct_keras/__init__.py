@@ -11,6 +11,7 @@ Keras nor TensorFlow, and sets nothing.
 import contextlib
 import importlib.abc
 import importlib.util
+import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -105,8 +106,10 @@ def _check_backend(backend: str | None) -> None:
 
 def _is_command() -> bool:
     """Returns whether this process is one of our commands, `python -m bct_keras.NAME`."""
-    given = sys.orig_argv
-    return "-m" in given and given[given.index("-m") + 1 :][:1][0].partition(".")[0] == __name__
+    for option, name in itertools.pairwise(sys.orig_argv):
+        if option == "-m":
+            return name.partition(".")[0] == __name__
+    return False
 
 
 def _set_up_command() -> None:
