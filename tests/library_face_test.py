@@ -296,11 +296,15 @@ def test_metrics_of_a_head_that_has_no_scores_are_refused():
         compiled(head="adaface of some classes", metrics=["accuracy"])
 
 
-def test_early_stopping_ends_the_training():
+@pytest.mark.parametrize("listed", [False, True])
+def test_early_stopping_ends_the_training(listed):
     model = compiled(optimizer=keras.optimizers.SGD(0.0), method="l2")
-    stopping = keras.callbacks.EarlyStopping("val_loss", patience=1, min_delta=1e9)
+    stopping = keras.callbacks.EarlyStopping("val_loss", patience=1, min_delta=10**9)
     pairs = old_embeddings().with_images(images()).batch(BATCH)
-    assert len(fit(model, epochs=9, validation_data=pairs, callbacks=[stopping])["val_loss"]) == 2
+    callbacks: Any = [stopping]
+    if listed:
+        callbacks = keras.callbacks.CallbackList([stopping], add_history=True, model=model, epochs=9, steps=3)
+    assert len(fit(model, epochs=9, validation_data=pairs, callbacks=callbacks)["val_loss"]) == 2
 
 
 def test_arrays_train_as_a_data_set_does():
@@ -352,8 +356,9 @@ def test_backbones_that_are_no_functional_model(kind):
 
 @pytest.mark.slow
 def test_a_backbone_of_keras_applications(tmp_path):
+    random: Any = None
     encoder = keras.applications.MobileNetV3Small(
-        weights=None, include_top=False, pooling="avg", input_shape=(32, 32, 3), include_preprocessing=True
+        weights=random, include_top=False, pooling="avg", input_shape=(32, 32, 3), include_preprocessing=True
     )
     large = np.repeat(np.repeat(PIXELS, 4, axis=1), 4, axis=2)
     old = old_embeddings()
@@ -373,7 +378,7 @@ def with_other_label() -> tf.data.Dataset:
 
 
 def of_unknown_length(count: int) -> tf.data.Dataset:
-    return images().repeat(2).take(count).filter(lambda image, label: True)
+    return images().repeat(2).take(count).filter(lambda *row: True)
 
 
 @pytest.mark.parametrize(

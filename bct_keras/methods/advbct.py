@@ -67,7 +67,7 @@ class AdvBCT(Method):
         self.elastic = self.add_weight(name="elastic", shape=self.radii.shape, initializer=uniform)
         # As released: one hidden layer, and each kind of embedding normalised over its own batch. Made here, where the
         # random seed of the run has been set.
-        self.hidden = linear(self.compatible_dims, HIDDEN)
+        self.hidden = linear(self.centres.shape[1], HIDDEN)
         # PyTorch's defaults, whose momentum of 0.1 counts the other way. The hidden variance may be as small as 0.005.
         self.norm = keras.layers.BatchNormalization(epsilon=1e-5, momentum=0.9, synchronized=True, dtype="float32")
         self.norm.build((None, HIDDEN))

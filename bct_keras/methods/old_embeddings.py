@@ -60,8 +60,9 @@ class OldSource(abc.ABC):
 
     def computed(self) -> dict[str, np.ndarray]:
         """Computes all features of all classes."""
-        names = class_features.OF_DIMS
-        found = {name: np.zeros((self.classes, self.dims), np.float32) for name in names}
+        found: dict[str, np.ndarray] = {}
+        for name in class_features.OF_DIMS:
+            found[name] = np.zeros((self.classes, self.dims), np.float32)
         for name in class_features.OF_CLASS:
             found[name] = np.zeros(self.classes, np.float32)
 
@@ -161,7 +162,8 @@ class OldEmbeddings(OldSource):
         self.check_images(images)
         images = images.apply(tf.data.experimental.assert_cardinality(len(self)))
         self.images = images
-        stored = tf.data.Dataset.from_tensor_slices((self.fields, self.labels)).enumerate()
+        rows: Any = (self.fields, self.labels)
+        stored = tf.data.Dataset.from_tensor_slices(rows).enumerate()
 
         def together(pair, row_and_stored):
             image, label = pair

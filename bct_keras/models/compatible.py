@@ -14,7 +14,7 @@ from bct_keras.methods.method import Method, Training
 from bct_keras.methods.old_embeddings import OldSource
 from bct_keras.models.arguments import check_old, embedding_dims, optimizer_of
 from bct_keras.models.averaging import Averages
-from bct_keras.models.fitting import AcrossWorkers, Planning, plain_errors
+from bct_keras.models.fitting import AcrossWorkers, Planning, plain_errors, with_callbacks
 from bct_keras.models.step import Batch, Steps, added_by, replicas
 
 
@@ -170,7 +170,7 @@ class CompatibleModel(AcrossWorkers):
         self.note_scores(nobody, tf.zeros((1, self.dims)))
         self.reset_metrics()
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight=None, training=True):
         """Returns this replica's share of the loss, of embeddings `y_pred`; what the backbone adds is not in it."""
         batch = {"step": tf.convert_to_tensor(self.steps), **self.fields_of(x)}
         new = tf.cast(y_pred, tf.float32)
@@ -220,18 +220,21 @@ class CompatibleModel(AcrossWorkers):
             scores = self.head.scores(tf.cast(new, tf.float32))
             self.compute_metrics(batch.fields, tf.cast(batch.labels, tf.int32), scores, batch.weights)
 
-    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **options):
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        **options: Any,
+    ) -> Any:
         """Trains as `keras.Model.fit` does; what the method does between epochs is done too."""
         self.check_filled()
         first_epoch = options.get("initial_epoch", 0)
         own = [Planning(first_epoch), *self.method.callbacks()]
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            for callback in own:
-                callback.set_model(self)
-                callbacks.append(callback)
-            every: Any = callbacks
-        else:
-            every = [*own, *keras.tree.flatten(callbacks or [])]
+        every = with_callbacks(callbacks, own, self)
         with plain_errors():
             return super().fit(x, y, batch_size, epochs, verbose, every, **options)
 

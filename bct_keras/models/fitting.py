@@ -46,6 +46,17 @@ class Planning(keras.callbacks.Callback):
             model.plan(params["epochs"], params.get("steps"), self.first_epoch)
 
 
+def with_callbacks(given: Any, own: list[Any], model: keras.Model) -> Any:
+    """Returns the callbacks that a user has given `fit`, in any of the forms that Keras takes, with ours."""
+    if isinstance(given, keras.callbacks.CallbackList):
+        for callback in own:
+            callback.set_model(model)
+            callback.set_params(given.params)
+        given.callbacks.extend(own)
+        return given
+    return [*own, *keras.tree.flatten(given or [])]
+
+
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
     """Says what a step or the data refused without what TensorFlow says around it."""

@@ -32,7 +32,7 @@ def method() -> AdvBCT:
     """With random numbers wherever it would start with zeros or ones."""
     made: Any = AdvBCT(THRESHOLD, SET_WEIGHT, ADVERSARIAL_WEIGHT)
     old: Any = SimpleNamespace(feature={"centres": CENTRES, "radii": RADII, "kept": KEPT}.__getitem__)
-    made.prepare(old, Training(*CENTRES.shape, EPOCHS, STEPS))
+    made.prepare(old, Training(CLASSES, DIMS, EPOCHS, STEPS))
     made.build((None, DIMS))
     start = np.random.default_rng(1)
     for weight in made.trainable_variables:
