@@ -87,36 +87,49 @@ class AdvBCT(Method):
 
     def point_to_set(self, new: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Returns [batch]; its mean over the global batch is the mean over the rows outside their boundary."""
-        excess = beyond(distance(new, tf.gather(self.centres, labels)), tf.gather(self.boundaries(), labels))
+        centres = tf.gather(self.centres, labels)
+        boundaries = tf.gather(self.boundaries(), labels)
+        excess = beyond(distance(new, centres), boundaries)
         excess *= tf.gather(self.bounded, labels)
-        outside = distribution.gather_rows(tf.cast(tf.stop_gradient(excess) > 0, tf.float32))
-        return tf.math.divide_no_nan(excess, tf.reduce_mean(outside))
+        is_outside = tf.cast(tf.stop_gradient(excess) > 0, tf.float32)
+        of_all = distribution.gather_rows(is_outside)
+        return tf.math.divide_no_nan(excess, tf.reduce_mean(of_all))
 
     def boundaries(self) -> tf.Tensor:
         """Returns [classes] R_c = r_c + (threshold - r_c) sigmoid(w_c)."""
         radii = tf.convert_to_tensor(self.radii)
-        return radii + (self.threshold - radii) * tf.sigmoid(tf.convert_to_tensor(self.elastic))
+        elastic = tf.convert_to_tensor(self.elastic)
+        share = tf.sigmoid(elastic)
+        return radii + (self.threshold - radii) * share
 
     def fade(self, step: tf.Tensor) -> tf.Tensor:
         """Returns (E - e + 1) / E in epoch e, counted from 0."""
-        epoch = tf.minimum(step * self.epochs // self.steps, self.epochs - 1)
-        return tf.cast(self.epochs - epoch + 1, tf.float32) / self.epochs
+        epoch = step * self.epochs // self.steps
+        epoch = tf.minimum(epoch, self.epochs - 1)
+        left = self.epochs - epoch + 1
+        return tf.cast(left, tf.float32) / self.epochs
 
     def reversal(self, step: tf.Tensor) -> tf.Tensor:
         """Returns 2 / (1 + exp(-10 p)) - 1, where p is the share of the steps that is done."""
-        done = tf.minimum(tf.cast(step, tf.float32) / self.steps, 1.0)
-        return 2.0 / (1.0 + tf.exp(-10.0 * done)) - 1.0
+        share = tf.cast(step, tf.float32) / self.steps
+        done = tf.minimum(share, 1.0)
+        falling = tf.exp(-10.0 * done)
+        return 2.0 / (1.0 + falling) - 1.0
 
     def adversarial(self, new: tf.Tensor, old: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
         """Returns [batch]; the gradient with respect to `new` is multiplied by -strength."""
         reversed_new: Any = reversed_gradient(new, strength)
-        judged_new = tf.nn.log_softmax(self.discriminator(reversed_new), axis=1)
-        judged_old = tf.nn.log_softmax(self.discriminator(old), axis=1)
+        of_new = self.discriminator(reversed_new)
+        of_old = self.discriminator(old)
+        judged_new = tf.nn.log_softmax(of_new, axis=1)
+        judged_old = tf.nn.log_softmax(of_old, axis=1)
         return -judged_new[:, 0] - judged_old[:, 1]
 
     def discriminator(self, embeddings: tf.Tensor) -> tf.Tensor:
         """Returns [batch, 2]: the logits of being new, and of being old."""
-        return self.verdict(tf.nn.relu(self.norm(self.hidden(embeddings), training=True)))
+        hidden = self.hidden(embeddings)
+        normalised = self.norm(hidden, training=True)
+        return self.verdict(tf.nn.relu(normalised))
 
 
 def linear(inputs: int, outputs: int) -> keras.layers.Dense:
@@ -132,4 +145,10 @@ def linear(inputs: int, outputs: int) -> keras.layers.Dense:
 @tf.custom_gradient
 def reversed_gradient(values: tf.Tensor, strength: tf.Tensor):
     """Returns the values as they are; their gradient goes back times -strength."""
-    return tf.identity(values), lambda gradient: (-strength * gradient, tf.zeros_like(strength))
+
+    def backward(gradient):
+        of_values = -strength * gradient
+        of_strength = tf.zeros_like(strength)
+        return of_values, of_strength
+
+    return tf.identity(values), backward

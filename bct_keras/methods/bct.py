@@ -15,7 +15,8 @@ class PrototypeMethod(Method):
 
     def products(self, embeddings: tf.Tensor) -> tf.Tensor:
         """Returns [batch, classes] of embeddings [batch, old dims]."""
-        return tf.matmul(embeddings, tf.convert_to_tensor(self.prototypes), transpose_b=True)
+        prototypes = tf.convert_to_tensor(self.prototypes)
+        return tf.matmul(embeddings, prototypes, transpose_b=True)
 
 
 @keras.saving.register_keras_serializable("bct_keras")
@@ -45,5 +46,7 @@ class BCT(PrototypeMethod):
         self.weight = weight
 
     def penalty(self, new, labels, batch, head):
-        logits = self.scale * self.products(self.compatible(new))
-        return self.weight * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        cosines = self.products(self.compatible(new))
+        logits = self.scale * cosines
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        return self.weight * losses

@@ -29,8 +29,11 @@ class Order:
 def in_order_of_classes(labels: np.ndarray) -> Order:
     """Returns the order in which the records of each class stand together, as the labels have them among themselves."""
     rows = np.argsort(labels, kind="stable")
-    starts = np.flatnonzero(np.diff(labels[rows], prepend=-1))
-    return Order(rows, starts, np.append(starts[1:], len(labels)))
+    sorted_labels = labels[rows]
+    begins = np.diff(sorted_labels, prepend=-1)
+    starts = np.flatnonzero(begins)
+    ends = np.append(starts[1:], len(labels))
+    return Order(rows, starts, ends)
 
 
 def blocks(labels: np.ndarray, rows: np.ndarray, starts: np.ndarray, read: list[np.ndarray]) -> Iterator[Block]:

@@ -24,6 +24,7 @@ def of_block(old: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def normalised(embeddings: np.ndarray) -> np.ndarray:
+    """Returns the embeddings [..., dims] at length 1."""
     lengths = np.linalg.norm(embeddings, axis=-1, keepdims=True)
     return embeddings / np.maximum(lengths, 1e-12)
 
@@ -49,8 +50,12 @@ def credible(embeddings: np.ndarray, kept_share: float, column_norms: np.ndarray
 
 def column_norms(pieces: Iterable[np.ndarray]) -> np.ndarray:
     """Returns the norm [dims] of each column of the normalised embeddings, which come in pieces [rows, dims]."""
-    squares = [np.square(normalised(piece)).sum(0, dtype=np.float64) for piece in pieces]
-    return np.maximum(np.sqrt(np.sum(squares, axis=0)), 1e-12).astype(np.float32)
+    squares = []
+    for piece in pieces:
+        directions = normalised(piece)
+        squares.append(np.square(directions).sum(0, dtype=np.float64))
+    norms = np.sqrt(np.sum(squares, axis=0))
+    return np.maximum(norms, 1e-12).astype(np.float32)
 
 
 def means(old: np.ndarray) -> np.ndarray:

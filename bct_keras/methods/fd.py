@@ -39,10 +39,13 @@ class FD(PrototypeMethod):
     def penalty(self, new, labels, batch, head):
         old = unit(batch["old_embedding"])
         nearest = tf.argmax(self.products(old), axis=1)
-        right = tf.cast(tf.cast(nearest, labels.dtype) == labels, tf.float32)
-        return self.weight * (self.base + self.focus * right) * squared_distance(self.compatible(new), old)
+        nearest = tf.cast(nearest, labels.dtype)
+        right = tf.cast(nearest == labels, tf.float32)
+        weights = self.weight * (self.base + self.focus * right)
+        return weights * squared_distance(self.compatible(new), old)
 
 
 def squared_distance(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     """Returns [batch] of [batch, dims] twice."""
-    return tf.reduce_sum(tf.square(first - second), axis=1)
+    squares = tf.square(first - second)
+    return tf.reduce_sum(squares, axis=1)

@@ -46,21 +46,28 @@ class GalleryContrast(QueueMethod):
         self.own = own
 
     def penalty(self, new, labels, batch, head):
-        new, old = self.compatible(new), unit(batch["old_embedding"])
+        new = self.compatible(new)
+        old = unit(batch["old_embedding"])
         self.push((self.old_queue, old), (self.labels_queue, labels))
         queued = tf.convert_to_tensor(self.labels_queue)[None, :]
         same_class = labels[:, None] == queued
         # <n_i, o_j> / t, and s, the logarithm of the sum over the rivals; a place not yet filled has label -1
-        products = tf.matmul(new, tf.convert_to_tensor(self.old_queue), transpose_b=True) / self.temperature
-        rivals = tf.reduce_logsumexp(tf.where(same_class | (queued < 0), -1e9, products), axis=1, keepdims=True)
+        old_queue = tf.convert_to_tensor(self.old_queue)
+        products = tf.matmul(new, old_queue, transpose_b=True) / self.temperature
+        no_rival = same_class | (queued < 0)
+        of_rivals = tf.where(no_rival, -1e9, products)
+        rivals = tf.reduce_logsumexp(of_rivals, axis=1, keepdims=True)
         own = tf.reduce_sum(new * old, axis=1, keepdims=True) / self.temperature
         # -log p_j = log(1 + exp(s - <n_i, o_j> / t))
         of_own = tf.math.softplus(rivals - own)[:, 0]
-        of_class = mean_where(same_class, tf.math.softplus(rivals - products))
+        of_each = tf.math.softplus(rivals - products)
+        of_class = mean_where(same_class, of_each)
         return self.weight * (self.own * of_own + (1.0 - self.own) * of_class)
 
 
 def mean_where(chosen: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     """Returns [batch] of [batch, queue] twice; 0 where none is chosen."""
-    chosen = tf.cast(chosen, tf.float32)
-    return tf.math.divide_no_nan(tf.reduce_sum(chosen * values, axis=1), tf.reduce_sum(chosen, axis=1))
+    ones = tf.cast(chosen, tf.float32)
+    total = tf.reduce_sum(ones * values, axis=1)
+    count = tf.reduce_sum(ones, axis=1)
+    return tf.math.divide_no_nan(total, count)

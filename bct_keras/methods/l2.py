@@ -30,13 +30,18 @@ class L2(Method):
         self.slack = slack
 
     def penalty(self, new, labels, batch, head):
-        return self.weight * beyond(distance(self.compatible(new), unit(batch["old_embedding"])), self.slack)
+        old = unit(batch["old_embedding"])
+        distances = distance(self.compatible(new), old)
+        return self.weight * beyond(distances, self.slack)
 
 
 def distance(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     """Returns [batch] of [batch, dims] twice; the root's gradient would be infinite at 0."""
-    return tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(first - second), axis=1), 1e-12))
+    squares = tf.square(first - second)
+    squared = tf.reduce_sum(squares, axis=1)
+    return tf.sqrt(tf.maximum(squared, 1e-12))
 
 
 def beyond(distances: tf.Tensor, slack: float | tf.Tensor) -> tf.Tensor:
+    """Returns how far the distances go beyond the slack, and 0 for those within it."""
     return tf.nn.relu(distances - slack)

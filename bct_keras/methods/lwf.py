@@ -57,9 +57,13 @@ class LwF(Method):
         return found
 
     def penalty(self, new, labels, batch, head):
-        of_old = self.classified(batch["old_embedding"]) / self.temperature
-        of_new = self.classified(new[:, : self.compatible_dims]) / self.temperature
-        return self.weight * tf.nn.softmax_cross_entropy_with_logits(tf.nn.softmax(of_old), of_new)
+        old = batch["old_embedding"]
+        compatible = new[:, : self.compatible_dims]
+        of_old = self.classified(old) / self.temperature
+        of_new = self.classified(compatible) / self.temperature
+        shares = tf.nn.softmax(of_old)
+        losses = tf.nn.softmax_cross_entropy_with_logits(shares, of_new)
+        return self.weight * losses
 
     def classified(self, embeddings: tf.Tensor) -> tf.Tensor:
         """Returns the logits [batch, old classes]."""
@@ -67,4 +71,5 @@ class LwF(Method):
         bias = getattr(self, "old_bias", None)
         if bias is not None:
             return tf.matmul(embeddings, weights, transpose_b=True) + bias
-        return self.scale * tf.matmul(unit(embeddings), unit(weights), transpose_b=True)
+        cosines = tf.matmul(unit(embeddings), unit(weights), transpose_b=True)
+        return self.scale * cosines

@@ -42,6 +42,7 @@ class Method(keras.layers.Layer):
     def __init__(self, **layer: Any):
         super().__init__(**{"dtype": "float32", **layer})
         self.found: dict[str, np.ndarray] = {}
+        self.constant_names: list[str] = []
 
     @property
     def needs_old(self) -> bool:
@@ -91,7 +92,7 @@ class Method(keras.layers.Layer):
         self.check_prepared()
         for name, values in self.found.items():
             setattr(self, name, self.constant(name, values))
-        self.constant_names = list(self.found)
+        self.constant_names = list(self.found)  # in the order in which they are made
         self.found = {}
 
     def check_prepared(self) -> None:
@@ -101,8 +102,12 @@ class Method(keras.layers.Layer):
 
     def is_filled(self) -> bool:
         """Tells whether the constants hold something: a copy without its weights has only their shapes."""
-        constants = [getattr(self, name) for name in getattr(self, "constant_names", ())]
-        return not constants or any(np.any(constant.numpy()) for constant in constants)
+        names = self.constant_names
+        for name in names:
+            constant = getattr(self, name)
+            if np.any(constant.numpy()):
+                return True
+        return not names
 
     def head_input(self, new: tf.Tensor, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """Returns [batch, dims], what the head classifies."""
@@ -135,8 +140,9 @@ class Method(keras.layers.Layer):
 
     def of_classes(self, values: np.ndarray) -> np.ndarray:
         """Returns the values with a row for each class of the head; those without an old embedding have zeros."""
-        found = np.zeros((self.classes, *values.shape[1:]), np.float32)
-        found[: len(values)] = values
+        known, *shape = values.shape
+        found = np.zeros((self.classes, *shape), np.float32)
+        found[:known] = values
         return found
 
     def get_config(self) -> dict[str, Any]:
@@ -156,7 +162,9 @@ class Method(keras.layers.Layer):
     def get_build_config(self) -> dict[str, Any] | None:
         if not self.built:
             return None
-        shapes = {name: list(getattr(self, name).shape) for name in getattr(self, "constant_names", ())}
+        shapes = {}
+        for name in self.constant_names:
+            shapes[name] = list(getattr(self, name).shape)
         return {
             "classes": self.classes,
             "compatible_dims": self.compatible_dims,
@@ -168,8 +176,10 @@ class Method(keras.layers.Layer):
     def build_from_config(self, config: dict[str, Any]) -> None:
         self.classes = config["classes"]
         self.compatible_dims = config["compatible_dims"]
-        self.epochs, self.steps = config["epochs"], config["steps"]
-        self.found = {name: np.zeros(shape, np.float32) for name, shape in config["constants"].items()}
+        self.epochs = config["epochs"]
+        self.steps = config["steps"]
+        for name, shape in config["constants"].items():
+            self.found[name] = np.zeros(shape, np.float32)
         self.build(None)
 
 
@@ -181,4 +191,6 @@ def unit(embeddings: tf.Tensor) -> tf.Tensor:
 def widened(old: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
     """Returns [batch, dims]: the old embedding in the first coordinates of the new one's space, 0 in the others."""
     rows, dims = tf.unstack(tf.shape(old))
-    return tf.concat([old, tf.zeros([rows, tf.shape(new)[1] - dims])], axis=1)
+    wanted = tf.shape(new)[1]
+    others = tf.zeros([rows, wanted - dims])
+    return tf.concat([old, others], axis=1)

@@ -48,29 +48,37 @@ class MixBCT(Method):
 
     def head_input(self, new, batch):
         chosen = self.chosen(batch)
-        self.mixed.update_state(tf.reduce_sum(tf.cast(chosen, tf.float32)))
+        count = tf.reduce_sum(tf.cast(chosen, tf.float32))
+        self.mixed.update_state(count)
         mine = distribution.own_rows(chosen, tf.shape(new)[0])
-        return tf.where(mine[:, None], widened(unit(batch["old_embedding"]), new), new)
+        old = unit(batch["old_embedding"])
+        return tf.where(mine[:, None], widened(old, new), new)
 
     def swapped(self, new, batch):
         # The same rows again: what is drawn depends on the seed and the step alone.
-        mine = distribution.own_rows(self.chosen(batch), tf.shape(new)[0])
-        return Swapped(mine, tf.norm(new, axis=1))
+        chosen = self.chosen(batch)
+        mine = distribution.own_rows(chosen, tf.shape(new)[0])
+        lengths = tf.norm(new, axis=1)
+        return Swapped(mine, lengths)
 
     def chosen(self, batch) -> tf.Tensor:
         """Returns [global batch] bool: drawn over it, and alike whatever the number of replicas."""
-        credible = distribution.gather_rows(batch[self.needs[1]])
-        seed = tf.stack([tf.cast(self.seed, tf.int64), tf.cast(batch["step"], tf.int64)])
-        return draw(credible, self.mix_ratio, seed)
+        _, field = self.needs
+        credible = distribution.gather_rows(batch[field])
+        seed = tf.cast(self.seed, tf.int64)
+        step = tf.cast(batch["step"], tf.int64)
+        return draw(credible, self.mix_ratio, tf.stack([seed, step]))
 
 
 def draw(credible: tf.Tensor, mix_ratio: float, seed: tf.Tensor) -> tf.Tensor:
     """Returns [batch] bool: floor(mix_ratio * batch) of the credible rows, or all where they are fewer."""
     rows = tf.shape(credible)[0]
     # The small term keeps 0.29 * 100, which is 28.999..., from becoming 28.
-    wanted = tf.cast(tf.floor(mix_ratio * tf.cast(rows, tf.float64) + 1e-9), tf.int32)
+    share = mix_ratio * tf.cast(rows, tf.float64)
+    wanted = tf.cast(tf.floor(share + 1e-9), tf.int32)
     # Named, since XLA and GPUs would choose another algorithm, and so other rows.
     noise = tf.random.stateless_uniform(tf.shape(credible), seed, alg="philox")
-    order = tf.argsort(tf.where(credible > 0, noise, 2.0))
+    is_credible = credible > 0
+    order = tf.argsort(tf.where(is_credible, noise, 2.0))
     rank = tf.scatter_nd(order[:, None], tf.range(rows), [rows])
-    return (rank < wanted) & (credible > 0)
+    return (rank < wanted) & is_credible

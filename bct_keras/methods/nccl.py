@@ -53,16 +53,29 @@ class NCCL(QueueMethod):
         old = unit(batch["old_embedding"])
         pushed = [(self.old_queue, old), (self.labels_queue, labels)]
         if self.beta:
-            pushed.append((self.logits_queue, tf.stop_gradient(head.logits(widened(old, new), labels))))
+            logits = head.logits(widened(old, new), labels)
+            pushed.append((self.logits_queue, tf.stop_gradient(logits)))
         self.push(*pushed)
         old_queue = tf.convert_to_tensor(self.old_queue)
-        same_class = labels[:, None] == tf.convert_to_tensor(self.labels_queue)[None, :]
-        weights = tf.where(same_class, 0.5 * (1.0 + tf.matmul(old, old_queue, transpose_b=True)), 0.0)
-        shares = tf.math.divide_no_nan(weights, tf.reduce_sum(tf.cast(same_class, tf.float32), axis=1, keepdims=True))
-        penalty = self.alpha * soft_contrast(self.compatible(new), old_queue, shares, self.temperature)
+        shares = self.shares(old, labels)
+        first = soft_contrast(self.compatible(new), old_queue, shares, self.temperature)
+        penalty = self.alpha * first
         if self.beta:
-            penalty += self.beta * soft_contrast(head.logits(new, labels), self.logits_queue, shares, self.temperature)
+            logits = head.logits(new, labels)
+            second = soft_contrast(logits, self.logits_queue, shares, self.temperature)
+            penalty += self.beta * second
         return penalty
+
+    def shares(self, old: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Returns [batch, queue]: u_ij over the number of j that are of i's class, and 0 for all others."""
+        old_queue = tf.convert_to_tensor(self.old_queue)
+        queued = tf.convert_to_tensor(self.labels_queue)
+        same_class = labels[:, None] == queued[None, :]
+        cosines = tf.matmul(old, old_queue, transpose_b=True)
+        weights = tf.where(same_class, 0.5 * (1.0 + cosines), 0.0)
+        ones = tf.cast(same_class, tf.float32)
+        count = tf.reduce_sum(ones, axis=1, keepdims=True)
+        return tf.math.divide_no_nan(weights, count)
 
 
 def soft_contrast(rows: tf.Tensor, queue, shares: tf.Tensor, temperature: float) -> tf.Tensor:
@@ -74,5 +87,7 @@ def soft_contrast(rows: tf.Tensor, queue, shares: tf.Tensor, temperature: float)
         shares: [batch, queue]
         temperature: t
     """
-    products = tf.matmul(rows, tf.convert_to_tensor(queue), transpose_b=True) / temperature
-    return -tf.reduce_sum(shares * tf.nn.log_softmax(products, axis=1), axis=1)
+    queued = tf.convert_to_tensor(queue)
+    products = tf.matmul(rows, queued, transpose_b=True) / temperature
+    logarithms = tf.nn.log_softmax(products, axis=1)
+    return -tf.reduce_sum(shares * logarithms, axis=1)

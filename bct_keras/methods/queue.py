@@ -47,10 +47,15 @@ class QueueMethod(Method):
 
     def push(self, *pushed: tuple[keras.Variable, tf.Tensor]) -> None:
         """Writes the rows of all replicas into each queue, into the places of the oldest ones."""
-        gathered = [(queue, distribution.gather_rows(rows)) for queue, rows in pushed]
-        count = tf.shape(gathered[0][1])[0]
+        gathered = []
+        for queue, rows in pushed:
+            gathered.append((queue, distribution.gather_rows(rows)))
+        _, first_rows = gathered[0]
+        count = tf.shape(first_rows)[0]
         places = (self.next_place + tf.range(count)) % self.queue
         # Of more rows than there are places only the last ones stay.
+        kept = places[-self.queue :]
         for queue, rows in gathered:
-            queue.value.scatter_update(tf.IndexedSlices(rows[-self.queue :], places[-self.queue :]))
+            update = tf.IndexedSlices(rows[-self.queue :], kept)
+            queue.value.scatter_update(update)
         self.next_place.assign((self.next_place + count) % self.queue)

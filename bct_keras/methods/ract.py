@@ -61,11 +61,13 @@ class RACT(Method):
         self.weight = weight
 
     def penalty(self, new, labels, batch, head):
-        new, old = self.compatible(new), unit(batch["old_embedding"])
+        new = self.compatible(new)
+        old = unit(batch["old_embedding"])
         kinds = [distribution.gather_rows(old)]
         if self.new_negatives:
             kinds.append(distribution.gather_rows(new))
-        same_class = labels[:, None] == distribution.gather_rows(labels)[None, :]
+        every = distribution.gather_rows(labels)
+        same_class = labels[:, None] == every[None, :]
         rivals = Rivals(kinds, same_class, self.k)
         if self.loss == "contrastive":
             return self.weight * contrastive(new, old, rivals, self.temperature)
@@ -86,19 +88,25 @@ def contrastive(new: tf.Tensor, old: tf.Tensor, rivals: Rivals, temperature: flo
     parts = [tf.reduce_sum(new * old, axis=1, keepdims=True)]
     for negatives in rivals.kinds:
         products = tf.matmul(new, negatives, transpose_b=True)
-        parts.append(largest(tf.where(rivals.same_class, -1e9, products), rivals.k))
+        of_rivals = tf.where(rivals.same_class, -1e9, products)
+        parts.append(largest(of_rivals, rivals.k))
     logits = tf.concat(parts, axis=1) / temperature
-    return -tf.nn.log_softmax(logits, axis=1)[:, 0]
+    logarithms = tf.nn.log_softmax(logits, axis=1)
+    return -logarithms[:, 0]
 
 
 def triplet(new: tf.Tensor, old: tf.Tensor, rivals: Rivals, margin: float) -> tf.Tensor:
     """Returns [batch]: how far the old embedding is not nearer than the hardest rivals by the margin."""
-    positive = root(2.0 - 2.0 * tf.reduce_sum(new * old, axis=1, keepdims=True))
+    product = tf.reduce_sum(new * old, axis=1, keepdims=True)
+    positive = root(2.0 - 2.0 * product)
     losses = []
     for negatives in rivals.kinds:
-        distances = root(2.0 - 2.0 * tf.matmul(new, negatives, transpose_b=True))
-        nearest = -largest(-tf.where(rivals.same_class, 1e9, distances), rivals.k)
-        losses.append(tf.reduce_mean(tf.nn.relu(positive - nearest + margin), axis=1))
+        products = tf.matmul(new, negatives, transpose_b=True)
+        distances = root(2.0 - 2.0 * products)
+        of_rivals = tf.where(rivals.same_class, 1e9, distances)
+        nearest = -largest(-of_rivals, rivals.k)
+        short = tf.nn.relu(positive - nearest + margin)
+        losses.append(tf.reduce_mean(short, axis=1))
     return tf.add_n(losses)
 
 
@@ -106,7 +114,9 @@ def largest(values: tf.Tensor, k: int) -> tf.Tensor:
     """Returns [batch, k] of values [batch, rows]; -1 takes all."""
     if k == -1:
         return values
-    return tf.math.top_k(values, tf.minimum(k, tf.shape(values)[1])).values
+    rows = tf.shape(values)[1]
+    found = tf.math.top_k(values, tf.minimum(k, rows))
+    return found.values
 
 
 def root(squared: tf.Tensor) -> tf.Tensor:

@@ -97,7 +97,9 @@ class UniBCT(BCT):
         )
 
     def penalty(self, new, labels, batch, head):
-        return tf.cast(self.refreshes > 0, tf.float32) * super().penalty(new, labels, batch, head)
+        begun = tf.cast(self.refreshes > 0, tf.float32)
+        penalty = super().penalty(new, labels, batch, head)
+        return begun * penalty
 
     def callbacks(self):
         return [PrototypeRefresh(self)]
@@ -121,12 +123,15 @@ class PrototypeRefresh(keras.callbacks.Callback):
         self.method = method
 
     def on_epoch_begin(self, epoch, logs=None):
-        due = sum(refresh_epoch <= epoch for refresh_epoch in self.method.refresh_epochs)
-        if int(self.method.refreshes.numpy()) >= due:
+        method = self.method
+        due = sum(refresh_epoch <= epoch for refresh_epoch in method.refresh_epochs)
+        done = int(method.refreshes.numpy())
+        if done >= due:
             return
         model: Any = self.model
-        self.method.prototypes.assign(self.method.new_prototypes(model.backbone))
-        self.method.refreshes.assign(due)
+        prototypes = method.new_prototypes(model.backbone)
+        method.prototypes.assign(prototypes)
+        method.refreshes.assign(due)
 
 
 def embedding_by(backbone: keras.Model, dims: int | None):
@@ -134,6 +139,8 @@ def embedding_by(backbone: keras.Model, dims: int | None):
     run: Any = tf.function(lambda images: backbone(images, training=False), reduce_retracing=True)
 
     def embed(images) -> np.ndarray:
-        return np.asarray(run(images), np.float32)[:, :dims]
+        embeddings = run(images)
+        found = np.asarray(embeddings, np.float32)
+        return found[:, :dims]
 
     return embed
