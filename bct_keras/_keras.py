@@ -28,3 +28,18 @@ def variable_index(optimizer: keras.Optimizer, variable: Any) -> int:
 def layers_within(model: Any) -> list[keras.layers.Layer]:
     """Returns the model and all layers in it, also those inside a layer that is no model."""
     return list(model._flatten_layers())
+
+
+class BuiltByHand(keras.Model):
+    """A model whose variables are all made before `fit`, which then tries nothing on symbolic tensors.
+
+    Keras would try a step on the first batch, and cannot take the batches of several workers apart for that.
+    """
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Does nothing."""
+
+
+def shown_loss(model: Any) -> keras.metrics.Metric:
+    """Returns the mean that a compiled model shows as "loss"."""
+    return model._loss_tracker

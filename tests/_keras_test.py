@@ -67,3 +67,25 @@ def test_flatten_layers():
     model = keras.Model(inputs, Holder()(part(inputs)))
     names = {layer.name for layer in _keras.layers_within(model)}
     assert {"inner", "in_part", model.name, part.name} <= names
+
+
+def test_maybe_symbolic_build():
+    """Keras's own would call `call` with symbolic tensors before the first step."""
+    seen = []
+
+    class Noting(_keras.BuiltByHand):
+        def call(self, inputs):
+            seen.append(type(inputs).__name__)
+            return inputs
+
+    model = Noting()
+    model.compile("sgd", "mse")
+    model._maybe_symbolic_build(data_batch=(tf.zeros((2, 1)), tf.zeros((2, 1)), None))
+    assert not seen
+
+
+def test_loss_tracker():
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    _keras.shown_loss(model).update_state(3.0)
+    assert float(model.get_metrics_result()["loss"]) == 3.0

@@ -4,11 +4,13 @@ import doctest
 import importlib
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import bct_keras
+from bct_keras.methods.method import Training
 
 # Each public name, by its module; a new one has a line here, and at least one example.
 PUBLIC = {
@@ -25,6 +27,21 @@ PUBLIC = {
     "bct_keras.backbones.iresnet": ["iresnet_small"],
     "bct_keras.backbones.mobilefacenet": ["mobilefacenet"],
     "bct_keras.backbones.vit": ["vit_tiny"],
+    "bct_keras.methods": [
+        "AdvBCT",
+        "BCT",
+        "FD",
+        "GalleryContrast",
+        "Independent",
+        "L2",
+        "LwF",
+        "MixBCT",
+        "NCCL",
+        "RACT",
+        "UniBCT",
+    ],
+    "bct_keras.methods.old_embeddings": ["OldEmbeddings"],
+    "bct_keras.models.compatible": ["CompatibleModel"],
     "bct_keras.optimizers": ["AdamW", "Lamb", "SGD", "SGDW"],
     "bct_keras.schedules": ["Later", "WarmUp"],
 }
@@ -33,7 +50,8 @@ NAMES = [(module, name) for module, names in PUBLIC.items() for name in names]
 
 def given(module: Any) -> dict[str, Any]:
     """Returns what an example finds: the names of its module, TensorFlow and numpy."""
-    return {**vars(module), "bct_keras": bct_keras, "tf": tf, "np": np}
+    public = {"bct": bct_keras, "bct_keras": bct_keras, "tf": tf, "np": np, "keras": keras}
+    return {**public, "OldEmbeddings": bct_keras.OldEmbeddings, "Training": Training, **vars(module)}
 
 
 @pytest.mark.parametrize(("module_name", "name"), NAMES)

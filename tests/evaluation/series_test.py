@@ -115,7 +115,7 @@ def test_encoders_that_do_not_fit_are_named(encoders, tmp_path):
         series.findings(adopted(Known()), [Named(1), Named(2, dims=5)], first_gallery_only=False)
     with pytest.raises(InputError, match="v1 and v1 are the same encoder"):
         evaluate_series([encoders[0], encoders[0]], ["retrieval(x)"], tmp_path / "out")
-    with pytest.raises(InputError, match="^encoders needs two"):
+    with pytest.raises(InputError, match=r"^encoders needs two"):
         evaluate_series(encoders[:1], ["retrieval(x)"], tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

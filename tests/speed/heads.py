@@ -52,7 +52,7 @@ def steps_of(kind: str, classes: int) -> Callable[[], Any]:
     from bct_keras import registry
     from bct_keras.heads import HEADS
     from bct_keras.methods.independent import Independent
-    from bct_keras.model import CompatibleModel
+    from bct_keras.models import CompatibleModel
     from bct_keras.optimizers import SGD
 
     inputs = keras.Input((DIMS,))

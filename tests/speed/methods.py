@@ -23,9 +23,9 @@ from bct_keras.heads.arcface import ArcFace
 from bct_keras.methods.advbct import AdvBCT
 from bct_keras.methods.gallerycontrast import GalleryContrast
 from bct_keras.methods.independent import Independent
-from bct_keras.methods.method import Method
+from bct_keras.methods.method import Method, Training
 from bct_keras.methods.nccl import NCCL
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 from bct_keras.optimizers import SGD
 
 DIMS = 512
@@ -40,8 +40,8 @@ def advbct(classes: int) -> Method:
         "kept": np.full(classes, 10.0, np.float32),
     }
     method: Any = AdvBCT()
-    method.old_classes = SimpleNamespace(feature=features.__getitem__)
-    method.epochs, method.steps, method.compatible_dims = 35, 1000, DIMS
+    old: Any = SimpleNamespace(feature=features.__getitem__)
+    method.prepare(old, Training(classes, DIMS, epochs=35, steps=1000))
     return method
 
 
