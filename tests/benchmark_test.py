@@ -37,7 +37,7 @@ FLAGS = """
 """
 METHODS = ["independent", "mixbct(mix_ratio=0.4)"]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.seconds(13)]
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:

@@ -23,6 +23,8 @@ from bct_keras.methods.method import Training
 from bct_keras.model import CompatibleModel
 from bct_keras.recipe import Recipe
 
+pytestmark = pytest.mark.seconds(55)
+
 BATCH, CLASSES, DIMS = 8, 6, 8  # as many classes as the view `new` of the fixture data_root has
 # Small, because PReLU's slope jumps at 0: where two replicas round an activation to its other side, the next weights
 # differ by the rate times a finite gradient. A gradient twice too large would still show a hundred times over.
@@ -40,7 +42,7 @@ SPECS: dict[str, str] = {
 }
 NOT_TRAINED_HERE = {"iresnet34", "iresnet50", "iresnet100", "iresnet200", "vit_small", "vit_base"}
 TRAINED = [name for name in BACKBONES if name not in NOT_TRAINED_HERE]
-DEEP = {SPECS.get(name, name) for name in TRAINED} - {SMALLEST}
+DEEP = {SPECS.get(name, name) for name in TRAINED}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.seconds(9)
+
 ROOT = Path(__file__).parents[1]
 PAGE_FAULTS_OF_LARGE_TENSORS = """
 import resource

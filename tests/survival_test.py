@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import tiny_backbones
 
+pytestmark = pytest.mark.seconds(36)
+
 # 36 images in batches of 8: 4 steps an epoch, and a checkpoint in mid-epoch too. What is bit for bit the same has
 # Dropout and BatchNorm; a real backbone is killed by `long` tests.
 FLAGS = """

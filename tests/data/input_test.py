@@ -13,6 +13,8 @@ from bct_keras.data.dataset import DataSet, ids_of, open_data_set
 from bct_keras.data.embeddings import EmbeddingShards, field_path, open_embeddings
 from bct_keras.data.input import training_batches
 
+pytestmark = pytest.mark.seconds(16)
+
 BATCH = 8
 
 
