@@ -54,7 +54,7 @@ def start(folder: Path, workdir: str, *flags: str, flagfile: str = "run.flags") 
 def run(folder: Path, workdir: str, *flags: str, flagfile: str = "run.flags") -> tuple[int, str, str]:
     process = start(folder, workdir, *flags, flagfile=flagfile)
     said, errors = process.communicate(timeout=300)
-    return process.returncode, said, errors
+    return process.wait(), said, errors
 
 
 def trained(folder: Path, workdir: str, *flags: str, flagfile: str = "run.flags") -> str:
