@@ -97,6 +97,7 @@ def killed(folder: Path, workdir: str, flags: tuple[str, ...], seconds: float) -
     return running
 
 
+@pytest.mark.slow
 def test_a_run_of_two_replicas_that_is_killed_ends_bit_for_bit_as_an_unbroken_one(folder):
     flags = ("--method=mixbct", "--epochs=16")
     trained(folder, "runs/whole", *flags)
