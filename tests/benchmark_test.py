@@ -9,6 +9,7 @@ from pathlib import Path
 
 import forked
 import pytest
+import tiny_backbones
 
 from bct_keras import benchmark, registry
 from bct_keras.encoders import load_encoder
@@ -18,7 +19,7 @@ from bct_keras.evaluate import evaluate
 FLAGS = """
 --source=synthetic(identities=12, images=6, image_size=28)
 --split=class(old_share=0.3, test_share=0.25)
---backbone=iresnet_small(width=4)
+--backbone=tiny_backbones:one_convolution
 --dims=8
 --batch_size=12
 --epochs=1
@@ -36,7 +37,7 @@ FLAGS = """
 """
 METHODS = ["independent", "mixbct(mix_ratio=0.4)"]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.seconds(13)]
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -46,6 +47,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("benchmark")
+    shutil.copy(tiny_backbones.__file__, folder)
     (folder / "benchmark.flags").write_text(FLAGS.strip() + "\n")
     return folder
 

@@ -23,6 +23,8 @@ from bct_keras.methods.method import Method
 from bct_keras.recipe import Recipe
 from bct_keras.trainer import stretches
 
+pytestmark = pytest.mark.seconds(16)
+
 
 # Dropout, momentum, a falling rate and mirrored images: a run that goes on has to find all of them as they were.
 def counting_recipe() -> Recipe:

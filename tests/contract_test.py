@@ -25,13 +25,15 @@ from bct_keras.methods.method import Training
 from bct_keras.models import CompatibleModel
 from bct_keras.recipe import Recipe
 
+pytestmark = pytest.mark.seconds(55)
+
 BATCH, CLASSES, DIMS = 8, 6, 8  # as many classes as the view `new` of the fixture data_root has
 # Small, because PReLU's slope jumps at 0: where two replicas round an activation to its other side, the next weights
 # differ by the rate times a finite gradient. A gradient twice too large would still show a hundred times over.
 LEARNING_RATE = 1e-4
 SMALLEST = "iresnet_small(width=4)"
 LINEAR = "linear"  # the least that can be trained, where only the method or the head matters
-# Of the same functions as the deep ones, which are trained by `long` tests, with as few blocks as have every layer.
+# Of the same functions as the real ones, which are trained by `long` tests, with as few blocks as have every layer.
 SHALLOW = ["shallow_iresnet", "shallow_vit"]
 # Where the entry's own defaults would be slow. The deeper ones are the same functions as iresnet18 and vit_tiny.
 SPECS: dict[str, str] = {
@@ -43,7 +45,7 @@ SPECS: dict[str, str] = {
 NOT_TRAINED_HERE = {"iresnet34", "iresnet50", "iresnet100", "iresnet200", "vit_small", "vit_base"}
 TRAINING = Training(CLASSES, DIMS, epochs=1, steps=10)
 TRAINED = [name for name in BACKBONES if name not in NOT_TRAINED_HERE]
-DEEP = {SPECS.get(name, name) for name in TRAINED} - {SMALLEST}
+REAL = {SPECS.get(name, name) for name in TRAINED}
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,16 @@ class Parts:
 
 
 EACH_ENTRY = [
-    pytest.param(parts, id=str(parts), marks=pytest.mark.long if parts.backbone in DEEP else [])
+    pytest.param(parts, id=str(parts), marks=pytest.mark.long if parts.backbone in REAL else [])
     for parts in dict.fromkeys(
         [
             *(Parts(method=SPECS.get(name, name)) for name in METHODS),
             *(Parts(head=name) for name in HEADS),
             *(Parts(backbone=SPECS.get(name, name)) for name in TRAINED),
             *(Parts(backbone=name) for name in SHALLOW),
+            # The same with BatchNorm between the method and the images.
+            *(Parts(method=SPECS.get(name, name), backbone=SMALLEST) for name in METHODS),
+            *(Parts(head=name, backbone=SMALLEST) for name in HEADS),
         ]
     )
 ]

@@ -24,6 +24,8 @@ from bct_keras.export_run import Checks, export, keras_encoder
 from bct_keras.formats import FORMATS
 from bct_keras.formats.format import Source
 
+pytestmark = pytest.mark.seconds(9)
+
 IMAGES = np.random.default_rng(7).integers(0, 256, (8, 28, 28, 3), np.uint8)
 
 

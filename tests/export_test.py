@@ -24,6 +24,8 @@ from bct_keras.formats import FORMATS
 from bct_keras.formats.flatbuffer import read_facts
 from bct_keras.formats.format import Source
 
+pytestmark = pytest.mark.seconds(38)
+
 SIZE, DIMS = 28, 16
 FLOAT_FORMATS = ["saved_model", "tflite", "tflite_fp16"]
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import forked
 import pytest
 
+pytestmark = pytest.mark.seconds(12)
+
 SPEAKS = """
 import os, sys
 print(sys.argv[1:], __name__, os.getcwd(), os.environ.get("GIVEN"))

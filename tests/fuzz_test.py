@@ -6,6 +6,8 @@ from pathlib import Path
 import forked
 import pytest
 
+pytestmark = pytest.mark.seconds(13)
+
 SCRIPT = Path(__file__).with_name("fuzz.py")
 
 

@@ -16,6 +16,8 @@ from bct_keras.galleries.file import FileGallery
 from bct_keras.galleries.gallery import KnownEncoder
 from bct_keras.prepare import prepare
 
+pytestmark = pytest.mark.seconds(8)
+
 
 @pytest.fixture(scope="module")
 def made(data_root, tiny_encoder_path, tmp_path_factory) -> dict[str, Path]:

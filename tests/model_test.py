@@ -21,6 +21,8 @@ from bct_keras.methods.nccl import NCCL
 from bct_keras.models import CompatibleModel
 from bct_keras.recipe import Recipe
 
+pytestmark = pytest.mark.seconds(45)
+
 README = Path(__file__).parents[1] / "README.md"
 DIMS = 8
 # Small, because ReLU's slope jumps at 0: where two replicas round an activation to its other side, the next weights

@@ -9,6 +9,8 @@ import pytest
 
 import bct_keras
 
+pytestmark = pytest.mark.seconds(9)
+
 ROOT = Path(__file__).parents[1]
 PAGE_FAULTS_OF_LARGE_TENSORS = """
 import resource

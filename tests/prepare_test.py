@@ -20,6 +20,8 @@ from bct_keras.data.sources.synthetic import Synthetic
 from bct_keras.errors import InputError
 from bct_keras.prepare import prepare
 
+pytestmark = pytest.mark.seconds(9)
+
 FACES = "synthetic(identities=30, images=10, image_size=28)"
 SPLIT = "data(old_share=0.3, test_share=0.2)"
 

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import tiny_backbones
 
+pytestmark = pytest.mark.seconds(36)
+
 # 36 images in batches of 8: 4 steps an epoch, and a checkpoint in mid-epoch too. What is bit for bit the same has
 # Dropout and BatchNorm; a real backbone is killed by `long` tests.
 FLAGS = """
@@ -52,7 +54,7 @@ def start(folder: Path, workdir: str, *flags: str, flagfile: str = "run.flags") 
 def run(folder: Path, workdir: str, *flags: str, flagfile: str = "run.flags") -> tuple[int, str, str]:
     process = start(folder, workdir, *flags, flagfile=flagfile)
     said, errors = process.communicate(timeout=300)
-    return process.returncode, said, errors
+    return process.wait(), said, errors
 
 
 def trained(folder: Path, workdir: str, *flags: str, flagfile: str = "run.flags") -> str:
@@ -95,6 +97,7 @@ def killed(folder: Path, workdir: str, flags: tuple[str, ...], seconds: float) -
     return running
 
 
+@pytest.mark.slow
 def test_a_run_of_two_replicas_that_is_killed_ends_bit_for_bit_as_an_unbroken_one(folder):
     flags = ("--method=mixbct", "--epochs=16")
     trained(folder, "runs/whole", *flags)

@@ -15,6 +15,8 @@ from bct_keras.backbones.iresnet import iresnet_small
 from bct_keras.data.dataset import open_data_set
 from bct_keras.evaluation import PROTOCOLS
 
+pytestmark = pytest.mark.seconds(32)
+
 EPOCHS = 20  # of a tenth of a second each
 
 # 12 identities: 3 for the test, 0.3 * 9 = 3 for the old encoder (18 images), 6 for the new one (36 images)

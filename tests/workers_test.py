@@ -18,6 +18,8 @@ from bct_keras import distribution
 from bct_keras.errors import InputError
 from bct_keras.prepare import prepare
 
+pytestmark = pytest.mark.seconds(200)
+
 ROOT = Path(__file__).parents[1]
 LOCAL = ROOT / "export/workers/local.py"
 # Batches of all 36 images: an epoch is a step, and its loss stands in metrics.jsonl. A low rate, because PReLU's slope

@@ -9,6 +9,8 @@ import tensorflow as tf
 from bct_keras import registry
 from bct_keras.backbones import BACKBONES, iresnet
 
+pytestmark = pytest.mark.seconds(14)
+
 # Counted in InsightFace's arcface_torch: parameters with a gradient at 112 x 112 pixels.
 TRAINABLE_PARAMETERS = {
     ("iresnet18", 512): 24_025_088,
@@ -40,7 +42,13 @@ def with_random_weights(model: keras.Model) -> keras.Model:
     return model
 
 
-@pytest.mark.parametrize(("name", "dims"), TRAINABLE_PARAMETERS, ids=str)
+@pytest.mark.parametrize(
+    ("name", "dims"),
+    [
+        pytest.param(name, dims, marks=[pytest.mark.long] if name in ("iresnet100", "iresnet200") else [])
+        for name, dims in TRAINABLE_PARAMETERS
+    ],
+)
 def test_trainable_parameters_are_those_of_the_reference(name, dims):
     model = registry.build(BACKBONES, name, image_size=112, dims=dims)
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == TRAINABLE_PARAMETERS[name, dims]

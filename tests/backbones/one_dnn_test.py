@@ -17,6 +17,8 @@ from bct_keras.explanations.subject import Subject
 from bct_keras.methods import METHODS
 from bct_keras.recipe import Recipe
 
+pytestmark = pytest.mark.seconds(11)
+
 GOLDEN = Path(__file__).parent.parent / "golden"
 # Of images() by the encoder in golden/strided_shortcuts.keras: iresnet_small(width=2) of 28 pixels and 3 dimensions,
 # with uniform random weights of 0.5 to 1. Both were made by the code before its shortcuts took every second pixel.

@@ -22,7 +22,10 @@ def reference_parameters(width: int, depth: int, dims: int) -> int:
     return patches + depth * (attention + wider) + ending + width  # and a token for patches that are masked
 
 
-@pytest.mark.parametrize(("name", "width", "depth"), [("tiny", 256, 12), ("small", 512, 12), ("base", 512, 24)])
+@pytest.mark.parametrize(
+    ("name", "width", "depth"),
+    [("tiny", 256, 12), ("small", 512, 12), pytest.param("base", 512, 24, marks=pytest.mark.long)],
+)
 def test_trainable_parameters_are_those_of_the_reference(name, width, depth):
     model = registry.build(BACKBONES, f"vit_{name}", image_size=112, dims=512)
     parameters = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)

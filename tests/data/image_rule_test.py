@@ -17,6 +17,8 @@ from PIL import Image
 from bct_keras.data import image_check, image_header, images
 from bct_keras.errors import BadImageError
 
+pytestmark = pytest.mark.seconds(10)
+
 EDGE = Path(__file__).parents[2] / "export" / "edge"
 SIDE = 24
 

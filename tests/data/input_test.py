@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from bct_keras.data import records as image_records
 from bct_keras.data.dataset import DataSet, ids_of, open_data_set
 from bct_keras.data.embeddings import EmbeddingShards, field_path, open_embeddings
 from bct_keras.data.input import training_batches
+
+pytestmark = pytest.mark.seconds(16)
 
 BATCH = 8
 
@@ -26,7 +29,7 @@ def data(tmp_path_factory) -> DataSet:
         path = folder / f"shards/all-{shard:05d}.tfrecord"
         size, sha256 = image_records.write_frames(path, frames)
         entries.append({"path": f"shards/{path.name}", "records": len(numbers), "bytes": size, "sha256": sha256})
-    facts = {"classes": 12, "first_identity": 0, "image_size": 28, "same_size": True}
+    facts = {"classes": 12, "first_identity": 0, "image_size": 28, "same_size": True, "upright": True}
     artefacts.write_manifest(folder, image_records.KIND, {}, shards=entries, **facts)
     return open_data_set(folder)
 
@@ -199,7 +202,9 @@ def test_draws_are_the_same_eagerly_and_in_tf_data(operation):
     np.testing.assert_array_equal(operation(seed), in_tf_data)
 
 
-def test_decoding_is_the_same_eagerly_and_in_tf_data(data):
+@pytest.mark.parametrize("upright", [True, False])
+def test_decoding_is_the_same_eagerly_and_in_tf_data(data, upright):
+    data = replace(data, upright=upright)  # where that is not known, each image is looked at
     serialized = next(iter(tf.data.TFRecordDataset(str(data.shards[1].path)).batch(6)))
     batch = {"record": serialized, "mirrored": tf.constant([True, False] * 3), "credible": tf.range(6)}
     eager = input.decoded(data, dict(batch))

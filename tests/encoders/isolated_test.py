@@ -74,6 +74,19 @@ def test_a_file_that_hangs_is_given_up(tflite, monkeypatch):
         encoder.embed(images())
 
 
+@pytest.fixture
+def two_seconds_to_load(tmp_path, monkeypatch) -> None:
+    """The script of the process gives itself that much of the processor, and not ten seconds."""
+    code = Path(child.__file__).read_text()
+    line, seconds = f"LOAD_SECONDS = {child.LOAD_SECONDS} ", 2
+    assert line in code
+    script = tmp_path / "child.py"
+    script.write_text(code.replace(line, f"LOAD_SECONDS = {seconds} "))
+    monkeypatch.setattr(child, "__file__", str(script))
+    monkeypatch.setattr(child, "LOAD_SECONDS", seconds)
+
+
+@pytest.mark.usefixtures("two_seconds_to_load")
 def test_a_graph_without_end_takes_no_more_than_its_seconds(tmp_path):
     """A loop that nothing ends, met by the first image, which is part of loading."""
 

@@ -15,6 +15,8 @@ from bct_keras.heads import HEADS
 sys.path.insert(0, str(Path(__file__).parent))
 from single_head import SPECS, built, losses_and_gradients
 
+pytestmark = pytest.mark.seconds(28)
+
 
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])

@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import trained_head
 from trained_head import trained
 
+pytestmark = pytest.mark.seconds(11)
+
 COSINE_HEADS = [name for name in HEADS if name != "softmax"]
 
 

@@ -14,6 +14,8 @@ from bct_keras.heads.class_table import spans_of
 sys.path.insert(0, str(Path(__file__).parent))
 from trained_head import trained
 
+pytestmark = pytest.mark.seconds(15)
+
 HERE = Path(__file__).parent
 
 SPECS = {

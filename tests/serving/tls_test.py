@@ -75,7 +75,7 @@ def test_grpcs_and_the_token(client_module, wire):
 
 def test_https_where_there_is_no_tls_is_told(client_module):
     with raw_server(answering(b"HTTP/1.1 400 Bad\r\n\r\n")) as port:
-        client = client_module.Client(f"https://127.0.0.1:{port}", timeout=20.0)
+        client = client_module.Client(f"https://127.0.0.1:{port}", timeout=2.0)
         with pytest.raises(client_module.ServingError, match=r"no TLS connection|UNAVAILABLE|time-out"):
             client.embed(IMAGES)
 
