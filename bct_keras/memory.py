@@ -11,7 +11,6 @@ images). On a GPU it has not been measured.
 """
 
 import math
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,31 +19,24 @@ from typing import Any
 import keras
 import numpy as np
 
-from bct_keras.data.dataset import open_data_set
-from bct_keras.data.embeddings import open_embeddings
-from bct_keras.embed import embed
-from bct_keras.encoders import HEAD_FILE, Encoder
+from bct_keras import old_head
 from bct_keras.methods.method import Method, Training
-from bct_keras.model import CompatibleModel
-from bct_keras.prepare import prepare
+from bct_keras.methods.old_embeddings import Classifier, OldEmbeddings
+from bct_keras.models import CompatibleModel
 from bct_keras.recipe import Recipe
 
 FEW_CLASSES = (16, 32)
 USUAL_IMAGE_SIZE = 112  # where the data do not tell
-SMALL_IMAGE_SIZE = 28
+IMAGES_OF_A_CLASS = 4
 COPIES_OF_LOGITS = 3  # cosines, logits and their gradient
 Sizes = dict[str, float]  # bytes by what they are for
 
 
-class RandomEncoder(Encoder):
-    """Stands in the place of the old encoder: a method is built from embeddings, whatever they are."""
+class RandomOld(OldEmbeddings):
+    """Stands in the place of the old embeddings, and of a head that the user has not named."""
 
-    def __init__(self, path: Path, image_size: int, dims: int):
-        super().__init__(path, image_size, dims)
-        self.fingerprint = "random"  # it has no file
-
-    def embed(self, images):
-        return np.random.default_rng(0).normal(size=(len(images), self.dims)).astype(np.float32)
+    def classifier(self, named: str = "") -> Classifier:
+        return old_head.read_head(Path(named), self.dims) if named else super().classifier()
 
 
 @dataclass(frozen=True)
@@ -110,27 +102,17 @@ def lines(estimate: Estimate) -> Iterator[str]:
 
 def built(recipe: Recipe, classes: int, image_size: int) -> CompatibleModel:
     """Builds the model that a run would train, for so many classes."""
-    with tempfile.TemporaryDirectory(prefix="dry-run-") as folder:
-        method = prepared_method(recipe, classes, Path(folder))
-        return recipe.build_model(image_size, classes, recipe.epochs * 100, method)
+    method = prepared_method(recipe, classes)
+    return recipe.build_model(image_size, classes, recipe.epochs * 100, method)
 
 
-def prepared_method(recipe: Recipe, classes: int, folder: Path) -> Method:
-    """On a data set of a few small images, with random old embeddings and an old head."""
-    source = f"synthetic(identities={classes}, images=4, image_size={SMALL_IMAGE_SIZE})"
-    prepare(source, "none", folder / "data", process_count=1)
-    data = open_data_set(folder / "data")
+def prepared_method(recipe: Recipe, classes: int) -> Method:
+    """Returns the method with random old embeddings of a few images, and an old head: it is as large with any."""
     method = recipe.build_method()
-    old = None
-    if method.needs_old:
-        embed(
-            RandomEncoder(folder / "old", SMALL_IMAGE_SIZE, recipe.old_dims),
-            data,
-            folder / "embeddings",
-        )
-        old = open_embeddings(folder / "embeddings", data)
-        np.savez(folder / HEAD_FILE, class_weights=np.ones((classes, recipe.old_dims), np.float32))
-    method.prepare(Training(data, old, recipe.old_dims, recipe.epochs, recipe.epochs * 100))
+    labels = np.repeat(np.arange(classes), IMAGES_OF_A_CLASS)
+    embeddings = np.random.default_rng(0).normal(size=(len(labels), recipe.old_dims))
+    old = RandomOld(embeddings, labels, classifier=np.ones((classes, recipe.old_dims)))
+    method.prepare(old, Training(classes, recipe.old_dims, recipe.epochs, recipe.epochs * 100))
     return method
 
 
@@ -151,7 +133,7 @@ def counted(model: CompatibleModel, replicas: int) -> Sizes:
         "weights of the backbone": bytes_of(model.backbone.variables),
         "weights of the head": bytes_of(head.variables) + class_weights,
         "state of the method": bytes_of(model.method.variables),
-        "average of the weights": bytes_of(model.averages),
+        "average of the weights": bytes_of(model.averaging.averages),
         "gradients": bytes_of(model.trainable_variables) + sampled,
         "slots of the optimizer": bytes_of(model.optimizer.variables) + slots,
     }

@@ -14,7 +14,7 @@ from bct_keras.errors import InputError, option
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.methods.method import Method
-from bct_keras.model import CompatibleModel, Stepping
+from bct_keras.models import CompatibleModel
 from bct_keras.optimizers import OPTIMIZERS
 from bct_keras.schedules import SCHEDULES
 
@@ -48,7 +48,7 @@ class Recipe:
     def __post_init__(self):
         # A typo is told at once, not after the data was made and the old encoder trained.
         registry.bind(BACKBONES, self.backbone, ("image_size", "dims"))
-        registry.bind(HEADS, self.head, ("classes", "dims"))
+        registry.bind(HEADS, self.head, ("classes",))
         registry.bind(METHODS, self.method, ("seed",))
         registry.bind(OPTIMIZERS, self.optimizer, ("learning_rate",))
         registry.bind(SCHEDULES, self.schedule, ("learning_rate", "steps", "steps_per_epoch"))
@@ -99,11 +99,16 @@ class Recipe:
         for layer in backbone.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = self.synchronized
-        head = registry.build(HEADS, self.head, classes=classes, dims=self.dims)
-        stepping = Stepping(
-            self.micro_batches, self.jit, self.average, drop_not_finite=self.on_nan == "skip"
+        head = registry.build(HEADS, self.head, classes=classes)
+        model = CompatibleModel(
+            backbone,
+            head,
+            method,
+            micro_batches=self.micro_batches,
+            jit=self.jit,
+            average=self.average,
+            drop_not_finite=self.on_nan == "skip",
         )
-        model = CompatibleModel(backbone, head, method, stepping)
         rate = registry.build(
             SCHEDULES,
             self.schedule,
@@ -115,13 +120,7 @@ class Recipe:
         optimizer = registry.build(OPTIMIZERS, self.optimizer, learning_rate=rate)
         # As the papers do, over the backbone and what the method trains: the head's gradient is of another size.
         optimizer.clip(self.clip_norm, [*backbone.trainable_variables, *method.trainable_variables])
-        model.compile(
-            optimizer=optimizer,
-            jit_compile=False,  # pyright: ignore[reportArgumentType]
-        )
-        # Not `optimizer`: in 16 bits another one stands around it, which scales the loss.
-        model.optimizer.build(model.trainable_variables)
-        head.add_slots(model.optimizer)
+        model.compile(optimizer)
         return model
 
     def steps_per_epoch(self, records: int, replicas: int) -> int:

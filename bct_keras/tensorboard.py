@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras.data.dataset import DataSet
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 
 SAMPLE = 1000
 STEPS_BETWEEN_SCALARS = 50

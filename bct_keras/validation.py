@@ -13,7 +13,7 @@ from bct_keras.encoders import Encoder, InMemoryEncoder
 from bct_keras.errors import InputError, option
 from bct_keras.evaluation import compatibility
 from bct_keras.evaluation.protocol import Protocol
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 from bct_keras.recipe import Recipe
 from bct_keras.untrusted.json_files import field, read_object
 

@@ -13,19 +13,13 @@ from bct_keras import tensorboard
 from bct_keras.data.dataset import open_data_set
 from bct_keras.errors import InputError
 from bct_keras.methods import METHODS
-from bct_keras.methods.method import Method, Training
+from bct_keras.methods.method import Method
 from bct_keras.recipe import Recipe
 from bct_keras.trainer import Run, Watch
 
 
 class Watching(Method):
-    """Keeps how long it was told that the run would be, and the last step that it saw."""
-
-    steps: int
-
-    def prepare(self, training: Training):
-        super().prepare(training)
-        self.steps = training.steps
+    """Keeps the last step that it saw; how long the run will be each method is told."""
 
     def build(self, input_shape=None):
         self.last = self.add_weight(name="last", shape=(), dtype="int64", initializer="zeros", trainable=False)

@@ -13,21 +13,15 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras import artefacts
-from bct_keras.data.class_features import (
-    normalised as normalised,
-)  # used with embeddings everywhere
 from bct_keras.data.dataset import DataSet, Shard
 from bct_keras.errors import InputError
+from bct_keras.methods.class_features import CREDIBLE
+from bct_keras.methods.class_features import normalised as normalised  # used with embeddings everywhere
 from bct_keras.untrusted import json_files
 from bct_keras.untrusted.arrays import open_array
 
 KIND = "embeddings"
-CREDIBLE_SHARE = 0.9
 ROWS_AT_ONCE = 256
-CREDIBLE = {
-    "rows": "credible",
-    "rows_then_columns": "credible_rows_then_columns",
-}  # what is normalised: the field
 FIELDS = ("old_embedding", "label", *CREDIBLE.values())
 
 
