@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bct_keras import artefacts, distribution
+from bct_keras import artefacts, distribution, progress
 from bct_keras.errors import InputError, option
 from bct_keras.heads.class_table import ClassTable
 from bct_keras.models import CompatibleModel
@@ -133,11 +133,9 @@ class Checkpoints(keras.callbacks.Callback):
             )
         if not distribution.worker_index():
             for damaged, fault in faults.items():
-                print(
-                    f"{found[damaged]}: this checkpoint cannot be read ({fault}); going on from "
-                    f"the one before it, of step {step}",
-                    flush=True,
-                )
+                before = f"the one before it, of step {step}"
+                cannot = f"this checkpoint cannot be read ({fault})"
+                progress.note(f"{found[damaged]}: {cannot}; going on from {before}")
         self.damaged = set(faults)
         if step:
             try:

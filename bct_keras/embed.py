@@ -84,10 +84,10 @@ def write_credible(data: DataSet, folder: Path) -> None:
 
     def find(block: Block) -> dict[str, np.ndarray]:
         (old,) = block.embeddings
-        return {
-            name: class_features.credible(old, class_features.CREDIBLE_SHARE, norms[name])
-            for name in norms
-        }
+        found = {}
+        for name, norm in norms.items():
+            found[name] = class_features.credible(old, class_features.CREDIBLE_SHARE, norm)
+        return found
 
     for block, found in map_classes(find, labels, [old_files], "credible embeddings"):
         for name, rows in found.items():

@@ -33,7 +33,7 @@ Sizes = dict[str, float]  # bytes by what they are for
 
 
 class RandomOld(OldEmbeddings):
-    """In the place of the old embeddings, and of a head that the user has not named."""
+    """Stands in the place of the old embeddings, and of a head that the user has not named."""
 
     def classifier(self, named: str = "") -> Classifier:
         return old_head.read_head(Path(named), self.dims) if named else super().classifier()
@@ -101,6 +101,7 @@ def lines(estimate: Estimate) -> Iterator[str]:
 
 
 def built(recipe: Recipe, classes: int, image_size: int) -> CompatibleModel:
+    """Builds the model that a run would train, for so many classes."""
     method = prepared_method(recipe, classes)
     return recipe.build_model(image_size, classes, recipe.epochs * 100, method)
 

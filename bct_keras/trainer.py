@@ -168,15 +168,14 @@ class Run:
     def callbacks(self) -> list[keras.callbacks.Callback]:
         """Returns what goes on around the steps; checkpoints come last, after all that they keep."""
         done, steps = self.checkpoints.step, self.steps_per_epoch
-        found: list[keras.callbacks.Callback] = []
-        found.append(
+        found: list[keras.callbacks.Callback] = [
             FiniteLoss(
                 self.model,
                 nan_limit=allowed_to_drop(self.watch.nan_limit, self.steps),
                 ids_of_step=self.ids_of_step,
                 last_good=self.checkpoints.last_good,
             )
-        )
+        ]
         if self.watch.validation:
             image_size = self.data.image_size
             validation = self.watch.validation

@@ -40,19 +40,20 @@ def training_batches(
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         epoch_seed = seed_of_epoch(seed, epoch)
-        batches = stored_batches(data, old, fields, batch_size, epoch_seed).enumerate()
-        batches = batches.skip(tf.where(epoch == first_epoch, tf.constant(skipped, tf.int64), 0))
-        batches = batches.map(
-            lambda index, batch: {
-                **batch,
-                "mirrored": mirrored_rows(batch_size, mirror, fold_in(epoch_seed, index)),
-            }
-        )
+
+        def with_mirrored(index: tf.Tensor, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            batch_seed = fold_in(epoch_seed, index)
+            return {**batch, "mirrored": mirrored_rows(batch_size, mirror, batch_seed)}
+
+        done = tf.where(epoch == first_epoch, tf.constant(skipped, tf.int64), 0)
+        batches = stored_batches(data, old, fields, batch_size, epoch_seed)
+        batches = batches.enumerate().skip(done).map(with_mirrored)
         return own_rows(batches, batch_size, context).map(
             lambda batch: decoded(data, batch), num_parallel_calls=tf.data.AUTOTUNE
         )
 
-    return tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
+    all_epochs = tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch)
+    return all_epochs.prefetch(tf.data.AUTOTUNE)
 
 
 def ids_of_step(data: DataSet, batch_size: int, seed: int, step: int) -> list[str]:
@@ -74,6 +75,7 @@ def seed_of_epoch(seed: int, epoch: tf.Tensor) -> tf.Tensor:
 
 
 def fold_in(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    """Returns a seed of its own for each number."""
     return tf.random.fold_in(seed, number)  # pyright: ignore  (its stub knows no tensors)
 
 
@@ -84,15 +86,15 @@ def stored_batches(
     batch_size: int,
     epoch_seed: tf.Tensor,
 ) -> tf.data.Dataset:
-    """Records not yet decoded, with their rows of every field, in the order of an epoch."""
+    """Returns records not yet decoded, with their rows of every field, in the order of an epoch."""
     paths = [str(shard.path) for shard in data.shards]
 
     def read(shard_number: tf.Tensor) -> tf.data.Dataset:
-        streams: dict[str, tf.data.Dataset] = {
-            "record": tf.data.TFRecordDataset(tf.gather(paths, shard_number))
-        }
+        streams: dict[str, tf.data.Dataset] = {}
+        streams["record"] = tf.data.TFRecordDataset(tf.gather(paths, shard_number))
         if old is not None:
-            streams.update((field, old.stream(field, shard_number)) for field in fields)
+            for field in fields:
+                streams[field] = old.stream(field, shard_number)
         return tf.data.Dataset.zip(streams)
 
     # One record of each of a few shards in turn.
@@ -106,13 +108,12 @@ def drawn_from_buffer(records: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Data
 
     That one would mix TensorFlow's global seed into ours, and fails where that is 0.
     """
+    one = tf.constant(1, tf.int64)
     variant = tf.raw_ops.ShuffleDataset(
         input_dataset=tf.data.experimental.to_variant(records),
         buffer_size=SHUFFLED_AT_ONCE,
         seed=seed[0],
-        seed2=tf.bitwise.bitwise_or(
-            seed[1], tf.constant(1, tf.int64)
-        ),  # two zeros would mean any seed
+        seed2=tf.bitwise.bitwise_or(seed[1], one),  # two zeros would mean any seed
         output_types=tf.nest.flatten(tf.compat.v1.data.get_output_types(records)),
         output_shapes=tf.nest.flatten(tf.compat.v1.data.get_output_shapes(records)),
         reshuffle_each_iteration=False,
@@ -138,9 +139,8 @@ def own_rows(
         return batches
     of_worker = batch_size // context.num_input_pipelines
     first = of_worker * context.input_pipeline_id
-    batches = batches.map(
-        lambda batch: {field: rows[first : first + of_worker] for field, rows in batch.items()}
-    )
+    last = first + of_worker
+    batches = batches.map(lambda batch: {name: rows[first:last] for name, rows in batch.items()})
     return batches.rebatch(batch_size // context.num_replicas_in_sync, drop_remainder=True)
 
 
@@ -150,7 +150,8 @@ def decoded(data: DataSet, batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Te
     mirrored = batch.pop("mirrored")
     never = tf.zeros_like(mirrored)
     reversed_axes = tf.stack([never, mirrored, never], 1)
-    return {"image": decoded_images(data, record["image"], reversed_axes), **batch}, record["label"]
+    images = decoded_images(data, record["image"], reversed_axes)
+    return {"image": images, **batch}, record["label"]
 
 
 def decoded_images(data: DataSet, encoded: tf.Tensor, reversed_axes: tf.Tensor) -> tf.Tensor:
@@ -163,14 +164,15 @@ def decoded_images(data: DataSet, encoded: tf.Tensor, reversed_axes: tf.Tensor) 
     together = max(count for count in range(1, DECODED_TOGETHER + 1) if rows % count == 0)
 
     def decode(chunk: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        # This op with an image's own axes, and not tf.cond or image[:, ::-1], which takes twenty times as long.
-        each = zip(*(tf.unstack(values, together) for values in chunk), strict=True)
-        return tf.stack(
-            [tf.raw_ops.Reverse(tensor=data.decode(image), dims=axes) for image, axes in each]
-        )
+        encoded_images, axes_of_images = (tf.unstack(values, together) for values in chunk)
+        images = []
+        for image, axes in zip(encoded_images, axes_of_images, strict=True):
+            # This op with an image's own axes, and not tf.cond or image[:, ::-1], which takes twenty
+            # times as long.
+            images.append(tf.raw_ops.Reverse(tensor=data.decode(image), dims=axes))
+        return tf.stack(images)
 
     chunks = tf.reshape(encoded, (-1, together)), tf.reshape(reversed_axes, (-1, together, 3))
     signature = tf.TensorSpec((together, size, size, 3), tf.uint8)
-    return tf.reshape(
-        tf.map_fn(decode, chunks, fn_output_signature=signature), (rows, size, size, 3)
-    )
+    images = tf.map_fn(decode, chunks, fn_output_signature=signature)
+    return tf.reshape(images, (rows, size, size, 3))
