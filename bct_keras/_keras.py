@@ -10,15 +10,17 @@ import keras
 
 
 def variables_of(optimizer: keras.Optimizer) -> list[keras.Variable]:
-    """Returns the variables that an optimizer was built for, and not what it keeps of them."""
+    """Returns the variables that an optimizer was built for.
+
+    Its own `variables` are what it keeps of them.
+    """
     return list(optimizer._trainable_variables)
 
 
 def variable_index(optimizer: keras.Optimizer, variable: Any) -> int:
-    """Returns which of the variables that the optimizer was built for this one is.
+    """Returns which of its variables this one is to an optimizer, also as a copy on one device.
 
-    It may be a copy of it on one device. Keras's documentation uses it in its example of an
-    optimizer, and has no public name for it.
+    Keras's documentation uses it in its example of an optimizer, and has no public name for it.
     """
     return optimizer._get_variable_index(variable)
 
@@ -31,8 +33,8 @@ def layers_within(model: Any) -> list[keras.layers.Layer]:
 class BuiltByHand(keras.Model):
     """A model whose variables are all made before `fit`.
 
-    Keras is kept from trying a step on symbolic tensors. It would try a step on the first batch,
-    and cannot take the batches of several workers apart for that.
+    Keras would try a step on symbolic tensors before the first one, and cannot take the batches of
+    several workers apart for that.
     """
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):

@@ -1,10 +1,11 @@
 """TensorFlow's private interfaces, each behind a short function of its own.
 
-TensorFlow may change them in any version. `tests/_tensorflow_test.py` has a test named after each, so that an update
-that breaks one says which.
+TensorFlow may change them in any version. `tests/_tensorflow_test.py` has a test named after each,
+so that an update that breaks one says which.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
@@ -13,8 +14,8 @@ from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 class InCheckpoints(tf.__internal__.tracking.Trackable):
     """An object that says itself what a checkpoint holds of it.
 
-    A subclass overrides `to_checkpoint` and `from_checkpoint`. TensorFlow has no public class for that: the private
-    methods are `_serialize_to_tensors` and `_restore_from_tensors`.
+    A subclass overrides `to_checkpoint` and `from_checkpoint`. TensorFlow has no public class for
+    that: the private methods are `_serialize_to_tensors` and `_restore_from_tensors`.
     """
 
     def to_checkpoint(self) -> dict[str, tf.Tensor]:
@@ -34,12 +35,16 @@ class InCheckpoints(tf.__internal__.tracking.Trackable):
 
 
 def variable_on_one_device(value: tf.Tensor, name: str) -> tf.Variable:
-    """Makes a variable that no strategy copies to other devices; `tf.Variable` asks the strategy, this one does not."""
-    return ResourceVariable(value, trainable=False, name=name)
+    """Makes a variable that no strategy copies to other devices, as it does with `tf.Variable`."""
+    made: Any = ResourceVariable(value, trainable=False, name=name)
+    return made
 
 
 def updates_without_merging() -> bool:
-    """Returns whether each replica may change variables by itself, so that a condition can stand around an update."""
+    """Returns whether each replica may change variables by itself.
+
+    Then a condition can stand around an update.
+    """
     return tf.__internal__.distribute.strategy_supports_no_merge_call()
 
 

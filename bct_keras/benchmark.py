@@ -27,7 +27,7 @@ import contextlib
 import copy
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +37,39 @@ from bct_keras import artefacts, command, proof, registry, train
 from bct_keras.benchmarks import report, spreads, tables
 from bct_keras.benchmarks.jobs import Runner, StoppedError
 from bct_keras.benchmarks.measuring import Measuring
-from bct_keras.benchmarks.plan import CUTS, SCENARIOS, Cell, Job, Plan, parse_entries, with_reference
+from bct_keras.benchmarks.plan import (
+    CUTS,
+    REFERENCE,
+    SCENARIOS,
+    Cell,
+    Cut,
+    Job,
+    Options,
+    Plan,
+    parse_entries,
+    with_reference,
+)
 from bct_keras.checkpoints import RESUME_STATUS
 from bct_keras.data.dataset import open_data_set
 from bct_keras.errors import InputError
 from bct_keras.evaluation.report import aligned
 from bct_keras.prepare import prepare
 from bct_keras.processes import cores
-from bct_keras.recipe import Recipe
 
 # Set for each training here, or of no use to it.
-OWN = ("data", "old", "workdir", "method", "scenario", "seed", "formats", "protocol", "source", "split", "prepared")
+OWN = (
+    "data",
+    "old",
+    "workdir",
+    "method",
+    "scenario",
+    "seed",
+    "formats",
+    "protocol",
+    "source",
+    "split",
+    "prepared",
+)
 OWN += ("on_bad", "old_flagfile", "old_workdir", "dry_run")
 OVERRIDE: Any = {"allow_override": True}  # train has flags of these names, for one training
 REFUSED = {
@@ -69,14 +91,17 @@ def main() -> None:
     # Trainings hold the lock too, so that those of a killed benchmark are waited for, not doubled.
     with artefacts.alone(workdir, "what another benchmark, perhaps a killed one, is still training") as lock:
         plan = planned(workdir)
-        protocols = {cut: protocol_of(folder) for cut, (folder, _) in plan.data.items()}
+        protocols = {name: protocol_of(cut.folder) for name, cut in plan.data.items()}
         measuring = Measuring(workdir / "embeddings")
 
         def measure(cell: Cell) -> dict[str, Any]:
-            return measuring.measure(cell, protocols[SCENARIOS[cell.scenario][1]])
+            _, cut = SCENARIOS[cell.scenario]
+            return measuring.measure(cell, protocols[cut])
 
-        runner = Runner(list(plan.jobs.values()), FLAGS.jobs or max(1, cores() // 2), workdir / "logs", lock)
-        say(f"{len(plan.cells)} cells, {len(plan.jobs)} trainings, of which {runner.total} are missing")
+        jobs, at_once = list(plan.jobs.values()), FLAGS.jobs or max(1, cores() // 2)
+        runner = Runner(jobs, at_once, workdir / "logs", lock)
+        counts = f"{len(plan.cells)} cells, {len(jobs)} trainings, of which {runner.total} are missing"
+        command.say(counts)
         try:
             failed = runner.run(Progress(runner.total, measure, plan.cells))
             results, missing = collected(plan, measure, failed)
@@ -85,25 +110,29 @@ def main() -> None:
             sys.exit(RESUME_STATUS)
         tell(plan, results, missing, workdir / "report")
     if missing:
-        raise InputError(
-            f"{len(missing)} of {len(plan.cells)} cells failed, the report names them: {next(iter(missing))}"
-        )
+        first = next(iter(missing))
+        raise InputError(f"{len(missing)} of {len(plan.cells)} cells failed, the report names them: {first}")
 
 
 def planned(workdir: Path) -> Plan:
-    """All of it, checked before any work but the making of the data."""
+    """Returns all of it, checked before any work but the making of the data."""
     FLAGS = flags.FLAGS
-    olds = parse_entries("old", command.required("old"))
-    methods = with_reference(parse_entries("method", command.required("method")))
+    shared = shared_options()
+    olds = parse_entries("old", command.required("old"), values_of)
+    methods = parse_entries("method", command.required("method"), values_of)
+    methods = with_reference(methods)
     seeds = [number(text) for text in FLAGS.seeds]
     for name in FLAGS.scenario:
         if name not in SCENARIOS:
             raise InputError(f"unknown scenario '{name}'; known: {', '.join(SCENARIOS)}")
-    for entry in olds + methods:  # before the data are made
-        recipe_of([*shared_flags(), *entry.arguments], entry.spec if entry in methods else "independent")
+    # A typo is told before the data are made.
+    for entry in olds:
+        (shared + entry.options).recipe(REFERENCE)
+    for entry in methods:
+        (shared + entry.options).recipe(entry.spec)
     cuts = {SCENARIOS[name][1] for name in FLAGS.scenario}
     data = {cut: prepared(cut, workdir / "data" / cut) for cut in CUTS if cut in cuts}
-    plan = Plan(workdir, shared_flags(), data, recipe_of)
+    plan = Plan(workdir, shared, data)
     plan.add(FLAGS.scenario, olds, methods, seeds)
     return plan
 
@@ -114,33 +143,50 @@ def number(text: str) -> int:
     return int(text)
 
 
-def shared_flags() -> list[str]:
-    """Those of train that were given here, as its command line takes them."""
-    own = flags.FLAGS.flags_by_module_dict()[train.__name__]
-    return sorted(flag.serialize() for flag in own if flag.present and flag.name not in OWN and flag.serialize())
+def train_flags() -> dict[str, flags.Flag]:
+    """Returns the flags that train defines, by name."""
+    defined = flags.FLAGS.flags_by_module_dict()[train.__name__]
+    return {flag.name: flag for flag in defined}
 
 
-def recipe_of(arguments: list[str], method: str) -> Recipe:
-    parsed = copy.deepcopy(flags.FLAGS)
+def shared_options() -> Options:
+    """Returns the options of every training: those of train's flags that were given here, and
+    defaults.
+    """
+    written, values = [], {}
+    for name, flag in train_flags().items():
+        values[name] = flag.value
+        if flag.present and name not in OWN and flag.serialize():
+            written.append(flag.serialize())
+    return Options(tuple(sorted(written)), values)
+
+
+def values_of(written: Sequence[str]) -> dict[str, Any]:
+    """Returns the values of train's flags that stand in an entry, such as `--dims=32`."""
+    entry = flags.FlagValues()
+    known = train_flags() | {name: flags.FLAGS[name] for name in OWN}  # a flag file may hold those
+    for name, flag in known.items():
+        entry[name] = copy.deepcopy(flag)
+        entry[name].unparse()  # what was given here is not the entry's
     try:
-        parsed([train.__name__, *arguments])
+        entry([train.__name__, *written])
     except flags.Error as error:
-        raise InputError(f"{' '.join(arguments)}: {error}") from None
-    values: dict[str, Any] = {field: getattr(parsed, field) for field in Recipe.__dataclass_fields__}
-    values["method"] = method
-    return Recipe(**values)
+        raise InputError(f"{' '.join(written)}: {error}") from None
+    return {name: entry[name].value for name in known if entry[name].present}
 
 
-def prepared(cut: str, folder: Path) -> tuple[Path, str]:
-    """The data set of a class or data split, and its fingerprint."""
+def prepared(cut: str, folder: Path) -> Cut:
+    """Makes the data set of a class or data split."""
     FLAGS = flags.FLAGS
     _, positional, keywords = registry.parse(FLAGS.split)
     arguments = [*positional, *(f"{key}={value}" for key, value in keywords.items())]
-    say(prepare(command.required("source"), f"{cut}({', '.join(arguments)})", folder, on_bad=FLAGS.on_bad))
-    return folder, open_data_set(folder).fingerprint
+    split = f"{cut}({', '.join(arguments)})"
+    command.say(prepare(command.required("source"), split, folder, on_bad=FLAGS.on_bad))
+    return Cut(folder, open_data_set(folder).fingerprint)
 
 
 def protocol_of(data: Path) -> str:
+    """Returns how the cells of a data set are measured."""
     FLAGS = flags.FLAGS
     found = [FLAGS.protocol] if FLAGS.protocol else proof.test_protocol(open_data_set(data / "new"))
     if not found:
@@ -162,8 +208,9 @@ class Progress:
 
     def __call__(self, job: Job, failed: str | None) -> None:
         self.done += 1
-        left = (time.monotonic() - self.started) / self.done * (self.total - self.done) / 60
-        say(f"[{self.done}/{self.total}] {job.name}: {failed or 'trained'}, {left:.0f} min left")
+        seconds_each = (time.monotonic() - self.started) / self.done
+        left = f"{seconds_each * (self.total - self.done) / 60:.0f} min left"
+        command.say(f"[{self.done}/{self.total}] {job.name}: {failed or 'trained'}, {left}")
         for cell in self.cells:
             if cell.run == job.folder and not failed:
                 with contextlib.suppress(InputError):  # tried again at the end, and told there
@@ -173,44 +220,39 @@ class Progress:
 def collected(
     plan: Plan, measure: Callable[[Cell], dict[str, Any]], failed: dict[Path, str]
 ) -> tuple[spreads.Results, dict[str, str]]:
-    """What each cell comes to, and why which is missing."""
-    results: spreads.Results = {}
+    """Returns what each cell comes to, and why which is missing; in the order of the flags."""
+    by_place: spreads.Results = {}
+    for cell in plan.cells:
+        by_place[cell.scenario, cell.old, cell.method] = {}
     missing = {}
     for cell in plan.cells:
         why = failed.get(cell.run) or failed.get(cell.old_encoder)
         try:
             if why:
                 raise InputError(why)
-            results.setdefault((cell.scenario, cell.old, cell.method), {})[cell.seed] = measure(cell)
+            by_place[cell.scenario, cell.old, cell.method][cell.seed] = measure(cell)
         except InputError as error:
             missing[cell.name] = str(error)
-    return {key: results[key] for key in sorted(results, key=order(plan))}, missing
-
-
-def order(plan: Plan) -> Callable[[tuple[str, str, str]], int]:
-    """As the flags name them"""
-    places = {(cell.scenario, cell.old, cell.method): place for place, cell in reversed(list(enumerate(plan.cells)))}
-    return places.__getitem__
+    return {place: by_seed for place, by_seed in by_place.items() if by_seed}, missing
 
 
 def tell(plan: Plan, results: spreads.Results, missing: dict[str, str], out: Path) -> None:
+    """Writes the report, and says what it comes to."""
     FLAGS = flags.FLAGS
-    made_from = {
-        **{f"--{name}": FLAGS[name].value for name in ("source", "split", "scenario", "old", "method", "seeds")},
-        "train": plan.shared,
-        **{f"data, {cut}": fingerprint for cut, (_, fingerprint) in plan.data.items()},
-        "runs": sorted(str(cell.run.relative_to(plan.workdir)) for cell in plan.cells),
-    }
-    found = report.findings(results, plan.reference, FLAGS.metric, missing, made_from, bool(FLAGS["metric"].present))
+    made_from: dict[str, Any] = {}
+    for name in ("source", "split", "scenario", "old", "method", "seeds"):
+        made_from[f"--{name}"] = FLAGS[name].value
+    made_from["train"] = list(plan.shared.written)
+    for name, cut in plan.data.items():
+        made_from[f"data, {name}"] = cut.fingerprint
+    made_from["runs"] = sorted(str(cell.run.relative_to(plan.workdir)) for cell in plan.cells)
+    asked = bool(FLAGS["metric"].present)
+    found = report.findings(results, plan.reference, FLAGS.metric, missing, made_from, asked)
     report.write(found, made_from, out)
     for line in aligned(tables.ranking(found["ranking"])):
-        say(line)
-    say(found["title"])
-    say(f"report: {out / 'report.html'}")
-
-
-def say(line: str) -> None:
-    print(line, flush=True)
+        command.say(line)
+    command.say(found["title"])
+    command.say(f"report: {out / 'report.html'}")
 
 
 def define_flags() -> None:
@@ -219,7 +261,12 @@ def define_flags() -> None:
     flags.DEFINE_multi_string("method", None, "a method, 'SPEC' or 'NAME: SPEC --flag=value ...'", **OVERRIDE)
     flags.DEFINE_list("scenario", ["open-class"], f"of {', '.join(SCENARIOS)}: which images are whose", **OVERRIDE)
     flags.DEFINE_string("workdir", None, "the folder for data, runs and the report", **OVERRIDE)
-    flags.DEFINE_string("protocol", None, "how to measure; by default retrieval on the split's test view", **OVERRIDE)
+    flags.DEFINE_string(
+        "protocol",
+        None,
+        "how to measure; by default retrieval on the split's test view",
+        **OVERRIDE,
+    )
     flags.DEFINE_list("seeds", ["0", "1"], "each trains old and new encoders once")
     flags.DEFINE_string("metric", "TAR@FAR=1e-3", "that of the tables and the ranking; report.json has all")
     flags.DEFINE_integer("jobs", 0, "trainings at once; 0 is one for every two cores", lower_bound=0)

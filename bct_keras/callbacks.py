@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 
 from bct_keras import artefacts, progress
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 from bct_keras.models import CompatibleModel
 from bct_keras.untrusted.reading import read_text
 
@@ -134,7 +134,7 @@ class FiniteLoss(keras.callbacks.Callback):
             if dropped > self.nan_limit:
                 self.fail(
                     f"{dropped} steps had a loss or a gradient that is no finite number, and {self.nan_limit} may be "
-                    "dropped (--nan_limit, and no more than a tenth of the run)"
+                    f"dropped ({option('nan_limit')}, and no more than a tenth of the run)"
                 )
 
     def on_epoch_end(self, epoch, logs=None):
@@ -144,7 +144,8 @@ class FiniteLoss(keras.callbacks.Callback):
     def fail(self, what: str) -> None:
         step = int(self.trained.steps.numpy())
         ids = self.ids_of_step(step - 1)
+        what_to_try = f"try a lower {option('learning_rate')}, or {option('on_nan', 'skip')}"
         raise InputError(
-            f"{what} in step {step}; {self.last_good()}; try a lower --learning_rate, or --on_nan=skip",
+            f"{what} in step {step}; {self.last_good()}; {what_to_try}",
             f"its records: {', '.join(ids[:8])}" + (f" and {len(ids) - 8} more" if len(ids) > 8 else ""),
         )

@@ -1,4 +1,4 @@
-"""How a run that was broken off goes on exactly where it was."""
+"""Checkpoints, by which a run that was broken off goes on exactly where it was."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras import artefacts, distribution
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 from bct_keras.heads.class_table import ClassTable
 from bct_keras.models import CompatibleModel
 
@@ -26,11 +26,11 @@ RESUME_STATUS = 75  # sysexits.h's EX_TEMPFAIL: nothing is wrong, start the same
 
 
 class StoppedError(Exception):
-    """Somebody asked the run to stop, and it left a checkpoint."""
+    """Says that somebody asked the run to stop, and that it left a checkpoint."""
 
 
 class StopRequest:
-    """Whether SIGTERM or SIGINT came; a second one of them ends the process at once."""
+    """Notes whether SIGTERM or SIGINT came; a second one of them ends the process at once."""
 
     def __init__(self):
         self.signal = ""  # its name
@@ -52,7 +52,10 @@ class StopRequest:
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Everything that the next step depends on, every few steps, after every epoch and when asked to stop."""
+    """Saves everything that the next step depends on.
+
+    It does so every few steps, after every epoch and when asked to stop.
+    """
 
     def __init__(
         self,
@@ -68,7 +71,8 @@ class Checkpoints(keras.callbacks.Callback):
         tracked = [*model.variables, *model.optimizer.variables]
         tables = [] if model.head.table is None else [model.head.table]
         self.checkpoint = tf.train.Checkpoint(variables=[variable.value for variable in tracked], tables=tables)
-        # Each worker writes its own, as TensorFlow asks; the chief's has the plain name, and all go on from that one.
+        # Each worker writes its own, as TensorFlow asks; the chief's has the plain name, and all go
+        # on from that one.
         worker = distribution.worker_index() if distribution.spans_workers(model.distribute_strategy) else 0
         self.shared = folder / "checkpoints"
         self.folder = self.shared / f"worker-{worker}" if worker else self.shared
@@ -81,12 +85,16 @@ class Checkpoints(keras.callbacks.Callback):
         self.step = 0
         self.saved_step = 0  # of the newest checkpoint that is known to be whole; 0 where there is none
         self.damaged: set[int] = set()
-        _ = self.checkpoint.save_counter  # TensorFlow makes it when it is first asked for, and looks for it in files
+        # TensorFlow makes it when it is first asked for, and looks for it in files.
+        _ = self.checkpoint.save_counter
 
     def restore(self) -> int:
-        """Goes back to the newest of the chief's checkpoints that is whole; returns the number of steps done.
+        """Goes back to the newest of the chief's checkpoints that is whole.
 
         What is there is told by the folder itself, not by a list that may be damaged apart from it.
+
+        Returns:
+            The number of steps done.
         """
         found = prefixes(self.shared)
         faults: dict[int, str] = {}
@@ -107,23 +115,27 @@ class Checkpoints(keras.callbacks.Callback):
             raise InputError(f"{self.shared} has no checkpoint of step {step}, the last that another worker sees there")
         if not distribution.worker_index():
             for damaged, fault in faults.items():
-                before = f"the one before it, of step {step}"
-                print(f"{found[damaged]}: this checkpoint cannot be read ({fault}); going on from {before}", flush=True)
+                print(
+                    f"{found[damaged]}: this checkpoint cannot be read ({fault}); going on from "
+                    f"the one before it, of step {step}",
+                    flush=True,
+                )
         self.damaged = set(faults)
         if step:
             try:
                 self.checkpoint.restore(found[step]).assert_consumed()
             except (tf.errors.OpError, ValueError, AssertionError) as error:
                 raise InputError(
-                    f"{found[step]}: this checkpoint is not of this training ({first_line(error)}); remove "
-                    f"{self.shared} to begin anew"
+                    f"{found[step]}: this checkpoint is not of this training "
+                    f"({first_line(error)}); remove {self.shared} to begin anew"
                 ) from None
         self.step = self.saved_step = int(self.trained.steps.numpy())
         return self.step
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
-        if self.step % self.steps_per_epoch:  # else the end of the epoch is to come, with its line and its validation
+        # After the last step the end of the epoch is to come, with its line and its validation.
+        if self.step % self.steps_per_epoch:
             if self.every_steps and self.step % self.every_steps == 0:
                 self.save()
             if self.step % self.agreed_steps == 0:
@@ -134,7 +146,10 @@ class Checkpoints(keras.callbacks.Callback):
         self.stop_if_asked()
 
     def stop_if_asked(self) -> None:
-        """Every worker has to come here: what stops one of them stops all, with a checkpoint by the chief."""
+        """Stops all workers, with a checkpoint by the chief, where one was asked to.
+
+        Every worker has to come here.
+        """
         if distribution.least(self.trained.distribute_strategy, not self.stop.signal):
             return
         self.save()
@@ -142,7 +157,11 @@ class Checkpoints(keras.callbacks.Callback):
         raise StoppedError(f"stopped by {by} after step {self.step}; the same command goes on from there")
 
     def save(self) -> None:
-        """1 the new one is written beside its place, 2 read again, 3 renamed; 4 only then old ones are removed."""
+        """Saves a checkpoint in steps that never leave none.
+
+        1 The new one is written beside its place, 2 read again, 3 renamed; 4 only then old ones are
+        removed.
+        """
         if self.saved_step and self.saved_step == self.step:
             return
         learned = [variable.value for variable in self.trained.trainable_variables]
@@ -150,8 +169,8 @@ class Checkpoints(keras.callbacks.Callback):
             learned += self.trained.head.table.variables[ClassTable.WEIGHTS]
         if not all(is_finite(variable) for variable in learned):
             raise InputError(
-                f"after step {self.step} a weight is not a finite number; {self.last_good()}; try a lower "
-                "--learning_rate, or --on_nan=skip"
+                f"after step {self.step} a weight is not a finite number; {self.last_good()}; "
+                f"try a lower {option('learning_rate')}, or {option('on_nan', 'skip')}"
             )
         try:
             with artefacts.new_folder(self.folder / f"ckpt-{self.step}", replace=True) as folder:
@@ -163,16 +182,22 @@ class Checkpoints(keras.callbacks.Callback):
                     sync(path)
         except (tf.errors.OpError, OSError) as error:
             raise InputError(
-                f"{self.folder}: no checkpoint could be written ({first_line(error)}); {self.last_good()}. "
-                "Make room and start the same command again"
+                f"{self.folder}: no checkpoint could be written ({first_line(error)}); "
+                f"{self.last_good()}. Make room and start the same command again"
             ) from None
         self.saved_step = self.step
         self.damaged.discard(self.step)
         self.remove_old()
 
     def remove_old(self) -> None:
-        """All but the newest few; those that cannot be read, or are of later steps, do not count among them."""
-        whole = sorted(step for step in prefixes(self.folder) if step <= self.step and step not in self.damaged)
+        """Removes all but the newest few.
+
+        Those that cannot be read, or are of later steps, do not count among these.
+        """
+        whole = []
+        for step in sorted(prefixes(self.folder)):
+            if step <= self.step and step not in self.damaged:
+                whole.append(step)
         for path in list(self.folder.iterdir()):
             match = ANY_NAME.fullmatch(path.name)
             if match and int(match[1]) not in whole[-self.kept :]:
@@ -180,15 +205,17 @@ class Checkpoints(keras.callbacks.Callback):
                     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def last_good(self) -> str:
+        """Returns where the last good checkpoint is, in words."""
         if not self.saved_step:
             return "there is no checkpoint yet"
         return f"the last good checkpoint is {self.folder / f'ckpt-{self.saved_step}'}"
 
 
 def prefixes(folder: Path) -> dict[int, str]:
-    """What TensorFlow takes each checkpoint in the folder by, by its number of steps.
+    """Returns the prefix by which TensorFlow reads each checkpoint, by its number of steps.
 
-    Each is a folder that was renamed into its place, so it was whole once: what it lacks, it has lost.
+    Each is a folder that was renamed into its place, so it was whole once: what it lacks, it has
+    lost.
     """
     found = {}
     for path in folder.iterdir() if folder.is_dir() else ():
@@ -200,7 +227,10 @@ def prefixes(folder: Path) -> dict[int, str]:
 
 
 def fault_of(prefix: str) -> str:
-    """Why a checkpoint cannot be read, or nothing where it can: every tensor is read, and its checksum compared."""
+    """Returns why a checkpoint cannot be read, or nothing where it can.
+
+    Every tensor is read, and its checksum compared.
+    """
     try:
         reader = tf.train.load_checkpoint(prefix)
         for name in reader.get_variable_to_shape_map():
@@ -211,11 +241,12 @@ def fault_of(prefix: str) -> str:
 
 
 def first_line(error: Exception) -> str:
+    """Returns the first line of what an error says."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def sync(path: Path) -> None:
-    """So that a power cut after the renaming does not leave it empty."""
+    """Waits until a file is on the disk, so that a power cut after its renaming leaves it whole."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -224,4 +255,5 @@ def sync(path: Path) -> None:
 
 
 def is_finite(variable) -> bool:
+    """Returns whether all of a variable's numbers are finite."""
     return bool(np.all(tf.math.is_finite(variable)))

@@ -8,7 +8,7 @@ from typing import NoReturn, TextIO
 
 from absl import app, flags, logging
 
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, options_as_flags
 from bct_keras.printable import line
 from bct_keras.untrusted import flag_files
 
@@ -59,7 +59,8 @@ def guarded(main: Callable[[], None], arguments: list[str]) -> None:
     try:
         if len(arguments) > 1:
             raise InputError(f"'{arguments[1]}' was not understood: every argument is a flag, --name=value")
-        main()
+        with options_as_flags():
+            main()
     except InputError as error:
         fail(str(error))
     except KeyboardInterrupt:
@@ -74,6 +75,11 @@ def guarded(main: Callable[[], None], arguments: list[str]) -> None:
 def fail(message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(1)
+
+
+def say(text: str) -> None:
+    """Prints a line at once, so that it stands there before the work that follows."""
+    print(text, flush=True)
 
 
 def required(name: str) -> str:

@@ -8,23 +8,29 @@ from typing import Any, TypeVar
 import tensorflow as tf
 
 from bct_keras._tensorflow import variable_on_one_device
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 
 KINDS = ("auto", "one", "mirrored", "multiworker")
 Result = TypeVar("Result")
 
 
 def strategy(kind: str = "auto", replicas: int = 0) -> tf.distribute.Strategy:
-    """All GPUs of all workers, or one CPU; replicas > 1 without as many GPUs divides the CPU into logical devices.
+    """Returns the strategy over all GPUs of all workers, or over one CPU.
 
-    Has to come before anything else makes TensorFlow look at its devices.
+    It has to come before anything else makes TensorFlow look at its devices.
+
+    Args:
+        kind: One of `KINDS`.
+        replicas: How many of this machine's devices train; 0 is all GPUs. Without as many GPUs the
+            CPU is divided into logical devices.
     """
     replicas = replicas_here(kind, replicas)
     if spreads(kind):
         return multi_worker()
     gpus = tf.config.list_physical_devices("GPU")
     if replicas == 1 and kind != "mirrored":
-        # The default one: under OneDeviceStrategy synchronized BatchNormalization takes twice the time.
+        # The default one: under OneDeviceStrategy synchronized BatchNormalization takes twice as
+        # long.
         return tf.distribute.get_strategy()
     if not gpus:
         divide_cpu(replicas)
@@ -33,40 +39,49 @@ def strategy(kind: str = "auto", replicas: int = 0) -> tf.distribute.Strategy:
 
 
 def spreads(kind: str) -> bool:
-    """Over several workers"""
+    """Returns whether a strategy of this kind is over several workers."""
     return kind == "multiworker" or (kind == "auto" and worker_count() > 1)
 
 
 def replicas_here(kind: str, asked: int) -> int:
-    """How many devices of this machine train; 0 asks for all."""
+    """Returns how many devices of this machine train, where 0 asks for all."""
     gpus = len(tf.config.list_physical_devices("GPU"))
+    replicas = option("replicas", asked)
     if asked and spreads(kind):
         raise InputError(
-            f"--replicas={asked} is for one machine: each worker trains on all GPUs that it sees, or on its CPU; "
-            "CUDA_VISIBLE_DEVICES hides some"
+            f"{replicas} is for one machine: each worker trains on all GPUs that it sees, or on "
+            "its CPU; CUDA_VISIBLE_DEVICES hides some"
         )
     if asked > 1 and kind == "one":
-        raise InputError(f"--strategy=one is one device, and --replicas={asked} asks for more")
+        one = option("strategy", kind)
+        raise InputError(f"{one} is one device, and {replicas} asks for more")
     if gpus and asked > gpus:
-        raise InputError(f"--replicas={asked}, and this machine has {gpus} GPU(s)")
-    return 1 if kind == "one" else asked or max(gpus, 1)
+        raise InputError(f"{replicas}, and this machine has {gpus} GPU(s)")
+    if kind == "one":
+        return 1
+    return asked or max(gpus, 1)
 
 
 def multi_worker() -> tf.distribute.Strategy:
+    """Returns the strategy over the workers that TF_CONFIG tells of."""
     if not cluster():
+        several = option("strategy", "multiworker")
         raise InputError(
-            "--strategy=multiworker needs the environment variable TF_CONFIG, with a cluster of workers and this "
-            "process's task, as the Kubeflow training operator sets it"
+            f"{several} needs the environment variable TF_CONFIG, with a cluster of workers and "
+            "this process's task, as the Kubeflow training operator sets it"
         )
     gpus = tf.config.list_physical_devices("GPU")
-    ring = tf.distribute.experimental.CommunicationImplementation.RING
-    automatic = tf.distribute.experimental.CommunicationImplementation.AUTO
-    options = tf.distribute.experimental.CommunicationOptions(implementation=automatic if gpus else ring)
+    known = tf.distribute.experimental.CommunicationImplementation
+    chosen = known.AUTO if gpus else known.RING
+    options = tf.distribute.experimental.CommunicationOptions(implementation=chosen)
     return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
 
 
 def cluster() -> dict[str, Any]:
-    """What TF_CONFIG says: {"cluster": {"worker": [address, ...]}, "task": {"type", "index"}}; empty without it."""
+    """Returns what TF_CONFIG says, empty without it.
+
+    {"cluster": {"worker": [address, ...]}, "task": {"type": ..., "index": ...}}
+    """
     text = os.environ.get("TF_CONFIG", "")
     try:
         found = json.loads(text or "{}")
@@ -80,12 +95,16 @@ def cluster() -> dict[str, Any]:
 
 
 def worker_count() -> int:
+    """Returns how many workers there are, the chief included."""
     jobs = cluster().get("cluster", {})
-    return sum(len(addresses) for job, addresses in jobs.items() if job in ("chief", "worker"))
+    count = 0
+    for job in ("chief", "worker"):
+        count += len(jobs.get(job, ()))
+    return count
 
 
 def worker_index() -> int:
-    """0 is the chief, which alone writes what all share."""
+    """Returns which worker this is; 0 is the chief, which alone writes what all share."""
     found = cluster()
     if not found or found["task"]["type"] == "chief":
         return 0
@@ -93,11 +112,15 @@ def worker_index() -> int:
 
 
 def spans_workers(strategy: tf.distribute.Strategy) -> bool:
+    """Returns whether a strategy is over several workers."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def chief_first(strategy: tf.distribute.Strategy, make: Callable[[], Result]) -> Result:
-    """Lets the chief make what all workers read, on a file system that they share; the others then find it made."""
+    """Lets the chief make what all workers read, on a file system that they share.
+
+    The others wait for it, and find it made.
+    """
     if not spans_workers(strategy):
         return make()
     if worker_index():
@@ -109,11 +132,12 @@ def chief_first(strategy: tf.distribute.Strategy, make: Callable[[], Result]) ->
 
 
 def barrier(strategy: tf.distribute.Strategy) -> None:
+    """Waits until every worker is here."""
     least(strategy, 0)
 
 
 def least(strategy: tf.distribute.Strategy, value: int) -> int:
-    """The smallest of the workers' values; every worker has to ask."""
+    """Returns the smallest of the workers' values; every worker has to ask."""
     if not spans_workers(strategy):
         return value
     own = strategy.run(lambda: tf.constant([value], tf.int64))
@@ -121,18 +145,21 @@ def least(strategy: tf.distribute.Strategy, value: int) -> int:
 
 
 def divide_cpu(replicas: int) -> None:
+    """Divides the CPU into so many logical devices."""
     (cpu,) = tf.config.list_physical_devices("CPU")
     found = tf.config.get_logical_device_configuration(cpu)
     if len(found or ()) == replicas:
         return
     try:
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+        parts = [tf.config.LogicalDeviceConfiguration()] * replicas
+        tf.config.set_logical_device_configuration(cpu, parts)
     except RuntimeError as error:
-        raise InputError(f"--replicas={replicas} came after TensorFlow had started: {error}") from None
+        given = option("replicas", replicas)
+        raise InputError(f"{given} came after TensorFlow had started: {error}") from None
 
 
 def gather_rows(rows: tf.Tensor) -> tf.Tensor:
-    """The rows of all replicas, in the order of the global batch."""
+    """Returns the rows of all replicas, in the order of the global batch."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return rows
@@ -140,7 +167,7 @@ def gather_rows(rows: tf.Tensor) -> tf.Tensor:
 
 
 def own_rows(rows: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """This replica's rows of the global batch; every replica has `count`."""
+    """Returns this replica's rows of the global batch; every replica has `count`."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return rows
@@ -149,7 +176,7 @@ def own_rows(rows: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
 
 
 def sum_rows(rows: tf.Tensor) -> tf.Tensor:
-    """Of all replicas, row by row."""
+    """Returns the sum over all replicas, row by row."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return rows
@@ -157,20 +184,24 @@ def sum_rows(rows: tf.Tensor) -> tf.Tensor:
 
 
 def devices() -> list[str | None]:
-    """Of this process's replicas; None is wherever TensorFlow puts things."""
+    """Returns the devices of this process's replicas; None is wherever TensorFlow puts things."""
     strategy = tf.distribute.get_strategy()
-    return list(strategy.extended.worker_devices) if strategy.num_replicas_in_sync > 1 else [None]
+    if strategy.num_replicas_in_sync == 1:
+        return [None]
+    return list(strategy.extended.worker_devices)
 
 
 def replica_index() -> int:
+    """Returns which of the replicas runs this."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return 0
-    return int(tf.get_static_value(context.replica_id_in_sync_group))  # pyright: ignore[reportArgumentType]
+    known: Any = tf.get_static_value(context.replica_id_in_sync_group)
+    return int(known)
 
 
 def plain_variable(value: tf.Tensor, device: str | None, name: str) -> tf.Variable:
-    """On one device alone: within a strategy's scope tf.Variable makes a copy for each."""
+    """Makes a variable on one device alone, also in a strategy's scope."""
 
     def creator(next_creator, **given):
         return variable_on_one_device(value, name)

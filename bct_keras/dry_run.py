@@ -6,21 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from absl import flags
 
-from bct_keras import artefacts, command, distribution, memory, old_encoders, proof, registry
+from bct_keras import artefacts, distribution, memory, old_encoders, proof, registry
 from bct_keras.data.dataset import open_to_train_on
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
 from bct_keras.data.sources import SOURCES
 from bct_keras.data.sources.source import Source
 from bct_keras.data.splits import SPLITS
 from bct_keras.encoders import RUN_KIND, load_encoder, trial
-from bct_keras.errors import InputError
-from bct_keras.evaluation import PROTOCOLS
+from bct_keras.errors import InputError, option
+from bct_keras.evaluation import PROTOCOLS, build_protocols
 from bct_keras.printable import line as one_line
+from bct_keras.progress import Say
 from bct_keras.recipe import Recipe
+from bct_keras.train_plan import Plan
 from bct_keras.trainer import UNFINISHED_KIND
 from bct_keras.untrusted.json_files import field
+
+NO_OLD = "needs no old encoder"
 
 
 @dataclass(frozen=True)
@@ -35,160 +38,207 @@ class Facts:
 
 @dataclass(frozen=True)
 class Devices:
+    """What this machine has to train on."""
+
     said: str
     replicas: int  # on this machine
 
 
-class Findings:
-    """Lines for the summary, and how many of them say that something is missing."""
+class DryRun:
+    """Looks at each of the things that a training needs, and says of each how it is."""
 
-    def __init__(self):
+    def __init__(self, plan: Plan, say: Say):
+        self.plan = plan
+        self.recipe = plan.recipe
+        self.say = say
         self.missing = 0
 
+    def run(self) -> None:
+        """Raises at the end where something is missing, so that all that is missing was told."""
+        recipe, plan = self.recipe, self.plan
+        self.check("recipe", lambda: said_of(recipe))
+        data = self.check("data", self.data_facts) or Facts("")
+        old_needed = self.check("method", lambda: said_of_method(recipe)) != NO_OLD
+        self.check("workdir", self.workdir_facts)
+        if old_needed:
+            self.check("old encoder", self.old_facts)
+        for spec in plan.protocol or []:
+            if spec != "none":
+                self.check("protocol", lambda spec=spec: protocol_facts(spec))
+        devices = self.check("devices", self.device_facts) or Devices("", plan.replicas or 1)
+        spread = distribution.spreads(plan.strategy)
+        replicas = devices.replicas * (distribution.worker_count() if spread else 1)
+        self.check("steps", lambda: step_facts(recipe, data, replicas))
+        size = data.image_size or memory.USUAL_IMAGE_SIZE
+        estimate = memory.estimated(recipe, data.classes, size, replicas)
+        for line in memory.lines(estimate):
+            self.tell("memory", line)
+        if self.missing:
+            what = f"{self.missing} of the things that training needs are not ready"
+            raise InputError(f"dry run: {what}, named above")
+        self.say("dry run: everything is there; nothing was trained")
+
     def check(self, name: str, look: Callable[[], Any]) -> Any:
-        """What `look` returns, and its text printed; None where it finds something missing or wrong."""
+        """Returns what `look` finds, and says it; None where it finds something missing or wrong."""
         try:
             found = look()
         except (InputError, OSError) as error:
             self.missing += 1
-            told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else " ".join(error.args)
-            say(name, f"NOT READY: {told}")
+            self.tell(name, f"NOT READY: {reason_of(error)}")
             return None
-        say(name, found.said if isinstance(found, Facts | Devices) else str(found))
+        self.tell(name, found.said if isinstance(found, Facts | Devices) else str(found))
         return found
 
-    def conclude(self) -> None:
-        if self.missing:
-            raise InputError(f"dry run: {self.missing} of the things that training needs are not ready, named above")
-        print("dry run: everything is there; nothing was trained")
+    def tell(self, name: str, text: str) -> None:
+        """Says a line of the summary."""
+        self.say(f"{name:<12}{one_line(text)}")
+
+    def workdir_facts(self) -> str:
+        """Returns what the run's folder holds."""
+        workdir = self.plan.folder()
+        artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)
+        kind = artefacts.kind_of(workdir) if workdir.is_dir() else None
+        states = {
+            RUN_KIND: "holds a finished run",
+            UNFINISHED_KIND: "holds a run that would go on",
+        }
+        return f"{workdir} {states.get(kind or '', 'would be made')}"
+
+    def data_facts(self) -> Facts:
+        """Returns what the data set is where it is made already, and else what it would be."""
+        plan = self.plan
+        place = Path(plan.data) if plan.data else Path(plan.prepared) / self.plan.view
+        if plan.data or (place / artefacts.MANIFEST).is_file():
+            return facts_of_made(place)
+        if not plan.source:
+            raise InputError(f"neither {option('data')} nor {option('source')} is given")
+        return self.facts_of_source(place, plan.source)
+
+    def facts_of_source(self, place: Path, spec: str) -> Facts:
+        """Returns what the data set would be, by its source alone."""
+        source: Source = registry.build(SOURCES, spec)
+        split = registry.build(SPLITS, self.plan.split)
+        division = split.divide(source.labels, len(source.identities), source.groups)
+        if self.plan.view not in division.views:
+            given = option("split", self.plan.split)
+            raise InputError(f"{given} makes no view '{self.plan.view}'; class(...) and data(...) do")
+        chosen = division.views[self.plan.view]
+        wanted = [division.parts.index(part) for part in chosen.parts]
+        records = sum(int((division.part_of == part).sum()) for part in wanted)
+        what = images(records, chosen.identities, source.image_size)
+        said = f"{place} would be made from {spec}: {what}"
+        if source.broken:
+            said += f"; {len(source.broken)} broken records: {source.broken[0]}"
+        return Facts(said, records, chosen.identities, source.image_size)
+
+    def old_facts(self) -> str:
+        """Returns where the old encoder comes from."""
+        plan = self.plan
+        if plan.old or plan.data:
+            if not plan.old:
+                raise InputError(f"give {option('old')}, an encoder or a folder made by embed")
+            return self.facts_of_old(Path(plan.old))
+        trained = Path(plan.old_workdir)
+        if trained.is_dir() and artefacts.kind_of(trained) == RUN_KIND:
+            return self.facts_of_old(trained)
+        if not Path(plan.old_flagfile).is_file():
+            flag_file = option("old_flagfile", plan.old_flagfile)
+            raise InputError(f"{flag_file}: no such file, and {option('old')} is not given")
+        by = f"by {plan.old_flagfile}, with {self.recipe.old_dims} dimensions"
+        return f"{trained} would be trained first, {by}"
+
+    def facts_of_old(self, old: Path) -> str:
+        """Returns what lies there; raises where it does not fit the new encoder."""
+        if old_encoders.is_embeddings(old):
+            manifest = artefacts.read_manifest(old, EMBEDDINGS_KIND)
+            dims, what = field(manifest, "dims", int, old / artefacts.MANIFEST), "embeddings"
+        else:
+            encoder = load_encoder(old)
+            dims, what = encoder.dims, "an encoder"
+            for line in trial.told(encoder):
+                self.tell("old encoder", line)
+        old_encoders.check_dims(dims, self.recipe.old_dims, old)
+        if self.plan.data:
+            self.check_proof(self.plan.data, old)
+        return f"{old}: {what} of {dims} dimensions"
+
+    def check_proof(self, folder: str, old: Path) -> None:
+        """Raises where the new encoder could not be judged."""
+        plan = self.plan
+        data = open_to_train_on(folder)
+        protocols = build_protocols(proof.protocols(plan.protocol, data))
+        validation = build_protocols(plan.validation or [])
+        proof.check(protocols, data, old, old_encoders.known(old))
+        proof.check_validation(validation, plan.keep_best, protocols, data)
+
+    def device_facts(self) -> Devices:
+        """Returns what it would be trained on."""
+        plan = self.plan
+        replicas = distribution.replicas_here(plan.strategy, plan.replicas)
+        gpus = len(tf.config.list_physical_devices("GPU"))
+        if distribution.spreads(plan.strategy):
+            workers = distribution.worker_count()
+            said = f"{replicas} device(s) here, and as many on each of {workers} workers"
+        elif gpus:
+            said = f"{replicas} of {gpus} GPU(s)"
+        else:
+            said = f"no GPU here: {replicas} device(s) of this machine's CPU"
+        return Devices(said, replicas)
 
 
-def dry_run(recipe: Recipe, view: str) -> None:
-    FLAGS = flags.FLAGS
-    findings = Findings()
-    findings.check("recipe", lambda: said_of(recipe))
-    data = findings.check("data", lambda: data_facts(view)) or Facts("")
-    with_old = findings.check("method", lambda: said_of_method(recipe))
-    findings.check("workdir", workdir_facts)
-    if with_old != "needs no old encoder":
-        findings.check("old encoder", lambda: old_facts(recipe))
-    for spec in FLAGS.protocol or []:
-        if spec != "none":
-            findings.check("protocol", lambda spec=spec: protocol_facts(spec))
-    devices = findings.check("devices", device_facts) or Devices("", FLAGS.replicas or 1)
-    everywhere = devices.replicas * (distribution.worker_count() if distribution.spreads(FLAGS.strategy) else 1)
-    findings.check("steps", lambda: step_facts(recipe, data, everywhere))
-    size = data.image_size or memory.USUAL_IMAGE_SIZE
-    for line in memory.lines(memory.estimated(recipe, data.classes, size, everywhere)):
-        say("memory", line)
-    findings.conclude()
+def reason_of(error: InputError | OSError) -> str:
+    """Returns what went wrong, in one line."""
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(error.args)
 
 
 def said_of(recipe: Recipe) -> str:
-    return (
-        f"{recipe.backbone}, {recipe.dims} dimensions, {recipe.head}, {recipe.method}, {recipe.optimizer}, "
-        f"{recipe.schedule} from {recipe.learning_rate:g}, {recipe.precision}"
-    )
+    """Returns the recipe in a line."""
+    parts = [
+        recipe.backbone,
+        f"{recipe.dims} dimensions",
+        recipe.head,
+        recipe.method,
+        recipe.optimizer,
+        f"{recipe.schedule} from {recipe.learning_rate:g}",
+        recipe.precision,
+    ]
+    return ", ".join(parts)
 
 
 def said_of_method(recipe: Recipe) -> str:
-    return "needs old embeddings" if recipe.build_method().needs_old else "needs no old encoder"
+    return "needs old embeddings" if recipe.build_method().needs_old else NO_OLD
 
 
-def workdir_facts() -> str:
-    workdir = Path(command.required("workdir"))
-    artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)
-    kind = artefacts.kind_of(workdir) if workdir.is_dir() else None
-    states = {RUN_KIND: "holds a finished run", UNFINISHED_KIND: "holds a run that would go on"}
-    return f"{workdir} {states.get(kind or '', 'would be made')}"
-
-
-def data_facts(view: str) -> Facts:
-    """Of the data set where it is made already, and else of what it would be made from."""
-    FLAGS = flags.FLAGS
-    place = Path(FLAGS.data) if FLAGS.data else Path(FLAGS.prepared) / view
-    if FLAGS.data or (place / artefacts.MANIFEST).is_file():
-        data = open_to_train_on(place)
-        data.check_content()
-        said = f"{place} is whole: {images(data.records, data.classes, data.image_size)}"
-        return Facts(said, data.records, data.classes, data.image_size)
-    if not FLAGS.source:
-        raise InputError("neither --data nor --source is given")
-    source: Source = registry.build(SOURCES, FLAGS.source)
-    identities = len(source.identities)
-    division = registry.build(SPLITS, FLAGS.split).divide(source.labels, identities, source.groups)
-    if view not in division.views:
-        raise InputError(f"--split={FLAGS.split} makes no view '{view}'; class(...) and data(...) do")
-    chosen = division.views[view]
-    wanted = [division.parts.index(part) for part in chosen.parts]
-    records = sum(int((division.part_of == part).sum()) for part in wanted)
-    said = f"{place} would be made from {FLAGS.source}: {images(records, chosen.identities, source.image_size)}"
-    broken = f"; {len(source.broken)} broken records: {source.broken[0]}" if source.broken else ""
-    return Facts(said + broken, records, chosen.identities, source.image_size)
+def facts_of_made(place: Path) -> Facts:
+    """Returns what the data set is, all of which is read."""
+    data = open_to_train_on(place)
+    data.check_content()
+    said = f"{place} is whole: {images(data.records, data.classes, data.image_size)}"
+    return Facts(said, data.records, data.classes, data.image_size)
 
 
 def images(records: int, classes: int, size: int) -> str:
     return f"{records:,} images of {classes:,} identities, {size} x {size}"
 
 
-def old_facts(recipe: Recipe) -> str:
-    FLAGS = flags.FLAGS
-    if FLAGS.old or FLAGS.data:
-        if not FLAGS.old:
-            raise InputError("give --old, an encoder or a folder made by embed")
-        return old_given(Path(FLAGS.old), recipe)
-    trained = Path(FLAGS.old_workdir)
-    if trained.is_dir() and artefacts.kind_of(trained) == RUN_KIND:
-        return old_given(trained, recipe)
-    if not Path(FLAGS.old_flagfile).is_file():
-        raise InputError(f"--old_flagfile={FLAGS.old_flagfile}: no such file, and --old is not given")
-    return f"{trained} would be trained first, by {FLAGS.old_flagfile}, with {recipe.old_dims} dimensions"
-
-
-def old_given(old: Path, recipe: Recipe) -> str:
-    if old_encoders.is_embeddings(old):
-        manifest = artefacts.read_manifest(old, EMBEDDINGS_KIND)
-        dims, what = field(manifest, "dims", int, old / artefacts.MANIFEST), "embeddings"
-    else:
-        encoder = load_encoder(old)
-        dims, what = encoder.dims, "an encoder"
-        for line in trial.told(encoder):
-            say("old encoder", line)
-    old_encoders.check_dims(dims, recipe.old_dims, old)
-    if flags.FLAGS.data:
-        data = open_to_train_on(flags.FLAGS.data)
-        protocols = proof.protocols(flags.FLAGS.protocol, data)
-        proof.check(protocols, data, old, old_encoders.known(old))
-        proof.check_validation(flags.FLAGS.validation or [], flags.FLAGS.keep_best, protocols, data)
-    return f"{old}: {what} of {dims} dimensions"
-
-
 def protocol_facts(spec: str) -> str:
+    """Builds the protocol, which raises where a file of it is missing."""
     registry.build(PROTOCOLS, spec, cache=None, on_bad="fail")
     return f"{spec}: its files are there"
 
 
-def device_facts() -> Devices:
-    FLAGS = flags.FLAGS
-    replicas = distribution.replicas_here(FLAGS.strategy, FLAGS.replicas)
-    gpus = len(tf.config.list_physical_devices("GPU"))
-    if distribution.spreads(FLAGS.strategy):
-        said = f"{replicas} device(s) here, and as many on each of {distribution.worker_count()} workers"
-    else:
-        said = f"{replicas} of {gpus} GPU(s)" if gpus else f"no GPU here: {replicas} device(s) of this machine's CPU"
-    return Devices(said, replicas)
-
-
 def step_facts(recipe: Recipe, data: Facts, replicas: int) -> str:
+    """Returns how many steps there would be, and how many images a device takes in each."""
     share = recipe.batch_size // replicas // recipe.micro_batches
-    per_device = f"{share:,} images a device" + (" and micro-batch" if recipe.micro_batches > 1 else "")
+    per_device = f"{share:,} images a device"
+    if recipe.micro_batches > 1:
+        per_device += " and micro-batch"
     if not data.records:
         recipe.steps_per_epoch(recipe.batch_size, replicas)  # what is wrong whatever the data
-        return f"of {recipe.batch_size:,} images, {per_device}; how many is not known without the data"
+        unknown = "how many is not known without the data"
+        return f"of {recipe.batch_size:,} images, {per_device}; {unknown}"
     steps = recipe.steps_per_epoch(data.records, replicas)
     total = f"{steps:,} an epoch, {steps * recipe.epochs:,} in all {recipe.epochs}"
     return f"{total}, each of {recipe.batch_size:,} images, {per_device}"
-
-
-def say(name: str, text: str) -> None:
-    print(f"{name:<12}{one_line(text)}", flush=True)

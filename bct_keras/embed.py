@@ -16,6 +16,7 @@ from bct_keras.data.embeddings import field_path, open_embeddings
 from bct_keras.encoders import Encoder, load_encoder, trial
 from bct_keras.methods import class_features
 from bct_keras.methods.class_blocks import Block
+from bct_keras.progress import Say
 from bct_keras.untrusted.arrays import open_array
 
 
@@ -47,16 +48,20 @@ def embed(encoder: Encoder, data: DataSet, out: Path) -> str:
     return f"{out} written: {summary}"
 
 
-def embed_and_tell(encoder: Encoder, data: DataSet, out: Path) -> str:
-    """The same, with a line each on what pixels the encoder gets and on what looks wrong with it."""
-    for line in [*trial.told(encoder), *(trial.before(encoder, data) if not out.exists() else ())]:
-        print(line, flush=True)  # before the work
-    summary = embed(encoder, data, out)
-    warnings = trial.after_shards(encoder.spec, open_embeddings(out, data))
-    return "\n".join([summary, *warnings])
+def embed_and_tell(encoder: Encoder, data: DataSet, out: Path, say: Say) -> None:
+    """Does the same, and says what pixels the encoder gets, what is there now, and what looks wrong with it."""
+    for line in trial.told(encoder):
+        say(line)
+    if not out.exists():
+        for warning in trial.before(encoder, data):
+            say(warning)
+    say(embed(encoder, data, out))
+    for warning in trial.after_shards(encoder.spec, open_embeddings(out, data)):
+        say(warning)
 
 
 def write_embeddings(encoder: Encoder, data: DataSet, folder: Path) -> None:
+    """Writes the embeddings and the labels of each shard."""
     with progress.bar(f"embedding {data.folder}", data.records) as embedded:
         for shard in data.shards:
             found, labels = [], []
@@ -69,7 +74,7 @@ def write_embeddings(encoder: Encoder, data: DataSet, folder: Path) -> None:
 
 
 def write_credible(data: DataSet, folder: Path) -> None:
-    """Both ways to tell which rows are credible: they cost less than to ask for one."""
+    """Writes which rows are credible, by both ways to tell: they cost less than to ask for one."""
     old_files = [field_path(folder, shard, "old_embedding") for shard in data.shards]
     labels = data.checked_labels([open_array(field_path(folder, shard, "label")) for shard in data.shards])
     norms = {"rows": None, "rows_then_columns": column_norms(old_files)}
@@ -89,7 +94,7 @@ def write_credible(data: DataSet, folder: Path) -> None:
 
 
 def column_norms(files: list[Path]) -> np.ndarray:
-    """[dims] of the normalised embeddings of all files"""
+    """Returns the norm of each dimension over the normalised embeddings of all files, [dims]."""
     return class_features.column_norms(open_array(path) for path in files)
 
 
@@ -107,7 +112,7 @@ def define_flags() -> None:
 def main() -> None:
     data = open_data_set(command.required("data"))
     encoder, out = load_encoder(command.required("encoder")), Path(command.required("out"))
-    print(embed_and_tell(encoder, data, out))
+    embed_and_tell(encoder, data, out, command.say)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,9 @@ FAULTS = (
 class Encoder(ABC):
     """Images of 0..255 in, embeddings of any norm out."""
 
+    # Whether a cache keeps what it gives; not where its weights still change, or nobody asks again.
+    cached = True
+
     def __init__(self, path: Path, image_size: int, dims: int):
         self.path = path
         self.image_size = image_size
@@ -43,21 +46,19 @@ class Encoder(ABC):
 
     @abstractmethod
     def embed(self, images: np.ndarray) -> np.ndarray:
-        """[batch, size, size, 3] uint8 -> [batch, dims] float32"""
+        """Returns the embeddings [batch, dims] float32 of images [batch, size, size, 3] uint8."""
 
     @cached_property
     def fingerprint(self) -> str:
-        """Names the embeddings that it gives: another preprocessing of the same file makes others."""
+        """Names the embeddings that it gives: another preprocessing of the same content gives others."""
+        content = self.content_fingerprint()
         if self.preprocessing.is_plain:
-            return self.file_fingerprint()
-        return artefacts.fingerprint([self.file_fingerprint(), self.preprocessing.facts()])
+            return content
+        return artefacts.fingerprint([content, self.preprocessing.facts()])
 
-    def file_fingerprint(self) -> str:
-        if self.path.is_file():
-            return artefacts.file_sha256(self.path)
-        files = sorted(file for file in self.path.rglob("*") if file.is_file())
-        names = [file.relative_to(self.path).as_posix() for file in files]
-        return artefacts.fingerprint([names, [artefacts.file_sha256(file) for file in files]])
+    def content_fingerprint(self) -> str:
+        """Names what it is made of, which is a file or a folder unless a subclass says otherwise."""
+        return path_fingerprint(self.path)
 
     def embed_data(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None):
         """Yields (embeddings, batch) over the records in stored order."""
@@ -65,31 +66,60 @@ class Encoder(ABC):
             yield self.checked(self.embed(batch["image"].numpy()), batch), batch
 
     def checked(self, embeddings: np.ndarray, batch) -> np.ndarray:
+        """Returns the embeddings of a batch; raises where they are not all there, or not all finite."""
         check_answer(self.path, embeddings.shape, (len(batch["label"]), self.dims))
-        if not np.isfinite(embeddings).all():
-            bad = int(np.flatnonzero(~np.isfinite(embeddings).all(1))[0])
-            raise InputError(f"{self.path} gives no finite embedding for image {dataset.ids_of(batch)[bad]}")
+        finite = np.isfinite(embeddings)
+        if not finite.all():
+            first_bad = int(np.argmin(finite.all(1)))
+            image = dataset.ids_of(batch)[first_bad]
+            raise InputError(f"{self.path} gives no finite embedding for image {image}")
         return embeddings
 
     def images_of(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None) -> Iterator[dict]:
-        """The batches of a data set, at the size that this encoder takes."""
+        """Yields the batches of a data set, at the size that this encoder takes."""
+        taken = data.as_taken(self.image_size, self.preprocessing.resize)
         with unreadable.named(data, shards):
-            yield from data.as_taken(self.image_size, self.preprocessing.resize).batches(BATCH_SIZE, shards)
+            yield from taken.batches(BATCH_SIZE, shards)
 
 
-class FirstDims(Encoder):
-    """The first coordinates of another encoder's embeddings."""
+class DerivedEncoder(Encoder):
+    """Computes each embedding from that of another encoder, whose embeddings are those that are kept."""
+
+    of_sums = False  # whether it may be computed of an image's embedding plus that of its mirror image
 
     def __init__(self, encoder: Encoder, dims: int):
         super().__init__(encoder.path, encoder.image_size, dims)
-        self.encoder, self.preprocessing, self.spec = encoder, encoder.preprocessing, encoder.spec
+        self.encoder = encoder
+        self.preprocessing = encoder.preprocessing
+        self.spec = encoder.spec
+        self.cached = encoder.cached
+
+    @property
+    def fingerprint(self) -> str:
+        return self.encoder.fingerprint
+
+    @abstractmethod
+    def derive(self, embeddings: np.ndarray) -> np.ndarray:
+        """Returns the embeddings of images by those of the other encoder."""
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        return self.encoder.embed(images)[:, : self.dims]
+        return self.derive(self.encoder.embed(images))
+
+
+class FirstDims(DerivedEncoder):
+    """Gives the first coordinates of another encoder's embeddings."""
+
+    of_sums = True
+
+    def derive(self, embeddings: np.ndarray) -> np.ndarray:
+        return embeddings[:, : self.dims]
 
 
 class FileEncoder(Encoder):
-    """An encoder in a file, which may come from anybody: pixels are brought to what it takes, its answers checked."""
+    """Embeds by a file, which may come from anybody.
+
+    Pixels are brought to what it takes, and its answers are checked.
+    """
 
     kind: str  # its name in a spec
 
@@ -119,24 +149,43 @@ class FileEncoder(Encoder):
         return found
 
 
+def path_fingerprint(path: Path) -> str:
+    """Returns the sha256 of a file, or one of the names and contents of all files in a folder."""
+    if path.is_file():
+        return artefacts.file_sha256(path)
+    if not path.is_dir():
+        raise InputError(f"{path}: no such encoder")
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    names = [file.relative_to(path).as_posix() for file in files]
+    contents = [artefacts.file_sha256(file) for file in files]
+    return artefacts.fingerprint([names, contents])
+
+
 def check_answer(path: Path, found: tuple[int, ...], asked: tuple[int, int]) -> None:
     """Raises where an encoder answers with anything but one embedding for each image."""
-    if tuple(found) != asked:
-        raise InputError(
-            f"{path} answers {asked[0]} images with {' x '.join(map(str, found)) or 'one number'} and not with "
-            f"{asked[0]} embeddings of {asked[1]} dimensions: it cannot be used"
-        )
+    if tuple(found) == asked:
+        return
+    images, dims = asked
+    answer = " x ".join(map(str, found)) or "one number"
+    raise InputError(
+        f"{path} answers {images} images with {answer} and not with {images} embeddings of "
+        f"{dims} dimensions: it cannot be used"
+    )
 
 
 def in_batches(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int) -> np.ndarray:
-    """For a file made for batches of one size: the last one is filled up with copies. 0 is any size."""
+    """Runs a file that is made for batches of one size, or of any where that is 0.
+
+    The last batch is filled up with copies of the last image.
+    """
     if not size:
         return run(images)
-    found = [
-        run(images[np.minimum(np.arange(first, first + size), len(images) - 1)])
-        for first in range(0, len(images), size)
-    ]
-    return np.concatenate([rows.copy() for rows in found])[: len(images)]
+    last = len(images) - 1
+    found = []
+    for first in range(0, len(images), size):
+        rows = np.minimum(np.arange(first, first + size), last)
+        found.append(run(images[rows]).copy())
+    return np.concatenate(found)[: len(images)]
 
 
 def checked_shapes(path: Path, image_shape, embedding_shape) -> tuple[int, int, bool]:
@@ -159,4 +208,7 @@ def checked_shapes(path: Path, image_shape, embedding_shape) -> tuple[int, int, 
 
 
 def first_sentence(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]
+    """Returns the first sentence of what a library says of an error."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    sentence, _, _ = lines[0].partition(". ")
+    return sentence

@@ -19,92 +19,102 @@ be worse, and `undecided` where these identities are too few to tell; then it sa
 that the gain's 95 % interval over identities lies on one side of 0.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import flags
-from PIL import Image
 
 import bct_keras
-from bct_keras import artefacts, command, registry
+from bct_keras import artefacts, command, progress, registry
 from bct_keras.encoders import Encoder, load_encoder, trial
-from bct_keras.errors import InputError
-from bct_keras.evaluation import PROTOCOLS, compatibility, page, plots, report, series
+from bct_keras.errors import InputError, option
+from bct_keras.evaluation import build_protocols, compatibility, report, series
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.retrieval import Retrieval
-from bct_keras.evaluation.verdict import MARGIN, Rule, Verdict, worst
-
-KIND = "report"
-FIELDS = ("embeddings", "labels")  # of one side of a test
-REPORT = "report.json"
+from bct_keras.evaluation.protocol import Protocol
+from bct_keras.evaluation.report_folder import (
+    KIND,
+    REPORT,
+    rule_facts,
+    verdict_facts,
+    write_report,
+)
+from bct_keras.evaluation.verdict import MARGIN, Rule, worst
 
 
 def evaluate(
     old: Encoder | None,
     new: Encoder | None,
-    protocol_specs: list[str],
+    protocols: Sequence[str] | Mapping[str, Protocol],
     out: Path,
     independent: Encoder | None = None,
     on_bad: str = "fail",
     rule: Rule | None = None,
+    say: progress.Say = progress.silent,
 ) -> dict[str, Any]:
-    """The report of one upgrade, made anew only where something it is made from has changed."""
+    """Returns what report.json says of one upgrade; it is made anew only where what it is made
+    from has changed.
+
+    Args:
+        old: The old encoder; without it there is the new one's self-test alone.
+        new: The new encoder, likewise.
+        protocols: How to measure: names with options, or what `build_protocols` has built of them.
+        out: The folder to make.
+        independent: The new network trained without constraint.
+        on_bad: What to do with an image that cannot be used, where the protocols are built here.
+        rule: What the verdict goes by.
+        say: Takes lines on what the encoders are given and what looks wrong with their embeddings.
+    """
     compatibility.check_dims(old, new)
     given = {"old": old, "new": new, "independent": independent}
     encoders = {name: encoder for name, encoder in given.items() if encoder}
 
-    def find(protocol: Any) -> dict[str, Any]:
+    def find(protocol: Protocol) -> dict[str, Any]:
         return compatibility.findings(protocol, old, new, independent)
 
     def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         return verdict_facts(compatibility.judge(results, rule or Rule()))
 
-    return reported(encoders, protocol_specs, out, on_bad, find, judge, rule_facts(rule or Rule()))
+    facts = rule_facts(rule or Rule())
+    return Evaluation(encoders, protocols, on_bad, find, judge, facts, say).written(out)
 
 
 def evaluate_series(
     encoders: list[Encoder],
-    protocol_specs: list[str],
+    protocols: Sequence[str] | Mapping[str, Protocol],
     out: Path,
     first_gallery_only: bool = False,
     on_bad: str = "fail",
     rule: Rule | None = None,
+    say: progress.Say = progress.silent,
 ) -> dict[str, Any]:
-    """The same of a series of upgrades, oldest first."""
+    """Returns the same of a series of upgrades, oldest first; `first_gallery_only` compares all
+    with the oldest.
+    """
     named = {f"encoders, {place}": encoder for place, encoder in enumerate(encoders, 1)}
     check_series(encoders)
 
-    def find(protocol: Any) -> dict[str, Any]:
+    def find(protocol: Protocol) -> dict[str, Any]:
         return series.findings(protocol, encoders, first_gallery_only)
 
     def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         found = series.judge(results, rule or Rule())
         candidates = {name: verdict_facts(verdict) for name, verdict in found.items()}
-        # The whole series is as good as its worst upgrade; of candidates for one gallery each stands for itself.
+        # The whole series is as good as its worst upgrade; of candidates for one gallery each
+        # stands for itself.
         whole = None if first_gallery_only else worst(list(found.values()))
         return verdict_facts(whole) | {"candidates": candidates}
 
     facts = {"verdict on": "the first gallery" if first_gallery_only else "all galleries"}
-    return reported(named, protocol_specs, out, on_bad, find, judge, facts | rule_facts(rule or Rule()))
-
-
-def verdict_facts(verdict: Verdict | None) -> dict[str, Any]:
-    """Returns what report.json says of a verdict."""
-    if verdict is None:
-        return {"verdict": None}
-    found = {"verdict": verdict.word, "because": verdict.because}
-    return found | ({"identities_needed": verdict.units_needed} if verdict.units_needed else {})
-
-
-def rule_facts(rule: Rule) -> dict[str, str]:
-    return {"--decide_by": ",".join(rule.decide_by), "--margin": str(rule.margin)}
+    facts |= rule_facts(rule or Rule())
+    return Evaluation(named, protocols, on_bad, find, judge, facts, say).written(out)
 
 
 def check_series(encoders: list[Encoder]) -> None:
     if len(encoders) < 2:
-        raise InputError("--encoders needs two encoders, or one and --gallery")
+        raise InputError(f"{option('encoders')} needs two encoders, or one and {option('gallery')}")
     known: dict[str, str] = {}
     for encoder in encoders:
         if encoder.fingerprint in known:
@@ -112,91 +122,98 @@ def check_series(encoders: list[Encoder]) -> None:
         known[encoder.fingerprint] = encoder.spec
 
 
-def reported(
-    encoders: dict[str, Encoder],
-    protocol_specs: list[str],
-    out: Path,
-    on_bad: str,
-    find: Callable[[Any], dict[str, Any]],
-    judge: Callable[[dict[str, dict[str, Any]]], dict[str, Any]],
-    facts: dict[str, str],
-) -> dict[str, Any]:
-    protocols = build_protocols(protocol_specs, out, on_bad)
-    made_from = {name: encoder.fingerprint for name, encoder in encoders.items()} | facts
-    made_from |= {spec: protocol.made_from() for spec, protocol in protocols.items()}
-    with artefacts.making(out, KIND, made_from) as folder:
-        if folder:
-            for line in remarks(list(encoders.values()), protocols.values()):
-                print(line, flush=True)
-            results = {spec: find(protocol) for spec, protocol in protocols.items()}
-            found = {
-                "version": bct_keras.__version__,
-                **judge(results),
-                "protocols": results,
-                "made_from": {f"--{name}": encoder.spec for name, encoder in encoders.items()}
-                | {"--on_bad": on_bad}
-                | made_from,
-            }
-            files = write(found, protocols, folder)
-            artefacts.write_manifest(folder, KIND, made_from, files=files)
-    return artefacts.read_result(out, KIND, REPORT)
+@dataclass(frozen=True)
+class Evaluation:
+    """What makes one report."""
+
+    encoders: dict[str, Encoder]  # by the option that names them
+    protocols: Sequence[str] | Mapping[str, Protocol]
+    on_bad: str
+    find: Callable[[Protocol], dict[str, Any]]  # a protocol's part of the report
+    judge: Callable[[dict[str, dict[str, Any]]], dict[str, Any]]  # the verdict on all parts
+    facts: dict[str, str]  # what decides the report, besides encoders and protocols
+    say: progress.Say
+
+    def written(self, out: Path) -> dict[str, Any]:
+        """Returns what report.json says, made where it is not there."""
+        protocols = self.built(out)
+        made_from = {name: encoder.fingerprint for name, encoder in self.encoders.items()}
+        made_from |= self.facts
+        made_from |= {spec: protocol.made_from() for spec, protocol in protocols.items()}
+        with artefacts.making(out, KIND, made_from) as folder:
+            if folder:
+                found = self.found(protocols, made_from)
+                write_report(found, protocols, made_from, folder)
+        return artefacts.read_result(out, KIND, REPORT)
+
+    def built(self, out: Path) -> Mapping[str, Protocol]:
+        """Returns the protocols; those that are built here keep embeddings beside the report."""
+        if isinstance(self.protocols, Mapping):
+            return self.protocols
+        return build_protocols(self.protocols, EmbeddingCache(out.parent / "embeddings"), self.on_bad)
+
+    def found(self, protocols: Mapping[str, Protocol], made_from: dict[str, Any]) -> dict[str, Any]:
+        """Measures, and returns what report.json says."""
+        for line in remarks(list(self.encoders.values()), protocols.values()):
+            self.say(line)
+        results = {spec: self.find(protocol) for spec, protocol in protocols.items()}
+        specs = {f"--{name}": encoder.spec for name, encoder in self.encoders.items()}
+        return {
+            "version": bct_keras.__version__,
+            **self.judge(results),
+            "protocols": results,
+            "made_from": specs | {"--on_bad": self.on_bad} | made_from,
+        }
 
 
-def remarks(encoders: list[Encoder], protocols: Iterable[Any]) -> Iterator[str]:
-    """Yields which pixels the encoders get and, where a protocol's images have labels, what looks wrong with them."""
+def remarks(encoders: list[Encoder], protocols: Iterable[Protocol]) -> Iterator[str]:
+    """Yields which pixels the encoders get and, where a protocol's images have labels, what
+    looks wrong with them.
+    """
     for encoder in encoders:
         yield from trial.told(encoder)
     for protocol in protocols:
-        for encoder in encoders if isinstance(protocol, Retrieval) else ():
+        if protocol.data is None:
+            continue
+        for encoder in encoders:
             yield from trial.before(encoder, protocol.data)
             sides = protocol.embed(encoder)
-            embeddings, labels = (np.concatenate([getattr(side, name) for side in sides]) for name in FIELDS)
+            embeddings = np.concatenate([side.embeddings for side in sides])
+            labels = np.concatenate([side.labels for side in sides])
             yield from trial.after(encoder.spec, embeddings, labels)
 
 
-def build_protocols(specs: list[str], out: Path, on_bad: str) -> dict[str, Any]:
-    cache = EmbeddingCache(out.parent / "embeddings")
-    return {spec: registry.build(PROTOCOLS, spec, cache=cache, on_bad=on_bad) for spec in specs}
-
-
-def write(found: dict[str, Any], protocols: dict[str, Any], folder: Path) -> dict[str, str]:
-    """Returns the fingerprints of what a later run reads again."""
-    files = artefacts.write_result(folder, REPORT, found)
-    drawings = {spec: draw(result, folder, number) for number, (spec, result) in enumerate(found["protocols"].items())}
-    pictures = {spec: faces(protocols[spec], result) for spec, result in found["protocols"].items()}
-    (folder / "report.html").write_text(page.as_html(found, drawings, pictures))
-    return files
-
-
-def draw(result: dict[str, Any], folder: Path, number: int) -> list[tuple[str, str]]:
-    """Captions and SVGs of a protocol's plots; each also as a PNG."""
-    found = []
-    for name, caption, drawing in plots.plots_of(result):
-        plots.save_png(drawing, folder / f"{number + 1}_{name}.png")
-        found.append((caption, plots.as_svg(drawing, f"plot{number + 1}-{name}")))
-    return found
-
-
-def faces(protocol: Any, result: dict[str, Any]) -> dict[str, Image.Image]:
-    """The images of the examples of flips."""
-    examples = result.get("flips", {}).get("examples", [])
-    return protocol.pictures({each[key] for each in examples for key in ("query", "found")}) if examples else {}
-
-
 def define_flags() -> None:
-    flags.DEFINE_string("new", None, "the new encoder: a run's folder, a .keras file, a SavedModel or a .tflite file")
     flags.DEFINE_string(
-        "old", None, "the old encoder, likewise, or with its preprocessing: tflite(old.tflite, mean=127.5, std=128)"
+        "new",
+        None,
+        "the new encoder: a run's folder, a .keras file, a SavedModel or a .tflite file",
     )
     flags.DEFINE_string(
-        "independent", None, "the new network trained without constraint: gives update gain, tax and the baselines"
+        "old",
+        None,
+        "the old encoder, likewise, or with its preprocessing: tflite(old.tflite, mean=127.5, std=128)",
+    )
+    flags.DEFINE_string(
+        "independent",
+        None,
+        "the new network trained without constraint: gives update gain, tax and the baselines",
     )
     flags.DEFINE_string("encoders", "", "in place of --old and --new: a series of encoders, oldest first, by commas")
-    flags.DEFINE_string("gallery", None, "with --encoders: the encoder older than all of them, whose gallery decides")
+    flags.DEFINE_string(
+        "gallery",
+        None,
+        "with --encoders: the encoder older than all of them, whose gallery decides",
+    )
     flags.DEFINE_multi_string("protocol", None, "how to measure, as in retrieval(data/demo/test); may be given twice")
     flags.DEFINE_string("out", None, "the folder to make; embeddings are kept beside it, in `embeddings`")
     define_verdict_flags()
-    flags.DEFINE_enum("on_bad", "fail", ["fail", "skip"], "what to do with an image of ijbc or ijbb that is no good")
+    flags.DEFINE_enum(
+        "on_bad",
+        "fail",
+        ["fail", "skip"],
+        "what to do with an image of ijbc or ijbb that is no good",
+    )
 
 
 def define_verdict_flags() -> None:
@@ -204,7 +221,8 @@ def define_verdict_flags() -> None:
     flags.DEFINE_list(
         "decide_by",
         [],
-        "the metrics that have to be shown to be better, as in TAR@FAR=1e-3,top-1; by default TAR at the lowest FAR "
+        "the metrics that have to be shown to be better, as in TAR@FAR=1e-3,top-1; by default TAR "
+        "at the lowest FAR "
         "that the data can measure, and top-1",
     )
     flags.DEFINE_float("margin", MARGIN, "how much below the old encoder still counts as no worse", lower_bound=0.0)
@@ -218,20 +236,48 @@ def main() -> None:
     FLAGS = flags.FLAGS
     out = Path(command.required("out"))
     command.required("protocol")
-    if FLAGS.encoders or FLAGS.gallery:
-        if FLAGS.old or FLAGS.new or FLAGS.independent:
-            raise InputError("--encoders and --gallery stand in place of --old, --new and --independent")
-        paths = [*([FLAGS.gallery] if FLAGS.gallery else []), *registry.split_arguments(FLAGS.encoders, "--encoders")]
-        encoders = [load_encoder(path) for path in paths]
-        found = evaluate_series(encoders, FLAGS.protocol, out, bool(FLAGS.gallery), FLAGS.on_bad, rule_of_flags())
-    else:
-        if not (FLAGS.new or FLAGS.old):
-            raise InputError("--new or --old is needed, or both, or --encoders; --help tells what they take")
-        paths = (FLAGS.old, FLAGS.new, FLAGS.independent)
-        old, new, independent = (load_encoder(path) if path else None for path in paths)
-        found = evaluate(old, new, FLAGS.protocol, out, independent, FLAGS.on_bad, rule_of_flags())
+    of_series = bool(FLAGS.encoders or FLAGS.gallery)
+    found = series_of_flags(out) if of_series else upgrade_of_flags(out)
     print(report.as_text(found))
     print(f"report: {out / 'report.html'}")
+
+
+def series_of_flags(out: Path) -> dict[str, Any]:
+    """Evaluates what --encoders and --gallery name."""
+    FLAGS = flags.FLAGS
+    if FLAGS.old or FLAGS.new or FLAGS.independent:
+        raise InputError("--encoders and --gallery stand in place of --old, --new and --independent")
+    paths = registry.split_arguments(FLAGS.encoders, "--encoders")
+    if FLAGS.gallery:
+        paths = [FLAGS.gallery, *paths]
+    return evaluate_series(
+        [load_encoder(path) for path in paths],
+        FLAGS.protocol,
+        out,
+        first_gallery_only=bool(FLAGS.gallery),
+        on_bad=FLAGS.on_bad,
+        rule=rule_of_flags(),
+        say=command.say,
+    )
+
+
+def upgrade_of_flags(out: Path) -> dict[str, Any]:
+    """Evaluates what --old, --new and --independent name."""
+    FLAGS = flags.FLAGS
+    if not (FLAGS.new or FLAGS.old):
+        raise InputError("--new or --old is needed, or both, or --encoders; --help tells what they take")
+    paths = (FLAGS.old, FLAGS.new, FLAGS.independent)
+    old, new, independent = (load_encoder(path) if path else None for path in paths)
+    return evaluate(
+        old,
+        new,
+        FLAGS.protocol,
+        out,
+        independent=independent,
+        on_bad=FLAGS.on_bad,
+        rule=rule_of_flags(),
+        say=command.say,
+    )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import contextlib
 import importlib.util
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,19 @@ from absl import flags
 import bct_keras
 from bct_keras import artefacts, command, progress
 from bct_keras.data import records
-from bct_keras.encoders import Encoder, load_encoder
+from bct_keras.encoders import Encoder, FirstDims, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import plots
-from bct_keras.evaluation.compatibility import check_dims, embed_sides
+from bct_keras.evaluation.compatibility import check_dims
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.retrieval import Retrieval
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.evaluation.verification import Embedded, Sides
 from bct_keras.explanations import page
 from bct_keras.explanations.embedding_map import Maps
 from bct_keras.explanations.examples import find_examples
 from bct_keras.explanations.looks import Look, Looker, trust
 from bct_keras.explanations.subject import Subject
+from bct_keras.pages.document import Plot
 from bct_keras.prepare import prepare
 from bct_keras.registry import quoted
 
@@ -43,47 +45,72 @@ KIND = "explanation"
 FACTS = "explain.json"
 
 
+@dataclass(frozen=True)
+class Explanation:
+    """What there is to tell of two encoders."""
+
+    facts: dict[str, Any]  # what explain.json says, but for what it is made from
+    looks: list[Look]
+    maps: Maps
+
+
 def explain(old: Encoder, new: Encoder, images: Path, out: Path) -> dict[str, Any]:
-    """What explain.json says; made anew only where something it is made from has changed."""
+    """Returns what explain.json says; it is made anew only where what it is made from has changed.
+
+    Args:
+        old: The old encoder.
+        new: The new one.
+        images: A data set, or a folder with one sub-folder of images for each identity.
+        out: The folder to make.
+    """
     check_dims(old, new)
     subjects = {"old/old": Subject(old, old.dims), "new/old": Subject(new, old.dims)}
     with data_set(images) as folder:
         protocol = Retrieval(str(folder), EmbeddingCache(out.parent / "embeddings"))
-        made_from = {"old": old.fingerprint, "new": new.fingerprint, "images": protocol.data.fingerprint}
+        made_from = {"old": old.fingerprint, "new": new.fingerprint}
+        made_from["images"] = protocol.data.fingerprint
         with artefacts.making(out, KIND, made_from) as place:
             if place:
-                found, looks, maps = explained(old, new, protocol, subjects)
+                found = explained(old, new, protocol, subjects)
                 paths = {"--old": old.spec, "--new": new.spec, "--images": str(images)}
-                files = write(found | {"made_from": paths | made_from}, looks, maps, place)
+                facts = found.facts | {"made_from": paths | made_from}
+                files = write(facts, found, place)
                 artefacts.write_manifest(place, KIND, made_from, files=files)
     return artefacts.read_result(out, KIND, FACTS)
 
 
-def explained(
-    old: Encoder, new: Encoder, protocol: Retrieval, subjects: dict[str, Subject]
-) -> tuple[dict[str, Any], list[Look], Maps]:
-    """What explain.json says but for what it is made from, and what the page shows of it."""
-    sides = embed_sides(protocol, old, new)
-    queries, gallery = {"old/old": sides["old"][0], "new/old": sides["cross"][0]}, sides["old"][1]
-    shares, examples = find_examples(queries["old/old"], queries["new/old"], gallery)
+def explained(old: Encoder, new: Encoder, protocol: Retrieval, subjects: dict[str, Subject]) -> Explanation:
+    """Looks at the examples by both encoders."""
+    of_old = protocol.embed(old)
+    of_new = protocol.embed(FirstDims(new, old.dims) if new.dims > old.dims else new)
+    queries, gallery = {"old/old": of_old.query, "new/old": of_new.query}, of_old.gallery
+    examples = find_examples(of_old.query, of_new.query, gallery)
     looker = Looker(protocol, subjects, queries, gallery)
-    looks = [looker.look(example) for example in progress.track(examples, "explaining", unit="queries")]
-    wanted = [int(side.labels[row]) for each in examples for side, row in each.rows(queries["old/old"], gallery)]
-    maps = Maps(joined(*sides["old"]), joined(*sides["cross"]), wanted, looker.identity_names())
-    found = {
+    looks, wanted = [], []
+    for example in progress.track(examples.chosen, "explaining", unit="queries"):
+        looks.append(looker.look(example))
+        wanted += example.identities(of_old.query, gallery)
+    maps = Maps(joined(of_old), joined(of_new), wanted, looker.identity_names())
+    encoders = {}
+    for test, subject in subjects.items():
+        name, _, _ = test.partition("/")
+        encoders[name] = subject.facts()
+    facts = {
         "version": bct_keras.__version__,
-        "shares": shares,
+        "shares": examples.shares,
         "examples": [look.facts() for look in looks],
         "trust": trust(looks),
         "nearness": maps.nearness(),
-        "encoders": {test.partition("/")[0]: subject.facts() for test, subject in subjects.items()},
+        "encoders": encoders,
     }
-    return found, looks, maps
+    return Explanation(facts, looks, maps)
 
 
 @contextlib.contextmanager
 def data_set(images: Path) -> Iterator[Path]:
-    """The folder of a data set: the one given, or one that is made of the images for the time being."""
+    """The folder of a data set: the one given, or one that is made of the images for the time
+    being.
+    """
     if artefacts.kind_of(images) == records.KIND:
         yield images
         return
@@ -94,19 +121,21 @@ def data_set(images: Path) -> Iterator[Path]:
         yield made
 
 
-def joined(query: Embedded, gallery: Embedded) -> Embedded:
-    embeddings = np.concatenate([query.embeddings, gallery.embeddings])
-    return Embedded(embeddings, np.concatenate([query.labels, gallery.labels]))
+def joined(sides: Sides) -> Embedded:
+    """Returns the queries and behind them the gallery."""
+    embeddings = np.concatenate([side.embeddings for side in sides])
+    labels = np.concatenate([side.labels for side in sides])
+    return Embedded(embeddings, labels)
 
 
-def write(found: dict[str, Any], looks: list[Look], maps: Maps, folder: Path) -> dict[str, str]:
-    """Returns the fingerprints of what a later run reads again."""
-    files = artefacts.write_result(folder, FACTS, found)
+def write(facts: dict[str, Any], found: Explanation, folder: Path) -> dict[str, str]:
+    """Writes all files; returns the fingerprints of those that a later run reads again."""
+    files = artefacts.write_result(folder, FACTS, facts)
     drawings = []
-    for name, caption, draw in maps.plots():
-        plots.save_png(draw, folder / f"map_{name}.png")
-        drawings.append((caption, plots.as_svg(draw, f"map-{name}")))
-    (folder / "explain.html").write_text(page.as_html(found, looks, drawings))
+    for plot in found.maps.plots():
+        plots.save_png(plot.draw, folder / f"map_{plot.name}.png")
+        drawings.append(Plot(plot.caption, plots.as_svg(plot.draw, f"map-{plot.name}")))
+    (folder / "explain.html").write_text(page.as_html(facts, found.looks, drawings))
     return files
 
 
@@ -114,7 +143,8 @@ def as_text(found: dict[str, Any]) -> str:
     shares = ", ".join(f"{share:.1%} {kind}" for kind, share in found["shares"].items())
     near = found["nearness"]
     return (
-        f"queries: {shares}\nnew and old embedding of the same image: cosine {near['same image']:.3f}, of other "
+        f"queries: {shares}\nnew and old embedding of the same image: cosine "
+        f"{near['same image']:.3f}, of other "
         f"identities {near['other identities']:.3f}"
     )
 
@@ -126,7 +156,11 @@ def check_installed() -> None:
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("new", None, "the new encoder: a run's folder, a .keras, .tflite or .onnx file or a SavedModel")
+    flags.DEFINE_string(
+        "new",
+        None,
+        "the new encoder: a run's folder, a .keras, .tflite or .onnx file or a SavedModel",
+    )
     flags.DEFINE_string("old", None, "the old encoder, likewise")
     flags.DEFINE_string("images", None, "a data set, or a folder with one sub-folder of images per identity")
     flags.DEFINE_string("out", None, "the folder to make; embeddings are kept beside it, in `embeddings`")

@@ -29,7 +29,14 @@ from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import BadImageError, InputError
 from bct_keras.galleries import GALLERIES, ORDERS, admission
 from bct_keras.galleries.backfill import backfill
-from bct_keras.galleries.entries import Entries, embedded_entries, fitted, known, left_out, stored_entries
+from bct_keras.galleries.entries import (
+    Entries,
+    embedded_entries,
+    fitted,
+    known,
+    left_out,
+    stored_entries,
+)
 from bct_keras.galleries.gallery import Gallery, Match
 from bct_keras.printable import line
 from bct_keras.untrusted.reading import LARGEST_IMAGE, read_bytes
@@ -90,7 +97,8 @@ def add_entries(gallery: Gallery, data: DataSet, entries: Entries) -> str:
     skipped = data.records - added
     stayed = f"; {skipped:,} were there already and stay as they are" if skipped else ""
     return (
-        f"{gallery.name}: {added:,} entries of {entries.encoder} added, safe and searchable ({rate:,.0f} a second)"
+        f"{gallery.name}: {added:,} entries of {entries.encoder} added, safe and searchable "
+        f"({rate:,.0f} a second)"
         f"{stayed}"
     )
 
@@ -110,7 +118,9 @@ def search() -> None:
 
 
 def pixels_of(path: str, photo: bytes, size: int, resize: str = "bilinear") -> np.ndarray:
-    """[size, size, 3] of a photo that Pillow has decoded; TensorFlow refuses some of these all the same."""
+    """[size, size, 3] of a photo that Pillow has decoded; TensorFlow refuses some of these all
+    the same.
+    """
     try:
         return images.decode(tf.constant(photo), size, True, resize).numpy()
     except unreadable.FAILURES as error:
@@ -139,7 +149,8 @@ def fill() -> None:
         print(f"{gallery.name}: {count:,} entries embedded anew by {known(encoder)}")
         if without:
             raise InputError(
-                f"{len(without):,} entries have no image in {FLAGS.data} and stay as they are, the first of them "
+                f"{len(without):,} entries have no image in {FLAGS.data} and stay as they are, the "
+                "first of them "
                 f"'{without[0]}'; run backfill again with the data set that holds theirs"
             )
 
@@ -155,7 +166,8 @@ def remove() -> None:
     unknown = [*removal.unknown_ids, *removal.unknown_labels]
     if unknown:
         raise InputError(
-            f"{len(unknown):,} of the {len(ids) + len(FLAGS.label):,} ids and labels given are not in it, the first "
+            f"{len(unknown):,} of the {len(ids) + len(FLAGS.label):,} ids and labels given are not "
+            "in it, the first "
             f"of them {unknown[0]!r}"
         )
 
@@ -190,13 +202,16 @@ def define_add_flags() -> None:
     )
     flags.DEFINE_string("embeddings", None, "or their embeddings as `embed` made them")
     flags.DEFINE_multi_string(
-        "report", [], "a report of evaluate: queries of its new encoder fit entries of its old one; may be given twice"
+        "report",
+        [],
+        "a report of evaluate: queries of its new encoder fit entries of its old one; may be given twice",
     )
     flags.DEFINE_bool("strict", False, "refuse a report whose verdict is undecided, too")
     flags.DEFINE_float(
         "max_loss",
         None,
-        "take a report whose cross-test is not above old/old but below it by at most this share, as of a file exported "
+        "take a report whose cross-test is not above old/old but below it by at most this share, "
+        "as of a file exported "
         "from the very encoder that made the entries",
         lower_bound=0.0,
         upper_bound=1.0,
@@ -205,7 +220,9 @@ def define_add_flags() -> None:
 
 def define_search_flags() -> None:
     flags.DEFINE_string(
-        "encoder", None, "of the query: a run's folder, a .keras, .tflite or .onnx file, or a SavedModel"
+        "encoder",
+        None,
+        "of the query: a run's folder, a .keras, .tflite or .onnx file, or a SavedModel",
     )
     flags.DEFINE_multi_string("image", None, "a photo to search by; may be given twice")
     flags.DEFINE_integer("top", 5, "how many matches to list", lower_bound=1)

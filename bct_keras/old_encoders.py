@@ -7,38 +7,48 @@ from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import KIND, EmbeddingShards, open_embeddings
 from bct_keras.embed import embed_and_tell
 from bct_keras.encoders import Encoder, load_encoder
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
+from bct_keras.progress import Say, silent
 from bct_keras.untrusted.json_files import field
 
 
-def embeddings(old: Path, data: DataSet, dims: int) -> EmbeddingShards:
-    """Of the data to train on; made beside it where `old` is an encoder and not already a folder of them."""
+def embeddings(old: Path, data: DataSet, dims: int, say: Say = silent) -> EmbeddingShards:
+    """Returns the old embeddings of the data to train on.
+
+    They are made beside it where `old` is an encoder and not already a folder of them; `say` gets
+    the lines that are told of that.
+    """
     if is_embeddings(old):
         folder = old
     else:
         encoder = load_encoder(old)
         check_dims(encoder.dims, dims, old)
         folder = data.folder.with_name(f"{data.folder.name}-by-{encoder.fingerprint[:12]}")
-        print(embed_and_tell(encoder, data, folder))
+        embed_and_tell(encoder, data, folder, say)
     shards = open_embeddings(folder, data)
     check_dims(shards.dims, dims, folder)
     return shards
 
 
 def is_embeddings(folder: Path) -> bool:
+    """Tells whether this is a folder that `embed` has made."""
     return folder.is_dir() and artefacts.kind_of(folder) == KIND
 
 
 def check_dims(old_dims: int, dims: int, where: Path) -> None:
+    """Raises where the old embeddings have other dimensions than the new encoder keeps compatible."""
     if old_dims != dims:
         raise InputError(
             f"{where} has embeddings of {old_dims} dimensions and the new encoder would have {dims} to be compatible; "
-            f"train with --dims={old_dims}, or with more and --compatible_dims={old_dims}"
+            f"train with {option('dims', old_dims)}, or with more and {option('compatible_dims', old_dims)}"
         )
 
 
 def known(old: Path | None) -> Encoder | None:
-    """What the new one is to be compared with; of embeddings made by `embed` their encoder, if it is still there."""
+    """Returns what the new encoder is to be compared with.
+
+    Of embeddings made by `embed` that is their encoder, if it is still there.
+    """
     if old is None or not is_embeddings(old):
         return load_encoder(old) if old else None
     manifest = artefacts.read_manifest(old, KIND)

@@ -5,8 +5,7 @@ because of what they do beside: the papers' recipes to the letter, the gradient 
 replicas, and rows of a table.
 """
 
-import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -14,27 +13,7 @@ import tensorflow as tf
 
 from bct_keras import _keras
 from bct_keras.errors import InputError
-from bct_keras.heads.cross_entropy import COMPILED_FROM
-
-MOMENTUM = "momentum"
-VELOCITY = "velocity"
-
-
-def by_rows(rule: Callable) -> Callable:
-    """Makes `new_rows` of a rule that needs nothing of other rows.
-
-    It is for a head of which a step touches some rows alone.
-    """
-    compiled = tf.function(rule, jit_compile=True)
-
-    @functools.wraps(rule)
-    def new_rows(self, gradient, weights, *slots):
-        # One pass over the rows where they are many; small ones are not worth the compiling.
-        chosen = compiled if weights.shape[0] >= COMPILED_FROM else rule
-        rate = tf.convert_to_tensor(self.learning_rate)
-        return chosen(self, rate, gradient, weights, *slots)
-
-    return new_rows
+from bct_keras.heads.by_rows import by_rows
 
 
 class Clipping(keras.optimizers.Optimizer):
@@ -48,12 +27,7 @@ class Clipping(keras.optimizers.Optimizer):
     clipped_variables: frozenset[str] = frozenset()
 
     def clip(self, norm: float, variables: Iterable[keras.Variable]) -> None:
-        """Holds the gradient to this length from now on.
-
-        Args:
-            norm: The length of the gradient with respect to the variables, taken as one vector.
-            variables: Others are not clipped.
-        """
+        """Holds the gradient of these variables, taken as one vector, to this length."""
         self.clip_norm = norm
         self.clipped_variables = frozenset(variable.path for variable in variables)
 
@@ -67,8 +41,8 @@ class Clipping(keras.optimizers.Optimizer):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         options = dict(config)
-        norm = options.pop("clip_norm")
-        variables = options.pop("clipped_variables")
+        norm = options.pop("clip_norm", 0.0)
+        variables = options.pop("clipped_variables", ())
         made: Any = super().from_config(options, custom_objects)
         made.clip_norm = norm
         made.clipped_variables = frozenset(variables)
@@ -102,9 +76,7 @@ class Clipping(keras.optimizers.Optimizer):
 
 @keras.saving.register_keras_serializable("bct_keras")
 class SGD(Clipping, keras.optimizers.SGD):
-    """Takes the steps of PyTorch's SGD.
-
-    The decay is added to the gradient, and so passes through the momentum.
+    """Takes PyTorch's steps: the decay is added to the gradient, and so to the momentum.
 
     Args:
         learning_rate: A number, or a schedule.
@@ -119,9 +91,15 @@ class SGD(Clipping, keras.optimizers.SGD):
     array([0.75], dtype=float32)
     """
 
-    row_slots = (MOMENTUM,)
+    row_slots = ("momentum",)
 
-    def __init__(self, learning_rate, momentum: float = 0.9, l2: float = 5e-4, **options):
+    def __init__(
+        self,
+        learning_rate,
+        momentum: float = 0.9,
+        l2: float = 5e-4,
+        **options,
+    ):
         refuse("nesterov", options)
         super().__init__(learning_rate, momentum=momentum, **options)
         self.l2 = l2
@@ -138,7 +116,8 @@ class SGD(Clipping, keras.optimizers.SGD):
             return
         # In place, with no tensor as large as w beside it:
         # b += (l2 / momentum) w;  b = momentum b + g;  w -= lr b
-        buffer = self.momentums[_keras.variable_index(self, variable)].value
+        buffers: Any = self.momentums
+        buffer = buffers[_keras.variable_index(self, variable)].value
         if self.l2:
             tf.raw_ops.ResourceApplyGradientDescent(
                 var=buffer.handle,
@@ -163,11 +142,10 @@ class SGD(Clipping, keras.optimizers.SGD):
 
 @keras.saving.register_keras_serializable("bct_keras")
 class SGDW(Clipping, keras.optimizers.SGD):
-    """Takes steps with momentum and decoupled decay, w -= lr decay w.
+    """Takes steps with momentum and decoupled decay: https://arxiv.org/abs/1711.05101
 
-    https://arxiv.org/abs/1711.05101
-
-    tensorflow-addons leaves the factor lr to its user: its weight_decay is lr times the one here.
+    The decay is w -= lr decay w. tensorflow-addons leaves lr to its user: its weight_decay is lr
+    times the one here.
 
     Args:
         learning_rate: A number, or a schedule.
@@ -181,9 +159,15 @@ class SGDW(Clipping, keras.optimizers.SGD):
     array([0.75], dtype=float32)
     """
 
-    row_slots = (MOMENTUM,)
+    row_slots = ("momentum",)
 
-    def __init__(self, learning_rate, momentum: float = 0.9, weight_decay: float = 5e-4, **options):
+    def __init__(
+        self,
+        learning_rate,
+        momentum: float = 0.9,
+        weight_decay: float = 5e-4,
+        **options,
+    ):
         refuse("nesterov", options)
         super().__init__(learning_rate, momentum=momentum, weight_decay=weight_decay, **options)
 
@@ -211,7 +195,7 @@ class AdamW(Clipping, keras.optimizers.AdamW):
     array([0.85], dtype=float32)
     """
 
-    row_slots = (MOMENTUM, VELOCITY)
+    row_slots = ("momentum", "velocity")
 
     def __init__(self, learning_rate, weight_decay: float = 0.01, **options):
         refuse("amsgrad", options)
@@ -234,12 +218,9 @@ class AdamW(Clipping, keras.optimizers.AdamW):
 
 @keras.saving.register_keras_serializable("bct_keras")
 class Lamb(Clipping):
-    """Takes Adam's step with decay, of a length in proportion to the weights'.
+    """Takes Adam's steps, as long as the weights are: https://arxiv.org/abs/1904.00962
 
-    https://arxiv.org/abs/1904.00962
-
-    Keras subtracts the decay outside; the paper and tensorflow-addons have it within the step whose
-    length is set.
+    Keras subtracts the decay outside; the paper has it within the step whose length is set.
 
     Args:
         learning_rate: A number, or a schedule.
@@ -256,7 +237,13 @@ class Lamb(Clipping):
     beta_1 = 0.9
     beta_2 = 0.999
 
-    def __init__(self, learning_rate, weight_decay: float = 0.01, epsilon: float = 1e-6, **options):
+    def __init__(
+        self,
+        learning_rate,
+        weight_decay: float = 0.01,
+        epsilon: float = 1e-6,
+        **options,
+    ):
         super().__init__(learning_rate, **options)
         self.decay_within = weight_decay
         self.epsilon = epsilon
@@ -267,9 +254,10 @@ class Lamb(Clipping):
         return {**super().get_config(), **own}
 
     def build(self, variables):
+        """Makes both moments of the variables."""
         if not self.built:
             super().build(variables)
-            names = [MOMENTUM, VELOCITY]
+            names = ["momentum", "velocity"]
             self.momentums, self.velocities = self.add_optimizer_variables(variables, names)
 
     def update_step(self, gradient, variable, learning_rate):
@@ -279,12 +267,17 @@ class Lamb(Clipping):
         self.assign_add(momentum, (1 - self.beta_1) * (gradient - momentum))
         self.assign_add(velocity, (1 - self.beta_2) * (gradient * gradient - velocity))
         # r = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon) + decay w;  w -= lr |w| / |r| r
-        count: Any = tf.cast(self.iterations, tf.float32) + 1.0
-        unbiased = momentum / (1 - tf.pow(self.beta_1, count))
-        spread = tf.sqrt(velocity / (1 - tf.pow(self.beta_2, count)))
-        step = unbiased / (spread + self.epsilon) + self.decay_within * variable
+        step = self.adam_step(momentum, velocity) + self.decay_within * variable
         ratio = length_ratio(variable, step)
         self.assign_sub(variable, learning_rate * ratio * step)
+
+    def adam_step(self, momentum: Any, velocity: Any) -> tf.Tensor:
+        """Returns m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon)."""
+        count: Any = tf.cast(self.iterations, tf.float32) + 1.0
+        unbiased = momentum / (1 - tf.pow(self.beta_1, count))
+        variance = velocity / (1 - tf.pow(self.beta_2, count))
+        spread = tf.sqrt(variance)
+        return unbiased / (spread + self.epsilon)
 
 
 def length_ratio(weights: tf.Tensor, step: tf.Tensor) -> tf.Tensor:

@@ -1,112 +1,159 @@
 """Work divided over processes."""
 
+import contextlib
 import multiprocessing
-import multiprocessing.connection
 import os
+import queue
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-from bct_keras.errors import InputError, UnfinishedError
+from bct_keras.errors import InputError, UnfinishedError, option
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Work = Callable[[Task, Callable[[int], object]], Result]
+SECONDS_BETWEEN_REPORTS = 0.1
+# Tasks and work are inherited and not sent, so they need not be pickled, and what this process has
+# read is shared.
+FORK = multiprocessing.get_context("fork")
 
 
 def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Returns how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def run(
-    work: Work[Task, Result], tasks: Sequence[Task], processes: int, progressed: Callable[[int], object]
+    work: Work[Task, Result],
+    tasks: Sequence[Task],
+    processes: int,
+    progressed: Callable[[int], object],
 ) -> Iterator[tuple[int, Result]]:
-    """(number of the task, result) as each is done, by `work(task, report)`; what it reports goes to `progressed`.
+    """Yields (number of the task, result) as each task is done, by `work(task, report)`.
 
-    The processes are forked, so they share what this one has read and are there at once. They hold no lock, and
-    stop at their next report when this one is killed.
+    What `work` reports is added up and goes to `progressed`. The processes are forked. Where this
+    one is killed they stop at their next report; where the caller takes no more results, at once.
     """
     processes = min(processes, len(tasks))
     if processes < 2:
         for number, task in enumerate(tasks):
             yield number, work(task, progressed)
         return
-    started: dict[Connection, BaseProcess] = {}
-    try:
-        for _ in range(processes):
-            start(work, tasks, started)
-        yield from results(started, len(tasks), progressed)
-    finally:
-        for process in started.values():
-            process.kill()  # not SIGTERM, for which a trainer's handler may have been inherited
-            process.join()
-
-
-def start(work: Work, tasks: Sequence, started: dict[Connection, BaseProcess]) -> None:
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(
-        target=serve, args=(work, tasks, theirs, [ours, *started]), daemon=True
+    watched, held = FORK.Pipe(duplex=False)
+    shared = Shared(
+        work=work,
+        tasks=tasks,
+        reported=FORK.Value("q", 0),
+        at_once=FORK.RawValue("b", 0),
+        watched=watched,
+        held=held,
     )
-    process.start()
-    theirs.close()
-    started[ours] = process
-
-
-def serve(work: Work, tasks: Sequence, connection: Connection, inherited: list[Connection]) -> None:
-    """What a process does: the tasks whose numbers it is sent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process gets it too and ends the others
-    for other in inherited:  # open here, they would hide from the others that the first process is gone
-        other.close()
-
-    def report(count: int) -> None:
-        connection.send(("progress", count))
-
+    pool = ProcessPoolExecutor(processes, FORK, initializer=begin, initargs=(shared,))
     try:
-        while True:
-            number = connection.recv()
-            connection.send(("done", (number, work(tasks[number], report))))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
-    except (InputError, OSError) as error:
-        connection.send(("refused", error))
-    except Exception:
-        connection.send(("failed", traceback.format_exc()))
+        yield from results(pool, shared, progressed)
+        pool.shutdown()
+    finally:
+        shared.at_once.value = 1
+        held.close()  # ends those processes that are still there
+        pool.shutdown(cancel_futures=True)
+        watched.close()
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What each process inherits."""
+
+    work: Work
+    tasks: Sequence
+    reported: Any  # a counter that all processes add to
+    at_once: Any  # whether they end at once, should `watched` end
+    watched: Connection  # ends when `held` is closed, or the first process is gone
+    held: Connection
+
+    def count_reported(self) -> int:
+        return self.reported.get_obj().value  # without its lock, which a killed process may hold
 
 
 def results(
-    started: dict[Connection, BaseProcess], tasks: int, progressed: Callable[[int], object]
+    pool: ProcessPoolExecutor, shared: Shared, progressed: Callable[[int], object]
 ) -> Iterator[tuple[int, Any]]:
-    waiting = iter(range(tasks))
-    for connection in started:
-        connection.send(next(waiting))
-    done = 0
-    while done < tasks:
-        for connection in multiprocessing.connection.wait(list(started)):
-            assert isinstance(connection, Connection)
-            kind, content = received(connection)
-            if kind == "progress":
-                progressed(content)
-                continue
-            following = next(waiting, None)
-            if following is not None:
-                connection.send(following)
-            done += 1
-            yield content
+    finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
+    for number in range(len(shared.tasks)):
+        pool.submit(do, number).add_done_callback(finished.put)
+    told, left = 0, len(shared.tasks)
+    while left:
+        try:
+            future = finished.get(timeout=SECONDS_BETWEEN_REPORTS)
+        except queue.Empty:
+            future = None
+        if (count := shared.count_reported()) > told:
+            progressed(count - told)
+            told = count
+        if future:
+            left -= 1
+            yield result_of(future)
 
 
-def received(connection: Connection) -> tuple[str, Any]:
+def result_of(future: Future) -> tuple[int, Any]:
     try:
-        kind, content = connection.recv()
-    except (EOFError, ConnectionResetError):
+        return future.result()
+    except BrokenProcessPool:
         raise UnfinishedError(
-            "one of the processes was killed, perhaps because memory ran out; the same command goes on where this one "
-            "stopped, and --processes=1 takes the least memory"
+            "one of the processes was killed, perhaps because memory ran out; the same command goes "
+            f"on where this one stopped, and {option('processes', 1)} takes the least memory"
         ) from None
-    if kind == "refused":
-        raise content
-    if kind == "failed":
-        raise RuntimeError(f"in another process:\n{content}")
-    return kind, content
+
+
+# Of a process of the pool.
+_inherited: Shared
+_at_work = threading.Lock()
+_first_is_gone = threading.Event()
+
+
+def begin(shared: Shared) -> None:
+    """Prepares a process of the pool."""
+    global _inherited
+    _inherited = shared
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process gets it too, and ends this one
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a trainer's handler may have been inherited
+    shared.held.close()  # open here, it would hide that the first process is gone
+    threading.Thread(target=end_with_first, args=(shared.watched,), daemon=True).start()
+
+
+def end_with_first(watched: Connection) -> None:
+    """Ends this process when the first one has closed its end or is gone."""
+    with contextlib.suppress(EOFError, OSError):
+        watched.recv()
+    if _inherited.at_once.value:
+        os._exit(1)
+    _first_is_gone.set()
+    with _at_work:  # else at the next report
+        os._exit(1)
+
+
+def do(number: int) -> tuple[int, Any]:
+    """Does one task in a process of the pool."""
+    shared = _inherited
+    try:
+        with _at_work:
+            return number, shared.work(shared.tasks[number], report)
+    except (InputError, OSError):
+        raise
+    except Exception:
+        raise RuntimeError(f"in another process:\n{traceback.format_exc()}") from None
+
+
+def report(count: int) -> None:
+    if _first_is_gone.is_set():
+        os._exit(1)
+    with _inherited.reported.get_lock():
+        _inherited.reported.value += count

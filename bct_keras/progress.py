@@ -1,6 +1,6 @@
-"""A progress bar on anything that takes more than two seconds, where somebody is watching."""
+"""What is told while something takes long: a bar where somebody is watching, and lines to whoever wants them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -9,6 +9,17 @@ from bct_keras.printable import line
 
 Item = TypeVar("Item")
 DELAY_SECONDS = 2.0
+# What takes lines of text as the work goes on: a command prints them.
+Say = Callable[[str], None]
+
+
+def note(text: str) -> None:
+    """Prints what the work waits for, as a bar would: nobody has asked for it, but it explains the silence."""
+    print(text, flush=True)
+
+
+def silent(text: str) -> None:
+    """Says nothing; for work whose caller wants no lines."""
 
 
 def track(items: Iterable[Item], what: str, total: int | None = None, unit: str = "images") -> Iterator[Item]:
@@ -17,4 +28,12 @@ def track(items: Iterable[Item], what: str, total: int | None = None, unit: str 
 
 def bar(what: str, total: int | None, unit: str = "images", items: Iterable | None = None) -> tqdm:
     # disable=None: no bar where the output is not a terminal.
-    return tqdm(items, desc=line(what), total=total, unit=f" {unit}", delay=DELAY_SECONDS, disable=None, leave=False)
+    return tqdm(
+        items,
+        desc=line(what),
+        total=total,
+        unit=f" {unit}",
+        delay=DELAY_SECONDS,
+        disable=None,
+        leave=False,
+    )

@@ -1,8 +1,8 @@
 """What a new encoder is judged by after its training, and whether it can be: told before the training."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
@@ -10,93 +10,128 @@ from bct_keras import artefacts, registry
 from bct_keras.data import records
 from bct_keras.data.dataset import DataSet
 from bct_keras.encoders import Encoder
-from bct_keras.errors import InputError
-from bct_keras.evaluation import PROTOCOLS
+from bct_keras.errors import InputError, option
+from bct_keras.evaluation import build_protocols
+from bct_keras.evaluation.protocol import Protocol
 from bct_keras.evaluation.retrieval import Retrieval
 from bct_keras.stored_embeddings import StoredEmbeddings
 
-APART = (
-    "Hold identities of its own out for it, as by --split='class(test_share=0.2, validation_share=0.1)', and give "
-    "--validation='retrieval(DATA/validation)'"
-)
-WITHOUT = "or train without a proof, by --protocol=none"
+
+def apart() -> str:
+    """Says what to do where a validation shares identities with the proof."""
+    split = f"{option('split')}='class(test_share=0.2, validation_share=0.1)'"
+    validation = f"{option('validation')}='retrieval(DATA/validation)'"
+    return f"Hold identities of its own out for it, as by {split}, and give {validation}"
 
 
-def protocols(asked: list[str] | None, data: DataSet) -> list[str]:
-    """Those asked for, of which `none` is none; by default that of the identities that were held out."""
+def without() -> str:
+    return f"or train without a proof, by {option('protocol', 'none')}"
+
+
+def protocols(asked: Sequence[str] | None, data: DataSet) -> list[str]:
+    """Returns those asked for, of which `none` is none; by default that of the identities held out."""
     return [spec for spec in asked or test_protocol(data) if spec != "none"]
 
 
 def test_protocol(data: DataSet) -> list[str]:
-    """Retrieval on the view with the identities that the split held out."""
+    """Returns retrieval on the view with the identities that the split held out, where there is one."""
     test = data.folder.parent / "test"
-    return [f"retrieval({registry.quoted(str(test))})"] if (test / artefacts.MANIFEST).is_file() else []
+    if not (test / artefacts.MANIFEST).is_file():
+        return []
+    return [f"retrieval({registry.quoted(str(test))})"]
 
 
-def check(specs: list[str], data: DataSet, old: Path | None, encoder: Encoder | None) -> None:
-    """An error where a protocol cannot be measured; `encoder` is what is known of the old one that lies at `old`."""
-    if old and not encoder and specs:
+def check(protocols: Mapping[str, Protocol], data: DataSet, old: Path | None, encoder: Encoder | None) -> None:
+    """Raises where a protocol cannot be measured, or would prove nothing.
+
+    Args:
+        protocols: What the new encoder is to be judged by.
+        data: What it is trained on.
+        old: Where the old encoder or its embeddings lie.
+        encoder: What is known of the old encoder.
+    """
+    if old and not encoder and protocols:
         raise InputError(
             f"{old} has embeddings of the images to train on alone, and their encoder is not where it was: nothing "
             f"could show that the new one is compatible.",
-            f"Give the old encoder itself as --old, {WITHOUT}",
+            f"Give the old encoder itself as {option('old')}, {without()}",
         )
-    for spec in specs:
-        protocol = registry.build(PROTOCOLS, spec)
-        judged = {shard.sha256 for shard in protocol.data.shards} if isinstance(protocol, Retrieval) else set()
-        if judged & {shard.sha256 for shard in data.shards}:
+    trained_on = {shard.sha256 for shard in data.shards}
+    for spec, protocol in protocols.items():
+        judged_by = protocol.data.shards if protocol.data else ()
+        if any(shard.sha256 in trained_on for shard in judged_by):
             raise InputError(
                 f"{spec} has images of {data.folder}, which is trained on: it would prove nothing.",
-                f"Give one of other identities, such as the `test` that prepare's test_share makes, {WITHOUT}",
+                f"Give one of other identities, such as the `test` that prepare's test_share makes, {without()}",
             )
         if isinstance(encoder, StoredEmbeddings):
-            try:
-                protocol.embed(encoder)
-            except InputError as error:
-                raise InputError(
-                    f"{error}, which the proof by {spec} needs.",
-                    f"Store what the old encoder gives there too, {WITHOUT}",
-                ) from None
+            check_stored(encoder, spec, protocol)
 
 
-def check_validation(specs: list[str], keep_best: str, proven_by: list[str], data: DataSet) -> list[str]:
-    """What is to be known of a validation; an error where the epoch would be chosen by what then proves the encoder."""
+def check_stored(encoder: StoredEmbeddings, spec: str, protocol: Protocol) -> None:
+    try:
+        protocol.embed(encoder)
+    except InputError as error:
+        raise InputError(
+            f"{error}, which the proof by {spec} needs.",
+            f"Store what the old encoder gives there too, {without()}",
+        ) from None
+
+
+def check_validation(
+    validation: Mapping[str, Protocol],
+    keep_best: str,
+    proven_by: Mapping[str, Protocol],
+    data: DataSet,
+) -> list[str]:
+    """Returns what is to be known of a validation.
+
+    Raises where the epoch would be chosen by what then proves the encoder.
+    """
     warnings = []
-    for spec in specs:
-        for proof in proven_by or test_protocol(data):
-            what = in_common(registry.build(PROTOCOLS, spec), registry.build(PROTOCOLS, proof))
+    proofs = proven_by or (build_protocols(test_protocol(data)) if validation else {})
+    for spec, protocol in validation.items():
+        for proof_spec, proof in proofs.items():
+            what = in_common(protocol, proof)
             if what and keep_best and proven_by:
                 raise InputError(
-                    f"--keep_best would choose the epoch by {spec}, which has {what} of the proof by {proof}: what "
-                    "fits them by chance would be proven.",
-                    f"{APART}, or leave --keep_best out",
+                    f"{option('keep_best')} would choose the epoch by {spec}, which has {what} of the proof by "
+                    f"{proof_spec}: what fits them by chance would be proven.",
+                    f"{apart()}, or leave {option('keep_best')} out",
                 )
             if what:
                 warnings.append(
-                    f"--validation={spec} has {what} that {proof} is to prove the encoder by: to look at; an epoch "
-                    "or a flag that is chosen by it makes that proof too good"
+                    f"{option('validation', spec)} has {what} that {proof_spec} is to prove the encoder by: to look "
+                    "at; an epoch or a flag that is chosen by it makes that proof too good"
                 )
     return warnings
 
 
-def in_common(one: Any, other: Any) -> str | None:
-    """`the images` or `the identities` where two protocols share some, as far as they can be compared."""
+def in_common(one: Protocol, other: Protocol) -> str | None:
+    """Returns what two protocols share, `the images` or `the identities`, as far as it can be told."""
     if type(one) is type(other) and one.made_from() == other.made_from():
         return "the images"
     if not (isinstance(one, Retrieval) and isinstance(other, Retrieval)):
         return None
     if image_digests(one.data) & image_digests(other.data):
         return "images"
-    manifests = [artefacts.read_manifest(protocol.data.folder, records.KIND) for protocol in (one, other)]
-    first, second = (identities_of(protocol.data) for protocol in (one, other))
-    of_one_set = manifests[0]["made_from"] == manifests[1]["made_from"]
-    return "identities" if of_one_set and first.start < second.stop and second.start < first.stop else None
+    return "identities" if share_identities(one.data, other.data) else None
+
+
+def share_identities(one: DataSet, other: DataSet) -> bool:
+    """Tells whether two views of one data set have identities in common."""
+    manifests = [artefacts.read_manifest(data.folder, records.KIND) for data in (one, other)]
+    if manifests[0]["made_from"] != manifests[1]["made_from"]:
+        return False
+    first, second = identities_of(one), identities_of(other)
+    return first.start < second.stop and second.start < first.stop
 
 
 def image_digests(data: DataSet) -> set[bytes]:
-    """Whatever the data sets are called and however they are divided: by the bytes of each image."""
+    """Returns a digest of each image, whatever the data sets are called and however they are divided."""
     found = set()
-    for serialized in tf.data.TFRecordDataset([str(shard.path) for shard in data.shards]).batch(256):
+    paths = [str(shard.path) for shard in data.shards]
+    for serialized in tf.data.TFRecordDataset(paths).batch(256):
         images = data.parse(serialized, ("image", "label"))["image"].numpy().tolist()
         found |= {hashlib.blake2b(image, digest_size=16).digest() for image in images}
     return found

@@ -10,7 +10,7 @@ import keras
 
 from bct_keras import registry
 from bct_keras.backbones import BACKBONES, one_dnn
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.methods.method import Method
@@ -23,7 +23,7 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 @dataclass(frozen=True)
 class Recipe:
-    """The flags that decide what comes out of a run."""
+    """What decides which encoder comes out of a run; the names are those of the options."""
 
     backbone: str
     dims: int
@@ -53,19 +53,22 @@ class Recipe:
         registry.bind(OPTIMIZERS, self.optimizer, ("learning_rate",))
         registry.bind(SCHEDULES, self.schedule, ("learning_rate", "steps", "steps_per_epoch"))
         if not 0 <= self.average < 1:
-            raise InputError(f"--average={self.average} has to be at least 0 and below 1")
+            raise InputError(f"{option('average', self.average)} has to be at least 0 and below 1")
         if self.compatible_dims > self.dims:
-            raise InputError(f"--compatible_dims={self.compatible_dims} is more than --dims={self.dims}")
+            compatible = option("compatible_dims", self.compatible_dims)
+            raise InputError(f"{compatible} is more than {option('dims', self.dims)}")
 
     @property
     def old_dims(self) -> int:
-        """Of the old encoder: the new one's first coordinates are kept compatible."""
+        """Returns the old encoder's dimensions: so many first coordinates are kept compatible."""
         return self.compatible_dims or self.dims
 
     def described(self) -> dict[str, Any]:
+        """Returns all of it, for the run's manifest."""
         return dataclasses.asdict(self)
 
     def build_method(self) -> Method:
+        """Returns the method, which is not yet prepared."""
         return registry.build(METHODS, self.method, seed=self.seed)
 
     def build_model(self, image_size: int, classes: int, steps: int, method: Method) -> CompatibleModel:
@@ -75,19 +78,20 @@ class Recipe:
             return self._build_model(image_size, classes, steps, method)
 
     def build_backbone(self, image_size: int) -> keras.Model:
+        """Returns the network, with new weights."""
         backbone = registry.build(BACKBONES, self.backbone, image_size=image_size, dims=self.dims)
         registry.require(keras.Model, backbone, self.backbone)
         return backbone
 
     def build_encoder(self, trained: keras.Model, image_size: int) -> keras.Model:
-        """The trained backbone as it is kept: in float32, whatever it was trained in."""
+        """Returns the trained backbone as it is kept: in float32, whatever it was trained in."""
         encoder = self.build_backbone(image_size)
         encoder.set_weights(trained.get_weights())
         return encoder
 
     def _build_model(self, image_size: int, classes: int, steps: int, method: Method) -> CompatibleModel:
         backbone = self.build_backbone(image_size)
-        one_dnn.check_gradients(backbone, f"--backbone={self.backbone}")
+        one_dnn.check_gradients(backbone, option("backbone", self.backbone))
         for layer in backbone.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = self.synchronized
@@ -116,23 +120,26 @@ class Recipe:
         return model
 
     def steps_per_epoch(self, records: int, replicas: int) -> int:
+        """Returns how many whole batches there are; raises where a batch cannot be divided."""
         if self.batch_size % (replicas * self.micro_batches):
             raise InputError(
-                f"--batch_size={self.batch_size} cannot be divided over {replicas} replicas and "
+                f"{option('batch_size', self.batch_size)} cannot be divided over {replicas} replicas and "
                 f"{self.micro_batches} micro-batches"
             )
         if self.jit and self.synchronized and replicas > 1:
             raise InputError(
-                "--jit cannot compile BatchNorm that is synchronized between replicas; add --nosynchronized, which "
-                "lets each replica normalise over its own rows"
+                f"{option('jit', True)} cannot compile BatchNorm that is synchronized between replicas; add "
+                f"{option('synchronized', False)}, which lets each replica normalise over its own rows"
             )
         if records < self.batch_size:
-            raise InputError(f"--batch_size={self.batch_size} is more than the {records} images of the data set")
+            batch_size = option("batch_size", self.batch_size)
+            raise InputError(f"{batch_size} is more than the {records} images of the data set")
         return records // self.batch_size
 
 
 @contextlib.contextmanager
 def precision_policy(name: str) -> Iterator[None]:
+    """Lets layers that are made within it compute in this precision."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

@@ -161,8 +161,9 @@ def by_name(found: Spec, parameters: Parameters, spec: str, takes: str) -> dict[
 
 def entry_of(table: Table, name: str, spec: str) -> Entry:
     """Returns what the name stands for, in the table or in a module of the user's own."""
-    if name in table:
-        return table[name]
+    entry = table.get(name)
+    if entry is not None:
+        return entry
     if ":" in name:
         entry = own_code.imported(name)
         own_code.check_kind(table, entry, spec)
@@ -204,16 +205,17 @@ def constructors_reached(entry: Entry) -> Iterator[Callable[..., None]]:
 
 def takes_any(function: Callable[..., Any]) -> bool:
     """Returns whether a function takes every argument by name."""
-    parameters = inspect.signature(function).parameters
-    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    parameters = inspect.signature(function).parameters.values()
+    kinds = {parameter.kind for parameter in parameters}
+    return inspect.Parameter.VAR_KEYWORD in kinds
 
 
 def settable(parameters: Parameters, given: Collection[str]) -> dict[str, inspect.Parameter]:
     """Returns the parameters that a user may set by name."""
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     found = {}
     for key, parameter in parameters.items():
-        has_name = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        if has_name and key not in given:
+        if parameter.kind in named and key not in given:
             found[key] = parameter
     return found
 
@@ -224,8 +226,10 @@ def describe(name: str, parameters: Parameters) -> str:
         return f"{name} takes none"
     known = []
     for key, parameter in parameters.items():
-        has_default = parameter.default is not parameter.empty
-        known.append(f"{key}={parameter.default!r}" if has_default else key)
+        if parameter.default is parameter.empty:
+            known.append(key)
+        else:
+            known.append(f"{key}={parameter.default!r}")
     return f"{name} takes: {', '.join(known)}"
 
 
@@ -254,4 +258,5 @@ def checked(text: str, key: str, annotation: Any, spec: str) -> Any:
 def require(kind: Any, made: Any, spec: str) -> None:
     """Raises where a function has made something else than it says."""
     if not isinstance(made, kind):
-        raise InputError(f"'{spec}' makes a {type(made).__name__}, and a {kind.__name__} is needed")
+        found = type(made).__name__
+        raise InputError(f"'{spec}' makes a {found}, and a {kind.__name__} is needed")

@@ -33,7 +33,8 @@ class WarmUp(LearningRateSchedule):
         self.after = after
 
     def __call__(self, step):
-        # (t + 1) / n: the first step moves the weights, and the last one of the warm-up has the full rate
+        # (t + 1) / n: the first step moves the weights, and the last one of the warm-up has the
+        # full rate
         share = (tf.cast(step, tf.float32) + 1.0) / max(self.warm_up_steps, 1)
         return tf.where(step < self.warm_up_steps, self.learning_rate * share, self.after(step))
 

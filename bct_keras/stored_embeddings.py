@@ -14,6 +14,8 @@ from bct_keras.untrusted import arrays
 class StoredEmbeddings(Encoder):
     """What an encoder gave that is not here any more: a .npz file with `embeddings` [n, dims] and their `ids` [n]."""
 
+    cached = False  # they are stored already
+
     def __init__(self, path: Path):
         stored = arrays.read_arrays(path, "embeddings with their ids", ("embeddings", "ids"))
         embeddings, ids = stored["embeddings"], stored["ids"]
@@ -40,4 +42,7 @@ class StoredEmbeddings(Encoder):
                 missing = [name for name in names if name not in self.row_of]
                 if missing:
                     raise InputError(f"{self.path} has no embedding for {missing[0]} of {data.folder}")
-                yield self.checked(self.embeddings[[self.row_of[name] for name in names]], batch), batch
+                yield (
+                    self.checked(self.embeddings[[self.row_of[name] for name in names]], batch),
+                    batch,
+                )

@@ -6,7 +6,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import flags
 
 from bct_keras.data.dataset import DataSet
 from bct_keras.models import CompatibleModel
@@ -15,35 +14,40 @@ SAMPLE = 1000
 STEPS_BETWEEN_SCALARS = 50
 
 
-class TensorBoardLog(keras.callbacks.Callback):
-    """Scalars now and then and after every epoch, and the flags as text."""
+class TensorBoardLog(keras.callbacks.TensorBoard):
+    """Keras's own callback, with the run's flags as text and metrics every few steps besides.
 
-    def __init__(self, model: CompatibleModel, folder: Path):
-        super().__init__()
+    Keras writes every metric and the learning rate after each epoch, in log/train. It counts steps
+    anew in each call of `fit`; here they are those of the run, however often it was broken off.
+    """
+
+    def __init__(self, model: CompatibleModel, folder: Path, flags: str):
+        super().__init__(log_dir=str(folder), write_graph=False, update_freq="epoch")
         self.trained = model
         self.writer = tf.summary.create_file_writer(str(folder))
         self.step = int(model.steps.numpy())
         with self.writer.as_default(step=self.step):
-            tf.summary.text("flags", as_code(flags.FLAGS.flags_into_string()))
+            tf.summary.text("flags", as_code(flags))
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
-        if self.step % STEPS_BETWEEN_SCALARS == 0:
-            self.write("step/", logs or {})
+        if self.step % STEPS_BETWEEN_SCALARS:
+            return
+        values = {**(logs or {}), "learning_rate": float(self.trained.optimizer.learning_rate)}
+        with self.writer.as_default(step=self.step):
+            for name, value in values.items():
+                tf.summary.scalar(f"step/{name}", value)
 
     def on_epoch_end(self, epoch, logs=None):
-        self.write("epoch/", logs or {})
+        super().on_epoch_end(epoch, logs)
         self.writer.flush()
-
-    def write(self, group: str, logs: dict[str, float]) -> None:
-        rate = float(self.trained.optimizer.learning_rate)
-        with self.writer.as_default(step=self.step):
-            for name, value in {**logs, "learning_rate": rate}.items():
-                tf.summary.scalar(group + name, value)
 
 
 def write_projector(folder: Path, encoder: keras.Model, data: DataSet) -> None:
-    """New embeddings of some images, with their labels: the projector reads two tables and a file that names them."""
+    """Writes new embeddings of some images, with their labels.
+
+    TensorBoard's projector reads two tables and a file that names them.
+    """
     embeddings, labels = [], []
     for batch in data.batches(256).take(-(-SAMPLE // 256)):
         embeddings.append(np.asarray(encoder(batch["image"], training=False)))
@@ -59,4 +63,5 @@ def write_projector(folder: Path, encoder: keras.Model, data: DataSet) -> None:
 
 
 def as_code(text: str) -> str:
+    """Returns the text as Markdown shows it, unchanged."""
     return "".join(f"    {line}\n" for line in text.splitlines())

@@ -12,158 +12,52 @@ Your own: --data (or --source and --prepared), --old, --dims (the old encoder's)
 SIGTERM and SIGINT leave a checkpoint and exit with status 75: start the same command again.
 """
 
-import contextlib
-import os
-import signal
-import subprocess
+import dataclasses
 import sys
-from pathlib import Path
+from collections.abc import Collection
+from typing import Any
 
 from absl import flags
 
-from bct_keras import artefacts, checkpoints, command, distribution, dry_run, old_encoders, proof
+from bct_keras import checkpoints, command, distribution, dry_run
 from bct_keras.backbones import BACKBONES
-from bct_keras.data.dataset import DataSet, open_data_set, open_to_train_on
-from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.data.splits import VIEW_OF_SCENARIO
-from bct_keras.encoders import RUN_KIND, Encoder, load_encoder
-from bct_keras.errors import InputError
-from bct_keras.evaluate import evaluate, rule_of_flags
-from bct_keras.evaluation import report
-from bct_keras.export import Exported, checks_of_flags, define_gate_flags, export, keras_encoder
+from bct_keras.export import checks_of_flags, define_gate_flags
 from bct_keras.formats import FORMATS
-from bct_keras.formats.format import Source
 from bct_keras.methods import METHODS
-from bct_keras.prepare import prepare
 from bct_keras.recipe import PRECISIONS, Recipe
-from bct_keras.trainer import UNFINISHED_KIND, Watch, train
-from bct_keras.validation import Validation
+from bct_keras.train_plan import Plan
+from bct_keras.train_run import Upgrade
 
 
 def main() -> None:
-    FLAGS = flags.FLAGS
-    recipe = Recipe(**{field: getattr(FLAGS, field) for field in Recipe.__dataclass_fields__})
-    if FLAGS.dry_run:
-        dry_run.dry_run(recipe, VIEW_OF_SCENARIO[FLAGS.scenario])
+    plan = plan_of_flags()
+    if flags.FLAGS.dry_run:
+        dry_run.DryRun(plan, command.say).run()
         return
-    strategy = distribution.strategy(FLAGS.strategy, FLAGS.replicas)
-    workdir = Path(command.required("workdir"))
-    artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)  # at once, not after the old encoder was trained
-    data = distribution.chief_first(strategy, data_to_train_on)
-    old = distribution.chief_first(strategy, old_encoder)
-    # At once, so that what is wrong with it is not told after the training.
-    compared_with = old_encoders.known(old)
-    protocols = proof.protocols(FLAGS.protocol, data)
-    proof.check([*protocols, *(FLAGS.validation or [])], data, old, compared_with)
-    for warning in proof.check_validation(FLAGS.validation or [], FLAGS.keep_best, protocols, data):
-        print(warning, flush=True)
-    with strategy.scope():
-        needs_old = recipe.build_method().needs_old
-    embeddings = (
-        distribution.chief_first(strategy, lambda: old_embeddings(old, data, recipe.old_dims)) if needs_old else None
-    )
-    # A killed command may have left the process that trains its old encoder.
-    lock = artefacts.alone(workdir, "another process that trains here")
+    strategy = distribution.strategy(plan.strategy, plan.replicas)
     try:
-        with contextlib.nullcontext() if distribution.worker_index() else lock:
-            train(recipe, data, embeddings, strategy, workdir, watch(compared_with))
+        Upgrade(plan, command.say, strategy).run()
     except checkpoints.StoppedError as stopped:
-        print(stopped)
+        if stopped.args:
+            print(stopped)
         sys.exit(checkpoints.RESUME_STATUS)
-    distribution.chief_first(strategy, lambda: finish(workdir, compared_with, data, protocols))
 
 
-def watch(old: Encoder | None) -> Watch:
+def plan_of_flags() -> Plan:
     FLAGS = flags.FLAGS
-    if FLAGS.keep_best and not FLAGS.validation:
-        raise InputError("--keep_best needs --validation, which measures it after every epoch")
-    validation = Validation(FLAGS.validation, old, FLAGS.keep_best) if FLAGS.validation else None
-    return Watch(FLAGS.checkpoint_steps, FLAGS.checkpoints_kept, FLAGS.nan_limit, validation)
-
-
-def data_to_train_on() -> DataSet:
-    FLAGS = flags.FLAGS
-    if FLAGS.data:
-        return open_to_train_on(FLAGS.data)
-    if not FLAGS.source:
-        raise InputError("--data is needed, or --source to make a data set from; --help tells what they take")
-    # Not by --seed, which is of the training: one data set is for all seeds.
-    print(prepare(FLAGS.source, FLAGS.split, Path(FLAGS.prepared), on_bad=FLAGS.on_bad))
-    return open_data_set(Path(FLAGS.prepared) / VIEW_OF_SCENARIO[FLAGS.scenario])
-
-
-def old_encoder() -> Path | None:
-    """Where it lies; trained first where none is given and the data set is our own."""
-    FLAGS = flags.FLAGS
-    if FLAGS.old or FLAGS.data:
-        return Path(FLAGS.old) if FLAGS.old else None
-    arguments = {
-        "flagfile": FLAGS.old_flagfile,
-        "data": Path(FLAGS.prepared) / "old",
-        "workdir": FLAGS.old_workdir,
-        "dims": FLAGS.compatible_dims or FLAGS.dims,
-        "seed": FLAGS.seed,
-        "replicas": FLAGS.replicas,
+    made_here = {
+        "recipe": Recipe(**flags_of(Recipe)),
+        "checks": checks_of_flags(),
+        "flags": FLAGS.flags_into_string(),
     }
-    print(f"old encoder: --flagfile={FLAGS.old_flagfile} --data={arguments['data']}")
-    train_apart([f"--{name}={value}" for name, value in arguments.items()])
-    return Path(FLAGS.old_workdir)
+    return Plan(**made_here, **flags_of(Plan, but=made_here))
 
 
-def train_apart(arguments: list[str]) -> None:
-    """In a process of its own, so that it leaves neither memory nor random state behind."""
-    alone = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
-    # In a group of its own a terminal's Ctrl-C comes to it once, from here: whoever stops this process means that too.
-    process = subprocess.Popen([sys.executable, "-m", "bct_keras.train", *arguments], env=alone, process_group=0)
-    signals = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(each, lambda number, frame: process.send_signal(number)) for each in signals]
-    try:
-        status = process.wait()
-    finally:
-        for each, handler in zip(signals, before, strict=True):
-            signal.signal(each, handler)
-    if status == checkpoints.RESUME_STATUS:
-        sys.exit(status)
-    if status:
-        raise InputError("the old encoder could not be trained; the reason stands above")
-
-
-def old_embeddings(old: Path | None, data: DataSet, dims: int) -> EmbeddingShards:
-    if old is None:
-        raise InputError(
-            f"--method={flags.FLAGS.method} needs old embeddings: give --old, an encoder or a folder made by embed"
-        )
-    return old_encoders.embeddings(old, data, dims)
-
-
-def finish(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[str]) -> None:
-    """Export, then the table, so that it is the last thing on the screen; of a refused export the reason."""
-    FLAGS = flags.FLAGS
-    new = load_encoder(workdir)
-    refused = None
-    if FLAGS.formats != ["none"]:
-        try:
-            exported = export_run(workdir, old, data, protocols)
-            print(exported)
-            refused = exported.refusal()
-        except InputError as error:
-            refused = error
-    if protocols:
-        found = evaluate(old, new, protocols, workdir / "report", rule=rule_of_flags())
-        print(report.as_text(found))
-        print(f"report: {workdir / 'report' / 'report.html'}")
-    elif not FLAGS.protocol:
-        print("not evaluated: --protocol tells on what, such as retrieval(DATA) of identities that were not trained on")
-    if refused:
-        raise refused
-
-
-def export_run(workdir: Path, old: Encoder | None, data: DataSet, protocols: list[str]) -> Exported:
-    FLAGS = flags.FLAGS
-    calibration = data if any(FORMATS[name].needs_calibration for name in FLAGS.formats if name in FORMATS) else None
-    source = Source(keras_encoder(workdir), FLAGS.flip_and_add, calibration)
-    checks = checks_of_flags(tuple(protocols), old)
-    return export(source, FLAGS.formats, workdir / "exported", checks, FLAGS.data_licence)
+def flags_of(kind: Any, but: Collection[str] = ()) -> dict[str, Any]:
+    """Returns the values of the flags that have the names of a data class's fields."""
+    names = [field.name for field in dataclasses.fields(kind) if field.name not in but]
+    return {name: getattr(flags.FLAGS, name) for name in names}
 
 
 def define_flags() -> None:
@@ -176,7 +70,11 @@ def define_flags() -> None:
         "protocol", None, "how to evaluate; by default retrieval on the split's test view; or none"
     )
     define_gate_flags()
-    flags.DEFINE_bool("dry_run", False, "train nothing: check the files, and tell the memory per device and the steps")
+    flags.DEFINE_bool(
+        "dry_run",
+        False,
+        "train nothing: check the files, and tell the memory per device and the steps",
+    )
 
 
 def define_data_flags() -> None:
@@ -192,14 +90,23 @@ def define_data_flags() -> None:
     flags.DEFINE_string("source", None, "without --data: where images come from, as for prepare")
     flags.DEFINE_string("split", "class(test_share=0.2)", "without --data: how they are divided, as for prepare")
     flags.DEFINE_string("prepared", "data/demo", "without --data: the folder for the data set made from --source")
-    flags.DEFINE_enum("on_bad", "fail", ["fail", "skip"], "what to do with an image of --source that cannot be used")
+    flags.DEFINE_enum(
+        "on_bad",
+        "fail",
+        ["fail", "skip"],
+        "what to do with an image of --source that cannot be used",
+    )
     flags.DEFINE_enum(
         "scenario",
         "open",
         list(VIEW_OF_SCENARIO),
         "without --data: train on the part the old encoder did not see, or on all",
     )
-    flags.DEFINE_string("old_flagfile", "configs/old.flags", "without --data and --old: how to train the old encoder")
+    flags.DEFINE_string(
+        "old_flagfile",
+        "configs/old.flags",
+        "without --data and --old: how to train the old encoder",
+    )
     flags.DEFINE_string("old_workdir", "runs/old", "without --data and --old: the old encoder's run")
 
 
@@ -241,9 +148,16 @@ def define_training_flags() -> None:
     )
     flags.DEFINE_integer("batch_size", 128, "images in a step, over all replicas", lower_bound=1)
     flags.DEFINE_integer("epochs", 35, "times through the data", lower_bound=1)
-    flags.DEFINE_bool("mirror", True, "mirror half of the images; not for letters and other things that have a side")
+    flags.DEFINE_bool(
+        "mirror",
+        True,
+        "mirror half of the images; not for letters and other things that have a side",
+    )
     flags.DEFINE_integer(
-        "seed", 0, "of everything random in the training; the data are the same for all", lower_bound=0
+        "seed",
+        0,
+        "of everything random in the training; the data are the same for all",
+        lower_bound=0,
     )
 
 
@@ -261,10 +175,21 @@ def define_device_flags() -> None:
         lower_bound=0,
     )
     flags.DEFINE_enum("precision", "float32", PRECISIONS, "of the network; heads and methods stay in float32")
-    flags.DEFINE_bool("jit", False, "compile the network, forward and backward, by XLA: slow to start, faster to run")
-    flags.DEFINE_bool("synchronized", True, "BatchNorm over the rows of all replicas, so that they train as one does")
+    flags.DEFINE_bool(
+        "jit",
+        False,
+        "compile the network, forward and backward, by XLA: slow to start, faster to run",
+    )
+    flags.DEFINE_bool(
+        "synchronized",
+        True,
+        "BatchNorm over the rows of all replicas, so that they train as one does",
+    )
     flags.DEFINE_integer(
-        "micro_batches", 1, "pieces of a batch that go through the network in turn, for less memory", lower_bound=1
+        "micro_batches",
+        1,
+        "pieces of a batch that go through the network in turn, for less memory",
+        lower_bound=1,
     )
     flags.DEFINE_float(
         "average",
@@ -277,9 +202,17 @@ def define_device_flags() -> None:
 def define_watch_flags() -> None:
     flags.DEFINE_integer("checkpoint_steps", 1000, "steps between checkpoints, besides those after every epoch")
     flags.DEFINE_integer("checkpoints_kept", 2, "how many checkpoints are kept", lower_bound=1)
-    flags.DEFINE_enum("on_nan", "fail", ["fail", "skip"], "what to do at a loss or a gradient that is no finite number")
+    flags.DEFINE_enum(
+        "on_nan",
+        "fail",
+        ["fail", "skip"],
+        "what to do at a loss or a gradient that is no finite number",
+    )
     flags.DEFINE_integer(
-        "nan_limit", 10, "steps that --on_nan=skip may drop in all, and never more than a tenth of them", lower_bound=0
+        "nan_limit",
+        10,
+        "steps that --on_nan=skip may drop in all, and never more than a tenth of them",
+        lower_bound=0,
     )
     flags.DEFINE_multi_string("validation", None, "measured after every epoch, as in retrieval(data/mine/validation)")
     flags.DEFINE_string(

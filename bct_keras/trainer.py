@@ -1,12 +1,12 @@
 """One training run: from a recipe and data to a saved encoder, in as many sittings as it takes."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import keras
 import tensorflow as tf
-from absl import flags
 
 from bct_keras import artefacts, distribution, failures, old_head
 from bct_keras.callbacks import FiniteLoss, MetricsFile, TimesFile, TrainingProgress
@@ -17,6 +17,7 @@ from bct_keras.data.input import ids_of_step, training_batches
 from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND
 from bct_keras.methods.method import Method, Training
 from bct_keras.models import CompatibleModel
+from bct_keras.progress import Say, silent
 from bct_keras.recipe import Recipe
 from bct_keras.tensorboard import TensorBoardLog, write_projector
 from bct_keras.validation import BEST, BEST_HEAD, Validation
@@ -34,155 +35,224 @@ class Watch:
     validation: Validation | None
 
 
-def train(
-    recipe: Recipe,
-    data: DataSet,
-    old: EmbeddingShards | None,
-    strategy: tf.distribute.Strategy,
-    workdir: Path,
-    watch: Watch,
-) -> None:
-    made_from = recipe.described() | {
-        "data": data.fingerprint,
-        "old_embeddings": old.fingerprint if old else None,
-    }
-    if watch.validation:
-        made_from |= watch.validation.made_from()
-    steps = recipe.steps_per_epoch(data.records, strategy.num_replicas_in_sync)
-    if not distribution.chief_first(strategy, lambda: start(workdir, made_from, data)):
-        print(f"{workdir} is up to date")
-        return
-    with strategy.scope():
-        method = recipe.build_method()
-        micro_steps = steps * recipe.epochs * recipe.micro_batches
-        source = old_head.source(old) if old else None
-        method.prepare(source, Training(data.classes, recipe.old_dims, recipe.epochs, micro_steps))
-        model = recipe.build_model(data.image_size, data.classes, steps * recipe.epochs, method)
-    with StopRequest().listening() as stop:
-        checkpoints = Checkpoints(model, workdir, steps, watch.checkpoint_steps, watch.checkpoints_kept, stop)
-        done = checkpoints.restore()
-        say_start(workdir, data, steps, strategy, done)
-        with failures.told(workdir, data, strategy, checkpoints.last_good):
-            fit(recipe, data, old, method, model, checkpoints, workdir, watch)
-            say_dropped(model)
-            if distribution.worker_index() == 0:
-                finish(recipe, model, data, workdir, made_from, watch.validation)
-    distribution.barrier(strategy)
+@dataclass
+class Run:
+    """One training run in a folder of its own.
+
+    `train` takes its steps in their order: `start`, `build`, `resume`, `fit`, `finish`. A run that
+    was broken off takes them all again, and goes on at the step of its last checkpoint.
+    """
+
+    recipe: Recipe
+    data: DataSet
+    old: EmbeddingShards | None
+    strategy: tf.distribute.Strategy
+    workdir: Path
+    watch: Watch
+    flags: str = ""  # the text of flags.txt: what starts this run again
+    say: Say = silent
+
+    method: Method = field(init=False)  # these three from `build` and `resume` on
+    model: CompatibleModel = field(init=False)
+    checkpoints: Checkpoints = field(init=False)
+
+    def train(self) -> None:
+        """Trains the encoder, unless the folder holds it already."""
+        _ = self.steps_per_epoch  # what does not fit together is told before anything is written
+        if not distribution.chief_first(self.strategy, self.start):
+            self.say(f"{self.workdir} is up to date")
+            return
+        self.build()
+        with StopRequest().listening() as stop:
+            self.resume(stop)
+            self.say(self.what_is_trained())
+            last_good = self.checkpoints.last_good
+            with failures.told(self.workdir, self.data, self.strategy, last_good):
+                self.fit()
+                if self.is_chief:
+                    self.finish()
+        distribution.barrier(self.strategy)
+
+    @property
+    def is_chief(self) -> bool:
+        """Tells whether this process writes what all workers share."""
+        return distribution.worker_index() == 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Returns how many whole batches an epoch has."""
+        return self.recipe.steps_per_epoch(self.data.records, self.strategy.num_replicas_in_sync)
+
+    @property
+    def steps(self) -> int:
+        """Returns how many steps the whole run has."""
+        return self.steps_per_epoch * self.recipe.epochs
+
+    def made_from(self) -> dict[str, Any]:
+        """Returns what decides the encoder that the run leaves, for its manifest."""
+        made_from = self.recipe.described()
+        made_from["data"] = self.data.fingerprint
+        made_from["old_embeddings"] = self.old.fingerprint if self.old else None
+        if self.watch.validation:
+            made_from |= self.watch.validation.made_from()
+        return made_from
+
+    def start(self) -> bool:
+        """Makes the folder ready and returns True, or False where it holds the trained encoder."""
+        finished = self.workdir.is_dir() and artefacts.kind_of(self.workdir) == RUN_KIND
+        kind = RUN_KIND if finished else UNFINISHED_KIND
+        made_from = self.made_from()
+        if artefacts.is_current(self.workdir, kind, made_from) and finished:
+            return False
+        self.data.check_content()  # before anything is written
+        if self.is_chief:
+            self.workdir.mkdir(parents=True, exist_ok=True)
+            artefacts.write_atomically(self.workdir / "flags.txt", self.flags)
+            artefacts.write_manifest(self.workdir, UNFINISHED_KIND, made_from)
+        return True
+
+    def build(self) -> None:
+        """Makes the method and the model, with first weights that depend on the seed alone."""
+        recipe, data, old, steps = self.recipe, self.data, self.old, self.steps_per_epoch
+        with self.strategy.scope():
+            method = recipe.build_method()
+            micro_steps = steps * recipe.epochs * recipe.micro_batches
+            source = old_head.source(old) if old else None
+            training = Training(data.classes, recipe.old_dims, recipe.epochs, micro_steps)
+            method.prepare(source, training)
+            model = recipe.build_model(data.image_size, data.classes, steps * recipe.epochs, method)
+        self.method, self.model = method, model
+
+    def resume(self, stop: StopRequest) -> None:
+        """Goes back to the last checkpoint, where there is one."""
+        self.checkpoints = Checkpoints(
+            self.model,
+            self.workdir,
+            self.steps_per_epoch,
+            every_steps=self.watch.checkpoint_steps,
+            kept=self.watch.checkpoints_kept,
+            stop=stop,
+        )
+        self.checkpoints.restore()
+
+    def what_is_trained(self) -> str:
+        """Returns the line that a run begins with."""
+        data, replicas = self.data, self.strategy.num_replicas_in_sync
+        images = f"{data.records:,} images of {data.classes:,} identities"
+        steps = f"{self.steps_per_epoch} steps an epoch, {replicas} replica(s)"
+        done = self.checkpoints.step
+        going_on = f", going on after step {done}" if done else ""
+        return f"training {self.workdir}: {images}, {steps}{going_on}"
+
+    def fit(self) -> None:
+        """Calls Keras's own `fit`: once for the rest of a broken epoch, once for the whole ones."""
+        callbacks = self.callbacks()
+        done, steps = self.checkpoints.step, self.steps_per_epoch
+        for first_step, last_epoch in stretches(done, steps, self.recipe.epochs):
+            first_epoch, skipped = divmod(first_step, steps)
+            self.model.fit(
+                self.batches(first_step),
+                initial_epoch=first_epoch,
+                epochs=last_epoch,
+                steps_per_epoch=steps - skipped,
+                shuffle=False,
+                verbose=0,  # pyright: ignore[reportArgumentType]
+                callbacks=callbacks,
+            )
+        dropped = int(self.model.dropped.numpy())
+        if dropped and self.is_chief:
+            steps_done = int(self.model.steps.numpy())
+            what = "whose loss or gradient was no finite number"
+            self.say(f"{dropped:,} of {steps_done:,} steps were dropped, {what}")
+
+    def callbacks(self) -> list[keras.callbacks.Callback]:
+        """Returns what goes on around the steps; checkpoints come last, after all that they keep."""
+        done, steps = self.checkpoints.step, self.steps_per_epoch
+        found: list[keras.callbacks.Callback] = []
+        found.append(
+            FiniteLoss(
+                self.model,
+                nan_limit=allowed_to_drop(self.watch.nan_limit, self.steps),
+                ids_of_step=self.ids_of_step,
+                last_good=self.checkpoints.last_good,
+            )
+        )
+        if self.watch.validation:
+            image_size = self.data.image_size
+            validation = self.watch.validation
+            found.append(validation.watching(self.model, self.recipe, image_size, self.workdir))
+        found.append(
+            TrainingProgress(
+                self.model,
+                epochs=self.recipe.epochs,
+                steps_per_epoch=steps,
+                first_step=done,
+                batch_size=self.recipe.batch_size,
+            )
+        )
+        if self.is_chief:
+            found.append(MetricsFile(self.workdir / "metrics.jsonl", done // steps))
+            found.append(TimesFile(self.workdir / "times.jsonl"))
+            found.append(TensorBoardLog(self.model, self.workdir / "log", self.flags))
+        found.append(self.checkpoints)
+        return found
+
+    def ids_of_step(self, step: int) -> list[str]:
+        """Returns the names of the records of a step's batch."""
+        return ids_of_step(self.data, self.recipe.batch_size, self.recipe.seed, step)
+
+    def batches(self, first_step: int) -> Any:
+        """Returns the batches from a step on; each worker's rows, which are together one batch."""
+
+        def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            return training_batches(
+                self.data,
+                self.old,
+                self.method.needs,
+                batch_size=self.recipe.batch_size,
+                seed=self.recipe.seed,
+                first_step=first_step,
+                epochs=self.recipe.epochs,
+                mirror=self.recipe.mirror,
+                context=context,
+            )
+
+        return self.strategy.distribute_datasets_from_function(of_worker)
+
+    def finish(self) -> None:
+        """Writes 1 the encoder, 2 its head, 3 the projector's table, 4 the manifest that says that
+        the run is done; 5 only then checkpoints are removed."""
+        encoder_file, head_file = self.workdir / ENCODER_FILE, self.workdir / HEAD_FILE
+        with self.model.averaged():
+            encoder = self.recipe.build_encoder(self.model.backbone, self.data.image_size)
+        best = self.watch.validation.best if self.watch.validation else None
+        facts: dict[str, Any] = {}
+        if best:
+            copy_beside(self.workdir / BEST, encoder_file)
+            copy_beside(self.workdir / BEST_HEAD, head_file)
+            encoder.load_weights(self.workdir / BEST)
+            facts = {"best_epoch": best.epoch, best.metric: best.value}
+        else:
+            artefacts.write_beside(encoder_file, encoder.save)
+            artefacts.write_beside(head_file, self.model.head.save)
+        write_projector(self.workdir / "log", encoder, self.data)
+        facts["encoder"] = artefacts.file_sha256(encoder_file)
+        artefacts.write_manifest(self.workdir, RUN_KIND, self.made_from(), **facts)
+        shutil.rmtree(self.workdir / "checkpoints")
 
 
-def finish(
-    recipe: Recipe,
-    model: CompatibleModel,
-    data: DataSet,
-    workdir: Path,
-    made_from: dict,
-    validation: Validation | None,
-) -> None:
-    with model.averaged():
-        encoder = recipe.build_encoder(model.backbone, data.image_size)
-    best = validation.best if validation else None
-    if best:
-        artefacts.write_beside(workdir / ENCODER_FILE, lambda path: shutil.copy(workdir / BEST, path))
-        artefacts.write_beside(workdir / HEAD_FILE, lambda path: shutil.copy(workdir / BEST_HEAD, path))
-        encoder.load_weights(workdir / BEST)
-    else:
-        artefacts.write_beside(workdir / ENCODER_FILE, encoder.save)
-        artefacts.write_beside(workdir / HEAD_FILE, model.head.save)
-    write_projector(workdir / "log", encoder, data)
-    facts = {"best_epoch": best.epoch, best.metric: best.value} if best else {}
-    artefacts.write_manifest(
-        workdir, RUN_KIND, made_from, encoder=artefacts.file_sha256(workdir / ENCODER_FILE), **facts
-    )
-    shutil.rmtree(workdir / "checkpoints")
-
-
-def say_start(workdir: Path, data: DataSet, steps: int, strategy: tf.distribute.Strategy, done: int) -> None:
-    print(
-        f"training {workdir}: {data.records:,} images of {data.classes:,} identities, {steps} steps an epoch, "
-        f"{strategy.num_replicas_in_sync} replica(s)" + (f", going on after step {done}" if done else ""),
-        flush=True,
-    )
-
-
-def say_dropped(model: CompatibleModel) -> None:
-    dropped, steps = int(model.dropped.numpy()), int(model.steps.numpy())
-    if dropped and distribution.worker_index() == 0:
-        print(f"{dropped:,} of {steps:,} steps were dropped, whose loss or gradient was no finite number", flush=True)
+def copy_beside(source: Path, place: Path) -> None:
+    """Copies a file beside its new place and renames it into it."""
+    artefacts.write_beside(place, lambda partial: shutil.copy(source, partial))
 
 
 def allowed_to_drop(nan_limit: int, steps: int) -> int:
-    """A run that dropped more than a tenth of its steps has trained something else than was asked for."""
+    """Returns the limit, or a tenth of the steps: beyond that it is another training than asked for."""
     return min(nan_limit, steps // 10)
 
 
-def fit(
-    recipe: Recipe,
-    data: DataSet,
-    old: EmbeddingShards | None,
-    method: Method,
-    model: CompatibleModel,
-    checkpoints: Checkpoints,
-    workdir: Path,
-    watch: Watch,
-) -> None:
-    """Keras's own, called once for what is left of a broken epoch and once for the whole ones."""
-    steps = checkpoints.steps_per_epoch
-    callbacks = [
-        FiniteLoss(
-            model,
-            allowed_to_drop(watch.nan_limit, steps * recipe.epochs),
-            lambda step: ids_of_step(data, recipe.batch_size, recipe.seed, step),
-            checkpoints.last_good,
-        ),
-        *([watch.validation.watching(model, recipe, data.image_size, workdir)] if watch.validation else []),
-        TrainingProgress(model, recipe.epochs, steps, checkpoints.step, recipe.batch_size),
-    ]
-    if distribution.worker_index() == 0:
-        callbacks += [
-            MetricsFile(workdir / "metrics.jsonl", checkpoints.step // steps),
-            TimesFile(workdir / "times.jsonl"),
-            TensorBoardLog(model, workdir / "log"),
-        ]
-    callbacks.append(checkpoints)
-    for first_step, last_epoch in stretches(checkpoints.step, steps, recipe.epochs):
-        first_epoch, skipped = divmod(first_step, steps)
-        model.fit(
-            batches_of(recipe, data, old, method, model.distribute_strategy, first_step),
-            initial_epoch=first_epoch,
-            epochs=last_epoch,
-            steps_per_epoch=steps - skipped,
-            shuffle=False,
-            verbose=0,  # pyright: ignore[reportArgumentType]
-            callbacks=callbacks,
-        )
-
-
-def batches_of(
-    recipe: Recipe,
-    data: DataSet,
-    old: EmbeddingShards | None,
-    method: Method,
-    strategy: tf.distribute.Strategy,
-    first_step: int,
-) -> Any:
-    """Each worker takes its rows of every batch, so that they together see what one process would."""
-    return strategy.distribute_datasets_from_function(
-        lambda context: training_batches(
-            data,
-            old,
-            method.needs,
-            batch_size=recipe.batch_size,
-            seed=recipe.seed,
-            first_step=first_step,
-            epochs=recipe.epochs,
-            mirror=recipe.mirror,
-            context=context,
-        )
-    )
-
-
 def stretches(done: int, steps: int, epochs: int) -> list[tuple[int, int]]:
-    """(first step, last epoch) of each call of `fit`: it can only begin an epoch at its first step."""
+    """Returns (first step, last epoch) of each call of `fit`, which can only begin an epoch at its first step."""
     found = []
     if done % steps:
         found.append((done, done // steps + 1))
@@ -190,16 +260,3 @@ def stretches(done: int, steps: int, epochs: int) -> list[tuple[int, int]]:
     if done < steps * epochs:
         found.append((done, epochs))
     return found
-
-
-def start(workdir: Path, made_from: dict, data: DataSet) -> bool:
-    """Whether there is anything left to train; flags.txt runs it again."""
-    kind = RUN_KIND if workdir.is_dir() and artefacts.kind_of(workdir) == RUN_KIND else UNFINISHED_KIND
-    if artefacts.is_current(workdir, kind, made_from) and kind == RUN_KIND:
-        return False
-    data.check_content()  # before anything is written
-    if distribution.worker_index() == 0:
-        workdir.mkdir(parents=True, exist_ok=True)
-        artefacts.write_atomically(workdir / "flags.txt", flags.FLAGS.flags_into_string())
-        artefacts.write_manifest(workdir, UNFINISHED_KIND, made_from)
-    return True

@@ -1,4 +1,4 @@
-"""Each private interface of Keras still does what the one module that uses it needs; one test for each."""
+"""Each private interface of Keras still does what is needed of it; one test for each."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Each private interface of TensorFlow still does what the one module that uses it needs; one test for each."""
+"""Each private interface of TensorFlow still does what is needed of it; one test for each."""
 
 import numpy as np
 import tensorflow as tf
@@ -8,7 +8,7 @@ from bct_keras import _tensorflow
 
 class Numbers(_tensorflow.InCheckpoints):
     def __init__(self, values: list[float]):
-        self.variable = tf.Variable(values)
+        self.variable = tf.Variable(tf.constant(values))
 
     def to_checkpoint(self):
         return {"numbers": self.variable.read_value()}
@@ -29,7 +29,7 @@ def test_trackable_with_serialize_to_tensors_and_restore_from_tensors(tmp_path):
 
 def test_resource_variable_is_on_one_device_and_no_strategy_copies_it(two_replicas):
     with two_replicas.scope():
-        copied = tf.Variable([1.0])
+        copied = tf.Variable(tf.constant([1.0]))
         alone = _tensorflow.variable_on_one_device(tf.constant([1.0]), "alone")
     assert len(two_replicas.experimental_local_results(copied)) == 2
     assert two_replicas.experimental_local_results(alone) == (alone,)
@@ -46,5 +46,5 @@ def test_strategy_supports_no_merge_call(two_replicas):
 
 
 def test_is_mkl_enabled():
-    # That it goes by the switch in the environment is shown in backbones/one_dnn_test.py, in processes of their own.
+    # backbones/one_dnn_test.py shows that it goes by the environment, in processes of their own.
     assert isinstance(_tensorflow.uses_one_dnn(), bool)

@@ -1,21 +1,19 @@
 """A benchmark of four trainings, one of which fails."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import forked
 import pytest
 
 from bct_keras import benchmark, registry
 from bct_keras.encoders import load_encoder
 from bct_keras.evaluate import evaluate
 
-ROOT = Path(__file__).parents[1]
 # 12 identities: 3 for the test, 3 for the old encoder, 6 for the new one. unibct has no epoch 5 to refresh anything in.
 FLAGS = """
 --source=synthetic(identities=12, images=6, image_size=28)
@@ -42,14 +40,7 @@ pytestmark = pytest.mark.slow
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "bct_keras.benchmark", "--flagfile=benchmark.flags", *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
+    return forked.run("-m", "bct_keras.benchmark", "--flagfile=benchmark.flags", *arguments, cwd=folder, timeout=400)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from bct_keras.trainer import stretches
 # Dropout, momentum, a falling rate and mirrored images: a run that goes on has to find all of them as they were.
 def counting_recipe() -> Recipe:
     return Recipe(
-        backbone="iresnet_small(width=4, dropout=0.4)",
+        backbone="tiny_backbones:one_convolution(dropout=0.4)",
         dims=8,
         head="arcface",
         method="counting",
@@ -178,8 +178,8 @@ def test_a_killed_run_of_two_replicas_ends_bit_for_bit_as_an_unbroken_one(data, 
 
 @pytest.mark.slow
 def test_a_run_may_go_on_on_another_number_of_replicas(data, tmp_path, two_replicas):
-    # Small steps, because PReLU's slope jumps at 0: see contract_test.py.
-    recipe = replace(counting_recipe(), backbone="iresnet_small(width=4)", learning_rate=1e-4, epochs=2)
+    # Small steps, because ReLU's slope jumps at 0: see contract_test.py.
+    recipe = replace(counting_recipe(), backbone="tiny_backbones:one_convolution", learning_rate=1e-4, epochs=2)
     _, whole = trained(data, tmp_path / "whole", recipe=recipe)
     trained(data, tmp_path / "broken", killed_after=6, recipe=recipe, every_steps=1)
     done, model = trained(data, tmp_path / "broken", recipe=recipe, strategy=two_replicas)

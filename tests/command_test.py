@@ -1,11 +1,12 @@
 """How a command ends. What it says of bad input is in commands_test.py."""
 
+import doctest
 import errno
 
 import pytest
 
-from bct_keras import command
-from bct_keras.errors import InputError
+from bct_keras import command, errors
+from bct_keras.errors import InputError, option
 
 
 def ends(main, *arguments: str) -> int:
@@ -51,6 +52,24 @@ def test_a_fault_of_the_program_keeps_its_traceback(error):
 def test_an_argument_that_is_no_flag_is_told_before_any_work(capsys):
     assert ends(failing_with(ValueError("it ran")), "photos", "--out=x") == 1
     assert capsys.readouterr().err == "error: 'photos' was not understood: every argument is a flag, --name=value\n"
+
+
+def test_an_option_is_named_as_a_flag_by_a_command_and_as_an_argument_by_python(capsys):
+    def main() -> None:
+        print(f"note: {option('dims')}")  # not only errors
+        to_try = f"try {option('jit', True)} {option('synchronized', False)}"
+        raise InputError(f"{option('dims', 4)} is too few", to_try)
+
+    assert ends(main) == 1
+    assert capsys.readouterr() == ("note: --dims\n", "error: --dims=4 is too few\ntry --jit --nosynchronized\n")
+    with pytest.raises(InputError) as raised:
+        main()
+    assert str(raised.value) == "dims=4 is too few\ntry jit=True synchronized=False"
+    assert capsys.readouterr() == ("note: dims\n", "")
+
+
+def test_the_examples_of_errors_run():
+    assert doctest.testmod(errors).failed == 0
 
 
 def test_ctrl_c_is_no_fault(capsys):

@@ -4,15 +4,13 @@ Where a process of its own would show nothing more, the command runs in this one
 """
 
 import io
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import forked
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,18 +19,11 @@ from bct_keras import embed, evaluate, export, prepare, train
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import load_encoder
 
-ROOT = Path(__file__).parents[1]
 Run = Callable[..., tuple[int, str, str]]
 
 
 def in_a_process_of_its_own(module: ModuleType, *arguments: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", module.__name__, *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = forked.run("-m", module.__name__, *arguments)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -149,12 +149,13 @@ def test_on_top_of_a_flag_file_stand_its_command_and_what_came_of_it(path):
 @pytest.mark.parametrize("defined", [benchmark], indirect=True)
 def test_the_benchmarks_can_be_planned(defined, path, sizes):
     defined(["benchmark", f"--flagfile={path}"])
-    data = {cut: (Path(f"data/{cut}"), cut) for cut in plans.CUTS}
-    plan = plans.Plan(Path("work"), benchmark.shared_flags(), data, benchmark.recipe_of)
-    olds = plans.parse_entries("old", defined.old)
-    methods = plans.with_reference(plans.parse_entries("method", defined.method))
+    data = {cut: plans.Cut(Path(f"data/{cut}"), cut) for cut in plans.CUTS}
+    plan = plans.Plan(Path("work"), benchmark.shared_options(), data)
+    olds = plans.parse_entries("old", defined.old, benchmark.values_of)
+    methods = plans.with_reference(plans.parse_entries("method", defined.method, benchmark.values_of))
     plan.add(defined.scenario, olds, methods, [int(seed) for seed in defined.seeds])
     old_runs = [job for job in plan.jobs.values() if job.name.startswith("old, ")]
     assert (len(plan.cells), len(old_runs)) == sizes
-    assert "--epochs" in " ".join(plan.shared)
-    assert not any(word.startswith(("--source", "--method", "--old")) for word in plan.shared)
+    written = plan.shared.written
+    assert "--epochs" in " ".join(written)
+    assert not any(word.startswith(("--source", "--method", "--old")) for word in written)

@@ -2,8 +2,10 @@ import bct_keras  # noqa: F401 -- before TensorFlow, as in the commands: it sets
 
 # isort: split
 
+import gc
 import io
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -18,11 +20,50 @@ from PIL import Image
 from bct_keras import command, distribution
 from bct_keras.prepare import prepare
 
+sys.path.insert(0, str(Path(__file__).parent))  # where tests find forked.py
+SLOW_SECONDS = 10
+
 
 def pytest_configure(config):
     """Two logical CPU devices for tests of replicas: TensorFlow's devices can be set only before it starts."""
     if not config.getoption("numprocesses", None):  # xdist's controller runs no test itself
         distribution.divide_cpu(2)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """A file's tests stay with one worker, which makes their fixtures once; workers take files in the order below."""
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False  # xdist's own order is by the number of tests
+    return LoadFileScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """Files that take long come first, so that no worker is left alone with one of them at the end."""
+
+    def seconds(item) -> float:
+        mark = item.get_closest_marker("seconds")
+        return mark.args[0] if mark else 0.0
+
+    items.sort(key=seconds, reverse=True)  # a stable sort, in which equals keep their order
+
+
+def pytest_collection_finish():
+    """A million objects of TensorFlow and Keras stay to the end: no collection of garbage looks at them again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Names tests that should be marked slow; on a busy machine others are named too, so that none fails by it."""
+    passed = terminalreporter.stats.get("passed", [])
+    unmarked = [
+        report for report in passed if report.duration > SLOW_SECONDS and not {"slow", "long"} & set(report.keywords)
+    ]
+    if unmarked:
+        terminalreporter.section(f"more than {SLOW_SECONDS} s and not marked slow")
+        for report in sorted(unmarked, key=lambda report: report.duration, reverse=True):
+            terminalreporter.line(f"{report.duration:6.1f} s  {report.nodeid}")
 
 
 @pytest.fixture(scope="session")

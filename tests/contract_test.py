@@ -1,15 +1,17 @@
 """Every entry of the registries goes through the same checks; a new one is checked as soon as it has its line."""
 
-from dataclasses import dataclass, replace
+import zipfile
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_backbones import linear
 
 from bct_keras import old_head, registry
-from bct_keras.backbones import BACKBONES
+from bct_keras.backbones import BACKBONES, iresnet, vit
 from bct_keras.checkpoints import Checkpoints
 from bct_keras.data.class_store import StoredOldEmbeddings
 from bct_keras.data.dataset import open_data_set
@@ -28,6 +30,9 @@ BATCH, CLASSES, DIMS = 8, 6, 8  # as many classes as the view `new` of the fixtu
 # differ by the rate times a finite gradient. A gradient twice too large would still show a hundred times over.
 LEARNING_RATE = 1e-4
 SMALLEST = "iresnet_small(width=4)"
+LINEAR = "linear"  # the least that can be trained, where only the method or the head matters
+# Of the same functions as the deep ones, which are trained by `long` tests, with as few blocks as have every layer.
+SHALLOW = ["shallow_iresnet", "shallow_vit"]
 # Where the entry's own defaults would be slow. The deeper ones are the same functions as iresnet18 and vit_tiny.
 SPECS: dict[str, str] = {
     "iresnet_small": SMALLEST,
@@ -38,20 +43,21 @@ SPECS: dict[str, str] = {
 NOT_TRAINED_HERE = {"iresnet34", "iresnet50", "iresnet100", "iresnet200", "vit_small", "vit_base"}
 TRAINING = Training(CLASSES, DIMS, epochs=1, steps=10)
 TRAINED = [name for name in BACKBONES if name not in NOT_TRAINED_HERE]
+DEEP = {SPECS.get(name, name) for name in TRAINED} - {SMALLEST}
 
 
 @dataclass(frozen=True)
 class Parts:
     method: str = "independent"
     head: str = "arcface"
-    backbone: str = SMALLEST
+    backbone: str = LINEAR
 
     def __str__(self):
         return f"{self.method}-{self.head}-{self.backbone}"
 
     @property
     def image_size(self) -> int:
-        return 28 if self.backbone == SMALLEST else 32
+        return 28 if self.backbone in (LINEAR, SMALLEST) else 32
 
     def recipe(self) -> Recipe:
         return Recipe(
@@ -70,15 +76,30 @@ class Parts:
 
 
 EACH_ENTRY = [
-    pytest.param(parts, id=str(parts), marks=[] if parts.backbone == SMALLEST else pytest.mark.slow)
+    pytest.param(parts, id=str(parts), marks=pytest.mark.long if parts.backbone in DEEP else [])
     for parts in dict.fromkeys(
         [
             *(Parts(method=SPECS.get(name, name)) for name in METHODS),
             *(Parts(head=name) for name in HEADS),
             *(Parts(backbone=SPECS.get(name, name)) for name in TRAINED),
+            *(Parts(backbone=name) for name in SHALLOW),
         ]
     )
 ]
+
+
+def shallow_iresnet(image_size: int, dims: int) -> keras.Model:
+    return iresnet.iresnet(image_size, dims, (2,), (8,), 0.0, "shallow_iresnet")
+
+
+def shallow_vit(image_size: int, dims: int) -> keras.Model:
+    return vit.vit(image_size, dims, width=64, depth=2, drop_path=0.0, name="shallow_vit")
+
+
+@pytest.fixture(autouse=True)
+def small_backbones(monkeypatch):
+    for build in (linear, shallow_iresnet, shallow_vit):
+        monkeypatch.setitem(BACKBONES, build.__name__, build)
 
 
 def images(size: int) -> np.ndarray:
@@ -208,15 +229,8 @@ def test_method_reads_only_the_fields_it_needs(name, stored):
     assert set(given) == {"image", *needs}
 
 
-def linear(image_size: int, dims: int) -> keras.Model:
-    """The least that can be trained, where only the method matters."""
-    image = keras.Input((image_size, image_size, 3))
-    colour = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(image))
-    return keras.Model(image, keras.layers.Dense(dims)(colour))
-
-
 def with_method(name: str, stored: StoredOldEmbeddings) -> CompatibleModel:
-    recipe = replace(Parts(method=SPECS.get(name, name)).recipe(), backbone="linear")
+    recipe = Parts(method=SPECS.get(name, name)).recipe()
     method = recipe.build_method()
     method.prepare(stored, TRAINING)
     return recipe.build_model(28, CLASSES, steps=3, method=method)
@@ -238,8 +252,7 @@ def fit(model: CompatibleModel, steps: range, *callbacks: keras.callbacks.Callba
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_method_goes_on_from_a_checkpoint_bit_for_bit(name, stored, tmp_path, monkeypatch):
-    monkeypatch.setitem(BACKBONES, "linear", linear)
+def test_method_goes_on_from_a_checkpoint_bit_for_bit(name, stored, tmp_path):
     unbroken, resumed = (with_method(str(name), stored) for _ in range(2))
     fit(unbroken, range(2), Checkpoints(unbroken, tmp_path, steps_per_epoch=1))
     fit(unbroken, range(2, 3))
@@ -270,3 +283,9 @@ def test_backbone_saves_and_loads(name: str, tmp_path):
     model.save(tmp_path / "encoder.keras")
     loaded: Any = keras.saving.load_model(tmp_path / "encoder.keras", safe_mode=True)
     np.testing.assert_allclose(loaded(images(parts.image_size), training=False), embeddings, rtol=1e-6)
+    # Its layers are Keras's own: the file can be read where this package is not.
+    with zipfile.ZipFile(tmp_path / "encoder.keras") as file:
+        assert b"bct_keras" not in file.read("config.json")
+    clone: Any = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    np.testing.assert_array_equal(clone(images(parts.image_size), training=False), embeddings)

@@ -1,10 +1,8 @@
 """The synthetic identities are hard enough that encoders differ, and not so hard that none can be trained."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 from bct_keras import registry
@@ -31,14 +29,7 @@ def test_an_old_encoder_lands_in_the_middle_on_identities_that_it_never_saw(tmp_
         f"--data={old.folder}",
         f"--workdir={tmp_path / 'old'}",
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "bct_keras.train", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    done = forked.run("-m", "bct_keras.train", *arguments, cwd=ROOT, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     protocol = f"retrieval({registry.quoted(str(test.folder))})"
     found = evaluate(load_encoder(tmp_path / "old"), None, [protocol], tmp_path / "report")

@@ -24,6 +24,9 @@ PUBLIC = {
         "Softmax",
         "SubcenterArcFace",
     ],
+    "bct_keras.backbones.iresnet": ["iresnet_small"],
+    "bct_keras.backbones.mobilefacenet": ["mobilefacenet"],
+    "bct_keras.backbones.vit": ["vit_tiny"],
     "bct_keras.methods": [
         "AdvBCT",
         "BCT",

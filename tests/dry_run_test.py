@@ -12,7 +12,7 @@ from bct_keras.encoders import load_encoder
 FLAGS = (
     "--dry_run",
     "--workdir=run",
-    "--backbone=iresnet_small(width=4)",
+    "--backbone=tiny_backbones:one_convolution",
     "--head=arcface(margin=0.3, scale=16)",
     "--batch_size=8",
     "--epochs=3",

@@ -16,7 +16,7 @@ from bct_keras.data.dataset import ids_of, open_data_set
 from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import ENCODER_FILE, RUN_KIND, KerasEncoder, SavedModelEncoder, TFLiteEncoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.export import Checks, export, keras_encoder
+from bct_keras.export_run import Checks, export, keras_encoder
 from bct_keras.formats.format import Source
 
 DIMS = 4

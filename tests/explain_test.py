@@ -53,7 +53,7 @@ def test_page_shows_each_example_by_both_encoders(explained):
     text = (explained / "explain.html").read_text()
     assert sum(found["shares"].values()) == pytest.approx(1.0)
     # three queries, of which so many of each kind are shown
-    assert len(found["examples"]) == sum(min(round(3 * found["shares"][kind]), most) for kind, most in KINDS.values())
+    assert len(found["examples"]) == sum(min(round(3 * found["shares"][kind.name]), kind.shown) for kind in KINDS)
     # a query and an image of the gallery, of two pairs, by two tests: each as it is and with every map
     views = len(found["examples"]) * 2 * 2 * 2
     assert len(pages_pictures(text)) == views * (1 + len(FOR_KERAS) + len(FOR_ANY))

@@ -20,7 +20,7 @@ from bct_keras.evaluate import evaluate
 from bct_keras.evaluation import PROTOCOLS
 from bct_keras.evaluation.influence import Influence
 from bct_keras.evaluation.measured import Measured
-from bct_keras.export import Checks, export, keras_encoder
+from bct_keras.export_run import Checks, export, keras_encoder
 from bct_keras.formats import FORMATS
 from bct_keras.formats.format import Source
 

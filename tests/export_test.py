@@ -12,14 +12,14 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
-from bct_keras import export as exporting
+from bct_keras import export_run as exporting
 from bct_keras.backbones import iresnet
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import FirstDims, KerasEncoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS
-from bct_keras.export import Checks, export, keras_encoder
+from bct_keras.export_run import Checks, export, keras_encoder
 from bct_keras.formats import FORMATS
 from bct_keras.formats.flatbuffer import read_facts
 from bct_keras.formats.format import Source
@@ -67,7 +67,7 @@ def exported(source, tmp_path_factory) -> Path:
     assert len(lines) == len(FORMATS)
     for line in lines:
         assert line.startswith(str(out))
-        assert "not evaluated: no --protocol" in line
+        assert "not evaluated: no protocol" in line
     return out
 
 
@@ -234,7 +234,7 @@ def test_unknown_formats_are_refused(source, tmp_path, formats):
 
 
 def test_int8_without_calibration_is_refused(encoder, tmp_path):
-    with pytest.raises(InputError, match="needs --calibration"):
+    with pytest.raises(InputError, match="needs calibration"):
         export(Source(encoder), ["saved_model", "tflite_int8"], tmp_path / "out", Checks())
 
 

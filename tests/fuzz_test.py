@@ -1,20 +1,16 @@
 """Damaged files of every kind: tests/fuzz.py, which says what it does, with few files and with many."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 SCRIPT = Path(__file__).with_name("fuzz.py")
 
 
 def faults(*arguments: str) -> list[str]:
-    environment = os.environ | {"PYTHONPATH": str(SCRIPT.parents[1])}
-    command = [sys.executable, str(SCRIPT), *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
+    ended = forked.run(SCRIPT, *arguments, timeout=3600)
     told = [json.loads(line) for line in ended.stdout.splitlines()]
     assert told, ended.stderr
     assert all(found["files"] and found["refused"] for found in told)

@@ -1,11 +1,8 @@
 """The command, as a user gives it: a gallery of old embeddings, a new encoder's queries, and backfill."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
+import forked
 import numpy as np
 import pytest
 
@@ -18,31 +15,6 @@ from bct_keras.galleries.entries import fitted
 from bct_keras.galleries.file import FileGallery
 from bct_keras.galleries.gallery import KnownEncoder
 from bct_keras.prepare import prepare
-
-# One start of TensorFlow for all commands: each is a child of a process that has imported it and done nothing else.
-COMMANDS = """
-import json, os, runpy, sys
-from bct_keras import encoders, galleries
-from bct_keras.data import images_by_id
-folder, commands = sys.argv[1], json.load(sys.stdin)
-statuses = {}
-for name, arguments in commands.items():
-    child = os.fork()
-    if not child:
-        for descriptor, stream in ((1, "out"), (2, "err")):
-            os.dup2(os.open(f"{folder}/{name}.{stream}", os.O_WRONLY | os.O_CREAT), descriptor)
-        sys.argv = ["gallery", *arguments]
-        status = 0
-        try:
-            runpy.run_module("bct_keras.gallery", run_name="__main__", alter_sys=True)
-        except SystemExit as ended:
-            status = ended.code or 0
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)  # TensorFlow's own end takes seconds
-    statuses[name] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-print(json.dumps(statuses))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -131,14 +103,11 @@ def commands(made: dict[str, Path]) -> dict[str, list[str]]:
 def results(made, tmp_path_factory) -> dict[str, tuple[int, str, str]]:
     """Of each command the exit status, the output and the errors."""
     folder = tmp_path_factory.mktemp("results")
-    given: dict[str, Any] = commands(made)
-    run = [sys.executable, "-c", COMMANDS, str(folder)]
-    done = subprocess.run(run, input=json.dumps(given), capture_output=True, text=True, check=True, cwd=folder)
-    statuses = json.loads(done.stdout.splitlines()[-1])
-    return {
-        name: (statuses[name], (folder / f"{name}.out").read_text(), (folder / f"{name}.err").read_text())
-        for name in given
-    }
+    found = {}
+    for name, arguments in commands(made).items():
+        done = forked.run("-m", "bct_keras.gallery", *arguments, cwd=folder)
+        found[name] = (done.returncode, done.stdout, done.stderr)
+    return found
 
 
 def test_a_gallery_of_old_embeddings_is_searched_by_the_old_encoder(results, made):

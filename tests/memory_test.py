@@ -11,7 +11,7 @@ from bct_keras.recipe import Recipe
 
 CLASSES = 50
 RECIPE = Recipe(
-    backbone="iresnet_small(width=4)",
+    backbone="tiny_backbones:one_convolution",
     dims=8,
     head="arcface",
     method="mixbct",

@@ -23,11 +23,11 @@ from bct_keras.recipe import Recipe
 
 README = Path(__file__).parents[1] / "README.md"
 DIMS = 8
-# Small, because PReLU's slope jumps at 0: where two replicas round an activation to its other side, the next weights
+# Small, because ReLU's slope jumps at 0: where two replicas round an activation to its other side, the next weights
 # differ by the rate times a finite gradient. A gradient twice too large would still show a hundred times over.
 LEARNING_RATE = 1e-4
 RECIPE = Recipe(
-    backbone="iresnet_small(width=4)",
+    backbone="tiny_backbones:one_convolution",
     dims=DIMS,
     head="arcface",
     method="mixbct(mix_ratio=0.3)",
@@ -314,10 +314,10 @@ def test_what_layers_add_to_the_loss_counts_once(data, old, monkeypatch, options
     np.testing.assert_allclose(difference, -0.01 * pull, rtol=20 * tolerance, atol=0.05 * tolerance)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("backbone", [RECIPE.backbone, pytest.param("iresnet_small(width=4)", marks=pytest.mark.long)])
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_a_compiled_network_gives_the_losses_of_the_plain_one(data, old, replicas, two_replicas):
-    recipe = replace(RECIPE, synchronized=False)
+def test_a_compiled_network_gives_the_losses_of_the_plain_one(data, old, backbone, replicas, two_replicas):
+    recipe = replace(RECIPE, backbone=backbone, synchronized=False)
     strategy = two_replicas if replicas == 2 else None
     plain, compiled = (
         fit(built(replace(recipe, jit=jit), data, strategy), batches_of(recipe, data, old, epochs=1), steps=3)["loss"]
@@ -327,9 +327,9 @@ def test_a_compiled_network_gives_the_losses_of_the_plain_one(data, old, replica
 
 
 def test_what_replicas_cannot_do_is_said():
-    with pytest.raises(InputError, match="--jit cannot compile BatchNorm that is synchronized"):
+    with pytest.raises(InputError, match="jit=True cannot compile BatchNorm that is synchronized"):
         replace(RECIPE, jit=True).steps_per_epoch(records=64, replicas=2)
-    with pytest.raises(InputError, match="--batch_size=8 cannot be divided over 2 replicas and 3 micro-batches"):
+    with pytest.raises(InputError, match="batch_size=8 cannot be divided over 2 replicas and 3 micro-batches"):
         replace(RECIPE, micro_batches=3).steps_per_epoch(records=64, replicas=2)
 
 

@@ -12,6 +12,7 @@ from bct_keras import registry
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS, compatibility
+from bct_keras.evaluation.protocol import adopted
 from bct_keras.evaluation.verification import Embedded
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
@@ -48,8 +49,8 @@ def test_the_readmes_method_is_built_and_works(own_module):
         (METHODS, "builtins:dict", "'builtins:dict' makes a dict, and a Method is needed"),
         (METHODS, "builtins:min", "'builtins:min' is not called, because it is no class"),
         (HEADS, "{module}:PullToOld", "makes a PullToOld, and a Head is needed"),
-        (PROTOCOLS, "os:getcwd", "because it is no class, and a class with embed, made_from, measure is needed"),
-        (PROTOCOLS, "builtins:dict", "makes a dict, which has no embed and no made_from and no measure"),
+        (PROTOCOLS, "os:getcwd", "because it is no class, and a class of kind Protocol is needed"),
+        (PROTOCOLS, "builtins:dict", "'builtins:dict' makes a dict, and a Protocol is needed"),
     ],
 )
 def test_what_is_of_another_kind_is_refused(own_module, table, spec, said):
@@ -91,9 +92,9 @@ class Fixed:
 def test_cross_test_takes_the_compatible_dims_and_self_test_all(tiny_encoder_path):
     old, new = load_encoder(tiny_encoder_path(4)), load_encoder(tiny_encoder_path(6))
     with pytest.raises(InputError, match=r"6 compatible dimensions and .* 4"):
-        compatibility.self_and_cross_tests(Fixed(), old, new)
+        compatibility.self_and_cross_tests(adopted(Fixed()), old, new)
     new.compatible_dims = 4
-    found = compatibility.self_and_cross_tests(Fixed(), old, new)
+    found = compatibility.self_and_cross_tests(adopted(Fixed()), old, new)
     assert [found[test]["dims"] for test in compatibility.TESTS] == [4, 4, 6]
 
 

@@ -132,7 +132,7 @@ def test_what_is_there_already_is_not_made_again(tmp_path):
 def test_a_bad_image_is_named_and_nothing_is_left(tmp_path, photos, small_pieces, process_count):
     path = photos / "person-3/2.jpg"
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(InputError, match=r"^person-3/2.jpg: the image cannot be decoded.*\n.*--on_bad=skip"):
+    with pytest.raises(InputError, match=r"^person-3/2.jpg: the image cannot be decoded.*\n.*on_bad=skip"):
         prepare(f"folder({photos}, image_size=16)", "none", tmp_path / "out", process_count=process_count)
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
@@ -159,7 +159,7 @@ def test_one_identity_left_is_too_few(tmp_path, photos):
 
 def test_records_that_opening_found_broken(tmp_path, monkeypatch):
     monkeypatch.setattr(Synthetic, "broken", ("a.rec, record at byte 8: gone", "a.rec, record at byte 9: gone"))
-    with pytest.raises(InputError, match=r"^a.rec, record at byte 8: gone \(the first of 2\)\n.*--on_bad=skip"):
+    with pytest.raises(InputError, match=r"^a.rec, record at byte 8: gone \(the first of 2\)\n.*on_bad=skip"):
         prepare(FACES, "none", tmp_path / "out")
     assert not list(tmp_path.iterdir())
     said = prepare(FACES, "none", tmp_path / "out", on_bad="skip")
@@ -216,9 +216,10 @@ def test_progress_counts_every_image(tmp_path, small_pieces, monkeypatch):
         return run(work, tasks, count, lambda images: (counted.append(images), progressed(images)))
 
     monkeypatch.setattr(processes, "run", recording)
+    monkeypatch.setattr(processes, "SECONDS_BETWEEN_REPORTS", 0.001)  # those that come together are one
     prepare(FACES, SPLIT, tmp_path / "out", process_count=2)
     assert sum(counted) == 300
-    assert len(counted) > 15  # shard by shard at least, not all at the end
+    assert len(counted) > 5  # as it goes on, not all at the end
 
 
 def test_a_full_disk_keeps_what_is_done(tmp_path, small_pieces, monkeypatch):

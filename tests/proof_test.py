@@ -10,9 +10,13 @@ from bct_keras import old_encoders, proof, registry, train
 from bct_keras.data import dataset
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.embed import embed
-from bct_keras.encoders import load_encoder
+from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluation import PROTOCOLS
+from bct_keras.evaluation import PROTOCOLS, build_protocols
+from bct_keras.evaluation.embedding_cache import EmbeddingCache
+from bct_keras.evaluation.retrieval import Retrieval
+from bct_keras.export_run import keras_encoder
+from bct_keras.formats.format import Reference, Source
 from bct_keras.prepare import prepare
 
 
@@ -38,12 +42,12 @@ def test_by_default_the_identities_that_were_held_out(data, data_root):
 
 
 def test_stored_embeddings_have_to_hold_the_test_images_too(data, data_root, tmp_path):
-    specs, test = proof.protocols(None, data), open_data_set(data_root / "test")
+    protocols, test = build_protocols(proof.protocols(None, data)), open_data_set(data_root / "test")
     too_few, whole = stored(tmp_path / "few.npz", data), stored(tmp_path / "whole.npz", data, test)
     with pytest.raises(InputError, match=r"few.npz has no embedding for .* which the proof by retrieval.* needs"):
-        proof.check(specs, data, too_few, old_encoders.known(too_few))
-    proof.check([], data, too_few, old_encoders.known(too_few))
-    proof.check(specs, data, whole, old_encoders.known(whole))
+        proof.check(protocols, data, too_few, old_encoders.known(too_few))
+    proof.check({}, data, too_few, old_encoders.known(too_few))
+    proof.check(protocols, data, whole, old_encoders.known(whole))
 
 
 def test_images_that_are_trained_on_prove_nothing(data, data_root, tiny_encoder_path):
@@ -52,8 +56,8 @@ def test_images_that_are_trained_on_prove_nothing(data, data_root, tiny_encoder_
         with pytest.raises(
             InputError, match=rf"has images of {data.folder}, which is trained on: it would prove nothing"
         ):
-            proof.check([f"retrieval({data_root / view})"], data, old, load_encoder(old))
-    proof.check([f"retrieval({data_root / 'old'})"], data, old, load_encoder(old))
+            proof.check(build_protocols([f"retrieval({data_root / view})"]), data, old, load_encoder(old))
+    proof.check(build_protocols([f"retrieval({data_root / 'old'})"]), data, old, load_encoder(old))
 
 
 @pytest.mark.parametrize("flag", ["--dry_run", "--nodry_run", "--validation"])
@@ -76,13 +80,13 @@ def test_embeddings_of_the_training_images_are_proven_by_their_encoder(data, tin
     known = old_encoders.known(tmp_path / "by-old")
     assert known
     assert known.fingerprint == load_encoder(old).fingerprint
-    proof.check(proof.protocols(None, data), data, tmp_path / "by-old", known)
+    proof.check(build_protocols(proof.protocols(None, data)), data, tmp_path / "by-old", known)
     shutil.copy(tiny_encoder_path(8), old)
     assert old_encoders.known(tmp_path / "by-old") is None
     old.unlink()
     assert old_encoders.known(tmp_path / "by-old") is None
     with pytest.raises(InputError, match=r"by-old has embeddings of the images to train on alone"):
-        proof.check(proof.protocols(None, data), data, tmp_path / "by-old", None)
+        proof.check(build_protocols(proof.protocols(None, data)), data, tmp_path / "by-old", None)
 
 
 def test_identities_of_one_image_each_cannot_be_searched(tmp_path):
@@ -91,7 +95,7 @@ def test_identities_of_one_image_each_cannot_be_searched(tmp_path):
     )
     data = open_data_set(tmp_path / "ones" / "new")
     with pytest.raises(InputError, match=r"ones.test: every identity has one image; a query needs a second one"):
-        proof.check(proof.protocols(None, data), data, None, None)
+        proof.check(build_protocols(proof.protocols(None, data)), data, None, None)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +111,7 @@ def apart(tmp_path_factory) -> Path:
 def chosen_by(view: Path, keep_best: str = "new/old mAP", proven_by: str = "test") -> list[str]:
     data = open_data_set(view.parents[1] / "faces" / "new")
     proof_by = [f"retrieval({data.folder.parent / proven_by})"] if proven_by else []
-    return proof.check_validation([f"retrieval({view})"], keep_best, proof_by, data)
+    return proof.check_validation(build_protocols([f"retrieval({view})"]), keep_best, build_protocols(proof_by), data)
 
 
 def test_an_epoch_may_be_chosen_by_identities_that_prove_nothing_else(apart):
@@ -121,13 +125,11 @@ def test_an_epoch_is_not_chosen_by_the_images_of_the_proof(apart):
         with pytest.raises(InputError) as error:
             chosen_by(view)
         first, second = str(error.value).splitlines()
-        assert first.startswith(
-            f"--keep_best would choose the epoch by retrieval({view}), which has {what} of the proof"
-        )
-        assert "--split='class(test_share=0.2, validation_share=0.1)', and give --validation='retrieval(DATA/" in second
+        assert first.startswith(f"keep_best would choose the epoch by retrieval({view}), which has {what} of the proof")
+        assert "split='class(test_share=0.2, validation_share=0.1)', and give validation='retrieval(DATA/" in second
         (warning,) = chosen_by(view, keep_best="")
         assert warning.startswith(
-            f"--validation=retrieval({view}) has {what} that retrieval({apart / 'test'}) is to prove"
+            f"validation=retrieval({view}) has {what} that retrieval({apart / 'test'}) is to prove"
         )
         # Without a proof of its own, a run may be proven by the test's images later.
         assert chosen_by(view, proven_by="") == [warning]
@@ -149,3 +151,37 @@ def test_train_tells_it_before_it_trains_too(here, apart, tiny_encoder_path, tmp
     assert status == 1
     assert "--keep_best would choose the epoch by" in (said if flag == "--dry_run" else error)
     assert not (tmp_path / "run").exists()
+
+
+def test_each_encoder_embeds_the_test_images_once(here, data_root, tiny_encoder_path, tmp_path, monkeypatch):
+    """By validation, gate and report together; of the new one also once after each epoch, before it is what it is."""
+    embedded: list[str] = []
+    embed_images = Retrieval.embed_images
+
+    def counting(self: Retrieval, encoder: Encoder):
+        embedded.append(str(encoder.path))
+        return embed_images(self, encoder)
+
+    monkeypatch.setattr(Retrieval, "embed_images", counting)
+    old, run = tiny_encoder_path(4), tmp_path / "run"
+    network = ("--backbone=iresnet_small(width=4)", "--dims=4", "--batch_size=12", "--epochs=2", "--strategy=one")
+    places = (f"--data={data_root / 'new'}", f"--old={old}", f"--workdir={run}")
+    flags = ("--formats=tflite", "--allow_loss", f"--validation=retrieval({data_root / 'test'})")
+    status, said, error = here(train, *network, *places, *flags)
+    assert status == 0, error
+    assert f"report: {run / 'report' / 'report.html'}" in said
+    exported = run / ".exported.partial" / "encoder.tflite"
+    in_training = 2 * ["the encoder being trained"]
+    assert sorted(embedded) == sorted([*in_training, str(old), str(run / "encoder.keras"), str(exported)])
+    assert len(list((run / "embeddings").iterdir())) == 2  # what may be asked for again: of old and new
+
+
+def test_what_is_derived_of_kept_embeddings_is_what_it_would_be_anew(data_root, tiny_encoder_path, tmp_path):
+    spec, encoder = f"retrieval({data_root / 'test'})", keras_encoder(tiny_encoder_path(4))
+    cached, anew = build_protocols([spec], EmbeddingCache(tmp_path))[spec], build_protocols([spec])[spec]
+    cached.embed(encoder)
+    for source in (Source(encoder), Source(encoder, flip=True)):
+        found, expected = cached.embed(Reference(source)), anew.embed(Reference(source))
+        np.testing.assert_array_equal(found.query.embeddings, expected.query.embeddings)
+        np.testing.assert_array_equal(found.gallery.embeddings, expected.gallery.embeddings)
+    assert len(list(tmp_path.iterdir())) == 1

@@ -224,3 +224,62 @@ def test_annotations_may_be_text():
 
     with pytest.raises(InputError, match="has to be of type int"):
         registry.build({"typed": typed}, "typed(x)")
+
+
+class Base:
+    def __init__(self, classes: int, *, smoothing: float = 0.0, seed: int | None = None):
+        self.given = (classes, smoothing, seed)
+
+
+class Variant(Base):
+    def __init__(self, classes: int, margin: float = 0.5, **shared):
+        super().__init__(classes, **shared)
+        self.margin = margin
+
+
+class Layer:
+    """Stands for one of Keras's classes, which say by their module that they are."""
+
+    __module__ = "keras.src.layers.layer"
+
+    def __init__(self, dtype: str = "float32"):
+        self.dtype = dtype
+
+
+class OfKeras(Layer):
+    def __init__(self, margin: float = 0.5, **layer):
+        super().__init__(**layer)
+        self.margin = margin
+
+
+VARIANTS = {"variant": Variant, "of_keras": OfKeras}
+
+
+def test_options_of_the_base_class_are_those_of_a_variant_that_passes_them_on():
+    made = registry.build(VARIANTS, "variant(0.3, smoothing=1, seed=4)", classes=10)
+    assert (made.margin, made.given) == (0.3, (10, 1.0, 4))
+    takes = r"variant takes: margin=0\.5, smoothing=0\.0, seed=None"
+    with pytest.raises(InputError, match=rf"unknown argument 'shared' in .*; {takes}"):
+        registry.build(VARIANTS, "variant(shared=1)", classes=10)
+
+
+def test_what_is_given_reaches_a_variant_by_its_base_class():
+    made = registry.build(VARIANTS, "variant", classes=10, smoothing=0.5)
+    assert made.given == (10, 0.5, None)
+
+
+def test_options_of_keras_s_own_classes_are_not_for_specs():
+    assert registry.build(VARIANTS, "of_keras(0.3)").margin == 0.3
+    with pytest.raises(InputError, match=r"unknown argument 'dtype' .* takes: margin=0\.5$"):
+        registry.build(VARIANTS, "of_keras(dtype=float16)")
+
+
+@pytest.mark.parametrize(("written", "seed"), [("None", None), ("3", 3)])
+def test_a_number_or_none(written, seed):
+    made = registry.build(VARIANTS, f"variant(seed={written})", classes=10)
+    assert made.given == (10, 0.0, seed)
+
+
+def test_neither_a_number_nor_none_is_an_error():
+    with pytest.raises(InputError, match=r"'seed' in .* has to be of type int, not 'x'"):
+        registry.build(VARIANTS, "variant(seed=x)", classes=10)

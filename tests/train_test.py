@@ -1,12 +1,11 @@
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import keras
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from bct_keras.backbones.iresnet import iresnet_small
 from bct_keras.data.dataset import open_data_set
 from bct_keras.evaluation import PROTOCOLS
 
-ROOT = Path(__file__).parents[1]
 EPOCHS = 20  # of a tenth of a second each
 
 # 12 identities: 3 for the test, 0.3 * 9 = 3 for the old encoder (18 images), 6 for the new one (36 images)
@@ -49,16 +47,8 @@ OLD_FLAGS = """
 """
 
 
-def command(*flags: str) -> list[str]:
-    return [sys.executable, "-m", "bct_keras.train", *flags]
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT)}
-
-
 def run(folder: Path, *flags: str) -> subprocess.CompletedProcess:
-    return subprocess.run(command(*flags), cwd=folder, env=environment(), capture_output=True, text=True, timeout=300)
+    return forked.run("-m", "bct_keras.train", *flags, cwd=folder)
 
 
 def trained(folder: Path, *flags: str) -> str:

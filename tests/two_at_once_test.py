@@ -1,14 +1,9 @@
 """Two real commands into one folder at once: none of them loses anything, and both say what is there."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
+import forked
 import pytest
-
-ROOT = Path(__file__).parents[1]
 
 pytestmark = pytest.mark.slow
 
@@ -16,12 +11,7 @@ pytestmark = pytest.mark.slow
 def test_two_reports_into_one_folder_at_once(data_root, tiny_encoder_path, tmp_path):
     out = tmp_path / "reports" / "x"
     flags = [f"--old={tiny_encoder_path(4)}", f"--protocol=retrieval({data_root / 'test'})", f"--out={out}"]
-    command = [sys.executable, "-m", "bct_keras.evaluate", *flags]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    both = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
+    both = [forked.start("-m", "bct_keras.evaluate", *flags) for _ in range(2)]
     said = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     tables = [[line for line in text.splitlines() if "waiting for" not in line] for text, _ in said]

@@ -26,7 +26,7 @@ def trained(here, data_root, old, tmp_path):
     """Trains for three epochs in a folder of this name: exit status, output and errors."""
 
     def run(name: str, *more: str) -> tuple[int, str, str]:
-        network = ("--backbone=iresnet_small(width=4)", "--dims=4", "--head=softmax", "--learning_rate=0.05")
+        network = ("--backbone=tiny_backbones:one_convolution", "--dims=4", "--head=softmax", "--learning_rate=0.05")
         short = ("--batch_size=12", "--epochs=3", "--strategy=one", "--protocol=none", "--formats=none")
         places = (f"--data={data_root / 'new'}", f"--old={old}", f"--workdir={tmp_path / name}")
         return here(train, "--method=l2", *network, *short, *places, *more)

@@ -75,7 +75,6 @@ def losses_of(run: Path) -> list[float]:
 SAMPLED = ("--data=many/new", "--head=arcface(margin=0.3, scale=16, sample_rate=0.8)")
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "flags"),
@@ -116,7 +115,6 @@ def wait_for_epochs(workers: list[subprocess.Popen], run: Path, epochs: int) -> 
         time.sleep(0.05)
 
 
-@pytest.mark.slow
 @pytest.mark.long
 def test_a_signal_to_one_worker_stops_all_with_a_checkpoint_of_the_same_step(folder):
     flags = ("--method=mixbct", "--batch_size=12", "--epochs=60", "--workdir=stopped")
@@ -134,7 +132,6 @@ def test_a_signal_to_one_worker_stops_all_with_a_checkpoint_of_the_same_step(fol
     assert stopped == pytest.approx(unbroken, rel=1e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.long
 def test_a_worker_that_dies_stops_the_other_and_both_go_on_later(folder):
     flags = ("--method=mixbct", "--epochs=60", "--workdir=killed")
@@ -246,5 +243,5 @@ def test_replicas_that_nobody_would_use_are_refused(monkeypatch, kind, replicas,
 
 def test_several_workers_need_tf_config(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    with pytest.raises(InputError, match="--strategy=multiworker needs the environment variable TF_CONFIG"):
+    with pytest.raises(InputError, match="strategy=multiworker needs the environment variable TF_CONFIG"):
         distribution.strategy("multiworker")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import bct_keras
+from bct_keras import progress
 from bct_keras.artefacts.files import scratch_folder, write_atomically
 from bct_keras.artefacts.locks import HOLDER, OPEN_LOCK, is_at, lock_folder, tell_holder, told_holder, try_lock
 from bct_keras.artefacts.manifests import LOCK, fingerprint, is_current, is_empty
@@ -30,7 +31,7 @@ def alone(folder: Path, other: str) -> Iterator[int]:
         descriptor = os.open(path, OPEN_LOCK, 0o644)
         if not try_lock(descriptor, folder):
             by = told_holder(descriptor)
-            print(f"{folder}: waiting for {other} ({by}, or what it has started)", flush=True)
+            progress.note(f"{folder}: waiting for {other} ({by}, or what it has started)")
             try_lock(descriptor, folder, wait=True)
         if is_at(descriptor, path):
             break

@@ -11,6 +11,7 @@ import re
 import socket
 from pathlib import Path
 
+from bct_keras import progress
 from bct_keras.errors import InputError
 
 HOLDER = ".held_by"  # in a locked folder: its lock, and in words who has it
@@ -47,7 +48,7 @@ def lock_opened(folder: Path, directory: int, waiting: str) -> int | None:
     descriptor = os.open(HOLDER, OPEN_LOCK, 0o644, dir_fd=directory)
     taken = try_lock(descriptor, folder)
     if not taken and waiting:
-        print(f"{waiting}: waiting for {told_holder(descriptor)}, which is making it", flush=True)
+        progress.note(f"{waiting}: waiting for {told_holder(descriptor)}, which is making it")
         taken = try_lock(descriptor, folder, wait=True)
     if taken and is_at(descriptor, folder / HOLDER):
         tell_holder(descriptor)

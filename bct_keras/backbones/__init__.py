@@ -1,4 +1,7 @@
-"""Backbones: an image of 0..255 in, an embedding out. A new one is a function in a file here and a line below."""
+"""Backbones: an image of 0..255 in, an embedding out.
+
+A new one is a function in a file here and a line below.
+"""
 
 from bct_keras.backbones import applications, iresnet, mobilefacenet, vit
 

@@ -10,9 +10,16 @@ from bct_keras.errors import InputError
 
 
 def applications(image_size: int, dims: int, name: str, weights: str = "") -> keras.Model:
-    """https://keras.io/api/applications, its classifier replaced by a layer to `dims`.
+    """Builds one of https://keras.io/api/applications.
 
-    `weights` is `imagenet`, which Keras downloads, or a .weights.h5 file; by default they start at random.
+    A layer to `dims` stands in its classifier's place.
+
+    Args:
+        image_size: The side of the images, in pixels.
+        dims: Of the embedding.
+        name: Of the network, such as MobileNetV3Small.
+        weights: `imagenet`, which Keras downloads, or a .weights.h5 file; by default they start at
+            random.
     """
     network = network_of(name)
     image = keras.Input((image_size, image_size, 3), name="image")
@@ -33,12 +40,17 @@ def applications(image_size: int, dims: int, name: str, weights: str = "") -> ke
 
 
 def network_of(name: str):
+    """Returns the function that builds the network of this name."""
     known = [found for found in dir(keras.applications) if found[0].isupper()]
     if name not in known:
-        raise InputError(f"applications(name={name}) is unknown; known: {', '.join(known)}")
+        names = ", ".join(known)
+        raise InputError(f"applications(name={name}) is unknown; known: {names}")
     return getattr(keras.applications, name)
 
 
 def as_its_family_expects(network, image):
-    """Some want -1..1, some BGR less a mean; some scale their pixels themselves."""
+    """Returns the pixels as the network was trained on them.
+
+    Some want -1..1, some BGR less a mean; some scale their pixels themselves.
+    """
     return sys.modules[network.__module__].preprocess_input(image)

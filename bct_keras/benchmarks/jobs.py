@@ -19,7 +19,9 @@ class StoppedError(Exception):
 
 
 class Runner:
-    """Starts jobs as soon as what they need is there; one that fails stops none but those that need it."""
+    """Starts jobs as soon as what they need is there; one that fails stops none but those that
+    need it.
+    """
 
     def __init__(self, jobs: list[Job], at_once: int, logs: Path, lock: int):
         self.waiting = [job for job in jobs if not job.done]
@@ -31,7 +33,10 @@ class Runner:
         self.failed: dict[Path, str] = {}
 
     def run(self, ended: Callable[[Job, str | None], None]) -> dict[Path, str]:
-        """Why each run failed that did; `ended(job, why)` is called as each ends, while others go on."""
+        """Runs all jobs; returns why each run failed that did.
+
+        `ended(job, why)` is called as each ends, while others go on.
+        """
         with StopRequest().listening() as stop:
             try:
                 while self.waiting or self.running:
@@ -48,6 +53,7 @@ class Runner:
         return self.failed
 
     def collect(self) -> list[Job]:
+        """Returns the jobs that have ended, and those that cannot be done any more."""
         over = [process for process in self.running if process.poll() is not None]
         jobs = [self.running.pop(process) for process in over]
         for process, job in zip(over, jobs, strict=True):
@@ -60,6 +66,7 @@ class Runner:
         return jobs + lost
 
     def start_more(self) -> None:
+        """Starts those jobs whose turn it is."""
         for job in list(self.waiting):
             if len(self.running) >= self.at_once:
                 return
@@ -85,6 +92,7 @@ class Runner:
         self.running[process] = job
 
     def stop(self) -> None:
+        """Stops every process and waits for it."""
         for process in self.running:
             process.terminate()
         for process in self.running:
@@ -99,13 +107,14 @@ def command(job: Job) -> list[str]:
 
 
 def environment(at_once: int) -> dict[str, str]:
-    """Each process gets its share of the cores; none is a worker of a cluster."""
+    """Returns each process's share of the cores; none is a worker of a cluster."""
     threads = str(max(1, cores() // at_once))
     shares = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), threads)
     return shares | {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
 
 
 def reason(log: Path, status: int) -> str:
+    """Returns why a training failed, from its log."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     if status == RESUME_STATUS:

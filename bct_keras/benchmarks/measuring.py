@@ -1,21 +1,31 @@
 """What a cell comes to: self-tests and cross-test, flips, and the time of a step."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from bct_keras import artefacts, registry
+from bct_keras import artefacts
 from bct_keras.benchmarks.plan import Cell
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluation import PROTOCOLS
-from bct_keras.evaluation.compatibility import embed_sides, judge, measure_tests, summary
+from bct_keras.evaluation import build_protocols
+from bct_keras.evaluation.compatibility import (
+    NEW_OLD,
+    OLD_OLD,
+    Known,
+    embed_upgrade,
+    judge,
+    known_of_old,
+    measure_tests,
+    summary,
+)
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.flips import flips
 from bct_keras.evaluation.gains import evidence
-from bct_keras.evaluation.measured import Measured
+from bct_keras.evaluation.protocol import Protocol
 from bct_keras.evaluation.verdict import Rule
 from bct_keras.untrusted.json_files import field, parse_json
 from bct_keras.untrusted.reading import read_bytes
@@ -23,8 +33,18 @@ from bct_keras.untrusted.reading import read_bytes
 VERSION = 2  # of what is kept of a cell
 
 
+@dataclass(frozen=True)
+class OldEncoder:
+    """An old encoder, with what it comes to in its own gallery."""
+
+    encoder: Encoder
+    known: Known
+
+
 class Measuring:
-    """Keeps what it has measured of a cell in the folder of its run, and embeddings by encoder and images."""
+    """Keeps what it has measured of a cell in the folder of its run, and embeddings by encoder
+    and images.
+    """
 
     def __init__(self, cache: Path):
         self.cache = EmbeddingCache(cache)
@@ -33,44 +53,49 @@ class Measuring:
         self.old = lru_cache(maxsize=4)(self._old)
 
     def measure(self, cell: Cell, protocol_spec: str) -> dict[str, Any]:
+        """Returns what a cell comes to, measured where that is not kept from before."""
         protocol = self.protocol(protocol_spec)
-        old, before = self.old(protocol_spec, cell.old_encoder)
+        old = self.old(protocol_spec, cell.old_encoder)
         new = load_encoder(cell.run)
         made_from = {
             "version": VERSION,
-            "old": old.fingerprint,
+            "old": old.encoder.fingerprint,
             "new": new.fingerprint,
             protocol_spec: protocol.made_from(),
         }
         kept = cell.run / f"measured-{artefacts.fingerprint(made_from)[:10]}.json"
         found = artefacts.read_sealed(kept)
         if found is None:
-            found = self._measured(protocol, old, new, before) | {"seconds_per_step": seconds_per_step(cell.run)}
+            found = self._measured(protocol, old, new) | {"seconds_per_step": seconds_per_step(cell.run)}
             artefacts.write_sealed(kept, found)
             keras.backend.clear_session()
         return found
 
-    def _protocol(self, spec: str) -> Any:
-        return registry.build(PROTOCOLS, spec, cache=self.cache, on_bad="fail")
+    def _protocol(self, spec: str) -> Protocol:
+        return build_protocols([spec], self.cache)[spec]
 
-    def _old(self, spec: str, place: Path) -> tuple[Encoder, dict[str, Measured]]:
+    def _old(self, spec: str, place: Path) -> OldEncoder:
         encoder = load_encoder(place)
-        protocol = self.protocol(spec)
-        return encoder, measure_tests(protocol, embed_sides(protocol, encoder, None))
+        return OldEncoder(encoder, known_of_old(self.protocol(spec), encoder))
 
-    def _measured(self, protocol: Any, old: Encoder, new: Encoder, before: dict[str, Measured]) -> dict[str, Any]:
-        measured = measure_tests(protocol, embed_sides(protocol, old, new), before)
-        found = summary(measured) | evidence(measured["old/old"], measured["new/old"])
+    def _measured(self, protocol: Protocol, old: OldEncoder, new: Encoder) -> dict[str, Any]:
+        upgrade = embed_upgrade(protocol, old.encoder, new, old.known.old)
+        measured = measure_tests(protocol, upgrade, old.known.measured)
+        before, after = measured[OLD_OLD], measured[NEW_OLD]
+        found = summary(measured) | evidence(before, after)
         verdict = judge({"protocol": found}, Rule())
         found["verdict"] = verdict.word if verdict else None
-        if measured["old/old"].searches:
-            turned = flips(measured["old/old"], measured["new/old"], protocol.searched_names())
+        if before.searches:
+            turned = flips(before.searches, after.searches, protocol.searched_names())
             found["flips"] = {kind: turned[kind] for kind in ("negative", "positive")}
         return found
 
 
 def seconds_per_step(run: Path) -> float | None:
-    """Over all epochs but the first, in which the step is traced, where there are more."""
+    """Returns the mean over all epochs, but the first where there are more.
+
+    In the first one the step is traced.
+    """
     path = run / "times.jsonl"
     if not path.exists():
         return None

@@ -1,19 +1,22 @@
 """What a benchmark trains: scenarios x old encoders x methods x seeds, each thing once.
 
-A run's folder has in its name the fingerprint of all that it is made from. So what is missing is what has no folder,
-another recipe makes other runs beside the first ones, and two cells that need the same training share it.
+A run's folder has in its name the fingerprint of all that it is made from. So what is missing is
+what has no folder, another recipe makes other runs beside the first ones, and two cells that need
+the same training share it.
 """
 
+import dataclasses
 import itertools
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bct_keras import artefacts
 from bct_keras.data.splits import VIEW_OF_SCENARIO
 from bct_keras.encoders import RUN_KIND, load_encoder
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 from bct_keras.recipe import Recipe
 
 CUTS = ("class", "data")
@@ -22,24 +25,67 @@ REFERENCE = "independent"  # the same network without constraint: what gains and
 LABEL = re.compile(r"(?P<name>[\w.+-]+):\s+(?P<rest>.+)", re.DOTALL)
 
 
+# What reads options as train's command line takes them: their values by name.
+Reader = Callable[[Sequence[str]], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of a training, of which the last one of a name counts."""
+
+    written: tuple[str, ...] = ()  # as train's command line takes them; they name a run's folder
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def __add__(self, other: "Options") -> "Options":
+        return Options(self.written + other.written, {**self.values, **other.values})
+
+    def recipe(self, method: str) -> Recipe:
+        """Returns the recipe of a training by these options; a typo in them is told here."""
+        names = {each.name for each in dataclasses.fields(Recipe)}
+        values: dict[str, Any] = {}
+        for name, value in self.values.items():
+            if name in names:
+                values[name] = value
+        values["method"] = method
+        return Recipe(**values)
+
+
 @dataclass(frozen=True)
 class Entry:
-    """`NAME: SPEC --flag=value ...`: an old encoder or a method, and in what its training differs from the others."""
+    """An old encoder or a method, and in what its training differs from the others."""
 
     name: str
     spec: str
-    arguments: tuple[str, ...] = ()
+    options: Options = Options()
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run to train, by the flags of bct_keras.train."""
+    """One run to train."""
 
     name: str
     folder: Path
-    arguments: tuple[str, ...]
+    recipe: Recipe
+    data: Path
+    old: Path | None = None  # the old encoder
+    options: Options = Options()  # also those that are not of the recipe
     after: Path | None = None  # the old encoder's run, if it is trained too
-    turns: str = ""  # jobs with the same text write files beside their data, and so take turns
+
+    @property
+    def turns(self) -> str:
+        """Returns what jobs share that write files beside their data, and so take turns; "" for
+        none.
+        """
+        return f"{self.data} {self.old}" if self.old else ""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Returns the command line of bct_keras.train that does it."""
+        own: dict[str, Any] = {"method": self.recipe.method, "seed": self.recipe.seed}
+        own |= {"data": self.data, "workdir": self.folder, "formats": "none", "protocol": "none"}
+        if self.old:
+            own["old"] = self.old
+        return (*self.options.written, *(f"--{name}={value}" for name, value in own.items()))
 
     @property
     def done(self) -> bool:
@@ -48,7 +94,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of the table for one seed: a new encoder's run and the old encoder whose gallery it searches."""
+    """One place of the table for one seed: a new encoder's run, and whose gallery it searches."""
 
     scenario: str
     old: str
@@ -62,28 +108,48 @@ class Cell:
         return f"{self.scenario}, old encoder {self.old}, {self.method}, seed {self.seed}"
 
 
-def parse_entry(text: str) -> Entry:
-    """Without a name it is called what its spec says."""
+@dataclass(frozen=True)
+class Cut:
+    """A data set that is divided by classes or by images."""
+
+    folder: Path  # with its views
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class OldEncoder:
+    """An old encoder of one cut and one seed."""
+
+    name: str
+    place: Path  # where it is or will be
+    dims: int
+
+
+def parse_entry(text: str, read: Reader) -> Entry:
+    """Reads `NAME: SPEC --option=value ...`; without a name it is called what its spec says."""
     match = LABEL.fullmatch(text.strip())
-    spec, *arguments = re.split(r"(?:^|\s+)(?=--\w)", match["rest"] if match else text.strip())
+    spec, *written = re.split(r"(?:^|\s+)(?=--\w)", match["rest"] if match else text.strip())
     name = match["name"] if match else spec
     if not name:
-        raise InputError(f"'{text}' has no name: give it one in front, as in weak: --head=softmax")
-    return Entry(name, spec, tuple(argument.strip() for argument in arguments))
+        raise InputError(f"'{text}' has no name: give it one in front, as in weak: {option('head', 'softmax')}")
+    arguments = tuple(argument.strip() for argument in written)
+    return Entry(name, spec, Options(arguments, read(arguments)))
 
 
-def parse_entries(flag: str, texts: Iterable[str]) -> list[Entry]:
-    entries = [parse_entry(text) for text in texts]
+def parse_entries(kind: str, texts: Iterable[str], read: Reader) -> list[Entry]:
+    """Reads the entries of one kind, `old` or `method`, whose names have to differ."""
+    entries = [parse_entry(text, read) for text in texts]
     names = [entry.name for entry in entries]
     for name in names:
         if names.count(name) > 1:
             raise InputError(
-                f"--{flag} has two entries called '{name}'; give one another name in front, as in b: {name}"
+                f"{option(kind)} has two entries called '{name}'; give one another name in front, as in b: {name}"
             )
     return entries
 
 
 def with_reference(methods: list[Entry]) -> list[Entry]:
+    """Returns the methods with the network without constraint among them."""
     if any(method.spec == REFERENCE for method in methods):
         return methods
     return [Entry(REFERENCE, REFERENCE), *methods]
@@ -92,71 +158,91 @@ def with_reference(methods: list[Entry]) -> list[Entry]:
 class Plan:
     """Jobs in the order in which they are best started, and the cells that come of them."""
 
-    def __init__(self, workdir: Path, shared: list[str], data: dict[str, tuple[Path, str]], recipe_of):
+    def __init__(self, workdir: Path, shared: Options, data: Mapping[str, Cut]):
         self.workdir = workdir
-        self.shared = shared  # flags of every training
-        self.data = data  # for each cut the data set and its fingerprint
-        self.recipe_of = recipe_of  # [flags] -> Recipe: so that a typo is told before any work
+        self.shared = shared  # options of every training
+        self.data = data
         self.jobs: dict[Path, Job] = {}
         self.cells: list[Cell] = []
         self.reference = REFERENCE
 
     def add(self, scenarios: list[str], olds: list[Entry], methods: list[Entry], seeds: list[int]) -> None:
+        """Plans every scenario with every old encoder, method and seed."""
         self.reference = next(method.name for method in methods if method.spec == REFERENCE)
-        for seed, scenario, old in itertools.product(seeds, scenarios, olds):
-            place, dims = self.old_encoder(SCENARIOS[scenario][1], old, seed)
+        for seed, scenario, entry in itertools.product(seeds, scenarios, olds):
+            _, cut = SCENARIOS[scenario]
+            old = self.old_encoder(cut, entry, seed)
             for method in methods:
-                run = self.new_encoder(scenario, (old.name, place, dims), method, seed)
-                self.cells.append(Cell(scenario, old.name, method.name, seed, run, place))
+                run = self.new_encoder(scenario, old, method, seed)
+                self.cells.append(Cell(scenario, old.name, method.name, seed, run, old.place))
         # Old encoders first, since the others wait for them.
         self.jobs = dict(sorted(self.jobs.items(), key=lambda item: item[1].after is not None))
 
-    def old_encoder(self, cut: str, old: Entry, seed: int) -> tuple[Path, int]:
-        """Where it is or will be, and its dimensions."""
-        if old.spec:
-            return Path(old.spec), load_encoder(old.spec).dims
-        arguments = [*self.shared, *old.arguments]
-        recipe: Recipe = self.recipe_of(arguments, REFERENCE)
-        job = self.job(("old", cut, old.name), arguments, REFERENCE, seed, self.data[cut][0] / "old", cut)
-        return job.folder, recipe.dims
+    def old_encoder(self, cut: str, entry: Entry, seed: int) -> OldEncoder:
+        """Returns the one that is there, or plans its training."""
+        if entry.spec:
+            return OldEncoder(entry.name, Path(entry.spec), load_encoder(entry.spec).dims)
+        options = self.shared + entry.options
+        recipe = dataclasses.replace(options.recipe(REFERENCE), seed=seed)
+        job = self.job(("old", cut, entry.name), recipe, options, self.data[cut], "old")
+        return OldEncoder(entry.name, job.folder, recipe.dims)
 
-    def new_encoder(self, scenario: str, old: tuple[str, Path, int], method: Entry, seed: int) -> Path:
+    def new_encoder(self, scenario: str, old: OldEncoder, method: Entry, seed: int) -> Path:
+        """Plans the training of a method, and returns its run's folder."""
         training, cut = SCENARIOS[scenario]
-        old_name, place, dims = old
-        arguments = [*self.shared, f"--dims={dims}", *method.arguments]
-        recipe: Recipe = self.recipe_of(arguments, method.spec)
-        if recipe.old_dims != dims:
+        dims = Options((f"--dims={old.dims}",), {"dims": old.dims})
+        options = self.shared + dims + method.options
+        recipe = dataclasses.replace(options.recipe(method.spec), seed=seed)
+        if recipe.old_dims != old.dims:
             raise InputError(
-                f"'{method.name}' trains {recipe.old_dims} compatible dimensions and the old encoder '{old_name}' has "
-                f"{dims}: leave --dims out, or give --compatible_dims={dims} with more"
+                f"'{method.name}' trains {recipe.old_dims} compatible dimensions and the old "
+                f"encoder '{old.name}' has {old.dims}: leave {option('dims')} out, or give "
+                f"{option('compatible_dims', old.dims)} with more"
             )
-        view = self.data[cut][0] / VIEW_OF_SCENARIO[training]
+        view = VIEW_OF_SCENARIO[training]
         if not recipe.build_method().needs_old:
-            return self.job((scenario, method.name), arguments, method.spec, seed, view, cut).folder
-        return self.job((scenario, old_name, method.name), arguments, method.spec, seed, view, cut, place).folder
+            names = (scenario, method.name)
+            return self.job(names, recipe, options, self.data[cut], view).folder
+        names = (scenario, old.name, method.name)
+        return self.job(names, recipe, options, self.data[cut], view, old.place).folder
 
     def job(
         self,
         names: tuple[str, ...],
-        arguments: list[str],
-        method: str,
-        seed: int,
-        view: Path,
-        cut: str,
+        recipe: Recipe,
+        options: Options,
+        cut: Cut,
+        view: str,
         old: Path | None = None,
     ) -> Job:
-        made_from = [arguments, method, seed, view.name, self.data[cut][1], str(old) if old else None]
+        """Plans a training, or returns the one that another cell needs too.
+
+        Args:
+            names: Of its folder and those above; the last one is the run's.
+            recipe: What is trained.
+            options: Those that the recipe comes of, as they were written.
+            cut: The data set.
+            view: The part of it to train on.
+            old: The old encoder, where the method needs it.
+        """
+        # A benchmark that was made before finds its runs by this list: it stays as it is.
+        written, old_place = list(options.written), str(old) if old else None
+        made_from = [written, recipe.method, recipe.seed, view, cut.fingerprint, old_place]
         *above, name = (slug(name) for name in names)
-        folder = self.workdir.joinpath("runs", *above, f"{name}-seed{seed}-{artefacts.fingerprint(made_from)[:10]}")
-        own = {"method": method, "seed": seed, "data": view, "workdir": folder, "formats": "none", "protocol": "none"}
-        if old:
-            own["old"] = old
-        flags = (*arguments, *(f"--{flag}={value}" for flag, value in own.items()))
-        title = f"{', '.join(names)}, seed {seed}"
-        after = old if old in self.jobs else None
-        return self.jobs.setdefault(folder, Job(title, folder, flags, after, f"{view} {old}" if old else ""))
+        run = f"{name}-seed{recipe.seed}-{artefacts.fingerprint(made_from)[:10]}"
+        folder = self.workdir.joinpath("runs", *above, run)
+        job = Job(
+            name=f"{', '.join(names)}, seed {recipe.seed}",
+            folder=folder,
+            recipe=recipe,
+            data=cut.folder / view,
+            old=old,
+            options=options,
+            after=old if old in self.jobs else None,
+        )
+        return self.jobs.setdefault(folder, job)
 
 
 def slug(name: str) -> str:
-    """As a file's name: letters, digits and what cannot be taken for anything else."""
+    """Returns a name as a file's: letters, digits and what cannot be taken for anything else."""
     return re.sub(r"[^\w.=-]+", "_", name).strip("_")

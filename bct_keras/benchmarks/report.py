@@ -1,6 +1,7 @@
-"""The folder that a benchmark leaves: report.html, report.md, report.json, plots, and a manifest."""
+"""The folder that a benchmark leaves: report.html, report.md, report.json, plots, and a
+manifest.
+"""
 
-import html
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +12,24 @@ from matplotlib.axes import Axes
 from bct_keras import artefacts
 from bct_keras.benchmarks import spreads, tables
 from bct_keras.benchmarks.plan import slug
-from bct_keras.errors import InputError
-from bct_keras.evaluation import page, plots
+from bct_keras.errors import InputError, option
+from bct_keras.evaluation import plots
+from bct_keras.pages import document
+from bct_keras.pages.document import Plot
 
 KIND = "benchmark"
-COLOURS = ("#2f81f7", "#d29922", "#2da44e", "#cf222e", "#8250df", "#bf3989", "#1b7c83", "#8a8d91", "#9a6700", "#57606a")
+COLOURS = (
+    "#2f81f7",
+    "#d29922",
+    "#2da44e",
+    "#cf222e",
+    "#8250df",
+    "#bf3989",
+    "#1b7c83",
+    "#8a8d91",
+    "#9a6700",
+    "#57606a",
+)
 
 MARKERS = "os^D"
 LABEL_WIDTH = 24
@@ -23,7 +37,10 @@ NAMED = 3  # methods in the title, besides the first
 
 
 def write(found: dict[str, Any], made_from: dict[str, Any], out: Path) -> None:
-    """In the place of what an earlier run has found, all of which comes from the same cells."""
+    """Writes the report in the place of what an earlier run has found.
+
+    All of that comes from the same cells.
+    """
     artefacts.check_place(out, KIND)
     with artefacts.new_folder(out, replace=True) as folder:
         (folder / "report.json").write_text(json.dumps(found, indent=1) + "\n")
@@ -32,31 +49,32 @@ def write(found: dict[str, Any], made_from: dict[str, Any], out: Path) -> None:
         artefacts.write_manifest(folder, KIND, made_from)
 
 
-def as_html(found: dict[str, Any], figures: list[tuple[str, str]]) -> str:
-    body = [f"<h1>{html.escape(found['title'])}</h1><p>{html.escape(found['setting'])}</p>"]
-    for place, (heading, text, rows) in enumerate(tables.sections(found)):
-        body.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(text)}</p>{page.html_table(rows)}")
-        if place == 0 and figures:
-            drawn = [f"<figure>{svg}<figcaption>{html.escape(name)}</figcaption></figure>" for name, svg in figures]
-            body.append(f'<div class="grid">{"".join(drawn)}</div>')
-    body.append(page.made_from(found["made_from"]))
-    return page.document(found["title"], body)
+def as_html(found: dict[str, Any], figures: list[Plot]) -> str:
+    """Returns the page."""
+    return document.render(
+        "benchmark",
+        title=found["title"],
+        setting=found["setting"],
+        sections=list(tables.sections(found)),
+        plots=figures,
+        made_from=document.as_texts(found["made_from"]),
+    )
 
 
-def drawings(found: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
-    """Captions and SVGs, a plot for each scenario and old encoder; each also as a PNG."""
+def drawings(found: dict[str, Any], folder: Path) -> list[Plot]:
+    """Draws a plot for each scenario and old encoder; writes each as a PNG too."""
     figures = []
-    for number, (scenario, old) in enumerate(tables.places(found), 1):
-        rows = [row for row in found["cells"] if (row["scenario"], row["old"]) == (scenario, old)]
-        draw = trade(rows, found["metric"])
-        plots.save_png(draw, folder / f"{scenario}_{slug(old)}.png")
-        caption = f"{scenario}, old encoder {old}: {found['metric']}, mean and spread over seeds"
-        figures.append((caption, plots.as_svg(draw, f"trade{number}")))
+    for number, place in enumerate(tables.places(found), 1):
+        draw = trade(place.of(found["cells"]), found["metric"])
+        plots.save_png(draw, folder / f"{place.scenario}_{slug(place.old)}.png")
+        where = f"{place.scenario}, old encoder {place.old}"
+        caption = f"{where}: {found['metric']}, mean and spread over seeds"
+        figures.append(Plot(caption, plots.as_svg(draw, f"trade{number}")))
     return figures
 
 
 def trade(rows: list[dict[str, Any]], metric: str) -> Callable[[Axes], None]:
-    """Self-test against cross-test: what a method gives up for what it gains."""
+    """Returns what draws self-test against cross-test: what a method gives up for what it gains."""
 
     def draw(axes: Axes) -> None:
         for number, row in enumerate(rows):
@@ -80,7 +98,7 @@ def trade(rows: list[dict[str, Any]], metric: str) -> Callable[[Axes], None]:
 
 
 def short(name: str) -> str:
-    """So that the legend leaves room for the plot"""
+    """Returns a name so short that the legend leaves room for the plot."""
     return name if len(name) <= LABEL_WIDTH else f"{name[: LABEL_WIDTH - 1]}…"
 
 
@@ -92,11 +110,20 @@ def findings(
     made_from: dict[str, Any],
     asked: bool = False,
 ) -> dict[str, Any]:
-    """`asked` tells that the metric is not the usual one, in whose place another may stand."""
+    """Returns what report.json says.
+
+    Args:
+        results: What each cell comes to.
+        reference: The method without constraint.
+        metric: That of the tables.
+        failed: Why which cell is missing.
+        made_from: What the report is made from.
+        asked: Whether the metric is not the usual one, in whose place another may stand.
+    """
     table = spreads.cells(results, reference)
     metrics = list(table[0]["metrics"]) if table else [metric]
     if asked and metric not in metrics:
-        raise InputError(f"--metric={metric} was not measured; there are: {', '.join(metrics)}")
+        raise InputError(f"{option('metric', metric)} was not measured; there are: {', '.join(metrics)}")
     shown = metric if metric in metrics else metrics[0]
     ranked = spreads.ranking(table, shown)
     return {
@@ -112,6 +139,7 @@ def findings(
 
 
 def headline(ranked: list[dict[str, Any]], metric: str) -> str:
+    """Returns which method comes first, as the title."""
     if not ranked:
         return "No cell could be measured"
     best = ranked[0]
@@ -133,10 +161,13 @@ def counted_seeds(row: dict[str, Any]) -> str:
 
 
 def setting(table: list[dict[str, Any]]) -> str:
+    """Returns a sentence on what was compared."""
     counts = {key: len({row[key] for row in table}) for key in ("scenario", "old", "method")}
     seeds = len({seed for row in table for seed in row["seeds"]})
     return (
-        f"Scenarios: {counts['scenario']}; old encoders: {counts['old']}; methods: {counts['method']}; seeds: {seeds}. "
-        "A seed sets the first weights of old and new encoder and the order of the images; data and division are the "
+        f"Scenarios: {counts['scenario']}; old encoders: {counts['old']}; methods: "
+        f"{counts['method']}; seeds: {seeds}. "
+        "A seed sets the first weights of old and new encoder and the order of the images; data "
+        "and division are the "
         "same."
     )

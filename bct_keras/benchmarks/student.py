@@ -9,9 +9,10 @@ CONFIDENCE = 0.95
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """mean ± t s / √n, the 95 % interval of the mean of a normal distribution; None where it cannot be known.
+    """Returns mean ± t s / √n, the 95 % interval of the mean of a normal distribution.
 
-    One value has no spread; values that are all the same tell how coarse the metric is, not how sure the mean.
+    Returns None where it cannot be known. One value has no spread; values that are all the same
+    tell how coarse the metric is, not how sure the mean.
     """
     if len(values) < 2 or len(set(values)) == 1:
         return None
@@ -21,14 +22,17 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def decided(values: Sequence[float]) -> bool:
-    """Whether the interval leaves 0 out, so that the sign of the mean is known."""
+    """Tells whether the interval leaves 0 out, so that the sign of the mean is known."""
     ends = interval(values)
     return ends is not None and not ends[0] <= 0 <= ends[1]
 
 
 @cache
 def critical(freedom: int) -> float:
-    """The t between whose two signs 95 % of the distribution lie: 12.71, 4.30, 3.18, ... for 1, 2, 3, ... degrees."""
+    """Returns the t between whose two signs 95 % of the distribution lie.
+
+    12.71, 4.30, 3.18, ... for 1, 2, 3, ... degrees of freedom.
+    """
     low, high = 0.0, 16.0
     while high - low > 1e-9:
         middle = (low + high) / 2
@@ -40,7 +44,11 @@ def critical(freedom: int) -> float:
 
 
 def within(t: float, freedom: int) -> float:
-    """P(|T| <= t): Abramowitz and Stegun, 26.7.3 for an odd number of degrees of freedom and 26.7.4 for an even one."""
+    """Returns P(|T| <= t).
+
+    Abramowitz and Stegun, 26.7.3 for an odd number of degrees of freedom and 26.7.4 for an even
+    one.
+    """
     angle = math.atan(t / math.sqrt(freedom))
     sine, cosine = math.sin(angle), math.cos(angle)
     odd = freedom % 2

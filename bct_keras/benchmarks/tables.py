@@ -1,6 +1,7 @@
 """A benchmark's findings as rows of text, for the page, for Markdown and for the terminal."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from bct_keras.benchmarks.spreads import count_verdicts, counted
@@ -9,59 +10,107 @@ from bct_keras.printable import table_row
 
 Rows = list[list[str]]
 RANKING = (
-    "By the harmonic mean of update gain and kept self-test, averaged over all cells. Update gain is how much of the "
-    "way from the old encoder to the same network without constraint the cross-test has gone; kept is the self-test "
-    "as a share of that network's. Verdicts are those of `evaluate` on every training; above old tells on how many of "
-    "all metrics the cross-test is above the old encoder's, shown or not. A method that has no such score in a cell "
+    "By the harmonic mean of update gain and kept self-test, averaged over all cells. Update gain "
+    "is how much of the "
+    "way from the old encoder to the same network without constraint the cross-test has gone; kept "
+    "is the self-test "
+    "as a share of that network's. Verdicts are those of `evaluate` on every training; above old "
+    "tells on how many of "
+    "all metrics the cross-test is above the old encoder's, shown or not. A method that has no "
+    "such score in a cell "
     "has no rank. A method is behind the first "
-    "where the 95 % interval of the difference of their scores, Student's t over the seeds, lies above 0; else the "
+    "where the 95 % interval of the difference of their scores, Student's t over the seeds, lies "
+    "above 0; else the "
     "order of the two is undecided."
 )
 CELL = (
-    "Mean and spread (the standard deviation over seeds). Gain is cross-test less old encoder, tax what the self-test "
-    "has lost against the network without constraint, cost the time of a step against that network's. Verdicts are "
-    "those on each seed; above old counts the metrics whose cross-test is above the old encoder's, seeds added up."
+    "Mean and spread (the standard deviation over seeds). Gain is cross-test less old encoder, tax "
+    "what the self-test "
+    "has lost against the network without constraint, cost the time of a step against that "
+    "network's. Verdicts are "
+    "those on each seed; above old counts the metrics whose cross-test is above the old encoder's, "
+    "seeds added up."
 )
-OVERVIEWS = {
-    "gain": ("Gain", "+z.4f", "Cross-test less old encoder, mean and spread over seeds."),
-    "self": ("Self-test", "z.4f", "Mean and spread over seeds."),
-}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: a table, and what it says."""
+
+    heading: str
+    text: str
+    rows: Rows
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A quantity that one table shows of all scenarios and old encoders."""
+
+    quantity: str
+    heading: str
+    form: str  # of its numbers
+    text: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """A scenario with an old encoder: where methods are compared."""
+
+    scenario: str
+    old: str
+
+    def of(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Returns those rows of the report that are of this place."""
+        return [row for row in rows if (row["scenario"], row["old"]) == (self.scenario, self.old)]
+
+
+OVERVIEWS = (
+    Overview("gain", "Gain", "+z.4f", "Cross-test less old encoder, mean and spread over seeds."),
+    Overview("self", "Self-test", "z.4f", "Mean and spread over seeds."),
+)
 DIFFERENCES = (
-    "Cross-test of the row less that of the column, mean over the seeds that both have; * where the 95 % interval of "
-    "that mean, Student's t, leaves 0 out. Without it the order of the two is undecided: over two or three seeds only "
+    "Cross-test of the row less that of the column, mean over the seeds that both have; * where "
+    "the 95 % interval of "
+    "that mean, Student's t, leaves 0 out. Without it the order of the two is undecided: over two "
+    "or three seeds only "
     "a difference far above their spread is decided."
 )
 
 
-def sections(found: dict[str, Any]) -> Iterator[tuple[str, str, Rows]]:
-    """Heading, text and table of each part, for the metric that was asked for."""
+def sections(found: dict[str, Any]) -> Iterator[Section]:
+    """Yields each part of the report, for the metric that was asked for."""
     metric = found["metric"]
-    yield f"Ranking by {metric}", RANKING, ranking(found["ranking"])
+    yield Section(f"Ranking by {metric}", RANKING, ranking(found["ranking"]))
     if len(places(found)) > 1:
-        for quantity, (heading, form, text) in OVERVIEWS.items():
-            yield f"{heading} by {metric}", text, overview(found, quantity, form)
-    for scenario, old in places(found):
-        here = [row for row in found["cells"] if (row["scenario"], row["old"]) == (scenario, old)]
-        yield f"{scenario}, old encoder {old}: {metric}", CELL, cell(here, metric)
+        for each in OVERVIEWS:
+            rows = overview(found, each.quantity, each.form)
+            yield Section(f"{each.heading} by {metric}", each.text, rows)
+    for place in places(found):
+        here = place.of(found["cells"])
+        name = f"{place.scenario}, old encoder {place.old}"
+        yield Section(f"{name}: {metric}", CELL, cell(here, metric))
         if len(here) > 1:
-            yield f"{scenario}, old encoder {old}: differences", DIFFERENCES, differences(found, scenario, old)
+            yield Section(f"{name}: differences", DIFFERENCES, differences(found, place))
     yield from faults(found)
 
 
-def places(found: dict[str, Any]) -> list[tuple[str, str]]:
-    return list(dict.fromkeys((row["scenario"], row["old"]) for row in found["cells"]))
+def places(found: dict[str, Any]) -> list[Place]:
+    """Returns all places, in the order of the report."""
+    return list(dict.fromkeys(Place(row["scenario"], row["old"]) for row in found["cells"]))
 
 
 def ranking(rows: list[dict[str, Any]]) -> Rows:
-    names = ["method", "rank", "score", "behind the first", "update gain", "kept self-test", "gain", "tax"]
-    table = [[*names, "verdicts", "above old", "cost"]]
+    """Returns the table of the ranking, best first."""
+    names = "method, rank, score, behind the first, update gain, kept self-test, gain, tax"
+    table = [[*names.split(", "), "verdicts", "above old", "cost"]]
     for rank, row in enumerate(rows, 1):
+        behind = "yes" if row["behind_first"] else "undecided"
         table.append(
             [
                 row["method"],
                 "-" if row["unranked"] else str(rank),
                 with_spread(row["score"], "z.3f"),
-                "-" if row["unranked"] or rank == 1 else "yes" if row["behind_first"] else "undecided",
+                "-" if row["unranked"] or rank == 1 else behind,
                 number(row["update_gain"], "z.3f"),
                 number(row["kept"], "z.3f"),
                 number(row["gain"], "+z.4f"),
@@ -80,34 +129,27 @@ def verdicts(found: dict[str, int]) -> str:
 
 
 def overview(found: dict[str, Any], quantity: str, form: str) -> Rows:
-    """A row for each method, a column for each scenario and old encoder."""
+    """Returns a row for each method, with a column for each place."""
     columns = places(found)
-    known = {
-        (row["method"], row["scenario"], row["old"]): with_spread(row["metrics"][found["metric"]][quantity], form)
-        for row in found["cells"]
-    }
-    methods = dict.fromkeys(method for method, *_ in known)
-    rows = [[method, *(known.get((method, *place), "-") for place in columns)] for method in methods]
-    return [["method", *(f"{scenario}, {old}" for scenario, old in columns)], *rows]
+    known = {}
+    for row in found["cells"]:
+        value = row["metrics"][found["metric"]][quantity]
+        known[row["method"], Place(row["scenario"], row["old"])] = with_spread(value, form)
+    table = [["method", *(f"{place.scenario}, {place.old}" for place in columns)]]
+    for method in dict.fromkeys(method for method, _ in known):
+        table.append([method, *(known.get((method, place), "-") for place in columns)])
+    return table
 
 
 def cell(rows: list[dict[str, Any]], metric: str) -> Rows:
-    names = [
-        "method",
-        "self-test",
-        "cross-test",
-        "gain",
-        "update gain",
-        "tax",
-        "negative flips",
-        "verdicts",
-        "above old",
-        "cost",
-    ]
+    """Returns a row for the old encoder and one for each method, at one place."""
+    names = "method, self-test, cross-test, gain, update gain, tax, negative flips, verdicts"
+    head = [*names.split(", "), "above old", "cost"]
     old = rows[0]["metrics"][metric]["old"]
-    table = [names, ["old encoder", with_spread(old), *["-"] * (len(names) - 2)]]
+    table = [head, ["old encoder", with_spread(old), *["-"] * (len(head) - 2)]]
     for row in rows:
         values = row["metrics"][metric]
+        above, asked = counted(row)
         table.append(
             [
                 row["method"],
@@ -118,53 +160,66 @@ def cell(rows: list[dict[str, Any]], metric: str) -> Rows:
                 with_spread(values["tax"], "+z.4f"),
                 with_spread(row["flips"]["negative"], ".1%") if "flips" in row else "-",
                 verdicts(count_verdicts(row["verdicts"])),
-                "{} of {}".format(*counted(row)),
+                f"{above} of {asked}",
                 number(row["cost"]["mean"], "z.2f"),
             ]
         )
     return table
 
 
-def differences(found: dict[str, Any], scenario: str, old: str) -> Rows:
+def differences(found: dict[str, Any], place: Place) -> Rows:
+    """Returns by how much the method of each row is above that of each column, at one place."""
     known = {}
-    for each in found["differences"]["cross"]:
-        if (each["scenario"], each["old"], each["metric"]) == (scenario, old, found["metric"]):
+    for each in place.of(found["differences"]["cross"]):
+        if each["metric"] == found["metric"]:
             mark = "*" if each["decided"] else ""
             known[each["method"], each["other"]] = f"{each['mean']:+z.4f}{mark}"
             known[each["other"], each["method"]] = f"{-each['mean']:+z.4f}{mark}"
     methods = list(dict.fromkeys(name for pair in known for name in pair))
-    return [["method", *methods]] + [[row, *(known.get((row, column), "") for column in methods)] for row in methods]
+    table = [["method", *methods]]
+    for row in methods:
+        table.append([row, *(known.get((row, column), "") for column in methods)])
+    return table
 
 
-def faults(found: dict[str, Any]) -> Iterator[tuple[str, str, Rows]]:
-    """What is not above the old encoder, metric by metric, why a method has no rank, and what failed."""
-    rows = [["cell", "metric", "seeds not above the old encoder", "gain"]]
-    for row in found["cells"]:
-        for metric, count in row["above_old"].items():
-            if count < len(row["seeds"]):
-                rows.append(
-                    [
-                        f"{row['scenario']}, {row['old']}, {row['method']}",
-                        metric,
-                        f"{len(row['seeds']) - count} of {len(row['seeds'])}",
-                        with_spread(row["metrics"][metric]["gain"], "+z.4f"),
-                    ]
-                )
-    if len(rows) > 1:
-        yield "Not above the old encoder", "The papers' own condition, metric by metric; shown or not.", rows
-    without = [[row["method"], row["unranked"]] for row in found["ranking"] if row["unranked"]]
-    if without:
-        yield "Without a rank", "Why these methods have no score of their own.", [["method", "why"], *without]
-    if found["failed"]:
+def faults(found: dict[str, Any]) -> Iterator[Section]:
+    """Yields what is not above the old encoder, why a method has no rank, and what failed."""
+    rows = not_above(found["cells"])
+    if rows:
+        head = ["cell", "metric", "seeds not above the old encoder", "gain"]
+        text = "The papers' own condition, metric by metric; shown or not."
+        yield Section("Not above the old encoder", text, [head, *rows])
+    rows = [[row["method"], row["unranked"]] for row in found["ranking"] if row["unranked"]]
+    if rows:
+        text = "Why these methods have no score of their own."
+        yield Section("Without a rank", text, [["method", "why"], *rows])
+    rows = [[name, why] for name, why in found["failed"].items()]
+    if rows:
         text = "These cells are missing above; the same command tries them again."
-        yield "Failed", text, [["cell", "why"], *([name, why] for name, why in found["failed"].items())]
+        yield Section("Failed", text, [["cell", "why"], *rows])
+
+
+def not_above(cells: list[dict[str, Any]]) -> Rows:
+    """Returns a row for each metric of a cell that is not above the old encoder in every seed."""
+    rows = []
+    for row in cells:
+        seeds = len(row["seeds"])
+        name = f"{row['scenario']}, {row['old']}, {row['method']}"
+        for metric, above in row["above_old"].items():
+            if above < seeds:
+                gain = with_spread(row["metrics"][metric]["gain"], "+z.4f")
+                rows.append([name, metric, f"{seeds - above} of {seeds}", gain])
+    return rows
 
 
 def with_spread(value: dict[str, Any], form: str = "z.4f") -> str:
+    """Returns a mean over seeds with its spread; without one where there is one seed."""
     if value["mean"] is None:
         return "-"
     mean = format(value["mean"], form)
-    return mean if value["spread"] is None else f"{mean} ± {format(value['spread'], form.lstrip('+'))}"
+    if value["spread"] is None:
+        return mean
+    return f"{mean} ± {format(value['spread'], form.lstrip('+'))}"
 
 
 def number(value: float | None, form: str) -> str:
@@ -172,13 +227,16 @@ def number(value: float | None, form: str) -> str:
 
 
 def markdown(found: dict[str, Any]) -> str:
+    """Returns all of a report as Markdown."""
     lines = [f"# {markdown_text(found['title'])}", "", markdown_text(found["setting"])]
-    for heading, text, rows in sections(found):
-        lines += ["", f"## {markdown_text(heading)}", "", markdown_text(text), "", *markdown_table(rows)]
+    for section in sections(found):
+        lines += ["", f"## {markdown_text(section.heading)}", "", markdown_text(section.text), ""]
+        lines += markdown_table(section.rows)
     return "\n".join(lines) + "\n"
 
 
 def markdown_table(rows: Rows) -> list[str]:
+    """Returns the lines of a table, whose names are shown and not obeyed."""
     first, *others = [[markdown_text(cell) for cell in row] for row in rows]
     rule = ["---", *["---:"] * (len(first) - 1)]
     return [table_row(row) for row in (first, rule, *others)]

@@ -77,7 +77,10 @@ class DataSetTarget:
         manifest = artefacts.read_manifest(folder, records.KIND)
         self.shards = shards.shards_of(folder, manifest)
         where = folder / artefacts.MANIFEST
-        self.first, self.classes = field(manifest, "first_identity", int, where), field(manifest, "classes", int, where)
+        self.first, self.classes = (
+            field(manifest, "first_identity", int, where),
+            field(manifest, "classes", int, where),
+        )
         self.broken: list[str] = []
         self.changed: set[int] = set()  # the shards that were found not to be those of the manifest
         self.records = sum(shard.records for shard in self.shards)

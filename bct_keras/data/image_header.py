@@ -1,4 +1,7 @@
-"""What the header of an encoded image says, without its pixels: 5 microseconds where decoding takes 300."""
+"""What the header of an encoded image says, without its pixels: 5 microseconds where decoding takes 300.
+
+Kept on purpose: Pillow takes three times as long for a header, and does not look whether the file is cut off.
+"""
 
 import struct
 import zlib

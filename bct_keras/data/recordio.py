@@ -4,6 +4,9 @@ A record: u32 magic; u32 that holds a 3-bit part number and a 29-bit length; the
 Part 0 is a whole record. A payload that holds the magic at a multiple of 4 was cut there, and the magic taken out: its
 parts are numbered 1, 2, ..., 2, 3. A payload: u32 flag, f32 label, u64 id, u64 second id; `flag` f32 labels that take
 the place of the one label where the flag is not 0; the encoded image.
+
+Kept on purpose: the one library that reads it is MXNet, which was retired in 2023 and whose last release cannot be
+imported beside a NumPy of today.
 """
 
 import os

@@ -1,7 +1,8 @@
 """Image records as they lie in a shard: tf.train.Example in TFRecord's framing, made without TensorFlow.
 
 The bytes are those of `SerializeToString(deterministic=True)` and `tf.io.TFRecordWriter`. To build the messages and
-pass each record to TensorFlow takes longer than to read it; here all but three fields comes from a table.
+pass each record to TensorFlow takes longer than to read it; here all but three fields comes from a table. That is why
+this writer is kept, beside TensorFlow's, and why `prepare` and its processes start without TensorFlow.
 """
 
 import hashlib
@@ -12,8 +13,14 @@ from pathlib import Path
 
 import google_crc32c
 
-BYTES_LIST, INT64_LIST = b"\x0a", b"\x1a"  # field 1 and field 3 of tf.train.Feature, each with a length
-FIELD_1, FIELD_2 = b"\x0a", b"\x12"  # fields with a length: of a list, a map's entry, Features and Example
+BYTES_LIST, INT64_LIST = (
+    b"\x0a",
+    b"\x1a",
+)  # field 1 and field 3 of tf.train.Feature, each with a length
+FIELD_1, FIELD_2 = (
+    b"\x0a",
+    b"\x12",
+)  # fields with a length: of a list, a map's entry, Features and Example
 LENGTH = struct.Struct("<Q")
 CHECKSUM = struct.Struct("<I")
 WRITE_AT_ONCE = 1 << 18  # bytes of images: few enough to be hashed while they are in the processor's cache
@@ -49,7 +56,12 @@ def around(image_bytes: int, name_bytes: int, label_bytes: int) -> tuple[bytes, 
     features = sum(map(len, (before_id, before_image, before_label))) + name_bytes + image_bytes + label_bytes
     start = FIELD_1 + varint(features)
     length = LENGTH.pack(len(start) + features)
-    return length + masked(google_crc32c.value(length)), start + before_id, before_image, before_label
+    return (
+        length + masked(google_crc32c.value(length)),
+        start + before_id,
+        before_image,
+        before_label,
+    )
 
 
 def before_value(key: bytes, kind: bytes, value_bytes: int) -> bytes:

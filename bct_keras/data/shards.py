@@ -21,15 +21,17 @@ READ_AT_ONCE = 1 << 19
 FRAME_START = LENGTH.size + CHECKSUM.size
 SMALLEST_RECORD = FRAME_START + CHECKSUM.size
 
-# The messages of `records.encode_record` up to the value of each field, whose length is the group.
-VARINT = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
-BEFORE_ID = re.compile(rb"\x0a%b\x0a%b\x0a\x02id\x12%b\x0a%b\x0a(%b)" % ((VARINT,) * 5), re.DOTALL)
-BEFORE_IMAGE = re.compile(rb"\x0a%b\x0a\x05image\x12%b\x0a%b\x0a(%b)" % ((VARINT,) * 4), re.DOTALL)
-LABEL = re.compile(rb"\x0a%b\x0a\x05label\x12%b\x1a%b\x0a%b(%b)" % ((VARINT,) * 5), re.DOTALL)
+# Tags of the fields that `records.encode_record` writes, in protobuf's own numbers (field << 3 | 2).
+FEATURES = ENTRY = KEY = BYTES_LIST = VALUES = 0x0A  # field 1, with a length
+FEATURE = 0x12  # field 2, of a map's entry
+INT64_LIST = 0x1A  # field 3, of tf.train.Feature
+LONGEST_VARINT = 10  # bytes
 
 
 @dataclass(frozen=True)
 class Shard:
+    """A TFRecord file, and what the manifest says of it."""
+
     path: Path
     records: int
     bytes: int
@@ -37,9 +39,11 @@ class Shard:
 
     @property
     def name(self) -> str:
+        """Returns the file's name without its ending."""
         return self.path.stem
 
     def check_size(self) -> None:
+        """Raises where the file is missing or has another size."""
         if not self.path.is_file():
             raise InputError(f"{self.path}: this shard is missing; remove the data set and run prepare again")
         size = self.path.stat().st_size
@@ -50,6 +54,7 @@ class Shard:
             )
 
     def check_content(self) -> None:
+        """Raises where the file holds anything else than it was made with."""
         if artefacts.file_sha256(self.path) != self.sha256:
             raise InputError(
                 f"{self.path}: this shard is not what its manifest says (sha256); "
@@ -75,6 +80,8 @@ def shards_of(folder: Path, manifest: dict[str, Any]) -> tuple[Shard, ...]:
 
 
 class Stored(NamedTuple):
+    """A record as it is stored."""
+
     offset: int  # byte of the shard
     id: str
     label: int
@@ -82,10 +89,10 @@ class Stored(NamedTuple):
 
 
 def stored_records(path: Path, position: int = 0, digest: Any = None) -> Iterator[Stored | BadImageError]:
-    """Every record from there on, and an error for each that is damaged.
+    """Yields every record from there on, and an error for each that is damaged.
 
-    `digest` takes all that is read, in place of a look at each record's checksums: by it one can tell afterwards
-    whether the shard is as it was made. Where it is not, what was found means nothing.
+    `digest` takes all that is read, in place of a look at each record's checksums: by it one can tell
+    afterwards whether the shard is as it was made. Where it is not, what was found means nothing.
     """
     with opened(path) as file:
         size, taken = file.seek(0, os.SEEK_END), position
@@ -96,7 +103,11 @@ def stored_records(path: Path, position: int = 0, digest: Any = None) -> Iterato
                 taken = take(digest, window, position, taken)
             length = frame_length(window, start, digest is not None)
             if length is None:
-                yield bad(path, position, f"its length is damaged; bytes {position} to {size} cannot be read")
+                yield bad(
+                    path,
+                    position,
+                    f"its length is damaged; bytes {position} to {size} cannot be read",
+                )
                 return
             if length + CHECKSUM.size > size - position - FRAME_START:
                 yield bad(path, position, f"the shard ends at byte {size}, inside the record")
@@ -117,13 +128,17 @@ def stored_records(path: Path, position: int = 0, digest: Any = None) -> Iterato
 
 
 def take(digest: Any, window: bytes, position: int, taken: int) -> int:
-    """What of the window, read at that position, is new since the byte `taken`; how far it is taken then."""
+    """Gives `digest` the part of the window after byte `taken`; returns how far it is taken then.
+
+    The window was read at `position`.
+    """
     if digest is not None:
         digest.update(memoryview(window)[taken - position :])
     return position + len(window)
 
 
 def frame_length(window: bytes, start: int, trusted: bool) -> int | None:
+    """Returns the length of the record that begins there; None where it is damaged."""
     if len(window) < start + FRAME_START:
         return None
     (length,) = LENGTH.unpack_from(window, start)
@@ -135,6 +150,7 @@ def frame_length(window: bytes, start: int, trusted: bool) -> int | None:
 
 
 def stored_at(path: Path, position: int) -> Stored:
+    """Returns the record that begins at this byte; raises where it is damaged."""
     stored = next(stored_records(path, position))
     if isinstance(stored, BadImageError):
         raise stored
@@ -142,35 +158,65 @@ def stored_at(path: Path, position: int) -> Stored:
 
 
 def parsed(window: bytes, start: int, stop: int, position: int) -> Stored | None:
-    """The record whose message lies at start to stop of the window."""
-    before_id = BEFORE_ID.match(window, start, stop)
-    if before_id is None:
+    """Returns the record whose tf.train.Example lies at start to stop of the window; None for any other message.
+
+    The example is one of `records.encode_record`: three features in the order of their keys. Of what
+    is read each piece begins where the one before ends, so all lie within where the last one does.
+    """
+    try:
+        _, place = inside(window, start, (FEATURES,))
+        id_start, id_end = feature(window, place, b"id", BYTES_LIST)
+        image_start, image_end = feature(window, id_end, b"image", BYTES_LIST)
+        label_start, _ = feature(window, image_end, b"label", INT64_LIST)
+        label, end = varint(window, label_start)
+    except (IndexError, UnexpectedError):
         return None
-    id_start = before_id.end()
-    id_end = id_start + varint_value(before_id[1])
-    # A length that was damaged may be larger than any place that a pattern can be looked for at.
-    before_image = BEFORE_IMAGE.match(window, id_end, stop) if id_end < stop else None
-    if before_image is None:
-        return None
-    image_start = before_image.end()
-    image_end = image_start + varint_value(before_image[1])
-    label = LABEL.fullmatch(window, image_end, stop) if image_end < stop else None
-    if label is None:
+    if end != stop:
         return None
     name = window[id_start:id_end].decode("utf-8", "backslashreplace")
-    return Stored(position, name, varint_value(label[1]), window[image_start:image_end])
+    return Stored(position, name, label, window[image_start:image_end])
 
 
-def varint_value(encoded: bytes) -> int:
-    if len(encoded) == 1:
-        return encoded[0]
-    if len(encoded) == 2:
-        return encoded[0] & 0x7F | encoded[1] << 7
+class UnexpectedError(Exception):
+    """A message that is not one of ours."""
+
+
+def feature(window: bytes, place: int, key: bytes, kind: int) -> tuple[int, int]:
+    """Returns where the values of the map's entry with this key begin and end."""
+    length, start = inside(window, place, (ENTRY, KEY))
+    if window[start : start + length] != key:
+        raise UnexpectedError
+    length, start = inside(window, start + length, (FEATURE, kind, VALUES))
+    return start, start + length
+
+
+def inside(window: bytes, place: int, tags: tuple[int, ...]) -> tuple[int, int]:
+    """Goes into one message after another; returns the length of the innermost, and where it begins."""
+    length = 0
+    for tag in tags:
+        if window[place] != tag:
+            raise UnexpectedError
+        length, after = window[place + 1], window[place + 2]
+        if length < 0x80:
+            place += 2
+        elif after < 0x80:  # most images: two bytes, without a call
+            length, place = length & 0x7F | after << 7, place + 3
+        else:
+            length, place = varint(window, place + 1)
+    return length, place
+
+
+def varint(window: bytes, place: int) -> tuple[int, int]:
+    """Returns the number that begins there, seven bits a byte with the lowest first, and where it ends."""
     value = 0
-    for shift, byte in enumerate(encoded):
-        value |= (byte & 0x7F) << 7 * shift
-    return value
+    for index in range(LONGEST_VARINT):
+        byte = window[place + index]
+        value |= (byte & 0x7F) << 7 * index
+        if byte < 0x80:
+            return value, place + index + 1
+    raise UnexpectedError
 
 
 def bad(path: Path, position: int, reason: str) -> BadImageError:
+    """Returns the error that names a record by its place."""
     return BadImageError(f"{path}, record at byte {position}: {reason}")

@@ -10,21 +10,24 @@ import tensorflow as tf
 from bct_keras import progress
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.shards import Shard, Stored, stored_records
-from bct_keras.errors import BadImageError, InputError
+from bct_keras.errors import BadImageError, InputError, option
 
 BATCH_SIZE = 256
 # The message of TensorFlow's error may quote a record, whose bytes Python then fails to read as text.
 FAILURES = (tf.errors.OpError, UnicodeDecodeError)
 AROUND_REASON = re.compile(r"\{\{.*?\}\}\s*|\s*\[Op:.*")  # which operation it was, which tells a user nothing
-AGAIN = (
-    "run prepare again without it: --on_bad=skip leaves out what cannot be decoded, of RecordIO with "
-    "--source='recordio(DIR, decode=True)'"
-)
+
+
+def again() -> str:
+    """Says how a data set is made without what cannot be decoded."""
+    skip = option("on_bad", "skip")
+    source = f"{option('source')}='recordio(DIR, decode=True)'"
+    return f"run prepare again without it: {skip} leaves out what cannot be decoded, of RecordIO with {source}"
 
 
 @contextlib.contextmanager
 def named(data: DataSet, shards: tuple[Shard, ...] | None = None) -> Iterator[None]:
-    """In place of TensorFlow's error one that names what cannot be read, if it is in these shards."""
+    """Raises in place of TensorFlow's error one that names what cannot be read, if it is in these shards."""
     try:
         yield
     except FAILURES:
@@ -41,6 +44,7 @@ def look(data: DataSet, shards: tuple[Shard, ...] | None = None) -> None:
 
 
 def decode_all(data: DataSet, shard: Shard) -> None:
+    """Decodes all images of a shard; raises for the first that cannot be."""
     decoded = 0
     try:
         for batch in data.batches(BATCH_SIZE, (shard,)):
@@ -48,19 +52,21 @@ def decode_all(data: DataSet, shard: Shard) -> None:
     except FAILURES as error:
         for stored in islice(stored_records(shard.path), decoded, decoded + BATCH_SIZE):
             decode_one(data, shard, stored)
-        raise InputError(f"{shard.path}, a record after the first {decoded:,}: {reason(error)}; {AGAIN}") from None
+        raise InputError(f"{shard.path}, a record after the first {decoded:,}: {reason(error)}; {again()}") from None
 
 
 def decode_one(data: DataSet, shard: Shard, stored: Stored | BadImageError) -> None:
+    """Decodes one image; raises where it cannot be."""
     if isinstance(stored, BadImageError):
         raise stored
     try:
         data.decode(tf.constant(stored.image))
     except FAILURES as error:
         where = f"{shard.path}, record at byte {stored.offset} ({stored.id})"
-        raise InputError(f"{where}: the image cannot be decoded ({reason(error)}); {AGAIN}") from None
+        raise InputError(f"{where}: the image cannot be decoded ({reason(error)}); {again()}") from None
 
 
 def reason(error: Exception) -> str:
+    """Returns what TensorFlow says, without the name of the operation."""
     first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return AROUND_REASON.sub("", first_line).rstrip(".")

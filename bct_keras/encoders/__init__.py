@@ -1,6 +1,7 @@
-"""Anything that can embed images: a run of ours, a .keras file, a SavedModel, a .tflite or an .onnx file."""
+"""Anything that can embed images: a model in memory, a run of ours, a .keras, .tflite or .onnx file, a SavedModel."""
 
-from bct_keras.encoder import Encoder, FileEncoder, FirstDims
+from bct_keras.encoder import DerivedEncoder, Encoder, FileEncoder, FirstDims
+from bct_keras.encoders.in_memory import InMemoryEncoder
 from bct_keras.encoders.isolated import OnnxEncoder, TFLiteEncoder
 from bct_keras.encoders.keras_file import KerasEncoder, keras_file_encoder
 from bct_keras.encoders.load import ENCODER_FILE, EXPORT_KIND, HEAD_FILE, RUN_KIND, load_encoder
@@ -11,9 +12,11 @@ __all__ = [
     "EXPORT_KIND",
     "HEAD_FILE",
     "RUN_KIND",
+    "DerivedEncoder",
     "Encoder",
     "FileEncoder",
     "FirstDims",
+    "InMemoryEncoder",
     "KerasEncoder",
     "OnnxEncoder",
     "SavedModelEncoder",

@@ -42,7 +42,9 @@ def receive(channel, count):
 
 class TFLite:
     def __init__(self, path):
-        from ai_edge_litert.interpreter import Interpreter  # the device's own run time, not TensorFlow's
+        from ai_edge_litert.interpreter import (
+            Interpreter,
+        )  # the device's own run time, not TensorFlow's
 
         self.interpreter = Interpreter(model_path=path)
         (self.input,) = self.interpreter.get_input_details()

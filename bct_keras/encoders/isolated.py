@@ -43,11 +43,22 @@ class Child:
         self.channel, theirs = socket.socketpair()
         search_path = os.pathsep.join(each for each in sys.path if each)
         # An arena for each thread takes 64 MiB of address space, which is limited.
-        environment = os.environ | {"PYTHONPATH": search_path, "MALLOC_ARENA_MAX": "2", "OPENBLAS_NUM_THREADS": "1"}
+        environment = os.environ | {
+            "PYTHONPATH": search_path,
+            "MALLOC_ARENA_MAX": "2",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
         with theirs:
             self.process = subprocess.Popen(
                 # -P: beside child.py lie modules that may have the name of a library.
-                [sys.executable, "-P", child.__file__, str(theirs.fileno()), kind, str(path.resolve())],
+                [
+                    sys.executable,
+                    "-P",
+                    child.__file__,
+                    str(theirs.fileno()),
+                    kind,
+                    str(path.resolve()),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -82,6 +93,7 @@ class Child:
             return found
 
     def receive_header(self) -> dict[str, Any]:
+        """Returns the header of the next message; raises for an error that the process tells."""
         length = bytearray(4)
         self.receive(memoryview(length))
         (count,) = struct.unpack("<I", length)
@@ -96,6 +108,7 @@ class Child:
         return header
 
     def receive(self, view: memoryview) -> None:
+        """Fills the view with what comes."""
         while view:
             got = self.channel.recv_into(view)
             if not got:
@@ -123,6 +136,7 @@ class Child:
 
 
 def stop(process: subprocess.Popen, channel: socket.socket, owner: int) -> None:
+    """Ends the process, unless this is a fork of the one that has started it."""
     channel.close()
     if os.getpid() == owner:  # not that of a fork
         process.kill()
@@ -130,6 +144,8 @@ def stop(process: subprocess.Popen, channel: socket.socket, owner: int) -> None:
 
 
 class IsolatedEncoder(FileEncoder):
+    """Embeds by a file that is run in a process of its own."""
+
     def __init__(self, path: Path, given: dict[str, Any]):
         self.child = Child(self.kind, path)
         facts = self.child.facts
@@ -163,12 +179,19 @@ class IsolatedEncoder(FileEncoder):
             raise InputError(f"{self.path} cannot embed {images}: {self.child.cause(error)}") from None
 
     def run_at_once(self, values: np.ndarray, seconds: float) -> np.ndarray:
+        """Runs the file, batch by batch where it takes batches of one size."""
         if self.colours_first:
             values = values.transpose(0, 3, 1, 2)
-        return in_batches(lambda some: self.child.run(some, (len(some), self.dims), seconds), values, self.fixed_batch)
+        return in_batches(
+            lambda some: self.child.run(some, (len(some), self.dims), seconds),
+            values,
+            self.fixed_batch,
+        )
 
 
 class TFLiteEncoder(IsolatedEncoder):
+    """Embeds by a .tflite file."""
+
     kind = "tflite"
 
     def stated(self, path: Path, facts: dict[str, Any]) -> Preprocessing:

@@ -8,15 +8,29 @@ FRACTION_BITS = 5
 FINER = 5
 # Eyes, nose, corners of the mouth, in an image of 112 x 112.
 TEMPLATE = np.array(
-    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
+    [
+        (38.2946, 51.6963),
+        (73.5318, 51.5014),
+        (56.0252, 71.7366),
+        (41.5493, 92.3655),
+        (70.7299, 92.2041),
+    ]
 )
 
 
 def sampling_maps(landmarks: np.ndarray, image_size: int) -> np.ndarray:
-    """[images, 5, 2] points -> [images, 6] (a, b, c, d, e, f): pixel (x, y) of the aligned image is looked up at
-    (a x + b y + c, d x + e y + f) of the one that was given."""
-    # A similarity is one complex number and a shift: q = m p + t. Least squares over the five points:
-    # m = sum conj(p - mean p) (q - mean q) / sum |p - mean p|^2
+    """Returns where each aligned image looks up its pixels.
+
+    Args:
+        landmarks: [images, 5, 2] points x and y.
+        image_size: Pixels of a side of the aligned image.
+
+    Returns:
+        [images, 6] numbers a to f: pixel (x, y) of the aligned image is looked up at
+        (a x + b y + c, d x + e y + f) of the one that was given.
+    """
+    # A similarity is one complex number and a shift: q = m p + t. Least squares over the five
+    # points: m = sum conj(p - mean p) (q - mean q) / sum |p - mean p|^2
     points = landmarks[..., 0] + 1j * landmarks[..., 1]
     goal = (TEMPLATE[:, 0] + 1j * TEMPLATE[:, 1]) * (image_size / TEMPLATE_SIZE)
     centre, goal_centre = points.mean(1), goal.mean()
@@ -30,8 +44,12 @@ def sampling_maps(landmarks: np.ndarray, image_size: int) -> np.ndarray:
 
 
 def align(image: Image.Image, sampling_map: np.ndarray, image_size: int) -> np.ndarray:
-    """[image_size, image_size, 3] uint8, bilinear; black where the given image ends."""
-    # Positions count in 1/32 of a pixel, as OpenCV's do. The sum of a term for the column and one for the row:
+    """Returns the aligned image [image_size, image_size, 3] uint8.
+
+    It is interpolated linearly, and black where the given image ends.
+    """
+    # Positions count in 1/32 of a pixel, as OpenCV's do. The sum of a term for the column and one
+    # for the row:
     x_of_column, y_of_column, x_of_row, y_of_row = positions(sampling_map, image_size)
     left, right = reach(x_of_column, x_of_row, image.width)
     top, bottom = reach(y_of_column, y_of_row, image.height)
@@ -47,7 +65,10 @@ def align(image: Image.Image, sampling_map: np.ndarray, image_size: int) -> np.n
 
 
 def positions(sampling_map: np.ndarray, image_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """x and y for each column, then for each row: whole numbers, and finer than needed, also as OpenCV's."""
+    """Returns x and y for each column, then for each row.
+
+    They are whole numbers, and finer than needed, also as OpenCV's.
+    """
     a, b, c, d, e, f = (sampling_map * (1 << FRACTION_BITS + FINER)).tolist()
     half = 1 << FINER - 1  # so that cutting the finer bits off rounds
     exact = np.multiply.outer((a, d, b, e), np.arange(image_size))
@@ -59,14 +80,16 @@ def positions(sampling_map: np.ndarray, image_size: int) -> tuple[np.ndarray, np
 
 
 def reach(of_column: np.ndarray, of_row: np.ndarray, size: int) -> tuple[int, int]:
-    """The first and last pixel that are looked up, at most two beyond the image's own."""
+    """Returns the first and the last pixel that are looked up, at most two beyond the image's
+    own.
+    """
     low = int(of_column.min() + of_row.min()) >> FINER + FRACTION_BITS
     high = int(of_column.max() + of_row.max()) >> FINER + FRACTION_BITS
     return min(max(low, -2), size), min(max(high, -2), size)
 
 
 def within(of_column: np.ndarray, of_row: np.ndarray, first: int, last: int) -> np.ndarray:
-    """The sum, counted from the first pixel that is looked up, in units of the fraction."""
+    """Returns the sum, counted from the first pixel that is looked up, in units of the fraction."""
     position = of_column + (of_row - (first << FRACTION_BITS + FINER))
     position >>= FINER
     beyond = (last - first + 1 << FRACTION_BITS) - 1
@@ -82,7 +105,9 @@ def fractions(position: np.ndarray) -> np.ndarray:
 
 
 def bilinear(pixels: np.ndarray, at: np.ndarray, width: int, across: np.ndarray, down: np.ndarray) -> np.ndarray:
-    """[pixels * 4] uint8; 16-bit numbers throughout, since those are what a processor does most of at once."""
+    """[pixels * 4] uint8; 16-bit numbers throughout, since those are what a processor does most
+    of at once.
+    """
 
     def between(offset: int) -> np.ndarray:
         left, right = (pixels[offset + one :].take(at).view(np.uint8).astype(np.int16) for one in (0, 1))

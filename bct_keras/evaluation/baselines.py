@@ -1,17 +1,23 @@
-"""What needs no training: mapping new queries into the old space, and merging the ranks of two searches."""
+"""What needs no training: mapping new queries into the old space, and merging the ranks of two
+searches.
+"""
 
 import numpy as np
 
-from bct_keras.data.embeddings import normalised
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.evaluation.verification import Embedded, Sides
+from bct_keras.vectors import normalised
 
 QUERIES_AT_ONCE = 512
 
 
 def procrustes_map(new: np.ndarray, old: np.ndarray) -> np.ndarray:
-    """[new dims, old dims] the rotation R that minimises |new R - old|, of the same images by both encoders.
+    """Returns the rotation R [new dims, old dims] that minimises |new R - old|.
 
     https://en.wikipedia.org/wiki/Orthogonal_Procrustes_problem
+
+    Args:
+        new: [images, new dims] embeddings by the new encoder.
+        old: [images, old dims] embeddings of the same images by the old one.
     """
     # new' old = U S V'  ->  R = U V'
     left, _, right = np.linalg.svd(new.T.astype(np.float64) @ old, full_matrices=False)
@@ -19,37 +25,46 @@ def procrustes_map(new: np.ndarray, old: np.ndarray) -> np.ndarray:
 
 
 def mapped(query: Embedded, rotation: np.ndarray) -> Embedded:
+    """Returns the queries in the old space."""
     return Embedded(normalised(query.embeddings @ rotation).astype(np.float32), query.labels)
 
 
-def merged_top(
-    queries: tuple[Embedded, Embedded], galleries: tuple[Embedded, Embedded], refreshed: np.ndarray, rank: int = 1
-) -> float:
-    """Share of queries found at the rank, where old queries search what is still old and new ones what is re-embedded.
+def merged_top(old: Sides, new: Sides, refreshed: np.ndarray, rank: int = 1) -> float:
+    """Returns the share of queries found at the rank by two searches whose ranks are merged.
 
-    Scores of two encoders cannot be compared; ranks can, each as a share of the part that was searched. `queries`
-    and `galleries` are (old, new); `refreshed` [gallery] tells the two parts.
+    Old queries search what is still old, and new ones what is re-embedded. Scores of two encoders
+    cannot be compared; ranks can, each as a share of the part that was searched.
     https://arxiv.org/abs/2301.03767
+
+    Args:
+        old: Queries and gallery by the old encoder.
+        new: The same images by the new one.
+        refreshed: [gallery] which images are re-embedded.
+        rank: How many images of other identities are too many before the first of its own.
     """
     found = 0
-    labels = galleries[0].labels
-    for start in range(0, len(queries[0].labels), QUERIES_AT_ONCE):
+    labels = old.gallery.labels
+    queries = len(old.query.labels)
+    for start in range(0, queries, QUERIES_AT_ONCE):
         block = slice(start, start + QUERIES_AT_ONCE)
-        place = np.empty((len(queries[0].labels[block]), len(labels)), np.float32)
+        place = np.empty((len(old.query.labels[block]), len(labels)), np.float32)  # [queries, gallery]
         # Of two at the same place the new encoder's goes first.
-        for query, gallery, part, first in zip(queries, galleries, (~refreshed, refreshed), (0.5, 0.49), strict=True):
+        for sides, part, first in ((old, ~refreshed, 0.5), (new, refreshed, 0.49)):
             if part.any():
-                place[:, part] = rank_shares(query.embeddings[block] @ gallery.embeddings[part].T, first)
-        same = queries[0].labels[block, None] == labels
+                scores = sides.query.embeddings[block] @ sides.gallery.embeddings[part].T
+                place[:, part] = rank_shares(scores, first)
+        same = old.query.labels[block, None] == labels
         own = np.where(same, place, np.inf).min(1)
         # A tie counts against us, as everywhere.
-        found += int(np.sum(np.sum((place <= own[:, None]) & ~same, axis=1) < rank))
-    return found / len(queries[0].labels)
+        others_before = np.sum((place <= own[:, None]) & ~same, axis=1)
+        found += int(np.sum(others_before < rank))
+    return found / queries
 
 
 def rank_shares(scores: np.ndarray, first: float) -> np.ndarray:
-    """Each row's ranks, counted from `first`, divided by how many there are."""
+    """Returns each row's ranks, counted from `first`, divided by how many there are."""
     order = np.argsort(-scores, axis=1, kind="stable")
     ranks = np.empty(order.shape, np.float32)
-    np.put_along_axis(ranks, order, np.arange(order.shape[1], dtype=np.float32)[None] + first, axis=1)
+    counted = np.arange(order.shape[1], dtype=np.float32)[None] + first
+    np.put_along_axis(ranks, order, counted, axis=1)
     return ranks / order.shape[1]

@@ -1,4 +1,6 @@
-"""Tells whether an encoder puts images of different people in one place, which no rate of a report says by itself."""
+"""Tells whether an encoder puts images of different people in one place, which no rate of a
+report says by itself.
+"""
 
 from dataclasses import dataclass
 
@@ -38,7 +40,8 @@ class Watched:
     def sentence(self) -> str:
         """Says in one sentence what was seen, whether it is a collapse or not."""
         told = (
-            f"{self.coinciding:,} of {self.images:,} images ({self.share:.1%}), of {self.identities:,} identities, lie "
+            f"{self.coinciding:,} of {self.images:,} images ({self.share:.1%}), of "
+            f"{self.identities:,} identities, lie "
             f"within cosine {SAME_PLACE} of an image of another identity"
         )
         least = TIMES_MEDIAN[0]
@@ -51,7 +54,8 @@ def watch(embeddings: np.ndarray, labels: np.ndarray) -> Watched:
     """Looks for images of different identities in one place, and for norms far above the others.
 
     Args:
-        embeddings: [images, dims] as the encoder gives them, so that norms can be seen; of length 1 if need be.
+        embeddings: [images, dims] as the encoder gives them, so that norms can be seen; of length 1
+            if need be.
         labels: [images] the identity of each.
 
     Example:

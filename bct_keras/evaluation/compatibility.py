@@ -1,10 +1,10 @@
 """The self-tests, the cross-test, and what follows from them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
+from bct_keras import progress
 from bct_keras.encoders import Encoder, FirstDims
 from bct_keras.errors import InputError
 from bct_keras.evaluation import baselines
@@ -12,146 +12,227 @@ from bct_keras.evaluation.flips import flips
 from bct_keras.evaluation.gains import against_independent, curves, evidence, gains, thresholds
 from bct_keras.evaluation.measured import Measured, as_measured
 from bct_keras.evaluation.order import order_constraints
+from bct_keras.evaluation.protocol import Protocol, Sides, adopted
 from bct_keras.evaluation.refresh import hot_refresh, rank_merging
 from bct_keras.evaluation.verdict import Gain, Rule, Verdict, check_rule, decide, gains_of
 from bct_keras.evaluation.verification import Embedded
 
-TESTS = ("old/old", "new/old", "new/new")  # query encoder / gallery encoder
+OLD_OLD, NEW_OLD, NEW_NEW = "old/old", "new/old", "new/new"  # query encoder / gallery encoder
+TESTS = (OLD_OLD, NEW_OLD, NEW_NEW)
+INDEPENDENT = "independent/independent"
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """Queries and gallery by the old and by the new encoder, as far as they are known."""
+
+    old: Sides | None = None
+    new: Sides | None = None
+    cross: Sides | None = None  # by the new encoder, in the old one's dimensions
 
 
 @dataclass(frozen=True)
 class Known:
     """What need not be embedded and measured again."""
 
-    sides: dict[str, Any] = field(default_factory=dict)
+    old: Sides | None = None
     measured: dict[str, Measured] = field(default_factory=dict)
 
 
+@dataclass
+class Findings:
+    """What a report tells of one protocol. A part is empty where the protocol or the encoders do
+    not allow it.
+    """
+
+    metrics: dict[str, dict[str, float]]  # of each test
+    gains: dict[str, Any] = field(default_factory=dict)  # `gain` and `above_old`
+    evidence: dict[str, Any] = field(default_factory=dict)  # `interval`, `error`, `units`, `unresolved`
+    independent: dict[str, Any] = field(default_factory=dict)  # its metrics, `update_gain` and `tax`
+    flips: dict[str, Any] = field(default_factory=dict)
+    hot_refresh: dict[str, Any] = field(default_factory=dict)
+    order: dict[str, float] = field(default_factory=dict)
+    baselines: dict[str, Any] = field(default_factory=dict)
+    thresholds: dict[str, dict[str, float]] = field(default_factory=dict)  # of each test
+    curves: dict[str, dict[str, Any]] = field(default_factory=dict)  # of each test
+    notes: list[str] = field(default_factory=list)
+
+    def described(self) -> dict[str, Any]:
+        """Returns the protocol's part of report.json, without what is empty."""
+        tests = self.metrics | self.gains
+        parts = self.evidence | self.independent
+        parts |= {"flips": self.flips, "hot_refresh": self.hot_refresh, "order": self.order}
+        parts |= {"baselines": self.baselines, "thresholds": self.thresholds, "curves": self.curves}
+        parts |= {"notes": self.notes}
+        return tests | {name: part for name, part in parts.items() if part}
+
+
 def self_and_cross_tests(
-    protocol: Any, old: Encoder | None, new: Encoder | None, known: Known | None = None
+    protocol: Protocol, old: Encoder | None, new: Encoder | None, known: Known | None = None
 ) -> dict[str, Any]:
-    """The metrics of each test that the given encoders allow; `compatible` and `gain` where both are given."""
+    """Returns the metrics of each test that the encoders allow; `gain` and `above_old` where
+    both are given.
+    """
     known = known or Known()
-    return summary(measure_tests(protocol, embed_sides(protocol, old, new, known.sides), known.measured))
+    upgrade = embed_upgrade(protocol, old, new, known.old)
+    return summary(measure_tests(protocol, upgrade, known.measured))
 
 
-def known_of_old(protocol: Any, old: Encoder | None) -> Known:
-    sides = embed_sides(protocol, old, None)
-    return Known(sides, measure_tests(protocol, sides))
+def known_of_old(protocol: Protocol, old: Encoder | None) -> Known:
+    """Returns what stays the same while new encoders are compared with this old one."""
+    upgrade = embed_upgrade(protocol, old, None)
+    return Known(upgrade.old, measure_tests(protocol, upgrade))
 
 
 def findings(
-    protocol: Any, old: Encoder | None, new: Encoder | None, independent: Encoder | None = None
+    protocol: Protocol, old: Encoder | None, new: Encoder | None, independent: Encoder | None = None
 ) -> dict[str, Any]:
-    """The same, and everything else that a report tells."""
-    sides = embed_sides(protocol, old, new)
-    measured = measure_tests(protocol, sides)
-    result = summary(measured)
-    if "new/old" in measured:
-        result |= evidence(measured["old/old"], measured["new/old"])
-        if independent:
-            result |= with_independent(protocol, result, independent)
-        result |= found_out(protocol, measured, sides)
-        if isinstance(sides["old"][0], Embedded):
-            free = protocol.embed(independent) if independent else sides["cross"]
-            result["baselines"] = without_training(protocol, sides, free, "independent" if independent else "new")
-    found = {test: each.find_verification() for test, each in measured.items() if each.find_verification}
-    cosines = {test: thresholds(pairs, measured[test].metrics) for test, pairs in found.items()}
-    result["thresholds"] = {test: each for test, each in cosines.items() if each}
-    result["curves"] = {test: curves(pairs) for test, pairs in found.items()}
-    result["notes"] = protocol.notes() if hasattr(protocol, "notes") else []
-    return {key: value for key, value in result.items() if value or key in TESTS}
+    """Returns the protocol's part of report.json.
+
+    Args:
+        protocol: How to measure.
+        old: The old encoder; without it there is the new one's self-test alone.
+        new: The new encoder; without it there is the old one's self-test alone.
+        independent: The new network trained without constraint.
+    """
+    protocol = adopted(protocol)
+    upgrade = embed_upgrade(protocol, old, new)
+    free = protocol.embed(independent) if independent and upgrade.cross else None
+    found = findings_of(protocol, upgrade, free)
+    found.notes = protocol.notes([encoder for encoder in (old, new, independent) if encoder])
+    return found.described()
 
 
-def embed_sides(
-    protocol: Any, old: Encoder | None, new: Encoder | None, known: Mapping[str, Any] = MappingProxyType({})
-) -> dict[str, Any]:
-    """Queries and gallery of each encoder, and those of the new one that fit the old one's."""
+def findings_of(protocol: Protocol, upgrade: Upgrade, free: Sides | None = None) -> Findings:
+    """Returns the same from what is embedded, but for the notes on the encoders.
+
+    Args:
+        protocol: How to measure.
+        upgrade: What the old and the new encoder give.
+        free: What the new network gives when it is trained without constraint.
+    """
+    measured = measure_tests(protocol, upgrade)
+    found = Findings({test: each.metrics for test, each in measured.items()})
+    if upgrade.old and upgrade.cross:
+        old, cross = measured[OLD_OLD], measured[NEW_OLD]
+        found.gains = gains(old, cross)
+        found.evidence = evidence(old, cross)
+        if free:
+            metrics = protocol.metrics(free.query, free.gallery)
+            found.independent = {INDEPENDENT: metrics} | against_independent(found.metrics, metrics)
+        if old.searches:
+            found.flips = flips(old.searches, cross.searches, protocol.searched_names())
+        if isinstance(upgrade.old.query, Embedded):
+            found.hot_refresh = hot_refresh(
+                protocol.metrics,
+                query=upgrade.cross.query,
+                old=upgrade.old.gallery,
+                new=upgrade.cross.gallery,
+                track=lambda shares: progress.track(shares, "hot refresh", len(shares), "galleries"),
+            )
+            found.baselines = without_training(protocol, upgrade.old, free or upgrade.cross)
+            found.baselines = {"encoder": "independent" if free else "new"} | found.baselines
+        if old.searches:
+            found.order = order_of_searched(protocol, upgrade.old, upgrade.cross)
+    for test, each in measured.items():
+        if each.find_verification:
+            pairs = each.find_verification()
+            found.curves[test] = curves(pairs)
+            cosines = thresholds(pairs, each.metrics)
+            if cosines:
+                found.thresholds[test] = cosines
+    return found
+
+
+def embed_upgrade(
+    protocol: Protocol, old: Encoder | None, new: Encoder | None, known_old: Sides | None = None
+) -> Upgrade:
+    """Embeds queries and gallery by each encoder, and by the new one so that they fit the old
+    gallery.
+    """
     check_dims(old, new)
-    given = {"old": old, "new": new}
-    sides = dict(known) | {
-        name: protocol.embed(encoder) for name, encoder in given.items() if encoder and name not in known
-    }
-    if old and new:
-        # A wider encoder's own gallery may hold all of its coordinates; the old one is searched with the first.
-        sides["cross"] = protocol.embed(FirstDims(new, old.dims)) if new.dims > old.dims else sides["new"]
-    return sides
+    protocol = adopted(protocol)
+    of_old = known_old or (protocol.embed(old) if old else None)
+    of_new = protocol.embed(new) if new else None
+    cross = of_new if old else None
+    if old and new and new.dims > old.dims:
+        # A wider encoder's own gallery may hold all of its coordinates; the old one is searched
+        # with the first.
+        cross = protocol.embed(FirstDims(new, old.dims))
+    return Upgrade(of_old, of_new, cross)
 
 
 def measure_tests(
-    protocol: Any, sides: dict[str, Any], known: Mapping[str, Measured] = MappingProxyType({})
+    protocol: Protocol, upgrade: Upgrade, known: dict[str, Measured] | None = None
 ) -> dict[str, Measured]:
-    """Those that the sides allow; what is known of one is not measured again."""
-    places = {"old/old": ("old", "old"), "new/old": ("cross", "old"), "new/new": ("new", "new")}
-    return {
-        test: known[test] if test in known else as_measured(protocol.measure(sides[query][0], sides[gallery][1]))
-        for test, (query, gallery) in places.items()
-        if query in sides and gallery in sides
+    """Measures those tests that the sides allow, but what is known of one."""
+    searched = {
+        OLD_OLD: (upgrade.old, upgrade.old),
+        NEW_OLD: (upgrade.cross, upgrade.old),
+        NEW_NEW: (upgrade.new, upgrade.new),
     }
+    measured = {}
+    for test, (queries, galleries) in searched.items():
+        if known and test in known:
+            measured[test] = known[test]
+        elif queries and galleries:
+            measured[test] = as_measured(protocol.measure(queries.query, galleries.gallery))
+    return measured
 
 
 def summary(measured: dict[str, Measured]) -> dict[str, Any]:
+    """Returns the metrics of each test, and the gains where there is a cross-test."""
     result: dict[str, Any] = {test: found.metrics for test, found in measured.items()}
-    return result | gains(measured["old/old"], measured["new/old"]) if "new/old" in measured else result
+    if NEW_OLD in measured:
+        result |= gains(measured[OLD_OLD], measured[NEW_OLD])
+    return result
 
 
 def check_dims(old: Encoder | None, new: Encoder | None) -> None:
+    """Refuses a new encoder whose queries have other dimensions than the old gallery."""
     if old and new and old.dims != new.compatible_dims:
         raise InputError(
-            f"{new.path} has {new.compatible_dims} compatible dimensions and {old.path} {old.dims}: its queries "
+            f"{new.path} has {new.compatible_dims} compatible dimensions and {old.path} "
+            f"{old.dims}: its queries "
             "cannot be searched there"
         )
 
 
-def with_independent(protocol: Any, result: dict[str, Any], independent: Encoder) -> dict[str, Any]:
-    query, gallery = protocol.embed(independent)
-    found = as_measured(protocol.measure(query, gallery)).metrics
-    return {"independent/independent": found} | against_independent(result, found)
+def order_of_searched(protocol: Protocol, old: Sides, cross: Sides) -> dict[str, float]:
+    """Returns the order constraints, where the protocol searches by rank."""
+    of_old, of_cross = protocol.searched(old), protocol.searched(cross)
+    if not (of_old and of_cross):
+        return {}
+    return order_constraints(of_cross.query, of_cross.gallery, of_old.gallery)
 
 
-def found_out(protocol: Any, measured: dict[str, Measured], sides: dict[str, Any]) -> dict[str, Any]:
-    """Flips, hot refresh and order constraints, as far as the protocol allows."""
-    result: dict[str, Any] = {}
-    old, cross = measured["old/old"], measured["new/old"]
-    if old.searches:
-        result["flips"] = flips(old, cross, protocol.searched_names())
-    if isinstance(sides["old"][0], Embedded):
-        query, gallery = sides["cross"][0], sides["cross"][1]
-        result["hot_refresh"] = hot_refresh(metrics_of(protocol), query, sides["old"][1], gallery)
-    if old.searches:
-        query, new_gallery = protocol.gallery_of(*sides["cross"])
-        _, old_gallery = protocol.gallery_of(*sides["old"])
-        result["order"] = order_constraints(query, new_gallery, old_gallery)
-    return result
-
-
-def metrics_of(protocol: Any):
-    return lambda query, gallery: as_measured(protocol.measure(query, gallery)).metrics
-
-
-def without_training(protocol: Any, sides: dict[str, Any], free: Any, name: str) -> dict[str, Any]:
-    """The baselines of an encoder (`free`: its queries and gallery) that was not trained to be compatible."""
-    query, gallery = free
-    old_query, old_gallery = sides["old"]
-    rotation = baselines.procrustes_map(gallery.embeddings, old_gallery.embeddings)
-    found = {
-        "encoder": name,
-        "procrustes": metrics_of(protocol)(baselines.mapped(query, rotation), old_gallery),
-    }
-    if hasattr(protocol, "gallery_of"):
-        old_query, old_gallery = protocol.gallery_of(old_query, old_gallery)
-        query, gallery = protocol.gallery_of(query, gallery)
-        found["rank_merging"] = rank_merging((old_query, query), (old_gallery, gallery))
+def without_training(protocol: Protocol, old: Sides, free: Sides) -> dict[str, Any]:
+    """Returns the baselines of an encoder, of which `free` is embedded, that was not trained to
+    be compatible.
+    """
+    rotation = baselines.procrustes_map(free.gallery.embeddings, old.gallery.embeddings)
+    mapped = baselines.mapped(free.query, rotation)
+    found: dict[str, Any] = {"procrustes": protocol.metrics(mapped, old.gallery)}
+    searched_old, searched_free = protocol.searched(old), protocol.searched(free)
+    if searched_old and searched_free:
+        found["rank_merging"] = rank_merging(searched_old, searched_free)
     return found
 
 
 def judge(protocols: dict[str, dict[str, Any]], rule: Rule) -> Verdict | None:
-    """Writes the `word` of each gain into its protocol's result; returns the verdict, None without a cross-test."""
+    """Writes the `word` of each gain into its protocol's result; returns the verdict, None
+    without a cross-test.
+    """
     found: dict[str, list[Gain]] = {}
     for spec, result in protocols.items():
         found[spec] = list(gains_of(result, spec if len(protocols) > 1 else ""))
         if found[spec]:
             words = [gain.word(rule.margin) for gain in found[spec]]
             result["word"] = dict(zip(result["gain"], words, strict=True))
-    check_rule(rule, [metric for result in protocols.values() for metric in result.get("gain", {})])
+    check_rule(rule, measured_metrics(protocols.values()))
     return decide(found, rule)
+
+
+def measured_metrics(results: Collection[dict[str, Any]]) -> list[str]:
+    """Returns the metrics that a verdict can go by."""
+    return [metric for result in results for metric in result.get("gain", {})]

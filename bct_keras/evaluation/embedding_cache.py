@@ -1,4 +1,6 @@
-"""Embeddings of a protocol's images, kept by the fingerprints of encoder and images: a second metric costs nothing."""
+"""Embeddings of a protocol's images, kept by the fingerprints of encoder and images: a second
+metric costs nothing.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bct_keras import artefacts
-from bct_keras.encoders import Encoder, FirstDims
+from bct_keras.encoders import DerivedEncoder, Encoder
 from bct_keras.errors import InputError
 from bct_keras.untrusted.arrays import open_array
 
@@ -17,9 +19,21 @@ class EmbeddingCache:
         self.folder = folder
 
     def get(self, encoder: Encoder, images: dict[str, Any], make: Callable[[Encoder], np.ndarray]) -> np.ndarray:
-        """[rows, dims] as stored, or made and stored; `images` tells everything that decides what comes out."""
-        if isinstance(encoder, FirstDims):
-            return self.get(encoder.encoder, images, make)[:, : encoder.dims]
+        """Returns the embeddings of some images [rows, dims], as they are stored, or made and
+        stored.
+
+        Args:
+            encoder: What embeds.
+            images: Everything that decides what comes out, besides the encoder; with a true `flip`
+                an embedding is the sum of those of an image and its mirror image.
+            make: Embeds the images.
+        """
+        if not encoder.cached:
+            return make(encoder)
+        if isinstance(encoder, DerivedEncoder):
+            if images.get("flip") and not encoder.of_sums:
+                return make(encoder)
+            return encoder.derive(self.get(encoder.encoder, images, make))
         name = artefacts.fingerprint({"encoder": encoder.fingerprint, **images})
         path = self.folder / f"{name}.npy"
         try:

@@ -1,40 +1,65 @@
 """Which queries the new encoder gets wrong that the old one got right, and the reverse."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from bct_keras.evaluation.identification import Identification
-from bct_keras.evaluation.measured import Measured
 
 EXAMPLES = 6  # of each kind
+NEGATIVE, POSITIVE = "negative", "positive"
+KINDS = (NEGATIVE, POSITIVE)
 
 
-def flips(old: Measured, cross: Measured, names: list[tuple[list[str], list[str]]]) -> dict[str, Any]:
-    """Shares of the queries whose identity is in the gallery; `names` are those of queries and gallery, per search."""
+@dataclass(frozen=True)
+class SearchedNames:
+    """The names of the images of one search, in the order of their rows."""
+
+    queries: list[str]
+    gallery: list[str]
+
+
+def flips(
+    old: Sequence[Identification], new: Sequence[Identification], names: Sequence[SearchedNames]
+) -> dict[str, Any]:
+    """Returns the shares of queries that flip, among those whose identity is in the gallery, and
+    examples.
+
+    Args:
+        old: What each search comes to by the old encoder's queries.
+        new: What it comes to by the new encoder's, in the same order.
+        names: The names of each search's queries and images.
+    """
+    searches = list(zip(old, new, names, strict=True))
+    queries = sum(int(before.mated.sum()) for before in old)
     found: dict[str, Any] = {"examples": []}
-    searches = list(zip(old.searches, cross.searches, names, strict=True))
-    queries = sum(int(before.mated.sum()) for before, _, _ in searches)
-    for kind in ("negative", "positive"):
+    for kind in KINDS:
         count, examples = 0, []
-        for before, after, (query_names, gallery_names) in searches:
-            right, wrong = (before, after) if kind == "negative" else (after, before)
-            flipped = right.mated & (right.others_above == 0) & (wrong.others_above > 0)
-            count += int(flipped.sum())
-            examples += [
-                {
-                    "kind": kind,
-                    "query": query_names[row],
-                    "found": gallery_names[wrong.best_other_row[row]],
-                    "margin": margin(wrong, row),
-                }
-                for row in np.flatnonzero(flipped).tolist()
-            ]
+        for before, after, named in searches:
+            right, wrong = (before, after) if kind == NEGATIVE else (after, before)
+            rows = np.flatnonzero(flipped(right, wrong)).tolist()
+            count += len(rows)
+            examples += [example(kind, row, wrong, named) for row in rows]
         found[kind] = count / max(queries, 1)
         found["examples"] += sorted(examples, key=lambda each: -each["margin"])[:EXAMPLES]
     return found
 
 
+def flipped(right: Identification, wrong: Identification) -> np.ndarray:
+    """Returns which queries find their identity by the one search and not by the other
+    [queries].
+    """
+    return right.mated & (right.others_above == 0) & (wrong.others_above > 0)
+
+
+def example(kind: str, row: int, wrong: Identification, names: SearchedNames) -> dict[str, Any]:
+    """Returns what a report tells of one query that flips."""
+    found = names.gallery[wrong.best_other_row[row]]
+    return {"kind": kind, "query": names.queries[row], "found": found, "margin": margin(wrong, row)}
+
+
 def margin(found: Identification, row: int) -> float:
-    """By how much the wrong one was nearer than the right one."""
+    """Returns by how much the wrong one was nearer than the right one."""
     return float(found.best_other[row] - found.own[row])

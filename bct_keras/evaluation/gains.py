@@ -1,4 +1,6 @@
-"""What the cross-test gains over the old encoder and how sure that is, and the curves of a report."""
+"""What the cross-test gains over the old encoder and how sure that is, and the curves of a
+report.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -15,67 +17,90 @@ LEAST_IMPOSTORS = 5  # accepted, at a curve's first point
 
 
 def gains(old: Measured, cross: Measured) -> dict[str, Any]:
-    """Returns each metric's `gain`, and whether it is `above_old`: the papers' condition M(new, old) > M(old, old)."""
-    gain = {metric: cross.metrics[metric] - value for metric, value in old.metrics.items()}
-    return {"gain": gain, "above_old": {metric: value > 0 for metric, value in gain.items()}}
+    """Returns each metric's `gain`, and whether it is `above_old`.
+
+    That is the papers' condition M(new, old) > M(old, old).
+    """
+    gain, above = {}, {}
+    for metric, value in old.metrics.items():
+        gain[metric] = cross.metrics[metric] - value
+        above[metric] = gain[metric] > 0
+    return {"gain": gain, "above_old": above}
 
 
 def evidence(old: Measured, cross: Measured) -> dict[str, Any]:
-    """Returns the standard `error` and the 95 % `interval` of each gain; nothing where a test gives numbers alone."""
+    """Returns the standard `error` and the 95 % `interval` of each gain.
+
+    Returns nothing where a test gives numbers alone.
+    """
     if not (old.influences and cross.influences):
         return {}
-    # The same people in both tests: what makes an identity easy for both is no part of the difference.
+    # The same people in both tests: what makes an identity easy for both is no part of the
+    # difference.
     before, after = old.influences(), cross.influences()
     error, interval = {}, {}
     units = 0
     for metric, value in old.metrics.items():
         difference = after[metric] - before[metric]
         units = len(difference.own)
-        found = Gain(metric, value, cross.metrics[metric], difference.standard_error(), units)
-        error[metric] = found.error
-        interval[metric] = list(found.interval() or ())
-    found = {"interval": interval, "error": error, "units": {"count": units, "name": old.units}}
-    return found | ({"unresolved": list(old.unresolved)} if old.unresolved else {})
+        standard_error = difference.standard_error()
+        gain = Gain(metric, value, cross.metrics[metric], standard_error, units)
+        error[metric] = gain.error
+        interval[metric] = list(gain.interval() or ())
+    found: dict[str, Any] = {"interval": interval, "error": error}
+    found["units"] = {"count": units, "name": old.units}
+    if old.unresolved:
+        found["unresolved"] = list(old.unresolved)
+    return found
 
 
 def against_independent(
     measured: dict[str, dict[str, float]], independent: dict[str, float]
 ) -> dict[str, dict[str, float | None]]:
-    """Update gain (M(n,o) - M(o,o)) / (M(*,*) - M(o,o)) and compatibility tax M(*,*) - M(n,n)."""
-    old, cross, new = (measured[test] for test in ("old/old", "new/old", "new/new"))
-    headroom = {metric: independent[metric] - old[metric] for metric in old}
-    return {
-        "update_gain": {
-            metric: (cross[metric] - old[metric]) / room if room > 0 else None for metric, room in headroom.items()
-        },
-        "tax": {metric: independent[metric] - new[metric] for metric in old},
-    }
+    """Returns the update gain and the compatibility tax of each metric.
+
+    Args:
+        measured: The metrics M of each test.
+        independent: Those M(*, *) of the new network trained without constraint.
+    """
+    old, cross, new = measured["old/old"], measured["new/old"], measured["new/new"]
+    update_gain: dict[str, float | None] = {}
+    tax: dict[str, float | None] = {}
+    for metric, best in independent.items():
+        # (M(n, o) - M(o, o)) / (M(*, *) - M(o, o)), and M(*, *) - M(n, n)
+        room = best - old[metric]
+        update_gain[metric] = (cross[metric] - old[metric]) / room if room > 0 else None
+        tax[metric] = best - new[metric]
+    return {"update_gain": update_gain, "tax": tax}
 
 
 def thresholds(found: Verification, metrics: Iterable[str]) -> dict[str, float]:
     """Returns the cosine at each false accept rate that the metrics have."""
     names = [metric for metric in metrics if metric.startswith(TAR)]
-    values = found.thresholds([float(name.removeprefix(TAR)) for name in names])
-    return dict(zip(names, values.tolist(), strict=True))
+    rates = [float(name.removeprefix(TAR)) for name in names]
+    cosines = found.thresholds(rates).tolist()
+    return dict(zip(names, cosines, strict=True))
 
 
 def curves(found: Verification) -> dict[str, Any]:
     """Returns the ROC with its interval, and the histograms of the scores."""
     impostors = found.impostor_pairs
     highest = 0.8 * float(found.stands_for.sum()) / impostors
-    fars = np.geomspace(min(LEAST_IMPOSTORS / impostors, highest / 2), highest, CURVE_POINTS).tolist()
-    tar, low, high = [], [], []
+    lowest = min(LEAST_IMPOSTORS / impostors, highest / 2)
+    fars = np.geomspace(lowest, highest, CURVE_POINTS).tolist()
+    tars, lows, highs = [], [], []
     for far in fars:
-        value = found.threshold_and_tar(far)[1]
-        ends = interval_of_share(value, influence.of_tar(found, far).standard_error(), found.identities)
-        tar.append(value)
-        low.append(ends[0])
-        high.append(ends[1])
+        _, tar = found.threshold_and_tar(far)
+        error = influence.of_tar(found, far).standard_error()
+        low, high = interval_of_share(tar, error, found.identities)
+        tars.append(tar)
+        lows.append(low)
+        highs.append(high)
     return {
         "far": fars,
-        "tar": tar,
-        "low": low,
-        "high": high,
+        "tar": tars,
+        "low": lows,
+        "high": highs,
         "score": ((BINS[1:] + BINS[:-1]) / 2).tolist(),
         "genuine": shares(found.genuine_histogram),
         "impostors": shares(found.impostor_histogram),
@@ -83,13 +108,19 @@ def curves(found: Verification) -> dict[str, Any]:
 
 
 def interval_of_share(value: float, error: float, units: int) -> tuple[float, float]:
-    """Returns the 95 % interval of a share between 0 and 1, taken on its log odds so that it stays between them."""
+    """Returns the 95 % interval of a share between 0 and 1.
+
+    It is taken on the share's log odds, so that it stays between 0 and 1.
+    """
     reach = t_quantile(0.5 + CONFIDENCE / 2, units - 1) * error
     if not 0.0 < value < 1.0:
         return max(value - reach, 0.0), min(value + reach, 1.0)
-    odds, step = value / (1.0 - value), np.exp(reach / (value * (1.0 - value)))
-    return float(odds / step / (1.0 + odds / step)), float(odds * step / (1.0 + odds * step))
+    odds = value / (1.0 - value)
+    step = np.exp(reach / (value * (1.0 - value)))
+    low, high = odds / step, odds * step
+    return float(low / (1.0 + low)), float(high / (1.0 + high))
 
 
 def shares(counts: np.ndarray) -> list[float]:
+    """Returns each count as a share of all."""
     return (counts / max(counts.sum(), 1)).tolist()

@@ -1,18 +1,29 @@
-"""Whether exported files are as good as the encoder that they came from, each measured in its own run time."""
+"""Whether exported files are as good as the encoder that they came from, each measured in its
+own run time.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from bct_keras.encoders import Encoder, FirstDims
-from bct_keras.errors import InputError
+from bct_keras.evaluation.compatibility import check_dims
 from bct_keras.evaluation.gains import evidence, gains
 from bct_keras.evaluation.measured import Measured, as_measured
-from bct_keras.evaluation.verdict import NOT_COMPATIBLE, UNDECIDED, Gain, Rule, Verdict, decide, gains_of
+from bct_keras.evaluation.protocol import Protocol, adopted
+from bct_keras.evaluation.verdict import (
+    NOT_COMPATIBLE,
+    UNDECIDED,
+    Gain,
+    Rule,
+    Verdict,
+    decide,
+    gains_of,
+)
+from bct_keras.evaluation.verification import Sides
 
 ENCODER, OLD = "encoder", "old"
-# A loss of more than so many times the limit refuses a file however uncertain it is: with few identities nothing is
-# shown, and a broken file must not pass for want of proof.
+# A loss of more than so many times the limit refuses a file however uncertain it is: with few
+# identities nothing is shown, and a broken file must not pass for want of proof.
 FAR_ABOVE = 2.0
 
 
@@ -25,9 +36,11 @@ class Excess:
 
 
 def judged(metric: str, loss: float, interval: tuple[float, float] | None, limit: float) -> Excess:
-    """A loss above the limit refuses a file where it is shown (all of its interval is above), or is far above.
+    """Tells whether a loss above the limit refuses a file.
 
-    Without an interval, from a protocol that gives nothing but numbers, it refuses it as it stands.
+    It does where the loss is shown (all of its interval is above the limit), or is far above.
+    Without an interval, from a protocol that gives nothing but numbers, it refuses the file as it
+    stands.
     """
     text = f"{metric} loses {loss:.2%}"
     if interval is None:
@@ -40,7 +53,9 @@ def judged(metric: str, loss: float, interval: tuple[float, float] | None, limit
 
 
 def loss_intervals(encoder: Measured, file: Measured) -> dict[str, tuple[float, float]]:
-    """Returns the interval of the share of the encoder's figure that the file loses, for each metric."""
+    """Returns the interval of the share of the encoder's figure that the file loses, for each
+    metric.
+    """
     if not (encoder.influences and file.influences):
         return {}
     encoders, files = encoder.influences(), file.influences()
@@ -55,17 +70,23 @@ def loss_intervals(encoder: Measured, file: Measured) -> dict[str, tuple[float, 
 
 
 class Gate:
-    """Embeds each of the protocols' images once per file; queries of any are searched in the gallery of any."""
+    """Embeds each of the protocols' images once per file; queries of any are searched in the
+    gallery of any.
+    """
 
-    def __init__(self, protocols: dict[str, Any], old: Encoder | None, encoder: Encoder, max_loss: float, rule: Rule):
-        if old and old.dims != encoder.compatible_dims:
-            raise InputError(
-                f"{encoder.path} has {encoder.compatible_dims} compatible dimensions and {old.path} {old.dims}: its "
-                "queries cannot be searched there"
-            )
-        self.protocols, self.max_loss, self.rule = protocols, max_loss, rule
+    def __init__(
+        self,
+        protocols: dict[str, Protocol],
+        old: Encoder | None,
+        encoder: Encoder,
+        max_loss: float,
+        rule: Rule,
+    ):
+        check_dims(old, encoder)
+        self.protocols = {spec: adopted(protocol) for spec, protocol in protocols.items()}
+        self.max_loss, self.rule = max_loss, rule
         self.gallery = OLD if old else None  # whose gallery the verdict is about; without an old one a file's own
-        self.embedded: dict[str, dict[str, Any]] = {spec: {} for spec in protocols}
+        self.embedded: dict[str, dict[str, Sides]] = {spec: {} for spec in protocols}
         self.measured: dict[tuple[str, str, str], dict[str, float]] = {}
         self.found_excesses: dict[str, list[Excess]] = {}
         self.found_verdicts: dict[str, Verdict | None] = {}
@@ -74,7 +95,7 @@ class Gate:
         self.add(ENCODER, encoder)
 
     def add(self, name: str, encoder: Encoder) -> None:
-        """Again with another file of that name it replaces the first."""
+        """Embeds the images by a file; another file of that name is replaced."""
         if encoder.compatible_dims < encoder.dims:
             encoder = FirstDims(encoder, encoder.compatible_dims)
         for spec, protocol in self.protocols.items():
@@ -90,7 +111,7 @@ class Gate:
 
     def measure(self, spec: str, query: str, gallery: str) -> Measured:
         embedded = self.embedded[spec]
-        return as_measured(self.protocols[spec].measure(embedded[query][0], embedded[gallery][1]))
+        return as_measured(self.protocols[spec].measure(embedded[query].query, embedded[gallery].gallery))
 
     def metrics(self, spec: str, query: str, gallery: str) -> dict[str, float]:
         """Keeps the numbers alone: what they rest on may be gigabytes."""
@@ -99,7 +120,9 @@ class Gate:
         return self.measured[spec, query, gallery]
 
     def verdict(self, name: str = ENCODER) -> Verdict | None:
-        """Returns the verdict on queries of this one in the old gallery; None where there is no old encoder."""
+        """Returns the verdict on queries of this one in the old gallery; None where there is no
+        old encoder.
+        """
         if self.gallery is None:
             return None
         if name not in self.found_verdicts:
@@ -113,7 +136,10 @@ class Gate:
         return gains_of(result, spec if len(self.protocols) > 1 else "")
 
     def losses(self, name: str) -> dict[str, float]:
-        """What share of the encoder's own figure this file loses, for each metric; a gain is negative."""
+        """Returns what share of the encoder's own figure a file loses, for each metric.
+
+        A gain is negative.
+        """
         return {
             f"{metric} of {spec}": loss
             for spec in self.protocols
@@ -130,7 +156,9 @@ class Gate:
         return found
 
     def excesses(self, name: str) -> list[Excess]:
-        """Every loss above the limit, with its interval, which is drawn only where there is one."""
+        """Returns every loss above the limit, with its interval, which is drawn only where there
+        is one.
+        """
         if name not in self.found_excesses:
             self.found_excesses[name] = [excess for spec in self.protocols for excess in self.excesses_on(spec, name)]
         return self.found_excesses[name]
@@ -146,7 +174,10 @@ class Gate:
         ]
 
     def faults(self, name: str) -> list[str]:
-        """Why this file is refused: it loses too much, or is not compatible where the encoder is."""
+        """Returns why a file is refused.
+
+        It loses too much, or is not compatible where the encoder is.
+        """
         too_much = [excess.text for excess in self.excesses(name) if excess.refuses]
         encoder, file = self.verdict(ENCODER), self.verdict(name)
         if encoder and file and file.word == NOT_COMPATIBLE != encoder.word:
@@ -154,7 +185,10 @@ class Gate:
         return too_much
 
     def doubts(self, name: str) -> list[str]:
-        """What its card has to say of a file that passes: losses above the limit that may be chance."""
+        """Returns what the card has to say of a file that passes.
+
+        These are losses above the limit that may be chance.
+        """
         found = [excess.text for excess in self.excesses(name) if not excess.refuses]
         encoder, file = self.verdict(ENCODER), self.verdict(name)
         if encoder and file and file.word == UNDECIDED != encoder.word:
@@ -162,7 +196,10 @@ class Gate:
         return found
 
     def results(self) -> dict[str, dict[str, dict[str, float]]]:
-        """{protocol: {"query/gallery": metrics}} of all pairs; the old encoder's queries in its own gallery only."""
+        """Returns {protocol: {"query/gallery": metrics}} of all pairs.
+
+        The old encoder's queries are searched in its own gallery only.
+        """
         return {
             spec: {
                 f"{query}/{gallery}": self.metrics(spec, query, gallery)

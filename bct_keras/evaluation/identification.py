@@ -1,16 +1,24 @@
-"""1:N search of probes in a gallery that has each subject once: who is found, and who is turned away."""
+"""1:N search of probes in a gallery that has each subject once: who is found, and who is turned
+away.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from bct_keras.errors import InputError
+from bct_keras.evaluation.ranking import same_identity
+from bct_keras.evaluation.verification import TIE
+
 PROBES_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
 class Identification:
-    """What the search of each probe came to. A probe is mated where its subject is in the gallery."""
+    """What the search of each probe comes to. A probe is mated where its subject is in the
+    gallery.
+    """
 
     identities: np.ndarray  # [probes] the subject's number, from 0
     mated: np.ndarray  # [probes] bool
@@ -20,40 +28,102 @@ class Identification:
     best_other_row: np.ndarray  # [probes] which row of the gallery that best other one is
 
 
+def tpir_at_fpir(scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray, fpir: float = 1e-2) -> float:
+    """Returns the true positive identification rate at a false positive identification rate.
+
+    Queries whose identity is not in the gallery set the threshold: this share of them has a score
+    that reaches it. The others are found where their own identity comes first, and above the
+    threshold.
+
+    Args:
+        scores: [queries, gallery] similarities, the higher the nearer.
+        query_labels: [queries] identities; both kinds are needed.
+        gallery_labels: [gallery] identities, of which each may have several images.
+        fpir: The share of queries of unknown identities that may raise an alarm.
+
+    Example:
+        >>> scores = np.array([[0.9, 0.1], [0.2, 0.4], [0.3, 0.5]])
+        >>> tpir_at_fpir(scores, np.array([0, 1, 2]), np.array([0, 1]))  # by 0.5, of identity 2
+        0.5
+    """
+    found = identified(scores, query_labels, gallery_labels)
+    if not (found.mated.any() and not found.mated.all()):
+        raise InputError("queries whose identity is in the gallery are needed, and queries whose identity is not")
+    return tpir(found, threshold_at(found, fpir))
+
+
+def identified(scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray) -> Identification:
+    """Returns what each query's search comes to, from its scores with every image [queries,
+    gallery].
+    """
+    same = same_identity(scores, query_labels, gallery_labels)
+    own = np.where(same, scores, -np.inf).max(1)
+    others = np.where(same, -np.inf, scores)
+    best_row = others.argmax(1)
+    return Identification(
+        identities=np.asarray(query_labels),
+        mated=np.asarray(same.any(1)),
+        own=own,
+        best_other=others[np.arange(len(others)), best_row],
+        others_above=np.count_nonzero(others > own[:, None] - TIE, axis=1),
+        best_other_row=best_row,
+    )
+
+
 def identify(
-    probes: np.ndarray, probe_subjects: np.ndarray, gallery: np.ndarray, gallery_subjects: np.ndarray
+    probes: np.ndarray,
+    probe_subjects: np.ndarray,
+    gallery: np.ndarray,
+    gallery_subjects: np.ndarray,
 ) -> Identification:
-    """The gallery has each subject once."""
+    """Searches probes in a gallery that has each subject once.
+
+    Args:
+        probes: [probes, dims] of length 1.
+        probe_subjects: [probes] their subjects.
+        gallery: [gallery, dims] of length 1.
+        gallery_subjects: [gallery] their subjects, each once.
+    """
     by_subject = np.argsort(gallery_subjects)
     place = np.searchsorted(gallery_subjects, probe_subjects, sorter=by_subject)
     own_row = by_subject[np.minimum(place, len(gallery) - 1)]
     mated = gallery_subjects[own_row] == probe_subjects
-    blocks = []
     columns = np.ascontiguousarray(gallery.T)
+    own = np.empty(len(probes), np.float32)
+    best_other = np.empty(len(probes), np.result_type(probes, gallery))
+    others_above = np.empty(len(probes), np.int64)
+    best_other_row = np.empty(len(probes), np.int64)
     for start in range(0, len(probes), PROBES_AT_ONCE):
         block = slice(start, start + PROBES_AT_ONCE)
-        scores = probes[block] @ columns
+        scores = probes[block] @ columns  # [probes, gallery]
         row = np.arange(len(scores))
-        own = np.where(mated[block], scores[row, own_row[block]], -np.inf).astype(np.float32)
+        own[block] = np.where(mated[block], scores[row, own_row[block]], -np.inf)
         # Its own subject is taken out, where it is there; what remains is other subjects.
         scores[row[mated[block]], own_row[block][mated[block]]] = -np.inf
-        best_row = scores.argmax(1)
-        above = np.count_nonzero(scores >= own[:, None], axis=1)
-        blocks.append((own, scores[row, best_row], above, best_row))
-    return Identification(probe_subjects, mated, *(np.concatenate(column) for column in zip(*blocks, strict=True)))
+        best = scores.argmax(1)
+        best_other[block] = scores[row, best]
+        others_above[block] = np.count_nonzero(scores >= own[block][:, None], axis=1)
+        best_other_row[block] = best
+    return Identification(probe_subjects, mated, own, best_other, others_above, best_other_row)
 
 
 def threshold_at(found: Identification, fpir: float) -> float:
-    """The max(int(n f) - 1, 0)-th largest of the best scores of the n probes that are not mated."""
+    """Returns the max(int(n f) - 1, 0)-th largest of the best scores of the n probes that are
+    not mated.
+    """
     best = np.sort(found.best_other[~found.mated])[::-1]
     return float(best[max(int(len(best) * fpir) - 1, 0)])
 
 
 def tpir(found: Identification, threshold: float) -> float:
-    """Mated probes whose own subject is strictly above every other one and above the threshold."""
+    """Returns the share of mated probes with their own subject strictly above every other one
+    and the threshold.
+    """
     first = (found.others_above == 0) & (found.own > threshold)
     return float(np.mean(first[found.mated]))
 
 
 def rank_counts(found: Identification, ranks: Sequence[int]) -> list[int]:
-    return [int(np.count_nonzero(found.others_above[found.mated] < rank)) for rank in ranks]
+    """Returns how many mated probes are found at each rank."""
+    others_above = found.others_above[found.mated]
+    return [int(np.count_nonzero(others_above < rank)) for rank in ranks]

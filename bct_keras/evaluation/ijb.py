@@ -1,7 +1,8 @@
-"""IJB-B and IJB-C: templates of several images, 1:1 over all listed pairs and 1:N in two galleries.
+"""IJB-B and IJB-C: templates of several images, 1:1 over all listed pairs and 1:N in two
+galleries.
 
-As in InsightFace's evaluation, whose default it calls N1D1F1: flip, norms kept, times the detector's score.
-https://noblis.org/wp-content/uploads/2018/03/icb2018.pdf
+As in InsightFace's evaluation, whose default it calls N1D1F1: flip, norms kept, times the
+detector's score. https://noblis.org/wp-content/uploads/2018/03/icb2018.pdf
 """
 
 from collections.abc import Collection
@@ -13,14 +14,16 @@ from PIL import Image
 
 from bct_keras import artefacts
 from bct_keras.encoders import Encoder
-from bct_keras.errors import BadImageError, InputError
+from bct_keras.errors import BadImageError, InputError, option
 from bct_keras.evaluation import alignment, ijb_files, ijb_rates, templates
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
+from bct_keras.evaluation.flips import SearchedNames
 from bct_keras.evaluation.ijb_files import Subjects
 from bct_keras.evaluation.ijb_images import AlignedImages
-from bct_keras.evaluation.ijb_rates import TemplatePairs
+from bct_keras.evaluation.ijb_rates import Listed, Lists, TemplatePairs
 from bct_keras.evaluation.measured import Measured, unresolved_notes
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.evaluation.protocol import Protocol
+from bct_keras.evaluation.verification import Embedded, Sides
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Names:
     galleries: tuple[str, str]
 
 
-class IJB:
+class IJB(Protocol):
     names: Names
 
     def __init__(
@@ -47,24 +50,26 @@ class IJB:
         self.images = ijb_files.read_images(meta, self.names.files)
         self.aligned = AlignedImages(self.folder / "loose_crop", self.images.names, self.images.landmarks)
         self.templates, self.template_rows = np.unique(self.images.templates, return_inverse=True)
-        self.pairs = self.read_pairs(meta)
-        self.probes = self.rows_of(ijb_files.read_subjects(meta / f"{self.names.files}_1N_probe_mixed.csv"))
-        self.galleries = tuple(
-            self.rows_of(ijb_files.read_gallery(meta / f"{self.names.files}_1N_gallery_{gallery}.csv"))
-            for gallery in self.names.galleries
-        )
+        self.lists = self.read_lists(meta)
         self.subjects = self.number_subjects()
         self.left_out: dict[str, int] = {}
         self.check_files()
 
-    def read_pairs(self, meta: Path) -> TemplatePairs:
-        pairs = ijb_files.read_pairs(meta, self.names.files)
-        path = meta / f"{self.names.files}_template_pair_label.txt"
-        first, second = (self.rows(templates, path) for templates in (pairs.first, pairs.second))
-        return TemplatePairs(first, second, pairs.genuine)
+    def read_lists(self, meta: Path) -> Lists:
+        """Reads what is compared, by rows of templates."""
+        name = self.names.files
+        pairs = ijb_files.read_pairs(meta, name)
+        path = meta / f"{name}_template_pair_label.txt"
+        first, second = self.rows(pairs.first, path), self.rows(pairs.second, path)
+        probes = self.listed(ijb_files.read_subjects(meta / f"{name}_1N_probe_mixed.csv"))
+        galleries = []
+        for gallery in self.names.galleries:
+            subjects = ijb_files.read_gallery(meta / f"{name}_1N_gallery_{gallery}.csv")
+            galleries.append(self.listed(subjects))
+        return Lists(TemplatePairs(first, second, pairs.genuine), probes, tuple(galleries))
 
     def rows(self, wanted: np.ndarray, path: Path) -> np.ndarray:
-        """The row of each template, in numbers no larger than they need be."""
+        """Returns the row of each template, in numbers no larger than they need be."""
         row_of = np.full(int(max(self.templates[-1], wanted.max())) + 1, -1, np.int32)
         row_of[self.templates] = np.arange(len(self.templates))
         rows = row_of[wanted]
@@ -76,28 +81,32 @@ class IJB:
             )
         return rows.astype(np.min_scalar_type(len(self.templates)))
 
-    def rows_of(self, subjects: Subjects) -> Embedded:
-        """Rows of templates and their subjects; the embeddings are chosen by these later."""
-        return Embedded(self.rows(subjects.templates, subjects.path).astype(np.int64), subjects.subjects)
+    def listed(self, subjects: Subjects) -> Listed:
+        """Returns the rows of listed templates, with their subjects."""
+        rows = self.rows(subjects.templates, subjects.path)
+        return Listed(rows.astype(np.int64), subjects.subjects)
 
     def number_subjects(self) -> np.ndarray:
-        """[templates] the subject of each, numbered from 0; a template that no list names is one of its own."""
+        """Returns the subject of each template [templates], numbered from 0.
+
+        A template that no list names is a subject of its own.
+        """
         subjects = -1 - np.arange(len(self.templates))
-        for listed in (self.probes, *self.galleries):
-            subjects[listed.embeddings] = listed.labels
+        for listed in (self.lists.probes, *self.lists.galleries):
+            subjects[listed.rows] = listed.subjects
         return np.unique(subjects, return_inverse=True)[1]
 
     def check_files(self) -> None:
         missing = self.aligned.missing()
         if missing and self.on_bad == "fail":
             raise BadImageError(
-                f"{self.aligned.folder / missing[0]}: no such image, and {len(missing) - 1} more are missing; "
-                "--on_bad=skip leaves them out of their templates"
+                f"{self.aligned.folder / missing[0]}: no such image, and {len(missing) - 1} more "
+                "are missing; "
+                f"{option('on_bad', 'skip')} leaves them out of their templates"
             )
 
-    def embed(self, encoder: Encoder) -> tuple[Embedded, Embedded]:
-        """One template is a query here and in the gallery there: both sides are all templates."""
-
+    def embed(self, encoder: Encoder) -> Sides:
+        """Returns all templates as both sides: one is a query here and in the gallery there."""
         if not encoder.image_size:
             raise InputError(f"{encoder.path} holds stored embeddings; {self.names.files} needs one that embeds images")
 
@@ -105,12 +114,12 @@ class IJB:
             return self.aligned.embed(encoder, self.flip, self.on_bad)
 
         what = {"images": self.aligned.fingerprint(), "flip": self.flip, "on_bad": self.on_bad}
-        features = self.cache.get(encoder, what, make) if self.cache else make(encoder)
+        features = self.embed_once(encoder, what, make)
         pooled = Embedded(self.pool(features, encoder), self.subjects)
-        return pooled, pooled
+        return Sides(query=pooled, gallery=pooled)
 
     def pool(self, features: np.ndarray, encoder: Encoder) -> np.ndarray:
-        """[templates, dims] of those images that have an embedding."""
+        """Returns the templates [templates, dims], of those images that have an embedding."""
         kept = np.isfinite(features).all(1)
         self.left_out[str(encoder.path)] = int(np.count_nonzero(~kept))
         images = np.bincount(self.template_rows[kept], minlength=len(self.templates))
@@ -128,42 +137,52 @@ class IJB:
         return templates.pool(features, self.template_rows[kept], len(self.templates), weights)
 
     def measure(self, query: Embedded, gallery: Embedded) -> Measured:
-        return ijb_rates.measure(query, gallery, self.pairs, self.probes, self.galleries)
+        return ijb_rates.measure(query, gallery, self.lists)
 
-    def gallery_of(self, query: Embedded, gallery: Embedded) -> tuple[Embedded, Embedded]:
-        """Every probe in both galleries at once, which share no subject."""
-        rows = np.concatenate([listed.embeddings for listed in self.galleries])
-        probes = self.probes.embeddings
-        return (
-            Embedded(query.embeddings[probes], self.subjects[probes]),
-            Embedded(gallery.embeddings[rows], self.subjects[rows]),
+    def searched(self, sides: Sides) -> Sides:
+        """Returns every probe and both galleries at once, which share no subject."""
+        probes = self.lists.probes.rows
+        rows = np.concatenate([listed.rows for listed in self.lists.galleries])
+        return Sides(
+            query=Embedded(sides.query.embeddings[probes], self.subjects[probes]),
+            gallery=Embedded(sides.gallery.embeddings[rows], self.subjects[rows]),
         )
 
-    def searched_names(self) -> list[tuple[list[str], list[str]]]:
-        """The first image of each template that is searched, and of each in the gallery."""
+    def searched_names(self) -> list[SearchedNames]:
+        """Returns the first image of each template that is searched, and of each in the gallery."""
         _, first_image = np.unique(self.template_rows, return_index=True)
         names = np.array(self.images.names)[first_image]
-        probes = names[self.probes.embeddings].tolist()
-        return [(probes, names[listed.embeddings].tolist()) for listed in self.galleries]
+        probes = names[self.lists.probes.rows].tolist()
+        found = []
+        for listed in self.lists.galleries:
+            found.append(SearchedNames(probes, names[listed.rows].tolist()))
+        return found
 
     def pictures(self, names: Collection[str]) -> dict[str, Image.Image]:
         return self.aligned.pictures(names, alignment.TEMPLATE_SIZE)
 
-    def notes(self) -> list[str]:
-        left_out = [
-            f"{count:,} of {len(self.images.names):,} images were left out of their templates for {encoder} "
-            "(missing, damaged, or without a finite embedding; --on_bad=skip)"
-            for encoder, count in self.left_out.items()
-            if count
-        ]
-        impostors = int(np.count_nonzero(~self.pairs.genuine))
+    def notes(self, encoders: Collection[Encoder]) -> list[str]:
+        left_out = []
+        for path in dict.fromkeys(str(encoder.path) for encoder in encoders):
+            count = self.left_out.get(path)
+            if count:
+                left_out.append(
+                    f"{count:,} of {len(self.images.names):,} images were left out of their "
+                    f"templates for {path} "
+                    f"(missing, damaged, or without a finite embedding; {option('on_bad', 'skip')})"
+                )
+        impostors = self.lists.pairs.impostors
         measured = ijb_rates.measured_fars(impostors)
         return left_out + unresolved_notes("TAR@FAR", measured, impostors, "as published, but not to be relied on")
 
     def made_from(self) -> dict[str, str]:
         meta = sorted((self.folder / "meta").glob(f"{self.names.files}_*"))
         files = {path.name: artefacts.file_sha256(path) for path in meta}
-        return {"meta": artefacts.fingerprint(files), "images": self.aligned.fingerprint(), "on_bad": self.on_bad}
+        return {
+            "meta": artefacts.fingerprint(files),
+            "images": self.aligned.fingerprint(),
+            "on_bad": self.on_bad,
+        }
 
 
 class IJBB(IJB):

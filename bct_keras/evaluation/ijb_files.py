@@ -1,4 +1,6 @@
-"""IJB-B's and IJB-C's meta files: which images make a template, which pairs are compared, who is in a gallery."""
+"""IJB-B's and IJB-C's meta files: which images make a template, which pairs are compared, who is
+in a gallery.
+"""
 
 import re
 from collections.abc import Iterator
@@ -43,8 +45,11 @@ class Subjects:
 
 
 def read_images(meta: Path, name: str) -> Images:
-    """In the order of the landmark file."""
-    landmark_path, template_path = meta / f"{name}_name_5pts_score.txt", meta / f"{name}_face_tid_mid.txt"
+    """Reads what the meta files say of the images, in the order of the landmark file."""
+    landmark_path, template_path = (
+        meta / f"{name}_name_5pts_score.txt",
+        meta / f"{name}_face_tid_mid.txt",
+    )
     names = read_names(landmark_path)
     numbers = read_landmarks(landmark_path, len(names))
     templates, medias = read_templates(template_path, names, landmark_path)
@@ -52,7 +57,7 @@ def read_images(meta: Path, name: str) -> Images:
 
 
 def read_names(path: Path) -> list[str]:
-    """The first word of each line."""
+    """Reads the first word of each line."""
     text = b"\n".join([line.split(b" ", 1)[0] for line in lines_of(path)]).decode(errors="replace")
     names = text.split("\n")
     if not IMAGE_NAMES.fullmatch(text):  # half a million names are matched at once in a tenth of the time
@@ -69,7 +74,7 @@ def lines_of(path: Path) -> list[bytes]:
 
 
 def read_landmarks(path: Path, rows: int) -> np.ndarray:
-    """[rows, 11] float64"""
+    """Reads the five points and the score of each line [rows, 11] float64."""
     try:
         numbers = np.loadtxt(path, usecols=LANDMARK_COLUMNS, comments=None, ndmin=2)
     except ValueError:
@@ -87,7 +92,7 @@ def read_landmarks(path: Path, rows: int) -> np.ndarray:
 
 
 def read_templates(path: Path, names: list[str], landmark_path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Template and media of each name."""
+    """Reads template and media of each name."""
     lines = lines_of(path)
     cells = b"\n".join(lines).split()  # one list: a million small ones would keep the garbage collector busy
     numbers = cells[1::3] + cells[2::3]
@@ -102,7 +107,8 @@ def read_templates(path: Path, names: list[str], landmark_path: Path) -> tuple[n
     if len(row_of) != len(names):
         extra = next(iter(row_of.keys() - set(names)), names[0])
         raise InputError(
-            f"{path} has {len(row_of)} images and {landmark_path.name} {len(names)}; one that is not in both, or "
+            f"{path} has {len(row_of)} images and {landmark_path.name} {len(names)}; one that is "
+            "not in both, or "
             f"twice in one: '{extra}'"
         )
     order = [row_of[name] for name in names]
@@ -123,7 +129,7 @@ def read_pairs(meta: Path, name: str) -> Pairs:
 
 
 def read_subjects(path: Path) -> Subjects:
-    """The first two columns, one row an image, as one row a template."""
+    """Reads the first two columns of a file of images, as one row for each template."""
     found: dict[int, int] = {}
     for number, template, subject in subject_rows(path):
         if found.setdefault(template, subject) != subject:
@@ -136,7 +142,7 @@ def read_subjects(path: Path) -> Subjects:
 
 
 def subject_rows(path: Path) -> Iterator[tuple[int, int, int]]:
-    """Line number, template, subject."""
+    """Yields line number, template and subject of each line."""
     for number, line in enumerate(lines_of(path)[1:], start=2):
         cells = line.split(b",", 2)
         try:
@@ -154,7 +160,8 @@ def read_gallery(path: Path) -> Subjects:
         subject = subjects[np.argmax(templates > 1)]
         twice = gallery.templates[gallery.subjects == subject][:2]
         raise InputError(
-            f"{path}: subject {subject} is in the gallery twice (templates {twice[0]} and {twice[1]}); "
+            f"{path}: subject {subject} is in the gallery twice (templates {twice[0]} and "
+            f"{twice[1]}); "
             "a gallery has one template of each subject"
         )
     return gallery

@@ -28,11 +28,14 @@ class AlignedImages:
 
     @cached_property
     def sizes(self) -> list[int]:
-        """In bytes; -1 where there is no such file."""
+        """Returns the size of each file in bytes; -1 where there is no such file."""
         return [size_of(self.folder / name) for name in self.names]
 
     def fingerprint(self) -> str:
-        """Of names and sizes: to read half a million files whole would take longer than to judge them."""
+        """Returns the fingerprint of names and sizes.
+
+        To read half a million files whole would take longer than to judge them.
+        """
         landmarks = hashlib.sha256(self.landmarks.tobytes()).hexdigest()
         return artefacts.fingerprint([list(self.names), self.sizes, landmarks])
 
@@ -40,7 +43,9 @@ class AlignedImages:
         return [name for name, size in zip(self.names, self.sizes, strict=True) if size < 0]
 
     def read(self, row: int, sampling_map: np.ndarray, image_size: int) -> np.ndarray | BadImageError:
-        """[image_size, image_size, 3] uint8, or what is wrong with the file."""
+        """Returns the aligned image [image_size, image_size, 3] uint8, or what is wrong with the
+        file.
+        """
         path = self.folder / self.names[row]
         try:
             image = image_check.decode(read_bytes(path, LARGEST_IMAGE, BadImageError), str(path))
@@ -49,7 +54,10 @@ class AlignedImages:
         return alignment.align(image, sampling_map, image_size)
 
     def batches(self, image_size: int) -> Iterator[tuple[range, list[np.ndarray | BadImageError]]]:
-        """Read a few batches ahead on two threads: decoding and most of aligning leave Python's lock."""
+        """Yields rows and their images, read a few batches ahead on two threads.
+
+        Decoding and most of aligning leave Python's lock.
+        """
         starts = range(0, len(self.names), BATCH_SIZE)
         maps = alignment.sampling_maps(self.landmarks, image_size)
         waiting: list[tuple[range, list[Future]]] = []
@@ -64,7 +72,13 @@ class AlignedImages:
                 yield rows, [future.result() for future in futures]
 
     def embed(self, encoder: Encoder, flip: bool, on_bad: str) -> np.ndarray:
-        """[images, dims] float32, plus that of the mirror image with `flip`; not finite where the image is bad."""
+        """Returns the embedding of each image [images, dims] float32.
+
+        Args:
+            encoder: What embeds.
+            flip: Whether that of the mirror image is added.
+            on_bad: `fail`, or `skip`: then a row is not finite where the image cannot be used.
+        """
         found = np.full((len(self.names), encoder.dims), np.nan, np.float32)
         with progress.bar(f"embedding {self.folder}", len(self.names)) as done:
             for rows, read in self.batches(encoder.image_size):
@@ -80,7 +94,7 @@ class AlignedImages:
         return found
 
     def pictures(self, names: Collection[str], image_size: int) -> dict[str, Image.Image]:
-        """Those of them that can be read."""
+        """Returns those of the images that can be read."""
         maps = alignment.sampling_maps(self.landmarks, image_size)
         rows = [row for row, name in enumerate(self.names) if name in names]
         read = {self.names[row]: self.read(row, maps[row], image_size) for row in rows}

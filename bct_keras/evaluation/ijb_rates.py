@@ -1,5 +1,6 @@
 """All 1:1 and 1:N numbers of IJB from the features of its templates."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -22,13 +23,20 @@ EVERY = 10
 
 @dataclass(frozen=True)
 class TemplatePairs:
+    """The pairs of templates that are compared 1:1."""
+
     first: np.ndarray  # [pairs] rows of templates; the gallery's side
     second: np.ndarray  # [pairs] the query's side
     genuine: np.ndarray  # [pairs] bool
 
     @cached_property
+    def impostors(self) -> int:
+        """Returns how many of them are of two subjects."""
+        return int(np.count_nonzero(~self.genuine))
+
+    @cached_property
     def repeated(self) -> bool:
-        """Whether a pair is listed twice, also the other way round."""
+        """Tells whether a pair is listed twice, also the other way round."""
         low, high = np.minimum(self.first, self.second), np.maximum(self.first, self.second)
         count = int(high.max()) + 1
         keys = low.astype(np.min_scalar_type(count * count))  # 32 bits for IJB-C's templates
@@ -38,65 +46,113 @@ class TemplatePairs:
         return bool((keys[1:] == keys[:-1]).any())
 
     def scores(self, query: Embedded, gallery: Embedded) -> np.ndarray:
+        """Returns the score of each pair [pairs]."""
         first, second = self.first, self.second
-        if query is gallery and self.repeated:  # the same product either way round, to the last bit
+        if query is gallery and self.repeated:
+            # The same product either way round, to the last bit.
             first, second = np.minimum(first, second), np.maximum(first, second)
         return templates.pair_scores(gallery.embeddings, query.embeddings, first, second)
 
 
-def measure(
-    query: Embedded, gallery: Embedded, pairs: TemplatePairs, probes: Embedded, galleries: Sequence[Embedded]
-) -> Measured:
-    """Of `probes` and `galleries` the embeddings are rows of templates."""
+@dataclass(frozen=True)
+class Listed:
+    """Templates that are searched, or that are in a gallery."""
+
+    rows: np.ndarray  # [listed] rows of templates
+    subjects: np.ndarray  # [listed]
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What a set compares: pairs 1:1, and probes 1:N in each gallery."""
+
+    pairs: TemplatePairs
+    probes: Listed
+    galleries: tuple[Listed, ...]
+
+
+def measure(query: Embedded, gallery: Embedded, lists: Lists) -> Measured:
+    """Returns all metrics.
+
+    Args:
+        query: All templates by the queries' encoder; the labels are the subjects' numbers from 0.
+        gallery: All templates by the gallery's encoder.
+        lists: What is compared, by rows of templates.
+    """
+    pairs = lists.pairs
     scores = pairs.scores(query, gallery)
     roc = roc_curve(scores[pairs.genuine], scores[~pairs.genuine], pairs.repeated)
-    searches = [search(query, gallery, probes, listed) for listed in galleries]
-    metrics = verification_metrics(roc, int(np.count_nonzero(~pairs.genuine))) | identification_metrics(searches)
+    searches = [search(query, gallery, lists.probes, listed) for listed in lists.galleries]
+    metrics = verification_metrics(roc, pairs.impostors)
+    metrics |= identification_metrics(searches)
 
     @cache
     def find_verification() -> Verification:
         return keep_strongest(scores, pairs, query.labels)
 
     def influences() -> dict[str, Influence]:
-        numbers = query.labels[probes.embeddings]
-        return influences_of(metrics, find_verification(), [with_numbers(found, numbers) for found in searches])
+        # The subjects by their number from 0, as in `Verification`.
+        numbers = query.labels[lists.probes.rows]
+        numbered = [dataclasses.replace(found, identities=numbers) for found in searches]
+        return influences_of(metrics, find_verification(), numbered)
 
-    impostors = int(np.count_nonzero(~pairs.genuine))
-    few = tuple(rate_name("TAR@FAR", far) for far in measured_fars(impostors) if not is_resolvable(far, impostors))
-    return Measured(metrics, influences, few, find_verification=find_verification, searches=tuple(searches))
-
-
-def search(query: Embedded, gallery: Embedded, probes: Embedded, listed: Embedded) -> Identification:
-    return identify(
-        query.embeddings[probes.embeddings], probes.labels, gallery.embeddings[listed.embeddings], listed.labels
+    return Measured(
+        metrics,
+        influences,
+        unresolved=unresolved_metrics(pairs.impostors),
+        find_verification=find_verification,
+        searches=tuple(searches),
     )
 
 
-def with_numbers(found: Identification, numbers: np.ndarray) -> Identification:
-    """Returns the same with the subjects by their number from 0, as in `Verification`."""
-    return Identification(numbers, found.mated, found.own, found.best_other, found.others_above, found.best_other_row)
+def search(query: Embedded, gallery: Embedded, probes: Listed, listed: Listed) -> Identification:
+    """Searches the probes in one gallery."""
+    return identify(
+        query.embeddings[probes.rows],
+        probes.subjects,
+        gallery.embeddings[listed.rows],
+        listed.subjects,
+    )
 
 
 def verification_metrics(roc: Roc, impostors: int) -> dict[str, float]:
+    """Returns TAR at each rate, as published."""
     return {rate_name("TAR@FAR", far): roc.tar_nearest(far) for far in measured_fars(impostors)}
 
 
 def measured_fars(impostors: int) -> list[float]:
-    """Returns the published rates that accept a pair at all; the released code gives them however few pairs that is."""
+    """Returns the published rates that accept a pair at all.
+
+    The released code gives them however few pairs that is.
+    """
     return [far for far in FARS if far * impostors >= 1]
 
 
+def unresolved_metrics(impostors: int) -> tuple[str, ...]:
+    """Returns the metrics that are given although too few pairs are accepted at their rate."""
+    found = []
+    for far in measured_fars(impostors):
+        if not is_resolvable(far, impostors):
+            found.append(rate_name("TAR@FAR", far))
+    return tuple(found)
+
+
 def identification_metrics(searches: Sequence[Identification]) -> dict[str, float]:
-    """Each a mean over the galleries."""
+    """Returns TPIR and the ranks, each a mean over the galleries."""
     metrics = {}
-    if all((~found.mated).any() and found.mated.any() for found in searches):
+    if all(found.mated.any() and not found.mated.all() for found in searches):
         for fpir in FPIRS:
-            rates = [identification.tpir(found, identification.threshold_at(found, fpir)) for found in searches]
+            rates = []
+            for found in searches:
+                threshold = identification.threshold_at(found, fpir)
+                rates.append(identification.tpir(found, threshold))
             metrics[rate_name("TPIR@FPIR", fpir)] = float(np.mean(rates))
     counts = np.array([identification.rank_counts(found, RANKS) for found in searches])
     mated = np.array([max(np.count_nonzero(found.mated), 1) for found in searches])
-    shares = (counts / mated[:, None]).mean(0)
-    return metrics | {f"top-{rank}": float(share) for rank, share in zip(RANKS, shares, strict=True)}
+    shares = (counts / mated[:, None]).mean(0)  # [ranks]
+    for rank, share in zip(RANKS, shares, strict=True):
+        metrics[f"top-{rank}"] = float(share)
+    return metrics
 
 
 def influences_of(
@@ -106,12 +162,14 @@ def influences_of(
     count = verification.identities
     found = {}
     for far in FARS:
-        if rate_name("TAR@FAR", far) in metrics:
-            found[rate_name("TAR@FAR", far)] = influence.of_tar(verification, far)
+        name = rate_name("TAR@FAR", far)
+        if name in metrics:
+            found[name] = influence.of_tar(verification, far)
     for fpir in FPIRS:
-        if rate_name("TPIR@FPIR", fpir) in metrics:
+        name = rate_name("TPIR@FPIR", fpir)
+        if name in metrics:
             each = [influence.of_tpir(search, fpir, count) for search in searches]
-            found[rate_name("TPIR@FPIR", fpir)] = influence.mean_of(each)
+            found[name] = influence.mean_of(each)
     for rank in RANKS:
         each = []
         for search in searches:
@@ -122,26 +180,38 @@ def influences_of(
 
 
 def keep_strongest(scores: np.ndarray, pairs: TemplatePairs, identities: np.ndarray) -> Verification:
+    """Returns the scores of all pairs, of the impostors' the strongest alone.
+
+    Args:
+        scores: [pairs]
+        pairs: Whose scores they are.
+        identities: [templates] the number of each one's subject, from 0.
+    """
     rows = np.flatnonzero(~pairs.genuine)
     kept = kept_impostors(max(FARS), len(rows))
     impostors = scores[rows]
     strongest = np.argpartition(-impostors, kept - 1)[:kept]
     strongest = strongest[np.argsort(-impostors[strongest], kind="stable")]
-    chosen = np.concatenate([np.arange(min(kept, KEPT_WHOLE)), np.arange(KEPT_WHOLE + EVERY // 2, kept, EVERY)])
+    whole = np.arange(min(kept, KEPT_WHOLE))
+    thinned = np.arange(KEPT_WHOLE + EVERY // 2, kept, EVERY)
+    chosen = np.concatenate([whole, thinned])
     stands_for = np.where(chosen < KEPT_WHOLE, 1, EVERY).astype(np.float32)
     places = rows[strongest[chosen]]
     number = int(identities.max()) + 1
-    of_templates = sum(np.bincount(side[rows], minlength=len(identities)) for side in (pairs.first, pairs.second))
-    impostors_of = np.bincount(identities, of_templates, minlength=number)
+    of_first = np.bincount(pairs.first[rows], minlength=len(identities))
+    of_second = np.bincount(pairs.second[rows], minlength=len(identities))
+    impostors_of = np.bincount(identities, of_first + of_second, minlength=number)
+    both = np.stack([identities[pairs.first[places]], identities[pairs.second[places]]], 1)
+    genuine = scores[pairs.genuine]
     return Verification(
-        scores[pairs.genuine],
-        identities[pairs.first[pairs.genuine]],
-        scores[places],
-        np.stack([identities[pairs.first[places]], identities[pairs.second[places]]], 1),
-        stands_for,
-        number,
-        float(len(rows)),
-        impostors_of,
-        histogram(scores[pairs.genuine]),
-        histogram(impostors),
+        genuine=genuine,
+        genuine_identities=identities[pairs.first[pairs.genuine]],
+        impostors=scores[places],
+        impostor_identities=both,
+        stands_for=stands_for,
+        identities=number,
+        impostor_pairs=float(len(rows)),
+        impostors_of=impostors_of,
+        genuine_histogram=histogram(genuine),
+        impostor_histogram=histogram(impostors),
     )

@@ -1,10 +1,12 @@
-"""How much each unit, mostly an identity, moves a metric; and from that, how sure a difference of two metrics is.
+"""How much each unit, mostly an identity, moves a metric; and from that, how sure a difference
+of two metrics is.
 
-A metric is nearly a sum with one part per identity. How far these parts spread tells how far the metric would move if
-other people had been measured. A score of two identities belongs to the parts of both, so the square of what their
-pair adds is counted twice, and is taken away once: the variance that Aronow, Samii and Assenova give for pairs
-(https://arxiv.org/abs/1312.3398). A bootstrap that multiplies the weights of both identities counts it three times,
-and its intervals of TAR at a low FAR are up to 1.8 times too wide.
+A metric is nearly a sum with one part per identity. How far these parts spread tells how far the
+metric would move if other people had been measured. A score of two identities belongs to the parts
+of both, so the square of what their pair adds is counted twice, and is taken away once: the
+variance that Aronow, Samii and Assenova give for pairs (https://arxiv.org/abs/1312.3398). A
+bootstrap that multiplies the weights of both identities counts it three times, and its intervals of
+TAR at a low FAR are up to 1.8 times too wide.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ import numpy as np
 from bct_keras.evaluation.identification import Identification
 from bct_keras.evaluation.verification import NOBODY, SLOPE_SPAN, TIE, Verification
 
-# Near a metric's ceiling few units differ, and they say too little of how far all would spread. The variance is made
-# larger by the excess kurtosis of the parts, which is 0 for a normal distribution, over the number of units; so often.
+# Near a metric's ceiling few units differ, and they say too little of how far all would spread. The
+# variance is made larger by the excess kurtosis of the parts, which is 0 for a normal distribution,
+# over the number of units; so often.
 WEIGHT_OF_KURTOSIS = 2
 
 
@@ -27,7 +30,9 @@ def no_pairs() -> np.ndarray:
 
 @dataclass(frozen=True)
 class Influence:
-    """The part of each unit in one metric's distance from the truth, or in the distance of a difference."""
+    """The part of each unit in one metric's distance from the truth, or in the distance of a
+    difference.
+    """
 
     own: np.ndarray  # [units] by what the unit's own queries find
     by_threshold: np.ndarray  # [units] by how the unit moves the threshold
@@ -52,7 +57,9 @@ class Influence:
         return self.own + self.by_threshold
 
     def standard_error(self) -> float:
-        """Returns how far the metric, or the difference, lies from the truth in the root mean square."""
+        """Returns how far the metric, or the difference, lies from the truth in the root mean
+        square.
+        """
         parts = self.parts - self.parts.mean()
         units = len(parts)
         squares = float(np.sum(parts**2))
@@ -74,7 +81,9 @@ class Influence:
 
 
 def of_shares(values: np.ndarray, units: np.ndarray, count: int) -> Influence:
-    """Returns the influence on the mean of `values` [rows], which belong to `units` [rows], numbers below `count`."""
+    """Returns the influence on the mean of `values` [rows], which belong to `units` [rows],
+    numbers below `count`.
+    """
     own = np.bincount(units, values - values.mean(), minlength=count) / len(values)
     return Influence(own, np.zeros(count), 1.0 / len(values))
 
@@ -90,10 +99,12 @@ def mean_of(influences: list[Influence]) -> Influence:
 
 
 def of_tar(found: Verification, far: float) -> Influence:
-    """Returns the influence on TAR at a FAR: by the genuine pairs of a unit, and by its pairs with others.
+    """Returns the influence on TAR at a FAR: by the genuine pairs of a unit, and by its pairs
+    with others.
 
-    TAR(t) moves by (accepted genuine pairs - TAR * genuine pairs) / all genuine pairs; the threshold t, by how many
-    impostor pairs of the unit are accepted beyond the expected `far`, times the slope of TAR over log FAR.
+    TAR(t) moves by (accepted genuine pairs - TAR * genuine pairs) / all genuine pairs; the
+    threshold t, by how many impostor pairs of the unit are accepted beyond the expected `far`,
+    times the slope of TAR over log FAR.
     """
     accepted = far * found.impostor_pairs
     threshold, tar = found.threshold_and_tar(far)
@@ -127,7 +138,9 @@ def slope_of_tar(found: Verification, far: float) -> float:
 
 
 def of_tpir(found: Identification, fpir: float, count: int) -> Influence:
-    """Returns the influence on TPIR at an FPIR: by the mated probes of a unit, and by its probes that are not mated."""
+    """Returns the influence on TPIR at an FPIR: by the mated probes of a unit, and by its probes
+    that are not mated.
+    """
     alarms = np.sort(found.best_other[~found.mated])[::-1]
     wanted = max(int(len(alarms) * fpir), 1)
     own_score, first = found.own[found.mated], found.others_above[found.mated] == 0

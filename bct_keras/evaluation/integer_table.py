@@ -14,7 +14,7 @@ NEWLINE, SPACE, TAB = ord("\n"), ord(" "), ord("\t")
 
 
 def read_integer_table(path: Path, columns: int) -> list[np.ndarray]:
-    """The columns [rows] int32 of a file of whole numbers; an error names the line."""
+    """Reads the columns [rows] int32 of a file of whole numbers; an error names the line."""
     content = read_bytes(path)
     if not content.strip():
         raise InputError(f"{path} is empty")
@@ -44,7 +44,11 @@ def pieces_at_line_ends(text: np.ndarray) -> list[np.ndarray]:
 
 
 def parse_canonical(text: np.ndarray, columns: int) -> list[np.ndarray] | None:
-    """The columns where each line is just so many numbers with one blank between two; None otherwise."""
+    """Returns the columns of a text whose lines are just so many numbers with one blank between
+    two.
+
+    Returns None of any other text.
+    """
     if text[-1] != NEWLINE:
         text = np.append(text, np.uint8(NEWLINE))
     digits = text - np.uint8(ord("0"))  # below "0" it wraps round, so that no other byte is below 10
@@ -64,7 +68,9 @@ def parse_canonical(text: np.ndarray, columns: int) -> list[np.ndarray] | None:
 
 
 def numbers(digits: np.ndarray, ends: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """[numbers] int32 from where each one's digits end and how many there are."""
+    """Returns the numbers [numbers] int32, from where each one's digits end and how many there
+    are.
+    """
     value = digits[ends - 1].astype(np.int32)
     for place in range(1, int(lengths.max())):
         # A shorter number has no digit here: what is read in its stead is multiplied by 0.
@@ -74,7 +80,10 @@ def numbers(digits: np.ndarray, ends: np.ndarray, lengths: np.ndarray) -> np.nda
 
 
 def parse_line_by_line(text: np.ndarray, columns: int, path: Path, lines_before: int) -> list[np.ndarray]:
-    """The same for any blanks and line ends, and the line's number where it cannot be read."""
+    """Returns the columns for any blanks and line ends.
+
+    An error names the line that cannot be read.
+    """
     rows = []
     for number, line in enumerate(text.tobytes().split(b"\n"), start=lines_before + 1):
         cells = line.split()

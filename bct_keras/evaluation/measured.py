@@ -9,7 +9,8 @@ from bct_keras.evaluation.verification import Verification
 
 # Made on demand: metric -> how each unit moves it. Two tests of one protocol have the same units.
 Influences = Callable[[], dict[str, Influence]]
-# A rate of wrong ones is measured where at least so many of them are accepted; with fewer the threshold is chance.
+# A rate of wrong ones is measured where at least so many of them are accepted; with fewer the
+# threshold is chance.
 LEAST_ACCEPTED = 10
 
 
@@ -24,17 +25,21 @@ class Measured:
 
 
 def as_measured(found: "Measured | dict[str, float]") -> Measured:
-    """A protocol that has nothing but numbers gives just those."""
+    """Returns what a protocol finds; one that has nothing but numbers gives just those."""
     return found if isinstance(found, Measured) else Measured(found)
 
 
 def is_resolvable(rate: float, wrong: float) -> bool:
-    """Tells whether enough of the wrong ones (impostor pairs, or queries of unseen identities) pass at this rate."""
+    """Tells whether enough of the wrong ones (impostor pairs, or queries of unseen identities)
+    pass at this rate.
+    """
     return rate * wrong >= LEAST_ACCEPTED
 
 
 def unresolved_notes(name: str, rates: Sequence[float], wrong: float, what_is_done: str) -> list[str]:
-    """Says in a sentence which rates the data are too few for, and what is done about them; none where all can be."""
+    """Says in a sentence which rates the data are too few for, and what is done about them; none
+    where all can be.
+    """
     unresolved = [rate_name(name, rate) for rate in rates if not is_resolvable(rate, wrong)]
     if not unresolved:
         return []

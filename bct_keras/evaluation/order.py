@@ -1,15 +1,22 @@
-"""Four order constraints on triplets of a new query, an embedding of its own identity, and one of another."""
+"""Four order constraints on triplets of a new query, an embedding of its own identity, and one
+of another.
+"""
 
 import numpy as np
 
 from bct_keras.evaluation.verification import Embedded
 
-QUERIES = 2000  # at most; each one is in as many triplets as the gallery has pairs of an own and another image
+# At most; each one is in as many triplets as the gallery has pairs of an own and another image.
+QUERIES = 2000
 SEED = 0
 
 
 def order_constraints(query: Embedded, new: Embedded, old: Embedded) -> dict[str, float]:
-    """Share of triplets where the new query is nearer to its own identity's POSITIVE than to another's NEGATIVE."""
+    """Returns how often a new query is nearer to its own identity than to another one.
+
+    The share of triplets where the query is nearer to its own identity's POSITIVE than to another's
+    NEGATIVE, each of the two by the new or by the old encoder.
+    """
     rows = np.arange(len(query.labels))
     if len(rows) > QUERIES:
         rows = np.sort(np.random.default_rng(SEED).choice(rows, QUERIES, replace=False))

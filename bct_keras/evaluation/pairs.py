@@ -1,4 +1,6 @@
-"""LFW, CFP-FP, AgeDB-30 and their like: pairs of images, judged in ten folds (http://vis-www.cs.umass.edu/lfw)."""
+"""LFW, CFP-FP, AgeDB-30 and their like: pairs of images, judged in ten folds
+(http://vis-www.cs.umass.edu/lfw).
+"""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -8,7 +10,6 @@ import tensorflow as tf
 
 from bct_keras import progress
 from bct_keras.data import image_check, images
-from bct_keras.data.embeddings import normalised
 from bct_keras.data.pair_sets import PairSet, read_bin, read_lfw
 from bct_keras.encoder import BATCH_SIZE, Encoder
 from bct_keras.errors import InputError
@@ -16,15 +17,18 @@ from bct_keras.evaluation import folds, influence
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.influence import Influence
 from bct_keras.evaluation.measured import Measured, rate_name, unresolved_notes
-from bct_keras.evaluation.verification import NOBODY, Embedded, Verification, histogram
+from bct_keras.evaluation.protocol import Protocol
+from bct_keras.evaluation.verification import NOBODY, Embedded, Sides, Verification, histogram
+from bct_keras.vectors import normalised
 
 FARS = (1e-2, 1e-3)
 
 
-class Pairs:
+class Pairs(Protocol):
     """The first image of each pair is in the gallery and the second is a query.
 
-    An image's embedding is that of the image plus that of its mirror image, brought to length 1, as published.
+    An image's embedding is that of the image plus that of its mirror image, brought to length 1, as
+    published.
     """
 
     def __init__(self, path: str, cache: EmbeddingCache | None = None):
@@ -36,18 +40,18 @@ class Pairs:
         checked = progress.track(named, "checking pairs", len(pair_set.images))
         self.sizes = [image_check.inspect(image, name) for image, name in checked]
 
-    def embed(self, encoder: Encoder) -> tuple[Embedded, Embedded]:
-        """The queries and the gallery, one row a pair, as this encoder sees them."""
+    def embed(self, encoder: Encoder) -> Sides:
+        """Returns the queries and the gallery, one row a pair, as this encoder sees them."""
         if not encoder.image_size:
             raise InputError(f"{encoder.path} holds stored embeddings; a verification set needs one that embeds images")
         what = {"images": self.pair_set.fingerprint, "flip": True}
-        stored = self.cache.get(encoder, what, self.embed_images) if self.cache else self.embed_images(encoder)
-        embeddings, pairs = normalised(stored), np.arange(len(self.pair_set.pairs))
-        query, gallery = (Embedded(embeddings[self.pair_set.pairs[:, side]], pairs) for side in (1, 0))
-        return query, gallery
+        embeddings = normalised(self.embed_once(encoder, what, self.embed_images))
+        first, second = self.pair_set.pairs.T
+        pairs = np.arange(len(first))
+        return Sides(query=Embedded(embeddings[second], pairs), gallery=Embedded(embeddings[first], pairs))
 
     def embed_images(self, encoder: Encoder) -> np.ndarray:
-        """[images, dims]"""
+        """Returns the embeddings of all images, mirrored ones added [images, dims]."""
         starts = range(0, len(self.pair_set.images), BATCH_SIZE)
         blocks = [
             self.embed_block(encoder, range(start, min(start + BATCH_SIZE, len(self.pair_set.images))))
@@ -68,7 +72,10 @@ class Pairs:
         other_size = (found.width, found.height) != (size, size)
         try:
             pixels = images.decode(
-                tf.constant(self.pair_set.images[number]), size, other_size, encoder.preprocessing.resize
+                tf.constant(self.pair_set.images[number]),
+                size,
+                other_size,
+                encoder.preprocessing.resize,
             )
         except tf.errors.InvalidArgumentError as error:
             raise InputError(f"{self.pair_set.names[number]}: the image cannot be decoded ({error.message})") from None
@@ -85,9 +92,14 @@ class Pairs:
             return verification(scores, self.pair_set.same)
 
         both_kinds = 0 < np.count_nonzero(self.pair_set.same) < len(scores)
-        return Measured(metrics, influences, units="pairs", find_verification=find_verification if both_kinds else None)
+        return Measured(
+            metrics,
+            influences,
+            units="pairs",
+            find_verification=find_verification if both_kinds else None,
+        )
 
-    def notes(self) -> list[str]:
+    def notes(self, encoders: Collection[Encoder]) -> list[str]:
         impostors = folds.fewest_impostors(self.pair_set.same, self.pair_set.folds)
         return unresolved_notes("TAR@FAR", FARS, impostors, "not measured")
 
@@ -96,9 +108,11 @@ class Pairs:
 
 
 def influences_of(metrics: Collection[str], scores: np.ndarray, pair_set: PairSet) -> dict[str, Influence]:
-    """Returns each metric's influence, where every pair is a unit of its own: who they are is not known.
+    """Returns each metric's influence, where every pair is a unit of its own: who they are is
+    not known.
 
-    The thresholds of the folds differ by little, so TAR has the influence of one threshold for all of them.
+    The thresholds of the folds differ by little, so TAR has the influence of one threshold for all
+    of them.
     """
     pairs = np.arange(len(scores))
     right = folds.judged_rightly(2.0 - 2.0 * scores, pair_set.same, pair_set.folds)
@@ -110,7 +124,10 @@ def influences_of(metrics: Collection[str], scores: np.ndarray, pair_set: PairSe
 
 
 def verification(scores: np.ndarray, same: np.ndarray) -> Verification:
-    """Of all folds together, with each pair as an identity of its own, since who they are is not known."""
+    """Returns the scores of all folds together.
+
+    Each pair counts as an identity of its own, since who they are is not known.
+    """
     genuine, others = np.flatnonzero(same), np.flatnonzero(~same)
     others = others[np.argsort(-scores[others])]
     return Verification(
@@ -128,7 +145,9 @@ def verification(scores: np.ndarray, same: np.ndarray) -> Verification:
 
 
 class LFW(Pairs):
-    """The pairs that LFW's pairs.txt names; `images` holds the aligned images, one sub-folder per name."""
+    """The pairs that LFW's pairs.txt names; `images` holds the aligned images, one sub-folder
+    per name.
+    """
 
     def __init__(self, path: str, images: str, cache: EmbeddingCache | None = None):
         self.read(read_lfw(Path(path), Path(images)), cache)

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,27 +34,35 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def plots_of(result: dict[str, Any]) -> Iterator[tuple[str, str, Callable[[Axes], None]]]:
-    """Name, caption and what draws it, for all that one protocol's result allows."""
+@dataclass(frozen=True)
+class Drawing:
+    """A plot that is not drawn yet."""
+
+    name: str  # of its file
+    caption: str
+    draw: Callable[[Axes], None]
+
+
+def plots_of(result: dict[str, Any]) -> Iterator[Drawing]:
+    """Yields all plots that one protocol's result allows."""
     curves = result.get("curves", {})
     if curves:
-        yield (
-            "roc",
-            "ROC: pairs of one identity that are accepted (TAR) over pairs of two accepted (FAR), with 95 % interval",
-            lambda axes: roc(axes, curves),
+        caption = (
+            "ROC: pairs of one identity that are accepted (TAR) over pairs of two accepted (FAR), with 95 % interval"
         )
-        yield (
-            "det",
-            "DET: pairs of one identity that are rejected (FRR) over pairs of two accepted (FAR), with 95 % interval",
-            lambda axes: det(axes, curves),
+        yield Drawing("roc", caption, lambda axes: roc(axes, curves))
+        caption = (
+            "DET: pairs of one identity that are rejected (FRR) over pairs of two accepted (FAR), with 95 % interval"
         )
-        for test in ("old/old", "new/old"):
-            if test in curves:
-                caption = f"Scores of {test}: pairs of one identity and of two"
-                yield f"scores_{test.replace('/', '_')}", caption, lambda axes, test=test: histogram(axes, curves[test])
+        yield Drawing("det", caption, lambda axes: det(axes, curves))
+    for test in ("old/old", "new/old"):
+        if test in curves:
+            name = f"scores_{test.replace('/', '_')}"
+            caption = f"Scores of {test}: pairs of one identity and of two"
+            yield Drawing(name, caption, lambda axes, test=test: histogram(axes, curves[test]))
     if "hot_refresh" in result:
         caption = "Hot refresh: what new queries find while the gallery is re-embedded"
-        yield "hot_refresh", caption, lambda axes: hot_refresh(axes, result)
+        yield Drawing("hot_refresh", caption, lambda axes: hot_refresh(axes, result))
 
 
 def roc(axes: Axes, curves: dict[str, Any]) -> None:
@@ -74,8 +83,19 @@ def det(axes: Axes, curves: dict[str, Any]) -> None:
 
 
 def histogram(axes: Axes, curve: dict[str, Any]) -> None:
-    for key, label, colour in (("impostors", "two identities", "#8a8d91"), ("genuine", "one identity", "#2f81f7")):
-        axes.fill_between(curve["score"], curve[key], step="mid", color=colour, alpha=0.5, linewidth=0, label=label)
+    for key, label, colour in (
+        ("impostors", "two identities", "#8a8d91"),
+        ("genuine", "one identity", "#2f81f7"),
+    ):
+        axes.fill_between(
+            curve["score"],
+            curve[key],
+            step="mid",
+            color=colour,
+            alpha=0.5,
+            linewidth=0,
+            label=label,
+        )
     axes.set(xlabel="cosine", ylabel="share of the pairs", ylim=(0, None))
     axes.legend(loc="upper left")
 
@@ -88,7 +108,13 @@ def hot_refresh(axes: Axes, result: dict[str, Any]) -> None:
     axes.axhline(result["old/old"][metric], color=COLOURS["old/old"], linestyle="--", label="old/old")
     merged = result.get("baselines", {}).get("rank_merging")
     if merged and metric == "top-1":
-        axes.plot(percent, merged["top-1"], color="#bf8700", linestyle=":", label="two searches, ranks merged")
+        axes.plot(
+            percent,
+            merged["top-1"],
+            color="#bf8700",
+            linestyle=":",
+            label="two searches, ranks merged",
+        )
     axes.set(xlabel="share of the gallery re-embedded (%)", ylabel=metric)
     axes.legend(loc="best")
 
@@ -100,7 +126,10 @@ def drawn(draw: Callable[[Axes], None]) -> Figure:
 
 
 def as_svg(draw: Callable[[Axes], None], name: str) -> str:
-    """To stand in the page: without a heading of its own, and with names that no other plot has."""
+    """Returns a plot to stand in the page.
+
+    It has no heading of its own, and names that no other plot has.
+    """
     with mpl.rc_context(STYLE):
         file = io.StringIO()
         drawn(draw).savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

@@ -1,20 +1,21 @@
 """Hot refresh: what new queries find while the gallery is re-embedded bit by bit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from bct_keras import progress
 from bct_keras.evaluation.baselines import merged_top
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.evaluation.verification import Embedded, Sides
 
 SHARES = np.linspace(0.0, 1.0, 11)
 SEED = 0
 
 
 def refreshed_rows(rows: int, share: float) -> np.ndarray:
-    """[rows] bool; a larger share has all the rows of a smaller one."""
+    """Returns which rows are re-embedded [rows] bool; a larger share has all the rows of a
+    smaller one.
+    """
     order = np.random.default_rng(SEED).permutation(rows)
     chosen = np.zeros(rows, bool)
     chosen[order[: round(share * rows)]] = True
@@ -22,23 +23,39 @@ def refreshed_rows(rows: int, share: float) -> np.ndarray:
 
 
 def mixed(old: Embedded, new: Embedded, share: float) -> Embedded:
+    """Returns the old gallery with so large a share of it re-embedded by the new encoder."""
     chosen = refreshed_rows(len(old.labels), share)
     return Embedded(np.where(chosen[:, None], new.embeddings, old.embeddings), old.labels)
 
 
 def hot_refresh(
-    measure: Callable[[Embedded, Embedded], dict[str, float]], query: Embedded, old: Embedded, new: Embedded
+    measure: Callable[[Embedded, Embedded], dict[str, float]],
+    query: Embedded,
+    old: Embedded,
+    new: Embedded,
+    track: Callable[[Sequence[float]], Iterable[float]] = iter,
 ) -> dict[str, Any]:
-    """Each metric at each share, and the area under the curve: its mean over the whole refresh."""
-    shares = progress.track(SHARES, "hot refresh", len(SHARES), "galleries")
-    found = [measure(query, mixed(old, new, share)) for share in shares]
-    metrics = {metric: [each[metric] for each in found] for metric in found[0]}
-    area = {metric: float(np.trapezoid(values, SHARES)) for metric, values in metrics.items()}
+    """Returns each metric at each share, and the area under its curve: its mean over the whole
+    refresh.
+
+    Args:
+        measure: The metrics of queries in a gallery.
+        query: The new encoder's queries.
+        old: The gallery by the old encoder.
+        new: The gallery by the new one.
+        track: Goes over the shares, as a progress bar does.
+    """
+    found = [measure(query, mixed(old, new, share)) for share in track(SHARES.tolist())]
+    metrics, area = {}, {}
+    for metric in found[0]:
+        values = [each[metric] for each in found]
+        metrics[metric] = values
+        area[metric] = float(np.trapezoid(values, SHARES))
     return {"share": SHARES.tolist(), "metrics": metrics, "area": area}
 
 
-def rank_merging(queries: tuple[Embedded, Embedded], galleries: tuple[Embedded, Embedded]) -> dict[str, Any]:
-    """top-1 at each share where two encoders search two parts; (old, new) each."""
-    rows = len(galleries[0].labels)
-    values = [merged_top(queries, galleries, refreshed_rows(rows, share)) for share in SHARES]
+def rank_merging(old: Sides, new: Sides) -> dict[str, Any]:
+    """Returns top-1 at each share where two encoders search two parts of the gallery."""
+    rows = len(old.gallery.labels)
+    values = [merged_top(old, new, refreshed_rows(rows, share)) for share in SHARES]
     return {"share": SHARES.tolist(), "top-1": values, "area": float(np.trapezoid(values, SHARES))}

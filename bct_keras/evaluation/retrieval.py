@@ -1,115 +1,179 @@
 """Each identity's images divided into gallery and query."""
 
-from collections.abc import Collection
-from functools import cached_property
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
 from bct_keras.data import dataset, image_check, unreadable
-from bct_keras.data.embeddings import normalised
 from bct_keras.data.splits import order_within_identity
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import identification, influence
 from bct_keras.evaluation.collapse import Watched, watch
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
+from bct_keras.evaluation.flips import SearchedNames
 from bct_keras.evaluation.influence import Influence
 from bct_keras.evaluation.measured import Measured, is_resolvable, rate_name, unresolved_notes
-from bct_keras.evaluation.search import RECALL_RANKS, Searched, search
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.evaluation.protocol import Protocol
+from bct_keras.evaluation.ranking import RECALL_RANKS
+from bct_keras.evaluation.search import Searched, search
+from bct_keras.evaluation.verification import Embedded, Sides
+from bct_keras.vectors import normalised
 
 FARS = (1e-2, 1e-3, 1e-4)
 FPIRS = (1e-1, 1e-2)
 RANKS = (1, 5)
+RECORDS_AT_ONCE = 4096
 
 
-class Retrieval:
-    """The first half of an identity's images, by their ids, is the gallery and the others are queries."""
+@dataclass(frozen=True)
+class Division:
+    """Which images are queries and which are in the gallery."""
 
-    def __init__(self, data: str, cache: EmbeddingCache | None = None):
-        self.data = dataset.open_data_set(data)
-        self.data.check_content()
-        self.cache = cache
-        self.sides = self.divided()
+    query: np.ndarray  # [queries] rows of images
+    gallery: np.ndarray  # [gallery] rows of images
+
+    def sides(self, embeddings: np.ndarray, labels: np.ndarray) -> Sides:
+        """Returns both sides of the embeddings of all images [images, dims], which have length
+        1.
+        """
+        query = Embedded(embeddings[self.query], labels[self.query])
+        gallery = Embedded(embeddings[self.gallery], labels[self.gallery])
+        return Sides(query, gallery)
+
+
+def divide(labels: np.ndarray, order: np.ndarray, gallery_share: float = 0.5) -> Division:
+    """Divides each identity's images into gallery and queries.
+
+    Args:
+        labels: [images] the identity of each, numbers from 0.
+        order: [images] the rows in the order in which an identity's images go to the gallery first.
+        gallery_share: How much of each identity's images is in the gallery, rounded up.
+
+    Returns:
+        The rows of both, in the given order.
+
+    Example:
+        >>> divide(np.array([0, 0, 0, 1, 1]), np.arange(5)).query
+        array([2, 4])
+    """
+    images = np.bincount(labels)
+    in_gallery_of = np.ceil(gallery_share * images - 1e-9)  # [identities]; 0.07 * 100 is a bit more than 7
+    ordered = labels[order]
+    in_gallery = order_within_identity(ordered, images) < in_gallery_of[ordered]
+    return Division(query=order[~in_gallery], gallery=order[in_gallery])
+
+
+class Divided(Protocol):
+    """Images with labels, of which some of each identity are the gallery and the others are
+    queries.
+    """
+
+    labels: np.ndarray  # [images] numbers from 0
+    division: Division
+
+    def __init__(self) -> None:
         self.watched: dict[str, Watched] = {}
 
-    @cached_property
-    def records(self) -> tuple[np.ndarray, np.ndarray]:
-        """Ids and labels, in stored order."""
-        ids, labels = [], []
-        paths = [str(shard.path) for shard in self.data.shards]
-        with unreadable.named(self.data):
-            for serialized in tf.data.TFRecordDataset(paths).batch(4096):
-                batch = self.data.parse(serialized)
-                ids += dataset.ids_of(batch)
-                labels.append(batch["label"].numpy())
-        return np.array(ids), self.data.checked_labels(labels)
-
-    def divided(self) -> tuple[np.ndarray, np.ndarray]:
-        """The records that are queries and those in the gallery, each in the order of their ids."""
-        ids, labels = self.records
-        by_id = np.argsort(ids, kind="stable")
-        images = np.bincount(labels)
-        in_gallery = order_within_identity(labels[by_id], images) < (images[labels[by_id]] + 1) // 2
-        if in_gallery.all():
-            raise InputError(f"{self.data.folder}: every identity has one image; a query needs a second one")
-        return by_id[~in_gallery], by_id[in_gallery]
-
-    def embed(self, encoder: Encoder) -> tuple[Embedded, Embedded]:
-        """The queries and the gallery, as this encoder sees them."""
-
-        def make(encoder: Encoder) -> np.ndarray:
-            return np.concatenate([embeddings for embeddings, _ in encoder.embed_data(self.data)])
-
-        stored = self.cache.get(encoder, {"data": self.data.fingerprint}, make) if self.cache else make(encoder)
-        self.watched[str(encoder.path)] = watch(stored, self.records[1])
-        embeddings, labels = normalised(stored), self.records[1]
-        query, gallery = (Embedded(embeddings[rows], labels[rows]) for rows in self.sides)
-        return query, gallery
+    def sides_of(self, encoder: Encoder, embeddings: np.ndarray) -> Sides:
+        """Returns both sides of an encoder's embeddings of all images [images, dims], and
+        watches for a collapse.
+        """
+        self.watched[str(encoder.path)] = watch(embeddings, self.labels)
+        return self.division.sides(normalised(embeddings), self.labels)
 
     def measure(self, query: Embedded, gallery: Embedded) -> Measured:
         return measure(query, gallery)
 
-    def gallery_of(self, query: Embedded, gallery: Embedded) -> tuple[Embedded, Embedded]:
-        """What is searched in what."""
-        return query, gallery
+    def searched(self, sides: Sides) -> Sides:
+        return sides
 
-    def searched_names(self) -> list[tuple[list[str], list[str]]]:
-        """Ids of the queries and of the gallery's images, of each search."""
-        ids, _ = self.records
-        query, gallery = self.sides
-        return [(ids[query].tolist(), ids[gallery].tolist())]
+    def notes(self, encoders: Collection[Encoder]) -> list[str]:
+        found = []
+        for path in dict.fromkeys(str(encoder.path) for encoder in encoders):
+            seen = self.watched.get(path)
+            if seen and seen.collapsed:
+                found.append(f"warning: {path} seems to have collapsed: {seen.sentence}")
+        impostors = impostor_pairs(self.labels, self.division)
+        return found + unresolved_notes("TAR@FAR", FARS, impostors, "not measured")
+
+
+class Retrieval(Divided):
+    """The images of a data set; the first half of an identity's images, by their ids, is the
+    gallery.
+    """
+
+    data: dataset.DataSet
+
+    def __init__(self, data: str, cache: EmbeddingCache | None = None):
+        super().__init__()
+        self.data = dataset.open_data_set(data)
+        self.data.check_content()
+        self.cache = cache
+        self.ids, self.labels = self.read_records()
+        self.division = divide(self.labels, order=np.argsort(self.ids, kind="stable"))
+        if not len(self.division.query):
+            raise InputError(f"{self.data.folder}: every identity has one image; a query needs a second one")
+
+    def read_records(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the ids and the labels of all images, in stored order [images]."""
+        ids, labels = [], []
+        with unreadable.named(self.data):
+            for batch in self.batches():
+                ids += dataset.ids_of(batch)
+                labels.append(batch["label"].numpy())
+        return np.array(ids), self.data.checked_labels(labels)
+
+    def batches(self) -> Iterator[dict[str, tf.Tensor]]:
+        paths = [str(shard.path) for shard in self.data.shards]
+        for serialized in tf.data.TFRecordDataset(paths).batch(RECORDS_AT_ONCE):
+            yield self.data.parse(serialized)
+
+    def embed(self, encoder: Encoder) -> Sides:
+        images = {"data": self.data.fingerprint}
+        return self.sides_of(encoder, self.embed_once(encoder, images, self.embed_images))
+
+    def embed_images(self, encoder: Encoder) -> np.ndarray:
+        """Returns the embeddings of all images, in stored order [images, dims]."""
+        return np.concatenate([embeddings for embeddings, _ in encoder.embed_data(self.data)])
+
+    def searched_names(self) -> list[SearchedNames]:
+        query, gallery = self.ids[self.division.query], self.ids[self.division.gallery]
+        return [SearchedNames(query.tolist(), gallery.tolist())]
 
     def pictures(self, names: Collection[str]) -> dict[str, Image.Image]:
         found = {}
-        for serialized in tf.data.TFRecordDataset([str(shard.path) for shard in self.data.shards]).batch(4096):
-            batch = self.data.parse(serialized)
+        for batch in self.batches():
             for name, image in zip(dataset.ids_of(batch), batch["image"].numpy(), strict=True):
                 if name in names:
                     found[name] = image_check.decode(image, name)
         return found
 
-    def notes(self) -> list[str]:
-        query, gallery = (np.bincount(self.records[1][rows], minlength=self.data.classes) for rows in self.sides)
-        impostors = query.sum() * gallery.sum() - query @ gallery
-        collapsed = [
-            f"warning: {encoder} seems to have collapsed: {seen.sentence}"
-            for encoder, seen in self.watched.items()
-            if seen.collapsed
-        ]
-        return collapsed + unresolved_notes("TAR@FAR", FARS, impostors, "not measured")
-
     def made_from(self) -> dict[str, str]:
         return {"data": self.data.fingerprint}
 
 
+def impostor_pairs(labels: np.ndarray, division: Division) -> int:
+    """Returns how many pairs of a query and an image of the gallery are of two identities."""
+    identities = int(labels.max()) + 1
+    queries_of = np.bincount(labels[division.query], minlength=identities)  # [identities]
+    images_of = np.bincount(labels[division.gallery], minlength=identities)  # [identities]
+    return int(queries_of.sum() * images_of.sum() - queries_of @ images_of)
+
+
 def measure(query: Embedded, gallery: Embedded) -> Measured:
-    """Returns all metrics of queries of every identity in a gallery that holds each of them several times."""
+    """Returns all metrics of queries of every identity in a gallery that holds each of them
+    several times.
+    """
     found = search(query, gallery, max(FARS))
     metrics = found.rates(FARS, RANKS)
-    metrics |= {"mAP": float(found.average_precision.mean()), f"Recall@{RECALL_RANKS}": float(found.recall.mean())}
+    metrics |= {
+        "mAP": float(found.average_precision.mean()),
+        f"Recall@{RECALL_RANKS}": float(found.recall.mean()),
+    }
     for fpir in resolvable(found):
         rates = [identification.tpir(half, identification.threshold_at(half, fpir)) for half in found.halves]
         metrics[rate_name("TPIR@FPIR", fpir)] = float(np.mean(rates))

@@ -7,43 +7,65 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Roc:
-    """Each point where the curve bends, from (0, 0) to (1, 1); there is a straight line between two of them."""
+    """Each point where the curve bends, from (0, 0) to (1, 1); there is a straight line between
+    two of them.
+    """
 
     far: np.ndarray  # rising
     tar: np.ndarray
     auc: float
 
     def tar_nearest(self, far: float) -> float:
-        """TAR at the point whose FAR is nearest, as IJB's published evaluation has it; of equals the last."""
+        """Returns TAR at the point whose FAR is nearest, of equals the last.
+
+        That is how IJB's published evaluation has it.
+        """
         distances = np.abs(self.far - far)
         return float(self.tar[len(distances) - 1 - np.argmin(distances[::-1])])
 
 
 def roc_curve(genuine: np.ndarray, impostors: np.ndarray, repeated: bool = False) -> Roc:
-    """`repeated` tells that some pairs were given more than once, so that equal scores are no accident of rounding.
-    The impostors, of which there are millions, are sorted where they lie."""
+    """Returns the curve.
+
+    Args:
+        genuine: Scores of pairs of one identity.
+        impostors: Scores of pairs of two, of which there are millions: sorted where they lie.
+        repeated: Whether some pairs were given more than once, so that equal scores are no
+            accident of rounding.
+    """
     impostors.sort()
-    false, true = bends_by_repetition(genuine, impostors) if repeated else bends(genuine, impostors)
+    if repeated:
+        false, true = bends_by_repetition(genuine, impostors)
+    else:
+        false, true = bends(genuine, impostors)
     far = np.concatenate([[0], false, [len(impostors)]]) / len(impostors)
     tar = np.concatenate([[0], true, [len(genuine)]]) / len(genuine)
-    return Roc(far, tar, float(np.trapezoid(tar, far)))
+    return Roc(far, tar, auc=float(np.trapezoid(tar, far)))
 
 
 def bends(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many impostors and genuine pairs are accepted at each bend, from the highest threshold down."""
-    # The curve turns only at a genuine score: all the sorted impostors need is to be counted between those.
+    """Returns how many impostors, and how many genuine pairs, are accepted at each bend.
+
+    From the highest threshold down.
+    """
+    # The curve turns only at a genuine score: all the sorted impostors need is to be counted
+    # between those.
     thresholds, count = np.unique(genuine, return_counts=True)
     above = len(impostors) - np.searchsorted(impostors, thresholds, side="right")
     at_least = len(impostors) - np.searchsorted(impostors, thresholds, side="left")
     accepted = np.cumsum(count[::-1])[::-1]
     # The point just above each genuine score, and the one that accepts it.
-    false, true = np.stack([above, at_least], 1), np.stack([accepted - count, accepted], 1)
+    false = np.stack([above, at_least], 1)
+    true = np.stack([accepted - count, accepted], 1)
     return false[::-1].ravel(), true[::-1].ravel()
 
 
 def bends_by_repetition(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same where a score may stand for several pairs: the published evaluation, which drops a point only between
-    two equal steps, keeps points in the middle of a straight line then, and one of them may be the nearest."""
+    """Returns the same where a score may stand for several pairs.
+
+    The published evaluation, which drops a point only between two equal steps, keeps points in the
+    middle of a straight line then, and one of them may be the nearest.
+    """
     genuine = np.sort(genuine)
     thresholds = np.unique(np.concatenate([genuine, impostors]))[::-1]
     false = len(impostors) - np.searchsorted(impostors, thresholds, side="left")

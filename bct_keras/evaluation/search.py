@@ -9,6 +9,7 @@ from bct_keras import progress
 from bct_keras.errors import InputError
 from bct_keras.evaluation.identification import Identification, rank_counts
 from bct_keras.evaluation.measured import is_resolvable, rate_name
+from bct_keras.evaluation.ranking import average_precision, ranks_of_own, recall
 from bct_keras.evaluation.verification import (
     BINS,
     TIE,
@@ -20,11 +21,12 @@ from bct_keras.evaluation.verification import (
 )
 
 SCORES_AT_ONCE = 8_000_000  # 32 MB
-RECALL_RANKS = 10
 
 
 @dataclass(frozen=True)
 class Searched:
+    """What a search comes to."""
+
     verification: Verification
     whole: Identification  # in the whole gallery
     halves: tuple[Identification, ...]  # in that of every other identity: the others' queries are of unseen ones
@@ -36,20 +38,25 @@ class Searched:
         return self.verification.impostor_pairs
 
     def rates(self, fars: Sequence[float], ranks: Sequence[int]) -> dict[str, float]:
-        """TAR over all pairs of a query and a gallery image, and the share of queries found at each rank."""
+        """Returns TAR over all pairs of a query and an image, and the share of queries found at
+        each rank.
+        """
         genuine, impostors = self.verification.genuine, self.verification.impostors
-        metrics = {
-            rate_name("TAR@FAR", far): accepted_share(genuine, impostors, far * self.impostor_pairs)
-            for far in fars
-            if is_resolvable(far, self.impostor_pairs)
-        }
-        counts = rank_counts(self.whole, ranks)
+        metrics = {}
+        for far in fars:
+            if is_resolvable(far, self.impostor_pairs):
+                accepted = far * self.impostor_pairs
+                metrics[rate_name("TAR@FAR", far)] = accepted_share(genuine, impostors, accepted)
         queries = len(self.whole.mated)
-        return metrics | {f"top-{rank}": count / queries for rank, count in zip(ranks, counts, strict=True)}
+        for rank, count in zip(ranks, rank_counts(self.whole, ranks), strict=True):
+            metrics[f"top-{rank}"] = count / queries
+        return metrics
 
 
 def search(query: Embedded, gallery: Embedded, highest_far: float) -> Searched:
-    """Compares every query with every image; keeps the impostor pairs that rates up to `highest_far` need."""
+    """Compares every query with every image; keeps the impostor pairs that rates up to
+    `highest_far` need.
+    """
     if query.embeddings.shape[1] != gallery.embeddings.shape[1]:
         raise InputError(
             f"queries of {query.embeddings.shape[1]} dimensions cannot be searched in a gallery of "
@@ -63,101 +70,193 @@ def search(query: Embedded, gallery: Embedded, highest_far: float) -> Searched:
     for start in progress.track(range(0, len(query.labels), step), "comparing", unit="blocks"):
         collected.add(start, query.embeddings[start : start + step] @ gallery.embeddings.T)
 
-    # Each identity's queries against the others' images, and its images against the others' queries.
+    # Each identity's queries against the others' images, and its images against the others'
+    # queries.
     impostors_of = in_query * (len(gallery.labels) - in_gallery) + in_gallery * (len(query.labels) - in_query)
     return collected.finish(in_gallery > 0, float(impostors), impostors_of)
 
 
+@dataclass(frozen=True)
+class Best:
+    """The best score of each query in a part of the gallery, with images of other identities."""
+
+    scores: np.ndarray  # [queries]
+    rows: np.ndarray  # [queries] of the whole gallery
+
+    @classmethod
+    def of(cls, scores: np.ndarray) -> "Best":
+        """Finds the best of each row [queries, gallery]."""
+        rows = scores.argmax(1)
+        return cls(scores[np.arange(len(scores)), rows], rows)
+
+
+@dataclass(frozen=True)
+class Block:
+    """What some of the queries find; each field has an entry for each of them."""
+
+    own: np.ndarray  # [queries] best score of their own identity; -inf where it has no image
+    average_precision: np.ndarray  # [queries]
+    recall: np.ndarray  # [queries]
+    best: Best  # in the whole gallery
+    best_of_half: tuple[Best, Best]
+    above_in_half: tuple[np.ndarray, np.ndarray]  # [queries] each: how many others are as near as their own
+
+
+@dataclass(frozen=True)
+class Impostors:
+    """Pairs of two identities."""
+
+    scores: np.ndarray  # [pairs]
+    query_labels: np.ndarray  # [pairs]
+    gallery_labels: np.ndarray  # [pairs]
+
+    @classmethod
+    def none(cls) -> "Impostors":
+        return cls(np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __add__(self, other: "Impostors") -> "Impostors":
+        return Impostors(
+            np.concatenate([self.scores, other.scores]),
+            np.concatenate([self.query_labels, other.query_labels]),
+            np.concatenate([self.gallery_labels, other.gallery_labels]),
+        )
+
+    def strongest(self, count: int) -> "Impostors":
+        """Returns no more than are needed, falling; those that came earlier go before their
+        equals.
+        """
+        order = np.argsort(-self.scores, kind="stable")[:count]
+        return Impostors(self.scores[order], self.query_labels[order], self.gallery_labels[order])
+
+
 class Collected:
+    """What is known of a search after some blocks of its scores."""
+
     def __init__(self, query: Embedded, gallery: Embedded, kept_impostors: int):
         self.query, self.gallery = query, gallery
         self.kept = kept_impostors
-        self.second_half = gallery.labels % 2 == 1
-        self.strongest = [np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0, np.int64)]
+        self.second_half = gallery.labels % 2 == 1  # [gallery]
+        self.strongest = Impostors.none()
         self.least = -2.0  # what a score has to reach to be one of them; at first below every cosine
-        self.histograms = np.zeros((2, len(BINS) - 1), np.int64)
-        # for each query: own best, average precision, recall; how many others are above its own in the whole
-        # gallery; then best other and its row in the whole gallery, the first half and the second
-        self.blocks: list[tuple[np.ndarray, ...]] = []
+        self.genuine_histogram = np.zeros(len(BINS) - 1, np.int64)
+        self.impostor_histogram = np.zeros(len(BINS) - 1, np.int64)
+        self.blocks: list[Block] = []
         self.genuine: list[np.ndarray] = []
         self.genuine_labels: list[np.ndarray] = []
 
     def add(self, start: int, scores: np.ndarray) -> None:
+        """Takes in the scores of some queries, from `start` on, with the whole gallery [queries,
+        gallery].
+        """
         labels = self.query.labels[start : start + len(scores)]
         same = labels[:, None] == self.gallery.labels
         genuine = scores[same]
         self.genuine.append(genuine)
         self.genuine_labels.append(np.repeat(labels, same.sum(1)))
+        self.genuine_histogram += histogram(genuine)
+        self.impostor_histogram += histogram(scores[~same])
         others = np.where(same, -np.inf, scores)
-        self.histograms[0] += histogram(genuine)
-        self.histograms[1] += histogram(scores[~same])
         self.add_strongest(others, labels)
-        best = [best_of(others), best_of(np.where(self.second_half, -np.inf, others))]
-        best.append(best_of(np.where(self.second_half, others, -np.inf)))
+        self.blocks.append(self.block(scores, same, others))
+
+    def block(self, scores: np.ndarray, same: np.ndarray, others: np.ndarray) -> Block:
+        """Returns what queries find; sorts `others`, in which the scores of their own identity
+        are -inf.
+        """
         own = np.where(same, scores, -np.inf).max(1)
-        halves = [
-            np.sum((others > own[:, None] - TIE) & part, axis=1) for part in (~self.second_half, self.second_half)
-        ]
+        best = Best.of(others)
+        best_of_first = Best.of(np.where(self.second_half, -np.inf, others))
+        best_of_second = Best.of(np.where(self.second_half, others, -np.inf))
+        as_near = others > own[:, None] - TIE
+        above_in_first = np.sum(as_near & ~self.second_half, axis=1)
+        above_in_second = np.sum(as_near & self.second_half, axis=1)
         others.sort(axis=1)
-        ranked = [ranked_query(others[row], scores[row, same[row]]) for row in range(len(scores))]
-        precision, recall = np.array(ranked, float).reshape(-1, 2).T
-        self.blocks.append((own, precision, recall, *halves, *(part for pair in best for part in pair)))
+        precisions, recalls = np.zeros(len(scores)), np.zeros(len(scores))
+        for row, (others_of_row, is_own) in enumerate(zip(others, same, strict=True)):
+            ranks = ranks_of_own(scores[row, is_own], others_of_row)
+            precisions[row] = average_precision(ranks)
+            recalls[row] = recall(ranks)
+        return Block(
+            own=own,
+            average_precision=precisions,
+            recall=recalls,
+            best=best,
+            best_of_half=(best_of_first, best_of_second),
+            above_in_half=(above_in_first, above_in_second),
+        )
 
     def add_strongest(self, others: np.ndarray, labels: np.ndarray) -> None:
-        """Those that may be among the strongest, with their identities."""
+        """Takes in those that may be among the strongest, with their identities."""
         if others.size > self.kept:
             least = np.partition(others, others.size - self.kept, axis=None)[others.size - self.kept]
             self.least = max(self.least, float(least))
         row, column = np.nonzero(others >= self.least)
-        found = (others[row, column], labels[row], self.gallery.labels[column])
-        self.strongest = [np.concatenate([old, new]) for old, new in zip(self.strongest, found, strict=True)]
-        if len(self.strongest[0]) > 2 * self.kept:
+        self.strongest += Impostors(others[row, column], labels[row], self.gallery.labels[column])
+        if len(self.strongest) > 2 * self.kept:
             self.keep_strongest()
 
     def keep_strongest(self) -> None:
-        """Falling, and no more than are needed; those of blocks that came earlier go before their equals."""
-        order = np.argsort(-self.strongest[0], kind="stable")[: self.kept]
-        self.strongest = [column[order] for column in self.strongest]
-        self.least = max(self.least, float(self.strongest[0][-1]))
+        self.strongest = self.strongest.strongest(self.kept)
+        self.least = max(self.least, float(self.strongest.scores[-1]))
 
     def finish(self, in_gallery: np.ndarray, impostor_pairs: float, impostors_of: np.ndarray) -> Searched:
-        own, precision, recall, first_above, second_above, *best = (
-            np.concatenate(column) for column in zip(*self.blocks, strict=True)
-        )
+        """Returns what the search comes to when every query has been added.
+
+        Args:
+            in_gallery: [identities] whether the gallery has an image of each.
+            impostor_pairs: How many pairs of two identities there are.
+            impostors_of: [identities] in how many of them each takes part.
+        """
         self.keep_strongest()
-        scores, first, second = self.strongest
+        found = joined(self.blocks)
+        identities = np.stack([self.strongest.query_labels, self.strongest.gallery_labels], 1)
         verification = Verification(
-            np.concatenate(self.genuine),
-            np.concatenate(self.genuine_labels),
-            scores,
-            np.stack([first, second], 1),
-            np.ones(len(scores), np.float32),
-            len(impostors_of),
-            impostor_pairs,
-            impostors_of,
-            *self.histograms,
+            genuine=np.concatenate(self.genuine),
+            genuine_identities=np.concatenate(self.genuine_labels),
+            impostors=self.strongest.scores,
+            impostor_identities=identities,
+            stands_for=np.ones(len(self.strongest), np.float32),
+            identities=len(impostors_of),
+            impostor_pairs=impostor_pairs,
+            impostors_of=impostors_of,
+            genuine_histogram=self.genuine_histogram,
+            impostor_histogram=self.impostor_histogram,
         )
         labels = self.query.labels
         mated = in_gallery[labels]
-        found = [Identification(labels, mated, own, best[0], first_above + second_above, best[1])]
-        for half, above in enumerate((first_above, second_above)):
+        first_above, second_above = found.above_in_half
+        whole = Identification(labels, mated, found.own, found.best.scores, first_above + second_above, found.best.rows)
+        halves = []
+        for half, (best, above) in enumerate(zip(found.best_of_half, found.above_in_half, strict=True)):
             inside = mated & (labels % 2 == half)
-            own_inside = np.where(inside, own, -np.inf)
-            found.append(Identification(labels, inside, own_inside, best[2 + 2 * half], above, best[3 + 2 * half]))
-        return Searched(verification, found[0], tuple(found[1:]), precision, recall)
+            own = np.where(inside, found.own, -np.inf)
+            halves.append(Identification(labels, inside, own, best.scores, above, best.rows))
+        return Searched(verification, whole, tuple(halves), found.average_precision, found.recall)
 
 
-def best_of(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    rows = scores.argmax(1)
-    return scores[np.arange(len(scores)), rows], rows
+def joined(blocks: list[Block]) -> Block:
+    """Returns one block of all queries."""
+    return Block(
+        own=np.concatenate([each.own for each in blocks]),
+        average_precision=np.concatenate([each.average_precision for each in blocks]),
+        recall=np.concatenate([each.recall for each in blocks]),
+        best=joined_best([each.best for each in blocks]),
+        best_of_half=(
+            joined_best([each.best_of_half[0] for each in blocks]),
+            joined_best([each.best_of_half[1] for each in blocks]),
+        ),
+        above_in_half=(
+            np.concatenate([each.above_in_half[0] for each in blocks]),
+            np.concatenate([each.above_in_half[1] for each in blocks]),
+        ),
+    )
 
 
-def ranked_query(others: np.ndarray, own: np.ndarray) -> tuple[float, float]:
-    """Average precision, and the share of its own images among the nearest; others rising. A tie counts against us."""
-    if not len(own):
-        return 0.0, 0.0
-    own = np.sort(own)[::-1]
-    above = len(others) - np.searchsorted(others, own - TIE, side="right")
-    rank = above + np.arange(1, len(own) + 1)
-    # AP = mean over its own images of (how many of its own are at least as near) / rank
-    return float(np.mean(np.arange(1, len(own) + 1) / rank)), float(np.mean(rank <= RECALL_RANKS))
+def joined_best(parts: list[Best]) -> Best:
+    return Best(
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.rows for part in parts]),
+    )

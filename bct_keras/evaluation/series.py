@@ -1,4 +1,6 @@
-"""A series of upgrades: queries of each encoder in its own gallery and in that of each older one."""
+"""A series of upgrades: queries of each encoder in its own gallery and in that of each older
+one.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,13 +9,18 @@ from bct_keras.encoders import ENCODER_FILE, Encoder, FirstDims
 from bct_keras.evaluation.compatibility import check_dims
 from bct_keras.evaluation.gains import evidence, gains
 from bct_keras.evaluation.measured import Measured, as_measured
+from bct_keras.evaluation.protocol import Protocol, adopted
 from bct_keras.evaluation.verdict import Gain, Rule, Verdict, check_rule, decide
 
 Place = tuple[int, int]  # of the query's encoder and of the gallery's
 
 
-def findings(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -> dict[str, Any]:
-    """Triangular matrices of each metric, oldest first; the verdict is on all galleries or on the first alone."""
+def findings(protocol: Protocol, encoders: list[Encoder], first_gallery_only: bool) -> dict[str, Any]:
+    """Returns the triangular matrices of each metric, oldest first.
+
+    The verdict is on all galleries, or on the first alone.
+    """
+    protocol = adopted(protocol)
     measured = measure_all(protocol, encoders, first_gallery_only)
     upgrades = {place: upgrade(measured, place) for place in measured if place[0] > place[1]}
     common: dict[str, Any] = {}  # the same for all upgrades
@@ -23,25 +30,32 @@ def findings(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -
     result: dict[str, Any] = {
         "encoders": [encoder.spec.removesuffix(f"/{ENCODER_FILE}") for encoder in encoders],
         "matrix": {
-            metric: triangle(len(encoders), {place: found.metrics[metric] for place, found in measured.items()}, 1)
+            metric: triangle(
+                len(encoders),
+                {place: found.metrics[metric] for place, found in measured.items()},
+                1,
+            )
             for metric in metrics
         },
         "upgrades": {
             key: {metric: triangle(len(encoders), values_of(upgrades, key, metric)) for metric in metrics}
             for key in next(iter(upgrades.values()))
         },
-        # 2 / (T (T - 1)) * sum over i > j of [M(i, j) > M(j, j)]; the share of j = 0 where that gallery alone counts
+        # 2 / (T (T - 1)) * sum over i > j of [M(i, j) > M(j, j)]; the share of j = 0 where that
+        # gallery alone counts
         "average_compatibility": {
             metric: sum(found["above_old"][metric] for found in upgrades.values()) / len(upgrades) for metric in metrics
         },
     }
-    return result | common | {"notes": protocol.notes() if hasattr(protocol, "notes") else []}
+    return result | common | {"notes": protocol.notes(encoders)}
 
 
 def judge(protocols: dict[str, dict[str, Any]], rule: Rule) -> dict[str, Verdict]:
-    """Writes the `word` of each upgrade's gains into the results, and returns the verdict on each candidate.
+    """Writes the `word` of each upgrade's gains into the results, and returns the verdict on
+    each candidate.
 
-    A candidate is every encoder but the first; it is judged in all older galleries that its queries were searched in.
+    A candidate is every encoder but the first; it is judged in all older galleries that its queries
+    were searched in.
     """
     check_rule(rule, [metric for result in protocols.values() for metric in result["matrix"]])
     found: dict[str, dict[str, list[Gain]]] = {}
@@ -76,18 +90,20 @@ def gains_of_upgrade(result: dict[str, Any], place: Place, protocol: str) -> Ite
         yield Gain(name, rows[older][older], rows[newer][older], error, units, resolved)
 
 
-def measure_all(protocol: Any, encoders: list[Encoder], first_gallery_only: bool) -> dict[Place, Measured]:
-    """Only the galleries are held all the time; an encoder's queries are made for each and then dropped."""
+def measure_all(protocol: Protocol, encoders: list[Encoder], first_gallery_only: bool) -> dict[Place, Measured]:
+    """Measures every place; holds only the galleries all the time, and an encoder's queries
+    while they are searched.
+    """
     galleries, measured = [], {}
     for newer, encoder in enumerate(encoders):
-        query, gallery = protocol.embed(encoder)
-        galleries.append(gallery)
-        measured[newer, newer] = as_measured(protocol.measure(query, gallery))
+        sides = protocol.embed(encoder)
+        galleries.append(sides.gallery)
+        measured[newer, newer] = as_measured(protocol.measure(sides.query, sides.gallery))
         for older in range(min(newer, 1) if first_gallery_only else newer):
             check_dims(encoders[older], encoder)
             dims = encoders[older].dims
-            fitting = protocol.embed(FirstDims(encoder, dims))[0] if encoder.dims > dims else query
-            measured[newer, older] = as_measured(protocol.measure(fitting, galleries[older]))
+            query = protocol.embed(FirstDims(encoder, dims)).query if encoder.dims > dims else sides.query
+            measured[newer, older] = as_measured(protocol.measure(query, galleries[older]))
     return measured
 
 
@@ -102,8 +118,8 @@ def values_of(upgrades: dict[Place, dict[str, dict[str, Any]]], key: str, metric
 
 
 def triangle(size: int, values: dict[Place, Any], diagonal: int = 0) -> list[list[Any]]:
-    """A row for each query encoder, with an entry for each older gallery and, with `diagonal`, its own.
+    """Returns a row for each query encoder, with an entry for each older gallery.
 
-    None stands for what was not measured.
+    With `diagonal` it has one for its own gallery too. None stands for what was not measured.
     """
     return [[values.get((newer, older)) for older in range(newer + diagonal)] for newer in range(size)]

@@ -9,10 +9,15 @@ SCORE_BLOCK = 3_000_000  # 12 MB for each thread
 
 
 def image_weights(
-    features: np.ndarray, templates: np.ndarray, medias: np.ndarray, scores: np.ndarray | None, normalise_first: bool
+    features: np.ndarray,
+    templates: np.ndarray,
+    medias: np.ndarray,
+    scores: np.ndarray | None,
+    normalise_first: bool,
 ) -> np.ndarray:
-    """[images] float32: what each image counts in the sum over its template."""
-    # sum over media of (mean over its images of score_i f_i) = sum over images of score_i / |media of i| f_i
+    """Returns what each image counts in the sum over its template [images] float32."""
+    # sum over media of (mean over its images of score_i f_i)
+    #   = sum over images of score_i / |media of i| f_i
     _, media, images = np.unique(np.stack([templates, medias], 1), axis=0, return_inverse=True, return_counts=True)
     weights = 1.0 / images[media.ravel()]
     if scores is not None:
@@ -23,16 +28,23 @@ def image_weights(
 
 
 def lengths(features: np.ndarray) -> np.ndarray:
-    return np.concatenate(
-        [
-            np.sqrt(np.einsum("ij,ij->i", block, block))
-            for block in (features[start : start + ROWS_AT_ONCE] for start in range(0, len(features), ROWS_AT_ONCE))
-        ]
-    )
+    """Returns the norm of each feature [images]."""
+    found = np.empty(len(features), features.dtype)
+    for start in range(0, len(features), ROWS_AT_ONCE):
+        block = features[start : start + ROWS_AT_ONCE]
+        found[start : start + ROWS_AT_ONCE] = np.sqrt(np.einsum("ij,ij->i", block, block))
+    return found
 
 
 def pool(features: np.ndarray, rows: np.ndarray, templates: int, weights: np.ndarray) -> np.ndarray:
-    """[templates, dims] float32 of length 1: the weighted sum of each template's images, `rows` being theirs."""
+    """Returns the weighted sum of each template's images, at length 1 [templates, dims] float32.
+
+    Args:
+        features: [images, dims]
+        rows: [images] the template of each.
+        templates: How many there are.
+        weights: [images]
+    """
     order = np.argsort(rows, kind="stable")
     starts = np.searchsorted(rows[order], np.arange(templates + 1))
     pooled = np.empty((templates, features.shape[1]), np.float32)
@@ -53,10 +65,10 @@ def pool(features: np.ndarray, rows: np.ndarray, templates: int, weights: np.nda
 
 
 def pair_scores(first: np.ndarray, second: np.ndarray, first_rows: np.ndarray, second_rows: np.ndarray) -> np.ndarray:
-    """[pairs] float32: the product of row i of `first` and row j of `second`.
+    """Returns the product of row i of `first` and row j of `second`, for each pair [pairs] float32.
 
-    A product of matrices is so much faster than gathering both sides of each pair that it pays to compute some
-    scores nobody asked for.
+    A product of matrices is so much faster than gathering both sides of each pair that it pays to
+    compute some scores nobody asked for.
     """
     rows, place_of_row = used_rows(first_rows, len(first))
     columns, place_of_column = used_rows(second_rows, len(second))
@@ -82,7 +94,7 @@ def pair_scores(first: np.ndarray, second: np.ndarray, first_rows: np.ndarray, s
 
 
 def used_rows(rows: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that occur, and [total] the place of each among them."""
+    """Returns the rows that occur, and the place of each among them [total]."""
     used = np.zeros(total, bool)
     used[rows] = True
     return np.flatnonzero(used), np.maximum(np.cumsum(used) - 1, 0)

@@ -1,4 +1,5 @@
-"""The verdict: whether a new encoder's queries are better in the old gallery than the old encoder's own.
+"""The verdict: whether a new encoder's queries are better in the old gallery than the old
+encoder's own.
 
 Every metric gets its gain, a 95 % interval of it over identities, and one word:
 
@@ -7,12 +8,13 @@ Every metric gets its gain, a 95 % interval of it over identities, and one word:
 - worse: all of it lies below 0
 - open: none of these; more identities would tell
 
-Of a protocol that gives numbers alone, without what they rest on, a loss beyond the margin counts as it stands, and
-nothing is shown to be better.
+Of a protocol that gives numbers alone, without what they rest on, a loss beyond the margin counts
+as it stands, and nothing is shown to be better.
 
-The verdict is `compatible` where the metrics to decide by are better and no metric is shown to be worse, `not
-compatible` where one is shown to be worse, and else `undecided`. Of many metrics one looks worse by chance: so "shown
-to be worse" asks for an interval that is wider, by how many metrics there are (Bonferroni's correction).
+The verdict is `compatible` where the metrics to decide by are better and no metric is shown to be
+worse, `not compatible` where one is shown to be worse, and else `undecided`. Of many metrics one
+looks worse by chance: so "shown to be worse" asks for an interval that is wider, by how many
+metrics there are (Bonferroni's correction).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +22,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 
 BETTER, NO_WORSE, WORSE, OPEN = "better", "no worse", "worse", "open"
 COMPATIBLE, NOT_COMPATIBLE, UNDECIDED = "compatible", "not compatible", "undecided"
@@ -76,7 +78,9 @@ class Gain:
         return NO_WORSE if ends[0] > -margin or self.at_ceiling else OPEN
 
     def units_needed(self, confidence: float) -> float:
-        """Returns of how many identities the interval of this gain would leave out 0, if the gain stays what it is."""
+        """Returns of how many identities the interval of this gain would leave out 0, if the
+        gain stays what it is.
+        """
         if self.error is None or self.value == 0:
             return float("inf")
         quantile = NormalDist().inv_cdf
@@ -86,6 +90,8 @@ class Gain:
 
 @dataclass(frozen=True)
 class Verdict:
+    """What the gains come to."""
+
     word: str  # compatible, not compatible or undecided
     because: str  # one sentence
     units_needed: int | None = None  # with `undecided`: about how many identities would decide it
@@ -93,6 +99,9 @@ class Verdict:
     @property
     def sentence(self) -> str:
         return f"{self.word}: {self.because}"
+
+    def __str__(self) -> str:
+        return self.sentence
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict | None:
@@ -105,7 +114,9 @@ def worst(verdicts: Sequence[Verdict]) -> Verdict | None:
 
 
 def t_quantile(share: float, freedom: int) -> float:
-    """Returns Student's t at a share of its distribution, by Cornish and Fisher's expansion: to 4e-3 from 5 on."""
+    """Returns Student's t at a share of its distribution, by Cornish and Fisher's expansion: to
+    4e-3 from 5 on.
+    """
     z = NormalDist().inv_cdf(share)
     nu = max(freedom, 1)
     return (
@@ -141,7 +152,11 @@ def decide(gains: Mapping[str, Sequence[Gain]], rule: Rule) -> Verdict | None:
     needed = max(gain.units_needed(confidence) for gain, confidence in zip(lacking, confidences, strict=True))
     if needed > MOST_IDENTITIES:
         return Verdict(UNDECIDED, f"{because}, and no number of identities would tell")
-    return Verdict(UNDECIDED, f"{because}; about {rounded_up(needed):,} identities would tell", rounded_up(needed))
+    return Verdict(
+        UNDECIDED,
+        f"{because}; about {rounded_up(needed):,} identities would tell",
+        rounded_up(needed),
+    )
 
 
 def chosen(gains: Sequence[Gain], rule: Rule) -> list[Gain]:
@@ -153,8 +168,13 @@ def chosen(gains: Sequence[Gain], rule: Rule) -> list[Gain]:
 
 
 def default_metrics(names: Sequence[str]) -> list[str]:
-    """Returns TAR at the lowest FAR that could be measured, and top-1; of pairs, the accuracy in its place."""
-    rates = sorted((name for name in names if name.startswith(TAR)), key=lambda name: float(name.removeprefix(TAR)))
+    """Returns TAR at the lowest FAR that could be measured, and top-1; of pairs, the accuracy in
+    its place.
+    """
+    rates = sorted(
+        (name for name in names if name.startswith(TAR)),
+        key=lambda name: float(name.removeprefix(TAR)),
+    )
     found = rates[:1] + [name for name in (TOP_1, ACCURACY) if name in names]
     return found or list(names)
 
@@ -163,7 +183,8 @@ def check_rule(rule: Rule, measured: Sequence[str]) -> None:
     """Refuses a metric to decide by that no protocol has measured."""
     for name in rule.decide_by:
         if name not in measured:
-            raise InputError(f"--decide_by={name} is not measured; known: {', '.join(dict.fromkeys(measured))}")
+            known = ", ".join(dict.fromkeys(measured))
+            raise InputError(f"{option('decide_by', name)} is not measured; known: {known}")
 
 
 def metric_of(name: str) -> str:

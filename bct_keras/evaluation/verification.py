@@ -1,13 +1,16 @@
-"""1:1: how often the right one is accepted, at a rate of wrong ones accepted."""
+"""1:1: how often pairs of one identity are accepted, at a rate of accepted pairs of two."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
-# Scores that differ by less are tied: a product of the same two vectors comes out a bit larger or smaller,
-# depending on where in the matrix it stands.
+from bct_keras.errors import InputError
+
+# Scores that differ by less are tied: a product of the same two vectors comes out a bit larger or
+# smaller, depending on where in the matrix it stands.
 TIE = 1e-6
 NOBODY = -1
 BINS = np.linspace(-1.0, 1.0, 101)  # of the histograms
@@ -19,6 +22,13 @@ SLOPE_SPAN = 2.0
 class Embedded:
     embeddings: np.ndarray  # [rows, dims], of length 1
     labels: np.ndarray  # [rows]
+
+
+class Sides(NamedTuple):
+    """The two sides of a test, as one encoder sees them."""
+
+    query: Embedded
+    gallery: Embedded
 
 
 @dataclass(frozen=True)
@@ -46,29 +56,102 @@ class Verification:
         return np.cumsum(self.stands_for, dtype=np.float64)
 
     def threshold_and_tar(self, far: float) -> tuple[float, float]:
-        """Returns the lowest threshold that accepts at most this share of the impostors, and TAR there."""
+        """Returns the lowest threshold that accepts at most this share of the impostors, and TAR
+        there.
+        """
         threshold = self.thresholds([far])[0]
         rejected = np.searchsorted(self.rising_genuine, threshold + TIE, side="right")
         return float(threshold), 1.0 - float(rejected) / max(len(self.genuine), 1)
 
     def thresholds(self, fars: Sequence[float]) -> np.ndarray:
-        """Returns for each FAR [fars] the score that at most so large a share of the impostors passes."""
+        """Returns for each FAR [fars] the score that at most so large a share of the impostors
+        passes.
+        """
         places = np.searchsorted(self.counted_impostors, np.array(fars) * self.impostor_pairs, side="right")
         return self.impostors[np.minimum(places, len(self.impostors) - 1)]
 
 
-def accepted_share(genuine: np.ndarray, impostors: np.ndarray, accepted_impostors: float) -> float:
-    """TAR at the lowest threshold that accepts at most so many of the impostors (given in falling order)."""
-    threshold = impostors[int(accepted_impostors)]
+def tar_at_far(scores: np.ndarray, same: np.ndarray, far: float = 1e-3) -> float:
+    """Returns the true accept rate at a false accept rate.
+
+    The threshold is the lowest score that at most this share of the impostor pairs exceeds. A
+    genuine pair at the threshold is not accepted.
+
+    Args:
+        scores: [pairs] similarities, the higher the more alike.
+        same: [pairs] whether both are of one identity.
+        far: The share of impostor pairs that may be accepted.
+
+    Example:
+        >>> scores = np.array([0.9, 0.6, 0.3, 0.8, 0.2, 0.1])
+        >>> same = np.array([True, True, True, False, False, False])
+        >>> round(tar_at_far(scores, same, far=0.0), 4)  # above 0.8
+        0.3333
+        >>> tar_at_far(scores, same, far=0.4)  # above 0.2: one of three impostors
+        1.0
+    """
+    genuine, impostors = split_pairs(scores, same)
+    return share_above(genuine, threshold_for(impostors, far))
+
+
+def threshold_at_far(scores: np.ndarray, same: np.ndarray, far: float = 1e-3) -> float:
+    """Returns the score above which a pair is taken for one identity, at a false accept rate.
+
+    Args:
+        scores: [pairs] similarities, the higher the more alike.
+        same: [pairs] whether both are of one identity.
+        far: The share of impostor pairs that may be accepted.
+
+    Example:
+        >>> threshold_at_far(np.array([0.9, 0.8, 0.2]), np.array([True, False, False]), far=0.5)
+        0.2
+    """
+    _, impostors = split_pairs(scores, same)
+    return threshold_for(impostors, far)
+
+
+def split_pairs(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the scores of genuine pairs, and those of impostor pairs in falling order."""
+    scores, same = np.asarray(scores), np.asarray(same, bool)
+    if scores.shape != same.shape:
+        raise InputError(f"scores have the shape {scores.shape} and `same` {same.shape}: one of each pair is needed")
+    genuine, impostors = scores[same], scores[~same]
+    if not (len(genuine) and len(impostors)):
+        raise InputError("pairs of one identity and pairs of two are needed, and there is one kind alone")
+    return genuine, np.sort(impostors)[::-1]
+
+
+def threshold_for(impostors: np.ndarray, far: float) -> float:
+    """Returns the score that at most this share of the impostors [impostors], in falling order,
+    exceeds.
+    """
+    if not 0.0 <= far <= 1.0:
+        raise InputError(f"a false accept rate of {far} is no share: it has to be from 0 to 1")
+    accepted = int(far * len(impostors))
+    return float(impostors[accepted]) if accepted < len(impostors) else -np.inf
+
+
+def share_above(genuine: np.ndarray, threshold: float) -> float:
+    """Returns the share of the genuine scores that exceed a threshold by more than a tie."""
     return float(np.mean(genuine > threshold + TIE))
 
 
+def accepted_share(genuine: np.ndarray, impostors: np.ndarray, accepted_impostors: float) -> float:
+    """Returns TAR at the lowest threshold that accepts at most so many of the impostors, given
+    in falling order.
+    """
+    return share_above(genuine, impostors[int(accepted_impostors)])
+
+
 def kept_impostors(highest_far: float, impostors: int) -> int:
-    """Returns how many of the strongest impostor pairs are kept: enough for the slope of TAR at the highest FAR."""
+    """Returns how many of the strongest impostor pairs are kept: enough for the slope of TAR at
+    the highest FAR.
+    """
     return min(int(SLOPE_SPAN * highest_far * impostors) + 2, impostors)
 
 
 def histogram(scores: np.ndarray) -> np.ndarray:
+    """Returns how many scores lie in each of BINS [bins]."""
     # Ten times as fast as np.histogram on millions of scores.
     bins = len(BINS) - 1
     places = np.clip((scores + 1.0) * (bins / 2), 0, bins - 1).astype(np.uint8)

@@ -6,45 +6,56 @@ from typing import Any
 from bct_keras.evaluation import report
 
 METRICS = {
-    "accuracy": "share of pairs rightly told as the same or another identity, at the threshold that is best on the "
+    "accuracy": "share of pairs rightly told as the same or another identity, at the threshold "
+    "that is best on the "
     "other folds",
-    "TAR@FAR": "true accept rate at a false accept rate: the share of pairs of one identity that are accepted, at the "
-    "threshold where 1e-2 (one in a hundred) or 1e-3 (one in a thousand) pairs of two identities are accepted too",
+    "TAR@FAR": "true accept rate at a false accept rate: the share of pairs of one identity that "
+    "are accepted, at the "
+    "threshold where 1e-2 (one in a hundred) or 1e-3 (one in a thousand) pairs of two identities "
+    "are accepted too",
     "top-k": "share of queries that have their own identity among the k most similar images of the gallery",
     "mAP": "mean average precision: 1 where all images of a query's identity come before all others",
     "Recall@k": "share of the images of a query's identity that are among the k most similar ones",
-    "TPIR@FPIR": "true positive identification rate: the share of queries whose own identity comes first and above the "
-    "threshold, where that one raises a false alarm for 1e-1 (one in ten) or 1e-2 of the queries whose identity is not "
+    "TPIR@FPIR": "true positive identification rate: the share of queries whose own identity comes "
+    "first and above the "
+    "threshold, where that one raises a false alarm for 1e-1 (one in ten) or 1e-2 of the queries "
+    "whose identity is not "
     "in the gallery",
 }
 # By the part of the report that has them
 OTHERS = {
     "thresholds": {
-        "threshold": "what a cosine has to exceed to be taken for the same identity; that of new/old is for the new "
+        "threshold": "what a cosine has to exceed to be taken for the same identity; that of "
+        "new/old is for the new "
         "encoder's queries while the gallery is old. It holds for data like these",
     },
     "curves": {
         "ROC, DET": "TAR at every FAR, the higher the better; and what is missed at every FAR, the lower the better",
     },
     "baselines": {
-        "Procrustes map": "the rotation that brings the embeddings of the encoder named nearest to the old ones, a "
+        "Procrustes map": "the rotation that brings the embeddings of the encoder named nearest to "
+        "the old ones, a "
         "matter of seconds. Where it is above new/old, the training has not brought them there yet",
-        "ranks merged": "no training: the old encoder searches what it has embedded, the other one what has been "
+        "ranks merged": "no training: the old encoder searches what it has embedded, the other one "
+        "what has been "
         "embedded anew, and their hits are merged by rank",
     },
     "hot_refresh": {
-        "hot refresh": "the gallery while its images are embedded anew, a tenth after the other; the area under the "
+        "hot refresh": "the gallery while its images are embedded anew, a tenth after the other; "
+        "the area under the "
         "curve is the mean on the way, the higher the better",
     },
     "order": {
-        "order constraints": "how often a new query is nearer to an image of its own identity than to another one, "
+        "order constraints": "how often a new query is nearer to an image of its own identity than "
+        "to another one, "
         "the higher the better; each of the two as the old or as the new encoder has embedded it",
     },
     "flips": {
         "flips": "queries whose first hit is right before the upgrade and wrong after it (negative), or the reverse",
     },
     "update_gain": {
-        "update gain": "how much of the way from the old encoder to the same network without constraint (independent) "
+        "update gain": "how much of the way from the old encoder to the same network without "
+        "constraint (independent) "
         "the cross-test has gone",
         "tax": "what the self-test has lost against that network",
     },
@@ -52,14 +63,23 @@ OTHERS = {
 
 
 def of(protocols: Mapping[str, dict[str, Any]]) -> dict[str, str]:
-    """Those that stand on the page of these results."""
-    tables = [rows for result in protocols.values() for _, rows in report.first_tables(result)]
-    metrics = [row[0] for rows in tables for row in rows[1:]]
-    found = {word: text for word, text in METRICS.items() if any(is_a(metric, word) for metric in metrics)}
+    """Returns the words that stand on the page of these results, with what they mean."""
+    metrics = set()
+    for result in protocols.values():
+        for table in report.deciding_tables(result):
+            metrics |= {row[0] for row in table.rows[1:]}
+    found = {}
+    for word, text in METRICS.items():
+        if any(is_a(metric, word) for metric in metrics):
+            found[word] = text
     for part, meanings in OTHERS.items():
-        found |= meanings if any(part in result for result in protocols.values()) else {}
+        if any(part in result for result in protocols.values()):
+            found |= meanings
     return found
 
 
 def is_a(metric: str, word: str) -> bool:
+    """Tells whether a metric, such as top-5, is one of those that a word stands for, such as
+    top-k.
+    """
     return metric.startswith(word.removesuffix("k"))

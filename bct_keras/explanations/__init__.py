@@ -1,6 +1,8 @@
-"""Explanations: (subject, image [size, size, 3] uint8, reference [dims]) -> [size, size] heat, 0 to 1.
+"""Explanations: (subject, image [size, size, 3] uint8, reference [dims]) -> [size, size] heat, 0
+to 1.
 
-A new one is a function in a file here and a line below; `FOR_ANY` asks an encoder for nothing but embeddings.
+A new one is a function in a file here and a line below; `FOR_ANY` asks an encoder for nothing but
+embeddings.
 """
 
 from bct_keras.explanations.keras_maps import gradcam_plus_plus, saliency, scorecam

@@ -1,10 +1,11 @@
 """Old and new embeddings of the same images in two dimensions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from bct_keras.evaluation.plots import Drawing
 from bct_keras.evaluation.verification import Embedded
 
 IDENTITIES = 10  # as many as colours can be told apart
@@ -12,14 +13,17 @@ MARKERS = {"old": "o", "new": "x"}
 
 
 def pca(both: np.ndarray) -> np.ndarray:
-    """[rows, dims] -> [rows, 2]"""
+    """Returns the two principal components of embeddings [rows, dims] -> [rows, 2]."""
     from sklearn.decomposition import PCA
 
     return PCA(2, random_state=0).fit_transform(both)
 
 
 def tsne(both: np.ndarray) -> np.ndarray:
-    """https://jmlr.org/papers/v9/vandermaaten08a.html"""
+    """Returns t-SNE's two dimensions of embeddings [rows, dims] -> [rows, 2].
+
+    https://jmlr.org/papers/v9/vandermaaten08a.html
+    """
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
@@ -42,32 +46,48 @@ class Maps:
         self.names = {identity: names[identity] for identity in chosen}
         self.embeddings = {"old": old.embeddings[rows], "new": new.embeddings[rows]}
 
-    def plots(self) -> Iterator[tuple[str, str, Callable[[Axes], None]]]:
-        """File name, caption and what draws it; both encoders are projected together, as they share one space."""
+    def plots(self) -> Iterator[Drawing]:
+        """Yields a plot by each projection; both encoders are projected together, as they share
+        one space.
+        """
+        both = np.concatenate(list(self.embeddings.values()))
         for name, project in PROJECTIONS.items():
-            places = np.split(project(np.concatenate(list(self.embeddings.values()))), 2)
-            caption = f"{name} of old and new embeddings of {len(self.names)} identities"
-            yield (
-                name.lower().replace("-", ""),
-                caption,
-                lambda axes, name=name, places=places: self.draw(axes, name, dict(zip(MARKERS, places, strict=True))),
+            old, new = np.split(project(both), 2)
+            places = {"old": old, "new": new}
+            yield Drawing(
+                name=name.lower().replace("-", ""),
+                caption=f"{name} of old and new embeddings of {len(self.names)} identities",
+                draw=lambda axes, name=name, places=places: self.draw(axes, name, places),
             )
 
     def draw(self, axes: Axes, name: str, places: dict[str, np.ndarray]) -> None:
-        """A colour for each identity, a marker for each encoder, and a line from the old middle to the new one."""
+        """Draws a colour for each identity and a marker for each encoder.
+
+        A line leads from the old middle to the new one.
+        """
         for number, (identity, called) in enumerate(self.names.items()):
             colour, rows = f"C{number}", self.labels == identity
             middles = np.stack([points[rows].mean(0) for points in places.values()])
             axes.plot(*middles.T, color=colour, linewidth=1, alpha=0.7)
             for encoder, points in places.items():
                 label = called if encoder == "old" else None
-                axes.scatter(*points[rows].T, s=16, color=colour, marker=MARKERS[encoder], linewidths=1, label=label)
+                axes.scatter(
+                    *points[rows].T,
+                    s=16,
+                    color=colour,
+                    marker=MARKERS[encoder],
+                    linewidths=1,
+                    label=label,
+                )
         axes.set(xlabel=f"{name} 1", ylabel=f"{name} 2", xticks=[], yticks=[])
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
 
     def nearness(self) -> dict[str, float]:
-        """Mean cosines of new embeddings to old ones."""
+        """Returns the mean cosines of new embeddings to old ones."""
         # cos(new i, old i), and cos(new i, old j) over i, j of different identities
         scores = self.embeddings["new"] @ self.embeddings["old"].T
         others = self.labels[:, None] != self.labels
-        return {"same image": float(scores.diagonal().mean()), "other identities": float(scores[others].mean())}
+        return {
+            "same image": float(scores.diagonal().mean()),
+            "other identities": float(scores[others].mean()),
+        }

@@ -9,47 +9,80 @@ from bct_keras.evaluation.flips import margin
 from bct_keras.evaluation.search import search
 from bct_keras.evaluation.verification import Embedded
 
-# (right with old/old, right with new/old): what it is called, and how many are shown
-KINDS = {
-    (True, False): ("negative flip", 6),
-    (False, True): ("positive flip", 4),
-    (False, False): ("wrong with both", 2),
-    (True, True): ("right with both", 2),
-}
+
+@dataclass(frozen=True)
+class Kind:
+    """What the upgrade does to a query."""
+
+    name: str
+    was_right: bool  # with old/old
+    is_right: bool  # with new/old
+    shown: int  # how many examples of it
+
+
+NEGATIVE = Kind("negative flip", was_right=True, is_right=False, shown=6)
+POSITIVE = Kind("positive flip", was_right=False, is_right=True, shown=4)
+WRONG = Kind("wrong with both", was_right=False, is_right=False, shown=2)
+RIGHT = Kind("right with both", was_right=True, is_right=True, shown=2)
+KINDS = (NEGATIVE, POSITIVE, WRONG, RIGHT)
 
 
 @dataclass(frozen=True)
 class Example:
+    """A query with the image it should find and the one it is taken for."""
+
     kind: str
     query: int  # its row among the queries
     own: int  # the row of the gallery's image of its own identity that is nearest
     other: int  # and of the one of another identity
 
-    def rows(self, query: Embedded, gallery: Embedded) -> tuple[tuple[Embedded, int], ...]:
-        """Where its two identities stand."""
-        return (query, self.query), (gallery, self.other)
+    def identities(self, query: Embedded, gallery: Embedded) -> tuple[int, int]:
+        """Returns the labels of its two identities."""
+        return int(query.labels[self.query]), int(gallery.labels[self.other])
 
 
-def find_examples(old: Embedded, new: Embedded, gallery: Embedded) -> tuple[dict[str, float], list[Example]]:
-    """Shares of the queries of each kind, and of each those that are wrong by most, or right by least."""
+@dataclass(frozen=True)
+class Examples:
+    """What the upgrade does to all queries."""
+
+    shares: dict[str, float]  # of each kind
+    chosen: list[Example]  # of each kind those that are wrong by most, or right by least
+
+
+def find_examples(old: Embedded, new: Embedded, gallery: Embedded) -> Examples:
+    """Finds queries worth a look.
+
+    Args:
+        old: The queries by the old encoder.
+        new: The same queries by the new one.
+        gallery: The old encoder's gallery.
+    """
     if len(np.unique(gallery.labels)) < 2:
         raise InputError("the images are all of one identity; at least 2 are needed for a search")
-    before, after = (search(query, gallery, highest_far=0.0).whole for query in (old, new))
+    before = search(old, gallery, highest_far=0.0).whole
+    after = search(new, gallery, highest_far=0.0).whole
     right_before, right_after = before.others_above == 0, after.others_above == 0
-    shares, examples = {}, []
-    for (was_right, is_right), (kind, shown) in KINDS.items():
-        rows = np.flatnonzero(before.mated & (right_before == was_right) & (right_after == is_right))
-        shares[kind] = len(rows) / max(int(before.mated.sum()), 1)
+    queries = max(int(before.mated.sum()), 1)
+
+    def worst_margin(row: int) -> float:
+        return max(margin(before, row), margin(after, row))
+
+    shares, chosen = {}, []
+    for kind in KINDS:
+        of_kind = (right_before == kind.was_right) & (right_after == kind.is_right)
+        rows = np.flatnonzero(before.mated & of_kind).tolist()
+        shares[kind.name] = len(rows) / queries
         # Who is right tells which image it should be, who is wrong which one it is taken for.
-        finder = old if kind == "negative flip" else new
-        misled = before if kind == "positive flip" else after
-        nearest = sorted(rows.tolist(), key=lambda row: -max(margin(before, row), margin(after, row)))[:shown]
-        examples += [
-            Example(kind, row, own_row(finder, row, gallery), int(misled.best_other_row[row])) for row in nearest
-        ]
-    return shares, examples
+        finder = old if kind is NEGATIVE else new
+        misled = before if kind is POSITIVE else after
+        for row in sorted(rows, key=worst_margin, reverse=True)[: kind.shown]:
+            own, other = own_row(finder, row, gallery), int(misled.best_other_row[row])
+            chosen.append(Example(kind.name, row, own, other))
+    return Examples(shares, chosen)
 
 
 def own_row(query: Embedded, row: int, gallery: Embedded) -> int:
+    """Returns the row of the nearest image of a query's own identity."""
     own = np.flatnonzero(gallery.labels == query.labels[row])
-    return int(own[np.argmax(gallery.embeddings[own] @ query.embeddings[row])])
+    scores = gallery.embeddings[own] @ query.embeddings[row]
+    return int(own[np.argmax(scores)])

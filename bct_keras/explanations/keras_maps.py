@@ -1,8 +1,9 @@
-"""Heat maps by tf-keras-vis of a Keras encoder: which pixels speak for the cosine to a reference embedding.
+"""Heat maps by tf-keras-vis of a Keras encoder: which pixels speak for the cosine to a reference
+embedding.
 
-https://keisen.github.io/tf-keras-vis-docs; release 0.8.7 works with Keras 3.15 where the model has a graph of layers,
-in float32, with its inputs in a list (subject.py sees to it). Score-CAM takes every model for a classifier; what that
-needs is told below.
+https://keisen.github.io/tf-keras-vis-docs; release 0.8.7 works with Keras 3.15 where the model has
+a graph of layers, in float32, with its inputs in a list (subject.py sees to it). Score-CAM takes
+every model for a classifier; what that needs is told below.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ NOISY_COPIES, NOISE = 16, 0.1  # of Saliency
 
 
 def gradcam_plus_plus(subject: Subject, image: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """https://arxiv.org/abs/1710.11063"""
+    """Returns the map of Grad-CAM++ (https://arxiv.org/abs/1710.11063)."""
     from tf_keras_vis.gradcam_plus_plus import GradcamPlusPlus
 
     explain = GradcamPlusPlus(subject.model)
@@ -26,15 +27,17 @@ def gradcam_plus_plus(subject: Subject, image: np.ndarray, reference: np.ndarray
 
 
 def scorecam(subject: Subject, image: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """https://arxiv.org/abs/1910.01279"""
+    """Returns the map of Score-CAM (https://arxiv.org/abs/1910.01279)."""
     from tf_keras_vis.scorecam import Scorecam
 
     cosine = cosine_to(reference)
 
     def score(classified: tf.Tensor) -> tf.Tensor:
-        # tf-keras-vis gives the softmax of the outputs: (exp e, exp 0) / sum  ->  e = log(softmax / its last entry)
+        # tf-keras-vis gives the softmax of the outputs, (exp e, exp 0) / sum:
+        # e = log(softmax / its last entry)
         embedding = tf.math.log(classified / classified[:, -1:])
-        # and leaves out the paper's softmax over the channels, whose sum is a factor of the whole map
+        # and leaves out the paper's softmax over the channels, whose sum is a factor of the whole
+        # map
         return tf.exp(SHARPNESS * cosine(embedding))
 
     explain = Scorecam(subject.model)
@@ -43,7 +46,9 @@ def scorecam(subject: Subject, image: np.ndarray, reference: np.ndarray) -> np.n
 
 
 def saliency(subject: Subject, image: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """https://arxiv.org/abs/1706.03825: the mean of |gradient| over noisy copies, and of it the strongest colour"""
+    """https://arxiv.org/abs/1706.03825: the mean of |gradient| over noisy copies, and of it the
+    strongest colour
+    """
     from tf_keras_vis.saliency import Saliency
 
     # tf-keras-vis can add noise itself, but takes a pass for each copy and draws anew on each run.

@@ -1,4 +1,8 @@
-"""What the cosine loses where a part of the image is covered. It asks for nothing but embeddings."""
+"""What the cosine loses where a part of the image is covered. It asks for nothing but
+embeddings.
+"""
+
+import itertools
 
 import numpy as np
 
@@ -8,23 +12,30 @@ WINDOW, STEP = 1 / 4, 1 / 8  # shares of the image's side
 
 
 def occlusion(subject: Subject, image: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """https://arxiv.org/abs/1311.2901, section 4.2: a square of the mean colour in each place."""
+    """Returns what the cosine loses where a square of the mean colour covers each place.
+
+    https://arxiv.org/abs/1311.2901, section 4.2
+    """
     size = len(image)
-    window, step = max(int(size * WINDOW), 1), max(int(size * STEP), 1)
-    starts = range(step - window, size, step)
-    squares = [
-        (slice(max(row, 0), row + window), slice(max(column, 0), column + window))
-        for row in starts
-        for column in starts
-    ]
+    squares = squares_of(size)
     covered = np.repeat(image[None], len(squares) + 1, axis=0)
     for picture, square in zip(covered, squares, strict=False):  # the last one stays whole
         picture[square] = image.mean((0, 1))
     *cosines, whole = subject.cosines(covered, reference)
-    # map(pixel) = max(mean over the squares that cover it of (cosine of the whole image - of the covered one), 0)
+    # map(pixel) = max(mean over the squares that cover it of
+    #                  (cosine of the whole image - of the covered one), 0)
     loss, times = np.zeros((size, size)), np.zeros((size, size))
     for square, cosine in zip(squares, cosines, strict=True):
         loss[square] += whole - cosine
         times[square] += 1
     found = np.maximum(loss / times, 0.0)
     return found / max(found.max(), 1e-12)
+
+
+def squares_of(size: int) -> list[tuple[slice, slice]]:
+    """Returns the rows and columns of each square, of which those at the edges are cut off."""
+    window, step = max(int(size * WINDOW), 1), max(int(size * STEP), 1)
+    stretches = []
+    for start in range(step - window, size, step):
+        stretches.append(slice(max(start, 0), start + window))
+    return list(itertools.product(stretches, stretches))

@@ -10,14 +10,17 @@ STRENGTH = 0.8
 
 
 def plain(image: np.ndarray) -> Image.Image:
+    """Returns an image [size, size, 3] uint8 at the size of the page."""
     return Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> Image.Image:
-    """Grey where it is cold, coloured where it is hot."""
+    """Returns an image that is grey where it is cold and coloured where it is hot."""
     grey = np.asarray(plain(image).convert("L"), np.float32)[..., None] / 255
-    smooth = Image.fromarray(heat.astype(np.float32)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
-    hot = np.clip(np.asarray(smooth), 0, 1)[..., None]
-    colour = mpl.colormaps[COLOURS](hot[..., 0])[..., :3]
-    weight = STRENGTH * hot
-    return Image.fromarray(np.uint8(255 * ((1 - weight) * grey + weight * colour)))
+    coarse = Image.fromarray(heat.astype(np.float32))
+    smooth = np.asarray(coarse.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+    hot = np.clip(smooth, 0, 1)  # [SIZE, SIZE]
+    colour = mpl.colormaps[COLOURS](hot)[..., :3]
+    weight = STRENGTH * hot[..., None]
+    mixed = (1 - weight) * grey + weight * colour
+    return Image.fromarray(np.uint8(255 * mixed))

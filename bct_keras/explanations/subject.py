@@ -7,10 +7,10 @@ import keras
 import numpy as np
 
 from bct_keras.backbones import one_dnn
-from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import Encoder, KerasEncoder
 from bct_keras.errors import InputError
 from bct_keras.stored_embeddings import StoredEmbeddings
+from bct_keras.vectors import normalised
 
 SMALLEST_GRID = 7  # rows and columns: on 4 x 4 a map cannot tell the eyes from the mouth
 
@@ -26,14 +26,18 @@ class Subject:
             one_dnn.check_gradients(encoder.model, encoder.path)
 
     def cosines(self, images: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        """[batch, size, size, 3] uint8 and [dims] of length 1 -> [batch]"""
+        """Returns the cosines [batch] of images [batch, size, size, 3] uint8 to a reference of
+        length 1 [dims].
+        """
         return normalised(self.encoder.embed(images)[:, : self.dims]) @ reference
 
     @cached_property
     def has_gradients(self) -> bool:
-        """A TFLite, an ONNX file or a SavedModel has none, nor has a Keras model without a graph of layers.
+        """A TFLite, an ONNX file or a SavedModel has none, nor has a Keras model without a graph
+        of layers.
 
-        One that was given a preprocessing is a layer behind it, whose own layers are not to be seen.
+        One that was given a preprocessing is a layer behind it, whose own layers are not to be
+        seen.
         """
         encoder = self.encoder
         return (
@@ -41,25 +45,29 @@ class Subject:
         )
 
     def facts(self) -> dict[str, Any]:
-        """Where the maps by gradients and features are taken."""
+        """Returns where the maps by gradients and features are taken."""
         if not self.has_gradients:
             return {"layer": None, "grid": None}
-        return {"layer": self.layer.name, "grid": " x ".join(map(str, self.layer.output.shape[1:3]))}
+        return {
+            "layer": self.layer.name,
+            "grid": " x ".join(map(str, self.layer.output.shape[1:3])),
+        }
 
     @cached_property
     def model(self) -> "CosineModel":
         assert isinstance(self.encoder, KerasEncoder)
         model = in_float32(self.encoder.model)
-        embedding = keras.layers.UnitNormalization()(model.outputs[0][:, : self.dims])
+        outputs = ExplainedEmbedding(self.dims)(model.outputs[0])
         # Inputs in a list, as tf-keras-vis passes them: else Keras warns at every call.
-        return CosineModel(list(model.inputs), keras.ops.pad(embedding, [[0, 0], [0, 1]]))
+        return CosineModel(list(model.inputs), outputs)
 
     @cached_property
     def layer(self) -> Any:
         """The deepest one whose map is not too coarse, behind an activation where there is one.
 
-        Class activation maps take features as amounts, so below zero they mean nothing. On the demo's encoders those
-        behind an activation correlate with occlusion by 0.3 and 0.5, sums and convolutions mostly by nothing.
+        Class activation maps take features as amounts, so below zero they mean nothing. On the
+        demo's encoders those behind an activation correlate with occlusion by 0.3 and 0.5, sums and
+        convolutions mostly by nothing.
         """
         layers = spatial_layers(self.model)
         layers = [layer for layer in layers if is_activated(layer)] or layers
@@ -67,16 +75,35 @@ class Subject:
         return (fine or layers)[-1]
 
 
+class ExplainedEmbedding(keras.layers.Layer):
+    """Gives the first coordinates at length 1, and behind them a 0, which keras_maps.py needs.
+
+    One layer with a name of its own: Keras numbers the names of operations anew in each process, so
+    that those of a model that was read from a file may be taken.
+    """
+
+    def __init__(self, dims: int):
+        super().__init__(name="bct_keras_explained_embedding", dtype="float32")
+        self.dims = dims
+
+    def call(self, embedding):  # [batch, all dims] -> [batch, dims + 1]
+        unit = keras.ops.normalize(embedding[:, : self.dims], axis=-1, order=2, epsilon=1e-12)
+        return keras.ops.pad(unit, [[0, 0], [0, 1]])
+
+
 class CosineModel(keras.Model):
-    """Pixels -> [batch, dims + 1]: the embedding of length 1, and a 0, which keras_maps.py needs."""
+    """Pixels -> [batch, dims + 1], the explained embedding."""
 
     def predict(self, x, batch_size=None):
-        """One batch is all that tf-keras-vis asks for, and Keras's own shows a bar, which nothing there turns off."""
+        """Returns the embeddings of one batch, which is all that tf-keras-vis asks for.
+
+        Keras's own method shows a bar, which nothing there turns off.
+        """
         return self.predict_on_batch(x)
 
 
 def spatial_layers(model: Any) -> list[Any]:
-    """Those that give [batch, rows, columns, channels], but not the image itself."""
+    """Returns the layers that give [batch, rows, columns, channels], but not the image itself."""
     found = [layer for layer in getattr(model, "layers", []) if len(output_shape(layer)) == 4]
     return [layer for layer in found if not isinstance(layer, keras.layers.InputLayer)]
 
@@ -84,7 +111,10 @@ def spatial_layers(model: Any) -> list[Any]:
 def output_shape(layer: Any) -> tuple:
     try:
         return tuple(layer.output.shape)
-    except (AttributeError, ValueError):  # it was called several times, or gives several outputs, or none
+    except (
+        AttributeError,
+        ValueError,
+    ):  # it was called several times, or gives several outputs, or none
         return ()
 
 
@@ -95,7 +125,10 @@ def is_activated(layer: Any) -> bool:
 
 
 def in_float32(model: Any) -> Any:
-    """The same model, or a copy where layers compute in 16 bits: tf-keras-vis and SciPy cannot."""
+    """Returns the same model, or a copy where layers compute in 16 bits.
+
+    tf-keras-vis and SciPy cannot.
+    """
     if all(layer.compute_dtype in (None, "float32") for layer in model.layers):
         return model
 

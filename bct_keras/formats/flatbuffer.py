@@ -1,4 +1,4 @@
-"""A .tflite file rewritten: facts inside, and equal vectors stored once."""
+"""A .tflite file rewritten with facts inside, by the classes that are generated from TFLite's schema."""
 
 import json
 from pathlib import Path
@@ -13,29 +13,14 @@ from bct_keras.encoders.stated import OUR_FACTS
 from bct_keras.errors import InputError
 
 IDENTIFIER = b"TFL3"
-ALIGNMENT = 16  # of tensors, as the schema asks
-
-
-class SharingBuilder(flatbuffers.Builder):
-    """The zero points of 10,000 channels are the same zeros again and again: a twelfth of a small int8 file."""
-
-    def __init__(self):
-        super().__init__(1 << 20)
-        self.known: dict[tuple[str, bytes], int] = {}
-
-    def CreateNumpyVector(self, x):
-        content = np.ascontiguousarray(x).tobytes()
-        key = (x.dtype.str, content)
-        if key not in self.known:
-            self.StartVector(x.itemsize, x.size, ALIGNMENT if x.itemsize == 1 else x.itemsize)
-            self.head -= len(content)
-            self.Bytes[self.head : self.head + len(content)] = content
-            self.known[key] = self.EndVector()
-        return self.known[key]
+FIRST_BYTES = 1 << 20  # of the builder, which grows
 
 
 def rewrite(content: bytes, facts: dict[str, Any]) -> bytes:
-    """The same model with `facts` as JSON in the metadata named bct_keras, and without the tensors' long names."""
+    """Returns the same model with `facts` as JSON in its metadata.
+
+    The tensors' long names are left out, but for inputs and outputs.
+    """
     model: Any = schema.ModelT.InitFromPackedBuf(content, 0)
     for graph in model.subgraphs:
         kept = {*graph.inputs, *graph.outputs}
@@ -48,13 +33,13 @@ def rewrite(content: bytes, facts: dict[str, Any]) -> bytes:
     entry.name, entry.buffer = OUR_FACTS, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
-    builder = SharingBuilder()
+    builder = flatbuffers.Builder(FIRST_BYTES)
     builder.Finish(model.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """What `rewrite` put in."""
+    """Returns what `rewrite` put in."""
     metadata = tflite_metadata(path)
     if OUR_FACTS not in metadata:
         raise InputError(f"{path} holds no facts of bct_keras; export writes them")

@@ -10,18 +10,20 @@ import tensorflow as tf
 
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import normalised
-from bct_keras.encoders import Encoder, KerasEncoder
+from bct_keras.encoders import DerivedEncoder, KerasEncoder
 
 
 @dataclass(frozen=True)
 class Source:
+    """What a file is written from: an encoder, and how it is to be written."""
+
     encoder: KerasEncoder
     flip: bool = False
     calibration: DataSet | None = None
     kept_float: float = 0.0  # this share of the operations, those that lose most by it, is not quantised
 
     def embedding(self, model: Any, pixels: tf.Tensor, dims: int) -> tf.Tensor:
-        """[batch, size, size, 3] float32 of 0..255 -> [batch, dims] of length 1"""
+        """Returns the embeddings [batch, dims], of length 1, of pixels [batch, size, size, 3] of 0..255."""
         found = model(pixels, training=False)
         if self.flip:
             found += model(tf.reverse(pixels, [2]), training=False)
@@ -29,11 +31,11 @@ class Source:
 
     @property
     def served_name(self) -> str:
-        """What an answer of a server says embedded an image: equal only where the embeddings are."""
+        """Returns what a server's answer calls its encoder: equal only where the embeddings are."""
         return f"{self.encoder.fingerprint}+mirrored" if self.flip else self.encoder.fingerprint
 
     def facts(self) -> dict[str, Any]:
-        """What a reader of a file wants to know, whatever the format."""
+        """Returns what a reader of a file wants to know, whatever the format."""
         encoder = self.encoder
         kinds = {type(layer).__name__: layer for layer in reversed(encoder.model.layers)}
         # Keras's own networks may scale each colour by itself.
@@ -57,6 +59,8 @@ class Source:
 
 @dataclass(frozen=True)
 class Format:
+    """How one format is written, and how close its files have to be to the encoder."""
+
     file: str  # its name in the exported folder
     write: Callable[[Source, Path], None]
     largest_difference: float | None = None  # in any coordinate of an embedding of length 1
@@ -65,18 +69,24 @@ class Format:
     can_keep_float: bool = False
 
 
-class Reference(Encoder):
-    """The encoder as the exported files are to answer: mirrored images added where that is asked for."""
+class Reference(DerivedEncoder):
+    """Embeds as the exported files are to do, adding mirrored images where that is asked for."""
 
     def __init__(self, source: Source):
-        encoder = source.encoder
-        super().__init__(encoder.path, encoder.image_size, encoder.dims)
-        self.compatible_dims = encoder.compatible_dims
-        self.preprocessing, self.spec = encoder.preprocessing, encoder.spec
-        self.encoder, self.flip = encoder, source.flip
+        super().__init__(source.encoder, source.encoder.dims)
+        self.compatible_dims = source.encoder.compatible_dims
+        self.flip = source.flip
+        self.cached = not source.flip  # what is kept is the encoder's own, without mirrored images
+
+    @property
+    def fingerprint(self) -> str:
+        return self.encoder.fingerprint + ("+mirrored" if self.flip else "")
+
+    def derive(self, embeddings: np.ndarray) -> np.ndarray:
+        return normalised(embeddings)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         found = self.encoder.embed(images)
         if self.flip:
             found = found + self.encoder.embed(np.ascontiguousarray(images[:, :, ::-1]))
-        return normalised(found)
+        return self.derive(found)

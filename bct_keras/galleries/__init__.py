@@ -5,4 +5,9 @@ from bct_keras.galleries.file import FileGallery
 from bct_keras.galleries.milvus import MilvusGallery
 
 GALLERIES = {"file": FileGallery, "milvus": MilvusGallery}
-ORDERS = {"stored": orders.stored, "by_label": orders.by_label, "random": orders.random, "listed": orders.listed}
+ORDERS = {
+    "stored": orders.stored,
+    "by_label": orders.by_label,
+    "random": orders.random,
+    "listed": orders.listed,
+}

@@ -1,21 +1,25 @@
-"""Which encoder's queries fit which encoder's entries: never guessed, always read from a report of `evaluate`."""
+"""Which encoder's queries fit which encoder's entries: never guessed, always read from a report
+of `evaluate`.
+"""
 
 from pathlib import Path
 from typing import Any
 
 from bct_keras import artefacts
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 from bct_keras.evaluation.verdict import COMPATIBLE, UNDECIDED
 from bct_keras.galleries.gallery import Compatibility
 from bct_keras.untrusted.json_files import field, read_object
 
 
 def read_report(path: str | Path, max_loss: float | None = None, strict: bool = False) -> Compatibility:
-    """Returns that queries of the report's new encoder may search entries of its old one, if its verdict allows it.
+    """Returns that queries of the report's new encoder may search entries of its old one, if its
+    verdict allows it.
 
-    An undecided verdict is let in and remembered as such, but not if it has to be `strict`. With `max_loss` the verdict
-    is not asked: at most this share of the old self-test may be lost. That is the measure for a file exported from the
-    very encoder that made the entries, which cannot be better than itself.
+    An undecided verdict is let in and remembered as such, but not if it has to be `strict`. With
+    `max_loss` the verdict is not asked: at most this share of the old self-test may be lost. That
+    is the measure for a file exported from the very encoder that made the entries, which cannot be
+    better than itself.
     """
     path = Path(path)
     if path.is_dir():
@@ -31,13 +35,15 @@ def read_report(path: str | Path, max_loss: float | None = None, strict: bool = 
             f"{path} is no report of evaluate: {error if isinstance(error, InputError) else repr(error)}"
         ) from None
     if not (isinstance(query, str) and isinstance(gallery, str)):
-        raise InputError(f"{path} is the self-test of one encoder; a report with --old and --new is needed")
+        raise InputError(
+            f"{path} is the self-test of one encoder; a report with {option('old')} and {option('new')} is needed"
+        )
     finding = judged(path, report, strict) if max_loss is None else within_loss(path, losses, max_loss)
     return Compatibility(query, gallery, artefacts.fingerprint(report), finding)
 
 
 def losses_of(protocols: dict[str, Any]) -> dict[str, float]:
-    """For each metric the share of the entries' own self-test that these queries lose."""
+    """Returns for each metric the share of the entries' own self-test that these queries lose."""
     return {
         f"{metric} of {protocol}": loss(own, result["new/old"][metric])
         for protocol, result in protocols.items()
@@ -54,20 +60,25 @@ def judged(path: Path, report: dict[str, Any], strict: bool) -> str:
         return f"{UNDECIDED}: {because}"
     raise InputError(
         f"{path} says: {word}: {because}; a gallery does not take such queries.",
-        "For a file exported from the entries' own encoder give the loss that you accept, as in --max_loss=0.01",
+        "For a file exported from the entries' own encoder give the loss that you accept, as in "
+        f"{option('max_loss', 0.01)}",
     )
 
 
 def within_loss(path: Path, losses: dict[str, float], max_loss: float) -> str:
+    """Returns how much is lost, where that is no more than is allowed."""
     if not losses:
         raise InputError(f"{path} holds no metric")
     worst = max(losses, key=lambda metric: losses[metric])
     if losses[worst] > max_loss:
-        raise InputError(f"{path}: {worst} loses {losses[worst]:.2%} of old/old, more than --max_loss={max_loss}")
+        raise InputError(
+            f"{path}: {worst} loses {losses[worst]:.2%} of old/old, more than {option('max_loss', max_loss)}"
+        )
     return f"loses at most {max(losses[worst], 0):.2%} ({worst})"
 
 
 def loss(own: float, cross: float) -> float:
+    """Returns the share of one metric that is lost."""
     if own > 0 and cross == cross:
         return (own - cross) / own
     return 0.0 if cross >= own else float("inf")  # a metric that is no number is lost

@@ -10,19 +10,24 @@ from bct_keras.errors import InputError
 from bct_keras.galleries.gallery import Gallery, KnownEncoder
 from bct_keras.galleries.orders import Order
 
-AT_ONCE = 256  # entries that are embedded and made safe together; a stop loses the work on one such lot at most
+# Entries that are embedded and made safe together; a stop loses the work on one such lot at most.
+AT_ONCE = 256
 
 
 class Images(Protocol):
     def __contains__(self, ident: object) -> bool: ...
 
     def read(self, ids: list[str]) -> np.ndarray:
-        """[ids, size, size, 3] uint8"""
+        """Reads the images of ids [ids, size, size, 3] uint8."""
         ...
 
 
 def backfill(
-    gallery: Gallery, encoder: KnownEncoder, embed: Callable[[np.ndarray], np.ndarray], images: Images, order: Order
+    gallery: Gallery,
+    encoder: KnownEncoder,
+    embed: Callable[[np.ndarray], np.ndarray],
+    images: Images,
+    order: Order,
 ) -> tuple[int, list[str]]:
     """How many were embedded anew, and the ids of those left as they are for want of an image.
 
@@ -30,7 +35,8 @@ def backfill(
     """
     gallery.refresh()
     gallery.begin_writing(encoder)
-    # Else nobody could search while it runs: the old queries do not fit the new entries, nor the new ones the old.
+    # Else nobody could search while it runs: the old queries do not fit the new entries, nor the
+    # new ones the old.
     gallery.check_admitted(encoder.fingerprint, gallery.encoders_to_fit())
     ids, labels = gallery.entries_of_others(encoder.fingerprint)
     if not any(ident in images for ident in ids) and ids:

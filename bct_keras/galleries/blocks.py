@@ -1,17 +1,18 @@
-"""A file of checksummed blocks that is only ever appended to: whatever a reader has seen stays where it is.
+"""A file of checksummed blocks that is only ever appended to: whatever a reader has seen stays
+where it is.
 
-    0    header    magic, version, dims                                    64 bytes
-    64   commit    bytes acknowledged, commits so far                      64 bytes, written anew by each commit
-    128  block     header of 64 bytes, payload padded to a multiple of 64
-    ...  block
+    0    header    magic, version, dims                                    64 bytes 64   commit
+    bytes acknowledged, commits so far                      64 bytes, written anew by each commit
+    128  block     header of 64 bytes, payload padded to a multiple of 64 ...  block
 
-Every field is little-endian and every 64-byte head ends with the CRC-32 of the 60 bytes before it, a block's head also
-holds that of its payload: each byte of the file lies under a checksum. A commit appends blocks, syncs, moves the
-acknowledged length past them, and syncs again; what lies beyond that length was never acknowledged.
+Every field is little-endian and every 64-byte head ends with the CRC-32 of the 60 bytes before it,
+a block's head also holds that of its payload: each byte of the file lies under a checksum. A commit
+appends blocks, syncs, moves the acknowledged length past them, and syncs again; what lies beyond
+that length was never acknowledged.
 
-Version 2 may hold blocks that say which entries were removed. A file becomes one with the commit of its first removal,
-so that a program that knows version 1 alone refuses it rather than finds who was removed. Tidying leaves the removed
-entries out and makes a file of version 1 again.
+Version 2 may hold blocks that say which entries were removed. A file becomes one with the commit of
+its first removal, so that a program that knows version 1 alone refuses it rather than finds who was
+removed. Tidying leaves the removed entries out and makes a file of version 1 again.
 """
 
 import mmap
@@ -59,14 +60,14 @@ def sealed(fields: bytes) -> bytes:
 
 
 def unsealed(layout: struct.Struct, head: bytes) -> tuple | None:
-    """The fields of a 64-byte head; None where its checksum does not hold."""
+    """Returns the fields of a 64-byte head; None where its checksum does not hold."""
     if len(head) != HEAD_BYTES or sealed(head[: layout.size]) != head:
         return None
     return layout.unpack(head[: layout.size])
 
 
 def encode(kind: bytes, rows: int, *parts: bytes) -> list[bytes]:
-    """What `append` writes for one block."""
+    """Returns what `append` writes for one block."""
     length = sum(map(len, parts))
     parts = (*parts, bytes(-length % HEAD_BYTES))
     checksum = 0
@@ -87,12 +88,13 @@ class BlockFile:
         self.dims: int = header[2]
         if not VERSION <= self.version <= VERSION_WITH_REMOVALS:
             raise InputError(
-                f"{path} is a gallery of version {self.version}; this program reads versions {VERSION} and "
+                f"{path} is a gallery of version {self.version}; this program reads versions "
+                f"{VERSION} and "
                 f"{VERSION_WITH_REMOVALS}"
             )
 
     def committed(self) -> tuple[int, int]:
-        """The bytes acknowledged, and the number of commits that made them."""
+        """Returns the bytes acknowledged, and the number of commits that made them."""
         commit = unsealed(COMMIT, os.pread(self.descriptor, HEAD_BYTES, HEAD_BYTES))
         if commit is None:
             time.sleep(0.01)  # a writer may have been at these very bytes
@@ -104,7 +106,7 @@ class BlockFile:
         return commit
 
     def blocks(self, start: int, end: int) -> Iterator[Block]:
-        """Memory-mapped. Their payloads are not checked: that reads them whole."""
+        """Yields blocks, memory-mapped. Their payloads are not checked: that reads them whole."""
         if start == end:
             return
         mapped = memoryview(mmap.mmap(self.descriptor, end, prot=mmap.PROT_READ))
@@ -126,7 +128,8 @@ class BlockFile:
         commit, offset = sealed(COMMIT.pack(end, commits + 1)), HEAD_BYTES
         if version > self.version:
             commit, offset = sealed(HEADER.pack(MAGIC, version, self.dims)) + commit, 0
-        # Within the first 128 bytes: disks write a sector, of 512 bytes or more, whole or not at all.
+        # Within the first 128 bytes: disks write a sector, of 512 bytes or more, whole or not at
+        # all.
         write_all(self.descriptor, commit, offset)
         os.fsync(self.descriptor)
         self.version = max(version, self.version)
@@ -135,7 +138,7 @@ class BlockFile:
         os.ftruncate(self.descriptor, self.committed()[0])
 
     def replaced(self) -> bool:
-        """Whether another file has taken this one's place."""
+        """Tells whether another file has taken this one's place."""
         now = os.stat(self.path)
         mine = os.fstat(self.descriptor)
         return (now.st_dev, now.st_ino) != (mine.st_dev, mine.st_ino)

@@ -1,4 +1,6 @@
-"""Turns a data set into entries of a gallery, batch by batch, and tells what of it was not added."""
+"""Turns a data set into entries of a gallery, batch by batch, and tells what of it was not
+added.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from bct_keras.data import dataset, embeddings, images_by_id
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.records import KIND
 from bct_keras.encoders import Encoder, FirstDims
+from bct_keras.errors import option
 from bct_keras.galleries.gallery import Gallery, KnownEncoder
 
 
@@ -28,11 +31,12 @@ class Entries:
 
 
 def known(encoder: Encoder) -> KnownEncoder:
+    """Returns what a gallery knows of an encoder."""
     return KnownEncoder(encoder.fingerprint, encoder.dims, encoder.spec)
 
 
 def fitted(encoder: Encoder, gallery: Gallery) -> Encoder:
-    """Of a wider encoder the first coordinates, where the gallery holds no more."""
+    """Returns a wider encoder's first coordinates, where the gallery holds no more."""
     dims = {known.dims for known in gallery.encoders_in_use()}
     wider = encoder.dims > encoder.compatible_dims and dims == {encoder.compatible_dims}
     return FirstDims(encoder, encoder.compatible_dims) if wider else encoder
@@ -61,12 +65,15 @@ def stored_entries(data: DataSet, folder: Path) -> Entries:
 
 
 def labels_of(data: DataSet, labels: np.ndarray) -> list[str]:
-    """As they count over the whole data set: a gallery may hold several of its views."""
+    """Returns labels as they count over the whole data set: a gallery may hold several of its
+    views.
+    """
     return [str(label + data.first_identity) for label in labels.tolist()]
 
 
 def left_out(data: DataSet, gallery: Gallery) -> str:
-    """A line where `data` is one view of a data set and the gallery cannot hold all of its images; else nothing."""
+    """Returns a line where `data` is one view of a data set and the gallery cannot hold all of its
+    images; else nothing."""
     folder = data.folder.parent
     if artefacts.kind_of(folder) != KIND:
         return ""
@@ -77,6 +84,7 @@ def left_out(data: DataSet, gallery: Gallery) -> str:
     if missing <= 0:
         return ""
     return (
-        f"{data.folder} is a part of {whole.folder}: at least {missing:,} of its {whole.records:,} images are not in "
-        f"the gallery; --data={whole.folder} adds them all"
+        f"{data.folder} is a part of {whole.folder}: at least {missing:,} of its "
+        f"{whole.records:,} images are not in the gallery; {option('data', whole.folder)} adds "
+        "them all"
     )

@@ -1,4 +1,10 @@
-"""A gallery in one memory-mapped file, which the device reads as it is; see blocks.py for its layout."""
+"""A gallery in one memory-mapped file, which the device reads as it is; see blocks.py for its
+layout.
+
+A format of our own is kept on purpose: an index file of a library such as Faiss says nothing of the
+encoder that made an entry, and is written as a whole, where a gallery is appended to while others
+search it.
+"""
 
 import itertools
 import os
@@ -8,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from bct_keras.errors import InputError
-from bct_keras.galleries import blocks, contents, opening, vectors
+from bct_keras.galleries import blocks, contents, entry_blocks, opening, tidying, vectors
 from bct_keras.galleries.blocks import Block, BlockFile
-from bct_keras.galleries.contents import Contents
+from bct_keras.galleries.contents import Contents, Found
 from bct_keras.galleries.gallery import (
     Compatibility,
     Description,
@@ -22,8 +28,9 @@ from bct_keras.galleries.gallery import (
 )
 
 ROWS_AT_ONCE = 65_536
-# Blocks more than the entries need, from which on a writer puts them together: when it ends, and while it goes on. Each
-# costs a search some microseconds, and putting them together writes the whole file.
+# Blocks more than the entries need, from which on a writer puts them together: when it ends, and
+# while it goes on. Each costs a search some microseconds, and putting them together writes the
+# whole file.
 SPARE_BLOCKS = 64
 SPARE_BLOCKS_MEANWHILE = 1024
 
@@ -31,21 +38,26 @@ SPARE_BLOCKS_MEANWHILE = 1024
 class FileGallery(Gallery):
     """Many readers and one writer at a time, of any processes; each thread has its own.
 
-    The first that writes takes the lock, and has it until it closes. A writer that ends leaves no bytes of removed
-    entries behind: it writes the file anew without them, which any later one does for it where it was stopped before.
+    The first that writes takes the lock, and has it until it closes. A writer that ends leaves no
+    bytes of removed entries behind: it writes the file anew without them, which any later one does
+    for it where it was stopped before.
     """
 
     def __init__(self, path: str):
         self.path, self.name = Path(path), path
         self.file: BlockFile | None = None
-        self.numbers: dict[str, int] | None = None  # of each id; only a writer has it, and with it the lock
+        # Of each id; only a writer has it, and with it the lock.
+        self.numbers: dict[str, int] | None = None
         self.made = False  # whether this writer made the file and has added nothing to it yet
         self._forget()
 
     def _forget(self) -> None:
         if self.file:
             self.file.close()
-        self.file, self.contents, self.read_to, self.unchecked = None, Contents(0), blocks.FIRST_BLOCK, []
+        self.file = None
+        self.contents = Contents(0)
+        self.read_to = blocks.FIRST_BLOCK
+        self.unchecked: list[Block] = []
 
     def refresh(self) -> None:
         if self.file and self.file.replaced():
@@ -71,7 +83,10 @@ class FileGallery(Gallery):
         return added
 
     def check(self) -> None:
-        """Every byte against its checksum, those checked before excepted: what is committed never changes."""
+        """Holds every byte against its checksum, those checked before excepted.
+
+        What is committed never changes.
+        """
         while self.unchecked:
             self.unchecked[-1].check()
             self.unchecked.pop()
@@ -84,11 +99,15 @@ class FileGallery(Gallery):
 
     def nearest(self, queries: np.ndarray, top: int, encoders: list[str]) -> list[list[Match]]:
         self.check()
-        return [[self._match(*each) for each in ranked] for ranked in self.contents.nearest(queries, top)]
+        matches = []
+        for ranked in self.contents.nearest(queries, top):
+            matches.append([self._match(found) for found in ranked])
+        return matches
 
-    def _match(self, number: int, score: float) -> Match:
-        made_by = self.contents.encoders[self.contents.encoder_of[number]]
-        return Match(*self.contents.name_of(number), score, made_by.fingerprint)
+    def _match(self, found: Found) -> Match:
+        made_by = self.contents.encoders[self.contents.encoder_of[found.number]]
+        name = self.contents.name_of(found.number)
+        return Match(name.id, name.label, found.score, made_by.fingerprint)
 
     def _add(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> int:
         new = [position for ident, position in first_positions(ids).items() if ident not in self._numbers()]
@@ -96,7 +115,9 @@ class FileGallery(Gallery):
             some = new[start : start + ROWS_AT_ONCE]
             added = [ids[position] for position in some]
             fact, which = self._made_by(encoder, len(some))
-            entries = contents.encode_entries(vectors.pack(units[some]), which, added, [labels[each] for each in some])
+            entries = entry_blocks.encode_entries(
+                vectors.pack(units[some]), which, added, [labels[each] for each in some]
+            )
             first = len(self.contents.row_of)
             self._commit(*fact, entries)
             self.made = False
@@ -110,48 +131,57 @@ class FileGallery(Gallery):
         if there:
             fact, which = self._made_by(encoder, len(there))
             rows = np.array([numbers[ids[position]] for position in there])
-            self._commit(*fact, contents.encode_replacements(vectors.pack(units[there]), which, rows))
+            self._commit(*fact, entry_blocks.encode_replacements(vectors.pack(units[there]), which, rows))
             self._tidy(SPARE_BLOCKS_MEANWHILE)
         return len(there)
 
     def remove(self, ids: Collection[str] = (), labels: Collection[str] = ()) -> Removal:
         self.refresh()
         self._begin()
-        numbers, wanted = self._numbers(), set(labels)
-        chosen, known_labels = {numbers[ident] for ident in ids if ident in numbers}, set()
-        if wanted:
-            for number, label in zip(self.contents.numbers.tolist(), self.contents.labels(), strict=True):
+        numbers = self._numbers()
+        chosen = {numbers[ident] for ident in ids if ident in numbers}
+        unknown_ids = [ident for ident in ids if ident not in numbers]
+        known_labels = set()
+        if labels:
+            wanted = set(labels)
+            label_of = zip(self.contents.numbers.tolist(), self.contents.labels(), strict=True)
+            for number, label in label_of:
                 if label in wanted:
                     chosen.add(number)
                     known_labels.add(label)
-        unknown_ids = [ident for ident in ids if ident not in numbers]
+        unknown_labels = [label for label in labels if label not in known_labels]
         if chosen:
-            removals = contents.encode_removals(np.array(sorted(chosen)))
+            removals = entry_blocks.encode_removals(np.array(sorted(chosen)))
             self._commit(removals, version=blocks.VERSION_WITH_REMOVALS)
         erased = self._erase()
-        return Removal(len(chosen), unknown_ids, [label for label in labels if label not in known_labels], erased)
+        return Removal(len(chosen), unknown_ids, unknown_labels, erased)
 
     def _erase(self) -> str:
-        """Writes the file anew without the removed entries; what then is known of their bytes."""
+        """Writes the file anew without the removed entries; returns what then is known of their
+        bytes.
+        """
         assert self.file
-        removed, other_names = len(self.contents.removed), os.fstat(self.file.descriptor).st_nlink > 1
+        removed = len(self.contents.removed)
+        has_other_names = os.fstat(self.file.descriptor).st_nlink > 1
         try:
             self._tidy(SPARE_BLOCKS)
         except OSError as error:
             self._release()
             raise InputError(
-                f"{self.path}: {removed:,} removed entries are found by no search, but their bytes are still in the "
-                f"file, since it could not be written anew ({error.strerror});",
+                f"{self.path}: {removed:,} removed entries are found by no search, but their bytes "
+                f"are still in the file, since it could not be written anew ({error.strerror});",
                 "when that is mended run remove again, with the same ids and labels",
             ) from None
-        still = ", but are where the file has other names (hard links)" if removed and other_names else ""
-        return f"their bytes are no longer in the file{still}"
+        erased = "their bytes are no longer in the file"
+        if removed and has_other_names:
+            erased += ", but are where the file has other names (hard links)"
+        return erased
 
     def declare(self, compatibility: Compatibility) -> None:
         self.refresh()
         self._begin()
         if compatibility not in self.contents.compatible:
-            self._commit(contents.encode_fact(contents.COMPATIBLE, compatibility))
+            self._commit(entry_blocks.encode_fact(entry_blocks.COMPATIBLE, compatibility))
 
     def begin_writing(self, encoder: KnownEncoder) -> None:
         self._begin(encoder.dims)
@@ -159,7 +189,9 @@ class FileGallery(Gallery):
             raise InputError(f"{self.path} holds {self.contents.dims} dimensions and {encoder} gives {encoder.dims}")
 
     def _begin(self, dims: int | None = None) -> None:
-        """Takes the lock, and reads the whole file against its checksums. Makes the file only where dims are given."""
+        """Takes the lock, and reads the whole file against its checksums. Makes the file only
+        where dims are given.
+        """
         if self.numbers is None:
             file, self.made = opening.open_to_write(self.path, dims)
             self._open(file)
@@ -174,11 +206,14 @@ class FileGallery(Gallery):
         return self.numbers
 
     def _made_by(self, encoder: KnownEncoder, rows: int) -> tuple[list[list[bytes]], np.ndarray]:
-        """The block that the encoder needs where the gallery does not know it yet, and its place for each of rows."""
+        """Returns the block that names the encoder, where the gallery does not know it yet.
+
+        And its place among the encoders, once for each of the rows.
+        """
         fingerprints = [known.fingerprint for known in self.contents.encoders]
         if encoder.fingerprint in fingerprints:
             return [], np.full(rows, fingerprints.index(encoder.fingerprint), np.uint16)
-        return [contents.encode_fact(contents.ENCODER, encoder)], np.full(rows, len(fingerprints), np.uint16)
+        return [entry_blocks.encode_fact(entry_blocks.ENCODER, encoder)], np.full(rows, len(fingerprints), np.uint16)
 
     def _commit(self, *written: list[bytes], version: int = blocks.VERSION) -> None:
         assert self.file
@@ -227,34 +262,13 @@ class FileGallery(Gallery):
         self._forget()
 
     def _tidy(self, spare_blocks: int) -> None:
-        """Leaves removed entries out, and once there are many, superseded rows; puts many small blocks together."""
+        """Leaves removed entries out, and once there are many, superseded rows and small blocks."""
         assert self.file
-        entries, rows = len(self.contents.numbers), len(self.contents.entry_of)
-        few = len(self.contents.rows) - rows // ROWS_AT_ONCE <= spare_blocks and rows - entries <= entries / 2
-        if few and not len(self.contents.removed):
+        if not tidying.is_needed(self.contents, ROWS_AT_ONCE, spare_blocks):
             return
-        left = dict[str, int]()
-        with opening.replacement(self.file) as tidied:
-            tidied.append(*self._facts())
-            all_ids, all_labels = self.contents.ids(), self.contents.labels()
-            for start in range(0, entries, ROWS_AT_ONCE):
-                numbers = self.contents.numbers[start : start + ROWS_AT_ONCE]
-                ids, labels = (list(itertools.islice(column, len(numbers))) for column in (all_ids, all_labels))
-                tidied.append(self._entries(numbers, ids, labels))
-                if len(self.contents.removed):  # whose numbers the others move up to
-                    left.update(zip(ids, range(start, start + len(ids)), strict=True))
-        if len(self.contents.removed):
-            self.numbers = left
-        self._open(tidied)
+        tidied = tidying.written_anew(self.file, self.contents, ROWS_AT_ONCE)
+        if tidied.numbers is not None:
+            self.numbers = tidied.numbers
+        self._open(tidied.file)
         self._read_new()
         self.unchecked.clear()
-
-    def _facts(self) -> list[list[bytes]]:
-        encoders = [contents.encode_fact(contents.ENCODER, known) for known in self.contents.encoders]
-        return encoders + [contents.encode_fact(contents.COMPATIBLE, pair) for pair in self.contents.compatible]
-
-    def _entries(self, numbers: np.ndarray, ids: list[str], labels: list[str]) -> list[bytes]:
-        rows = self.contents.row_of[numbers]
-        rising = np.argsort(rows)
-        packed = self.contents.vectors_of(rows[rising])[np.argsort(rising)]
-        return contents.encode_entries(packed, self.contents.encoder_of[numbers], ids, labels)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bct_keras.errors import InputError
+from bct_keras.errors import InputError, option
 from bct_keras.galleries import vectors
 
 
@@ -62,7 +62,7 @@ class Description:
 
 
 def first_positions(ids: list[str]) -> dict[str, int]:
-    """Where each id comes first."""
+    """Returns where each id comes first."""
     found: dict[str, int] = {}
     for position, ident in enumerate(ids):
         found.setdefault(ident, position)
@@ -79,12 +79,16 @@ def check_name(name: str) -> None:
 
 
 class Gallery(ABC):
-    """Entries of an id, a label and an embedding of length 1. Each id is there once; each entry knows its encoder."""
+    """Entries of an id, a label and an embedding of length 1. Each id is there once; each entry
+    knows its encoder.
+    """
 
     name: str
 
     def search(self, encoder: str, embeddings: np.ndarray, top: int) -> list[list[Match]]:
-        """For each query of the encoder with this fingerprint one list, the best match first."""
+        """Returns for each query of this encoder's (its fingerprint) a list, the best match
+        first.
+        """
         if top < 1:
             raise InputError(f"{top} matches were asked for; at least one has to be")
         self.refresh()
@@ -93,26 +97,33 @@ class Gallery(ABC):
         for known in in_use:
             if known.dims != queries.shape[1]:
                 raise InputError(
-                    f"{self.name} holds {known.dims} dimensions and the query has {queries.shape[1]}; "
+                    f"{self.name} holds {known.dims} dimensions and the query has "
+                    f"{queries.shape[1]}; "
                     "they cannot be compared"
                 )
         self.check_admitted(encoder, in_use)
         return self.nearest(queries, top, [known.fingerprint for known in in_use])
 
     def check_admitted(self, encoder: str, in_use: Iterable[KnownEncoder]) -> None:
-        """An error unless queries of this encoder are known to fit every entry."""
+        """Raises unless queries of this encoder are known to fit every entry."""
         declared = {(each.query, each.gallery) for each in self.compatibilities()}
         for known in in_use:
-            if known.fingerprint != encoder and (encoder, known.fingerprint) not in declared:
-                raise InputError(
-                    f"{self.name} holds entries of {known}, and the encoder given ({encoder[:12]}) is not known to be "
-                    "compatible with it (a file exported from a run is another encoder than the run);",
-                    "evaluate the two (--old=the entries' --new=the one given) and declare the report: "
-                    "gallery add --report=FOLDER",
-                )
+            if known.fingerprint == encoder or (encoder, known.fingerprint) in declared:
+                continue
+            old, new = option("old", "the entries'"), option("new", "the one given")
+            raise InputError(
+                f"{self.name} holds entries of {known}, and the encoder given ({encoder[:12]}) is "
+                "not "
+                "known to be compatible with it (a file exported from a run is another encoder "
+                "than "
+                "the run);",
+                f"evaluate the two ({old} {new}) and declare the report: gallery add {option('report', 'FOLDER')}",
+            )
 
     def check_may_join(self, encoder: KnownEncoder, to_come: Iterable[Compatibility] = ()) -> None:
-        """An error where no query at all could be searched once entries of this encoder were there too."""
+        """Raises where no query at all could be searched once this encoder's entries were there
+        too.
+        """
         declared = {(each.query, each.gallery) for each in (*self.compatibilities(), *to_come)}
         there = {known.fingerprint: known for known in self.encoders_to_fit()}
         together = {*there, encoder.fingerprint}
@@ -121,20 +132,25 @@ class Gallery(ABC):
                 return
         foreign = [known for known in there.values() if known.fingerprint != encoder.fingerprint]
         raise InputError(
-            f"{self.name} holds entries of {', '.join(map(str, foreign))}, and no report says that {encoder} goes with "
-            "them: together no query could be searched;",
-            "evaluate the two and declare the report first: gallery add --report=FOLDER",
+            f"{self.name} holds entries of {', '.join(map(str, foreign))}, and no report says that "
+            f"{encoder} goes with them: together no query could be searched;",
+            f"evaluate the two and declare the report first: gallery add {option('report', 'FOLDER')}",
         )
 
     def add(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> int:
-        """Returns when the entries are safe: how many are new. An id that is there already stays as it is."""
+        """Returns when the entries are safe: how many are new. An id that is there already stays
+        as it is.
+        """
         units = self.checked(encoder, ids, labels, embeddings)
         self.begin_writing(encoder)
         self.check_may_join(encoder)
         return self._add(encoder, ids, labels, units)
 
     def replace(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> int:
-        """The same entries, embedded anew. Returns when they are safe: how many; none that was removed comes back."""
+        """Embeds the same entries anew; returns how many, when they are safe.
+
+        None that was removed comes back.
+        """
         units = self.checked(encoder, ids, labels, embeddings)
         self.refresh()
         self.begin_writing(encoder)
@@ -144,7 +160,7 @@ class Gallery(ABC):
         return self._replace(encoder, ids, labels, units)
 
     def checked(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> np.ndarray:
-        """The embeddings at length 1."""
+        """Returns the embeddings at length 1."""
         units = vectors.unit(embeddings)
         if not len(ids) == len(labels) == len(units):
             raise InputError(f"{len(ids)} ids, {len(labels)} labels and {len(units)} embeddings; each entry has one")
@@ -166,10 +182,10 @@ class Gallery(ABC):
 
     @abstractmethod
     def encoders_in_use(self) -> dict[KnownEncoder, int]:
-        """Those that made the entries that are there now, with their numbers of entries."""
+        """Returns the encoders of the entries that are there now, with their numbers of entries."""
 
     def encoders_to_fit(self) -> Collection[KnownEncoder]:
-        """Those in use, and those that another writer is just about to bring in."""
+        """Returns those in use, and those that another writer is just about to bring in."""
         return self.encoders_in_use()
 
     @abstractmethod
@@ -177,7 +193,7 @@ class Gallery(ABC):
 
     @abstractmethod
     def nearest(self, queries: np.ndarray, top: int, encoders: list[str]) -> list[list[Match]]:
-        """[queries, dims] of length 1, among the entries of these encoders."""
+        """Searches queries [queries, dims] of length 1 among the entries of these encoders."""
 
     @abstractmethod
     def begin_writing(self, encoder: KnownEncoder) -> None:
@@ -194,7 +210,9 @@ class Gallery(ABC):
 
     @abstractmethod
     def remove(self, ids: Collection[str] = (), labels: Collection[str] = ()) -> Removal:
-        """Forgets the entries with these ids, and those with these labels. Returns when no search can find them."""
+        """Forgets the entries with these ids, and those with these labels. Returns when no
+        search can find them.
+        """
 
     @abstractmethod
     def declare(self, compatibility: Compatibility) -> None:
@@ -202,7 +220,7 @@ class Gallery(ABC):
 
     @abstractmethod
     def entries_of_others(self, encoder: str) -> tuple[list[str], list[str]]:
-        """The ids and labels of every entry that this encoder has not made."""
+        """Returns the ids and labels of every entry that this encoder has not made."""
 
     @abstractmethod
     def describe(self) -> Description:

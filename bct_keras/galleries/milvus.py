@@ -1,21 +1,21 @@
-"""A gallery in Milvus (milvus.io): a cluster by its address, or Milvus Lite in a folder to try it.
+"""A gallery in Milvus (milvus.io): a cluster by its address, or Milvus Lite in a folder.
 
-The encoders and what was declared of them are kept in a second collection, NAME_encoders. Milvus holds each id once: an
-entry that is embedded anew is upserted under its id.
+The encoders and what was declared of them are kept in a second collection, NAME_encoders. Milvus
+holds each id once: an entry that is embedded anew is upserted under its id.
 
-Milvus has no lock. In its place a writer announces its encoder in NAME_encoders before it checks whether this goes with
-the others, those announced among them: of two writers that begin at once, at least one sees the other. An announcement
-is renewed with each lot and holds for ten minutes, so that a writer that was killed does not shut others out for ever.
-Lots are the unit of safety: an add, a backfill or a removal that is stopped has done some of them, and does the others
-when it is run again.
+Milvus has no lock. In its place a writer announces its encoder in NAME_encoders before it checks
+whether this goes with the others, those announced among them: of two writers that begin at once, at
+least one sees the other. An announcement is renewed with each lot and holds for ten minutes, so
+that a writer that was killed does not shut others out for ever. Lots are the unit of safety: an
+add, a backfill or a removal that is stopped has done some of them, and does the others when it is
+run again.
 """
 
-import contextlib
 import json
 import logging
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -33,48 +33,23 @@ from bct_keras.galleries.gallery import (
     check_name,
     first_positions,
 )
+from bct_keras.galleries.milvus_client import (
+    Plainly,
+    Table,
+    literal,
+    make_collection,
+    one_of,
+    plainly,
+)
 
 AT_ONCE = 1000
 FACT_BYTES = 8192
 ANNOUNCED_SECONDS = 600.0
 LOOKS = 5  # how often a removal looks whether a backfill that ran meanwhile brought an entry back
-IN_A_LITERAL = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})
-
-
-def literal(text: str) -> str:
-    """A text, whatever characters it is made of, as a condition has it."""
-    return '"' + text.translate(IN_A_LITERAL) + '"'
-
-
-def one_of(field: str, texts: Collection[str]) -> str:
-    return f"{field} in [{', '.join(map(literal, texts))}]"
-
-
-class Plainly:
-    """Calls a client; its errors become plain lines, since most tell of a server that is gone or that refuses."""
-
-    def __init__(self, name: str, client: Any, errors: type[Exception]):
-        self.name, self.client, self.errors = name, client, errors
-
-    def __getattr__(self, method: str) -> Any:
-        def call(*positional: Any, **named: Any) -> Any:
-            with plainly(self.name, self.errors):
-                return getattr(self.client, method)(*positional, **named)
-
-        return call
-
-
-@contextlib.contextmanager
-def plainly(name: str, errors: type[Exception]) -> Iterator[None]:
-    try:
-        yield
-    except (errors, OSError, ValueError) as error:
-        text = str(getattr(error, "message", error)).strip() or type(error).__name__
-        raise InputError(f"{name}: Milvus says: {text.splitlines()[0]}") from None
 
 
 class MilvusGallery(Gallery):
-    """`milvus(http://host:19530)` or `milvus(people.db)`; a cluster's token is read from MILVUS_TOKEN."""
+    """A gallery in one collection; a cluster's token is read from MILVUS_TOKEN."""
 
     def __init__(self, uri: str, collection: str = "gallery"):
         try:
@@ -84,7 +59,8 @@ class MilvusGallery(Gallery):
             raise InputError("a gallery in Milvus needs pymilvus: pip install -e '.[milvus]'") from None
         self.pymilvus, self.name = pymilvus, f"{uri} ({collection})"
         self.collection, self.facts = collection, f"{collection}_encoders"
-        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs as a traceback what is told in a line here
+        # It logs as a traceback what is told in a line here.
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         with plainly(uri, MilvusException):
             client = pymilvus.MilvusClient(uri, token=os.environ.get("MILVUS_TOKEN", ""))
         self.client: Any = Plainly(uri, client, MilvusException)
@@ -103,24 +79,14 @@ class MilvusGallery(Gallery):
         self._loaded = True
 
     def _make(self, dims: int) -> None:
-        kinds = self.pymilvus.DataType
+        # A collection has to have vectors; those of the facts mean nothing.
+        facts = Table(self.facts, {"id": 256, "fact": FACT_BYTES}, dims=2, metric="L2")
         longest = {"id": LONGEST_NAME, "label": LONGEST_NAME, "encoder": 64}
-        # First, so that where there is a gallery its facts can be read.
-        # A collection has to have vectors; these mean nothing.
-        self._make_collection(self.facts, {"id": 256, "fact": FACT_BYTES}, kinds.FLOAT_VECTOR, 2, "L2")
-        self._make_collection(self.collection, longest, kinds.FLOAT_VECTOR, dims, "COSINE")
+        entries = Table(self.collection, longest, dims, metric="COSINE")
+        # The facts first, so that where there is a gallery they can be read.
+        for table in (facts, entries):
+            make_collection(self.client, self.pymilvus, table)
         self._load()
-
-    def _make_collection(self, name: str, longest: dict[str, int], kind: Any, dims: int, metric: str) -> None:
-        if self.client.has_collection(name):
-            return
-        schema = self.client.create_schema(auto_id=False, enable_dynamic_field=False)
-        for field, length in longest.items():
-            schema.add_field(field, self.pymilvus.DataType.VARCHAR, is_primary=field == "id", max_length=max(length, 1))
-        schema.add_field("embedding", kind, dim=dims)
-        index = self.client.prepare_index_params()
-        index.add_index("embedding", index_type="AUTOINDEX", metric_type=metric)
-        self.client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
 
     def _facts(self, kind: str) -> list[dict[str, Any]]:
         if not self._loaded:  # no gallery yet
@@ -133,23 +99,30 @@ class MilvusGallery(Gallery):
         self.client.upsert(self.facts, [row])
 
     def _encoders(self) -> list[KnownEncoder]:
-        return sorted((KnownEncoder(**fact) for fact in self._facts("encoder")), key=lambda known: known.fingerprint)
+        known = [KnownEncoder(**fact) for fact in self._facts("encoder")]
+        return sorted(known, key=lambda encoder: encoder.fingerprint)
 
     def _count(self, condition: str) -> int:
-        return int(self.client.query(self.collection, filter=condition, output_fields=["count(*)"])[0]["count(*)"])
+        count = "count(*)"
+        found = self.client.query(self.collection, filter=condition, output_fields=[count])
+        return int(found[0][count])
 
     def encoders_in_use(self) -> dict[KnownEncoder, int]:
         if not self._loaded:  # no gallery yet
             return {}
-        counts = {known: self._count(one_of("encoder", [known.fingerprint])) for known in self._encoders()}
-        return {known: count for known, count in counts.items() if count}
+        counts = {}
+        for known in self._encoders():
+            count = self._count(one_of("encoder", [known.fingerprint]))
+            if count:
+                counts[known] = count
+        return counts
 
     def encoders_to_fit(self) -> list[KnownEncoder]:
-        announced = {
-            fact["fingerprint"] for fact in self._facts("writing") if time.time() - fact["since"] < ANNOUNCED_SECONDS
-        }
-        in_use = self.encoders_in_use()
-        return [known for known in self._encoders() if known in in_use or known.fingerprint in announced]
+        wanted = {known.fingerprint for known in self.encoders_in_use()}
+        for fact in self._facts("writing"):
+            if time.time() - fact["since"] < ANNOUNCED_SECONDS:
+                wanted.add(fact["fingerprint"])
+        return [known for known in self._encoders() if known.fingerprint in wanted]
 
     def compatibilities(self) -> list[Compatibility]:
         return [Compatibility(**fact) for fact in self._facts("compatible")]
@@ -159,7 +132,8 @@ class MilvusGallery(Gallery):
             self.collection,
             data=queries.tolist(),
             limit=top,
-            # Entries of an encoder that came in since it was looked whether the query fits them all are left out.
+            # Entries of an encoder that came in since it was looked whether the query fits them all
+            # are left out.
             filter=one_of("encoder", encoders),
             output_fields=["label", "encoder"],
         )
@@ -212,14 +186,15 @@ class MilvusGallery(Gallery):
         return {row["id"] for row in self._rows("id", ids)}
 
     def _rows(self, field: str, texts: Collection[str]) -> list[dict[str, Any]]:
-        """The ids and labels of the entries in which this field is one of these texts."""
+        """Returns the ids and labels of the entries in which this field is one of these texts."""
         wanted, rows = list(dict.fromkeys(texts)), []
         for start in range(0, len(wanted), AT_ONCE):
             rows += self._pages(one_of(field, wanted[start : start + AT_ONCE]))
         return rows
 
     def _pages(self, condition: str) -> list[dict[str, Any]]:
-        # Not client.query_iterator, whose own condition on the last id of a page fails where that holds a quote.
+        # Not client.query_iterator, whose own condition on the last id of a page fails where that
+        # holds a quote.
         rows: list[dict[str, Any]] = []
         after = ""
         while page := self.client.query(
@@ -261,7 +236,12 @@ class MilvusGallery(Gallery):
 
     def _upsert(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> None:
         rows = [
-            {"id": ident, "label": label, "encoder": encoder.fingerprint, "embedding": embedding.tolist()}
+            {
+                "id": ident,
+                "label": label,
+                "encoder": encoder.fingerprint,
+                "embedding": embedding.tolist(),
+            }
             for ident, label, embedding in zip(ids, labels, units, strict=True)
         ]
         for start in range(0, len(rows), AT_ONCE):

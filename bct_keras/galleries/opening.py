@@ -1,7 +1,8 @@
 """Opens, makes, locks and replaces the file of a gallery.
 
-A file that takes the place of another is written beside it, where nobody else can have put anything, is readable to the
-same people, and takes the place of the file itself where the gallery's path is a symbolic link to it.
+A file that takes the place of another is written beside it, where nobody else can have put
+anything, is readable to the same people, and takes the place of the file itself where the gallery's
+path is a symbolic link to it.
 """
 
 import contextlib
@@ -36,7 +37,7 @@ def open_to_read(path: Path) -> BlockFile:
 
 @contextlib.contextmanager
 def closed_on_error(descriptor: int) -> Iterator[None]:
-    """Closing a file gives its lock back."""
+    """Closes a file on an error, which gives its lock back."""
     try:
         yield
     except BaseException:
@@ -47,8 +48,8 @@ def closed_on_error(descriptor: int) -> Iterator[None]:
 def open_to_write(path: Path, dims: int | None) -> tuple[BlockFile, bool]:
     """Opens and locks the file; makes one of `dims` where there is none, unless that is None.
 
-    Returns the file, and whether it was made. What a killed writer left is removed: bytes that it never acknowledged,
-    and the file with which it was about to replace this one.
+    Returns the file, and whether it was made. What a killed writer left is removed: bytes that it
+    never acknowledged, and the file with which it was about to replace this one.
     """
     absent = not path.exists()
     while True:
@@ -88,7 +89,11 @@ def lock(path: Path, descriptor: int) -> None:
 
 def begin(descriptor: int, dims: int) -> None:
     os.ftruncate(descriptor, 0)
-    write_all(descriptor, sealed(HEADER.pack(MAGIC, VERSION, dims)) + sealed(COMMIT.pack(FIRST_BLOCK, 0)), 0)
+    write_all(
+        descriptor,
+        sealed(HEADER.pack(MAGIC, VERSION, dims)) + sealed(COMMIT.pack(FIRST_BLOCK, 0)),
+        0,
+    )
     os.fsync(descriptor)
 
 
@@ -104,7 +109,9 @@ def partial_of(path: Path) -> Path:
 
 @contextlib.contextmanager
 def replacement(file: BlockFile) -> Iterator[BlockFile]:
-    """Gives a new, locked file to fill, which takes the place of `file` when the block ends well."""
+    """Gives a new, locked file to fill, which takes the place of `file` when the block ends
+    well.
+    """
     partial = partial_of(file.path)
     if file.replaced():
         raise InputError(f"{file.path}: another file has taken the place of this gallery; nothing was written to that")
@@ -128,7 +135,9 @@ def replacement(file: BlockFile) -> Iterator[BlockFile]:
 
 
 def let_the_same_people_in(descriptor: int, model: os.stat_result) -> None:
-    """Gives the new file the owner, the group and the permissions of `model`, as far as this process may."""
+    """Gives the new file the owner, the group and the permissions of `model`, as far as this
+    process may.
+    """
     mode = stat.S_IMODE(model.st_mode)
     with contextlib.suppress(PermissionError):
         os.fchown(descriptor, model.st_uid, -1)

@@ -1,9 +1,10 @@
 """Embeddings of length 1 in 16 bits a coordinate, kept as two planes of bytes.
 
-A search scans the high plane of every entry, half the bytes of a float16 and in whole numbers, and scores the best
-candidates again from both planes. There is no graph to build and to follow: on 100,000 entries of 512 dimensions an
-HNSW index (usearch, 16 links) took 25 ms a query for the recall of 0.99 that this scan exceeds in 4 ms, because
-neighbours beyond an identity's own images lie about as far as any others.
+A search scans the high plane of every entry, half the bytes of a float16 and in whole numbers, and
+scores the best candidates again from both planes. There is no graph to build and to follow: on
+100,000 entries of 512 dimensions an HNSW index (usearch, 16 links) took 25 ms a query for the
+recall of 0.99 that this scan exceeds in 4 ms, because neighbours beyond an identity's own images
+lie about as far as any others.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ import numpy as np
 
 from bct_keras.errors import InputError
 
-# The largest integer: with it, rounding value / 256 to the nearest leaves both planes within a signed byte.
+# The largest integer: with it, rounding value / 256 to the nearest leaves both planes within a
+# signed byte.
 LARGEST = 127 * 256 + 127
 
 
@@ -33,7 +35,7 @@ class Vectors:
 
 
 def unit(embeddings: np.ndarray) -> np.ndarray:
-    """[rows, dims] of any length but 0 -> float32 of length 1."""
+    """Returns embeddings [rows, dims] of any length but 0 at length 1, in float32."""
     embeddings = np.asarray(embeddings, np.float32)
     if embeddings.ndim != 2 or not np.isfinite(embeddings).all():
         raise InputError(f"embeddings have to be finite numbers [rows, dims]; these are {embeddings.shape}")
@@ -52,18 +54,21 @@ def pack(units: np.ndarray) -> Vectors:
 
 
 def unpack(vectors: Vectors) -> np.ndarray:
-    """[rows, dims] float32; off by at most scale / 2."""
+    """Returns the embeddings [rows, dims] float32; each coordinate is off by at most scale / 2."""
     return vectors.scale[:, None] * (vectors.high * np.float32(256) + vectors.low)
 
 
 def coarse_scores(queries: Vectors, entries: Vectors) -> np.ndarray:
-    """[queries, entries] float32: proportional to the cosine for each query, from the high planes alone."""
+    """Returns scores from the high planes alone [queries, entries] float32.
+
+    They are proportional to the cosine for each query.
+    """
     products = np.asarray(numkong.cdist(queries.high, entries.high, metric="dot", out_dtype="float32"))
     return products * entries.scale
 
 
 def best(scores: np.ndarray, count: int) -> np.ndarray:
-    """The positions of the `count` largest of [rows], in rising order of position."""
+    """Returns the positions of the `count` largest of [rows], in rising order of position."""
     if count >= len(scores):
         return np.arange(len(scores))
     return np.sort(np.argpartition(scores, len(scores) - count)[len(scores) - count :])

@@ -1,4 +1,7 @@
-"""Heads: embeddings and labels in, a loss per example out. A new one is a file here and a line below."""
+"""Heads: embeddings and labels in, a loss per example out.
+
+A new one is a file here and a line below.
+"""
 
 from bct_keras.heads.adaface import AdaFace
 from bct_keras.heads.arcface import ArcFace

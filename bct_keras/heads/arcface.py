@@ -23,7 +23,8 @@ class ArcFace(CosineHead):
     >>> head.build((None, 2))
     >>> head.class_weights.assign([[1.0, 0.0], [0.0, 1.0]])  # doctest: +ELLIPSIS
     <...>
-    >>> head(tf.constant([[0.6, 0.8]]), tf.constant([1])).numpy().round(3)  # cos(acos 0.8 + 0.5) = 0.414
+    >>> embeddings, labels = tf.constant([[0.6, 0.8]]), tf.constant([1])
+    >>> head(embeddings, labels).numpy().round(3)  # log(e^0.6 + e^z) - z, z = cos(acos 0.8 + 0.5)
     array([0.79], dtype=float32)
     """
 

@@ -33,7 +33,12 @@ class ClassTable(InCheckpoints):
         self.make(self.WEIGHTS, lambda first, end: start[first:end])
 
     def make(self, name: str, values: Callable[[int, int], tf.Tensor]) -> None:
-        """Makes a variable on each device; `values` gives those of the classes from first to end."""
+        """Makes a variable on each device.
+
+        Args:
+            name: Of what it holds, such as class_weights.
+            values: Gives the rows of the classes from the first to before the last.
+        """
         made = []
         for index, device in enumerate(self.devices):
             first, end = self.spans[index]
@@ -43,7 +48,7 @@ class ClassTable(InCheckpoints):
         self.variables[name] = made
 
     def add_slots(self, names: Iterable[str]) -> None:
-        """Makes what an optimizer keeps of each row, all zeros; what another one has kept is gone."""
+        """Makes what an optimizer keeps of each row, all zeros; what another one kept is gone."""
 
         def zeros(first: int, end: int) -> tf.Tensor:
             return tf.zeros((end - first, self.width))

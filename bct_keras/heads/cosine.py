@@ -191,7 +191,7 @@ def divided(embeddings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns directions [batch, dims] and lengths [batch]."""
     squared = tf.reduce_sum(tf.square(embeddings), axis=1)
     held = tf.maximum(squared, 1e-12)
-    # A zero vector has no direction, and no gradient: 1 / |x| there would be more than 16 bits hold.
+    # A zero vector has no direction, and no gradient: 1 / |x| would be more than 16 bits hold.
     inverse = tf.where(squared < 1e-12, 0.0, tf.math.rsqrt(held))
     directions = embeddings * inverse[:, None]
     lengths = tf.sqrt(held)

@@ -154,7 +154,8 @@ class CosineCrossEntropy:
 
     def flat(self, class_weights: tf.Tensor) -> tf.Tensor:
         """Returns the weights with a row for each centre, [classes * centres, dims]."""
-        dims = class_weights.shape[1] // self.centres
+        width: Any = class_weights.shape[1]
+        dims = width // self.centres
         return tf.reshape(class_weights, (-1, dims))
 
     def sums(self, logits: tf.Tensor, columns: tf.Tensor) -> Sums:
@@ -284,7 +285,7 @@ def at(values: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
 
 
 def replaced(values: tf.Tensor, columns: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
-    """Returns the values with `own` [batch] in each row's column, and as they were where it is -1."""
+    """Returns the values with `own` [batch] in each row's column, unless that is -1."""
     places = places_of(columns)
     before = tf.gather_nd(values, places)
     after = tf.where(columns >= 0, own, before)

@@ -1,9 +1,8 @@
 """What every head shares: class weights, and a loss for each example."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -11,6 +10,7 @@ import tensorflow as tf
 
 from bct_keras import distribution
 from bct_keras.errors import InputError
+from bct_keras.heads.by_rows import RowOptimizer, without_loss_scale
 from bct_keras.heads.class_table import ClassTable
 
 REFUSAL = re.compile(r"(a label is outside|sample_rate leaves no room)[^\n]*")
@@ -32,17 +32,6 @@ class Swapped(NamedTuple):
 
     rows: tf.Tensor  # [batch] bool
     lengths: tf.Tensor  # [batch] of the new embeddings, of the rows that were swapped as well
-
-
-@runtime_checkable
-class RowOptimizer(Protocol):
-    """An optimizer that can change some rows of a table and leave the others alone."""
-
-    row_slots: Sequence[str]  # what it keeps of each row
-
-    def new_rows(self, gradient: tf.Tensor, weights: tf.Tensor, *slots: tf.Tensor) -> Sequence[tf.Tensor]:
-        """Returns the rows' weights and slots after a step."""
-        ...
 
 
 class Head(keras.layers.Layer):
@@ -158,8 +147,8 @@ class Head(keras.layers.Layer):
         if not isinstance(inner, RowOptimizer):
             name = type(inner).__name__.lower()
             raise InputError(
-                f"the optimizer {name} cannot change some rows alone, which a head with sample_rate "
-                "or sharded needs; sgd, sgdw and adamw of bct_keras.optimizers can"
+                f"the optimizer {name} cannot change some rows alone, which a head with "
+                "sample_rate or sharded needs; sgd, sgdw and adamw of bct_keras.optimizers can"
             )
         self.table.add_slots(inner.row_slots)
 
@@ -230,13 +219,6 @@ class Head(keras.layers.Layer):
     def save(self, path: Path) -> None:
         """Writes the weights to a file of their own, for the method of a later encoder."""
         np.savez(path, allow_pickle=False, **self.stored())
-
-
-def without_loss_scale(optimizer: Any) -> Any:
-    """Returns the optimizer within the one that scales the loss for 16 bits, if it is such a one."""
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        return optimizer.inner_optimizer
-    return optimizer
 
 
 def refusal(error: tf.errors.OpError) -> str | None:

@@ -28,7 +28,7 @@ def sampled_classes(present: tf.Tensor, classes: int, count: int, seed) -> tf.Te
 
 
 def columns_of(labels: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
-    """Returns where each label stands in `classes`, which rise, or -1 where it does not, [batch]."""
+    """Returns where each label stands in the rising `classes`, -1 where it does not, [batch]."""
     last = tf.shape(classes)[0] - 1
     places = tf.minimum(tf.searchsorted(classes, labels), last)
     found = tf.gather(classes, places)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from bct_keras.vectors import normalised
+
 CREDIBLE_SHARE = 0.9
 # What is normalised before distances are measured, and the field of a batch that tells which rows
 # are credible by it
@@ -25,12 +27,6 @@ def of_block(old: np.ndarray) -> dict[str, np.ndarray]:
         "radii": radii,
         "kept": kept,
     }
-
-
-def normalised(embeddings: np.ndarray) -> np.ndarray:
-    """Returns the embeddings [..., dims] at length 1."""
-    lengths = np.linalg.norm(embeddings, axis=-1, keepdims=True)
-    return embeddings / np.maximum(lengths, 1e-12)
 
 
 def credible(embeddings: np.ndarray, kept_share: float, column_norms: np.ndarray | None = None) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""Flag files: looked through before absl reads them, which waits for a pipe and reads a device until memory is full."""
+"""Flag files: looked through before absl reads them, which waits for a pipe and reads a device until memory is full.
+
+Only `command` uses this, so its messages may speak of flags.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path

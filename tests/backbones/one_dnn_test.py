@@ -60,7 +60,7 @@ def found(layer: layers.Layer, channels: int, nested: bool = False) -> list[Any]
     "spec",
     [
         *(
-            pytest.param(name, marks=[pytest.mark.slow] if name in DEEP else [])
+            pytest.param(name, marks=[pytest.mark.long] if name in DEEP else [])
             for name in BACKBONES
             if name != "applications"
         ),
@@ -108,7 +108,7 @@ def test_training_and_explaining_are_refused_and_embedding_is_not(monkeypatch):
     said = "its layer shortcut, a strided 1x1 convolution of fewer than 16 channels.*\nSet TF_ENABLE_ONEDNN_OPTS=0 "
     monkeypatch.setitem(BACKBONES, "strided", strided_network)
     recipe = Recipe("strided", 4, "softmax", "independent", "sgd", "cosine", 0.1, 2, 1, False, 0)
-    with pytest.raises(InputError, match=f"--backbone=strided: .*{said}"):
+    with pytest.raises(InputError, match=f"backbone=strided: .*{said}"):
         recipe.build_model(28, 2, 1, registry.build(METHODS, "independent"))
     encoder = KerasEncoder(Path("other.keras"), strided_network(28, 4))
     with pytest.raises(InputError, match=f"other.keras: .*{said}"):

@@ -15,7 +15,8 @@ import pytest
 from bct_keras import artefacts
 from bct_keras.benchmarks import jobs
 from bct_keras.benchmarks.jobs import Runner, StoppedError
-from bct_keras.benchmarks.plan import Job
+from bct_keras.benchmarks.plan import Job, Options
+from bct_keras.recipe import Recipe
 
 TRAINING = """
 import json, pathlib, sys, time
@@ -34,6 +35,20 @@ pathlib.Path(folder).mkdir(parents=True)
 (pathlib.Path(folder) / "manifest.json").write_text(json.dumps({"kind": "run"}))
 """
 
+RECIPE = Recipe(
+    backbone="iresnet_small",
+    dims=8,
+    head="softmax",
+    method="l2",
+    optimizer="sgd",
+    schedule="cosine",
+    learning_rate=0.1,
+    batch_size=8,
+    epochs=1,
+    mirror=False,
+    seed=0,
+)
+
 
 @pytest.fixture
 def events(tmp_path, monkeypatch) -> Path:
@@ -42,14 +57,22 @@ def events(tmp_path, monkeypatch) -> Path:
     path.touch()
 
     def command(job: Job) -> list[str]:
-        return [sys.executable, "-c", TRAINING, str(job.folder), *job.arguments, str(path)]
+        return [sys.executable, "-c", TRAINING, str(job.folder), *job.options.written, str(path)]
 
     monkeypatch.setattr(jobs, "command", command)
     return path
 
 
 def a_job(folder: Path, name: str, status: int = 0, seconds: float = 0.1, after: str = "", turns: str = "") -> Job:
-    return Job(name, folder / name, (str(status), str(seconds)), folder / after if after else None, turns)
+    return Job(
+        name,
+        folder / name,
+        RECIPE,
+        data=folder / "data",
+        old=Path(turns) if turns else None,
+        options=Options((str(status), str(seconds))),
+        after=folder / after if after else None,
+    )
 
 
 def run(folder: Path, *given: Job, at_once: int = 2) -> tuple[dict[str, str], list[tuple[str, str | None]]]:

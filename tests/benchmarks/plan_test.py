@@ -1,32 +1,37 @@
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bct_keras.benchmarks.plan import Entry, Job, Plan, parse_entries, parse_entry, with_reference
+from bct_keras.benchmarks.plan import Cut, Entry, Job, Options, Plan, parse_entries, parse_entry, with_reference
 from bct_keras.errors import InputError
-from bct_keras.recipe import Recipe
 
 SHARED = ["--backbone=iresnet_small(width=4)", "--dims=16"]
+DEFAULTS = {
+    "head": "arcface",
+    "optimizer": "sgd",
+    "schedule": "cosine",
+    "learning_rate": 0.1,
+    "batch_size": 8,
+    "epochs": 2,
+    "mirror": True,
+    "seed": 0,
+}
 
 
-def recipe_of(arguments: list[str], method: str) -> Recipe:
-    """Of these tests' flags, of which the last one counts."""
-    given = dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
-    return Recipe(
-        backbone=given["backbone"],
-        dims=int(given["dims"]),
-        compatible_dims=int(given.get("compatible_dims", 0)),
-        head="arcface",
-        method=method,
-        optimizer="sgd",
-        schedule="cosine",
-        learning_rate=0.1,
-        batch_size=8,
-        epochs=2,
-        mirror=True,
-        seed=0,
-    )
+def values_of(written: Sequence[str]) -> dict[str, Any]:
+    """These tests' options, of which those of dimensions are numbers."""
+    values: dict[str, Any] = {}
+    for argument in written:
+        name, _, text = argument.removeprefix("--").partition("=")
+        values[name] = int(text) if name.endswith("dims") else text
+    return values
+
+
+def options(*written: str) -> Options:
+    return Options(written, values_of(written))
 
 
 def planned(
@@ -35,9 +40,10 @@ def planned(
     scenarios: tuple[str, ...] = ("open-class", "extended-class"),
     shared: list[str] = SHARED,
 ) -> Plan:
-    plan = Plan(Path("work"), shared, {cut: (Path(f"data/{cut}"), cut * 2) for cut in ("class", "data")}, recipe_of)
-    entries = with_reference(parse_entries("method", methods))
-    plan.add(list(scenarios), parse_entries("old", olds), entries, [0, 1])
+    data = {cut: Cut(Path(f"data/{cut}"), cut * 2) for cut in ("class", "data")}
+    plan = Plan(Path("work"), Options((), DEFAULTS) + options(*shared), data)
+    entries = with_reference(parse_entries("method", methods, values_of))
+    plan.add(list(scenarios), parse_entries("old", olds, values_of), entries, [0, 1])
     return plan
 
 
@@ -50,32 +56,32 @@ def planned(
         ("my_methods:Pull(weight=5)", Entry("my_methods:Pull(weight=5)", "my_methods:Pull(weight=5)")),
         (
             "wide: mixbct --dims=16  --compatible_dims=8",
-            Entry("wide", "mixbct", ("--dims=16", "--compatible_dims=8")),
+            Entry("wide", "mixbct", options("--dims=16", "--compatible_dims=8")),
         ),
         (
             "old: --head=arcface(margin=0.5, scale=16) --nomirror",
-            Entry("old", "", ("--head=arcface(margin=0.5, scale=16)", "--nomirror")),
+            Entry("old", "", options("--head=arcface(margin=0.5, scale=16)", "--nomirror")),
         ),
         ("mine: encoders/old.keras", Entry("mine", "encoders/old.keras")),
     ],
 )
 def test_an_entry_is_a_name_a_spec_and_flags(text, entry):
-    assert parse_entry(text) == entry
+    assert parse_entry(text, values_of) == entry
 
 
 def test_an_old_encoder_needs_a_name():
-    with pytest.raises(InputError, match=r"'--head=softmax' has no name: give it one in front, as in weak: --head"):
-        parse_entry("--head=softmax")
+    with pytest.raises(InputError, match=r"'--head=softmax' has no name: give it one in front, as in weak: head"):
+        parse_entry("--head=softmax", values_of)
 
 
 def test_two_entries_of_one_name():
-    with pytest.raises(InputError, match=r"--method has two entries called 'a'; give one another name"):
-        parse_entries("method", ["a: l2", "a: bct"])
+    with pytest.raises(InputError, match=r"^method has two entries called 'a'; give one another name"):
+        parse_entries("method", ["a: l2", "a: bct"], values_of)
 
 
 def test_the_reference_is_among_the_methods():
-    assert [entry.name for entry in with_reference(parse_entries("method", ["l2"]))] == ["independent", "l2"]
-    own = parse_entries("method", ["l2", "free: independent"])
+    assert [entry.name for entry in with_reference(parse_entries("method", ["l2"], values_of))] == ["independent", "l2"]
+    own = parse_entries("method", ["l2", "free: independent"], values_of)
     assert with_reference(own) == own
     assert planned(["l2", "free: independent"]).reference == "free"
 
@@ -111,7 +117,11 @@ def test_a_job_has_the_flags_of_its_training():
         "--protocol=none",
         f"--old={cell.old_encoder}",
     )
+    recipe = job.recipe
+    assert (recipe.method, recipe.seed, recipe.dims, recipe.compatible_dims) == ("mixbct(mix_ratio=0.4)", 1, 32, 8)
+    assert (job.data, job.old) == (Path("data/class/all"), cell.old_encoder)
     old = plan.jobs[cell.old_encoder]
+    assert (old.recipe.method, old.recipe.dims, old.old) == ("independent", 8, None)
     assert old.arguments[: len(SHARED) + 1] == (*SHARED, "--dims=8")
     assert {"--method=independent", "--data=data/class/old", "--seed=1"} < set(old.arguments)
     assert re.fullmatch(r"work/runs/extended-class/weak/wide-seed1-[0-9a-f]{10}", str(job.folder))
@@ -144,10 +154,26 @@ def test_an_encoder_that_is_there_is_not_trained(tiny_encoder_path):
 
 
 def test_a_run_is_done_when_its_manifest_says_so(tmp_path):
-    job = Job("a run", tmp_path / "run", ())
+    recipe = (Options((), DEFAULTS) + options(*SHARED)).recipe("l2")
+    job = Job("a run", tmp_path / "run", recipe, tmp_path / "data")
     assert not job.done
     job.folder.mkdir()
     (job.folder / "manifest.json").write_text('{"kind": "unfinished run"}')
     assert not job.done
     (job.folder / "manifest.json").write_text('{"kind": "run"}')
     assert job.done
+
+
+GOLDEN_RUNS = {
+    "extended-class/independent-seed1-3c81951f7f",
+    "extended-class/weak/wide-seed1-8f1f666bb5",
+    "open-class/independent-seed1-c0daebdce2",
+    "open-class/weak/wide-seed1-195b346c6f",
+}
+
+
+def test_runs_lie_where_those_of_earlier_benchmarks_do():
+    """As the commit 6fd936c, which had flags alone, named them."""
+    plan = planned(["wide: mixbct(mix_ratio=0.4) --dims=32 --compatible_dims=8"], olds=("weak: --dims=8",))
+    names = {str(cell.run.relative_to("work/runs")) for cell in plan.cells if cell.seed == 1}
+    assert names == GOLDEN_RUNS

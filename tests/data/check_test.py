@@ -1,16 +1,20 @@
 import hashlib
 import json
 import struct
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
 from bct_keras import processes
 from bct_keras.data import check as checking
-from bct_keras.data.check import check
 from bct_keras.data.dataset import ids_of, open_data_set
 from bct_keras.data.shards import Stored, stored_at, stored_records
 from bct_keras.errors import BadImageError, InputError
 from bct_keras.prepare import prepare
+
+
+def check(path, process_count=0):
+    checking.check(path, process_count, say=print)
 
 
 @pytest.fixture
@@ -77,14 +81,19 @@ def test_the_same_by_several_processes(tmp_path, write_recordio, small_jpeg, cap
     check(tmp_path, process_count=1)
     alone = capsys.readouterr().out
     started = []
-    start = processes.start
-    monkeypatch.setattr(processes, "start", lambda *arguments: started.append(1) or start(*arguments))
+
+    class Counted(ProcessPoolExecutor):
+        def __init__(self, max_workers, *arguments, **options):
+            started.append(max_workers)
+            super().__init__(max_workers, *arguments, **options)
+
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", Counted)
     monkeypatch.setattr(checking, "RECORDS_WORTH_A_PROCESS", 3)
     monkeypatch.setattr("bct_keras.data.check_targets.RECORDS_AT_ONCE", 4)
     check(tmp_path, process_count=3)
     assert capsys.readouterr().out == alone
     assert "10 images repeat an earlier one" in alone
-    assert len(started) == 6  # three for each pass
+    assert started == [3, 3]  # for each pass
 
 
 def shard_of(data):

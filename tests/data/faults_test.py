@@ -127,7 +127,7 @@ def test_damaged_files(kind, whole_folder, tmp_path):
     assert damage_and_read(kind, whole_folder, tmp_path, range(150)) > 60
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_twenty_thousand_damaged_files(kind, whole_folder, tmp_path):
     assert damage_and_read(kind, whole_folder, tmp_path, range(1000, 5000)) > 1600
@@ -150,7 +150,7 @@ def test_prepare_says_what_it_leaves_out(whole_folder, tmp_path):
     start = int((tmp_path / "train.idx").read_text().splitlines()[3].split("\t")[1])
     (tmp_path / "train.rec").write_bytes(content[:start] + bytes(4) + content[start + 4 :])
     source = f"recordio({tmp_path}, image_size=16)"
-    with pytest.raises(InputError, match=rf"train\.rec, record at byte {start}: .*\n.*--on_bad=skip"):
+    with pytest.raises(InputError, match=rf"train\.rec, record at byte {start}: .*\n.*on_bad=skip"):
         prepare(source, "none", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     summary = prepare(source, "none", tmp_path / "out", on_bad="skip")

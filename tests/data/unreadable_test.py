@@ -90,6 +90,6 @@ def test_an_error_without_a_bad_image_stays_as_it_is(data_root):
 
 def test_prepare_finds_it_where_it_is_to_decode(faces, tmp_path):
     source = f"recordio({faces}, decode=True)"
-    with pytest.raises(InputError, match=rf"{DAMAGED}: the image cannot be decoded \(.*\n.*--on_bad=skip"):
+    with pytest.raises(InputError, match=rf"{DAMAGED}: the image cannot be decoded \(.*\n.*on_bad=skip"):
         prepare(source, "none", tmp_path / "data")
     assert "5 images of 3 identities\n1 images left out" in prepare(source, "none", tmp_path / "data", on_bad="skip")

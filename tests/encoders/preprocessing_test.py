@@ -18,7 +18,7 @@ from bct_keras.data.preprocessing import FILTERS
 from bct_keras.encoders import load_encoder
 from bct_keras.encoders.load import ENCODERS
 from bct_keras.errors import InputError
-from bct_keras.export import keras_encoder
+from bct_keras.export_run import keras_encoder
 from bct_keras.prepare import prepare
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -200,18 +200,20 @@ def test_lfw_like_by_flag_and_by_metadata_and_warned_about_without(paths, faces,
     assert found["flag"]["made_from"]["--old"] == named["flag"]
 
 
-def test_the_old_encoder_is_looked_at_before_it_is_used_to_train(paths, faces, capsys):
-    old_encoders.embeddings(Path(paths["tflite"]), faces, foreign.DIMS)
-    said = capsys.readouterr().out
+def test_the_old_encoder_is_looked_at_before_it_is_used_to_train(paths, faces):
+    def embedded(old: str):
+        lines: list[str] = []
+        shards = old_encoders.embeddings(Path(old), faces, foreign.DIMS, lines.append)
+        return shards, "\n".join(lines)
+
+    _, said = embedded(paths["tflite"])
     assert WARNING in said
     assert said.index(WARNING) < said.index("written: 64 embeddings")
     assert "pixels as they are, channels rgb (nothing says how)" in said
     assert "nearly coincide" in said or "hardly tell identities apart" in said or "the same embedding" in said
-    old_encoders.embeddings(Path(paths["tflite"]), faces, foreign.DIMS)
-    assert WARNING not in capsys.readouterr().out  # it was tried once
+    assert WARNING not in embedded(paths["tflite"])[1]  # it was tried once
     spec = f"tflite({paths['tflite']}, mean=127.5, std=128)"
-    shards = old_encoders.embeddings(Path(spec), faces, foreign.DIMS)
-    said = capsys.readouterr().out
+    shards, said = embedded(spec)
     assert "warning" not in said
     assert f"{spec}: pixels (x - 127.5) / 128, channels rgb (as given)" in said
     known = old_encoders.known(shards.folder)
@@ -239,8 +241,8 @@ def test_a_series_is_divided_at_the_commas_between_specs(paths):
 
 
 def test_a_benchmark_takes_a_spec_as_its_old_encoder(paths):
-    entry = plan.parse_entry(f"edge: tflite({paths['tflite']}, mean=127.5, std=128) --seed=1")
-    assert (entry.name, entry.arguments) == ("edge", ("--seed=1",))
+    entry = plan.parse_entry(f"edge: tflite({paths['tflite']}, mean=127.5, std=128) --seed=1", lambda _: {"seed": 1})
+    assert (entry.name, entry.options.written) == ("edge", ("--seed=1",))
     assert load_encoder(Path(entry.spec)).spec == entry.spec
 
 

@@ -7,6 +7,7 @@ import pytest
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import compatibility
+from bct_keras.evaluation.protocol import adopted
 from bct_keras.evaluation.verdict import Rule
 
 
@@ -40,7 +41,7 @@ NUMBERS = {
 
 
 def result_of(old: Encoder | None, new: Encoder | None) -> dict[str, Any]:
-    return compatibility.self_and_cross_tests(KnownNumbers(NUMBERS), old, new)
+    return compatibility.self_and_cross_tests(adopted(KnownNumbers(NUMBERS)), old, new)
 
 
 def test_both_encoders_give_all_tests_with_the_same_metrics():
@@ -60,7 +61,7 @@ def test_one_encoder_alone_gives_its_self_test(old, new, name):
 
 def test_other_dimensions_are_refused():
     with pytest.raises(InputError, match=r"new\.keras has 8 compatible dimensions and old\.keras 4"):
-        compatibility.self_and_cross_tests(KnownNumbers(NUMBERS), OLD, NamedEncoder("new", dims=8))
+        compatibility.self_and_cross_tests(adopted(KnownNumbers(NUMBERS)), OLD, NamedEncoder("new", dims=8))
 
 
 def test_the_words_are_written_into_the_results():

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
 from bct_keras.evaluation import identification, ijb_rates, roc, templates
-from bct_keras.evaluation.ijb_rates import TemplatePairs
+from bct_keras.evaluation.ijb_rates import Listed, Lists, TemplatePairs
 from bct_keras.evaluation.verification import Embedded
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ijbc.npz"
@@ -58,8 +58,8 @@ def test_verification_is_the_released_codes(golden, sides, pairs, test):
 @pytest.mark.parametrize("name", ["g1", "g2"])
 def test_identification_is_the_released_codes(golden, sides, test, name):
     query, gallery = (sides[side] for side in TESTS[test])
-    probes = Embedded(rows(golden, "probe_templates"), golden["probe_ids"])
-    listed = Embedded(rows(golden, f"{name}_templates"), golden[f"{name}_ids"])
+    probes = Listed(rows(golden, "probe_templates"), golden["probe_ids"])
+    listed = Listed(rows(golden, f"{name}_templates"), golden[f"{name}_ids"])
     found = ijb_rates.search(query, gallery, probes, listed)
     thresholds = [identification.threshold_at(found, fpir) for fpir in golden["fpirs"]]
     np.testing.assert_allclose(thresholds, golden[f"{test}/{name}_threshold"], atol=1e-6)
@@ -69,9 +69,10 @@ def test_identification_is_the_released_codes(golden, sides, test, name):
 
 
 def test_all_numbers_come_out_together(golden, sides, pairs):
-    probes = Embedded(rows(golden, "probe_templates"), golden["probe_ids"])
-    galleries = [Embedded(rows(golden, f"{name}_templates"), golden[f"{name}_ids"]) for name in ("g1", "g2")]
-    found = ijb_rates.measure(sides["new"], sides["old"], pairs, probes, galleries)
+    probes = Listed(rows(golden, "probe_templates"), golden["probe_ids"])
+    first, second = (Listed(rows(golden, f"{name}_templates"), golden[f"{name}_ids"]) for name in ("g1", "g2"))
+    lists = Lists(pairs, probes, (first, second))
+    found = ijb_rates.measure(sides["new"], sides["old"], lists)
     # 40,000 impostor pairs: at 1e-5 there would be less than one.
     fars = ["TAR@FAR=1e-4", "TAR@FAR=1e-3", "TAR@FAR=1e-2", "TAR@FAR=1e-1"]
     fpirs = ["TPIR@FPIR=1e-3", "TPIR@FPIR=1e-2", "TPIR@FPIR=1e-1"]

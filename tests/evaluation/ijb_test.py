@@ -121,10 +121,10 @@ def test_ijbb_has_names_of_its_own(tmp_path):
 
 def test_a_second_metric_embeds_nothing(tree, tmp_path):
     cache, encoder = EmbeddingCache(tmp_path / "cache"), CountingEncoder()
-    first = IJBC(str(tree), cache=cache).embed(encoder)[0]
+    first = IJBC(str(tree), cache=cache).embed(encoder).query
     assert encoder.images == 2 * 3 * TEMPLATES  # and their mirror images
-    again = IJBC(str(tree), cache=cache).embed(encoder)[0]
-    other = IJBC(str(tree), detector_score=False, normalise_first=True, cache=cache).embed(encoder)[0]
+    again = IJBC(str(tree), cache=cache).embed(encoder).query
+    other = IJBC(str(tree), detector_score=False, normalise_first=True, cache=cache).embed(encoder).query
     assert encoder.images == 2 * 3 * TEMPLATES
     np.testing.assert_array_equal(first.embeddings, again.embeddings)
     assert np.abs(first.embeddings - other.embeddings).max() > 1e-4
@@ -149,7 +149,7 @@ def test_each_image_counts_once_for_its_media_and_by_its_score(tree):
     # Images 4, 5 and 6 of template 2 are in the medias 2, 3 and 3.
     scores = protocol.images.scores
     total = scores[3] * features[3] + (scores[4] * features[4] + scores[5] * features[5]) / 2
-    found = protocol.embed(encoder)[0].embeddings[1]
+    found = protocol.embed(encoder).query.embeddings[1]
     np.testing.assert_allclose(found, total / np.linalg.norm(total), atol=1e-6)
 
 
@@ -190,13 +190,13 @@ def test_a_missing_image_is_named_or_left_out(own_tree):
     with pytest.raises(BadImageError, match=r"5\.jpg: no such image, and 0 more"):
         IJBC(str(own_tree))
     protocol = IJBC(str(own_tree), on_bad="skip")
-    whole = IJBC(str(write_tree(own_tree.parent / "whole"))).embed(CountingEncoder())[0].embeddings
-    found = protocol.embed(CountingEncoder())[0].embeddings
+    whole = IJBC(str(write_tree(own_tree.parent / "whole"))).embed(CountingEncoder()).query.embeddings
+    found = protocol.embed(CountingEncoder()).query.embeddings
     same = np.isclose(found, whole, atol=1e-6).all(1)
     assert np.flatnonzero(~same).tolist() == [1]  # template 2 is made of images 4 to 6
-    assert protocol.notes() == [
+    assert protocol.notes([CountingEncoder()]) == [
         "1 of 168 images were left out of their templates for counting1.0.keras (missing, damaged, or without a "
-        "finite embedding; --on_bad=skip)",
+        "finite embedding; on_bad=skip)",
         FEW_PAIRS,
     ]
 
@@ -208,7 +208,7 @@ def test_a_damaged_image_is_named_or_left_out(own_tree):
         IJBC(str(own_tree)).embed(CountingEncoder())
     protocol = IJBC(str(own_tree), on_bad="skip")
     protocol.embed(CountingEncoder())
-    assert len(protocol.notes()) == 2
+    assert len(protocol.notes([CountingEncoder()])) == 2
 
 
 def test_an_embedding_that_is_not_finite_is_named(tree):
@@ -218,8 +218,8 @@ def test_an_embedding_that_is_not_finite_is_named(tree):
     with pytest.raises(BadImageError, match=r"counting1\.0\.keras gives no finite embedding for .*/4\.jpg"):
         IJBC(str(tree)).embed(encoder)
     protocol = IJBC(str(tree), on_bad="skip")
-    assert np.isfinite(protocol.embed(encoder)[0].embeddings).all()
-    assert protocol.notes()[0].startswith("1 of 168 images")
+    assert np.isfinite(protocol.embed(encoder).query.embeddings).all()
+    assert protocol.notes([encoder])[0].startswith("1 of 168 images")
 
 
 def test_a_template_without_any_image_is_an_error_also_with_skip(own_tree):

@@ -6,7 +6,7 @@ from bct_keras.data.embeddings import normalised
 from bct_keras.errors import InputError
 from bct_keras.evaluation import search as search_module
 from bct_keras.evaluation.gains import thresholds
-from bct_keras.evaluation.search import ranked_query
+from bct_keras.evaluation.ranking import average_precision, ranks_of_own, recall
 from bct_keras.evaluation.verification import TIE, Embedded
 
 
@@ -151,9 +151,10 @@ def test_kept_impostors_are_the_strongest_with_their_identities(monkeypatch):
 def test_average_precision_and_recall_of_a_ranking():
     # Own images at ranks 1, 3 and 12: (1/1 + 2/3 + 3/12) / 3, and two of the three are among the first ten.
     others = np.array([0.1, *np.linspace(0.5, 0.57, 8), 0.8])
-    precision, recall = ranked_query(others, np.array([0.7, 0.2, 0.9]))
-    assert precision == pytest.approx((1 + 2 / 3 + 3 / 12) / 3)
-    assert recall == pytest.approx(2 / 3)
+    ranks = ranks_of_own(np.array([0.7, 0.2, 0.9]), others)
+    assert ranks.tolist() == [1, 3, 12]
+    assert average_precision(ranks) == pytest.approx((1 + 2 / 3 + 3 / 12) / 3)
+    assert recall(ranks) == pytest.approx(2 / 3)
 
 
 def test_unseen_identities_are_every_other_one_in_turn():

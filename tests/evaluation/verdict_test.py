@@ -107,7 +107,7 @@ def test_other_metrics_decide_if_they_are_named():
     found = decide(gains, Rule(decide_by=("TAR@FAR=1e-2",)))
     assert found
     assert found.word == "compatible"
-    with pytest.raises(InputError, match=r"--decide_by=top-3 is not measured; known: top-1, mAP"):
+    with pytest.raises(InputError, match=r"^decide_by=top-3 is not measured; known: top-1, mAP"):
         verdict.check_rule(Rule(("top-3",)), ["top-1", "mAP", "top-1"])
 
 

@@ -47,7 +47,7 @@ def test_nearness_is_high_for_compatible_embeddings_and_nothing_for_others(maps)
 
 
 def test_plots_have_every_identity_by_name(maps):
-    drawn = {name: plots.as_svg(draw, name) for name, _, draw in maps.plots()}
+    drawn = {each.name: plots.as_svg(each.draw, each.name) for each in maps.plots()}
     assert list(drawn) == ["pca", "tsne"]
     for svg in drawn.values():
         for called in maps.names.values():

@@ -5,7 +5,7 @@ import pytest
 
 from bct_keras.errors import InputError
 from bct_keras.evaluation.verification import Embedded
-from bct_keras.explanations.examples import KINDS, find_examples
+from bct_keras.explanations.examples import NEGATIVE, find_examples
 
 ANGLES_OF_GALLERY = (0.0, 90.0)  # identities 0 and 1
 # identity, old angle, new angle: an angle below 45 degrees is nearer to identity 0
@@ -26,10 +26,10 @@ def embedded(labels, angles) -> Embedded:
 def test_kinds_and_their_shares_and_what_each_is_taken_for():
     labels, old, new = zip(*QUERIES, strict=True)
     gallery = embedded([0, 1, 0], [*ANGLES_OF_GALLERY, -5.0])
-    shares, examples = find_examples(embedded(labels, old), embedded(labels, new), gallery)
-    assert shares == {"negative flip": 0.4, "positive flip": 0.2, "wrong with both": 0.2, "right with both": 0.2}
+    found = find_examples(embedded(labels, old), embedded(labels, new), gallery)
+    assert found.shares == {"negative flip": 0.4, "positive flip": 0.2, "wrong with both": 0.2, "right with both": 0.2}
     # Negative flips first, of them the one that is wrong by most; own: the nearest of its identity's images.
-    assert [(each.kind, each.query, each.own, each.other) for each in examples] == [
+    assert [(each.kind, each.query, each.own, each.other) for each in found.chosen] == [
         ("negative flip", 1, 0, 1),
         ("negative flip", 0, 0, 1),
         ("positive flip", 2, 1, 0),
@@ -39,11 +39,11 @@ def test_kinds_and_their_shares_and_what_each_is_taken_for():
 
 
 def test_no_more_than_that_many_of_each_kind_are_shown():
-    labels, count = [0] * 20, dict(KINDS.values())["negative flip"]
+    labels, count = [0] * 20, NEGATIVE.shown
     old, new = embedded(labels, [10.0] * 20), embedded(labels, np.linspace(50, 88, 20))
-    shares, examples = find_examples(old, new, embedded([0, 1], ANGLES_OF_GALLERY))
-    assert shares["negative flip"] == 1.0
-    assert [each.query for each in examples] == list(range(19, 19 - count, -1))
+    found = find_examples(old, new, embedded([0, 1], ANGLES_OF_GALLERY))
+    assert found.shares["negative flip"] == 1.0
+    assert [each.query for each in found.chosen] == list(range(19, 19 - count, -1))
 
 
 def test_one_identity_is_too_few():

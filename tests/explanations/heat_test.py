@@ -7,7 +7,7 @@ import pytest
 from bct_keras.backbones import BACKBONES
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import normalised
-from bct_keras.encoders import Encoder, KerasEncoder
+from bct_keras.encoders import Encoder, KerasEncoder, keras_file_encoder
 from bct_keras.errors import InputError
 from bct_keras.explanations import FOR_ANY, FOR_KERAS, keras_maps
 from bct_keras.explanations.looks import explanations
@@ -169,3 +169,14 @@ def test_stored_embeddings_are_refused(tmp_path):
     np.savez(path, embeddings=np.eye(4), ids=np.array(["a/1", "a/2", "b/1", "b/2"]))
     with pytest.raises(InputError, match=r"old\.npz holds stored embeddings: there is no encoder to ask"):
         Subject(StoredEmbeddings(path), 4)
+
+
+def test_a_model_of_another_process_may_have_taken_the_names_of_operations(tmp_path):
+    keras.backend.clear_session()  # names are numbered from the start, as in a new process
+    BACKBONES["iresnet_small"](28, DIMS, width=4).save(tmp_path / "encoder.keras")  # it has slices
+    keras.backend.clear_session()
+    subject = Subject(keras_file_encoder(tmp_path / "encoder.keras", {}), DIMS)
+    (embedding,) = subject.model.predict(np.full((1, 28, 28, 3), 99, np.uint8))
+    assert embedding.shape == (DIMS + 1,)
+    assert np.linalg.norm(embedding) == pytest.approx(1.0, abs=1e-5)
+    assert embedding[-1] == 0.0

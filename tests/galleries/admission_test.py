@@ -40,7 +40,7 @@ def test_the_report_itself_is_remembered(written):
 
 
 def test_a_report_that_found_them_not_compatible_is_refused(written):
-    with pytest.raises(InputError, match=r"says: not compatible: top-1 says so; .*\n.*--max_loss"):
+    with pytest.raises(InputError, match=r"says: not compatible: top-1 says so; .*\n.*max_loss"):
         read_report(written(report(0.4)))
 
 
@@ -64,7 +64,7 @@ def test_a_loss_that_was_accepted_beforehand_is_taken(written):
 
 @pytest.mark.parametrize(("cross", "own"), [(0.494, 0.5), (float("nan"), 0.5), (-0.1, 0.0)])
 def test_a_larger_loss_is_refused(written, cross, own):
-    with pytest.raises(InputError, match=r"top-1 of retrieval\(x\) loses .* more than --max_loss=0.01"):
+    with pytest.raises(InputError, match=r"top-1 of retrieval\(x\) loses .* more than max_loss=0.01"):
         read_report(written(report(cross, own)), max_loss=0.01)
 
 

@@ -101,7 +101,7 @@ for trial in range(int(sys.argv[4])):
 REFUSED = 1
 
 
-@pytest.mark.parametrize("trials", [5, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("trials", [5, pytest.param(50, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("play", "both", "entries"),
     [

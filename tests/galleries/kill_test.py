@@ -146,7 +146,7 @@ def whole_list(path: Path, encoder: int) -> dict[str, Match]:
     return found
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.long)])
 def test_no_added_entry_is_lost_or_doubled(tmp_path, kills):
     path, moments = tmp_path / "people.gallery", random.Random(kills)
     acknowledged: set[str] = set()
@@ -186,7 +186,7 @@ def test_searches_go_on_while_entries_are_embedded_anew(tmp_path):
     assert len(shares) > 3  # it was watched at work
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.long)])
 def test_backfill_loses_and_doubles_none_and_goes_on(tmp_path, kills):
     path, moments, target, stopped = tmp_path / "people.gallery", random.Random(kills), 1, 0
     ids = filled(path)
@@ -208,7 +208,7 @@ def test_backfill_loses_and_doubles_none_and_goes_on(tmp_path, kills):
     assert target > 1 or acknowledged
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.long)])
 def test_a_removal_is_done_or_not_and_what_it_said_to_be_gone_is_nowhere(tmp_path, kills):
     path, moments = tmp_path / "people.gallery", random.Random(kills)
     ids = filled(path)

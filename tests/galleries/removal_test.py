@@ -280,7 +280,7 @@ def test_a_flipped_byte_is_found_wherever_it_lies(pending):
         assert pending.read_bytes() == flipped
 
 
-@pytest.mark.parametrize("count", [300, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [300, pytest.param(3000, marks=pytest.mark.long)])
 def test_a_damaged_gallery_is_told_in_a_plain_line_or_used_as_it_is(pending, count):
     draw, whole, told = random.Random(0), pending.read_bytes(), 0
     for _ in range(count):

@@ -9,19 +9,20 @@ import pytest
 import tensorflow as tf
 
 from bct_keras import registry
+from bct_keras.errors import InputError
 from bct_keras.heads import HEADS
 from bct_keras.optimizers import OPTIMIZERS
 
 # Every option away from its default, so that one which the config lacks would show.
 SPECS = {
-    "adaface": "adaface(margin=0.3, concentration=0.4, scale=30, momentum=0.9, gradient=straight_through, seed=5)",
+    "adaface": "adaface(0.3, 0.4, scale=30, momentum=0.9, gradient=straight_through, seed=5)",
     "arcface": "arcface(margin=0.3, scale=30, gradient=straight_through, filter_above=0.4, seed=5)",
     "combined": "combined(margins=(1.1, 0.2, 0.1), scale=30, label_smoothing=0.1, seed=5)",
     "cosface": "cosface(margin=0.3, scale=30, sample_rate=0.5, seed=5)",
-    "magface": "magface(margins=(0.3, 0.7), lengths=(1, 9), pull=2, scale=30, sharded=true, seed=5)",
+    "magface": "magface((0.3, 0.7), (1, 9), pull=2, scale=30, sharded=true, seed=5)",
     "normface": "normface(scale=30, filter_above=0.4, label_smoothing=0.1, seed=5)",
     "softmax": "softmax(label_smoothing=0.1)",
-    "subcenter_arcface": "subcenter_arcface(centres=2, margin=0.3, scale=30, sample_rate=0.6, seed=5)",
+    "subcenter_arcface": "subcenter_arcface(2, margin=0.3, scale=30, sample_rate=0.6, seed=5)",
 }
 KEPT_BY_KERAS = {"name", "trainable", "dtype"}
 EMBEDDINGS = tf.constant(np.random.default_rng(0).normal(size=(3, 4)) * 5, tf.float32)
@@ -168,3 +169,31 @@ def test_every_keras_optimizer_will_do_where_there_is_no_table():
     for optimizer in (keras.optimizers.Adam(), keras.optimizers.get("rmsprop")):
         head.add_slots(optimizer)
         head.add_slots(keras.optimizers.LossScaleOptimizer(optimizer))
+
+
+def test_another_optimizer_has_slots_of_its_own():
+    head = made("cosface")
+    head.build((None, 4))
+    for name, slots in (("adamw", ["momentum", "velocity"]), ("sgd", ["momentum"])):
+        head.add_slots(registry.build(OPTIMIZERS, name, learning_rate=0.1))
+        assert head.table.slots == slots
+        np.testing.assert_array_equal(head.table.whole("momentum"), 0.0)
+
+
+@pytest.mark.parametrize("name", ["arcface", "subcenter_arcface", "softmax"])
+def test_scores_are_logits_without_a_margin(name):
+    with_margin = registry.build(HEADS, name, classes=6)
+    without = registry.build(HEADS, name if name == "softmax" else f"{name}(margin=0)", classes=6)
+    for head in (with_margin, without):
+        head.build((None, 4))
+    without.class_weights.assign(with_margin.class_weights)
+    scores = with_margin.scores(EMBEDDINGS)
+    # At margin 0 the own class's logit goes through sin and cos, and is known to 1e-6 of its scale of 64.
+    np.testing.assert_allclose(scores, without.logits(EMBEDDINGS, LABELS), rtol=1e-5, atol=1e-4)
+
+
+def test_a_table_has_not_the_scores_of_all_classes():
+    head = made("cosface")
+    head.build((None, 4))
+    with pytest.raises(InputError, match="metrics need the scores of all classes"):
+        head.scores(EMBEDDINGS)

@@ -1,9 +1,9 @@
 """Heads over several logical devices, each number of them in a process of its own (see trained_head.py)."""
 
-import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -42,9 +42,7 @@ def folder(tmp_path_factory) -> Path:
     made = tmp_path_factory.mktemp("sharded")
     for devices, names in RUNS.items():
         arguments = [str(devices), str(made), *(f"{name}={SPECS[name]}" for name in names)]
-        done = subprocess.run(
-            [sys.executable, str(HERE / "trained_head.py"), *arguments], capture_output=True, text=True
-        )
+        done = forked.run(HERE / "trained_head.py", *arguments)
         assert done.returncode == 0, done.stderr[-3000:]
     return made
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bct_keras.evaluation import identification, ijb_rates, templates
-from bct_keras.evaluation.ijb_rates import TemplatePairs
+from bct_keras.evaluation.ijb_rates import Listed, TemplatePairs
 from bct_keras.evaluation.roc import roc_curve
 from bct_keras.evaluation.verification import Embedded
 
@@ -45,9 +45,9 @@ def rates(stored: Mapping[str, np.ndarray], query: Embedded, gallery: Embedded) 
     roc = roc_curve(scores[pairs.genuine], scores[~pairs.genuine], pairs.repeated)
     results = {"scores": scores, "auc": np.array(roc.auc)}
     results["tar"] = np.array([roc.tar_nearest(far) for far in stored["fars"]])
-    probes = Embedded(rows("probe_templates"), stored["probe_ids"])
+    probes = Listed(rows("probe_templates"), stored["probe_ids"])
     for name in ("g1", "g2"):
-        found = ijb_rates.search(query, gallery, probes, Embedded(rows(f"{name}_templates"), stored[f"{name}_ids"]))
+        found = ijb_rates.search(query, gallery, probes, Listed(rows(f"{name}_templates"), stored[f"{name}_ids"]))
         thresholds = [identification.threshold_at(found, fpir) for fpir in stored["fpirs"]]
         results[f"{name}_threshold"] = np.array(thresholds)
         results[f"{name}_tpir"] = np.array([identification.tpir(found, threshold) for threshold in thresholds])

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras.export import Checks, export, keras_encoder
+from bct_keras.export_run import Checks, export, keras_encoder
 from bct_keras.formats.format import Source
 
 SERVING = Path(__file__).parents[2] / "export" / "serving"

@@ -48,6 +48,8 @@ def raw_server(serve: Callable[[socket.socket], None], tls: ssl.SSLContext | Non
         yield listening.getsockname()[1]
     finally:
         stopped.set()
+        with contextlib.suppress(OSError):
+            listening.shutdown(socket.SHUT_RDWR)  # ends the thread that waits in accept
         listening.close()
 
 
@@ -55,12 +57,20 @@ def read_request(connection: socket.socket) -> bytes:
     """Reads a request in HTTP whole, so that no answer is lost in a reset connection; returns its head."""
     got = b""
     while b"\r\n\r\n" not in got:
-        got += connection.recv(1 << 16)
+        got += received(connection)
     head, _, body = got.partition(b"\r\n\r\n")
     length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
     while len(body) < length:
-        body += connection.recv(1 << 16)
+        body += received(connection)
     return head
+
+
+def received(connection: socket.socket) -> bytes:
+    """Returns what comes next; where nothing comes any more, the thread ends and does not ask for ever."""
+    piece = connection.recv(1 << 16)
+    if not piece:
+        raise ConnectionError("the client has gone")
+    return piece
 
 
 def answering(*parts: bytes) -> Callable[[socket.socket], None]:

@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from bct_keras.backbones.mobilefacenet import mobilefacenet
 from bct_keras.data.dataset import open_data_set
-from bct_keras.export import keras_encoder, size_of
+from bct_keras.export_run import keras_encoder, size_of
 from bct_keras.formats import FORMATS
 from bct_keras.formats.format import Source
 from bct_keras.prepare import prepare

@@ -28,7 +28,7 @@ from bct_keras.data import image_check
 from bct_keras.evaluation import ijb_files, ijb_rates, templates
 from bct_keras.evaluation.alignment import TEMPLATE
 from bct_keras.evaluation.ijb_images import AlignedImages
-from bct_keras.evaluation.ijb_rates import TemplatePairs
+from bct_keras.evaluation.ijb_rates import Listed, Lists, TemplatePairs
 from bct_keras.evaluation.verification import Embedded
 
 IMAGES, TEMPLATES, PAIRS, GENUINE = 469_375, 23_124, 15_658_489, 19_557
@@ -59,12 +59,14 @@ def made_lists() -> dict[str, Any]:
         "templates": image_templates,
         "medias": image_templates * 40 + random.integers(0, 10, IMAGES),
         "scores": random.random(IMAGES),
-        "pairs": TemplatePairs(first.astype(np.uint16), second.astype(np.uint16), subjects[first] == subjects[second]),
-        "probes": Embedded(np.arange(gallery, TEMPLATES), subjects[gallery:]),
-        "galleries": [
-            Embedded(np.arange(GALLERIES[0]), subjects[: GALLERIES[0]]),
-            Embedded(np.arange(GALLERIES[0], gallery), subjects[GALLERIES[0] : gallery]),
-        ],
+        "lists": Lists(
+            TemplatePairs(first.astype(np.uint16), second.astype(np.uint16), subjects[first] == subjects[second]),
+            Listed(np.arange(gallery, TEMPLATES), subjects[gallery:]),
+            (
+                Listed(np.arange(GALLERIES[0]), subjects[: GALLERIES[0]]),
+                Listed(np.arange(GALLERIES[0], gallery), subjects[GALLERIES[0] : gallery]),
+            ),
+        ),
     }
 
 
@@ -72,7 +74,7 @@ def ours(features: np.ndarray, lists: dict[str, Any]) -> dict[str, float]:
     weights = templates.image_weights(features, lists["templates"], lists["medias"], lists["scores"], False)
     pooled = templates.pool(features, lists["templates"], TEMPLATES, weights)
     side = Embedded(pooled, np.arange(TEMPLATES))
-    return ijb_rates.measure(side, side, lists["pairs"], lists["probes"], lists["galleries"]).metrics
+    return ijb_rates.measure(side, side, lists["lists"]).metrics
 
 
 def plain(features: np.ndarray, lists: dict[str, Any]) -> dict[str, float]:
@@ -87,22 +89,22 @@ def plain(features: np.ndarray, lists: dict[str, Any]) -> dict[str, float]:
         ]
         pooled[template] = np.sum(means, axis=0)
     pooled /= np.sqrt(np.sum(pooled**2, -1, keepdims=True))
-    pairs, scores = lists["pairs"], np.zeros(PAIRS)
+    pairs, scores = lists["lists"].pairs, np.zeros(PAIRS)
     for start in range(0, PAIRS, 100_000):
         rows = slice(start, start + 100_000)
         scores[rows] = np.sum(pooled[pairs.first[rows]] * pooled[pairs.second[rows]], -1)
     fpr, tpr, _ = roc_curve(pairs.genuine, scores)
     fpr, tpr = np.flipud(fpr), np.flipud(tpr)
     found = {ijb_rates.rate_name("TAR@FAR", far): float(tpr[np.argmin(np.abs(fpr - far))]) for far in FARS}
-    first_places = [plain_search(pooled, lists["probes"], listed) for listed in lists["galleries"]]
+    first_places = [plain_search(pooled, lists["lists"].probes, listed) for listed in lists["lists"].galleries]
     return found | {"top-1": float(np.mean(first_places))}
 
 
-def plain_search(pooled: np.ndarray, probes: Embedded, gallery: Embedded) -> float:
-    scores = pooled[probes.embeddings] @ pooled[gallery.embeddings].T
+def plain_search(pooled: np.ndarray, probes: Listed, gallery: Listed) -> float:
+    scores = pooled[probes.rows] @ pooled[gallery.rows].T
     order = np.argsort(-scores, axis=1)
-    mated = np.isin(probes.labels, gallery.labels)
-    return float(np.mean(gallery.labels[order[mated, 0]] == probes.labels[mated]))
+    mated = np.isin(probes.subjects, gallery.subjects)
+    return float(np.mean(gallery.subjects[order[mated, 0]] == probes.subjects[mated]))
 
 
 def memory(field: str) -> int:
@@ -125,8 +127,8 @@ def numbers() -> None:
     plain_seconds = time.perf_counter() - start
     for metric, value in expected.items():
         assert abs(found[metric] - value) < 1e-4, (metric, found[metric], value)
-    assert lists["pairs"].genuine.sum() == GENUINE
-    assert not lists["pairs"].repeated
+    assert lists["lists"].pairs.genuine.sum() == GENUINE
+    assert not lists["lists"].pairs.repeated
     figure("IJB-C, features to all numbers", seconds, "s", "8 s", 8 / seconds)
     figure(
         "the same, speed",
@@ -142,7 +144,7 @@ def files() -> None:
     lists, random = made_lists(), np.random.default_rng(2)
     with tempfile.TemporaryDirectory() as folder:
         meta = Path(folder)
-        pairs = np.stack([lists["pairs"].first, lists["pairs"].second, lists["pairs"].genuine], 1)
+        pairs = np.stack([lists["lists"].pairs.first, lists["lists"].pairs.second, lists["lists"].pairs.genuine], 1)
         with (meta / "ijbc_template_pair_label.txt").open("w") as file:
             for block in np.array_split(pairs, 200):
                 file.write("".join(f"{a} {b} {c}\n" for a, b, c in block.tolist()))
@@ -157,7 +159,7 @@ def files() -> None:
         read = ijb_files.read_pairs(meta, "ijbc")
         ijb_files.read_images(meta, "ijbc")
         seconds = time.perf_counter() - start
-    assert (read.second == lists["pairs"].second).all()
+    assert (read.second == lists["lists"].pairs.second).all()
     figure("reading IJB-C's meta files", seconds, "s", "5 s", 5 / seconds)
 
 

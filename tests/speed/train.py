@@ -13,7 +13,6 @@ import argparse
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,18 +23,15 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import flags
 from recordio_files import jpegs, write_recordio
 
-from bct_keras import train
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.methods import METHODS
 from bct_keras.methods.independent import Independent
 from bct_keras.models import CompatibleModel
 from bct_keras.prepare import prepare
 from bct_keras.recipe import Recipe
-from bct_keras.trainer import Watch
-from bct_keras.trainer import train as train_whole
+from bct_keras.trainer import Run, Watch
 
 REQUIRED_OVERHEAD, REQUIRED_OF_PYTORCH = 1.05, 1.2
 IDENTITIES, STEPS = 100, 8
@@ -106,9 +102,9 @@ def made_data(folder: Path) -> DataSet:
 
 
 def trainer_seconds(data: DataSet, workdir: Path) -> list[float]:
-    train.define_flags()
-    flags.FLAGS([sys.argv[0]])
-    train_whole(RECIPE, data, None, tf.distribute.get_strategy(), workdir, Watch(1000, 2, 10, None))
+    watch = Watch(checkpoint_steps=1000, checkpoints_kept=2, nan_limit=10, validation=None)
+    strategy = tf.distribute.get_strategy()
+    Run(recipe=RECIPE, data=data, old=None, strategy=strategy, workdir=workdir, watch=watch).train()
     return np.diff(StepTimes.starts).tolist()
 
 

@@ -1,10 +1,9 @@
 """Flag files that are none, and flags that name what is not to be called."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 from bct_keras import own_code, registry
@@ -113,8 +112,7 @@ def test_a_function_of_ones_own_says_what_it_makes(tmp_path, monkeypatch):
 def test_a_command_ends_with_a_line(tmp_path):
     path = tmp_path / "x.flags"
     path.write_text(f"--source=os:system(command='touch {tmp_path / 'touched'}')\n--out={tmp_path / 'out'}\n")
-    command = [sys.executable, "-m", "bct_keras.prepare", f"--flagfile={path}"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    ended = forked.run("-m", "bct_keras.prepare", f"--flagfile={path}")
     assert ended.returncode == 1
     assert ended.stderr.startswith("error: 'os:system(command=")
     assert ended.stderr.count("\n") == 1

@@ -42,11 +42,18 @@ class RecordIO(Source):
         head = self.file.parsed(payload, len(payload), start)
         expected = self._labels_in_file.item(self.labels.item(position))
         if head.labels[0] != expected:
-            raise self.file.bad(start, f"its label is {head.labels[0]} and its identity's range record says {expected}")
+            raise self.file.bad(
+                start,
+                f"its label is {head.labels[0]} and its identity's range record says {expected}",
+            )
         return Record(payload[head.image_starts :], f"{self._name}/{self.places.keys.item(position)}")
 
     def fingerprint(self) -> str:
-        files = (self.file.path, self.file.path.with_suffix(".idx"), self.file.path.with_name("property"))
+        files = (
+            self.file.path,
+            self.file.path.with_suffix(".idx"),
+            self.file.path.with_name("property"),
+        )
         states = [(file.name, file.stat()) for file in files if file.is_file()]
         return fingerprint([[name, state.st_size, state.st_mtime_ns] for name, state in states] + [self.image_size])
 

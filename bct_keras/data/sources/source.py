@@ -31,7 +31,7 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, position: int) -> Record:
-        """Raises BadImageError for a record that cannot be read: `--on_bad=skip` leaves it out."""
+        """Raises BadImageError for a record that cannot be read: on_bad=skip leaves it out."""
 
     @abstractmethod
     def fingerprint(self) -> str:

@@ -21,7 +21,11 @@ GENERATOR_VERSION = 1  # one more whenever any byte of any image changes
 
 # How hard it is to tell identities apart. Colours run from 0 to 255; lengths are in halves of the image side.
 IDENTITY_STRENGTH = 32.0  # colour: the identity's own pattern, added to the face that all share
-IDENTITY_SCALES = {4: 1.0, 7: 1.0, 12: 0.8}  # cells along a side of the pattern's grids: share in it
+IDENTITY_SCALES = {
+    4: 1.0,
+    7: 1.0,
+    12: 0.8,
+}  # cells along a side of the pattern's grids: share in it
 IDENTITY_COLOUR = 0.35  # how much of the pattern is coloured
 ASYMMETRY = 0.4  # how much of the pattern is not its own mirror image; at 1 left and right are unrelated
 FEATURE_JITTER = 0.15  # relative: place and size of eyes, nose, mouth, ...
@@ -137,12 +141,12 @@ def pattern(seed: int, identity: int) -> np.ndarray:
     """[3, SIDE, SIDE]: what only this identity has."""
     layers = np.zeros((4, SIDE, SIDE), np.float32)
     for cells, share in IDENTITY_SCALES.items():
-        layers += share * smooth_noise(4, cells, SIDE, "pattern", seed, identity)
+        layers += share * smooth_noise(4, cells, SIDE, ("pattern", seed, identity))
     layers = (1.0 + ASYMMETRY) * layers + (1.0 - ASYMMETRY) * layers[..., ::-1]
     return IDENTITY_STRENGTH * (layers[:1] + IDENTITY_COLOUR * layers[1:])
 
 
-def smooth_noise(channels: int, cells: int, side: int, *key: str | int) -> np.ndarray:
+def smooth_noise(channels: int, cells: int, side: int, key: tuple[str | int, ...]) -> np.ndarray:
     """[channels, side, side] in [-1, 1): random at the corners of a grid, smooth between them."""
     corners = uniform(channels * (cells + 1) ** 2, *key, cells).reshape(channels, cells + 1, cells + 1)
     place = (centres(side) + 1.0) * (cells / 2.0)
@@ -196,7 +200,8 @@ def posed(texture: np.ndarray, size: int, draws: Iterator[float]) -> np.ndarray:
 def scene(seed: int, size: int, number: int) -> np.ndarray:
     """[3, size, size]: a surface, from almost plain to busy."""
     plain = column(uniform(3, "plain", seed, number))
-    return 128.0 + SCENE_STRENGTH * (plain + smooth_noise(3, 2 + number % 7, size, "scene", seed, number))
+    noise = smooth_noise(3, 2 + number % 7, size, ("scene", seed, number))
+    return 128.0 + SCENE_STRENGTH * (plain + noise)
 
 
 @lru_cache(maxsize=2)

@@ -47,7 +47,7 @@ def test_an_image_whose_name_is_not_utf_8_is_left_out(photos, small_jpeg, tmp_pa
         path = photos / os.fsdecode(name)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(small_jpeg(number))
-    with pytest.raises(InputError, match=r"^anna/\\xff\.jpg: the name is not UTF-8; rename it\n.*--on_bad=skip"):
+    with pytest.raises(InputError, match=r"^anna/\\xff\.jpg: the name is not UTF-8; rename it\n.*on_bad=skip"):
         prepare(f"folder({photos})", "none", tmp_path / "made")
     said = prepare(f"folder({photos})", "none", tmp_path / "made", on_bad="skip")
     said.encode()  # can be printed

@@ -1,0 +1,163 @@
+"""What one block of a gallery file holds, written and read: entries, replacements, removals,
+facts.
+"""
+
+import contextlib
+import itertools
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from bct_keras.galleries import blocks
+from bct_keras.galleries.blocks import Block, damaged
+from bct_keras.galleries.gallery import Compatibility, KnownEncoder
+from bct_keras.galleries.vectors import Vectors
+
+ENTRIES = b"ENTR"
+REPLACEMENTS = b"REPL"
+REMOVALS = b"REMO"
+ENCODER = b"ENCO"
+COMPATIBLE = b"COMP"
+
+Fact = TypeVar("Fact", KnownEncoder, Compatibility)
+
+
+class Name(NamedTuple):
+    """What an entry is called, and whom it shows."""
+
+    id: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The embeddings of one block."""
+
+    first: int  # rows are counted through the whole file
+    vectors: Vectors
+    encoders: np.ndarray  # [rows] uint16: which of the gallery's encoders, in the order they came
+
+
+@dataclass(frozen=True)
+class Names:
+    """The ids and labels of one block's entries, end to end."""
+
+    first: int  # number of the first entry
+    ends: np.ndarray  # [2, rows] uint32: where each id, and each label, ends in its text
+    texts: tuple[memoryview, memoryview]
+    block: Block
+
+    def of(self, row: int) -> Name:
+        """Returns the name of the entry in this row of the block."""
+        ids, labels = self.texts
+        id_start, label_start = self.ends[:, row - 1] if row else (0, 0)
+        id_end, label_end = self.ends[:, row]
+        with self.readable():
+            ident = str(ids[id_start:id_end], "utf-8")
+            label = str(labels[label_start:label_end], "utf-8")
+        return Name(ident, label)
+
+    def column(self, which: int) -> list[str]:
+        """Returns every id (0) or every label (1)."""
+        text = bytes(self.texts[which])
+        cuts = [0, *self.ends[which].tolist()]
+        with self.readable():
+            return [text[start:end].decode() for start, end in itertools.pairwise(cuts)]
+
+    @contextlib.contextmanager
+    def readable(self) -> Iterator[None]:
+        """Tells of a damaged block where a name is no text."""
+        try:
+            yield
+        except UnicodeDecodeError:
+            raise damaged(self.block.path, self.block.offset, "an id or a label is no text") from None
+
+
+class Cursor:
+    """Takes arrays off a block's payload, one after the other."""
+
+    def __init__(self, block: Block):
+        self.block, self.taken = block, 0
+
+    def array(self, dtype: str, *shape: int) -> np.ndarray:
+        """Takes the next array of this type and shape."""
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        return np.frombuffer(self.bytes(size), dtype).reshape(shape)
+
+    def bytes(self, count: int) -> memoryview:
+        """Takes so many of the next bytes."""
+        if count > len(self.block.payload) - self.taken:
+            raise damaged(self.block.path, self.block.offset, "a block is shorter than what it holds")
+        self.taken += count
+        return self.block.payload[self.taken - count : self.taken]
+
+    def rows(self, first: int, dims: int) -> Rows:
+        """Takes the block's embeddings; `first` is the number of the first row in the whole
+        file.
+        """
+        count = self.block.rows
+        scale, encoders = self.array("<f4", count), self.array("<u2", count)
+        high, low = self.array("i1", count, dims), self.array("i1", count, dims)
+        return Rows(first, Vectors(scale, high, low), encoders)
+
+
+def encode_vectors(packed: Vectors, encoders: np.ndarray) -> list[bytes]:
+    """Returns the bytes of embeddings, as `Cursor.rows` reads them."""
+    arrays = (packed.scale.astype("<f4"), encoders.astype("<u2"), packed.high, packed.low)
+    return [array.tobytes() for array in arrays]
+
+
+def encode_entries(packed: Vectors, encoders: np.ndarray, ids: list[str], labels: list[str]) -> list[bytes]:
+    """Returns a block of new entries.
+
+    Args:
+        packed: Their embeddings.
+        encoders: [entries] which of the gallery's encoders made each, in the order they came.
+        ids: What each is called.
+        labels: Whom each shows.
+    """
+    ends, texts = [], []
+    for column in (ids, labels):
+        encoded = [each.encode() for each in column]
+        ends.append(np.cumsum([len(each) for each in encoded], dtype=np.uint64))
+        texts.append(b"".join(encoded))
+    ends_of_names = np.array(ends).astype("<u4").tobytes()
+    embeddings = encode_vectors(packed, encoders)
+    return blocks.encode(ENTRIES, len(ids), ends_of_names, *embeddings, *texts)
+
+
+def encode_replacements(packed: Vectors, encoders: np.ndarray, numbers: np.ndarray) -> list[bytes]:
+    """Returns a block that embeds the entries with these numbers anew."""
+    return blocks.encode(
+        REPLACEMENTS,
+        len(numbers),
+        numbers.astype("<u8").tobytes(),
+        *encode_vectors(packed, encoders),
+    )
+
+
+def encode_removals(numbers: np.ndarray) -> list[bytes]:
+    """Returns a block that removes the entries with these numbers."""
+    return blocks.encode(REMOVALS, len(numbers), numbers.astype("<u8").tobytes())
+
+
+def encode_fact(kind: bytes, fact: KnownEncoder | Compatibility) -> list[bytes]:
+    """Returns a block of ENCODER or COMPATIBLE."""
+    return blocks.encode(kind, 0, json.dumps(asdict(fact)).encode())
+
+
+def fact_of(block: Block, kind: type[Fact]) -> Fact:
+    """Reads what such a block says."""
+    block.check()
+    try:
+        found = kind(**json.loads(bytes(block.payload).rstrip(b"\0")))
+    except (ValueError, TypeError, RecursionError):
+        raise damaged(block.path, block.offset, f"it holds no {kind.__name__}") from None
+    for field in fields(kind):
+        if type(getattr(found, field.name)) is not field.type:
+            raise damaged(block.path, block.offset, f"it holds no {kind.__name__}")
+    return found

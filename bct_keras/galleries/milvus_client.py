@@ -1,0 +1,73 @@
+"""What a gallery in Milvus needs of a client: conditions, errors in plain lines, and
+collections.
+"""
+
+import contextlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bct_keras.errors import InputError
+
+IN_A_LITERAL = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})
+
+
+def literal(text: str) -> str:
+    """Returns a text, whatever characters it is made of, as a condition has it."""
+    return '"' + text.translate(IN_A_LITERAL) + '"'
+
+
+def one_of(field: str, texts: Collection[str]) -> str:
+    """Returns the condition that a field is one of these texts."""
+    return f"{field} in [{', '.join(map(literal, texts))}]"
+
+
+class Plainly:
+    """Calls a client; its errors become plain lines, since most tell of a server that is gone or
+    that refuses.
+    """
+
+    def __init__(self, name: str, client: Any, errors: type[Exception]):
+        self.name, self.client, self.errors = name, client, errors
+
+    def __getattr__(self, method: str) -> Any:
+        def call(*positional: Any, **named: Any) -> Any:
+            with plainly(self.name, self.errors):
+                return getattr(self.client, method)(*positional, **named)
+
+        return call
+
+
+@contextlib.contextmanager
+def plainly(name: str, errors: type[Exception]) -> Iterator[None]:
+    """Tells in a line what Milvus says went wrong."""
+    try:
+        yield
+    except (errors, OSError, ValueError) as error:
+        text = str(getattr(error, "message", error)).strip() or type(error).__name__
+        raise InputError(f"{name}: Milvus says: {text.splitlines()[0]}") from None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A collection, as it is made."""
+
+    name: str
+    longest: dict[str, int]  # the text fields, with how many bytes each may have
+    dims: int
+    metric: str
+
+
+def make_collection(client: Any, pymilvus: Any, table: Table) -> None:
+    """Makes a collection of texts and a vector, where it is not there."""
+    if client.has_collection(table.name):
+        return
+    kinds = pymilvus.DataType
+    schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+    for field, length in table.longest.items():
+        is_id = field == "id"
+        schema.add_field(field, kinds.VARCHAR, is_primary=is_id, max_length=max(length, 1))
+    schema.add_field("embedding", kinds.FLOAT_VECTOR, dim=table.dims)
+    index = client.prepare_index_params()
+    index.add_index("embedding", index_type="AUTOINDEX", metric_type=table.metric)
+    client.create_collection(table.name, schema=schema, index_params=index, consistency_level="Strong")

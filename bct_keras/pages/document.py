@@ -1,0 +1,108 @@
+"""What pages are made of: tables, plots and small images, set by the templates beside this file.
+
+Every text that a template is given is escaped (autoescape), whatever names of files it holds; only
+the SVG of our own plots goes in as it is.
+"""
+
+import base64
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+COLOURS = {
+    "compatible": "good",
+    "not compatible": "bad",
+    "better": "good",
+    "worse": "bad",
+    "yes": "good",
+    "NO": "bad",
+}
+THUMBNAIL = 112  # pixels
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table under a heading, which may be empty."""
+
+    heading: str
+    rows: list[list[str]]  # the first one is the head
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot with its caption."""
+
+    caption: str
+    svg: str  # by `plots.as_svg`, which escapes the texts within
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A small image."""
+
+    name: str
+    url: str  # with the image inside
+
+
+def render(template: str, **fields: Any) -> str:
+    """Returns a page.
+
+    Args:
+        template: The name of a file in `templates`, without its ending.
+        fields: What the template shows.
+    """
+    return ENVIRONMENT.get_template(f"{template}.html.j2").render(**fields)
+
+
+def colour_of(cell: str) -> str:
+    """Returns the class of a cell that is a word, or a number with a word behind it.
+
+    Example:
+        >>> colour_of("better"), colour_of("0.6000 worse"), colour_of("worse encoder")
+        ('good', 'bad', '')
+    """
+    if cell in COLOURS:
+        return COLOURS[cell]
+    number, _, word = cell.partition(" ")
+    return COLOURS.get(word, "") if number[:1].isdigit() else ""
+
+
+def picture(name: str, image: Image.Image) -> Picture:
+    """Returns an image as a thumbnail within the page."""
+    small, file = image.convert("RGB"), io.BytesIO()
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    small.save(file, "JPEG", quality=85)
+    data = base64.b64encode(file.getvalue()).decode()
+    return Picture(name, f"data:image/jpeg;base64,{data}")
+
+
+def as_texts(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Returns what a page is made from as texts: other values than texts as JSON."""
+    texts = {}
+    for name, value in facts.items():
+        texts[name] = value if isinstance(value, str) else json.dumps(value)
+    return texts
+
+
+def environment() -> Environment:
+    """Returns what finds and renders the templates."""
+    found = Environment(
+        loader=PackageLoader("bct_keras.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    found.filters["colour"] = colour_of
+    found.filters["svg"] = Markup
+    return found
+
+
+ENVIRONMENT = environment()

@@ -1,0 +1,218 @@
+"""The whole way of a training: data, old encoder, old embeddings, training, export and report.
+
+What is done already is not done again.
+"""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+
+from bct_keras import artefacts, checkpoints, distribution, old_encoders, proof
+from bct_keras.data.dataset import DataSet, open_data_set, open_to_train_on
+from bct_keras.data.embeddings import EmbeddingShards
+from bct_keras.encoders import RUN_KIND, Encoder, load_encoder
+from bct_keras.errors import InputError, option
+from bct_keras.evaluate import evaluate
+from bct_keras.evaluation import build_protocols, report
+from bct_keras.evaluation.embedding_cache import EmbeddingCache
+from bct_keras.evaluation.protocol import Protocol
+from bct_keras.export_run import Exported, export, keras_encoder
+from bct_keras.formats import FORMATS
+from bct_keras.formats.format import Source
+from bct_keras.prepare import prepare
+from bct_keras.progress import Say
+from bct_keras.train_plan import Plan
+from bct_keras.trainer import UNFINISHED_KIND, Run, Watch
+from bct_keras.validation import Validation
+
+
+class OldStoppedError(checkpoints.StoppedError):
+    """The training of the old encoder was asked to stop, and has said so itself."""
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """One training with all around it."""
+
+    plan: Plan
+    say: Say
+    strategy: tf.distribute.Strategy
+
+    def run(self) -> None:
+        """Goes the whole way; raises StoppedError where somebody asked the training to stop."""
+        workdir = self.plan.folder()
+        # At once, not after the old encoder was trained.
+        artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)
+        data = distribution.chief_first(self.strategy, self.data_to_train_on)
+        old = distribution.chief_first(self.strategy, self.old_encoder)
+        # At once, so that what is wrong with it is not told after the training.
+        compared_with = old_encoders.known(old)
+        judged = self.judged_by(data)
+        proof.check(judged.proof | judged.validation, data, old, compared_with)
+        keep_best = self.plan.keep_best
+        for warning in proof.check_validation(judged.validation, keep_best, judged.proof, data):
+            self.say(warning)
+        run = Run(
+            recipe=self.plan.recipe,
+            data=data,
+            old=self.old_embeddings(old, data),
+            strategy=self.strategy,
+            workdir=workdir,
+            watch=self.watch(judged.validation, compared_with),
+            flags=self.plan.flags,
+            say=self.say,
+        )
+        with alone_in(workdir):
+            run.train()
+        distribution.chief_first(self.strategy, lambda: self.finish(compared_with, data, judged.proof))
+
+    def data_to_train_on(self) -> DataSet:
+        """Returns the data set that is given, or makes it."""
+        plan = self.plan
+        if plan.data:
+            return open_to_train_on(plan.data)
+        if not plan.source:
+            raise InputError(
+                f"{option('data')} is needed, or {option('source')} to make a data set from; "
+                f"{option('help')} tells what they take"
+            )
+        # Not by `seed`, which is of the training: one data set is for all seeds.
+        prepared = Path(plan.prepared)
+        self.say(prepare(plan.source, plan.split, prepared, on_bad=plan.on_bad))
+        return open_data_set(prepared / plan.view)
+
+    def old_encoder(self) -> Path | None:
+        """Returns where it lies; trains it first where none is given and the data set is our own."""
+        plan = self.plan
+        if plan.old or plan.data:
+            return Path(plan.old) if plan.old else None
+        data = Path(plan.prepared) / "old"
+        arguments = {
+            "flagfile": plan.old_flagfile,
+            "data": data,
+            "workdir": plan.old_workdir,
+            "dims": plan.recipe.old_dims,
+            "seed": plan.recipe.seed,
+            "replicas": plan.replicas,
+        }
+        flag_file = option("flagfile", plan.old_flagfile)
+        self.say(f"old encoder: {flag_file} {option('data', data)}")
+        train_apart([f"--{name}={value}" for name, value in arguments.items()])
+        return Path(plan.old_workdir)
+
+    def old_embeddings(self, old: Path | None, data: DataSet) -> EmbeddingShards | None:
+        """Returns what the method needs of the old encoder."""
+        recipe = self.plan.recipe
+        with self.strategy.scope():
+            needs_old = recipe.build_method().needs_old
+        if not needs_old:
+            return None
+
+        def embedded() -> EmbeddingShards:
+            if old is None:
+                method = option("method", recipe.method)
+                what = "an encoder or a folder made by embed"
+                raise InputError(f"{method} needs old embeddings: give {option('old')}, {what}")
+            return old_encoders.embeddings(old, data, recipe.old_dims, self.say)
+
+        return distribution.chief_first(self.strategy, embedded)
+
+    def judged_by(self, data: DataSet) -> "Judged":
+        """Builds each protocol once: who measures by it finds the embeddings that others have made."""
+        of_proof = proof.protocols(self.plan.protocol, data)
+        of_validation = self.plan.validation or []
+        cache = EmbeddingCache(self.plan.folder() / "embeddings")
+        built = build_protocols([*of_proof, *of_validation], cache)
+        return Judged(
+            proof={spec: built[spec] for spec in of_proof},
+            validation={spec: built[spec] for spec in of_validation},
+        )
+
+    def watch(self, protocols: dict[str, Protocol], old: Encoder | None) -> Watch:
+        plan = self.plan
+        if plan.keep_best and not protocols:
+            needed = f"{option('keep_best')} needs {option('validation')}"
+            raise InputError(f"{needed}, which measures it after every epoch")
+        return Watch(
+            checkpoint_steps=plan.checkpoint_steps,
+            checkpoints_kept=plan.checkpoints_kept,
+            nan_limit=plan.nan_limit,
+            validation=Validation(protocols, old, plan.keep_best) if protocols else None,
+        )
+
+    def finish(self, old: Encoder | None, data: DataSet, protocols: dict[str, Protocol]) -> None:
+        """Exports, then says the table, so that it is the last thing; of a refused export the reason."""
+        refused = None
+        if list(self.plan.formats) != ["none"]:
+            try:
+                exported = self.export(old, data, protocols)
+                self.say(str(exported))
+                refused = exported.refusal()
+            except InputError as error:
+                refused = error
+        if protocols:
+            workdir = self.plan.folder()
+            out, rule = workdir / "report", self.plan.checks.rule
+            new = load_encoder(workdir)
+            found = evaluate(old, new, protocols, out, rule=rule, say=self.say)
+            self.say(report.as_text(found))
+            self.say(f"report: {out / 'report.html'}")
+        elif not self.plan.protocol:
+            told = f"{option('protocol')} tells on what, such as retrieval(DATA)"
+            self.say(f"not evaluated: {told} of identities that were not trained on")
+        if refused:
+            raise refused
+
+    def export(self, old: Encoder | None, data: DataSet, protocols: dict[str, Protocol]) -> Exported:
+        plan, workdir = self.plan, self.plan.folder()
+        known = [FORMATS[name] for name in plan.formats if name in FORMATS]
+        calibration = data if any(each.needs_calibration for each in known) else None
+        source = Source(keras_encoder(workdir), plan.flip_and_add, calibration)
+        checks = dataclasses.replace(plan.checks, protocols=protocols, old=old)
+        return export(source, list(plan.formats), workdir / "exported", checks, plan.data_licence)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the new encoder is judged by: at the end, and after every epoch."""
+
+    proof: dict[str, Protocol]
+    validation: dict[str, Protocol]
+
+
+def alone_in(workdir: Path) -> contextlib.AbstractContextManager:
+    """Holds the run's folder, which a killed command's training of its old encoder may still have."""
+    if distribution.worker_index():
+        return contextlib.nullcontext()
+    return artefacts.alone(workdir, "another process that trains here")
+
+
+def train_apart(arguments: list[str]) -> None:
+    """Trains in a process of its own, so that it leaves neither memory nor random state behind."""
+    alone = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
+    command = [sys.executable, "-m", "bct_keras.train", *arguments]
+    # In a group of its own a terminal's Ctrl-C comes to it once, from here: whoever stops this
+    # process means that too.
+    process = subprocess.Popen(command, env=alone, process_group=0)
+
+    def pass_on(number: int, frame: object) -> None:
+        process.send_signal(number)
+
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(each, pass_on) for each in signals]
+    try:
+        status = process.wait()
+    finally:
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, handler)
+    if status == checkpoints.RESUME_STATUS:
+        raise OldStoppedError
+    if status:
+        raise InputError("the old encoder could not be trained; the reason stands above")
