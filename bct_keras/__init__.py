@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bct_keras import backbones, callbacks, encoders, heads, methods, optimizers, schedules
     from bct_keras.errors import InputError
+    from bct_keras.evaluation.comparison import compare
     from bct_keras.methods.old_embeddings import OldEmbeddings
     from bct_keras.models import CompatibleModel
 
@@ -30,6 +31,7 @@ __all__ = [
     "OldEmbeddings",
     "backbones",
     "callbacks",
+    "compare",
     "encoders",
     "heads",
     "methods",
