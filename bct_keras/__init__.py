@@ -4,8 +4,8 @@
 >>> sorted(name for name in bct.methods.METHODS if name.startswith("mix"))
 ['mixbct']
 
-The public names are imported when they are first used: to import the package alone takes no time, imports neither
-Keras nor TensorFlow, and sets nothing.
+The public names are imported when they are first used: to import the package alone takes no time,
+imports neither Keras nor TensorFlow, and sets nothing.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bct_keras import backbones, callbacks, encoders, heads, methods, optimizers, schedules
     from bct_keras.errors import InputError
+    from bct_keras.evaluation.comparison import compare
     from bct_keras.methods.old_embeddings import OldEmbeddings
     from bct_keras.models import CompatibleModel
 
@@ -30,6 +31,7 @@ __all__ = [
     "OldEmbeddings",
     "backbones",
     "callbacks",
+    "compare",
     "encoders",
     "heads",
     "methods",
@@ -77,7 +79,7 @@ def __dir__() -> list[str]:
 
 
 def _chosen_backend() -> str | None:
-    """Returns the backend of Keras that is in use, or the one that was asked for; None where nobody chose."""
+    """Returns the backend of Keras, in use or asked for; None where nobody chose."""
     if "keras" in sys.modules:
         return _backend_of_keras()
     return os.environ.get("KERAS_BACKEND") or None
@@ -125,7 +127,7 @@ def _set_up_command() -> None:
 
 @contextlib.contextmanager
 def no_standard_error() -> Iterator[None]:
-    """Hides what libraries write to standard error of their own working, past Python; what fails they raise."""
+    """Hides what libraries write to standard error past Python; what fails they raise."""
     stderr = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
@@ -137,12 +139,14 @@ def no_standard_error() -> Iterator[None]:
 
 
 def _set_up_tensorflow() -> None:
-    """Sets what TensorFlow reads from the environment, where the user has not; it stands for the whole process."""
-    # TensorFlow's own log tells of CPU instructions and missing GPUs; what matters it raises as well.
+    """Sets what TensorFlow reads from the environment, where the user has not."""
+    # TensorFlow's own log tells of CPU instructions and missing GPUs; what matters it raises as
+    # well.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # The allocator that TensorFlow has for GPUs, for CPUs too. glibc asks the system for every large block anew: a
-    # page fault for each 4 KiB, 150,000 and half of the time in a step of a sampled head over 500,000 classes. It may
-    # use all memory there is, where TensorFlow would stop it at 64 GiB.
+    # The allocator that TensorFlow has for GPUs, for CPUs too. glibc asks the system for every
+    # large block anew: a page fault for each 4 KiB, 150,000 and half of the time in a step of a
+    # sampled head over 500,000 classes. It may use all memory there is, where TensorFlow would stop
+    # it at 64 GiB.
     os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     os.environ.setdefault("TF_CPU_BFC_MEM_LIMIT_IN_MB", str(memory >> 20))
@@ -151,8 +155,8 @@ def _set_up_tensorflow() -> None:
 class _FirstTensorFlow(importlib.abc.MetaPathFinder):
     """Waits for TensorFlow's first import, whoever does it: sets it up, and silences it.
 
-    It writes of missing CUDA libraries before it has read its log level. It is not imported here: that takes seconds,
-    and `prepare` and its processes do without it.
+    It writes of missing CUDA libraries before it has read its log level. It is not imported here:
+    that takes seconds, and `prepare` and its processes do without it.
     """
 
     def find_spec(self, fullname, path, target=None):

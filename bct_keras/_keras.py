@@ -31,9 +31,10 @@ def layers_within(model: Any) -> list[keras.layers.Layer]:
 
 
 class BuiltByHand(keras.Model):
-    """A model whose variables are all made before `fit`, which then tries nothing on symbolic tensors.
+    """A model whose variables are all made before `fit`.
 
-    Keras would try a step on the first batch, and cannot take the batches of several workers apart for that.
+    Keras would try a step on symbolic tensors before the first one, and cannot take the batches of
+    several workers apart for that.
     """
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):

@@ -21,7 +21,8 @@ import numpy as np
 
 from bct_keras import old_head
 from bct_keras.methods.method import Method, Training
-from bct_keras.methods.old_embeddings import Classifier, OldEmbeddings
+from bct_keras.methods.old_embeddings import OldEmbeddings
+from bct_keras.methods.old_source import Classifier
 from bct_keras.models import CompatibleModel
 from bct_keras.recipe import Recipe
 

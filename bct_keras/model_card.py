@@ -83,9 +83,7 @@ class Card:
 
 
 def not_stated() -> str:
-    return (
-        f"**not stated** ({option('data_licence')}); ask whoever gave you the data before you ship"
-    )
+    return f"**not stated** ({option('data_licence')}); ask whoever gave you the data before you ship"
 
 
 def data_lines(source: Source) -> list[str]:
@@ -139,10 +137,7 @@ def file_lines(files: dict[str, Any]) -> list[str]:
         "largest loss",
         "gate",
     ]
-    note = (
-        "Differences are those from the Keras encoder on random images; "
-        "the loss is in the metrics below."
-    )
+    note = "Differences are those from the Keras encoder on random images; the loss is in the metrics below."
     return [*table(heading, rows), "", note]
 
 
@@ -177,8 +172,7 @@ def result_lines(tests: dict[str, dict[str, float]]) -> list[str]:
         lines += [*table(heading, rows), ""]
     if OLD in queries:
         lines.append(
-            "The verdict is on the column *old*: it compares each row with the first one, "
-            "the old encoder's own."
+            "The verdict is on the column *old*: it compares each row with the first one, the old encoder's own."
         )
     return lines
 

@@ -8,13 +8,13 @@ from bct_keras.data.class_store import StoredOldEmbeddings
 from bct_keras.data.embeddings import KIND, EmbeddingShards
 from bct_keras.encoders import HEAD_FILE
 from bct_keras.errors import InputError
-from bct_keras.methods.old_embeddings import Classifier
+from bct_keras.methods.old_source import Classifier
 from bct_keras.untrusted.arrays import read_arrays
 from bct_keras.untrusted.json_files import field
 
 
 def source(shards: EmbeddingShards) -> StoredOldEmbeddings:
-    """Returns the stored embeddings as a method asks for them, with the head beside the encoder that made them."""
+    """Returns stored embeddings as methods ask for them, with the head beside their encoder."""
     return StoredOldEmbeddings(shards, functools.partial(find_head, shards))
 
 

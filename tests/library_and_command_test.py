@@ -17,7 +17,7 @@ from bct_keras.embed import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.methods import METHODS
 from bct_keras.recipe import Recipe
-from bct_keras.trainer import Watch, train
+from bct_keras.trainer import Run, Watch
 
 DIMS, EPOCHS, BATCH, SEED, RATE = 8, 2, 8, 3, 0.01
 
@@ -45,7 +45,14 @@ def by_command(method: str, shards: EmbeddingShards, workdir) -> list[np.ndarray
         seed=SEED,
     )
     watch = Watch(checkpoint_steps=0, checkpoints_kept=1, nan_limit=0, validation=None)
-    train(recipe, shards.data, shards, tf.distribute.get_strategy(), workdir, watch)
+    Run(
+        recipe=recipe,
+        data=shards.data,
+        old=shards,
+        strategy=tf.distribute.get_strategy(),
+        workdir=workdir,
+        watch=watch,
+    ).train()
     encoder: Any = keras.saving.load_model(workdir / "encoder.keras")
     return encoder.get_weights()
 
@@ -84,6 +91,7 @@ def arrays_in_order(shards: EmbeddingShards, fields: tuple[str, ...]) -> tuple[d
     return found, np.concatenate([labels for _, labels in given])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["mixbct(mix_ratio=0.5)", "advbct"])
 def test_the_weights_are_the_same(method, shards, tmp_path):
     found, expected = by_library(method, shards), by_command(method, shards, tmp_path / "run")

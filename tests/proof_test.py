@@ -111,9 +111,7 @@ def apart(tmp_path_factory) -> Path:
 def chosen_by(view: Path, keep_best: str = "new/old mAP", proven_by: str = "test") -> list[str]:
     data = open_data_set(view.parents[1] / "faces" / "new")
     proof_by = [f"retrieval({data.folder.parent / proven_by})"] if proven_by else []
-    return proof.check_validation(
-        build_protocols([f"retrieval({view})"]), keep_best, build_protocols(proof_by), data
-    )
+    return proof.check_validation(build_protocols([f"retrieval({view})"]), keep_best, build_protocols(proof_by), data)
 
 
 def test_an_epoch_may_be_chosen_by_identities_that_prove_nothing_else(apart):
@@ -127,9 +125,7 @@ def test_an_epoch_is_not_chosen_by_the_images_of_the_proof(apart):
         with pytest.raises(InputError) as error:
             chosen_by(view)
         first, second = str(error.value).splitlines()
-        assert first.startswith(
-            f"keep_best would choose the epoch by retrieval({view}), which has {what} of the proof"
-        )
+        assert first.startswith(f"keep_best would choose the epoch by retrieval({view}), which has {what} of the proof")
         assert "split='class(test_share=0.2, validation_share=0.1)', and give validation='retrieval(DATA/" in second
         (warning,) = chosen_by(view, keep_best="")
         assert warning.startswith(

@@ -1,4 +1,4 @@
-"""Embeddings class by class, though a class's records lie far apart in the shards, in bounded memory."""
+"""Embeddings class by class in bounded memory, though the records lie far apart in the shards."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,10 @@ STRETCH_BYTES = 256 * 2**20  # what is read at a time, of so many classes as tha
 def map_classes(
     function: Callable[[Block], Any], labels: np.ndarray, sources: Sequence[Sequence[Path]], what: str
 ) -> Iterator[tuple[Block, Any]]:
-    """`function` of every block; a source is a list of .npy files, one a shard, that together have a row a label."""
+    """Yields each block of classes with what the function returns for it.
+
+    A source is a list of .npy files, one a shard, that together have a row for each label.
+    """
     order = in_order_of_classes(labels)
     starts, ends = order.starts, order.ends
     with ThreadPoolExecutor(os.cpu_count()) as pool, progress.bar(what, len(labels)) as done:
@@ -54,7 +57,7 @@ def stretches(starts: np.ndarray, ends: np.ndarray, sources: Sequence[Sequence[P
 
 
 def read_rows(files: Sequence[Path], rows: np.ndarray) -> np.ndarray:
-    """[rows, dims] in the order asked for; every file is opened once and read from its beginning to its end."""
+    """Returns [rows, dims] in the order asked for; every file is read once, from its beginning."""
     in_order = np.argsort(rows)
     wanted = rows[in_order]
     found, first_row = None, 0

@@ -1,4 +1,4 @@
-"""The old embeddings of a data set as methods ask for them: what is needed by class is computed once and kept."""
+"""The old embeddings of a data set as methods ask for them; features of classes are kept."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from bct_keras.data.by_class import map_classes
 from bct_keras.data.embeddings import EmbeddingShards, field_path
 from bct_keras.errors import InputError
 from bct_keras.methods.class_blocks import Block
-from bct_keras.methods.old_embeddings import Classifier, OldSource
+from bct_keras.methods.old_source import Classifier, OldSource
 from bct_keras.untrusted.arrays import load_array, open_array
 
 KIND = "class features"
@@ -46,7 +46,7 @@ class StoredOldEmbeddings(OldSource):
         }
 
     def feature(self, name: str) -> np.ndarray:
-        """Returns one of the features, which is made with the others where they are not there yet."""
+        """Returns one of the features, made with the others where they are not there yet."""
         with artefacts.making(self.folder, KIND, self.made_from) as folder:
             if folder:
                 self.write(folder)

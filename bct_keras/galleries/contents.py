@@ -93,9 +93,7 @@ class Contents:
             # The row REMOVED is the last one; nobody asks who made an entry that is there no more.
             self.encoder_of = np.concatenate([part.encoders for part in self.rows])[row_of]
         made = np.bincount(self.encoder_of[self.numbers], minlength=len(self.encoders)).tolist()
-        self.in_use = {
-            known: count for known, count in zip(self.encoders, made, strict=True) if count
-        }
+        self.in_use = {known: count for known, count in zip(self.encoders, made, strict=True) if count}
 
     def _entries(self) -> int:
         return self.names[-1].first + self.names[-1].ends.shape[1] if self.names else 0
@@ -134,9 +132,7 @@ class Contents:
 
     def _numbers_there(self, block: Block, cursor: Cursor, what: str) -> np.ndarray:
         numbers = cursor.array("<u8", block.rows)
-        if block.rows and (
-            numbers.max() >= self._entries() or np.isin(numbers, self.removed).any()
-        ):
+        if block.rows and (numbers.max() >= self._entries() or np.isin(numbers, self.removed).any()):
             raise damaged(block.path, block.offset, f"it {what} that is not there")
         return numbers.astype(np.int64)
 

@@ -50,9 +50,7 @@ class CosineHead(Head):
     ):
         super().__init__(classes, label_smoothing=label_smoothing, **layer)
         if not 0 < sample_rate <= 1:
-            raise InputError(
-                f"sample_rate={sample_rate:g} of a head has to be above 0 and at most 1"
-            )
+            raise InputError(f"sample_rate={sample_rate:g} of a head has to be above 0 and at most 1")
         self.scale = scale
         self.filter_above = filter_above
         self.sample_rate = sample_rate
@@ -137,8 +135,7 @@ class CosineHead(Head):
     def logits(self, embeddings, labels):
         if self.table is not None:
             raise InputError(
-                "this method needs the logits of all classes: without sample_rate and sharded, "
-                "or as nccl(beta=0)"
+                "this method needs the logits of all classes: without sample_rate and sharded, or as nccl(beta=0)"
             )
         directions, lengths = divided(embeddings)
         strength = self.strength(lengths)
@@ -147,8 +144,7 @@ class CosineHead(Head):
     def scores(self, embeddings):
         if self.table is not None:
             raise InputError(
-                "metrics need the scores of all classes, which a head with sample_rate or sharded "
-                "does not give"
+                "metrics need the scores of all classes, which a head with sample_rate or sharded does not give"
             )
         directions, _ = divided(embeddings)
         cosine = self.cosines(directions)

@@ -50,16 +50,12 @@ class Head(keras.layers.Layer):
     table: ClassTable | None = None
     dims = 0  # of the embeddings; known from `build` on
     centres = 1  # of each class
-    by_length = (
-        False  # whether the embeddings' lengths tell it something, as in adaface and magface
-    )
+    by_length = False  # whether the embeddings' lengths tell it something, as in adaface and magface
 
     def __init__(self, classes: int, *, label_smoothing: float = 0.0, **layer: Any):
         super().__init__(**{"dtype": "float32", **layer})
         if not 0 <= label_smoothing < 1:
-            raise InputError(
-                f"label_smoothing={label_smoothing:g} of a head has to be at least 0 and below 1"
-            )
+            raise InputError(f"label_smoothing={label_smoothing:g} of a head has to be at least 0 and below 1")
         self.label_smoothing = label_smoothing
         self.classes = classes
 
@@ -241,6 +237,5 @@ def check_finite(embeddings: tf.Tensor) -> None:
     bad = np.flatnonzero(~finite)
     if len(bad):
         raise InputError(
-            f"the embedding of row {bad[0]} of the batch is not a finite number, of {len(bad)} "
-            "row(s) in all"
+            f"the embedding of row {bad[0]} of the batch is not a finite number, of {len(bad)} row(s) in all"
         )

@@ -14,12 +14,16 @@ HIDDEN = 100
 
 @keras.saving.register_keras_serializable("bct_keras")
 class AdvBCT(Method):
-    """Boundaries around old class centres, and a discriminator to be fooled: https://arxiv.org/abs/2305.19408
+    """Boundaries around old class centres, and a discriminator to be fooled.
+
+    AdvBCT, https://arxiv.org/abs/2305.19408
 
     point to set, over the rows that are outside:  weight * mean relu(|new - centre_c| - R_c)
-        R_c = r_c + (threshold - r_c) sigmoid(w_c), r_c the radius of old class c, w_c learned: the elastic boundary
-    adversarial, fading out over the E epochs e:  weight (E - e + 1) / E * (-log D_new(new) - log D_old(old))
-        the gradient from D to the encoder is reversed, with strength 2 / (1 + exp(-10 p)) - 1 after a share p of steps
+        R_c = r_c + (threshold - r_c) sigmoid(w_c), the elastic boundary
+        r_c is the radius of old class c, and w_c is learned
+    adversarial, in epoch e of E:  weight (E - e + 1) / E * (-log D_new(new) - log D_old(old))
+        the gradient from D to the encoder is reversed, after a share p of the steps with strength
+        2 / (1 + exp(-10 p)) - 1
 
     All of it is as MixBCT's authors released it: weights of 4, a discriminator of unit embeddings
     that starts as PyTorch's layers do, and clipping counts its weights and w among the backbone's.
@@ -36,8 +40,8 @@ class AdvBCT(Method):
     >>> old = OldEmbeddings(np.eye(4, 2, dtype=np.float32) + 1.0, labels=[0, 0, 1, 1])
     >>> method.prepare(old, Training(classes=2, compatible_dims=2, epochs=2, steps=10))
     >>> method.build()
-    >>> [round(float(method.fade(tf.constant(step, tf.int64))), 1) for step in (0, 5)]  # (E + 1) / E, E / E
-    [1.5, 1.0]
+    >>> float(method.fade(tf.constant(0, tf.int64)))  # (E + 1) / E in the first epoch
+    1.5
     """
 
     needs = ("old_embedding",)
@@ -65,10 +69,11 @@ class AdvBCT(Method):
         super().build(input_shape)
         uniform = keras.initializers.RandomUniform(-1.0, 1.0)
         self.elastic = self.add_weight(name="elastic", shape=self.radii.shape, initializer=uniform)
-        # As released: one hidden layer, and each kind of embedding normalised over its own batch. Made here, where the
-        # random seed of the run has been set.
+        # As released: one hidden layer, and each kind of embedding normalised over its own batch.
+        # Made here, where the random seed of the run has been set.
         self.hidden = linear(self.centres.shape[1], HIDDEN)
-        # PyTorch's defaults, whose momentum of 0.1 counts the other way. The hidden variance may be as small as 0.005.
+        # PyTorch's defaults, whose momentum of 0.1 counts the other way. The hidden variance may be
+        # as small as 0.005.
         self.norm = keras.layers.BatchNormalization(epsilon=1e-5, momentum=0.9, synchronized=True, dtype="float32")
         self.norm.build((None, HIDDEN))
         self.verdict = linear(HIDDEN, 2)
@@ -86,7 +91,7 @@ class AdvBCT(Method):
         return self.set_weight * to_set + self.adversarial_weight * self.fade(step) * adversarial
 
     def point_to_set(self, new: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Returns [batch]; its mean over the global batch is the mean over the rows outside their boundary."""
+        """Returns [batch], whose mean is the mean over the rows outside their boundary."""
         centres = tf.gather(self.centres, labels)
         boundaries = tf.gather(self.boundaries(), labels)
         excess = beyond(distance(new, centres), boundaries)
@@ -133,7 +138,7 @@ class AdvBCT(Method):
 
 
 def linear(inputs: int, outputs: int) -> keras.layers.Dense:
-    """Returns a layer that starts as PyTorch's Linear: kernel and bias uniform within 1 / sqrt(inputs)."""
+    """Returns a layer that starts as PyTorch's Linear: uniform within 1 / sqrt(inputs)."""
     bound = inputs**-0.5
     kernel: Any = keras.initializers.RandomUniform(-bound, bound)
     bias: Any = keras.initializers.RandomUniform(-bound, bound)

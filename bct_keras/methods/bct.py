@@ -23,9 +23,10 @@ class PrototypeMethod(Method):
 class BCT(PrototypeMethod):
     """New embeddings are also classified by the old class means: https://arxiv.org/abs/2003.11942
 
-    -log softmax_c(scale * <new / |new|, prototype_c>) at the row's own class, where prototype_c is the normalised
-    mean of the old embeddings of class c and stays as it is. The released code scales by 1, where even a perfect
-    match gains little over thousands of classes; a scale of 16 to 64 makes a penalty of it that can be met.
+    -log softmax_c(scale * <new / |new|, prototype_c>) at the row's own class, where prototype_c is
+    the normalised mean of the old embeddings of class c and stays as it is. The released code
+    scales by 1, where even a perfect match gains little over thousands of classes; a scale of 16 to
+    64 makes a penalty of it that can be met.
 
     Args:
         scale: The factor of the cosines.

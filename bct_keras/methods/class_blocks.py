@@ -27,7 +27,7 @@ class Order:
 
 
 def in_order_of_classes(labels: np.ndarray) -> Order:
-    """Returns the order in which the records of each class stand together, as the labels have them among themselves."""
+    """Returns the order in which the records of each class stand together, else as they were."""
     rows = np.argsort(labels, kind="stable")
     sorted_labels = labels[rows]
     begins = np.diff(sorted_labels, prepend=-1)

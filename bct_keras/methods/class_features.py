@@ -1,4 +1,7 @@
-"""What methods need of the old embeddings of each class. Arrays are [classes, n, dims]: n records of each class."""
+"""What methods need of the old embeddings of each class.
+
+Arrays are [classes, n, dims]: n records of each class.
+"""
 
 from collections.abc import Iterable
 
@@ -7,7 +10,8 @@ import numpy as np
 from bct_keras.vectors import normalised
 
 CREDIBLE_SHARE = 0.9
-# What is normalised before distances are measured, and the field of a batch that tells which rows are credible by it
+# What is normalised before distances are measured, and the field of a batch that tells which rows
+# are credible by it
 CREDIBLE = {"rows": "credible", "rows_then_columns": "credible_rows_then_columns"}
 OF_DIMS = ("means", "prototypes", "centres")  # [classes, dims]
 OF_CLASS = ("radii", "kept")  # [classes]
@@ -26,15 +30,16 @@ def of_block(old: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def credible(embeddings: np.ndarray, kept_share: float, column_norms: np.ndarray | None = None) -> np.ndarray:
-    """[classes, n] bool: in each class the ceil(kept_share * n) normalised embeddings nearest their mean.
+    """Returns [classes, n] bool: in each class the ceil(kept_share * n) nearest to the mean.
 
-    The released code of MixBCT divides the coordinates by the norms of their columns too ("rows_then_columns").
+    It is that of the normalised embeddings. The released code of MixBCT divides their coordinates
+    by the norms of the columns too ("rows_then_columns").
     """
     directions = normalised(embeddings)
     if column_norms is not None:
         directions = directions / column_norms
-    # Two images lie equally far from their mean but for its rounding: as in the released code that decides, and so the
-    # difference is taken exactly.
+    # Two images lie equally far from their mean but for its rounding: as in the released code that
+    # decides, and so the difference is taken exactly.
     distances = np.linalg.norm(directions - directions.mean(1, keepdims=True).astype(np.float64), axis=2)
     # The small term keeps 0.07 * 100, which is 7.000...01, from becoming 8.
     count = int(np.ceil(kept_share * distances.shape[1] - 1e-9))
@@ -45,7 +50,7 @@ def credible(embeddings: np.ndarray, kept_share: float, column_norms: np.ndarray
 
 
 def column_norms(pieces: Iterable[np.ndarray]) -> np.ndarray:
-    """Returns the norm [dims] of each column of the normalised embeddings, which come in pieces [rows, dims]."""
+    """Returns the norm [dims] of each column of the normalised embeddings, given in pieces."""
     squares = []
     for piece in pieces:
         directions = normalised(piece)
@@ -55,19 +60,21 @@ def column_norms(pieces: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def means(old: np.ndarray) -> np.ndarray:
-    """[classes, dims] The mean of the embeddings as they are, at its own length: the released UniBCT's prototypes."""
+    """Returns [classes, dims], the means at their own length: the released UniBCT's prototypes."""
     return old.mean(1)
 
 
 def prototypes(old: np.ndarray) -> np.ndarray:
-    """[classes, dims] BCT's: that mean at length 1"""
+    """Returns [classes, dims], the means at length 1: BCT's prototypes."""
     return normalised(means(old))
 
 
 def centres_and_radii(old: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """AdvBCT's: means of the normalised embeddings; the largest distance from them, and how many were kept.
+    """Returns AdvBCT's centres, radii, and how many images of each class were kept.
 
-    In classes of 4 or more, distances beyond the quartiles by more than 1.5 of what lies between these are left out.
+    The centres are means of the normalised embeddings, the radii the largest distances from them.
+    In classes of 4 or more, distances beyond the quartiles by more than 1.5 of what lies between
+    these are left out.
     """
     directions = normalised(old)
     centres = directions.mean(1)
@@ -81,14 +88,15 @@ def centres_and_radii(old: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def refined_prototypes(old: np.ndarray, new: np.ndarray, temperature: float, smoothing: float) -> np.ndarray:
-    """[classes, dims] The mean of the old embeddings after they were spread over the graph of the new ones.
+    """Returns [classes, dims], the means of the old embeddings spread over a graph of the new ones.
 
     E_ij = softmax over j of <v_i, v_j> / temperature, E_ii = 0, v the new embeddings as given
     A = (1 - smoothing) (I - smoothing E)^-1;  prototype = mean over i of (A old)_i
 
-    Only that mean is needed, so one solution of (I - smoothing E)^T a = (1 - smoothing) 1/n takes the place of the
-    inverse, and the prototype is a^T old. The released UniBCT takes the softmax over i: every column of E then adds to
-    1, so 1^T E = 1^T, a = 1/n, and whatever the graph, what comes out is `means`.
+    Only that mean is needed, so one solution of (I - smoothing E)^T a = (1 - smoothing) 1/n takes
+    the place of the inverse, and the prototype is a^T old. The released UniBCT takes the softmax
+    over i: every column of E then adds to 1, so 1^T E = 1^T, a = 1/n, and whatever the graph, what
+    comes out is `means`.
     """
     count = old.shape[1]
     if count == 1:

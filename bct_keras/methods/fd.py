@@ -7,11 +7,14 @@ from bct_keras.methods.method import unit
 
 @keras.saving.register_keras_serializable("bct_keras")
 class FD(PrototypeMethod):
-    """Focal distillation of the embedding, most where the old encoder was right: https://arxiv.org/abs/2011.09161
+    """Focal distillation of the embedding, most where the old encoder was right.
+
+    https://arxiv.org/abs/2011.09161
 
     weight * (base + focus * [old is right]) * |new / |new| - old / |old||^2
 
-    The old encoder is right about an image whose old embedding is nearest to the old mean of its own class.
+    The old encoder is right about an image whose old embedding is nearest to the old mean of its
+    own class.
 
     Args:
         weight: The factor of the penalty.

@@ -8,19 +8,23 @@ from bct_keras.methods.queue import QueueMethod
 
 @keras.saving.register_keras_serializable("bct_keras")
 class GalleryContrast(QueueMethod):
-    """The search itself: each new embedding has to find its class in a small old gallery, a queue Q of old embeddings.
+    """The search itself: each new embedding has to find its class in a small old gallery.
+
+    Q is a queue of old embeddings, and s_ij = exp(<n_i, o_j> / t):
 
     penalty_i = -weight (own log p_i + (1 - own) mean over j in Q of i's class of log p_j)
-    p_j = exp(<n_i, o_j> / t) / (exp(<n_i, o_j> / t) + sum over k in Q of other classes of exp(<n_i, o_k> / t))
+    p_j = s_ij / (s_ij + sum over k in Q of other classes of s_ik)
 
-    p_i is that of the image's own old embedding, which alone would draw the old encoder's errors along; its class as a
-    whole leaves more freedom. It is in the queue itself, so the queue has to hold several images a class for that.
-    Images of its class are no rivals of each other. The README's tables tell what it gains.
+    p_i is that of the image's own old embedding, which alone would draw the old encoder's errors
+    along; its class as a whole leaves more freedom. It is in the queue itself, so the queue has to
+    hold several images a class for that. Images of its class are no rivals of each other. The
+    README's tables tell what it gains.
 
-    The own-image term is that of HOC, https://arxiv.org/abs/2405.02581 (CVPR 2024, github.com/miccunifi/iamcl2r):
-    -mu <n_i, o_i> + log sum over k of other classes of exp(mu <n_i, o_k>), with mu = 1 / t. Added here are the positive
-    in the sum, which makes it a softplus that ends at 0; the queue in the place of the batch; and the term of the whole
-    class. HOC's released code has the old embedding in the place of n_i, and its head is a fixed simplex.
+    The own-image term is that of HOC, https://arxiv.org/abs/2405.02581 (CVPR 2024,
+    github.com/miccunifi/iamcl2r): -mu <n_i, o_i> + log sum over k of other classes of exp(mu <n_i,
+    o_k>), with mu = 1 / t. Added here are the positive in the sum, which makes it a softplus that
+    ends at 0; the queue in the place of the batch; and the term of the whole class. HOC's released
+    code has the old embedding in the place of n_i, and its head is a fixed simplex.
 
     Args:
         queue: How many old embeddings are kept: several of each class, or `own` is all there is.
@@ -51,7 +55,8 @@ class GalleryContrast(QueueMethod):
         self.push((self.old_queue, old), (self.labels_queue, labels))
         queued = tf.convert_to_tensor(self.labels_queue)[None, :]
         same_class = labels[:, None] == queued
-        # <n_i, o_j> / t, and s, the logarithm of the sum over the rivals; a place not yet filled has label -1
+        # <n_i, o_j> / t, and s, the logarithm of the sum over the rivals; a place not yet filled
+        # has label -1
         old_queue = tf.convert_to_tensor(self.old_queue)
         products = tf.matmul(new, old_queue, transpose_b=True) / self.temperature
         no_rival = same_class | (queued < 0)

@@ -6,9 +6,11 @@ from bct_keras.methods.method import Method, unit
 
 @keras.saving.register_keras_serializable("bct_keras")
 class L2(Method):
-    """Pulls each new embedding to the old one of the same image; with a slack it is MixBCT's "weakened L2".
+    """Pulls each new embedding to the old one of the same image.
 
-    weight * relu(|new / |new| - old / |old|| - slack), as released with https://arxiv.org/abs/2308.06948
+    weight * relu(|new / |new| - old / |old|| - slack)
+
+    With a slack it is MixBCT's "weakened L2", as released with https://arxiv.org/abs/2308.06948
 
     Args:
         weight: The factor of the distance.

@@ -8,13 +8,16 @@ from bct_keras.methods.method import Method, unit
 
 @keras.saving.register_keras_serializable("bct_keras")
 class LwF(Method):
-    """Learning without Forgetting, the old classifier's soft labels: https://arxiv.org/abs/1606.09282
+    """Learning without Forgetting, the old classifier's soft labels.
+
+    https://arxiv.org/abs/1606.09282
 
     - weight * sum_c softmax_c(z(old) / temperature) log softmax_c(z(new) / temperature)
 
-    z is the old classifier, frozen: W x + b as a softmax head leaves it, and scale * cos(W_c, x) where it has no b, as
-    margin heads have none. In Python it comes with the old embeddings, OldEmbeddings(..., classifier=(W, b)). The
-    command line reads it from the file old_head, by default head.npz beside the old encoder that made the embeddings.
+    z is the old classifier, frozen: W x + b as a softmax head leaves it, and scale * cos(W_c, x)
+    where it has no b, as margin heads have none. In Python it comes with the old embeddings,
+    OldEmbeddings(..., classifier=(W, b)). The command line reads it from the file old_head, by
+    default head.npz beside the old encoder that made the embeddings.
 
     Args:
         temperature: Divides the logits of both.

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from bct_keras.errors import InputError
 from bct_keras.heads.head import Swapped
-from bct_keras.methods.old_embeddings import OldSource
+from bct_keras.methods.old_source import OldSource
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Training:
 class Method(keras.layers.Layer):
     """A layer with a few hooks, so that it may own weights: a queue, a discriminator, prototypes.
 
-    The arguments of a constructor are kept under their own names, or `get_config` is overridden: so a saved model has
-    its method as it was made.
+    The arguments of a constructor are kept under their own names, or `get_config` is overridden: so
+    a saved model has its method as it was made.
     """
 
     needs: tuple[str, ...] = ()  # the fields that it reads from a batch: "old_embedding", "credible"
@@ -50,14 +50,15 @@ class Method(keras.layers.Layer):
         return bool(self.needs) or self.needs_whole
 
     def constants(self, old: OldSource) -> dict[str, np.ndarray]:
-        """Returns what the method keeps of the old embeddings as a whole: each array becomes a weight of that name.
+        """Returns what the method keeps of the old embeddings as a whole: each array becomes a
+        weight of that name.
 
         No step changes it. It is saved with the model, which then goes on with what it began with.
         """
         return {}
 
     def prepare(self, old: OldSource | None, training: Training) -> None:
-        """Looks at the old embeddings as a whole; called once, before the method is built, and again for others."""
+        """Looks at the old embeddings as a whole, before the method is built or at others later."""
         self.classes = training.classes
         self.compatible_dims = training.compatible_dims
         if old is None and self.needs_whole:
@@ -101,7 +102,7 @@ class Method(keras.layers.Layer):
             raise InputError(f"{type(self).__name__} was built before prepare() was called")
 
     def is_filled(self) -> bool:
-        """Tells whether the constants hold something: a copy without its weights has only their shapes."""
+        """Tells whether the constants hold something: a clone has only their shapes."""
         names = self.constant_names
         for name in names:
             constant = getattr(self, name)
@@ -135,11 +136,11 @@ class Method(keras.layers.Layer):
         return weight
 
     def compatible(self, new: tf.Tensor) -> tf.Tensor:
-        """Returns [batch, old dims]: the coordinates that the old gallery is searched with, at length 1."""
+        """Returns [batch, old dims], what the old gallery is searched with, at length 1."""
         return unit(new[:, : self.compatible_dims])
 
     def of_classes(self, values: np.ndarray) -> np.ndarray:
-        """Returns the values with a row for each class of the head; those without an old embedding have zeros."""
+        """Returns the values with a row for each class of the head; zeros where there are none."""
         known, *shape = values.shape
         found = np.zeros((self.classes, *shape), np.float32)
         found[:known] = values
@@ -189,7 +190,7 @@ def unit(embeddings: tf.Tensor) -> tf.Tensor:
 
 
 def widened(old: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
-    """Returns [batch, dims]: the old embedding in the first coordinates of the new one's space, 0 in the others."""
+    """Returns [batch, dims]: the old embedding in the first coordinates, 0 in the others."""
     rows, dims = tf.unstack(tf.shape(old))
     wanted = tf.shape(new)[1]
     others = tf.zeros([rows, wanted - dims])

@@ -12,15 +12,17 @@ from bct_keras.methods.method import Method, unit, widened
 class MixBCT(Method):
     """Mixes old embeddings into the batch before the head: https://arxiv.org/abs/2308.06948
 
-    x_i = old_i / |old_i| for floor(mix_ratio B) random rows i that are credible, new_i for the others
+    x_i = old_i / |old_i|   for floor(mix_ratio B) random rows i that are credible
+    x_i = new_i             for the others
 
-    credible="rows" measures how far an old embedding lies from its class mean as the paper does, and
-    "rows_then_columns" as its released code. Where the new embedding is wider, the old one stands in its first
-    coordinates and the others are 0.
+    credible="rows" measures how far an old embedding lies from its class mean as the paper does,
+    and "rows_then_columns" as its released code. Where the new embedding is wider, the old one
+    stands in its first coordinates and the others are 0.
 
-    For `adaface` and `magface`, whose margin goes by the embedding's length, a mixed row has that of the new embedding
-    of the same image, without a gradient: its own length of 1 says nothing of the image. So AdaFace's running mean and
-    deviation are those of new embeddings alone, and MagFace's pull on the length leaves mixed rows out.
+    For `adaface` and `magface`, whose margin goes by the embedding's length, a mixed row has that
+    of the new embedding of the same image, without a gradient: its own length of 1 says nothing of
+    the image. So AdaFace's running mean and deviation are those of new embeddings alone, and
+    MagFace's pull on the length leaves mixed rows out.
 
     Args:
         mix_ratio: The share of the batch that is mixed in.
@@ -71,7 +73,7 @@ class MixBCT(Method):
 
 
 def draw(credible: tf.Tensor, mix_ratio: float, seed: tf.Tensor) -> tf.Tensor:
-    """Returns [batch] bool: floor(mix_ratio * batch) of the credible rows, or all where they are fewer."""
+    """Returns [batch] bool: floor(mix_ratio * batch) of the credible rows, or all of them."""
     rows = tf.shape(credible)[0]
     # The small term keeps 0.29 * 100, which is 28.999..., from becoming 28.
     share = mix_ratio * tf.cast(rows, tf.float64)

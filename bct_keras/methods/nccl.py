@@ -9,19 +9,23 @@ from bct_keras.methods.queue import QueueMethod
 class NCCL(QueueMethod):
     """Draws new embeddings to the old ones of their class, most to those in the middle of it.
 
-    Neighborhood Consensus Contrastive Learning, https://arxiv.org/abs/2108.03372. Over a queue Q of the last old
-    embeddings o_j, those of the batch among them, with weights u_ij = (1 + <o_i, o_j>) / 2:
+    Neighborhood Consensus Contrastive Learning, https://arxiv.org/abs/2108.03372. Over a queue Q of
+    the last old embeddings o_j, those of the batch among them:
 
     penalty_i = alpha l1_i + beta l2_i
-    l1_i = -mean over j in Q of i's class of u_ij log(exp(<n_i, o_j> / t) / sum over k in Q of exp(<n_i, o_k> / t))
-    l2_i = the same with <z(n_i), z_j> in the place of <n_i, o_j>, z_j the head's logits for o_j
+    l1_i = -mean over j in Q of i's class of u_ij log(s_ij / sum over k in Q of s_ik)
+    u_ij = (1 + <o_i, o_j>) / 2
+    s_ij = exp(<n_i, o_j> / t)
+    l2_i = the same with s_ij = exp(<z(n_i), z_j> / t), z_j the head's logits for o_j
 
-    The defaults are what the code released with MixBCT trains, whose settings read alpha=1, beta=0.01: on its 8 GPUs
-    the gradient of l1 arrives multiplied by 8, and l2 has a value but no gradient. As there, places of the queue that
-    are not filled yet count in the sum over k, with a product of 0.
+    The defaults are what the code released with MixBCT trains, whose settings read alpha=1,
+    beta=0.01: on its 8 GPUs the gradient of l1 arrives multiplied by 8, and l2 has a value but no
+    gradient. As there, places of the queue that are not filled yet count in the sum over k, with a
+    product of 0.
 
-    alpha=1, beta=0.01 is the paper's form, in which both terms train. The logits have the head's scale and margin in
-    them, so l2 can outweigh the head; its queue takes queue * classes * 4 bytes, 3 GB for 93,431 classes.
+    alpha=1, beta=0.01 is the paper's form, in which both terms train. The logits have the head's
+    scale and margin in them, so l2 can outweigh the head; its queue takes queue * classes * 4
+    bytes, 3 GB for 93,431 classes.
 
     Args:
         queue: How many old embeddings are kept.
@@ -67,7 +71,7 @@ class NCCL(QueueMethod):
         return penalty
 
     def shares(self, old: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Returns [batch, queue]: u_ij over the number of j that are of i's class, and 0 for all others."""
+        """Returns [batch, queue]: u_ij over the number of j of i's class, and 0 for all others."""
         old_queue = tf.convert_to_tensor(self.old_queue)
         queued = tf.convert_to_tensor(self.labels_queue)
         same_class = labels[:, None] == queued[None, :]

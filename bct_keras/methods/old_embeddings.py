@@ -1,11 +1,9 @@
-"""What methods ask about the old embeddings, and the arrays that answer it."""
+"""Old embeddings as arrays."""
 
-import abc
 import contextlib
 import functools
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,82 +12,9 @@ import tensorflow as tf
 from bct_keras.errors import InputError
 from bct_keras.methods import class_features
 from bct_keras.methods.class_blocks import Block, blocks, in_order_of_classes
+from bct_keras.methods.old_source import Classifier, OldSource
 
 IMAGES_AT_ONCE = 256
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """The head of the old encoder: logits are W x + b, or scale * cos(W_c, x) where there is no b."""
-
-    weights: np.ndarray  # [old classes, old dims]
-    bias: np.ndarray | None = None  # [old classes]
-
-
-class OldSource(abc.ABC):
-    """The old embeddings of all images to train on, wherever they lie."""
-
-    dims: int
-    classes: int  # labels are below it
-
-    @abc.abstractmethod
-    def map_classes(self, function: Callable[[Block], Any], what: str, new: Any = None) -> Iterator[tuple[Block, Any]]:
-        """Yields classes, of equal size together, with what the function returns for them.
-
-        Args:
-            function: Is given a block with the old embeddings, and the new ones where there are some.
-            what: Names the work, for a progress bar.
-            new: The new embeddings, as `embedded` gives them.
-        """
-
-    @abc.abstractmethod
-    def embedded(self, embed: Callable[[Any], np.ndarray]) -> contextlib.AbstractContextManager[Any]:
-        """Embeds all images by a function of a batch of them, and gives what `map_classes` takes as `new`."""
-
-    @abc.abstractmethod
-    def classifier(self, named: str = "") -> Classifier:
-        """Returns the old head; `named` is what the user gave to find it by, if anything."""
-
-    def feature(self, name: str) -> np.ndarray:
-        """Returns one of the features in `class_features`, with a row for each class; zeros where one has no image."""
-        return self._features[name]
-
-    @functools.cached_property
-    def _features(self) -> dict[str, np.ndarray]:
-        return self.computed()
-
-    def computed(self) -> dict[str, np.ndarray]:
-        """Computes all features of all classes."""
-        found: dict[str, np.ndarray] = {}
-        for name in class_features.OF_DIMS:
-            found[name] = np.zeros((self.classes, self.dims), np.float32)
-        for name in class_features.OF_CLASS:
-            found[name] = np.zeros(self.classes, np.float32)
-
-        def of_block(block: Block) -> dict[str, np.ndarray]:
-            return class_features.of_block(block.embeddings[0])
-
-        for block, features in self.map_classes(of_block, "old embeddings by class"):
-            for name, values in features.items():
-                found[name][block.classes] = values
-        return found
-
-    def refined_prototypes(
-        self, embed: Callable[[Any], np.ndarray], temperature: float, smoothing: float
-    ) -> np.ndarray:
-        """Returns UniBCT's prototypes [classes, dims], for which `embed` embeds all images by the new encoder."""
-
-        def refine(block: Block) -> np.ndarray:
-            old, new = block.embeddings
-            directions = class_features.normalised(new)
-            refined = class_features.refined_prototypes(old, directions, temperature, smoothing)
-            return class_features.normalised(refined)
-
-        found = np.zeros((self.classes, self.dims), np.float32)
-        with self.embedded(embed) as new_embeddings:
-            for block, values in self.map_classes(refine, "refining prototypes", new_embeddings):
-                found[block.classes] = values
-        return found
 
 
 class OldEmbeddings(OldSource):
@@ -98,8 +23,8 @@ class OldEmbeddings(OldSource):
     Args:
         old_embeddings: [n, old dims], as the encoder gave them.
         labels: [n] whole numbers from 0 on, the classes of the head.
-        classifier: The class weights [old classes, old dims] of the old encoder's head, or these and its bias
-            [old classes] as a pair. The method `lwf` needs it, and no other.
+        classifier: The class weights [old classes, old dims] of the old encoder's head, or these
+            and its bias [old classes] as a pair. The method `lwf` needs it, and no other.
 
     Example:
         >>> old = OldEmbeddings(np.eye(4, 8), labels=[0, 0, 1, 1])
@@ -122,7 +47,8 @@ class OldEmbeddings(OldSource):
 
     @functools.cached_property
     def fields(self) -> dict[str, np.ndarray]:
-        """What methods read from a batch: `old_embedding` [n, dims], and which rows are credible [n].
+        """What methods read from a batch: `old_embedding` [n, dims], and which rows are credible
+        [n].
 
         Arrays can go to `fit` with them: `fit({"image": images, **old.fields}, labels)`.
         """
@@ -151,13 +77,14 @@ class OldEmbeddings(OldSource):
         """Puts each old embedding beside its image.
 
         Args:
-            images: (image, label), one image at a time and in the order of the embeddings. It is shuffled, repeated
-                and put into batches afterwards. Where it does not know its own length, it is not read beyond the
-                last embedding.
+            images: (image, label), one image at a time and in the order of the embeddings. It is
+                shuffled, repeated and put into batches afterwards. Where it does not know its own
+                length, it is not read beyond the last embedding.
 
         Returns:
-            ({"image", "old_embedding", ...}, label), of which `CompatibleModel.fit` takes batches. A label that is
-            another one than that of the embedding beside it is an error, which names the row.
+            ({"image", "old_embedding", ...}, label), of which `CompatibleModel.fit` takes batches.
+            A label that is another one than that of the embedding beside it is an error, which
+            names the row.
         """
         self.check_images(images)
         images = images.apply(tf.data.experimental.assert_cardinality(len(self)))
@@ -221,7 +148,7 @@ class OldEmbeddings(OldSource):
 
 
 def same_label(row: tf.Tensor, given: tf.Tensor, stored: tf.Tensor) -> list[Any]:
-    """Returns the check that the label of an image is the one that is stored with its old embedding."""
+    """Returns the check that an image has the label that is stored with its old embedding."""
     said = [
         tf.strings.format("row {} has the label {} with its image and {} with its old embedding", (row, given, stored))
     ]
@@ -230,7 +157,7 @@ def same_label(row: tf.Tensor, given: tf.Tensor, stored: tf.Tensor) -> list[Any]
 
 
 def refusal(error: tf.errors.OpError) -> str | None:
-    """Returns what was wrong with the images beside the old embeddings, out of all that TensorFlow says around it."""
+    """Returns what an error says of images that are not those of the old embeddings."""
     message = error.message or ""
     found = re.search(r"row \d+ has the label -?\d+ with its image and \d+ with its old embedding", message)
     if found is not None:

@@ -7,7 +7,7 @@ from bct_keras.methods.method import Method
 
 
 class QueueMethod(Method):
-    """A method that looks at the old embeddings of the last steps: those of a batch alone are few."""
+    """A method that looks at the old embeddings of the last steps: a batch has few."""
 
     needs = ("old_embedding",)
 
@@ -35,7 +35,8 @@ class QueueMethod(Method):
 
     def add_queue(self, name: str, row_shape: tuple, dtype: str = "float32", start: float = 0.0):
         """Adds a weight with a place for each of the last rows."""
-        # Every replica writes the rows of all, so the copies stay alike and the first one may stand for them.
+        # Every replica writes the rows of all, so the copies stay alike and the first one may stand
+        # for them.
         return self.add_weight(
             name=name,
             shape=(self.queue, *row_shape),

@@ -14,10 +14,11 @@ LOSSES = ("contrastive", "triplet")
 class RACT(Method):
     """Regression-alleviating training for hot refresh: https://arxiv.org/abs/2201.09724
 
-    While a gallery is re-embedded it holds old and new embeddings, so the new query has to find the old embedding o_i
-    of its own image before the k hardest negatives of both kinds, N_i:
+    While a gallery is re-embedded it holds old and new embeddings, so the new query has to find the
+    old embedding o_i of its own image before the k hardest negatives of both kinds, N_i:
 
-    contrastive: -log(exp(<n_i, o_i> / t) / (exp(<n_i, o_i> / t) + sum over j in N_i of exp(<n_i, x_j> / t)))
+    contrastive: -log(s_ii / (s_ii + sum over j in N_i of exp(<n_i, x_j> / t)))
+                 s_ii = exp(<n_i, o_i> / t)
     triplet:     sum over both kinds of mean over j of relu(|n_i - o_i| - |n_i - x_j| + margin)
 
     Args:
@@ -84,7 +85,7 @@ class Rivals:
 
 
 def contrastive(new: tf.Tensor, old: tf.Tensor, rivals: Rivals, temperature: float) -> tf.Tensor:
-    """Returns [batch]: -log softmax of the old embedding's product among those with the hardest rivals."""
+    """Returns [batch]: -log softmax of the own old embedding's product among the rivals'."""
     parts = [tf.reduce_sum(new * old, axis=1, keepdims=True)]
     for negatives in rivals.kinds:
         products = tf.matmul(new, negatives, transpose_b=True)
@@ -96,7 +97,7 @@ def contrastive(new: tf.Tensor, old: tf.Tensor, rivals: Rivals, temperature: flo
 
 
 def triplet(new: tf.Tensor, old: tf.Tensor, rivals: Rivals, margin: float) -> tf.Tensor:
-    """Returns [batch]: how far the old embedding is not nearer than the hardest rivals by the margin."""
+    """Returns [batch]: what the old embedding lacks to be nearer than the rivals by the margin."""
     product = tf.reduce_sum(new * old, axis=1, keepdims=True)
     positive = root(2.0 - 2.0 * product)
     losses = []

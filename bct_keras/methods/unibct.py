@@ -6,23 +6,24 @@ import tensorflow as tf
 
 from bct_keras.errors import InputError
 from bct_keras.methods.bct import BCT
-from bct_keras.methods.old_embeddings import OldSource
+from bct_keras.methods.old_source import OldSource
 
 
 @keras.saving.register_keras_serializable("bct_keras")
 class UniBCT(BCT):
     """BCT that begins late, with prototypes of another kind: https://arxiv.org/abs/2203.01583
 
-    The penalty is BCT's, -log softmax_c(scale * <new / |new|, prototype_c>), and 0 before the first of refresh_epochs.
-    At the beginning of each of these the prototypes become
+    The penalty is BCT's, -log softmax_c(scale * <new / |new|, prototype_c>), and 0 before the first
+    of refresh_epochs. At the beginning of each of these the prototypes become
 
-    released  mean of the old embeddings of class c, at its own length: that length acts as the scale
-    refined   mean of (1 - smoothing) (I - smoothing E)^-1 old over the images of class c, at length 1
+    released  mean of the old embeddings of class c, at its own length, which acts as the scale
+    refined   mean of (1 - smoothing) (I - smoothing E)^-1 old over the images of c, at length 1
 
-    where E_ij = softmax over j of <v_i, v_j> / temperature, and v are the normalised embeddings of the training set by
-    the new encoder as it is then. "refined" is the paper's idea: outliers lose weight. The code released with MixBCT
-    has the softmax over i, which leaves the plain means whatever the graph, so "released" embeds nothing, and a second
-    refresh changes nothing. Old embeddings of length 1, stored so or by an exported file, leave it no scale: give one.
+    where E_ij = softmax over j of <v_i, v_j> / temperature, and v are the normalised embeddings of
+    the training set by the new encoder as it is then. "refined" is the paper's idea: outliers lose
+    weight. The code released with MixBCT has the softmax over i, which leaves the plain means
+    whatever the graph, so "released" embeds nothing, and a second refresh changes nothing. Old
+    embeddings of length 1, stored so or by an exported file, leave it no scale: give one.
 
     Args:
         refresh_epochs: At whose beginning the prototypes are made anew, counted from 0.
@@ -116,7 +117,7 @@ class UniBCT(BCT):
 
 
 class PrototypeRefresh(keras.callbacks.Callback):
-    """Refreshes the prototypes of UniBCT at the beginning of an epoch, unless that was done before a run broke off."""
+    """Refreshes UniBCT's prototypes as an epoch begins, unless a run that broke off has done so."""
 
     def __init__(self, method: UniBCT):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What is given to a CompatibleModel, checked: whatever does not fit together is told before a step is made."""
+"""What is given to a CompatibleModel, checked before a step is made."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import keras
 from bct_keras.errors import InputError
 from bct_keras.heads.head import Head
 from bct_keras.methods.method import Method
-from bct_keras.methods.old_embeddings import OldSource
+from bct_keras.methods.old_source import OldSource
 from bct_keras.optimizers import OPTIMIZERS
 
 LEARNING_RATES = {"adamw": 0.001, "lamb": 0.001, "sgd": 0.01, "sgdw": 0.01}  # of optimizers that are given by name

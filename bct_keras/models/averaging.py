@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 class Averages:
-    """Follows the weights of a backbone; the averages are weights of the model, so they are saved with it."""
+    """Follows the weights of a backbone; the averages are weights of the model, saved with it."""
 
     def __init__(self, model: keras.Model, backbone: keras.Model, share: float):
         """Makes the averages.
@@ -30,11 +30,12 @@ class Averages:
     def update(self, steps: keras.Variable) -> None:
         """Takes the weights after a step into the average.
 
-        average <- share average + (1 - share) weights,  share = min(the one asked for, (1 + t) / (10 + t))
+        average <- share average + (1 - share) weights,  share = min(the one asked for, (1 + t) /
+        (10 + t))
 
-        After t steps the average is over about the last ninth of them, until that is as long as what was asked for: so
-        the first weights, which are random, are soon gone. With 0.999 from the start they would be 36 % of the average
-        after 1,025 steps; so they are 1e-21 of it.
+        After t steps the average is over about the last ninth of them, until that is as long as
+        what was asked for: so the first weights, which are random, are soon gone. With 0.999 from
+        the start they would be 36 % of the average after 1,025 steps; so they are 1e-21 of it.
         """
         done = tf.cast(steps, tf.float32)
         share = tf.minimum(self.share, (1.0 + done) / (10.0 + done))

@@ -1,7 +1,6 @@
 """backbone -> method -> head -> loss, in Keras's own fit."""
 
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -11,32 +10,36 @@ from bct_keras._keras import shown_loss
 from bct_keras.errors import InputError
 from bct_keras.heads.head import Head
 from bct_keras.methods.method import Method, Training
-from bct_keras.methods.old_embeddings import OldSource
+from bct_keras.methods.old_source import OldSource
+from bct_keras.models import fitting
 from bct_keras.models.arguments import check_old, embedding_dims, optimizer_of
 from bct_keras.models.averaging import Averages
-from bct_keras.models.fitting import AcrossWorkers, Planning, plain_errors, with_callbacks
 from bct_keras.models.step import Batch, Steps, added_by, replicas
 
 
 @keras.saving.register_keras_serializable("bct_keras")
-class CompatibleModel(AcrossWorkers):
+class CompatibleModel(fitting.AcrossWorkers):
     """Trains a backbone so that its embeddings can be searched in the gallery of an old encoder.
 
     loss = head(method.head_input(new, batch), labels) + method.penalty(new, labels, batch, head)
 
-    averaged over the global batch, plus what layers add by themselves, such as the regularisers of their weights.
-    A batch is ({"image": ..., and each field the method needs}, labels); `OldEmbeddings.with_images` makes such ones.
-    The method also finds "step" in it, the number of micro-batches seen so far. Called with images, or with a batch,
-    the model gives the embeddings of its backbone, which `encoder` is.
+    averaged over the global batch, plus what layers add by themselves, such as the regularisers of
+    their weights. A batch is ({"image": ..., and each field the method needs}, labels);
+    `OldEmbeddings.with_images` makes such ones. The method also finds "step" in it, the number of
+    micro-batches seen so far. Called with images, or with a batch, the model gives the embeddings
+    of its backbone, which `encoder` is.
 
     Args:
         backbone: A model that gives embeddings [batch, dims] for images.
-        head: Turns embeddings and labels into a loss for each example, as `bct_keras.heads.ArcFace(classes=1000)`.
-        method: Keeps the new embeddings compatible with the old ones, as `bct_keras.methods.MixBCT()`.
-        micro_batches: A batch goes through the network in so many pieces, whose gradients are added.
+        head: Turns embeddings and labels into a loss for each example, as
+            `bct_keras.heads.ArcFace(classes=1000)`.
+        method: Keeps the new embeddings compatible with the old ones, as
+            `bct_keras.methods.MixBCT()`.
+        micro_batches: A batch goes through the network in so many pieces, whose gradients are
+            added.
         jit: Compiles the network, forward and backward, by XLA.
-        average: How much of an average of the weights stays at a step, as 0.999; 0 keeps none. `averaged` puts it in
-            the place of the weights.
+        average: How much of an average of the weights stays at a step, as 0.999; 0 keeps none.
+            `averaged` puts it in the place of the weights.
         drop_not_finite: A step with a NaN or an infinite gradient changes nothing.
         name: The name of the model.
         dtype: The policy by which the optimizer scales the loss; by default the global one.
@@ -81,7 +84,8 @@ class CompatibleModel(AcrossWorkers):
             head.build((None, self.dims))
         if method.compatible_dims is not None and not method.built:
             method.build((None, self.dims))
-        # Counts dropped steps too, which the optimizer does not; so this is the position in the data.
+        # Counts dropped steps too, which the optimizer does not; so this is the position in the
+        # data.
         self.steps = self.counter("steps")
         self.dropped = self.counter("dropped_steps")
         self.averaging = Averages(self, backbone, average)
@@ -101,7 +105,7 @@ class CompatibleModel(AcrossWorkers):
 
     @property
     def encoder(self) -> keras.Model:
-        """The backbone alone, which needs nothing of this package: `model.encoder.save("new.keras")`."""
+        """The backbone alone, whose file needs nothing of this package to be loaded."""
         return self.backbone
 
     def call(self, inputs, training=False):
@@ -118,24 +122,30 @@ class CompatibleModel(AcrossWorkers):
         weighted_metrics: list | None = None,
         **options: Any,
     ) -> None:
-        """Makes the model ready for `fit`: the method looks at the old embeddings, and the optimizer is built.
+        """Makes the model ready for `fit`: the method looks at the old embeddings, and the
+        optimizer is built.
 
         Args:
-            optimizer: Any of Keras, or a name. The names in `bct_keras.optimizers` (adamw, lamb, sgd, sgdw) are those
-                of this package, which heads with `sample_rate` or `sharded` need; all others are Keras's.
-            old: The old embeddings, unless the method needs none or the model was loaded from a file.
-            jit_compile: Compiles the whole step by XLA, which seldom pays; `jit` compiles the network alone.
-            metrics: What Keras takes. A metric is given the labels [batch], and the head's scores [batch, classes]
-                without a margin, so "accuracy" is that of the head as a classifier.
+            optimizer: Any of Keras, or a name. The names in `bct_keras.optimizers` (adamw, lamb,
+                sgd, sgdw) are those of this package, which heads with `sample_rate` or `sharded`
+                need; all others are Keras's.
+            old: The old embeddings, unless the method needs none or the model was loaded from a
+                file.
+            jit_compile: Compiles the whole step by XLA, which seldom pays; `jit` compiles the
+                network alone.
+            metrics: What Keras takes. A metric is given the labels [batch], and the head's scores
+                [batch, classes] without a margin, so "accuracy" is that of the head as a
+                classifier.
             weighted_metrics: The same, by sample weights.
-            **options: Others of Keras's `compile`; `loss` is not among them, for it is the head's and the method's.
+            **options: Others of Keras's `compile`; `loss` is not among them, for it is the head's
+                and the method's.
         """
         if options.get("loss") is not None or options.get("loss_weights") is not None:
             raise InputError("the loss of a CompatibleModel is its head's and its method's, so compile takes no `loss`")
         with self.distribute_strategy.scope():
             self.prepare_method(old)
             super().compile(
-                optimizer=optimizer_of(optimizer),
+                optimizer_of(optimizer),
                 jit_compile=jit_compile,  # pyright: ignore[reportArgumentType]
                 metrics=metrics,
                 weighted_metrics=weighted_metrics,
@@ -171,7 +181,7 @@ class CompatibleModel(AcrossWorkers):
         self.reset_metrics()
 
     def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight=None, training=True):
-        """Returns this replica's share of the loss, of embeddings `y_pred`; what the backbone adds is not in it."""
+        """Returns this replica's share of the loss, less what the backbone adds; `y_pred` is new."""
         batch = {"step": tf.convert_to_tensor(self.steps), **self.fields_of(x)}
         new = tf.cast(y_pred, tf.float32)
         labels = tf.cast(y, tf.int32)
@@ -211,7 +221,7 @@ class CompatibleModel(AcrossWorkers):
         return fields
 
     def note_loss(self, loss: Any, rows: Any) -> None:
-        """Takes this replica's share of a loss into the mean that is shown, with the weight of its rows."""
+        """Takes this replica's share of a loss into the mean that is shown, weighed by its rows."""
         shown_loss(self).update_state(loss * replicas(), sample_weight=rows)
 
     def note_scores(self, batch: Batch, new: Any) -> None:
@@ -231,59 +241,36 @@ class CompatibleModel(AcrossWorkers):
         **options: Any,
     ) -> Any:
         """Trains as `keras.Model.fit` does; what the method does between epochs is done too."""
-        self.check_filled()
+        fitting.check_filled(self.method)
         first_epoch = options.get("initial_epoch", 0)
-        own = [Planning(first_epoch), *self.method.callbacks()]
-        every = with_callbacks(callbacks, own, self)
-        with plain_errors():
+        own = [fitting.Planning(self.method, first_epoch), *self.method.callbacks()]
+        every = fitting.with_callbacks(callbacks, own, self)
+        with fitting.plain_errors():
             return super().fit(x, y, batch_size, epochs, verbose, every, **options)
 
     def evaluate(self, *args, **options):
-        """Evaluates as `keras.Model.evaluate` does, and leaves queues, means and all else as they were."""
-        self.check_filled()
-        with plain_errors():
+        """Evaluates as `keras.Model.evaluate` does, and leaves queues and means as they were."""
+        fitting.check_filled(self.method)
+        with fitting.plain_errors():
             return super().evaluate(*args, **options)
 
-    def check_filled(self) -> None:
-        """Raises where the method would compare with zeros: a clone has the shapes of the constants alone."""
-        if self.method.built and not self.method.is_filled():
-            raise InputError(
-                f"the method {type(self.method).__name__} of this copy has not seen the old embeddings: compile it "
-                "with old=..., or give it the weights of the model that it is a copy of"
-            )
-
-    def plan(self, epochs: int, steps_per_epoch: int | None, first_epoch: int) -> None:
-        """Tells the method how long the training will be, unless it knows that of a run of several calls of `fit`."""
-        method = self.method
-        if method.knows_whole_run:
-            return
-        done = int(self.steps.numpy())
-        steps = done + (epochs - first_epoch) * steps_per_epoch if steps_per_epoch else 0
-        before = (method.epochs, method.steps)
-        method.plan(epochs, steps * self.micro_batches)
-        if (method.epochs, method.steps) != before:  # they stand in the traced step as plain numbers
-            self.make_train_function(force=True)
-            self.make_test_function(force=True)
-
-    @contextlib.contextmanager
-    def averaged(self) -> Iterator[None]:
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
         """Puts the averaged weights into the backbone for a while, where an average is kept."""
-        with self.averaging.in_place():
-            yield
+        return self.averaging.in_place()
 
     def get_config(self):
-        serialize = keras.saving.serialize_keras_object
-        return {
-            "backbone": serialize(self.backbone),
-            "head": serialize(self.head),
-            "method": serialize(self.method),
-            "micro_batches": self.micro_batches,
-            "jit": self.jit,
-            "average": self.average,
-            "drop_not_finite": self.drop_not_finite,
-            "name": self.name,
-            "dtype": serialize(self.dtype_policy),
+        parts = {
+            "backbone": self.backbone,
+            "head": self.head,
+            "method": self.method,
+            "dtype": self.dtype_policy,
         }
+        found: dict[str, Any] = {"name": self.name}
+        for name in ("micro_batches", "jit", "average", "drop_not_finite"):
+            found[name] = getattr(self, name)
+        for name, part in parts.items():
+            found[name] = keras.saving.serialize_keras_object(part)
+        return found
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

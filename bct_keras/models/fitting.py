@@ -1,4 +1,4 @@
-"""What `fit` needs beside Keras's own: how long the training is, several workers, and plain errors."""
+"""What `fit` needs beside Keras's own: a plan, several workers, plain errors."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,13 +12,14 @@ from bct_keras._keras import BuiltByHand
 from bct_keras.errors import InputError
 from bct_keras.heads import head
 from bct_keras.methods import old_embeddings
+from bct_keras.methods.method import Method
 
 
 class AcrossWorkers(BuiltByHand):
     """A model whose steps several workers may take together."""
 
     def make_train_function(self, force=False):
-        """Reduces a step's results as several workers need it, where Keras's own fails; they are equal on each."""
+        """Makes a function that takes a step on every worker, where Keras's own fails."""
         if not distribution.spans_workers(self.distribute_strategy):
             super().make_train_function(force)
         elif self.train_function is None or force:
@@ -33,21 +34,44 @@ class AcrossWorkers(BuiltByHand):
 
 
 class Planning(keras.callbacks.Callback):
-    """Tells the model how long the training will be, once Keras knows."""
+    """Tells a method how long the training will be, once Keras knows.
 
-    def __init__(self, first_epoch: int):
+    A method that was told the length of a whole run, of several calls of `fit`, keeps that.
+    """
+
+    def __init__(self, method: Method, first_epoch: int):
         super().__init__()
+        self.method = method
         self.first_epoch = first_epoch
 
     def on_train_begin(self, logs=None):
-        model: Any = self.model
         params: Any = self.params or {}
-        if "epochs" in params:
-            model.plan(params["epochs"], params.get("steps"), self.first_epoch)
+        if self.method.knows_whole_run or "epochs" not in params:
+            return
+        model: Any = self.model
+        epochs, steps_per_epoch = params["epochs"], params.get("steps")
+        steps = 0
+        if steps_per_epoch:
+            steps = int(model.steps.numpy()) + (epochs - self.first_epoch) * steps_per_epoch
+        before = (self.method.epochs, self.method.steps)
+        self.method.plan(epochs, steps * model.micro_batches)
+        if (self.method.epochs, self.method.steps) != before:
+            # They stand in the traced steps as plain numbers.
+            model.make_train_function(force=True)
+            model.make_test_function(force=True)
+
+
+def check_filled(method: Method) -> None:
+    """Raises where a method would compare with zeros: a clone has no constants, only their shapes."""
+    if method.built and not method.is_filled():
+        raise InputError(
+            f"the method {type(method).__name__} of this copy has not seen the old embeddings: compile it with "
+            "old=..., or give it the weights of the model that it is a copy of"
+        )
 
 
 def with_callbacks(given: Any, own: list[Any], model: keras.Model) -> Any:
-    """Returns the callbacks that a user has given `fit`, in any of the forms that Keras takes, with ours."""
+    """Returns the callbacks that a user gave `fit`, in any form that Keras takes, with ours."""
     if isinstance(given, keras.callbacks.CallbackList):
         for callback in own:
             callback.set_model(model)

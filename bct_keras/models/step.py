@@ -1,4 +1,4 @@
-"""What happens to a batch: forward, loss, gradients and update in training; forward and loss in a test."""
+"""What happens to a batch: forward, loss, gradients and update; in a test forward and loss."""
 
 import math
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Batch:
     weights: Any = None  # [batch] of the examples, or None
 
     def piece(self, index: int, pieces: int) -> "Batch":
-        """Returns every n-th row, so that a piece is the same rows however many replicas there are."""
+        """Returns every n-th row, so a piece is the same rows whatever the number of replicas."""
 
         def rows_of(values: Any) -> Any:
             return values[index::pieces]
@@ -63,7 +63,8 @@ class Steps:
     def test(self, batch: Batch) -> None:
         """Takes note of the batch's loss, and leaves every variable as it was.
 
-        A queue, running means and the like are put back: methods and heads need not know that it is a test.
+        A queue, running means and the like are put back: methods and heads need not know that it is
+        a test.
         """
         model = self.model
         state = [*model.head.non_trainable_variables, *model.method.non_trainable_variables]
@@ -80,7 +81,7 @@ class Steps:
         model.note_scores(batch, new)
 
     def gradients(self, batch: Batch, class_rows: ClassRows | None) -> tuple[Tensors, Any]:
-        """Returns the gradients of the loss averaged over this replica's micro-batches, and that loss."""
+        """Returns the gradients of the loss, a mean over the micro-batches, and the loss."""
         model = self.model
         learned = list(model.trainable_variables)
         if class_rows is not None:
@@ -91,7 +92,8 @@ class Steps:
         gradients: Tensors | None = None
         total = tf.constant(0.0)
         for index in range(pieces):
-            # One after the other, so that the activations of one piece are gone before the next one starts.
+            # One after the other, so that the activations of one piece are gone before the next one
+            # starts.
             with tf.control_dependencies([total] if gradients is None else [total, *gradients]):
                 piece = batch.piece(index, pieces)
             step = model.steps * pieces + index
@@ -110,7 +112,7 @@ class Steps:
         return gradients, total
 
     def embed(self, images: Any) -> tuple[Any, Any]:
-        """Returns the new embeddings, and what the backbone's own layers add to the loss of these images."""
+        """Returns the new embeddings, and what the backbone's own layers add to their loss."""
         backbone = self.model.backbone
 
         def forward(given):
@@ -119,13 +121,15 @@ class Steps:
 
         if not self.model.jit:
             return forward(images)
-        # Made within the step, so that each replica traces one of its own variables; the gradient of a compiled
-        # function is compiled too. The head stays outside: replicas talk to each other in methods and heads.
+        # Made within the step, so that each replica traces one of its own variables; the gradient
+        # of a compiled function is compiled too. The head stays outside: replicas talk to each
+        # other in methods and heads.
         compiled: Any = tf.function(forward, jit_compile=True)
         return compiled(images)
 
     def learn_rows(self, class_rows: ClassRows, gradients: Tensors, loss: Any) -> Tensors:
-        """Changes the head's table, which is not the optimizer's, and returns the gradients that are left for that.
+        """Changes the head's table, which is not the optimizer's, and returns the gradients that
+        are left for that.
 
         Where one of all these gradients is not finite, neither changes anything.
         """
@@ -146,7 +150,8 @@ class Steps:
     def apply_if(self, finite: Any, gradients: Tensors) -> None:
         """Lets the optimizer take its step where `finite` is true.
 
-        A condition around an update has to stand outside the replicas where those have to meet for it.
+        A condition around an update has to stand outside the replicas where those have to meet for
+        it.
         """
         if _tensorflow.updates_without_merging():
             tf.cond(finite, lambda: self.apply(gradients), lambda: None)
@@ -164,7 +169,7 @@ class Steps:
         replica.merge_call(in_all, args=(finite, gradients))
 
     def all_finite(self, gradients: Tensors, loss: Any) -> Any:
-        """Returns whether every replica's are; gradients that overflow 16 bits are for the loss's scale to mend."""
+        """Returns whether every replica's are; a scaled loss mends its gradients itself."""
         values = [loss]
         if not scales_loss(self.model.optimizer):
             values += gradients
@@ -183,7 +188,8 @@ class Steps:
     def running_state(self) -> list[Any]:
         """Returns what a forward pass changes and a dropped step has to put back.
 
-        Running means, and a queue with the labels and the place that go with it. Not the seeds of the backbone's
+        Running means, and a queue with the labels and the place that go with it. Not the seeds of
+        the backbone's
         dropout: the next step draws anew.
         """
         model = self.model
@@ -211,7 +217,7 @@ def scales_loss(optimizer: Any) -> bool:
 
 
 def added_by(layer: keras.layers.Layer) -> Any:
-    """Returns the sum of what a layer and those within it add to the loss: regularisers, and their own `add_loss`."""
+    """Returns what a layer and those within it add to the loss: regularisers, and `add_loss`."""
     added = [tf.reduce_sum(tf.cast(loss, tf.float32)) for loss in layer.losses]
     return tf.add_n([tf.constant(0.0), *added])
 
@@ -225,9 +231,11 @@ def summed(first: Tensors, second: Tensors) -> Tensors:
 
 
 def dense(gradient: Any) -> Any:
-    """Returns the gradient of gathered rows as a whole: it is a list of rows, in which one may stand twice.
+    """Returns the gradient of gathered rows as a whole: it is a list of rows, in which one may
+    stand twice.
 
-    AdamW takes such a row for one of several, and Lamb cannot take it at all. The rows of a head's table do not come
+    AdamW takes such a row for one of several, and Lamb cannot take it at all. The rows of a head's
+    table do not come
     here: it changes those that a step has seen, and no others.
     """
     return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient

@@ -38,9 +38,7 @@ def tar_by_sklearn(scores: np.ndarray, same: np.ndarray, far: float) -> float:
 @pytest.mark.parametrize("pairs", [2400, 2403])
 def test_ten_folds_are_those_of_sklearn(pairs):
     scores, same = scored_pairs(pairs, seed=pairs)
-    for fold, (expected_others, expected_fold) in zip(
-        folds.divided(pairs, 10), KFold(10).split(scores), strict=True
-    ):
+    for fold, (expected_others, expected_fold) in zip(folds.divided(pairs, 10), KFold(10).split(scores), strict=True):
         np.testing.assert_array_equal(np.flatnonzero(fold.others), expected_others)
         np.testing.assert_array_equal(np.flatnonzero(fold.pairs), expected_fold)
     metrics = folds.metrics(scores, same, 10, fars=(1e-1, 1e-2))
