@@ -40,6 +40,7 @@ class AlignedImages:
         return artefacts.fingerprint([list(self.names), self.sizes, landmarks])
 
     def missing(self) -> list[str]:
+        """Returns the names of images that are not there."""
         return [name for name, size in zip(self.names, self.sizes, strict=True) if size < 0]
 
     def read(
@@ -115,6 +116,7 @@ class AlignedImages:
     def check_finite(
         self, encoder: Encoder, found: np.ndarray, rows: list[int], on_bad: str
     ) -> None:
+        """Raises where an image that may not be left out has no finite embedding."""
         for row in rows:
             if on_bad == "fail" and not np.isfinite(found[row]).all():
                 raise BadImageError(
@@ -123,6 +125,7 @@ class AlignedImages:
 
 
 def embed_batch(encoder: Encoder, pixels: np.ndarray, flip: bool) -> np.ndarray:
+    """Returns the embeddings [batch, dims], with `flip` those of the mirror images added."""
     embeddings = encoder.embed(pixels)
     return (
         embeddings + encoder.embed(np.ascontiguousarray(pixels[:, :, ::-1])) if flip else embeddings
@@ -130,6 +133,7 @@ def embed_batch(encoder: Encoder, pixels: np.ndarray, flip: bool) -> np.ndarray:
 
 
 def size_of(path: Path) -> int:
+    """Returns the size of a file in bytes, -1 where there is none."""
     try:
         return os.stat(path).st_size
     except OSError:

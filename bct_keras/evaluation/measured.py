@@ -56,4 +56,5 @@ def unresolved_notes(
 
 
 def rate_name(name: str, rate: float) -> str:
+    """Returns the name of a metric at a rate, such as TAR@FAR=1e-3."""
     return f"{name}={rate:.0e}".replace("e-0", "e-")

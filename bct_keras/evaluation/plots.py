@@ -68,6 +68,7 @@ def plots_of(result: dict[str, Any]) -> Iterator[Drawing]:
 
 
 def roc(axes: Axes, curves: dict[str, Any]) -> None:
+    """Draws TAR over FAR."""
     for test, curve in curves.items():
         axes.plot(curve["far"], curve["tar"], color=COLOURS[test], label=test)
         axes.fill_between(
@@ -78,6 +79,7 @@ def roc(axes: Axes, curves: dict[str, Any]) -> None:
 
 
 def det(axes: Axes, curves: dict[str, Any]) -> None:
+    """Draws what is missed over FAR."""
     for test, curve in curves.items():
         missed, low, high = (
             [max(1 - tar, 1e-4) for tar in curve[key]] for key in ("tar", "high", "low")
@@ -89,6 +91,7 @@ def det(axes: Axes, curves: dict[str, Any]) -> None:
 
 
 def histogram(axes: Axes, curve: dict[str, Any]) -> None:
+    """Draws the scores of pairs of one identity and of two."""
     for key, label, colour in (
         ("impostors", "two identities", "#8a8d91"),
         ("genuine", "one identity", "#2f81f7"),
@@ -107,6 +110,7 @@ def histogram(axes: Axes, curve: dict[str, Any]) -> None:
 
 
 def hot_refresh(axes: Axes, result: dict[str, Any]) -> None:
+    """Draws what new queries find while the gallery is embedded anew."""
     found = result["hot_refresh"]
     percent = [100 * share for share in found["share"]]
     metric = "top-1" if "top-1" in found["metrics"] else next(iter(found["metrics"]))
@@ -130,6 +134,7 @@ def hot_refresh(axes: Axes, result: dict[str, Any]) -> None:
 
 
 def drawn(draw: Callable[[Axes], None]) -> Figure:
+    """Returns the figure of a plot."""
     figure = Figure(figsize=(5.2, 3.4), layout="constrained")
     draw(figure.add_subplot())
     return figure
@@ -155,6 +160,7 @@ def as_svg(draw: Callable[[Axes], None], name: str) -> str:
 
 
 def save_png(draw: Callable[[Axes], None], path: Path) -> None:
+    """Writes a plot as a PNG."""
     with mpl.rc_context(
         STYLE | {key: "black" for key, value in STYLE.items() if value == FOREGROUND}
     ):

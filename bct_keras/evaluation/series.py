@@ -136,6 +136,7 @@ def upgrade(measured: dict[Place, Measured], place: Place) -> dict[str, Any]:
 def values_of(
     upgrades: dict[Place, dict[str, dict[str, Any]]], key: str, metric: str
 ) -> dict[Place, Any]:
+    """Returns one value of each upgrade, by one metric."""
     return {place: found[key][metric] for place, found in upgrades.items()}
 
 
