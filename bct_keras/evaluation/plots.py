@@ -9,7 +9,9 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 FOREGROUND = "#123456"  # stands for the page's text colour
 COLOURS = {"old/old": "#8a8d91", "new/old": "#2f81f7", "new/new": "#2da44e"}
@@ -75,6 +77,7 @@ def roc(axes: Axes, curves: dict[str, Any]) -> None:
             curve["far"], curve["low"], curve["high"], color=COLOURS[test], alpha=0.2, linewidth=0
         )
     axes.set(xscale="log", xlabel="FAR", ylabel="TAR", ylim=(0, 1.02))
+    plain_numbers(axes.xaxis)
     axes.legend(loc="lower right")
 
 
@@ -87,7 +90,18 @@ def det(axes: Axes, curves: dict[str, Any]) -> None:
         axes.plot(curve["far"], missed, color=COLOURS[test], label=test)
         axes.fill_between(curve["far"], low, high, color=COLOURS[test], alpha=0.2, linewidth=0)
     axes.set(xscale="log", yscale="log", xlabel="FAR", ylabel="FRR = 1 - TAR")
+    plain_numbers(axes.xaxis)
+    plain_numbers(axes.yaxis)
     axes.legend(loc="lower left")
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Labels a logarithmic axis with numbers such as 1e-02.
+
+    Matplotlib's own labels are formulas, which are shown as they are written (`text.parse_math`).
+    """
+    axis.set_major_formatter(LogFormatter())
+    axis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
 
 
 def histogram(axes: Axes, curve: dict[str, Any]) -> None:
