@@ -1,29 +1,131 @@
-"""Backward-compatible training of embedding encoders in Keras 3 on TensorFlow."""
+"""Backward-compatible training of embedding encoders in Keras 3 on TensorFlow.
+
+>>> import bct_keras as bct
+>>> sorted(name for name in bct.methods.METHODS if name.startswith("mix"))
+['mixbct']
+
+The public names are imported when they are first used: to import the package alone takes no time, imports neither
+Keras nor TensorFlow, and sets nothing.
+"""
 
 import contextlib
 import importlib.abc
 import importlib.util
+import itertools
 import os
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bct_keras import backbones, callbacks, encoders, heads, methods, optimizers, schedules
+    from bct_keras.errors import InputError
+    from bct_keras.methods.old_embeddings import OldEmbeddings
+    from bct_keras.models import CompatibleModel
 
 __version__ = "0.1.0"
+__all__ = [
+    "CompatibleModel",
+    "InputError",
+    "OldEmbeddings",
+    "backbones",
+    "callbacks",
+    "encoders",
+    "heads",
+    "methods",
+    "optimizers",
+    "schedules",
+]
 
-# Keras picks its backend once, at its first import; everything here needs TensorFlow's.
-os.environ["KERAS_BACKEND"] = "tensorflow"
-# TensorFlow's own log tells of CPU instructions and missing GPUs; what matters it raises as well.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# The allocator that TensorFlow has for GPUs, for CPUs too. glibc asks the system for every large block anew: a page
-# fault for each 4 KiB, 150,000 and half of the time in a step of a sampled head over 500,000 classes. It may use all
-# memory there is, where TensorFlow would stop it at 64 GiB.
-os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
-_MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-os.environ.setdefault("TF_CPU_BFC_MEM_LIMIT_IN_MB", str(_MEMORY >> 20))
+# Each public name and the module that has it; None: it is a module of that name itself.
+_PUBLIC = {
+    "CompatibleModel": "bct_keras.models",
+    "InputError": "bct_keras.errors",
+    "OldEmbeddings": "bct_keras.methods.old_embeddings",
+    "backbones": None,
+    "callbacks": None,
+    "compare": "bct_keras.evaluation.comparison",
+    "encoders": None,
+    "heads": None,
+    "methods": None,
+    "metrics": None,
+    "optimizers": None,
+    "schedules": None,
+}
+_WITHOUT_KERAS = ("InputError", "metrics")
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'bct_keras' has no attribute '{name}'")
+    if name not in _WITHOUT_KERAS:
+        _check_backend(_backend_of_keras())
+    owner = _PUBLIC[name]
+    module = owner or f"bct_keras.{name}"
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise AttributeError(f"module 'bct_keras' has no attribute '{name}'") from None
+    return getattr(found, name) if owner else found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})
+
+
+def _chosen_backend() -> str | None:
+    """Returns the backend of Keras that is in use, or the one that was asked for; None where nobody chose."""
+    if "keras" in sys.modules:
+        return _backend_of_keras()
+    return os.environ.get("KERAS_BACKEND") or None
+
+
+def _backend_of_keras() -> str:
+    """Returns the backend that Keras has, which it picks once, at its first import."""
+    if "keras" not in sys.modules:
+        _check_backend(_chosen_backend())  # another one may not be installed at all
+    import keras
+
+    return keras.config.backend()
+
+
+def _check_backend(backend: str | None) -> None:
+    """Raises where Keras runs on something else than TensorFlow."""
+    if backend in (None, "tensorflow"):
+        return
+    from bct_keras.errors import InputError
+
+    raise InputError(
+        f"bct_keras needs Keras on TensorFlow, and the backend of Keras is {backend}.",
+        "Set KERAS_BACKEND=tensorflow in the environment, before Keras is imported",
+    )
+
+
+def _is_command() -> bool:
+    """Returns whether this process is one of our commands, `python -m bct_keras.NAME`."""
+    for option, name in itertools.pairwise(sys.orig_argv):
+        if option == "-m":
+            return name.partition(".")[0] == __name__
+    return False
+
+
+def _set_up_command() -> None:
+    """Chooses the backend for a process of our own, where nobody chose one."""
+    from bct_keras.errors import InputError
+
+    try:
+        _check_backend(_chosen_backend())
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
 
 
 @contextlib.contextmanager
 def no_standard_error() -> Iterator[None]:
-    """For what libraries write there of their own working, past Python; what fails they raise."""
+    """Hides what libraries write to standard error of their own working, past Python; what fails they raise."""
     stderr = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
@@ -34,16 +136,30 @@ def no_standard_error() -> Iterator[None]:
         os.close(stderr)
 
 
-class _QuietTensorFlow(importlib.abc.MetaPathFinder):
-    """Silences TensorFlow's first import: it writes of missing CUDA libraries before it has read its log level.
+def _set_up_tensorflow() -> None:
+    """Sets what TensorFlow reads from the environment, where the user has not; it stands for the whole process."""
+    # TensorFlow's own log tells of CPU instructions and missing GPUs; what matters it raises as well.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # The allocator that TensorFlow has for GPUs, for CPUs too. glibc asks the system for every large block anew: a
+    # page fault for each 4 KiB, 150,000 and half of the time in a step of a sampled head over 500,000 classes. It may
+    # use all memory there is, where TensorFlow would stop it at 64 GiB.
+    os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    os.environ.setdefault("TF_CPU_BFC_MEM_LIMIT_IN_MB", str(memory >> 20))
 
-    It is not imported here: that takes seconds, and `prepare` and its processes do without it.
+
+class _FirstTensorFlow(importlib.abc.MetaPathFinder):
+    """Waits for TensorFlow's first import, whoever does it: sets it up, and silences it.
+
+    It writes of missing CUDA libraries before it has read its log level. It is not imported here: that takes seconds,
+    and `prepare` and its processes do without it.
     """
 
     def find_spec(self, fullname, path, target=None):
         if fullname != "tensorflow":
             return None
         sys.meta_path.remove(self)
+        _set_up_tensorflow()
         spec = importlib.util.find_spec("tensorflow")
         if spec is None or spec.loader is None:
             return spec
@@ -57,5 +173,9 @@ class _QuietTensorFlow(importlib.abc.MetaPathFinder):
         return spec
 
 
+if _is_command():
+    _set_up_command()
+else:
+    _check_backend(_chosen_backend())
 if "tensorflow" not in sys.modules:
-    sys.meta_path.insert(0, _QuietTensorFlow())
+    sys.meta_path.insert(0, _FirstTensorFlow())

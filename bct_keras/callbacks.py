@@ -10,7 +10,7 @@ import keras
 
 from bct_keras import artefacts, progress
 from bct_keras.errors import InputError, option
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 from bct_keras.untrusted.reading import read_text
 
 SECONDS_BETWEEN_LINES = 60.0
@@ -129,7 +129,7 @@ class FiniteLoss(keras.callbacks.Callback):
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             self.fail(f"the loss is {loss}")
-        if self.trained.stepping.drop_not_finite:
+        if self.trained.drop_not_finite:
             dropped = int(self.trained.dropped.numpy())
             if dropped > self.nan_limit:
                 self.fail(
@@ -138,7 +138,7 @@ class FiniteLoss(keras.callbacks.Callback):
                 )
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.trained.stepping.drop_not_finite and logs is not None:
+        if self.trained.drop_not_finite and logs is not None:
             logs["dropped_steps"] = int(self.trained.dropped.numpy())
 
     def fail(self, what: str) -> None:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from bct_keras import artefacts, distribution
 from bct_keras.errors import InputError, option
 from bct_keras.heads.class_table import ClassTable
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 
 AGREED_STEPS = 10  # workers ask each other so seldom whether one was asked to stop
 NAME = re.compile(r"ckpt-(\d+)")  # of a checkpoint's folder

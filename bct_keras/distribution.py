@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import tensorflow as tf
-from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
+from bct_keras._tensorflow import variable_on_one_device
 from bct_keras.errors import InputError, option
 
 KINDS = ("auto", "one", "mirrored", "multiworker")
@@ -173,7 +173,7 @@ def plain_variable(value: tf.Tensor, device: str | None, name: str) -> tf.Variab
     """On one device alone: within a strategy's scope tf.Variable makes a copy for each."""
 
     def creator(next_creator, **given):
-        return ResourceVariable(value, trainable=False, name=name)
+        return variable_on_one_device(value, name)
 
     with tf.variable_creator_scope(creator), tf.device(device):
         return tf.Variable(value)

@@ -38,6 +38,8 @@ class Facts:
 
 @dataclass(frozen=True)
 class Devices:
+    """What this machine has to train on."""
+
     said: str
     replicas: int  # on this machine
 
@@ -88,9 +90,11 @@ class DryRun:
         return found
 
     def tell(self, name: str, text: str) -> None:
+        """Says a line of the summary."""
         self.say(f"{name:<12}{one_line(text)}")
 
     def workdir_facts(self) -> str:
+        """Returns what the run's folder holds."""
         workdir = self.plan.folder()
         artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)
         kind = artefacts.kind_of(workdir) if workdir.is_dir() else None
@@ -111,6 +115,7 @@ class DryRun:
         return self.facts_of_source(place, plan.source)
 
     def facts_of_source(self, place: Path, spec: str) -> Facts:
+        """Returns what the data set would be, by its source alone."""
         source: Source = registry.build(SOURCES, spec)
         split = registry.build(SPLITS, self.plan.split)
         division = split.divide(source.labels, len(source.identities), source.groups)
@@ -129,6 +134,7 @@ class DryRun:
         return Facts(said, records, chosen.identities, source.image_size)
 
     def old_facts(self) -> str:
+        """Returns where the old encoder comes from."""
         plan = self.plan
         if plan.old or plan.data:
             if not plan.old:
@@ -144,6 +150,7 @@ class DryRun:
         return f"{trained} would be trained first, {by}"
 
     def facts_of_old(self, old: Path) -> str:
+        """Returns what lies there; raises where it does not fit the new encoder."""
         if old_encoders.is_embeddings(old):
             manifest = artefacts.read_manifest(old, EMBEDDINGS_KIND)
             dims, what = field(manifest, "dims", int, old / artefacts.MANIFEST), "embeddings"
@@ -158,6 +165,7 @@ class DryRun:
         return f"{old}: {what} of {dims} dimensions"
 
     def check_proof(self, folder: str, old: Path) -> None:
+        """Raises where the new encoder could not be judged."""
         plan = self.plan
         data = open_to_train_on(folder)
         protocols = build_protocols(proof.protocols(plan.protocol, data))
@@ -166,6 +174,7 @@ class DryRun:
         proof.check_validation(validation, plan.keep_best, protocols, data)
 
     def device_facts(self) -> Devices:
+        """Returns what it would be trained on."""
         plan = self.plan
         replicas = distribution.replicas_here(plan.strategy, plan.replicas)
         gpus = len(tf.config.list_physical_devices("GPU"))
@@ -180,12 +189,14 @@ class DryRun:
 
 
 def reason_of(error: InputError | OSError) -> str:
+    """Returns what went wrong, in one line."""
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}"
     return " ".join(error.args)
 
 
 def said_of(recipe: Recipe) -> str:
+    """Returns the recipe in a line."""
     parts = [
         recipe.backbone,
         f"{recipe.dims} dimensions",
@@ -203,6 +214,7 @@ def said_of_method(recipe: Recipe) -> str:
 
 
 def facts_of_made(place: Path) -> Facts:
+    """Returns what the data set is, all of which is read."""
     data = open_to_train_on(place)
     data.check_content()
     said = f"{place} is whole: {images(data.records, data.classes, data.image_size)}"
@@ -214,11 +226,13 @@ def images(records: int, classes: int, size: int) -> str:
 
 
 def protocol_facts(spec: str) -> str:
+    """Builds the protocol, which raises where a file of it is missing."""
     registry.build(PROTOCOLS, spec, cache=None, on_bad="fail")
     return f"{spec}: its files are there"
 
 
 def step_facts(recipe: Recipe, data: Facts, replicas: int) -> str:
+    """Returns how many steps there would be, and how many images a device takes in each."""
     share = recipe.batch_size // replicas // recipe.micro_batches
     per_device = f"{share:,} images a device"
     if recipe.micro_batches > 1:

@@ -9,11 +9,13 @@ import numpy as np
 from absl import flags
 
 from bct_keras import artefacts, command, progress
-from bct_keras.data import class_features, embeddings
-from bct_keras.data.by_class import Block, map_classes
+from bct_keras.data import embeddings
+from bct_keras.data.by_class import map_classes
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import field_path, open_embeddings
 from bct_keras.encoders import Encoder, load_encoder, trial
+from bct_keras.methods import class_features
+from bct_keras.methods.class_blocks import Block
 from bct_keras.progress import Say
 from bct_keras.untrusted.arrays import open_array
 
@@ -23,8 +25,8 @@ def embed(encoder: Encoder, data: DataSet, out: Path) -> str:
     made_from = {
         "data": data.fingerprint,
         "encoder": encoder.fingerprint,
-        "credible_share": embeddings.CREDIBLE_SHARE,
-        "credible": sorted(embeddings.CREDIBLE),
+        "credible_share": class_features.CREDIBLE_SHARE,
+        "credible": sorted(class_features.CREDIBLE),
     }
     summary = f"{data.records:,} embeddings of {encoder.dims} dimensions"
     with artefacts.making(out, embeddings.KIND, made_from) as folder:
@@ -59,6 +61,7 @@ def embed_and_tell(encoder: Encoder, data: DataSet, out: Path, say: Say) -> None
 
 
 def write_embeddings(encoder: Encoder, data: DataSet, folder: Path) -> None:
+    """Writes the embeddings and the labels of each shard."""
     with progress.bar(f"embedding {data.folder}", data.records) as embedded:
         for shard in data.shards:
             found, labels = [], []
@@ -71,7 +74,7 @@ def write_embeddings(encoder: Encoder, data: DataSet, folder: Path) -> None:
 
 
 def write_credible(data: DataSet, folder: Path) -> None:
-    """Both ways to tell which rows are credible: they cost less than to ask for one."""
+    """Writes which rows are credible, by both ways to tell: they cost less than to ask for one."""
     old_files = [field_path(folder, shard, "old_embedding") for shard in data.shards]
     labels = data.checked_labels(
         [open_array(field_path(folder, shard, "label")) for shard in data.shards]
@@ -81,27 +84,23 @@ def write_credible(data: DataSet, folder: Path) -> None:
 
     def find(block: Block) -> dict[str, np.ndarray]:
         (old,) = block.embeddings
-        return {
-            name: class_features.credible(old, embeddings.CREDIBLE_SHARE, norms[name])
-            for name in norms
-        }
+        found = {}
+        for name, norm in norms.items():
+            found[name] = class_features.credible(old, class_features.CREDIBLE_SHARE, norm)
+        return found
 
     for block, found in map_classes(find, labels, [old_files], "credible embeddings"):
         for name, rows in found.items():
             credible[name][block.records] = rows
     ends = np.cumsum([shard.records for shard in data.shards])
-    for name, field in embeddings.CREDIBLE.items():
+    for name, field in class_features.CREDIBLE.items():
         for shard, rows in zip(data.shards, np.split(credible[name], ends[:-1]), strict=True):
             np.save(field_path(folder, shard, field), rows)
 
 
 def column_norms(files: list[Path]) -> np.ndarray:
-    """[dims] of the normalised embeddings of all files"""
-    squares = [
-        np.square(embeddings.normalised(open_array(path))).sum(0, dtype=np.float64)
-        for path in files
-    ]
-    return np.maximum(np.sqrt(np.sum(squares, axis=0)), 1e-12).astype(np.float32)
+    """Returns the norm of each dimension over the normalised embeddings of all files, [dims]."""
+    return class_features.column_norms(open_array(path) for path in files)
 
 
 def define_flags() -> None:

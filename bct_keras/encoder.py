@@ -46,7 +46,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def embed(self, images: np.ndarray) -> np.ndarray:
-        """[batch, size, size, 3] uint8 -> [batch, dims] float32"""
+        """Returns the embeddings [batch, dims] float32 of images [batch, size, size, 3] uint8."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -66,22 +66,22 @@ class Encoder(ABC):
             yield self.checked(self.embed(batch["image"].numpy()), batch), batch
 
     def checked(self, embeddings: np.ndarray, batch) -> np.ndarray:
+        """Returns the embeddings of a batch; raises where they are not all there, or not all finite."""
         check_answer(self.path, embeddings.shape, (len(batch["label"]), self.dims))
-        if not np.isfinite(embeddings).all():
-            bad = int(np.flatnonzero(~np.isfinite(embeddings).all(1))[0])
-            raise InputError(
-                f"{self.path} gives no finite embedding for image {dataset.ids_of(batch)[bad]}"
-            )
+        finite = np.isfinite(embeddings)
+        if not finite.all():
+            first_bad = int(np.argmin(finite.all(1)))
+            image = dataset.ids_of(batch)[first_bad]
+            raise InputError(f"{self.path} gives no finite embedding for image {image}")
         return embeddings
 
     def images_of(
         self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None
     ) -> Iterator[dict]:
-        """The batches of a data set, at the size that this encoder takes."""
+        """Yields the batches of a data set, at the size that this encoder takes."""
+        taken = data.as_taken(self.image_size, self.preprocessing.resize)
         with unreadable.named(data, shards):
-            yield from data.as_taken(self.image_size, self.preprocessing.resize).batches(
-                BATCH_SIZE, shards
-            )
+            yield from taken.batches(BATCH_SIZE, shards)
 
 
 class DerivedEncoder(Encoder):
@@ -111,7 +111,7 @@ class DerivedEncoder(Encoder):
 
 
 class FirstDims(DerivedEncoder):
-    """The first coordinates of another encoder's embeddings."""
+    """Gives the first coordinates of another encoder's embeddings."""
 
     of_sums = True
 
@@ -120,7 +120,10 @@ class FirstDims(DerivedEncoder):
 
 
 class FileEncoder(Encoder):
-    """An encoder in a file, which may come from anybody: pixels are brought to what it takes, its answers checked."""
+    """Embeds by a file, which may come from anybody.
+
+    Pixels are brought to what it takes, and its answers are checked.
+    """
 
     kind: str  # its name in a spec
 
@@ -158,29 +161,37 @@ def path_fingerprint(path: Path) -> str:
         raise InputError(f"{path}: no such encoder")
     files = sorted(file for file in path.rglob("*") if file.is_file())
     names = [file.relative_to(path).as_posix() for file in files]
-    return artefacts.fingerprint([names, [artefacts.file_sha256(file) for file in files]])
+    contents = [artefacts.file_sha256(file) for file in files]
+    return artefacts.fingerprint([names, contents])
 
 
 def check_answer(path: Path, found: tuple[int, ...], asked: tuple[int, int]) -> None:
     """Raises where an encoder answers with anything but one embedding for each image."""
-    if tuple(found) != asked:
-        raise InputError(
-            f"{path} answers {asked[0]} images with {' x '.join(map(str, found)) or 'one number'} and not with "
-            f"{asked[0]} embeddings of {asked[1]} dimensions: it cannot be used"
-        )
+    if tuple(found) == asked:
+        return
+    images, dims = asked
+    answer = " x ".join(map(str, found)) or "one number"
+    raise InputError(
+        f"{path} answers {images} images with {answer} and not with {images} embeddings of "
+        f"{dims} dimensions: it cannot be used"
+    )
 
 
 def in_batches(
     run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int
 ) -> np.ndarray:
-    """For a file made for batches of one size: the last one is filled up with copies. 0 is any size."""
+    """Runs a file that is made for batches of one size, or of any where that is 0.
+
+    The last batch is filled up with copies of the last image.
+    """
     if not size:
         return run(images)
-    found = [
-        run(images[np.minimum(np.arange(first, first + size), len(images) - 1)])
-        for first in range(0, len(images), size)
-    ]
-    return np.concatenate([rows.copy() for rows in found])[: len(images)]
+    last = len(images) - 1
+    found = []
+    for first in range(0, len(images), size):
+        rows = np.minimum(np.arange(first, first + size), last)
+        found.append(run(images[rows]).copy())
+    return np.concatenate(found)[: len(images)]
 
 
 def checked_shapes(path: Path, image_shape, embedding_shape) -> tuple[int, int, bool]:
@@ -207,4 +218,7 @@ def checked_shapes(path: Path, image_shape, embedding_shape) -> tuple[int, int, 
 
 
 def first_sentence(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]
+    """Returns the first sentence of what a library says of an error."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    sentence, _, _ = lines[0].partition(". ")
+    return sentence

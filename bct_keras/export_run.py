@@ -18,10 +18,10 @@ from bct_keras.evaluation.gate import Gate
 from bct_keras.evaluation.protocol import Protocol
 from bct_keras.evaluation.verdict import COMPATIBLE, UNDECIDED, Rule
 from bct_keras.formats import FORMATS
+from bct_keras.formats.closeness import Closeness, compared
 from bct_keras.formats.format import Format, Reference, Source
 from bct_keras.printable import line
 
-COMPARED_IMAGES = 16
 # What is tried in turn where a quantised file is refused.
 KEPT_FLOAT = (0.0, 0.1, 0.3, 0.6)
 
@@ -60,24 +60,25 @@ class Exported:
         return RefusedError(*self.refused.values(), helps)
 
     def __str__(self) -> str:
-        return "\n".join(
-            [*self.files.values(), *([f"exported as {self.verdict}"] if self.verdict else [])]
-        )
+        lines = list(self.files.values())
+        if self.verdict:
+            lines.append(f"exported as {self.verdict}")
+        return "\n".join(lines)
 
 
 def export(
     source: Source, formats: list[str], out: Path, checks: Checks, data_licence: str = ""
 ) -> Exported:
-    """Writes those formats that pass; where none does, it writes nothing and raises the refusal."""
-    unknown = sorted(set(formats) - FORMATS.keys())
-    if unknown or not formats:
-        raise InputError(
-            f"{option('formats', ','.join(formats))}: known formats are {', '.join(FORMATS)}"
-        )
-    if not source.calibration and any(FORMATS[name].needs_calibration for name in formats):
-        raise InputError(
-            f"tflite_int8 needs {option('calibration')}: a data set of images like those that it will see"
-        )
+    """Writes those formats that pass; where none does, it writes nothing and raises the refusal.
+
+    Args:
+        source: The encoder, and how it is to be written.
+        formats: Names of `FORMATS`.
+        out: The folder to make.
+        checks: What decides whether a file may leave.
+        data_licence: What the model card says of the licence of the training data.
+    """
+    check_formats(formats, source)
     protocols = checks.protocols
     if not isinstance(protocols, Mapping):
         protocols = build_protocols(protocols)
@@ -97,36 +98,38 @@ def export(
     }
     with artefacts.making(out, EXPORT_KIND, made_from) as folder:
         if folder:
-            gate = Gate(protocols, checks.old, Reference(source), checks.max_loss, checks.rule)
-            check_encoder(gate, checks)
-            files, refused = write_all(formats, source, gate, checks, folder)
-            results = gate.results()
-            verdict = found_verdict.sentence if (found_verdict := gate.verdict()) else None
-            found = {"verdict": verdict, "files": files, "refused": refused, "protocols": results}
-            (folder / "gate.json").write_text(json.dumps(found, indent=1) + "\n")
-            card = model_card.written(
-                source, checks.old, verdict, files, refused, results, data_licence
+            gate = Gate(
+                dict(protocols), checks.old, Reference(source), checks.max_loss, checks.rule
             )
-            (folder / "MODEL_CARD.md").write_text(card)
-            facts = {
-                "verdict": verdict,
-                "files": files,
-                "refused": refused,
-                "served_name": source.served_name,
-            }
+            check_encoder(gate, checks)
+            facts = Writing(source, gate, checks, folder).write_all(formats, data_licence)
             artefacts.write_manifest(folder, EXPORT_KIND, made_from, **facts)
+    return read_exported(out)
+
+
+def check_formats(formats: list[str], source: Source) -> None:
+    unknown = sorted(set(formats) - FORMATS.keys())
+    if unknown or not formats:
+        given = option("formats", ",".join(formats))
+        raise InputError(f"{given}: known formats are {', '.join(FORMATS)}")
+    if not source.calibration and any(FORMATS[name].needs_calibration for name in formats):
+        images = "a data set of images like those that it will see"
+        raise InputError(f"tflite_int8 needs {option('calibration')}: {images}")
+
+
+def read_exported(out: Path) -> Exported:
+    """Returns what the folder's manifest says was written."""
     manifest = artefacts.read_manifest(out, EXPORT_KIND)
+    lines = {}
     try:
-        files = manifest["files"].items()
-        lines = {
-            name: line(f"{out / FORMATS[name].file}: {described(facts)}") for name, facts in files
-        }
+        for name, facts in manifest["files"].items():
+            path = out / FORMATS[name].file
+            lines[name] = line(f"{path}: {described(facts)}")
         # Older versions wrote all or nothing, and no verdict.
         return Exported(lines, dict(manifest.get("refused", {})), manifest.get("verdict"))
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise InputError(
-            f"{out / artefacts.MANIFEST} is damaged; remove {out} and export again"
-        ) from None
+        damaged = out / artefacts.MANIFEST
+        raise InputError(f"{damaged} is damaged; remove {out} and export again") from None
 
 
 def check_encoder(gate: Gate, checks: Checks) -> None:
@@ -138,34 +141,96 @@ def check_encoder(gate: Gate, checks: Checks) -> None:
         return
     if found.word == UNDECIDED:
         helps = (
-            f"more identities in {option('protocol')}; without {option('strict', True)} it is exported with that "
-            "word on its card"
+            f"more identities in {option('protocol')}; without {option('strict', True)} it is "
+            "exported with that word on its card"
         )
     else:
         helps = (
-            "most first: more identities to train on, more epochs, another method (gallerycontrast, or l2, which "
-            f"stays closest to the old encoder); {option('allow_loss', True)} exports it all the same"
+            "most first: more identities to train on, more epochs, another method (gallerycontrast, "
+            "or l2, which stays closest to the old encoder); "
+            f"{option('allow_loss', True)} exports it all the same"
         )
-    raise InputError(
-        f"nothing is exported: the encoder itself is {found.sentence}", f"what helps: {helps}"
-    )
+    refused = f"nothing is exported: the encoder itself is {found.sentence}"
+    raise InputError(refused, f"what helps: {helps}")
 
 
-def write_all(
-    formats: list[str], source: Source, gate: Gate, checks: Checks, folder: Path
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Writes each format that passes; returns what is known of those, and why the others were refused."""
-    files, refused = {}, {}
-    for name in formats:
-        try:
-            files[name] = write(FORMATS[name], name, source, gate, checks, folder)
-        except RefusedError as error:
-            refused[name] = str(error)
-            remove(folder / FORMATS[name].file)
-            gate.remove(name)
-    if not files:
-        raise Exported(files, refused).refusal() or RefusedError("nothing was asked for")
-    return files, refused
+@dataclass(frozen=True)
+class Writing:
+    """Writes the files of one export into its folder."""
+
+    source: Source
+    gate: Gate
+    checks: Checks
+    folder: Path
+
+    def write_all(self, formats: list[str], data_licence: str) -> dict[str, Any]:
+        """Writes each format that passes, gate.json and the card; returns what the manifest says of them."""
+        files, refused = {}, {}
+        for name in formats:
+            form = FORMATS[name]
+            try:
+                files[name] = self.write(form, name)
+            except RefusedError as error:
+                refused[name] = str(error)
+                remove(self.folder / form.file)
+                self.gate.remove(name)
+        if not files:
+            raise Exported(files, refused).refusal() or RefusedError("nothing was asked for")
+        verdict = self.gate.verdict()
+        card = model_card.Card(
+            source=self.source,
+            old=self.checks.old,
+            verdict=verdict.sentence if verdict else None,
+            files=files,
+            refused=refused,
+            results=self.gate.results(),
+            data_licence=data_licence,
+        )
+        facts = {"verdict": card.verdict, "files": files, "refused": refused}
+        gate_facts = facts | {"protocols": card.results}
+        (self.folder / "gate.json").write_text(json.dumps(gate_facts, indent=1) + "\n")
+        (self.folder / "MODEL_CARD.md").write_text(card.text())
+        return facts | {"served_name": self.source.served_name}
+
+    def write(self, form: Format, name: str) -> dict[str, Any]:
+        """Writes one file, with more and more of it in float while the gate refuses it.
+
+        Returns what is known of the file.
+        """
+        path = self.folder / form.file
+        reference = Reference(self.source)
+        faults: list[str] = []
+        facts: dict[str, Any] = {}
+        for share in self.shares_to_try(form):
+            form.write(dataclasses.replace(self.source, kept_float=share), path)
+            found = compared(reference, path)
+            check_closeness(form, name, found)
+            encoder = load_encoder(path)
+            encoder.cached = False  # nobody asks for it again
+            self.gate.add(name, encoder)
+            faults = self.gate.faults(name)
+            facts = {"difference": found.difference, "cosine": found.cosine, "kept_float": share}
+            if not faults:
+                break
+        if faults and not self.checks.allow_loss:
+            limit = option("max_loss", self.checks.max_loss)
+            lets_out = f"{option('allow_loss', True)} lets it out as it is"
+            raise RefusedError(f"{name} is refused: {'; '.join(faults)} ({limit}; {lets_out})")
+        return {
+            "file": form.file,
+            "bytes": size_of(path),
+            **facts,
+            "losses": self.gate.losses(name),
+            "faults": faults,
+            "doubts": self.gate.doubts(name),
+        }
+
+    def shares_to_try(self, form: Format) -> tuple[float, ...]:
+        """Returns what shares of the operations may be kept in float, one after the other."""
+        checks = self.checks
+        if form.can_keep_float and checks.protocols and not checks.allow_loss:
+            return KEPT_FLOAT
+        return (0.0,)
 
 
 def remove(path: Path) -> None:
@@ -175,89 +240,41 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write(
-    form: Format, name: str, source: Source, gate: Gate, checks: Checks, folder: Path
-) -> dict[str, Any]:
-    """Writes one file, with more and more of it in float while the gate refuses it; what is known of it."""
-    path = folder / form.file
-    reference = Reference(source)
-    shares = (
-        KEPT_FLOAT if form.can_keep_float and checks.protocols and not checks.allow_loss else (0.0,)
-    )
-    difference = cosine = float("nan")
-    faults: list[str] = []
-    for share in shares:
-        form.write(dataclasses.replace(source, kept_float=share), path)
-        difference, cosine = compared(reference, path)
-        check_closeness(form, name, difference, cosine)
-        encoder = load_encoder(path)
-        encoder.cached = False  # nobody asks for it again
-        gate.add(name, encoder)
-        faults = gate.faults(name)
-        if not faults:
-            break
-    if faults and not checks.allow_loss:
+def check_closeness(form: Format, name: str, found: Closeness) -> None:
+    """Raises where the file is further from its encoder than its format allows."""
+    largest, smallest = form.largest_difference, form.smallest_cosine
+    if largest is not None and not found.difference <= largest:
+        differs = f"{name} differs from its encoder by {found.difference:.2e}"
+        raise RefusedError(f"{differs}, more than {largest:.0e}")
+    if smallest is not None and not found.cosine >= smallest:
         raise RefusedError(
-            f"{name} is refused: {'; '.join(faults)} ({option('max_loss', checks.max_loss)}; "
-            f"{option('allow_loss', True)} lets it out as it is)"
+            f"{name}: cosine {found.cosine:.6f} with its encoder, less than {smallest}"
         )
-    return {
-        "file": form.file,
-        "bytes": size_of(path),
-        "difference": difference,
-        "cosine": cosine,
-        "kept_float": share,
-        "losses": gate.losses(name),
-        "faults": faults,
-        "doubts": gate.doubts(name),
-    }
-
-
-def compared(reference: Encoder, path: Path) -> tuple[float, float]:
-    """The largest difference in a coordinate and the smallest cosine, over random images."""
-    shape = (COMPARED_IMAGES, reference.image_size, reference.image_size, 3)
-    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    found, expected = load_encoder(path).embed(images), reference.embed(images)
-    if found.shape[1] < expected.shape[1]:
-        expected = expected[:, : found.shape[1]]
-        expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
-    return float(np.max(np.abs(found - expected))), float(np.min(np.sum(found * expected, axis=1)))
-
-
-def check_closeness(form: Format, name: str, difference: float, cosine: float) -> None:
-    if form.largest_difference is not None and not difference <= form.largest_difference:
-        raise RefusedError(
-            f"{name} differs from its encoder by {difference:.2e}, more than {form.largest_difference:.0e}"
-        )
-    if form.smallest_cosine is not None and not cosine >= form.smallest_cosine:
-        raise RefusedError(
-            f"{name}: cosine {cosine:.6f} with its encoder, less than {form.smallest_cosine}"
-        )
-    if not np.isfinite(difference):
+    if not np.isfinite(found.difference):
         raise RefusedError(f"{name} gives no finite embedding")
 
 
 def size_of(path: Path) -> int:
-    return sum(
-        file.stat().st_size
-        for file in ([path] if path.is_file() else path.rglob("*"))
-        if file.is_file()
-    )
+    """Returns the bytes of a file, or of all files in a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def described(facts: dict[str, Any]) -> str:
+    """Returns what is told of a file that was written."""
     text = f"{facts['bytes'] / 1e6:.2f} MB, within {facts['difference']:.1e} of the encoder"
-    if facts["losses"]:
-        worst = max(facts["losses"], key=facts["losses"].get)
-        text += f", loses at most {max(facts['losses'][worst], 0):.2%} ({worst})"
-        text += "".join(f"; {doubt}" for doubt in facts.get("doubts", []))
+    losses = facts["losses"]
+    if losses:
+        worst = max(losses, key=losses.get)
+        text += f", loses at most {max(losses[worst], 0):.2%} ({worst})"
+        for doubt in facts.get("doubts", []):
+            text += f"; {doubt}"
     else:
         text += f", not evaluated: no {option('protocol')}"
-    return text + (
-        f"; {facts['kept_float']:.0%} of its operations kept in float"
-        if facts["kept_float"]
-        else ""
-    )
+    if facts["kept_float"]:
+        text += f"; {facts['kept_float']:.0%} of its operations kept in float"
+    return text
 
 
 def keras_encoder(path: str | Path) -> KerasEncoder:

@@ -21,6 +21,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def told(
     workdir: Path, data: DataSet, strategy: tf.distribute.Strategy, last_good: Callable[[], str]
 ) -> Iterator[None]:
+    """Turns what the machine did into an error of a line or two, which names the last good checkpoint."""
     try:
         yield
     except OSError as error:
@@ -48,6 +49,7 @@ def told(
 
 
 def no_room(folder: Path, reason: str, last_good: str) -> InputError:
+    """Returns the error of a full disk."""
     return InputError(
         f"{folder}: nothing more could be written ({reason.splitlines()[0]}); {last_good}. Make room and start the "
         "same command again"

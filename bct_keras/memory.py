@@ -11,7 +11,6 @@ images). On a GPU it has not been measured.
 """
 
 import math
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,36 +19,32 @@ from typing import Any
 import keras
 import numpy as np
 
-from bct_keras.data.dataset import open_data_set
-from bct_keras.data.embeddings import open_embeddings
-from bct_keras.embed import embed
-from bct_keras.encoders import HEAD_FILE, Encoder
+from bct_keras import old_head
 from bct_keras.methods.method import Method, Training
-from bct_keras.model import CompatibleModel
-from bct_keras.prepare import prepare
+from bct_keras.methods.old_embeddings import Classifier, OldEmbeddings
+from bct_keras.models import CompatibleModel
 from bct_keras.recipe import Recipe
 
 FEW_CLASSES = (16, 32)
 USUAL_IMAGE_SIZE = 112  # where the data do not tell
-SMALL_IMAGE_SIZE = 28
+IMAGES_OF_A_CLASS = 4
 COPIES_OF_LOGITS = 3  # cosines, logits and their gradient
 Sizes = dict[str, float]  # bytes by what they are for
 
 
-class RandomEncoder(Encoder):
-    """In the place of the old one: a method is built from old embeddings, whatever they are."""
+class RandomOld(OldEmbeddings):
+    """Stands in the place of the old embeddings, and of a head that the user has not named."""
 
-    def __init__(self, path: Path, image_size: int, dims: int):
-        super().__init__(path, image_size, dims)
-        self.fingerprint = "random"  # it has no file
-
-    def embed(self, images):
-        return np.random.default_rng(0).normal(size=(len(images), self.dims)).astype(np.float32)
+    def classifier(self, named: str = "") -> Classifier:
+        return old_head.read_head(Path(named), self.dims) if named else super().classifier()
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one device, in bytes; without data `classes` is 0, and what each class adds stands apart."""
+    """What one device holds, in bytes.
+
+    Without data `classes` is 0, and what each class adds stands apart.
+    """
 
     classes: int
     rows: int  # of a batch, on this device
@@ -60,117 +55,114 @@ class Estimate:
 
     @property
     def total(self) -> float:
+        """Returns the sum of all parts."""
         return sum(self.counted.values()) + self.activations + self.logits
 
 
 def estimated(recipe: Recipe, classes: int, image_size: int, replicas: int) -> Estimate:
-    small, larger = (built(recipe, count, image_size) for count in FEW_CLASSES)
-    first, second = counted(small, replicas), counted(larger, replicas)
-    slopes = {
-        name: (second[name] - first[name]) / (FEW_CLASSES[1] - FEW_CLASSES[0]) for name in first
-    }
-    sizes = {name: first[name] + slopes[name] * (classes - FEW_CLASSES[0]) for name in first}
+    """Estimates by two small models what one with so many classes would take."""
+    few, more = FEW_CLASSES
+    small, larger = built(recipe, few, image_size), built(recipe, more, image_size)
+    of_few, of_more = counted(small, replicas), counted(larger, replicas)
+    each_class: Sizes = {}
+    sizes: Sizes = {}
+    for name, size in of_few.items():
+        each_class[name] = (of_more[name] - size) / (more - few)
+        sizes[name] = size + each_class[name] * (classes - few)
     rows = recipe.batch_size // replicas // recipe.micro_batches
-    of_logits = logits(small.head, classes or FEW_CLASSES[0], rows, replicas)
-    slopes["logits"] = of_logits / (classes or FEW_CLASSES[0])
+    of_logits = logits(small.head, classes or few, rows, replicas)
+    each_class["logits"] = of_logits / (classes or few)
     return Estimate(
-        classes,
-        rows,
-        sizes,
-        slopes,
-        activations(small.backbone, rows),
-        of_logits if classes else 0.0,
+        classes=classes,
+        rows=rows,
+        counted=sizes,
+        each_class=each_class,
+        activations=activations(small.backbone, rows),
+        logits=of_logits if classes else 0.0,
     )
 
 
 def lines(estimate: Estimate) -> Iterator[str]:
-    """One for each part that is there, and one for the sum."""
+    """Yields a line for each part that is there, and one for the sum."""
+    each_class = estimate.each_class
 
-    def line(size: float, name: str, each_class: float = 0.0) -> str:
-        more = (
-            f", and {each_class:,.0f} bytes a class" if each_class and not estimate.classes else ""
-        )
-        return f"{max(size, 0) / 1e6:>10,.1f} MB  {name}{more}"
+    def line(size: float, name: str, more: float = 0.0) -> str:
+        text = f"{max(size, 0) / 1e6:>10,.1f} MB  {name}"
+        if more and not estimate.classes:
+            text += f", and {more:,.0f} bytes a class"
+        return text
 
     for name, size in estimate.counted.items():
-        if size or estimate.each_class[name]:
-            yield line(size, f"{name}, counted", estimate.each_class[name])
+        if size or each_class[name]:
+            yield line(size, f"{name}, counted", each_class[name])
     yield line(estimate.activations, f"activations of {estimate.rows:,} images, estimated")
-    yield line(
-        estimate.logits, "logits and their gradient, estimated", estimate.each_class["logits"]
-    )
-    yield line(estimate.total, "in all, on each device", sum(estimate.each_class.values()))
+    yield line(estimate.logits, "logits and their gradient, estimated", each_class["logits"])
+    yield line(estimate.total, "in all, on each device", sum(each_class.values()))
 
 
 def built(recipe: Recipe, classes: int, image_size: int) -> CompatibleModel:
-    with tempfile.TemporaryDirectory(prefix="dry-run-") as folder:
-        method = prepared_method(recipe, classes, Path(folder))
-        return recipe.build_model(image_size, classes, recipe.epochs * 100, method)
+    """Builds the model that a run would train, for so many classes."""
+    method = prepared_method(recipe, classes)
+    return recipe.build_model(image_size, classes, recipe.epochs * 100, method)
 
 
-def prepared_method(recipe: Recipe, classes: int, folder: Path) -> Method:
-    """On a data set of a few small images, with random old embeddings and an old head."""
-    source = f"synthetic(identities={classes}, images=4, image_size={SMALL_IMAGE_SIZE})"
-    prepare(source, "none", folder / "data", process_count=1)
-    data = open_data_set(folder / "data")
+def prepared_method(recipe: Recipe, classes: int) -> Method:
+    """Returns the method with random old embeddings of a few images, and an old head: it is as large with any."""
     method = recipe.build_method()
-    old = None
-    if method.needs_old:
-        embed(
-            RandomEncoder(folder / "old", SMALL_IMAGE_SIZE, recipe.old_dims),
-            data,
-            folder / "embeddings",
-        )
-        old = open_embeddings(folder / "embeddings", data)
-        np.savez(folder / HEAD_FILE, class_weights=np.ones((classes, recipe.old_dims), np.float32))
-    method.prepare(Training(data, old, recipe.old_dims, recipe.epochs, recipe.epochs * 100))
+    labels = np.repeat(np.arange(classes), IMAGES_OF_A_CLASS)
+    embeddings = np.random.default_rng(0).normal(size=(len(labels), recipe.old_dims))
+    old = RandomOld(embeddings, labels, classifier=np.ones((classes, recipe.old_dims)))
+    method.prepare(old, Training(classes, recipe.old_dims, recipe.epochs, recipe.epochs * 100))
     return method
 
 
 def counted(model: CompatibleModel, replicas: int) -> Sizes:
-    table = model.head.table
-    tables = (
-        {}
-        if table is None
-        else {name: bytes_of(copies[:1]) for name, copies in table.variables.items()}
-    )
-    # A device holds its share of a table that is divided.
-    share = (
-        math.ceil(model.head.classes / replicas) / model.head.classes
-        if table and table.divided
-        else 1.0
-    )
+    """Returns the bytes of all variables of a model and of the gradients."""
+    head, table = model.head, model.head.table
+    tables: dict[str, int] = {}
+    share = 1.0
+    if table is not None:
+        for name, copies in table.variables.items():
+            tables[name] = bytes_of(copies[:1])
+        if table.divided:  # a device holds its share
+            share = math.ceil(head.classes / replicas) / head.classes
     class_weights = share * tables.pop("class_weights", 0)
+    sampled = class_weights * getattr(head, "sample_rate", 1.0)
+    slots = share * sum(tables.values())
     return {
         "weights of the backbone": bytes_of(model.backbone.variables),
-        "weights of the head": bytes_of(model.head.variables) + class_weights,
+        "weights of the head": bytes_of(head.variables) + class_weights,
         "state of the method": bytes_of(model.method.variables),
-        "average of the weights": bytes_of(model.averages),
-        "gradients": bytes_of(model.trainable_variables)
-        + class_weights * getattr(model.head, "sample_rate", 1.0),
-        "slots of the optimizer": bytes_of(model.optimizer.variables)
-        + share * sum(tables.values()),
+        "average of the weights": bytes_of(model.averaging.averages),
+        "gradients": bytes_of(model.trainable_variables) + sampled,
+        "slots of the optimizer": bytes_of(model.optimizer.variables) + slots,
     }
 
 
 def bytes_of(variables: Iterable[Any]) -> int:
-    return sum(math.prod(variable.shape) * item_bytes(variable.dtype) for variable in variables)
+    """Returns the bytes of all variables together."""
+    total = 0
+    for variable in variables:
+        total += math.prod(variable.shape) * item_bytes(variable.dtype)
+    return total
 
 
 def activations(backbone: keras.Model, rows: int) -> int:
-    """Of the outputs of all layers, in the precision in which each computes."""
-    return sum(
-        rows * math.prod(tensor.shape[1:]) * item_bytes(tensor.dtype)
-        for tensor in outputs_of(backbone)
-    )
+    """Returns the bytes of the outputs of all layers, in the precision in which each computes."""
+    total = 0
+    for tensor in outputs_of(backbone):
+        total += rows * math.prod(tensor.shape[1:]) * item_bytes(tensor.dtype)
+    return total
 
 
 def item_bytes(dtype: Any) -> int:
+    """Returns the bytes of one number."""
     name = keras.backend.standardize_dtype(getattr(dtype, "name", dtype))
     return {"float16": 2, "bfloat16": 2, "uint8": 1, "bool": 1, "int64": 8}.get(name, 4)
 
 
 def outputs_of(model: keras.Model) -> Iterator[Any]:
+    """Yields the outputs of all layers, also of models within the model."""
     for operation in model.operations:  # pyright: ignore[reportAttributeAccessIssue]
         if isinstance(operation, keras.Model):
             yield from outputs_of(operation)
@@ -179,10 +171,11 @@ def outputs_of(model: keras.Model) -> Iterator[Any]:
 
 
 def logits(head: Any, classes: int, rows: int, replicas: int) -> float:
-    """[rows, classes] in float32; of a divided head each device sees all rows and its classes."""
-    sharded = getattr(head, "sharded", False)
-    columns = (
-        math.ceil(getattr(head, "sample_rate", 1.0) * classes / (replicas if sharded else 1))
-        * head.centres
-    )
-    return COPIES_OF_LOGITS * 4.0 * rows * (replicas if sharded else 1) * columns
+    """Returns the bytes of [rows, classes] in float32.
+
+    Of a divided head each device sees all rows and its own classes.
+    """
+    devices = replicas if getattr(head, "sharded", False) else 1
+    sampled = getattr(head, "sample_rate", 1.0) * classes
+    columns = math.ceil(sampled / devices) * head.centres
+    return COPIES_OF_LOGITS * 4.0 * rows * devices * columns

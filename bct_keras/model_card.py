@@ -1,5 +1,7 @@
 """MODEL_CARD.md: what an exported encoder is, what it was measured to do, and what it must not be used for."""
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bct_keras import artefacts
@@ -34,53 +36,50 @@ chosen on data like those it will see (the report of `evaluate` has one for each
 """
 
 
-def written(
-    source: Source,
-    old: Encoder | None,
-    verdict: str | None,
-    files: dict[str, Any],
-    refused: dict[str, str],
-    results: dict[str, Any],
-    data_licence: str,
-) -> str:
-    """Returns the card of the files that leave; those that were refused are named with the reason."""
-    facts = source.facts()
-    title = facts["encoder"] + (f" - {verdict}" if verdict else "")
-    lines = [f"# {markdown(title)}", ""]
-    lines += table(
-        ["", ""],
-        [
+@dataclass(frozen=True)
+class Card:
+    """What is known of the files that leave, and why others do not."""
+
+    source: Source
+    old: Encoder | None
+    verdict: str | None
+    files: dict[str, Any]  # of each format that is written, what is known of it
+    refused: dict[str, str]  # of each format that is not, the reason
+    results: dict[str, Any]  # of each protocol the metrics of each test
+    data_licence: str
+
+    def text(self) -> str:
+        """Returns the card in Markdown."""
+        facts = self.source.facts()
+        title = facts["encoder"]
+        if self.verdict:
+            title += f" - {self.verdict}"
+        licence = markdown(self.data_licence) if self.data_licence else not_stated()
+        lines = [f"# {markdown(title)}", "", *table(["", ""], self.first_rows(facts))]
+        lines += ["", "## Data", "", *data_lines(self.source), f"- licence: {licence}"]
+        lines += ["", "## Files", "", *file_lines(self.files)]
+        if self.refused:
+            lines += ["", "Not written:", ""]
+            lines += [f"- {markdown(reason)}" for reason in self.refused.values()]
+        for spec, tests in self.results.items():
+            lines += ["", f"## {markdown(spec)}", "", *result_lines(tests)]
+        if not self.results:
+            lines += ["", f"It was not evaluated: export was given no {option('protocol')}."]
+        return "\n".join([*lines, "", USE])
+
+    def first_rows(self, facts: dict[str, Any]) -> list[list[str]]:
+        searched = "its own alone: no old encoder"
+        if self.old:
+            searched = f"{code(self.old.fingerprint)} ({markdown(self.old.path)})"
+        size = facts["input"]["size"]
+        return [
             ["fingerprint", code(facts["fingerprint"])],
-            [
-                "searches the gallery of",
-                f"{code(old.fingerprint)} ({markdown(old.path)})"
-                if old
-                else "its own alone: no old encoder",
-            ],
-            ["embedding", f"{source.encoder.dims} dimensions, of length 1"],
+            ["searches the gallery of", searched],
+            ["embedding", f"{self.source.encoder.dims} dimensions, of length 1"],
             ["of them compatible", str(facts["dims"])],
-            [
-                "input",
-                f"{facts['input']['size']} x {facts['input']['size']} RGB pixels of 0 to 255",
-            ],
-            ["mirrored image added", "yes" if source.flip else "no"],
-        ],
-    )
-    lines += [
-        "",
-        "## Data",
-        "",
-        *data_lines(source),
-        f"- licence: {markdown(data_licence) if data_licence else not_stated()}",
-    ]
-    lines += ["", "## Files", "", *file_lines(files)]
-    if refused:
-        lines += ["", "Not written:", "", *(f"- {markdown(reason)}" for reason in refused.values())]
-    for spec, tests in results.items():
-        lines += ["", f"## {markdown(spec)}", "", *result_lines(tests)]
-    if not results:
-        lines += ["", f"It was not evaluated: export was given no {option('protocol')}."]
-    return "\n".join([*lines, "", USE])
+            ["input", f"{size} x {size} RGB pixels of 0 to 255"],
+            ["mirrored image added", "yes" if self.source.flip else "no"],
+        ]
 
 
 def not_stated() -> str:
@@ -90,44 +89,45 @@ def not_stated() -> str:
 
 
 def data_lines(source: Source) -> list[str]:
-    """The run's own flags and recipe, where the encoder is a run's."""
+    """Returns the run's own flags and recipe, where the encoder is a run's."""
     run = source.encoder.path.parent
-    lines = []
     if artefacts.kind_of(run) == RUN_KIND:
-        recipe = artefacts.read_manifest(run, RUN_KIND)["made_from"]
-        given = read_text(run / "flags.txt").splitlines() if (run / "flags.txt").is_file() else []
-        for text in given:
-            if text.startswith(OF_DATA) and not text.endswith("="):
-                lines.append(f"- trained on: {code(text)}")
-        for key, value in sorted(recipe.items()):
-            if value is not None:
-                lines.append(f"- {markdown(key)}: {code(value)}")
+        lines = lines_of_run(run)
     else:
-        lines.append("- trained on: not known, the encoder is a file without its run")
+        lines = ["- trained on: not known, the encoder is a file without its run"]
     if source.calibration:
-        lines.append(
-            f"- calibrated on: {markdown(source.calibration.folder)} ({code(source.calibration.fingerprint)})"
-        )
+        folder, fingerprint = source.calibration.folder, source.calibration.fingerprint
+        lines.append(f"- calibrated on: {markdown(folder)} ({code(fingerprint)})")
+    return lines
+
+
+def lines_of_run(run: Path) -> list[str]:
+    lines = []
+    given = run / "flags.txt"
+    for text in read_text(given).splitlines() if given.is_file() else []:
+        if text.startswith(OF_DATA) and not text.endswith("="):
+            lines.append(f"- trained on: {code(text)}")
+    recipe = artefacts.read_manifest(run, RUN_KIND)["made_from"]
+    for key, value in sorted(recipe.items()):
+        if value is not None:
+            lines.append(f"- {markdown(key)}: {code(value)}")
     return lines
 
 
 def file_lines(files: dict[str, Any]) -> list[str]:
+    """Returns a table with a row for each file."""
     rows = []
     for name, facts in files.items():
-        worst = f"{max(facts['losses'].values()):+.2%}" if facts["losses"] else "not measured"
-        verdict = "passed" + "".join(f"; {markdown(doubt)}" for doubt in facts["doubts"])
-        if facts["faults"]:
-            verdict = f"**let out in spite of: {markdown('; '.join([*facts['faults'], *facts['doubts']]))}**"
-        size = f"{facts['bytes'] / 1e6:.2f} MB"
+        losses = facts["losses"]
         rows.append(
             [
                 markdown(name),
                 markdown(facts["file"]),
-                size,
+                f"{facts['bytes'] / 1e6:.2f} MB",
                 f"{facts['difference']:.1e}",
                 f"{facts['cosine']:.6f}",
-                worst,
-                verdict,
+                f"{max(losses.values()):+.2%}" if losses else "not measured",
+                said_by_gate(facts),
             ]
         )
     heading = [
@@ -139,36 +139,57 @@ def file_lines(files: dict[str, Any]) -> list[str]:
         "largest loss",
         "gate",
     ]
-    note = "Differences are those from the Keras encoder on random images; the loss is in the metrics below."
+    note = (
+        "Differences are those from the Keras encoder on random images; "
+        "the loss is in the metrics below."
+    )
     return [*table(heading, rows), "", note]
 
 
+def said_by_gate(facts: dict[str, Any]) -> str:
+    if facts["faults"]:
+        reasons = "; ".join([*facts["faults"], *facts["doubts"]])
+        return f"**let out in spite of: {markdown(reasons)}**"
+    return "; ".join(["passed", *map(markdown, facts["doubts"])])
+
+
 def result_lines(tests: dict[str, dict[str, float]]) -> list[str]:
-    """One table a metric: queries of the row in the gallery of the column."""
-    queries = list(dict.fromkeys(test.split("/")[0] for test in tests))
-    galleries = list(dict.fromkeys(test.split("/")[1] for test in tests))
+    """Returns one table for each metric: queries of the row in the gallery of the column."""
+    queries, galleries = [], []
+    for test in tests:
+        query, _, gallery = test.partition("/")
+        queries.append(query)
+        galleries.append(gallery)
+    queries, galleries = unique(queries), unique(galleries)
     lines = [
         "Queries of the row, searched in the gallery of the column; each file in its own run time.",
         "",
     ]
     for metric in next(iter(tests.values())):
-        rows = [
-            [
-                markdown(query),
-                *(
-                    f"{tests[test][metric]:.4f}" if (test := f"{query}/{gallery}") in tests else ""
-                    for gallery in galleries
-                ),
-            ]
-            for query in queries
-        ]
-        lines += [*table([markdown(metric), *map(markdown, galleries)], rows), ""]
+        rows = []
+        for query in queries:
+            row = [markdown(query)]
+            for gallery in galleries:
+                found = tests.get(f"{query}/{gallery}")
+                row.append(f"{found[metric]:.4f}" if found else "")
+            rows.append(row)
+        heading = [markdown(metric), *map(markdown, galleries)]
+        lines += [*table(heading, rows), ""]
     if OLD in queries:
         lines.append(
-            "The verdict is on the column *old*: it compares each row with the first one, the old encoder's own."
+            "The verdict is on the column *old*: it compares each row with the first one, "
+            "the old encoder's own."
         )
     return lines
 
 
+def unique(names: list[str]) -> list[str]:
+    """Returns each name once, in the order in which they first come."""
+    return list(dict.fromkeys(names))
+
+
 def table(heading: list[str], rows: list[list[str]]) -> list[str]:
-    return [table_row(row) for row in [heading, ["---"] * len(heading), *rows]]
+    lines = [table_row(heading), table_row(["---"] * len(heading))]
+    for row in rows:
+        lines.append(table_row(row))
+    return lines

@@ -31,10 +31,12 @@ def embeddings(old: Path, data: DataSet, dims: int, say: Say = silent) -> Embedd
 
 
 def is_embeddings(folder: Path) -> bool:
+    """Tells whether this is a folder that `embed` has made."""
     return folder.is_dir() and artefacts.kind_of(folder) == KIND
 
 
 def check_dims(old_dims: int, dims: int, where: Path) -> None:
+    """Raises where the old embeddings have other dimensions than the new encoder keeps compatible."""
     if old_dims != dims:
         raise InputError(
             f"{where} has embeddings of {old_dims} dimensions and the new encoder would have {dims} to be compatible; "

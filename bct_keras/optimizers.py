@@ -1,4 +1,9 @@
-"""Optimizers. A new one is a class with `Clipping` here, and a line below."""
+"""Optimizers. A new one is a class with `Clipping` here, and a line below.
+
+Every Keras optimizer can train a head that keeps its class weights as Keras does. These are here
+because of what they do beside: the papers' recipes to the letter, the gradient clipped over all
+replicas, and rows of a table.
+"""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -7,134 +12,270 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from bct_keras import _keras
+from bct_keras.errors import InputError
 from bct_keras.heads.cross_entropy import COMPILED_FROM
+
+MOMENTUM = "momentum"
+VELOCITY = "velocity"
 
 
 def by_rows(rule: Callable) -> Callable:
-    """A rule that needs nothing of other rows, for those of a head of which a step touches some alone."""
+    """Makes `new_rows` of a rule that needs nothing of other rows.
+
+    It is for a head of which a step touches some rows alone.
+    """
     compiled = tf.function(rule, jit_compile=True)
 
     @functools.wraps(rule)
     def new_rows(self, gradient, weights, *slots):
         # One pass over the rows where they are many; small ones are not worth the compiling.
         chosen = compiled if weights.shape[0] >= COMPILED_FROM else rule
-        return chosen(self, tf.convert_to_tensor(self.learning_rate), gradient, weights, *slots)
+        rate = tf.convert_to_tensor(self.learning_rate)
+        return chosen(self, rate, gradient, weights, *slots)
 
     return new_rows
 
 
 class Clipping(keras.optimizers.Optimizer):
-    """Clips the gradient of the global batch; Keras's own options clip each replica's before they are summed.
+    """Clips the gradient of the global batch.
 
-    It stands in the optimizer and not in the step, because mixed_float16 takes its scale off the gradient in between.
+    Keras's own options clip each replica's before they are summed. This stands in the optimizer and
+    not in the step, because mixed_float16 takes its scale off the gradient in between.
     """
 
     clip_norm = 0.0
     clipped_variables: frozenset[str] = frozenset()
 
     def clip(self, norm: float, variables: Iterable[keras.Variable]) -> None:
-        """From now on the gradient with respect to these variables, taken as one vector, is at most so long."""
+        """Holds the gradient to this length from now on.
+
+        Args:
+            norm: The length of the gradient with respect to the variables, taken as one vector.
+            variables: Others are not clipped.
+        """
         self.clip_norm = norm
         self.clipped_variables = frozenset(variable.path for variable in variables)
 
+    def get_config(self):
+        own = {
+            "clip_norm": self.clip_norm,
+            "clipped_variables": sorted(self.clipped_variables),
+        }
+        return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        options = dict(config)
+        norm = options.pop("clip_norm")
+        variables = options.pop("clipped_variables")
+        made: Any = super().from_config(options, custom_objects)
+        made.clip_norm = norm
+        made.clipped_variables = frozenset(variables)
+        return made
+
     def apply(self, grads, trainable_variables=None):
-        variables: Any = self._trainable_variables if trainable_variables is None else list(trainable_variables)
+        if trainable_variables is None:
+            trainable_variables = _keras.variables_of(self)
+        variables: Any = list(trainable_variables)
         gradients = list(grads)
         if self.clip_norm:
             gradients = self.clipped(gradients, variables)
         super().apply(gradients, variables)
 
     def clipped(self, gradients: list, variables: list) -> list:
-        chosen = [
-            gradient is not None and variable.path in self.clipped_variables
-            for gradient, variable in zip(gradients, variables, strict=True)
-        ]
-        mine = [gradient for gradient, take in zip(gradients, chosen, strict=True) if take]
+        """Returns the gradients, those with respect to the chosen variables shortened."""
+        chosen = []  # their places
+        for place, variable in enumerate(variables):
+            if gradients[place] is not None and variable.path in self.clipped_variables:
+                chosen.append(place)
         replicas: Any = tf.distribute.get_replica_context()
-        norm = tf.linalg.global_norm(replicas.all_reduce("SUM", mine))
-        # g <- g min(1, c / |g|) with PyTorch's small term. Each replica's share of g is shortened alike.
+        summed = replicas.all_reduce("SUM", [gradients[place] for place in chosen])
+        norm = tf.linalg.global_norm(summed)
+        # g <- g min(1, c / |g|) with PyTorch's small term; each replica's share of g alike
         factor = tf.minimum(1.0, self.clip_norm / (norm + 1e-6))
-        return [gradient * factor if take else gradient for gradient, take in zip(gradients, chosen, strict=True)]
+        shortened = list(gradients)
+        for place in chosen:
+            shortened[place] = gradients[place] * factor
+        return shortened
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class SGD(Clipping, keras.optimizers.SGD):
-    """PyTorch's SGD: the decay is added to the gradient and so passes through the momentum."""
+    """Takes the steps of PyTorch's SGD.
 
-    def __init__(self, learning_rate, momentum: float = 0.9, l2: float = 5e-4):
-        super().__init__(learning_rate, momentum=momentum)
+    The decay is added to the gradient, and so passes through the momentum.
+
+    Args:
+        learning_rate: A number, or a schedule.
+        momentum: How much of the last step goes into the next one; 0 is none.
+        l2: The decay: so much of the weights is added to their gradient.
+        **options: Those of `keras.optimizers.SGD`; `nesterov` is not among them.
+
+    >>> weight = keras.Variable([1.0])
+    >>> sgd = SGD(learning_rate=0.1, momentum=0.0, l2=0.5)
+    >>> sgd.apply([tf.constant([2.0])], [weight])
+    >>> weight.numpy()  # 1 - 0.1 (2 + 0.5 * 1)
+    array([0.75], dtype=float32)
+    """
+
+    row_slots = (MOMENTUM,)
+
+    def __init__(self, learning_rate, momentum: float = 0.9, l2: float = 5e-4, **options):
+        refuse("nesterov", options)
+        super().__init__(learning_rate, momentum=momentum, **options)
         self.l2 = l2
 
+    def get_config(self):
+        return {**super().get_config(), "l2": self.l2}
+
     def update_step(self, gradient, variable, learning_rate):
-        # b = momentum b + g + l2 w;  w -= lr b.  Keras keeps lr inside b, where a schedule reaches it late.
+        # b = momentum b + g + l2 w;  w -= lr b
+        # Keras keeps lr inside b, where a schedule reaches it late.
         if not self.momentum:
-            self.assign_sub(variable, learning_rate * (gradient + self.l2 * variable))
+            decayed = gradient + self.l2 * variable
+            self.assign_sub(variable, learning_rate * decayed)
             return
-        # In place, with no tensor as large as w beside it:  b += (l2 / momentum) w;  b = momentum b + g;  w -= lr b
-        buffer = self.momentums[self._get_variable_index(variable)].value
+        # In place, with no tensor as large as w beside it:
+        # b += (l2 / momentum) w;  b = momentum b + g;  w -= lr b
+        buffer = self.momentums[_keras.variable_index(self, variable)].value
         if self.l2:
             tf.raw_ops.ResourceApplyGradientDescent(
-                var=buffer.handle, alpha=-self.l2 / self.momentum, delta=tf.convert_to_tensor(variable)
+                var=buffer.handle,
+                alpha=-self.l2 / self.momentum,
+                delta=tf.convert_to_tensor(variable),
             )
         tf.raw_ops.ResourceApplyMomentum(
-            var=variable.handle, accum=buffer.handle, lr=learning_rate, grad=gradient, momentum=self.momentum
+            var=variable.handle,
+            accum=buffer.handle,
+            lr=learning_rate,
+            grad=gradient,
+            momentum=self.momentum,
         )
-
-    row_slots = ("momentum",)
 
     @by_rows
     def new_rows(self, rate, gradient, weights, buffer):
+        """Returns the weights and momentum of these rows after a step."""
         buffer = self.momentum * buffer + gradient + self.l2 * weights
-        return weights - rate * buffer, buffer
+        weights = weights - rate * buffer
+        return weights, buffer
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class SGDW(Clipping, keras.optimizers.SGD):
-    """Momentum with decoupled decay, w -= lr decay w: https://arxiv.org/abs/1711.05101
+    """Takes steps with momentum and decoupled decay, w -= lr decay w.
+
+    https://arxiv.org/abs/1711.05101
 
     tensorflow-addons leaves the factor lr to its user: its weight_decay is lr times the one here.
+
+    Args:
+        learning_rate: A number, or a schedule.
+        momentum: How much of the last step goes into the next one.
+        weight_decay: The share of the weights that a step at rate 1 takes off them.
+        **options: Those of `keras.optimizers.SGD`; `nesterov` is not among them.
+
+    >>> weight = keras.Variable([1.0])
+    >>> SGDW(learning_rate=0.1, weight_decay=0.5).apply([tf.constant([2.0])], [weight])
+    >>> weight.numpy()  # 1 - 0.1 * 0.5 * 1 - 0.1 * 2
+    array([0.75], dtype=float32)
     """
 
-    def __init__(self, learning_rate, momentum: float = 0.9, weight_decay: float = 5e-4):
-        super().__init__(learning_rate, momentum=momentum, weight_decay=weight_decay)
+    row_slots = (MOMENTUM,)
 
-    row_slots = ("momentum",)
+    def __init__(self, learning_rate, momentum: float = 0.9, weight_decay: float = 5e-4, **options):
+        refuse("nesterov", options)
+        super().__init__(learning_rate, momentum=momentum, weight_decay=weight_decay, **options)
 
     @by_rows
     def new_rows(self, rate, gradient, weights, velocity):
+        """Returns the weights and momentum of these rows after a step."""
         velocity = self.momentum * velocity - rate * gradient
-        return weights - rate * self.weight_decay * weights + velocity, velocity
+        decay = rate * self.weight_decay * weights
+        weights = weights - decay + velocity
+        return weights, velocity
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class AdamW(Clipping, keras.optimizers.AdamW):
-    """Adam with decoupled decay: https://arxiv.org/abs/1711.05101"""
+    """Takes Adam's steps with decoupled decay: https://arxiv.org/abs/1711.05101
 
-    def __init__(self, learning_rate, weight_decay: float = 0.01):
-        super().__init__(learning_rate, weight_decay=weight_decay)
+    Args:
+        learning_rate: A number, or a schedule.
+        weight_decay: The share of the weights that a step at rate 1 takes off them.
+        **options: Those of `keras.optimizers.AdamW`; `amsgrad` is not among them.
 
-    row_slots = ("momentum", "velocity")
+    >>> weight = keras.Variable([1.0])
+    >>> AdamW(learning_rate=0.1, weight_decay=0.5).apply([tf.constant([2.0])], [weight])
+    >>> weight.numpy().round(4)  # 1 - 0.1 * 0.5 * 1 - 0.1, Adam's first step
+    array([0.85], dtype=float32)
+    """
+
+    row_slots = (MOMENTUM, VELOCITY)
+
+    def __init__(self, learning_rate, weight_decay: float = 0.01, **options):
+        refuse("amsgrad", options)
+        super().__init__(learning_rate, weight_decay=weight_decay, **options)
 
     @by_rows
     def new_rows(self, rate, gradient, weights, momentum, velocity):
+        """Returns the weights and both moments of these rows after a step."""
         momentum = self.beta_1 * momentum + (1 - self.beta_1) * gradient
         velocity = self.beta_2 * velocity + (1 - self.beta_2) * gradient * gradient
         count: Any = tf.cast(self.iterations, tf.float32) + 1.0
-        unbiased = rate * tf.sqrt(1 - tf.pow(self.beta_2, count)) / (1 - tf.pow(self.beta_1, count))
+        spread_bias = tf.sqrt(1 - tf.pow(self.beta_2, count))
+        momentum_bias = 1 - tf.pow(self.beta_1, count)
+        unbiased = rate * spread_bias / momentum_bias
         step = unbiased * momentum / (tf.sqrt(velocity) + self.epsilon)
-        return weights - rate * self.weight_decay * weights - step, momentum, velocity
+        decay = rate * self.weight_decay * weights
+        weights = weights - decay - step
+        return weights, momentum, velocity
 
 
-class Lamb(Clipping, keras.optimizers.Lamb):
-    """Adam's step with decay, of a length in proportion to that of the weights: https://arxiv.org/abs/1904.00962
+@keras.saving.register_keras_serializable("bct_keras")
+class Lamb(Clipping):
+    """Takes Adam's step with decay, of a length in proportion to the weights'.
 
-    Keras subtracts the decay outside; the paper and tensorflow-addons have it within the step whose length is set.
+    https://arxiv.org/abs/1904.00962
+
+    Keras subtracts the decay outside; the paper and tensorflow-addons have it within the step whose
+    length is set.
+
+    Args:
+        learning_rate: A number, or a schedule.
+        weight_decay: How much of the weights is added to the step.
+        epsilon: Keeps the division by the gradient's spread finite.
+        **options: Those of `keras.optimizers.Optimizer`, such as `name`.
+
+    >>> weights = keras.Variable([3.0, 4.0])
+    >>> Lamb(learning_rate=0.1, weight_decay=0.0).apply([tf.constant([1.0, 0.0])], [weights])
+    >>> weights.numpy().round(4)  # a step of a tenth of |w| = 5
+    array([2.5, 4. ], dtype=float32)
     """
 
-    def __init__(self, learning_rate, weight_decay: float = 0.01, epsilon: float = 1e-6):
-        super().__init__(learning_rate, epsilon=epsilon)
+    beta_1 = 0.9
+    beta_2 = 0.999
+
+    def __init__(self, learning_rate, weight_decay: float = 0.01, epsilon: float = 1e-6, **options):
+        super().__init__(learning_rate, **options)
         self.decay_within = weight_decay
+        self.epsilon = epsilon
+
+    def get_config(self):
+        # Not what Keras calls weight_decay, which it would subtract by itself.
+        own = {"weight_decay": self.decay_within, "epsilon": self.epsilon}
+        return {**super().get_config(), **own}
+
+    def build(self, variables):
+        if not self.built:
+            super().build(variables)
+            names = [MOMENTUM, VELOCITY]
+            self.momentums, self.velocities = self.add_optimizer_variables(variables, names)
 
     def update_step(self, gradient, variable, learning_rate):
-        index = self._get_variable_index(variable)
-        momentum, velocity = self._momentums[index], self._velocities[index]
+        index = _keras.variable_index(self, variable)
+        momentum = self.momentums[index]
+        velocity = self.velocities[index]
         self.assign_add(momentum, (1 - self.beta_1) * (gradient - momentum))
         self.assign_add(velocity, (1 - self.beta_2) * (gradient * gradient - velocity))
         # r = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon) + decay w;  w -= lr |w| / |r| r
@@ -142,9 +283,22 @@ class Lamb(Clipping, keras.optimizers.Lamb):
         unbiased = momentum / (1 - tf.pow(self.beta_1, count))
         spread = tf.sqrt(velocity / (1 - tf.pow(self.beta_2, count)))
         step = unbiased / (spread + self.epsilon) + self.decay_within * variable
-        length, step_length = tf.norm(variable), tf.norm(step)
-        ratio = tf.where((length > 0) & (step_length > 0), tf.math.divide_no_nan(length, step_length), 1.0)
+        ratio = length_ratio(variable, step)
         self.assign_sub(variable, learning_rate * ratio * step)
+
+
+def length_ratio(weights: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    """Returns |w| / |r|, or 1 where one of them is 0."""
+    length = tf.norm(weights)
+    step_length = tf.norm(step)
+    both = (length > 0) & (step_length > 0)
+    return tf.where(both, tf.math.divide_no_nan(length, step_length), 1.0)
+
+
+def refuse(option: str, options: dict[str, Any]) -> None:
+    """Raises where an option of Keras's is on that the rules here do not follow."""
+    if options.get(option):
+        raise InputError(f"{option}=True is not what this optimizer does; Keras's own of the same name knows it")
 
 
 OPTIMIZERS = {"adamw": AdamW, "lamb": Lamb, "sgd": SGD, "sgdw": SGDW}

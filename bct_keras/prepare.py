@@ -39,6 +39,8 @@ from bct_keras.data.splits import SPLITS, Division, View
 from bct_keras.printable import line
 from bct_keras.untrusted.json_files import field
 
+LISTED_SKIPPED = 20
+
 
 def prepare(
     source_spec: str,
@@ -65,25 +67,21 @@ def prepare(
             return f"{line(out)} is up to date: {summary(out)}"
         wanted = min(limit or len(source.labels), len(source.labels))
         place = writing.Workplace(source, folder, process_count or processes.cores())
-        checked = (
-            writing.check(place, wanted) if on_bad == "skip" else writing.unchecked(place, wanted)
-        )
-        groups = (
-            [source.groups[identity] for identity in checked.kept.tolist()]
-            if source.groups
-            else None
-        )
+        look_at = writing.check if on_bad == "skip" else writing.unchecked
+        checked = look_at(place, wanted)
+        groups = None
+        if source.groups:
+            groups = [source.groups[identity] for identity in checked.kept.tolist()]
         division = split.divide(checked.labels, len(checked.kept), groups)
-        shards = writing.write_shards(
-            place, checked, writing.plan_shards(division, made_from["seed"])
-        )
-        write_manifests(place, division, len(checked.kept), shards, checked.skipped, made_from)
+        plans = writing.plan_shards(division, made_from["seed"])
+        shards = writing.write_shards(place, checked, plans)
+        write_manifests(place, division, checked, shards=shards, made_from=made_from)
         shutil.rmtree(place.results)
     return f"{line(out)} written: {summary(out)}{passed_over(source)}"
 
 
 def seed_of(out: Path) -> int:
-    """By which the records of the data set that is there were put into shards; 0 where there is none yet."""
+    """Returns the seed of the data set that is there, which its shards depend on; 0 where there is none."""
     if artefacts.kind_of(out) != records.KIND:
         return 0
     return artefacts.read_manifest(out, records.KIND)["made_from"].get("seed", 0)
@@ -92,17 +90,17 @@ def seed_of(out: Path) -> int:
 def write_manifests(
     place: writing.Workplace,
     division: Division,
-    identities: int,
+    checked: writing.Checked,
     shards: list[dict[str, Any]],
-    skipped: list[str],
     made_from: dict[str, Any],
 ) -> None:
-    whole = View(tuple(sorted(division.parts)), 0, identities)
+    """Writes the manifest of the whole data set, and one for each view."""
+    whole = View(tuple(sorted(division.parts)), 0, len(checked.kept))
     for name, view in {"": whole, **division.views}.items():
         (place.folder / name).mkdir(exist_ok=True)
-        found = [
-            shard for part in view.parts for shard in shards if shard["name"].startswith(f"{part}-")
-        ]
+        found = []
+        for part in view.parts:
+            found += [shard for shard in shards if shard["name"].startswith(f"{part}-")]
         artefacts.write_manifest(
             place.folder / name,
             records.KIND,
@@ -115,34 +113,45 @@ def write_manifests(
             upright=all(shard["upright"] for shard in shards),
             shards=[manifest_entry(shard, "../" if name else "") for shard in found],
             views=[] if name else sorted(division.views),
-            skipped=skipped,
+            skipped=checked.skipped,
         )
 
 
 def manifest_entry(shard: dict[str, Any], way_up: str) -> dict[str, Any]:
-    path = f"{way_up}shards/{shard['name']}.tfrecord"
-    return {"path": path, **{fact: shard[fact] for fact in ("records", "bytes", "sha256")}}
+    """Returns what a manifest says of a shard; `way_up` leads from a view to the whole data set."""
+    return {
+        "path": f"{way_up}shards/{shard['name']}.tfrecord",
+        "records": shard["records"],
+        "bytes": shard["bytes"],
+        "sha256": shard["sha256"],
+    }
 
 
 def summary(out: Path) -> str:
-    manifest, where = artefacts.read_manifest(out, records.KIND), out / artefacts.MANIFEST
-    views, skipped = (field(manifest, key, list, where) for key in ("views", "skipped"))
-    images, identities = (field(manifest, key, int, where) for key in ("records", "classes"))
+    """Returns what the manifest says is there."""
+    manifest = artefacts.read_manifest(out, records.KIND)
+    where = out / artefacts.MANIFEST
+    views = field(manifest, "views", list, where)
+    skipped = field(manifest, "skipped", list, where)
+    images = field(manifest, "records", int, where)
+    identities = field(manifest, "classes", int, where)
     text = f"{images:,} images of {identities:,} identities"
     if views:
         text += f", views {', '.join(map(line, views))}"
     if skipped:
-        text += "\n  ".join([f"\n{len(skipped)} images left out:", *map(line, skipped[:20])])
+        text += f"\n{len(skipped)} images left out:"
+        for reason in skipped[:LISTED_SKIPPED]:
+            text += f"\n  {line(reason)}"
     return text
 
 
 def passed_over(source: Source) -> str:
+    """Returns a line on files that are no images, where there are some."""
     found = source.passed_over
-    return (
-        f"\npassed over, as no image that can be read: {len(found)}, such as {line(found[0])}"
-        if found
-        else ""
-    )
+    if not found:
+        return ""
+    what = f"{len(found)}, such as {line(found[0])}"
+    return f"\npassed over, as no image that can be read: {what}"
 
 
 def define_flags() -> None:
@@ -174,18 +183,16 @@ def main() -> None:
     if FLAGS.check:
         check.check(Path(FLAGS.check), FLAGS.processes, command.say)
         return
-    out = Path(command.required("out"))
-    print(
-        prepare(
-            command.required("source"),
-            FLAGS.split,
-            out,
-            FLAGS.seed,
-            FLAGS.on_bad,
-            FLAGS.limit,
-            FLAGS.processes,
-        )
+    said = prepare(
+        command.required("source"),
+        FLAGS.split,
+        Path(command.required("out")),
+        seed=FLAGS.seed,
+        on_bad=FLAGS.on_bad,
+        limit=FLAGS.limit,
+        process_count=FLAGS.processes,
     )
+    print(said)
 
 
 if __name__ == "__main__":

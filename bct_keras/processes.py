@@ -1,5 +1,6 @@
 """Work divided over processes."""
 
+import contextlib
 import multiprocessing
 import os
 import queue
@@ -39,8 +40,8 @@ def run(
 ) -> Iterator[tuple[int, Result]]:
     """Yields (number of the task, result) as each task is done, by `work(task, report)`.
 
-    What `work` reports is added up and goes to `progressed`. The processes are forked. They end
-    with this one, however it ends, and where the caller takes no more results.
+    What `work` reports is added up and goes to `progressed`. The processes are forked. Where this
+    one is killed they stop at their next report; where the caller takes no more results, at once.
     """
     processes = min(processes, len(tasks))
     if processes < 2:
@@ -48,12 +49,20 @@ def run(
             yield number, work(task, progressed)
         return
     watched, held = FORK.Pipe(duplex=False)
-    shared = Shared(work, tasks, FORK.Value("q", 0), watched, held)
+    shared = Shared(
+        work=work,
+        tasks=tasks,
+        reported=FORK.Value("q", 0),
+        at_once=FORK.RawValue("b", 0),
+        watched=watched,
+        held=held,
+    )
     pool = ProcessPoolExecutor(processes, FORK, initializer=begin, initargs=(shared,))
     try:
         yield from results(pool, shared, progressed)
         pool.shutdown()
     finally:
+        shared.at_once.value = 1
         held.close()  # ends those processes that are still there
         pool.shutdown(cancel_futures=True)
         watched.close()
@@ -66,6 +75,7 @@ class Shared:
     work: Work
     tasks: Sequence
     reported: Any  # a counter that all processes add to
+    at_once: Any  # whether they end at once, should `watched` end
     watched: Connection  # ends when `held` is closed, or the first process is gone
     held: Connection
 
@@ -103,7 +113,10 @@ def result_of(future: Future) -> tuple[int, Any]:
         ) from None
 
 
-_inherited: Shared  # of a process of the pool
+# Of a process of the pool.
+_inherited: Shared
+_at_work = threading.Lock()
+_first_is_gone = threading.Event()
 
 
 def begin(shared: Shared) -> None:
@@ -117,10 +130,13 @@ def begin(shared: Shared) -> None:
 
 
 def end_with_first(watched: Connection) -> None:
-    """Waits until the first process closes its end or is gone, and ends this process at once."""
-    try:
+    """Ends this process when the first one has closed its end or is gone."""
+    with contextlib.suppress(EOFError, OSError):
         watched.recv()
-    finally:
+    if _inherited.at_once.value:
+        os._exit(1)
+    _first_is_gone.set()
+    with _at_work:  # else at the next report
         os._exit(1)
 
 
@@ -128,7 +144,8 @@ def do(number: int) -> tuple[int, Any]:
     """Does one task in a process of the pool."""
     shared = _inherited
     try:
-        return number, shared.work(shared.tasks[number], report)
+        with _at_work:
+            return number, shared.work(shared.tasks[number], report)
     except (InputError, OSError):
         raise
     except Exception:
@@ -136,5 +153,7 @@ def do(number: int) -> tuple[int, Any]:
 
 
 def report(count: int) -> None:
+    if _first_is_gone.is_set():
+        os._exit(1)
     with _inherited.reported.get_lock():
         _inherited.reported.value += count

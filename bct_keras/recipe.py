@@ -14,7 +14,7 @@ from bct_keras.errors import InputError, option
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.methods.method import Method
-from bct_keras.model import CompatibleModel, Stepping
+from bct_keras.models import CompatibleModel
 from bct_keras.optimizers import OPTIMIZERS
 from bct_keras.schedules import SCHEDULES
 
@@ -23,7 +23,7 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 @dataclass(frozen=True)
 class Recipe:
-    """The flags that decide what comes out of a run."""
+    """What decides which encoder comes out of a run; the names are those of the options."""
 
     backbone: str
     dims: int
@@ -48,7 +48,7 @@ class Recipe:
     def __post_init__(self):
         # A typo is told at once, not after the data was made and the old encoder trained.
         registry.bind(BACKBONES, self.backbone, ("image_size", "dims"))
-        registry.bind(HEADS, self.head, ("classes", "dims"))
+        registry.bind(HEADS, self.head, ("classes",))
         registry.bind(METHODS, self.method, ("seed",))
         registry.bind(OPTIMIZERS, self.optimizer, ("learning_rate",))
         registry.bind(SCHEDULES, self.schedule, ("learning_rate", "steps", "steps_per_epoch"))
@@ -60,13 +60,15 @@ class Recipe:
 
     @property
     def old_dims(self) -> int:
-        """Of the old encoder: the new one's first coordinates are kept compatible."""
+        """Returns the old encoder's dimensions: so many first coordinates are kept compatible."""
         return self.compatible_dims or self.dims
 
     def described(self) -> dict[str, Any]:
+        """Returns all of it, for the run's manifest."""
         return dataclasses.asdict(self)
 
     def build_method(self) -> Method:
+        """Returns the method, which is not yet prepared."""
         return registry.build(METHODS, self.method, seed=self.seed)
 
     def build_model(
@@ -78,12 +80,13 @@ class Recipe:
             return self._build_model(image_size, classes, steps, method)
 
     def build_backbone(self, image_size: int) -> keras.Model:
+        """Returns the network, with new weights."""
         backbone = registry.build(BACKBONES, self.backbone, image_size=image_size, dims=self.dims)
         registry.require(keras.Model, backbone, self.backbone)
         return backbone
 
     def build_encoder(self, trained: keras.Model, image_size: int) -> keras.Model:
-        """The trained backbone as it is kept: in float32, whatever it was trained in."""
+        """Returns the trained backbone as it is kept: in float32, whatever it was trained in."""
         encoder = self.build_backbone(image_size)
         encoder.set_weights(trained.get_weights())
         return encoder
@@ -96,11 +99,16 @@ class Recipe:
         for layer in backbone.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = self.synchronized
-        head = registry.build(HEADS, self.head, classes=classes, dims=self.dims)
-        stepping = Stepping(
-            self.micro_batches, self.jit, self.average, drop_not_finite=self.on_nan == "skip"
+        head = registry.build(HEADS, self.head, classes=classes)
+        model = CompatibleModel(
+            backbone,
+            head,
+            method,
+            micro_batches=self.micro_batches,
+            jit=self.jit,
+            average=self.average,
+            drop_not_finite=self.on_nan == "skip",
         )
-        model = CompatibleModel(backbone, head, method, stepping)
         rate = registry.build(
             SCHEDULES,
             self.schedule,
@@ -112,16 +120,11 @@ class Recipe:
         optimizer = registry.build(OPTIMIZERS, self.optimizer, learning_rate=rate)
         # As the papers do, over the backbone and what the method trains: the head's gradient is of another size.
         optimizer.clip(self.clip_norm, [*backbone.trainable_variables, *method.trainable_variables])
-        model.compile(
-            optimizer=optimizer,
-            jit_compile=False,  # pyright: ignore[reportArgumentType]
-        )
-        # Not `optimizer`: in 16 bits another one stands around it, which scales the loss.
-        model.optimizer.build(model.trainable_variables)
-        head.add_slots(model.optimizer)
+        model.compile(optimizer)
         return model
 
     def steps_per_epoch(self, records: int, replicas: int) -> int:
+        """Returns how many whole batches there are; raises where a batch cannot be divided."""
         if self.batch_size % (replicas * self.micro_batches):
             raise InputError(
                 f"{option('batch_size', self.batch_size)} cannot be divided over {replicas} replicas and "
@@ -140,6 +143,7 @@ class Recipe:
 
 @contextlib.contextmanager
 def precision_policy(name: str) -> Iterator[None]:
+    """Lets layers that are made within it compute in this precision."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras.data.dataset import DataSet
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 
 SAMPLE = 1000
 STEPS_BETWEEN_SCALARS = 50
@@ -44,7 +44,10 @@ class TensorBoardLog(keras.callbacks.TensorBoard):
 
 
 def write_projector(folder: Path, encoder: keras.Model, data: DataSet) -> None:
-    """New embeddings of some images, with their labels: the projector reads two tables and a file that names them."""
+    """Writes new embeddings of some images, with their labels.
+
+    TensorBoard's projector reads two tables and a file that names them.
+    """
     embeddings, labels = [], []
     for batch in data.batches(256).take(-(-SAMPLE // 256)):
         embeddings.append(np.asarray(encoder(batch["image"], training=False)))
@@ -60,4 +63,5 @@ def write_projector(folder: Path, encoder: keras.Model, data: DataSet) -> None:
 
 
 def as_code(text: str) -> str:
+    """Returns the text as Markdown shows it, unchanged."""
     return "".join(f"    {line}\n" for line in text.splitlines())

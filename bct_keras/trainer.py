@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from bct_keras import artefacts, distribution, failures
+from bct_keras import artefacts, distribution, failures, old_head
 from bct_keras.callbacks import FiniteLoss, MetricsFile, TimesFile, TrainingProgress
 from bct_keras.checkpoints import Checkpoints, StopRequest
 from bct_keras.data.dataset import DataSet
@@ -16,7 +16,7 @@ from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.data.input import ids_of_step, training_batches
 from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND
 from bct_keras.methods.method import Method, Training
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 from bct_keras.progress import Say, silent
 from bct_keras.recipe import Recipe
 from bct_keras.tensorboard import TensorBoardLog, write_projector
@@ -80,10 +80,12 @@ class Run:
 
     @property
     def steps_per_epoch(self) -> int:
+        """Returns how many whole batches an epoch has."""
         return self.recipe.steps_per_epoch(self.data.records, self.strategy.num_replicas_in_sync)
 
     @property
     def steps(self) -> int:
+        """Returns how many steps the whole run has."""
         return self.steps_per_epoch * self.recipe.epochs
 
     def made_from(self) -> dict[str, Any]:
@@ -115,7 +117,9 @@ class Run:
         with self.strategy.scope():
             method = recipe.build_method()
             micro_steps = steps * recipe.epochs * recipe.micro_batches
-            method.prepare(Training(data, old, recipe.old_dims, recipe.epochs, micro_steps))
+            source = old_head.source(old) if old else None
+            training = Training(data.classes, recipe.old_dims, recipe.epochs, micro_steps)
+            method.prepare(source, training)
             model = recipe.build_model(data.image_size, data.classes, steps * recipe.epochs, method)
         self.method, self.model = method, model
 
@@ -164,15 +168,14 @@ class Run:
     def callbacks(self) -> list[keras.callbacks.Callback]:
         """Returns what goes on around the steps; checkpoints come last, after all that they keep."""
         done, steps = self.checkpoints.step, self.steps_per_epoch
-        found = [*self.method.callbacks()]
-        found.append(
+        found: list[keras.callbacks.Callback] = [
             FiniteLoss(
                 self.model,
                 nan_limit=allowed_to_drop(self.watch.nan_limit, self.steps),
                 ids_of_step=self.ids_of_step,
                 last_good=self.checkpoints.last_good,
             )
-        )
+        ]
         if self.watch.validation:
             image_size = self.data.image_size
             validation = self.watch.validation
@@ -194,6 +197,7 @@ class Run:
         return found
 
     def ids_of_step(self, step: int) -> list[str]:
+        """Returns the names of the records of a step's batch."""
         return ids_of_step(self.data, self.recipe.batch_size, self.recipe.seed, step)
 
     def batches(self, first_step: int) -> Any:
@@ -237,6 +241,7 @@ class Run:
 
 
 def copy_beside(source: Path, place: Path) -> None:
+    """Copies a file beside its new place and renames it into it."""
     artefacts.write_beside(place, lambda partial: shutil.copy(source, partial))
 
 

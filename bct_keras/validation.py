@@ -13,7 +13,7 @@ from bct_keras.encoders import Encoder, InMemoryEncoder
 from bct_keras.errors import InputError, option
 from bct_keras.evaluation import compatibility
 from bct_keras.evaluation.protocol import Protocol
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 from bct_keras.recipe import Recipe
 from bct_keras.untrusted.json_files import field, read_object
 
@@ -24,12 +24,15 @@ BEST_FACTS = "best.json"
 
 @dataclass(frozen=True)
 class Best:
+    """The epoch that was the best so far."""
+
     epoch: int
     metric: str
     value: float
 
 
 def read_best(path: Path) -> Best:
+    """Reads what a run that was broken off has kept of its best epoch."""
     found = read_object(path)
     return Best(
         field(found, "epoch", int, path),
@@ -39,9 +42,10 @@ def read_best(path: Path) -> Best:
 
 
 class Validation(keras.callbacks.Callback):
-    """After every epoch each protocol's tests, as `val_` metrics; the encoder that was best by one of them is kept.
+    """Measures the encoder after every epoch, and keeps the one that was best by one metric.
 
-    `keep_best` names it as it is shown: `new/old TAR@FAR=1e-3`.
+    Each protocol's tests become `val ` metrics. `keep_best` names the metric as it is shown:
+    `new/old TAR@FAR=1e-3`; without it nothing is kept.
     """
 
     def __init__(self, protocols: Mapping[str, Protocol], old: Encoder | None, keep_best: str):
@@ -54,6 +58,7 @@ class Validation(keras.callbacks.Callback):
     def watching(
         self, model: CompatibleModel, recipe: Recipe, image_size: int, workdir: Path
     ) -> "Validation":
+        """Gets ready to watch this model, and measures the old encoder, which stays the same."""
         self.trained = model
         self.workdir = workdir
         if self.keep_best and (workdir / BEST_FACTS).is_file():
@@ -71,7 +76,7 @@ class Validation(keras.callbacks.Callback):
         return self
 
     def check_metric(self) -> None:
-        """At once, not after the first epoch."""
+        """Raises where `keep_best` is not measured: at once, not after the first epoch."""
         metrics: list[str] = []
         for known in self.known.values():
             metrics += known.measured["old/old"].metrics
@@ -82,7 +87,7 @@ class Validation(keras.callbacks.Callback):
             )
 
     def made_from(self) -> dict[str, Any]:
-        """What decides which encoder a run leaves; nothing where it is that of the last epoch."""
+        """Returns what decides which epoch's encoder a run leaves; nothing where it is the last one's."""
         if not self.keep_best:
             return {}
         protocols = {spec: protocol.made_from() for spec, protocol in self.protocols.items()}
@@ -100,6 +105,7 @@ class Validation(keras.callbacks.Callback):
             self.keep(epoch + 1, found)
 
     def measure(self) -> dict[str, float]:
+        """Returns the metrics of all tests of all protocols."""
         found: dict[str, float] = {}
         for spec, protocol in self.protocols.items():
             tests: dict[str, Any] = compatibility.self_and_cross_tests(
@@ -111,6 +117,7 @@ class Validation(keras.callbacks.Callback):
         return found
 
     def keep(self, epoch: int, found: dict[str, float]) -> None:
+        """Keeps the encoder and its head, where they are better than those of all epochs before."""
         if self.keep_best not in found:
             raise InputError(
                 f"{option('keep_best', self.keep_best)} is not measured; known: {', '.join(found)}"

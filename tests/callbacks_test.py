@@ -17,7 +17,7 @@ def model(steps: int = 3, dropped: int = 0, drop: bool = False) -> Any:
     return SimpleNamespace(
         steps=counter(steps),
         dropped=counter(dropped),
-        stepping=SimpleNamespace(drop_not_finite=drop),
+        drop_not_finite=drop,
         optimizer=SimpleNamespace(learning_rate=0.0125),
     )
 

@@ -91,7 +91,7 @@ def test_every_command_can_be_built(defined):
         if key in built:
             continue
         built.add(key)
-        registry.build(HEADS, recipe.head, classes=10, dims=recipe.dims).build((None, recipe.dims))
+        registry.build(HEADS, recipe.head, classes=10).build((None, recipe.dims))
         rate = registry.build(SCHEDULES, recipe.schedule, learning_rate=0.1, steps=350, steps_per_epoch=10)
         registry.build(OPTIMIZERS, recipe.optimizer, learning_rate=rate)
         assert recipe.steps_per_epoch(1_581_241, replicas=own.replicas) == 1544  # MS1Mv3's 28,029 first identities

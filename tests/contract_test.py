@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras import registry
+from bct_keras import old_head, registry
 from bct_keras.backbones import BACKBONES
 from bct_keras.checkpoints import Checkpoints
+from bct_keras.data.class_store import StoredOldEmbeddings
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import open_embeddings
 from bct_keras.data.input import training_batches
@@ -19,7 +20,7 @@ from bct_keras.encoders import load_encoder
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.methods.method import Training
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 from bct_keras.recipe import Recipe
 
 BATCH, CLASSES, DIMS = 8, 6, 8  # as many classes as the view `new` of the fixture data_root has
@@ -35,6 +36,7 @@ SPECS: dict[str, str] = {
     "applications": "applications(name=MobileNetV3Small)",
 }
 NOT_TRAINED_HERE = {"iresnet34", "iresnet50", "iresnet100", "iresnet200", "vit_small", "vit_base"}
+TRAINING = Training(CLASSES, DIMS, epochs=1, steps=10)
 TRAINED = [name for name in BACKBONES if name not in NOT_TRAINED_HERE]
 
 
@@ -96,27 +98,27 @@ def fields(needs: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def training(data_root, tiny_encoder_path, tmp_path_factory) -> Training:
+def stored(data_root, tiny_encoder_path, tmp_path_factory) -> StoredOldEmbeddings:
     """What a method may ask, of images of the old encoder's own size; its head lies beside it, as a run leaves it."""
     data, path = open_data_set(data_root / "new"), tiny_encoder_path(DIMS)
     np.savez(path.parent / "head.npz", class_weights=np.eye(3, DIMS, dtype=np.float32), bias=np.zeros(3, np.float32))
     embedded = tmp_path_factory.mktemp("embedded") / "new"
     embed(load_encoder(path), data, embedded)
-    return Training(data, open_embeddings(embedded, data), DIMS, epochs=1, steps=10)
+    return old_head.source(open_embeddings(embedded, data))
 
 
 def after_one_step(
-    parts: Parts, strategy: tf.distribute.Strategy, training: Training
+    parts: Parts, strategy: tf.distribute.Strategy, stored: StoredOldEmbeddings
 ) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
     """The loss, and all weights before and after."""
     with strategy.scope():
         method = parts.recipe().build_method()
-        method.prepare(training)
+        method.prepare(stored, TRAINING)
         model = parts.recipe().build_model(parts.image_size, CLASSES, steps=10, method=method)
     before = model.get_weights()
     batch: Any = ({"image": images(parts.image_size), **fields(method.needs)}, labels())
     batches = tf.data.Dataset.from_tensor_slices(batch).batch(BATCH, drop_remainder=True)
-    history = model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=method.callbacks())  # pyright: ignore
+    history = model.fit(batches, epochs=1, shuffle=False, verbose=0)  # pyright: ignore
     return history.history["loss"][0], before, model.get_weights()
 
 
@@ -128,11 +130,11 @@ def mixed_bfloat16():
 
 
 @pytest.mark.parametrize("parts", EACH_ENTRY)
-def test_two_replicas_train_as_one_does(parts, two_replicas, training):
-    loss, before, after = after_one_step(parts, tf.distribute.get_strategy(), training)
+def test_two_replicas_train_as_one_does(parts, two_replicas, stored):
+    loss, before, after = after_one_step(parts, tf.distribute.get_strategy(), stored)
     assert np.isfinite(loss)
     assert any(np.any(old != new) for old, new in zip(before, after, strict=True))
-    loss_of_two, _, after_of_two = after_one_step(parts, two_replicas, training)
+    loss_of_two, _, after_of_two = after_one_step(parts, two_replicas, stored)
     assert loss_of_two == pytest.approx(loss, rel=1e-5)
     # oneDNN adds up a gradient in another order for half a batch, and a channel of little variance makes more of that
     # where it is normalised: of 2,304 weights of a depthwise convolution 3 were off by up to 2.3e-4.
@@ -144,8 +146,8 @@ def test_two_replicas_train_as_one_does(parts, two_replicas, training):
 
 @pytest.mark.parametrize("parts", EACH_ENTRY)
 @pytest.mark.usefixtures("mixed_bfloat16")
-def test_a_step_in_mixed_precision(parts, training):
-    loss, before, after = after_one_step(parts, tf.distribute.get_strategy(), training)
+def test_a_step_in_mixed_precision(parts, stored):
+    loss, before, after = after_one_step(parts, tf.distribute.get_strategy(), stored)
     assert np.isfinite(loss)
     kinds = {weights.dtype for weights in after if weights.dtype.kind not in "iu"}
     assert kinds == {np.dtype(np.float32)}
@@ -154,10 +156,10 @@ def test_a_step_in_mixed_precision(parts, training):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_method_gives_a_row_to_the_head_and_a_penalty_for_every_example(name, training):
+def test_method_gives_a_row_to_the_head_and_a_penalty_for_every_example(name, stored):
     method = registry.build(METHODS, SPECS.get(str(name), str(name)), seed=0)
-    head = registry.build(HEADS, "arcface", classes=CLASSES, dims=DIMS)
-    method.prepare(training)
+    head = registry.build(HEADS, "arcface", classes=CLASSES)
+    method.prepare(stored, TRAINING)
     method.build((None, DIMS))
     head.build((None, DIMS))
     batch = {field: tf.constant(values) for field, values in fields(method.needs).items()}
@@ -171,12 +173,12 @@ def test_method_gives_a_row_to_the_head_and_a_penalty_for_every_example(name, tr
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_method_is_the_same_compiled_by_xla(name, training):
+def test_method_is_the_same_compiled_by_xla(name, stored):
     def loss_and_gradient(jit: bool):
         keras.utils.set_random_seed(0)
         method = registry.build(METHODS, SPECS.get(str(name), str(name)), seed=0)
-        head = registry.build(HEADS, "arcface", classes=CLASSES, dims=DIMS)
-        method.prepare(training)
+        head = registry.build(HEADS, "arcface", classes=CLASSES)
+        method.prepare(stored, TRAINING)
         method.build((None, DIMS))
         head.build((None, DIMS))
         batch = {field: tf.constant(values) for field, values in fields(method.needs).items()}
@@ -197,9 +199,10 @@ def test_method_is_the_same_compiled_by_xla(name, training):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_method_reads_only_the_fields_it_needs(name, training):
+def test_method_reads_only_the_fields_it_needs(name, stored):
     needs = registry.build(METHODS, name, seed=0).needs
-    batches = training_batches(training.data, training.old, needs, BATCH, seed=0, first_step=0, epochs=1, mirror=False)
+    shards = stored.shards
+    batches = training_batches(shards.data, shards, needs, BATCH, seed=0, first_step=0, epochs=1, mirror=False)
     spec: Any = batches.element_spec
     given, _ = spec
     assert set(given) == {"image", *needs}
@@ -212,10 +215,10 @@ def linear(image_size: int, dims: int) -> keras.Model:
     return keras.Model(image, keras.layers.Dense(dims)(colour))
 
 
-def with_method(name: str, training: Training) -> CompatibleModel:
+def with_method(name: str, stored: StoredOldEmbeddings) -> CompatibleModel:
     recipe = replace(Parts(method=SPECS.get(name, name)).recipe(), backbone="linear")
     method = recipe.build_method()
-    method.prepare(training)
+    method.prepare(stored, TRAINING)
     return recipe.build_model(28, CLASSES, steps=3, method=method)
 
 
@@ -230,14 +233,14 @@ def fit(model: CompatibleModel, steps: range, *callbacks: keras.callbacks.Callba
         steps_per_epoch=1,
         shuffle=False,
         verbose=0,  # pyright: ignore[reportArgumentType]
-        callbacks=[*model.method.callbacks(), *callbacks],
+        callbacks=list(callbacks),
     )
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_method_goes_on_from_a_checkpoint_bit_for_bit(name, training, tmp_path, monkeypatch):
+def test_method_goes_on_from_a_checkpoint_bit_for_bit(name, stored, tmp_path, monkeypatch):
     monkeypatch.setitem(BACKBONES, "linear", linear)
-    unbroken, resumed = (with_method(str(name), training) for _ in range(2))
+    unbroken, resumed = (with_method(str(name), stored) for _ in range(2))
     fit(unbroken, range(2), Checkpoints(unbroken, tmp_path, steps_per_epoch=1))
     fit(unbroken, range(2, 3))
     ours, theirs = ([*model.variables, *model.optimizer.variables] for model in (resumed, unbroken))
@@ -251,7 +254,7 @@ def test_method_goes_on_from_a_checkpoint_bit_for_bit(name, training, tmp_path, 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_head_gives_a_loss_for_every_example(name):
-    head = registry.build(HEADS, name, classes=CLASSES, dims=DIMS)
+    head = registry.build(HEADS, name, classes=CLASSES)
     losses = head(tf.random.stateless_normal((BATCH, DIMS), (1, 2)), tf.constant(labels(), tf.int32))
     assert (losses.shape, losses.dtype) == ((BATCH,), tf.float32)
     assert np.isfinite(losses).all()

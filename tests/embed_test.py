@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from bct_keras import artefacts
-from bct_keras.data import embeddings as embeddings_module
-from bct_keras.data.class_features import credible
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import FIELDS
 from bct_keras.embed import embed
 from bct_keras.encoders import Encoder, KerasEncoder, load_encoder
 from bct_keras.errors import InputError
+from bct_keras.methods import class_features
+from bct_keras.methods.class_features import credible
 
 
 @pytest.fixture(scope="module", params=["", "new"], ids=["the whole set, several shards", "a view"])
@@ -48,7 +48,7 @@ def test_each_record_has_its_embedding_and_its_label(data, encoder, embedded):
 
 
 def test_credible_rows_are_found_over_all_shards(data, encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr(embeddings_module, "CREDIBLE_SHARE", 0.5)
+    monkeypatch.setattr(class_features, "CREDIBLE_SHARE", 0.5)
     embed(encoder, data, tmp_path / "half")
     old, labels, found = (
         np.concatenate(read(tmp_path / "half", data, field)) for field in ("old_embedding", "label", "credible")

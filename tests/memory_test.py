@@ -52,7 +52,7 @@ def test_what_is_counted_for_few_classes_is_what_a_model_of_more_has(changed):
         "weights of the backbone": nbytes(model.backbone.variables),
         "weights of the head": nbytes(model.head.variables),
         "state of the method": nbytes(model.method.variables),
-        "average of the weights": nbytes(model.averages),
+        "average of the weights": nbytes(model.averaging.averages),
         "gradients": nbytes(model.trainable_variables),
         "slots of the optimizer": nbytes(model.optimizer.variables),
     }

@@ -18,7 +18,7 @@ from bct_keras.errors import InputError
 from bct_keras.methods import METHODS
 from bct_keras.methods.method import Method, Training
 from bct_keras.methods.nccl import NCCL
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 from bct_keras.recipe import Recipe
 
 README = Path(__file__).parents[1] / "README.md"
@@ -64,7 +64,7 @@ def old(data, tiny_encoder_path, tmp_path_factory) -> EmbeddingShards:
 def built(recipe: Recipe, data: DataSet, strategy: tf.distribute.Strategy | None = None) -> CompatibleModel:
     with (strategy or tf.distribute.get_strategy()).scope():
         method = recipe.build_method()
-        method.prepare(Training(data, None, recipe.old_dims, recipe.epochs, recipe.epochs))
+        method.prepare(None, Training(data.classes, recipe.old_dims, recipe.epochs, recipe.epochs))
         return recipe.build_model(data.image_size, data.classes, steps=recipe.epochs, method=method)
 
 
@@ -208,13 +208,13 @@ def test_the_average_of_the_weights_follows_them(data, old):
 def test_the_average_forgets_the_first_weights(data, monkeypatch):
     monkeypatch.setitem(BACKBONES, "linear", linear)
     model = built(replace(RECIPE, backbone="linear", method="independent", average=0.999), data)
-    weight, average = model.backbone.weights[0], model.averages[0]
+    weight, average = model.backbone.weights[0], model.averaging.averages[0]
     average.assign(tf.ones(average.shape))  # in the place of the random start
     weight.assign(tf.zeros(weight.shape))
-    update = tf.function(model.update_averages)
+    update = tf.function(model.averaging.update)
     for step in range(1025):
         model.steps.assign(step)
-        update()
+        update(model.steps)
     # 0.999^1025 would be 0.36; the product of (1 + t) / (10 + t) is 9! 1025! / 1034! = 2.8e-22.
     assert np.max(average) < 1e-20
 

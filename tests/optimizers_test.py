@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from bct_keras import registry
+from bct_keras.errors import InputError
 from bct_keras.optimizers import OPTIMIZERS
 
 
@@ -145,3 +147,47 @@ def test_clipping_is_of_the_gradient_summed_over_replicas(name, precision, two_r
     np.testing.assert_allclose(
         variable.numpy(), after_steps(alone, np.ones(2, np.float32), np.array([[0.6, 0.8]], np.float32)), rtol=1e-5
     )
+
+
+CONFIGURED = {
+    "adamw": "adamw(weight_decay=0.3)",
+    "lamb": "lamb(weight_decay=0.3, epsilon=1e-3)",
+    "sgd": "sgd(momentum=0.5, l2=0.3)",
+    "sgdw": "sgdw(momentum=0.5, weight_decay=0.3)",
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_made_from_its_config_takes_the_same_steps(name):
+    optimizer: Any = registry.build(OPTIMIZERS, CONFIGURED[name], learning_rate=0.2)
+    variable = keras.Variable(np.ones(4, np.float32), name="clipped")
+    optimizer.clip(0.5, [variable])
+    again: Any = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
+    assert type(again) is OPTIMIZERS[name]
+    assert keras.saving.get_registered_name(type(again)) == f"bct_keras>{type(again).__name__}"
+    assert again.get_config() == optimizer.get_config()
+    assert (again.clip_norm, again.clipped_variables) == (0.5, {variable.path})
+    start = np.array([1.0, -2.0, 3.0, 0.0], np.float32)
+    expected = after_steps(optimizer, start, random_gradients())
+    np.testing.assert_array_equal(after_steps(again, start, random_gradients()), expected)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_what_an_optimizer_keeps_stands_in_keras_s_order(name):
+    # A checkpoint of an earlier version has these by their places.
+    ours = registry.build(OPTIMIZERS, name, learning_rate=0.2)
+    of_keras = {"adamw": "AdamW", "lamb": "Lamb", "sgd": "SGD", "sgdw": "SGD"}[name]
+    theirs = getattr(keras.optimizers, of_keras)(0.2, **({"momentum": 0.9} if of_keras == "SGD" else {}))
+    variables = [keras.Variable(np.zeros(size, np.float32)) for size in (2, 3)]
+    for optimizer in (ours, theirs):
+        optimizer.build(variables)
+    shapes = [[variable.shape for variable in optimizer.variables] for optimizer in (ours, theirs)]
+    names = [[variable.name for variable in optimizer.variables] for optimizer in (ours, theirs)]
+    assert shapes[0] == shapes[1]
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize(("name", "option"), [("sgd", "nesterov"), ("sgdw", "nesterov"), ("adamw", "amsgrad")])
+def test_an_option_that_the_rules_do_not_follow_is_refused(name, option):
+    with pytest.raises(InputError, match=f"{option}=True is not what this optimizer does"):
+        OPTIMIZERS[name](0.1, **{option: True})

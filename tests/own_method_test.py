@@ -60,7 +60,7 @@ def test_what_is_of_another_kind_is_refused(own_module, table, spec, said):
 
 def test_what_is_of_another_kind_is_refused_before_it_is_built(own_module):
     with pytest.raises(InputError, match="and a Head is needed"):
-        registry.bind(HEADS, own_module, ("classes", "dims"))
+        registry.bind(HEADS, own_module, ("classes",))
 
 
 @pytest.mark.parametrize(

@@ -216,10 +216,10 @@ def test_progress_counts_every_image(tmp_path, small_pieces, monkeypatch):
         return run(work, tasks, count, lambda images: (counted.append(images), progressed(images)))
 
     monkeypatch.setattr(processes, "run", recording)
-    monkeypatch.setattr(processes, "SECONDS_BETWEEN_REPORTS", 0.001)  # else two that come together are one
+    monkeypatch.setattr(processes, "SECONDS_BETWEEN_REPORTS", 0.001)  # those that come together are one
     prepare(FACES, SPLIT, tmp_path / "out", process_count=2)
     assert sum(counted) == 300
-    assert len(counted) > 15  # shard by shard at least, not all at the end
+    assert len(counted) > 5  # as it goes on, not all at the end
 
 
 def test_a_full_disk_keeps_what_is_done(tmp_path, small_pieces, monkeypatch):

@@ -1,5 +1,8 @@
 import itertools
+import json
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -64,3 +67,11 @@ def test_step_multiplies_the_rate_when_an_epoch_has_passed():
 def test_what_makes_no_schedule_is_refused(spec, said):
     with pytest.raises(InputError, match=said):
         rates(spec)
+
+
+@pytest.mark.parametrize("spec", ["polynomial(power=2, warm_up=1)", "cosine(warm_up=1)", "step(epochs=(2, 5))"])
+def test_a_schedule_made_from_its_config_has_the_same_rates(spec):
+    schedule = registry.build(SCHEDULES, spec, learning_rate=0.4, steps=40, steps_per_epoch=4.0)
+    written = json.dumps(keras.saving.serialize_keras_object(schedule))
+    again: Any = keras.saving.deserialize_keras_object(json.loads(written))
+    assert [float(again(step)) for step in range(41)] == rates(spec)

@@ -13,19 +13,13 @@ from bct_keras import tensorboard
 from bct_keras.data.dataset import open_data_set
 from bct_keras.errors import InputError
 from bct_keras.methods import METHODS
-from bct_keras.methods.method import Method, Training
+from bct_keras.methods.method import Method
 from bct_keras.recipe import Recipe
 from bct_keras.trainer import Run, Watch
 
 
 class Watching(Method):
-    """Keeps how long it was told that the run would be, and the last step that it saw."""
-
-    steps: int
-
-    def prepare(self, training: Training):
-        super().prepare(training)
-        self.steps = training.steps
+    """Keeps the last step that it saw; how long the run will be each method is told."""
 
     def build(self, input_shape=None):
         self.last = self.add_weight(name="last", shape=(), dtype="int64", initializer="zeros", trainable=False)
@@ -115,7 +109,7 @@ def test_tensorboard_counts_the_steps_of_the_run_over_all_calls_of_fit(tmp_path,
     image = keras.Input((2,))
     model: Any = keras.Model(image, keras.layers.Dense(1)(image))
     model.compile(optimizer="sgd", loss="mse")
-    model.steps = tf.Variable(4)  # so many were done when the run went on
+    model.steps = tf.Variable(tf.constant(4))  # so many were done when the run went on
     log = tensorboard.TensorBoardLog(model, tmp_path, "--seed=3\n--dims=4\n")
     for first_epoch in (1, 2):  # as a run that goes on calls it
         rows = np.ones((3, 2)), np.ones((3, 1))

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from bct_keras import _keras, _tensorflow
 from bct_keras.errors import InputError
 
 SAFE_CHANNELS = 16
@@ -21,10 +22,7 @@ SWITCH = "TF_ENABLE_ONEDNN_OPTS"
 
 def is_on() -> bool:
     """Returns whether TensorFlow computes gradients with oneDNN in this process: it does so on CPUs alone."""
-    # Not public, and the only place that knows both the variable and what this processor has.
-    from tensorflow.python.util import _pywrap_util_port  # pyright: ignore[reportAttributeAccessIssue]
-
-    return bool(_pywrap_util_port.IsMklEnabled()) and not tf.config.list_physical_devices("GPU")
+    return _tensorflow.uses_one_dnn() and not tf.config.list_physical_devices("GPU")
 
 
 def check_gradients(model: Any, where: Any) -> None:
@@ -43,8 +41,7 @@ def check_gradients(model: Any, where: Any) -> None:
 
 def unsafe_layers(model: Any) -> list[Any]:
     """Returns the layers of a model, also those inside other layers, whose gradient oneDNN cannot be trusted with."""
-    # Keras has no public name for the layers inside a layer that is no model.
-    return [layer for layer in model._flatten_layers() if is_unsafe(layer)]
+    return [layer for layer in _keras.layers_within(model) if is_unsafe(layer)]
 
 
 def is_unsafe(layer: Any) -> bool:

@@ -3,39 +3,27 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bct_keras import progress
+from bct_keras.methods.class_blocks import Block, blocks, in_order_of_classes
 from bct_keras.untrusted.arrays import open_array
 
-# One stretch of classes is read at a time, and its classes of equal size are worked on together in blocks.
-STRETCH_BYTES = 256 * 2**20
-BLOCK_BYTES = 16 * 2**20
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some classes with equally many records."""
-
-    classes: np.ndarray  # [classes]
-    records: np.ndarray  # [classes, n], their places in the order of the shards
-    embeddings: tuple[np.ndarray, ...]  # of each source [classes, n, dims]
+STRETCH_BYTES = 256 * 2**20  # what is read at a time, of so many classes as that is
 
 
 def map_classes(
     function: Callable[[Block], Any], labels: np.ndarray, sources: Sequence[Sequence[Path]], what: str
 ) -> Iterator[tuple[Block, Any]]:
     """`function` of every block; a source is a list of .npy files, one a shard, that together have a row a label."""
-    by_class = np.argsort(labels, kind="stable")
-    starts = np.flatnonzero(np.diff(labels[by_class], prepend=-1))
-    ends = np.append(starts[1:], len(labels))
+    order = in_order_of_classes(labels)
+    starts, ends = order.starts, order.ends
     with ThreadPoolExecutor(os.cpu_count()) as pool, progress.bar(what, len(labels)) as done:
         for first, last in stretches(starts, ends, sources):
-            rows = by_class[starts[first] : ends[last - 1]]
+            rows = order.rows[starts[first] : ends[last - 1]]
             read = [read_rows(files, rows) for files in sources]
             for block, result in run(function, pool, blocks(labels, rows, starts[first:last], read)):
                 done.update(block.records.size)
@@ -79,17 +67,3 @@ def read_rows(files: Sequence[Path], rows: np.ndarray) -> np.ndarray:
         first_row += len(stored)
     assert found is not None
     return found
-
-
-def blocks(labels: np.ndarray, rows: np.ndarray, starts: np.ndarray, read: list[np.ndarray]) -> Iterator[Block]:
-    """The classes of a stretch, those of equal size together; `rows` has them one after the other."""
-    first = starts - starts[0]
-    sizes = np.diff(first, append=len(rows))
-    dims = max(values.shape[1] for values in read)
-    for size in np.unique(sizes):
-        chosen = first[sizes == size]
-        together = max(BLOCK_BYTES // (4 * int(size) * max(dims, int(size))), 1)
-        for begin in range(0, len(chosen), together):
-            places = chosen[begin : begin + together, None] + np.arange(size)
-            records = rows[places]
-            yield Block(labels[records[:, 0]], records, tuple(values[places] for values in read))

@@ -21,7 +21,7 @@ RECORDS_PER_REPORT = 256
 RECORDS_WORTH_A_PROCESS = 4096
 # Images of the same length whose last bytes agree are compared whole: compressed pixels, or a PNG's checksums.
 TAIL_BYTES = 512
-LISTED_DUPLICATES, LISTED_BROKEN = 20, 1000
+LISTED_DUPLICATES, LISTED_BROKEN, LISTED_SIZES = 20, 1000, 10
 
 Report = Callable[[int], object]
 
@@ -38,6 +38,7 @@ class Found:
 
 
 def look(target: Target, task: Any, report: Report) -> Found:
+    """Looks at one task; once more where the way it was read turns out to be wrong."""
     try:
         return look_once(target, task, report)
     except StartAgainError:
@@ -45,7 +46,9 @@ def look(target: Target, task: Any, report: Report) -> Found:
 
 
 def look_once(target: Target, task: Any, report: Report) -> Found:
-    places, labels, likeness, sizes = [], [], [], []
+    """Looks at the images of one task, whose headers and ends are read and no pixels decoded."""
+    places, labels, likeness = [], [], []
+    sizes: list[tuple[int, int]] = []
     broken: list[str] = []
     for number, image in enumerate(target.images(task), 1):
         if isinstance(image, BadImageError):
@@ -58,15 +61,23 @@ def look_once(target: Target, task: Any, report: Report) -> Found:
             else:
                 places.append(image.place)
                 labels.append(image.label)
-                likeness.append(len(image.encoded) << 32 | zlib.crc32(image.encoded[-TAIL_BYTES:]))
+                tail = zlib.crc32(image.encoded[-TAIL_BYTES:])
+                likeness.append(len(image.encoded) << 32 | tail)
         if number % RECORDS_PER_REPORT == 0:
             report(RECORDS_PER_REPORT)
-    places, labels, likeness = (np.array(column, np.int64) for column in (places, labels, likeness))
-    return Found(places, labels, likeness, Counter(sizes), broken)
+    return Found(
+        places=np.array(places, np.int64),
+        labels=np.array(labels, np.int64),
+        likeness=np.array(likeness, np.int64),
+        sizes=Counter(sizes),
+        broken=broken,
+    )
 
 
 @dataclass(frozen=True)
 class Duplicates:
+    """Images that are there more than once."""
+
     images: int  # that repeat an earlier one byte for byte
     under_another_identity: int
     listed: list[str]
@@ -75,10 +86,15 @@ class Duplicates:
 def check(path: Path, process_count: int, say: Say) -> None:
     """Says what is there, and raises where anything is broken."""
     target = open_target(path)
-    found = together(
-        divided(target, look, target.tasks, "checking", target.records, process_count),
-        target.broken,
+    parts = divided(
+        target,
+        look,
+        target.tasks,
+        what="checking",
+        total=target.records,
+        process_count=process_count,
     )
+    found = together(parts, target.broken)
     for text in report(target, found, duplicates(target, found, process_count)):
         say(line(text))
     if found.broken:
@@ -94,57 +110,80 @@ def divided(
     total: int,
     process_count: int,
 ) -> list[Any]:
-    """The results of the tasks, in their order."""
-    count = max(min(process_count or processes.cores(), total // RECORDS_WORTH_A_PROCESS), 1)
+    """Returns the results of the tasks, in their order."""
+
+    def done_by_one(task: Any, report: Report) -> Any:
+        return work(target, task, report)
+
+    worth_it = total // RECORDS_WORTH_A_PROCESS
+    count = max(min(process_count or processes.cores(), worth_it), 1)
     with progress.bar(what, total) as bar:
-        done = dict(
-            processes.run(lambda task, report: work(target, task, report), tasks, count, bar.update)
-        )
+        done = dict(processes.run(done_by_one, tasks, count, bar.update))
     return [done[number] for number in range(len(tasks))]
 
 
 def together(parts: list[Found], broken: list[str]) -> Found:
-    nothing = np.empty(0, np.int64)
+    """Returns all that was found, after what was broken before anything was looked at."""
+    sizes: Counter[tuple[int, int]] = Counter()
+    broken = list(broken)
+    for part in parts:
+        sizes += part.sizes
+        broken += part.broken
     return Found(
-        np.concatenate([nothing, *(part.places for part in parts)]),
-        np.concatenate([nothing, *(part.labels for part in parts)]),
-        np.concatenate([nothing, *(part.likeness for part in parts)]),
-        sum((part.sizes for part in parts), Counter()),
-        broken + [text for part in parts for text in part.broken],
+        places=joined([part.places for part in parts]),
+        labels=joined([part.labels for part in parts]),
+        likeness=joined([part.likeness for part in parts]),
+        sizes=sizes,
+        broken=broken,
     )
+
+
+def joined(columns: list[np.ndarray]) -> np.ndarray:
+    """Returns the columns of all parts as one."""
+    return np.concatenate([np.empty(0, np.int64), *columns])
 
 
 def duplicates(target: Target, found: Found, process_count: int) -> Duplicates:
+    """Compares those images by their sha256 whose length and end are the same."""
     _, group, images = np.unique(found.likeness, return_inverse=True, return_counts=True)
     alike = np.flatnonzero(images[group] > 1)
     tasks = np.array_split(found.places[alike], max(len(alike) // RECORDS_WORTH_A_PROCESS, 1))
-    hashes = np.concatenate(divided(target, hashed, tasks, "comparing", len(alike), process_count))
-    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
+    hashes = divided(
+        target,
+        hashed,
+        tasks,
+        what="comparing",
+        total=len(alike),
+        process_count=process_count,
+    )
+    _, first, group = np.unique(np.concatenate(hashes), return_index=True, return_inverse=True)
     repeats = np.flatnonzero(first[group] != np.arange(len(alike)))
     rows, originals = alike[repeats], alike[first[group[repeats]]]
-    pairs = zip(rows[:LISTED_DUPLICATES], originals[:LISTED_DUPLICATES], strict=True)
-    return Duplicates(
-        len(rows),
-        int(np.sum(found.labels[rows] != found.labels[originals])),
-        [
-            f"{name_of(target, found, row)} = {name_of(target, found, original)}"
-            for row, original in pairs
-        ],
-    )
+    listed = []
+    for row, original in zip(rows[:LISTED_DUPLICATES], originals, strict=False):
+        listed.append(f"{name_of(target, found, row)} = {name_of(target, found, original)}")
+    under_another = np.sum(found.labels[rows] != found.labels[originals])
+    return Duplicates(len(rows), int(under_another), listed)
 
 
 def hashed(target: Target, places: np.ndarray, report: Report) -> np.ndarray:
-    """The first 8 bytes of each image's sha256."""
-    hashes = [hashlib.sha256(target.read(place)[1]).digest()[:8] for place in places.tolist()]
+    """Returns the first 8 bytes of each image's sha256, as numbers."""
+    starts = []
+    for place in places.tolist():
+        _, image = target.read(place)
+        starts.append(hashlib.sha256(image).digest()[:8])
     report(len(places))
-    return np.frombuffer(b"".join(hashes), np.int64)
+    return np.frombuffer(b"".join(starts), np.int64)
 
 
 def name_of(target: Target, found: Found, row: int) -> str:
-    return f"{target.read(int(found.places[row]))[0]} of identity {found.labels[row]}"
+    """Returns what an image is called, and whose it is."""
+    name, _ = target.read(int(found.places[row]))
+    return f"{name} of identity {found.labels[row]}"
 
 
 def report(target: Target, found: Found, repeated: Duplicates) -> list[str]:
+    """Returns the lines that tell what is there."""
     images = np.bincount(found.labels)
     images = images[images > 0]
     lines = [f"{target.title}, {len(found.labels):,} whole images of {len(images):,} identities"]
@@ -154,11 +193,12 @@ def report(target: Target, found: Found, repeated: Duplicates) -> list[str]:
             f"images per identity: {images.min()} to {images.max()}, {images.mean():.1f} on average; "
             f"{once:,} identities have one image"
         )
-    sizes = [
-        f"{width} x {height}: {count:,}" for (width, height), count in found.sizes.most_common(10)
-    ]
-    others = [f"{len(found.sizes) - 10} other sizes"] if len(found.sizes) > 10 else []
-    lines.append(f"sizes: {', '.join(sizes + others) or 'none'}")
+    sizes = []
+    for (width, height), count in found.sizes.most_common(LISTED_SIZES):
+        sizes.append(f"{width} x {height}: {count:,}")
+    if len(found.sizes) > LISTED_SIZES:
+        sizes.append(f"{len(found.sizes) - LISTED_SIZES} other sizes")
+    lines.append(f"sizes: {', '.join(sizes) or 'none'}")
     lines.append(
         f"duplicates: {repeated.images:,} images repeat an earlier one byte for byte, "
         f"{repeated.under_another_identity:,} of them under another identity"

@@ -1,41 +1,57 @@
-"""The old embeddings of a data set, class by class: computed once, kept beside the embedding shards."""
+"""The old embeddings of a data set as methods ask for them: what is needed by class is computed once and kept."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from bct_keras import artefacts
-from bct_keras.data import class_features
-from bct_keras.data.by_class import Block, map_classes
+from bct_keras import artefacts, progress
+from bct_keras.data.by_class import map_classes
 from bct_keras.data.embeddings import EmbeddingShards, field_path
 from bct_keras.errors import InputError
+from bct_keras.methods.class_blocks import Block
+from bct_keras.methods.old_embeddings import Classifier, OldSource
 from bct_keras.untrusted.arrays import load_array, open_array
 
 KIND = "class features"
-OF_DIMS, OF_CLASS = ("means", "prototypes", "centres"), ("radii", "kept")
-FIELDS = OF_DIMS + OF_CLASS
 FORMULAS = 2  # one more whenever `class_features` computes something else: what is stored is then not taken
+BATCH_SIZE = 256
 
 
-@dataclass(frozen=True)
-class OldClasses:
-    """Each array has a row for each class of the data set; zeros where a class has no record."""
+class StoredOldEmbeddings(OldSource):
+    """Embedding shards; the features of each class are kept in a folder beside them."""
 
-    old: EmbeddingShards
+    def __init__(self, shards: EmbeddingShards, read_classifier: Callable[[str], Classifier] | None = None):
+        """Args: read_classifier finds the old head, by what the user gave to find it by."""
+        self.shards = shards
+        self.dims = shards.dims
+        self.classes = shards.data.classes
+        self.read_classifier = read_classifier
 
     @property
     def folder(self) -> Path:
-        return self.old.folder.with_name(f"{self.old.folder.name}-classes-{artefacts.fingerprint(self.made_from)[:12]}")
+        beside = self.shards.folder
+        return beside.with_name(f"{beside.name}-classes-{artefacts.fingerprint(self.made_from)[:12]}")
+
+    @property
+    def made_from(self) -> dict[str, str | int]:
+        """What the features of the classes depend on."""
+        return {
+            "data": self.shards.data.fingerprint,
+            "old_embeddings": self.shards.fingerprint,
+            "formulas": FORMULAS,
+        }
 
     def feature(self, name: str) -> np.ndarray:
-        """One of FIELDS, made with the others where they are not there yet."""
+        """Returns one of the features, which is made with the others where they are not there yet."""
         with artefacts.making(self.folder, KIND, self.made_from) as folder:
             if folder:
                 self.write(folder)
-        path, files = self.folder / f"{name}.npy", artefacts.read_manifest(self.folder, KIND).get("files")
+        path = self.folder / f"{name}.npy"
+        files = artefacts.read_manifest(self.folder, KIND).get("files")
         expected = files.get(path.name) if isinstance(files, dict) else None
         if not path.is_file() or artefacts.file_sha256(path) != expected:
             raise InputError(
@@ -49,43 +65,38 @@ class OldClasses:
         files = {file.name: artefacts.file_sha256(file) for file in sorted(folder.glob("*.npy"))}
         artefacts.write_manifest(folder, KIND, self.made_from, files=files)
 
-    @property
-    def made_from(self) -> dict[str, str | int]:
-        return {"data": self.old.data.fingerprint, "old_embeddings": self.old.fingerprint, "formulas": FORMULAS}
-
     @cached_property
     def labels(self) -> np.ndarray:
         return np.concatenate([open_array(path) for path in self.files("label")])
 
     def files(self, field: str) -> list[Path]:
-        return [field_path(self.old.folder, shard, field) for shard in self.old.data.shards]
+        return [field_path(self.shards.folder, shard, field) for shard in self.shards.data.shards]
 
-    def computed(self) -> dict[str, np.ndarray]:
-        def features(block: Block):
-            (old,) = block.embeddings
-            centres_and_radii = class_features.centres_and_radii(old)
-            return class_features.means(old), class_features.prototypes(old), *centres_and_radii
+    def map_classes(
+        self, function: Callable[[Block], Any], what: str, new: list[Path] | None = None
+    ) -> Iterator[tuple[Block, Any]]:
+        sources = [self.files("old_embedding")]
+        if new is not None:
+            sources.append(new)
+        yield from map_classes(function, self.labels, sources, what)
 
-        classes, dims = self.old.data.classes, self.old.dims
-        found = {name: np.zeros((classes, dims), np.float32) for name in OF_DIMS}
-        found |= {name: np.zeros(classes, np.float32) for name in OF_CLASS}
-        source = self.files("old_embedding")
-        for block, results in map_classes(features, self.labels, [source], "old embeddings by class"):
-            for name, values in zip(FIELDS, results, strict=True):
-                found[name][block.classes] = values
-        return found
-
-    def refined(self, embed_new: Callable[[Path], list[Path]], temperature: float, smoothing: float) -> np.ndarray:
-        """UniBCT's prototypes; `embed_new` writes a file of new embeddings for every shard into a folder."""
-
-        def refine(block: Block) -> np.ndarray:
-            old, new = block.embeddings
-            refined = class_features.refined_prototypes(old, class_features.normalised(new), temperature, smoothing)
-            return class_features.normalised(refined)
-
-        found = np.zeros((self.old.data.classes, self.old.dims), np.float32)
+    @contextlib.contextmanager
+    def embedded(self, embed: Callable[[Any], np.ndarray]) -> Iterator[list[Path]]:
+        """Gives the new embeddings as files, one for each image shard."""
+        data = self.shards.data
         with artefacts.scratch_folder(self.folder) as folder:
-            sources = [self.files("old_embedding"), embed_new(folder)]
-            for block, prototypes in map_classes(refine, self.labels, sources, "refining prototypes"):
-                found[block.classes] = prototypes
-        return found
+            files = []
+            with progress.bar("embedding with the new encoder", data.records) as done:
+                for shard in data.shards:
+                    found = []
+                    for batch in data.batches(BATCH_SIZE, (shard,)):
+                        found.append(embed(batch["image"]))
+                        done.update(len(found[-1]))
+                    files.append(folder / f"{shard.name}.npy")
+                    np.save(files[-1], np.concatenate(found))
+            yield files
+
+    def classifier(self, named: str = "") -> Classifier:
+        if self.read_classifier is None:
+            raise InputError("the old encoder's head is not known")
+        return self.read_classifier(named)

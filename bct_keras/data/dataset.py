@@ -27,6 +27,8 @@ RECORD_FEATURES = {
 
 @dataclass(frozen=True)
 class DataSet:
+    """A data set, or a view of one, that has been opened."""
+
     folder: Path
     shards: tuple[Shard, ...]
     classes: int
@@ -40,10 +42,12 @@ class DataSet:
 
     @property
     def records(self) -> int:
+        """Returns how many images it has."""
         return sum(shard.records for shard in self.shards)
 
     @cached_property
     def fingerprint(self) -> str:
+        """Names its content: shards, identities and size."""
         shards = [shard.sha256 for shard in self.shards]
         return artefacts.fingerprint([shards, self.classes, self.first_identity, self.image_size])
 
@@ -63,14 +67,20 @@ class DataSet:
     def parse(
         self, serialized: tf.Tensor, fields: Collection[str] = ("image", "label", "id")
     ) -> dict[str, tf.Tensor]:
-        """[batch] records as stored -> of their image bytes, labels from 0 and ids those asked for; always labels."""
+        """Returns [batch] records as stored, as image bytes, labels from 0 and ids: those asked for.
+
+        Labels are always among them.
+        """
         record: Any = tf.io.parse_example(
             serialized, {field: RECORD_FEATURES[field] for field in fields}
         )
         return {**record, "label": record["label"] - self.first_identity}
 
     def checked_labels(self, batches: list[np.ndarray]) -> np.ndarray:
-        """[records] from those of all batches; an error where the shards hold others than the manifest says."""
+        """Returns the labels of all batches, [records].
+
+        Raises where the shards hold others than the manifest says.
+        """
         labels = np.concatenate(batches) if batches else np.empty(0, np.int64)
         if len(labels) != self.records or labels.min() < 0 or labels.max() >= self.classes:
             raise InputError(
@@ -81,12 +91,13 @@ class DataSet:
         return labels
 
     def decode(self, image_bytes: tf.Tensor) -> tf.Tensor:
+        """Returns the pixels of one image, [size, size, 3] uint8."""
         return images.decode(
             image_bytes, self.image_size, not self.same_size, self.resize, self.upright
         )
 
     def batches(self, batch_size: int, shards: tuple[Shard, ...] | None = None) -> tf.data.Dataset:
-        """Every record once, in stored order: {"image": [batch, size, size, 3] uint8, "label", "id"}."""
+        """Returns every record once, in stored order: {"image": [batch, size, size, 3] uint8, "label", "id"}."""
         paths = [str(shard.path) for shard in shards or self.shards]
         return (
             tf.data.TFRecordDataset(paths)
@@ -104,17 +115,18 @@ class DataSet:
 
 
 def open_data_set(folder: str | Path) -> DataSet:
+    """Opens a data set, all of whose shards have to be there."""
     folder = Path(folder)
     manifest = artefacts.read_manifest(folder, KIND)
     path = folder / artefacts.MANIFEST
     try:
         data = DataSet(
-            artefacts.named(folder),
-            shards_of(folder, manifest),
-            field(manifest, "classes", int, path),
-            field(manifest, "first_identity", int, path),
-            field(manifest, "image_size", int, path),
-            field(manifest, "same_size", bool, path),
+            folder=artefacts.named(folder),
+            shards=shards_of(folder, manifest),
+            classes=field(manifest, "classes", int, path),
+            first_identity=field(manifest, "first_identity", int, path),
+            image_size=field(manifest, "image_size", int, path),
+            same_size=field(manifest, "same_size", bool, path),
             upright=field({"upright": False} | manifest, "upright", bool, path),
         )
     except InputError as error:
@@ -131,7 +143,7 @@ def open_data_set(folder: str | Path) -> DataSet:
 
 
 def open_to_train_on(folder: str | Path) -> DataSet:
-    """A view, or a data set that holds no identities out."""
+    """Opens a view, or a data set that holds no identities out."""
     folder = Path(folder)
     if (folder / "test" / artefacts.MANIFEST).is_file():
         raise InputError(
@@ -142,5 +154,6 @@ def open_to_train_on(folder: str | Path) -> DataSet:
 
 
 def ids_of(batch: dict[str, tf.Tensor]) -> list[str]:
+    """Returns the ids of a batch as texts."""
     # As `shards.parsed` reads them, whatever bytes a shard of others has there.
     return [name.decode("utf-8", "backslashreplace") for name in np.asarray(batch["id"])]

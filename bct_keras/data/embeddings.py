@@ -13,33 +13,32 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras import artefacts
-from bct_keras.data.class_features import (
-    normalised as normalised,
-)  # used with embeddings everywhere
 from bct_keras.data.dataset import DataSet, Shard
 from bct_keras.errors import InputError
+from bct_keras.methods.class_features import CREDIBLE
+from bct_keras.methods.class_features import normalised as normalised  # used with embeddings everywhere
 from bct_keras.untrusted import json_files
 from bct_keras.untrusted.arrays import open_array
 
 KIND = "embeddings"
-CREDIBLE_SHARE = 0.9
 ROWS_AT_ONCE = 256
-CREDIBLE = {
-    "rows": "credible",
-    "rows_then_columns": "credible_rows_then_columns",
-}  # what is normalised: the field
 FIELDS = ("old_embedding", "label", *CREDIBLE.values())
 
 
 @dataclass(frozen=True)
 class EmbeddingShards:
+    """Embedding shards that have been opened, beside their data set."""
+
     folder: Path
     data: DataSet
     dims: int
     fingerprint: str
 
     def stream(self, field: str, shard_number: tf.Tensor) -> tf.data.Dataset:
-        """A field's rows of a shard of the data, whose number may be known only while the pipeline runs."""
+        """Returns a field's rows of one shard of the data.
+
+        The shard's number may be known only while the pipeline runs.
+        """
         paths = [field_path(self.folder, shard, field) for shard in self.data.shards]
         stored = [open_array(path) for path in paths]
         row_bytes = stored[0].dtype.itemsize * int(np.prod(stored[0].shape[1:]))
@@ -60,6 +59,7 @@ class EmbeddingShards:
 
 
 def open_embeddings(folder: str | Path, data: DataSet) -> EmbeddingShards:
+    """Opens the embedding shards of a data set; raises where they are another's, or not whole."""
     folder = Path(folder)
     manifest = artefacts.read_manifest(folder, KIND)
     if manifest["made_from"].get("data") != data.fingerprint:
@@ -96,9 +96,11 @@ def check_shard(folder: Path, shard: Shard, dims: int, files: dict[str, Any]) ->
 
 
 def again(folder: Path) -> str:
+    """Says what to do about embedding shards that are damaged."""
     # What is there would be taken as up to date.
     return f"remove {folder} and run embed again"
 
 
 def field_path(folder: Path, shard: Shard, field: str) -> Path:
+    """Returns the file of a field of a shard."""
     return folder / f"{shard.name}.{field}.npy"

@@ -13,6 +13,8 @@ from bct_keras.errors import BadImageError
 
 
 class ImagesById:
+    """Finds images of a data set by their ids."""
+
     def __init__(self, data: DataSet, image_size: int, resize: str = "bilinear"):
         self.data = data.as_taken(image_size, resize)
         self.place = {
@@ -25,7 +27,7 @@ class ImagesById:
         return ident in self.place
 
     def read(self, ids: list[str]) -> np.ndarray:
-        """[ids, size, size, 3] uint8"""
+        """Returns these images, [ids, size, size, 3] uint8."""
         places = [self.place[ident] for ident in ids]
         encoded = tf.constant([stored_at(shard.path, offset).image for shard, offset in places])
         with unreadable.named(self.data):
@@ -33,7 +35,7 @@ class ImagesById:
 
 
 def whole(shard: Shard) -> Iterator[Stored]:
-    """Every record; an error where one is damaged."""
+    """Yields every record; raises where one is damaged."""
     for stored in stored_records(shard.path):
         if isinstance(stored, BadImageError):
             raise stored

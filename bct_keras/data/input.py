@@ -29,11 +29,11 @@ def training_batches(
     mirror: bool,
     context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """({"image": [batch, size, size, 3] uint8, field: [batch, ...]}, label [batch]), epoch after epoch.
+    """Returns batches of ({"image": [batch, size, size, 3] uint8, field: [batch, ...]}, label [batch]).
 
-    What an epoch holds depends on the seed and its number alone, so that a run can go on at any step. `batch_size` is
-    that of all replicas; with a context each batch is one replica's share of it, as
-    `strategy.distribute_datasets_from_function` expects.
+    They come epoch after epoch. What an epoch holds depends on the seed and its number alone, so that
+    a run can go on at any step. `batch_size` is that of all replicas; with a context each batch is one
+    replica's share of it, as `strategy.distribute_datasets_from_function` expects.
     """
     context = context or tf.distribute.InputContext()
     first_epoch, skipped = divmod(first_step, data.records // batch_size)
@@ -56,7 +56,10 @@ def training_batches(
 
 
 def ids_of_step(data: DataSet, batch_size: int, seed: int, step: int) -> list[str]:
-    """What the batch of a step was made of: read again, because strings cannot go through `fit`."""
+    """Returns what the batch of a step was made of.
+
+    It is read again, because strings cannot go through `fit`.
+    """
     epoch, index = divmod(step, data.records // batch_size)
     batches = stored_batches(
         data, None, (), batch_size, seed_of_epoch(seed, tf.constant(epoch, tf.int64))
@@ -66,6 +69,7 @@ def ids_of_step(data: DataSet, batch_size: int, seed: int, step: int) -> list[st
 
 
 def seed_of_epoch(seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    """Returns the seed of all that is random in an epoch."""
     return fold_in(tf.constant([seed, 0], tf.int64), epoch)
 
 
@@ -98,7 +102,10 @@ def stored_batches(
 
 
 def drawn_from_buffer(records: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
-    """`records.shuffle`, which would mix TensorFlow's global seed into ours, and fails where that is 0."""
+    """Shuffles as `records.shuffle` does, by our seed alone.
+
+    That one would mix TensorFlow's global seed into ours, and fails where that is 0.
+    """
     variant = tf.raw_ops.ShuffleDataset(
         input_dataset=tf.data.experimental.to_variant(records),
         buffer_size=SHUFFLED_AT_ONCE,
@@ -114,18 +121,19 @@ def drawn_from_buffer(records: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Data
 
 
 def shuffled(count: int, seed: tf.Tensor) -> tf.Tensor:
-    """The numbers below `count` in an order set by the seed."""
+    """Returns the numbers below `count` in an order set by the seed."""
     return tf.argsort(tf.random.stateless_uniform([count], seed), stable=True)
 
 
 def mirrored_rows(batch_size: int, mirror: bool, seed: tf.Tensor) -> tf.Tensor:
+    """Returns which rows of a batch are mirrored."""
     return tf.random.stateless_uniform([batch_size], seed) < (0.5 if mirror else 0.0)
 
 
 def own_rows(
     batches: tf.data.Dataset, batch_size: int, context: tf.distribute.InputContext
 ) -> tf.data.Dataset:
-    """Of every batch the rows of this worker's replicas, one batch for each of them."""
+    """Returns of every batch the rows of this worker's replicas, one batch for each of them."""
     if context.num_replicas_in_sync == 1:
         return batches
     of_worker = batch_size // context.num_input_pipelines
@@ -137,6 +145,7 @@ def own_rows(
 
 
 def decoded(data: DataSet, batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    """Returns a batch with its images decoded, and its labels."""
     record = data.parse(batch.pop("record"), ("image", "label"))
     mirrored = batch.pop("mirrored")
     never = tf.zeros_like(mirrored)
@@ -145,7 +154,10 @@ def decoded(data: DataSet, batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Te
 
 
 def decoded_images(data: DataSet, encoded: tf.Tensor, reversed_axes: tf.Tensor) -> tf.Tensor:
-    """[batch] strings and [batch, 3] which axes of each image are reversed -> [batch, size, size, 3] uint8."""
+    """Decodes [batch] strings to [batch, size, size, 3] uint8.
+
+    `reversed_axes`, [batch, 3], says which axes of each image are reversed.
+    """
     rows, size = encoded.shape[0], data.image_size
     assert rows  # batches are full, so it is known
     together = max(count for count in range(1, DECODED_TOGETHER + 1) if rows % count == 0)

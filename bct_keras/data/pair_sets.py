@@ -56,13 +56,13 @@ def read_bin(path: Path) -> PairSet:
         if value not in (0, 1):
             raise InputError(f"{path}, pair {number}: True or False was expected, not {str(value)[:40]!r}")
     return PairSet(
-        path,
-        images,
-        [f"{path}, image {number}" for number in range(len(images))],
-        np.arange(len(images)).reshape(-1, 2),
-        np.array(same, bool),
-        FOLDS,
-        artefacts.file_sha256(path),
+        source=path,
+        images=images,
+        names=[f"{path}, image {number}" for number in range(len(images))],
+        pairs=np.arange(len(images)).reshape(-1, 2),
+        same=np.array(same, bool),
+        folds=FOLDS,
+        fingerprint=artefacts.file_sha256(path),
     )
 
 
@@ -92,7 +92,13 @@ def read_lfw(path: Path, images: Path) -> PairSet:
     contents = [read_bytes(file, LARGEST_IMAGE) for file in numbers]
     described = [artefacts.file_sha256(path), *map(artefacts.file_sha256, numbers)]
     return PairSet(
-        path, contents, [str(file) for file in numbers], pairs, same, folds, artefacts.fingerprint(described)
+        source=path,
+        images=contents,
+        names=[str(file) for file in numbers],
+        pairs=pairs,
+        same=same,
+        folds=folds,
+        fingerprint=artefacts.fingerprint(described),
     )
 
 

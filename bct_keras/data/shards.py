@@ -30,6 +30,8 @@ LONGEST_VARINT = 10  # bytes
 
 @dataclass(frozen=True)
 class Shard:
+    """A TFRecord file, and what the manifest says of it."""
+
     path: Path
     records: int
     bytes: int
@@ -37,9 +39,11 @@ class Shard:
 
     @property
     def name(self) -> str:
+        """Returns the file's name without its ending."""
         return self.path.stem
 
     def check_size(self) -> None:
+        """Raises where the file is missing or has another size."""
         if not self.path.is_file():
             raise InputError(
                 f"{self.path}: this shard is missing; remove the data set and run prepare again"
@@ -52,6 +56,7 @@ class Shard:
             )
 
     def check_content(self) -> None:
+        """Raises where the file holds anything else than it was made with."""
         if artefacts.file_sha256(self.path) != self.sha256:
             raise InputError(
                 f"{self.path}: this shard is not what its manifest says (sha256); "
@@ -77,6 +82,8 @@ def shards_of(folder: Path, manifest: dict[str, Any]) -> tuple[Shard, ...]:
 
 
 class Stored(NamedTuple):
+    """A record as it is stored."""
+
     offset: int  # byte of the shard
     id: str
     label: int
@@ -86,10 +93,10 @@ class Stored(NamedTuple):
 def stored_records(
     path: Path, position: int = 0, digest: Any = None
 ) -> Iterator[Stored | BadImageError]:
-    """Every record from there on, and an error for each that is damaged.
+    """Yields every record from there on, and an error for each that is damaged.
 
-    `digest` takes all that is read, in place of a look at each record's checksums: by it one can tell afterwards
-    whether the shard is as it was made. Where it is not, what was found means nothing.
+    `digest` takes all that is read, in place of a look at each record's checksums: by it one can tell
+    afterwards whether the shard is as it was made. Where it is not, what was found means nothing.
     """
     with opened(path) as file:
         size, taken = file.seek(0, os.SEEK_END), position
@@ -129,13 +136,17 @@ def stored_records(
 
 
 def take(digest: Any, window: bytes, position: int, taken: int) -> int:
-    """What of the window, read at that position, is new since the byte `taken`; how far it is taken then."""
+    """Gives `digest` the part of the window after byte `taken`; returns how far it is taken then.
+
+    The window was read at `position`.
+    """
     if digest is not None:
         digest.update(memoryview(window)[taken - position :])
     return position + len(window)
 
 
 def frame_length(window: bytes, start: int, trusted: bool) -> int | None:
+    """Returns the length of the record that begins there; None where it is damaged."""
     if len(window) < start + FRAME_START:
         return None
     (length,) = LENGTH.unpack_from(window, start)
@@ -147,6 +158,7 @@ def frame_length(window: bytes, start: int, trusted: bool) -> int | None:
 
 
 def stored_at(path: Path, position: int) -> Stored:
+    """Returns the record that begins at this byte; raises where it is damaged."""
     stored = next(stored_records(path, position))
     if isinstance(stored, BadImageError):
         raise stored
@@ -214,4 +226,5 @@ def varint(window: bytes, place: int) -> tuple[int, int]:
 
 
 def bad(path: Path, position: int, reason: str) -> BadImageError:
+    """Returns the error that names a record by its place."""
     return BadImageError(f"{path}, record at byte {position}: {reason}")

@@ -29,7 +29,7 @@ def again() -> str:
 
 @contextlib.contextmanager
 def named(data: DataSet, shards: tuple[Shard, ...] | None = None) -> Iterator[None]:
-    """In place of TensorFlow's error one that names what cannot be read, if it is in these shards."""
+    """Raises in place of TensorFlow's error one that names what cannot be read, if it is in these shards."""
     try:
         yield
     except FAILURES:
@@ -48,6 +48,7 @@ def look(data: DataSet, shards: tuple[Shard, ...] | None = None) -> None:
 
 
 def decode_all(data: DataSet, shard: Shard) -> None:
+    """Decodes all images of a shard; raises for the first that cannot be."""
     decoded = 0
     try:
         for batch in data.batches(BATCH_SIZE, (shard,)):
@@ -61,6 +62,7 @@ def decode_all(data: DataSet, shard: Shard) -> None:
 
 
 def decode_one(data: DataSet, shard: Shard, stored: Stored | BadImageError) -> None:
+    """Decodes one image; raises where it cannot be."""
     if isinstance(stored, BadImageError):
         raise stored
     try:
@@ -73,5 +75,6 @@ def decode_one(data: DataSet, shard: Shard, stored: Stored | BadImageError) -> N
 
 
 def reason(error: Exception) -> str:
+    """Returns what TensorFlow says, without the name of the operation."""
     first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return AROUND_REASON.sub("", first_line).rstrip(".")

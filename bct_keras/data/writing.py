@@ -35,6 +35,7 @@ class Look:
     upright: bool = True  # none has an Exif orientation
 
     def add(self, other: "Look") -> None:
+        """Adds what is true of others."""
         self.same_size = self.same_size and other.same_size
         self.upright = self.upright and other.upright
 
@@ -52,24 +53,29 @@ class Checked:
 
 @dataclass(frozen=True)
 class ShardPlan:
+    """Which records go into a shard."""
+
     name: str
     rows: np.ndarray  # [records] of `Checked`
 
 
 @dataclass(frozen=True)
 class Workplace:
+    """Where a data set is made, from what, and by how many processes."""
+
     source: Source
     folder: Path  # the data set's, while it is made
     processes: int
 
     @property
     def results(self) -> Path:
+        """Returns the folder of what is done, which a later command finds."""
         return self.folder / ".results"
 
     def run(
         self, work: Callable[[Any, Report], Any], tasks: list, what: str, total: int
     ) -> list[Any]:
-        """The results of all tasks, in their order."""
+        """Returns the results of all tasks, in their order."""
         self.results.mkdir(exist_ok=True)
         count = max(min(self.processes, total // RECORDS_WORTH_A_PROCESS), 1)
         with progress.bar(what, total) as bar:
@@ -77,6 +83,7 @@ class Workplace:
         return [done[number] for number in range(len(tasks))]
 
     def inspect(self, image: bytes, name: str) -> Look:
+        """Looks at an image; raises BadImageError where it cannot be used."""
         inspect = image_check.inspect if self.source.decode_to_check else image_header.size_of
         size = inspect(image, name)
         has_size = size.width == size.height == self.source.image_size
@@ -86,6 +93,7 @@ class Workplace:
 def usable(
     labels: np.ndarray, is_usable: np.ndarray, look: Look | None, skipped: list[str]
 ) -> Checked:
+    """Returns the records that can be used, with identities numbered anew; raises where they are too few."""
     positions = np.flatnonzero(is_usable)
     labels = labels[positions]
     present = np.bincount(labels) > 0
@@ -121,6 +129,7 @@ def check(place: Workplace, records_wanted: int) -> Checked:
 
 
 def check_range(place: Workplace, start: int, stop: int, report: Report) -> dict[str, Any]:
+    """Looks at the images from `start` to `stop`."""
     look, bad, reasons = Look(), [], []
     for position in range(start, stop):
         try:
@@ -135,7 +144,7 @@ def check_range(place: Workplace, start: int, stop: int, report: Report) -> dict
 
 
 def unchecked(place: Workplace, records_wanted: int) -> Checked:
-    """All records: each is looked at when it is written, and the first bad one ends the command."""
+    """Returns all records: each is looked at when it is written, and the first bad one ends the command."""
     if place.source.broken:
         count = len(place.source.broken)
         raise unusable(place.source.broken[0] + (f" (the first of {count})" if count > 1 else ""))
@@ -143,13 +152,14 @@ def unchecked(place: Workplace, records_wanted: int) -> Checked:
 
 
 def unusable(reason: object) -> InputError:
+    """Returns the error of an image that cannot be used, with what to do."""
     return InputError(
         reason, f"mend or remove it, or go on without such images by {option('on_bad', 'skip')}"
     )
 
 
 def plan_shards(division: Division, seed: int) -> list[ShardPlan]:
-    """Which record goes where depends on the seed alone."""
+    """Returns which record goes where, which depends on the seed alone."""
     random = np.random.default_rng(seed)
     plans = []
     for part in sorted(division.parts):
@@ -163,7 +173,7 @@ def plan_shards(division: Division, seed: int) -> list[ShardPlan]:
 def write_shards(
     place: Workplace, checked: Checked, plans: list[ShardPlan]
 ) -> list[dict[str, Any]]:
-    """The shards' manifest entries."""
+    """Writes all shards; returns their manifest entries."""
     (place.folder / "shards").mkdir(exist_ok=True)
 
     def work(plan: ShardPlan, report: Report) -> dict[str, Any]:
@@ -184,7 +194,10 @@ def write_shards(
 
 
 def written_before(place: Workplace, path: Path) -> dict[str, Any] | None:
-    """A power cut may have taken what was written last: only the hash tells."""
+    """Returns the entry of a shard that an earlier command has written, and None where it is not whole.
+
+    A power cut may have taken what was written last: only the hash tells.
+    """
     result = place.results / f"{path.stem}.json"
     if not (path.is_file() and result.is_file()):
         return None
@@ -198,6 +211,7 @@ def written_before(place: Workplace, path: Path) -> dict[str, Any] | None:
 def write_shard(
     place: Workplace, checked: Checked, rows: np.ndarray, path: Path, report: Report
 ) -> dict[str, Any]:
+    """Writes 1 the shard beside its place, 2 renames it, 3 writes its entry; returns the entry."""
     look = Look() if checked.look is None else checked.look
     partial = path.with_suffix(".partial")
     size, sha256 = records.write_frames(partial, frames(place, checked, rows, look, report))
@@ -216,6 +230,7 @@ def write_shard(
 def frames(
     place: Workplace, checked: Checked, rows: np.ndarray, look: Look, report: Report
 ) -> Iterator[records.Frame]:
+    """Yields the records of a shard as they are written."""
     read, inspect = place.source.read, place.inspect
     for first in range(0, len(rows), RECORDS_PER_REPORT):
         piece = rows[first : first + RECORDS_PER_REPORT]

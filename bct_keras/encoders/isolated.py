@@ -93,6 +93,7 @@ class Child:
             return found
 
     def receive_header(self) -> dict[str, Any]:
+        """Returns the header of the next message; raises for an error that the process tells."""
         length = bytearray(4)
         self.receive(memoryview(length))
         (count,) = struct.unpack("<I", length)
@@ -107,6 +108,7 @@ class Child:
         return header
 
     def receive(self, view: memoryview) -> None:
+        """Fills the view with what comes."""
         while view:
             got = self.channel.recv_into(view)
             if not got:
@@ -138,6 +140,7 @@ class Child:
 
 
 def stop(process: subprocess.Popen, channel: socket.socket, owner: int) -> None:
+    """Ends the process, unless this is a fork of the one that has started it."""
     channel.close()
     if os.getpid() == owner:  # not that of a fork
         process.kill()
@@ -145,6 +148,8 @@ def stop(process: subprocess.Popen, channel: socket.socket, owner: int) -> None:
 
 
 class IsolatedEncoder(FileEncoder):
+    """Embeds by a file that is run in a process of its own."""
+
     def __init__(self, path: Path, given: dict[str, Any]):
         self.child = Child(self.kind, path)
         facts = self.child.facts
@@ -182,6 +187,7 @@ class IsolatedEncoder(FileEncoder):
             ) from None
 
     def run_at_once(self, values: np.ndarray, seconds: float) -> np.ndarray:
+        """Runs the file, batch by batch where it takes batches of one size."""
         if self.colours_first:
             values = values.transpose(0, 3, 1, 2)
         return in_batches(
@@ -192,6 +198,8 @@ class IsolatedEncoder(FileEncoder):
 
 
 class TFLiteEncoder(IsolatedEncoder):
+    """Embeds by a .tflite file."""
+
     kind = "tflite"
 
     def stated(self, path: Path, facts: dict[str, Any]) -> Preprocessing:

@@ -38,6 +38,7 @@ class KerasEncoder(FileEncoder):
 
 
 def keras_file_encoder(path: Path, given: dict[str, Any]) -> KerasEncoder:
+    """Returns the encoder of a .keras file; what is not given is read from the file."""
     model = read(path)
     preprocessing = chosen(given, OWN if scales_itself(model) else Preprocessing(), str(path))
     if not preprocessing.is_plain:
@@ -46,6 +47,7 @@ def keras_file_encoder(path: Path, given: dict[str, Any]) -> KerasEncoder:
 
 
 def read(path: Path) -> Any:
+    """Returns the model in a file, which has been looked through before."""
     try:
         keras_files.check(path)
         # safe_mode: a file from elsewhere may not bring code along.
@@ -59,7 +61,7 @@ def read(path: Path) -> Any:
 
 
 def scales_itself(model: Any) -> bool:
-    """Whether pixels are brought to a range by a layer of its own."""
+    """Tells whether pixels are brought to a range by a layer of the model."""
     kinds = (keras.layers.Rescaling, keras.layers.Normalization)
     return any(isinstance(layer, kinds) for layer in getattr(model, "layers", []))
 

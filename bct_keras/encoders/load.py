@@ -24,7 +24,10 @@ HEAD_FILE = "head.npz"
 
 @dataclass(frozen=True)
 class EncoderFile:
-    """An encoder's file with its preprocessing, as a spec gives it; what is left out is read from the file."""
+    """An encoder's file with its preprocessing, as a spec gives it.
+
+    What is left out is read from the file.
+    """
 
     path: str
     mean: Any = None
@@ -33,19 +36,25 @@ class EncoderFile:
     resize: str | None = None
 
     def given(self) -> dict[str, Any]:
+        """Returns the preprocessing as it was given."""
         return {name: getattr(self, name) for name in ("mean", "std", "order", "resize")}
 
     def open(self) -> FileEncoder:
+        """Returns the encoder in the file."""
         raise NotImplementedError
 
 
 class KerasFile(EncoderFile):
+    """A .keras file."""
+
     def open(self) -> FileEncoder:
         return keras_file_encoder(existing(self.path), self.given())
 
 
 @dataclass(frozen=True)
 class SavedModelFolder(EncoderFile):
+    """A SavedModel; `trust` lets it be loaded whatever its graph can do."""
+
     trust: bool = False
 
     def open(self) -> FileEncoder:
@@ -55,11 +64,15 @@ class SavedModelFolder(EncoderFile):
 
 
 class TFLiteFile(EncoderFile):
+    """A .tflite file."""
+
     def open(self) -> FileEncoder:
         return TFLiteEncoder(existing(self.path), self.given())
 
 
 class OnnxFile(EncoderFile):
+    """An .onnx file."""
+
     def open(self) -> FileEncoder:
         return OnnxEncoder(existing(self.path), self.given())
 
@@ -98,6 +111,7 @@ def load_encoder(named: str | Path, may_trust: bool = True) -> Encoder:
 
 
 def from_spec(spec: str, may_trust: bool) -> FileEncoder:
+    """Returns the encoder of a spec such as `tflite(old.tflite, mean=127.5)`."""
     file: EncoderFile = registry.build(ENCODERS, spec)
     if getattr(file, "trust", False) and not may_trust:
         raise InputError(f"{spec}: give it yourself to trust it; it stood in a file")
@@ -108,7 +122,7 @@ def from_spec(spec: str, may_trust: bool) -> FileEncoder:
 
 
 def opened(path: Path, load: Callable[[], FileEncoder]) -> FileEncoder:
-    """Whatever a damaged file does to the library that reads it is one line that names the file."""
+    """Loads; whatever a damaged file does to its library becomes one line that names the file."""
     try:
         return load()
     except InputError:
@@ -120,6 +134,7 @@ def opened(path: Path, load: Callable[[], FileEncoder]) -> FileEncoder:
 
 
 def exists(path: Path) -> bool:
+    """Tells whether there is anything at the path, which may be no path at all."""
     try:
         return path.exists()
     except (OSError, ValueError):  # too long for a name, or with a zero byte
@@ -127,6 +142,7 @@ def exists(path: Path) -> bool:
 
 
 def existing(name: str, member: str = "") -> Path:
+    """Returns the path of a file, or of a folder with this member; raises where it is not there."""
     path = Path(name)
     if not exists(path):
         raise InputError(f"{path}: no such encoder")
@@ -139,6 +155,7 @@ def existing(name: str, member: str = "") -> Path:
 
 
 def run_encoder(folder: Path) -> KerasEncoder:
+    """Returns the encoder that a run has trained."""
     encoder = keras_file_encoder(encoder_of_run(folder), {})
     encoder.preprocessing = OWN
     made_from = artefacts.read_manifest(folder, RUN_KIND)["made_from"]
@@ -149,6 +166,7 @@ def run_encoder(folder: Path) -> KerasEncoder:
 
 
 def encoder_of_run(folder: Path) -> Path:
+    """Returns the file of a run's encoder; raises where it is not the one that was trained."""
     manifest = artefacts.read_manifest(folder, RUN_KIND)
     path = folder / ENCODER_FILE
     if not path.is_file() or artefacts.file_sha256(path) != manifest.get("encoder"):

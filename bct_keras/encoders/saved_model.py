@@ -16,6 +16,8 @@ OUR_SIGNATURE = "pixels"  # ours takes encoded images by default; one from elsew
 
 
 class SavedModelEncoder(FileEncoder):
+    """Embeds by a SavedModel, ours or anybody's."""
+
     kind = "saved_model"
 
     def __init__(self, path: Path, given: dict[str, Any], trust: bool = False):

@@ -61,6 +61,7 @@ def stated(mean: tuple[float, ...], std: tuple[float, ...]) -> Preprocessing:
 
 
 def floats(content: bytes) -> tuple[float, ...]:
+    """Returns the numbers that these bytes are."""
     return struct.unpack(f"<{len(content) // 4}f", content)
 
 

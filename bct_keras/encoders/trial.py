@@ -47,16 +47,18 @@ class Separation:
 
     @cached_property
     def area(self) -> float:
+        """Returns the mean area over identities."""
         return float(self.by_identity.mean())
 
     def clearly_above(self, other: "Separation") -> bool:
-        """Whether it makes at most half of the other's errors, by more than chance over the same identities."""
+        """Tells whether it makes at most half of the other's errors, by more than chance."""
         gains = self.by_identity - other.by_identity
         error = gains.std(ddof=1) / np.sqrt(len(gains))
         return 1 - self.area <= (1 - other.area) / 2 and float(gains.mean()) > CLEARLY * error
 
 
 def separation(embeddings: np.ndarray, labels: np.ndarray) -> Separation:
+    """Measures how well cosines tell the labels apart."""
     units = normalised(embeddings)
     cosines = units @ units.T
     same = labels[:, None] == labels[None, :]
@@ -143,7 +145,7 @@ WHAT_TO_TRY = "if its pixels were to be normalised, or their channels turned, sa
 
 
 def after_shards(name: str, shards: EmbeddingShards) -> Iterator[str]:
-    """The same of embeddings that are stored beside a data set."""
+    """Yields the same of embeddings that are stored beside a data set."""
     labels, embeddings = [], []
     for shard in shards.data.shards:
         labels.append(np.load(field_path(shards.folder, shard, "label"), mmap_mode="r"))
@@ -154,6 +156,7 @@ def after_shards(name: str, shards: EmbeddingShards) -> Iterator[str]:
 
 
 def said(found: Separation) -> str:
+    """Returns what it was measured on."""
     return f"{found.images} images of {len(found.by_identity)} identities"
 
 

@@ -8,7 +8,10 @@ import tensorflow as tf
 
 
 class ScaledPReLU(keras.layers.Layer):
-    """PReLU of two products and a sum: int8 PRELU runs in LiteRT's slow reference code, and these in XNNPACK."""
+    """Computes PReLU as two products and a sum.
+
+    LiteRT runs an int8 PRELU in slow reference code, and these in XNNPACK.
+    """
 
     def __init__(self, layer: Any):
         super().__init__(name=layer.name)
@@ -22,7 +25,10 @@ class ScaledPReLU(keras.layers.Layer):
 
 
 class GroupsByDepth(keras.layers.Layer):
-    """A convolution of small groups, as one convolution by depth for each channel of a group: four times as fast."""
+    """Computes a convolution of small groups as one convolution by depth for each channel of a group.
+
+    It is four times as fast.
+    """
 
     def __init__(self, layer: Any):
         super().__init__(name=layer.name)
@@ -40,6 +46,7 @@ class GroupsByDepth(keras.layers.Layer):
 
     @staticmethod
     def fits(layer: Any) -> bool:
+        """Tells whether a layer is one that this can replace."""
         if type(layer) is not keras.layers.Conv2D or layer.use_bias:
             return False
         kernel: Any = layer.kernel
@@ -62,7 +69,7 @@ class GroupsByDepth(keras.layers.Layer):
 
 
 def fast_in_int8(model: keras.Model) -> Any:
-    """A copy that shares the weights of all other layers."""
+    """Returns a copy that shares the weights of all other layers."""
 
     def replaced(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, keras.layers.PReLU):

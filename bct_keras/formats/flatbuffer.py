@@ -17,7 +17,10 @@ FIRST_BYTES = 1 << 20  # of the builder, which grows
 
 
 def rewrite(content: bytes, facts: dict[str, Any]) -> bytes:
-    """The same model with `facts` as JSON in the metadata named bct_keras, and without the tensors' long names."""
+    """Returns the same model with `facts` as JSON in its metadata.
+
+    The tensors' long names are left out, but for inputs and outputs.
+    """
     model: Any = schema.ModelT.InitFromPackedBuf(content, 0)
     for graph in model.subgraphs:
         kept = {*graph.inputs, *graph.outputs}
@@ -36,7 +39,7 @@ def rewrite(content: bytes, facts: dict[str, Any]) -> bytes:
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """What `rewrite` put in."""
+    """Returns what `rewrite` put in."""
     metadata = tflite_metadata(path)
     if OUR_FACTS not in metadata:
         raise InputError(f"{path} holds no facts of bct_keras; export writes them")

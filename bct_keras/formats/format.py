@@ -15,6 +15,8 @@ from bct_keras.encoders import DerivedEncoder, KerasEncoder
 
 @dataclass(frozen=True)
 class Source:
+    """What a file is written from: an encoder, and how it is to be written."""
+
     encoder: KerasEncoder
     flip: bool = False
     calibration: DataSet | None = None
@@ -23,7 +25,7 @@ class Source:
     )
 
     def embedding(self, model: Any, pixels: tf.Tensor, dims: int) -> tf.Tensor:
-        """[batch, size, size, 3] float32 of 0..255 -> [batch, dims] of length 1"""
+        """Returns the embeddings [batch, dims], of length 1, of pixels [batch, size, size, 3] of 0..255."""
         found = model(pixels, training=False)
         if self.flip:
             found += model(tf.reverse(pixels, [2]), training=False)
@@ -31,11 +33,11 @@ class Source:
 
     @property
     def served_name(self) -> str:
-        """What an answer of a server says embedded an image: equal only where the embeddings are."""
+        """Returns what a server's answer calls its encoder: equal only where the embeddings are."""
         return f"{self.encoder.fingerprint}+mirrored" if self.flip else self.encoder.fingerprint
 
     def facts(self) -> dict[str, Any]:
-        """What a reader of a file wants to know, whatever the format."""
+        """Returns what a reader of a file wants to know, whatever the format."""
         encoder = self.encoder
         kinds = {type(layer).__name__: layer for layer in reversed(encoder.model.layers)}
         # Keras's own networks may scale each colour by itself.
@@ -67,6 +69,8 @@ class Source:
 
 @dataclass(frozen=True)
 class Format:
+    """How one format is written, and how close its files have to be to the encoder."""
+
     file: str  # its name in the exported folder
     write: Callable[[Source, Path], None]
     largest_difference: float | None = None  # in any coordinate of an embedding of length 1
@@ -76,7 +80,7 @@ class Format:
 
 
 class Reference(DerivedEncoder):
-    """The encoder as the exported files are to answer: mirrored images added where that is asked for."""
+    """Embeds as the exported files are to do, adding mirrored images where that is asked for."""
 
     def __init__(self, source: Source):
         super().__init__(source.encoder, source.encoder.dims)

@@ -35,6 +35,7 @@ class Served(tf.Module):
         self.encoded = tf.function(self._encoded, input_signature=[encoded])
 
     def _float(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Takes pixels as float32."""
         encoder = self.source.encoder
         outputs = {"embedding": self.source.embedding(encoder.model, image, encoder.dims)}
         if encoder.compatible_dims < encoder.dims:
@@ -44,9 +45,11 @@ class Served(tf.Module):
         return outputs
 
     def _pixels(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Takes pixels as uint8."""
         return self.float(tf.cast(image, tf.float32))
 
     def _encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Takes encoded images of any size."""
         image, decoded = images.decode_each(image_bytes, self.size)
         embeddings = self.pixels(image)
         outputs = {
@@ -59,6 +62,7 @@ class Served(tf.Module):
 
 
 def write(source: Source, path: Path) -> None:
+    """Writes the SavedModel, with requests that warm a server up."""
     served = Served(source)
     signatures = {"serving_default": served.encoded, "pixels": served.pixels, "float": served.float}
     tf.saved_model.save(served, str(path), signatures=signatures)
@@ -78,10 +82,10 @@ def write(source: Source, path: Path) -> None:
 
 
 def predict_log(signature: str, name: str, tensor) -> bytes:
-    """A PredictionLog of TF Serving, whose own package is too large to need for three messages.
+    """Returns a PredictionLog of TF Serving, whose own package is too large to need for three messages.
 
-    PredictionLog.predict_log = 6, PredictLog.request = 1, PredictRequest.model_spec = 1 and .inputs = 2 (a map:
-    key = 1, value = 2), ModelSpec.signature_name = 3
+    PredictionLog.predict_log = 6, PredictLog.request = 1, PredictRequest.model_spec = 1 and .inputs = 2
+    (a map: key = 1, value = 2), ModelSpec.signature_name = 3
     """
     model = field(1, field(3, signature.encode()))
     inputs = field(2, field(1, name.encode()) + field(2, tensor.SerializeToString()))
@@ -89,11 +93,12 @@ def predict_log(signature: str, name: str, tensor) -> bytes:
 
 
 def field(number: int, payload: bytes) -> bytes:
-    """One length-delimited field as protobuf writes it."""
+    """Returns one field with a length, as protobuf writes it."""
     return bytes([number << 3 | 2]) + varint(len(payload)) + payload
 
 
 def varint(value: int) -> bytes:
+    """Returns a number as protobuf writes it, seven bits a byte."""
     if value < 128:
         return bytes([value])
     return bytes([value & 127 | 128]) + varint(value >> 7)

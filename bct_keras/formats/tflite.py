@@ -27,6 +27,8 @@ VERIFIED = re.compile(r"^NumericVerify/(.*?)\d?:\d+$", re.DOTALL)
 
 
 class Device(tf.Module):
+    """The function that a device calls: pixels as uint8 in, an embedding out."""
+
     def __init__(self, source: Source, model: Any):
         super().__init__()
         self.weights = [weight.value for weight in model.weights]
@@ -39,6 +41,7 @@ class Device(tf.Module):
 
 @contextlib.contextmanager
 def converter(source: Source, model: Any) -> Iterator[Any]:
+    """Yields TensorFlow's converter of a model."""
     with tempfile.TemporaryDirectory() as folder:
         device = Device(source, model)
         tf.saved_model.save(device, folder, signatures={"serving_default": device.serve})
@@ -46,20 +49,24 @@ def converter(source: Source, model: Any) -> Iterator[Any]:
 
 
 def converted(convert: Any) -> bytes:
+    """Returns the file's content; what the converter writes of its own working is left out."""
     with no_standard_error():
         return convert.convert()
 
 
 def finish(content: bytes, source: Source, numbers: str, path: Path) -> None:
+    """Writes the file with its facts."""
     path.write_bytes(rewrite(content, source.facts() | {"numbers": numbers}))
 
 
 def write_float32(source: Source, path: Path) -> None:
+    """Writes the numbers as they are."""
     with converter(source, source.encoder.model) as convert:
         finish(converted(convert), source, "float32", path)
 
 
 def write_float16(source: Source, path: Path) -> None:
+    """Writes weights in 16 bits."""
     with converter(source, source.encoder.model) as convert:
         convert.optimizations = [tf.lite.Optimize.DEFAULT]
         convert.target_spec.supported_types = [tf.float16]
@@ -67,6 +74,7 @@ def write_float16(source: Source, path: Path) -> None:
 
 
 def write_dynamic(source: Source, path: Path) -> None:
+    """Writes weights in eight bits; activations are quantised as they come."""
     with converter(source, source.encoder.model) as convert:
         convert.optimizations = [tf.lite.Optimize.DEFAULT]
         finish(converted(convert), source, "int8 weights, activations quantised as they come", path)
@@ -84,7 +92,7 @@ def write_int8(source: Source, path: Path) -> None:
 
 
 def quantised(convert: Any, images: np.ndarray, kept_float: float) -> tuple[bytes, int]:
-    """The file's content, and how many operations were kept in float."""
+    """Returns the file's content, and how many operations were kept in float."""
     debug = tf.lite.experimental.QuantizationDebugOptions
     with no_standard_error(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the debugger still runs TensorFlow's own interpreter
@@ -104,20 +112,20 @@ def quantised(convert: Any, images: np.ndarray, kept_float: float) -> tuple[byte
 
 
 def error_share(exact: np.ndarray, found: np.ndarray, scale: float, zero_point: int) -> float:
-    """What rounding adds to an operation's output: mean (found - exact)^2 / mean exact^2"""
+    """Returns what rounding adds to an operation's output: mean (found - exact)^2 / mean exact^2."""
     difference = scale * (found.astype(np.float32) - zero_point) - exact
     return float(np.mean(difference**2) / max(np.mean(exact**2), 1e-30))
 
 
 def most_sensitive(statistics: dict[str, dict[str, float]], share: float) -> list[str]:
-    """The output tensors of those operations that lose most, by name."""
+    """Returns the output tensors of those operations that lose most, by name."""
     ordered = sorted(statistics, key=lambda name: statistics[name][ERROR], reverse=True)
     # NumericVerify/NAME1:12, where 1 tells the quantised output from the exact one and 12 is its number
     return [VERIFIED.sub(r"\1", name) for name in ordered[: math.ceil(share * len(ordered))]]
 
 
 def calibration_images(source: Source) -> np.ndarray:
-    """[images, size, size, 3] uint8"""
+    """Returns the images that give activations their ranges, [images, size, size, 3] uint8."""
     if source.calibration is None:
         raise InputError(
             f"int8 needs {option('calibration')}, a data set of images like those it will see"

@@ -1,8 +1,9 @@
 """What every head shares: class weights, and a loss for each example."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import keras
 import numpy as np
@@ -12,115 +13,180 @@ from bct_keras import distribution
 from bct_keras.errors import InputError
 from bct_keras.heads.class_table import ClassTable
 
+REFUSAL = re.compile(r"(a label is outside|sample_rate leaves no room)[^\n]*")
+
 
 class ClassRows(NamedTuple):
-    """The classes of a step that this replica sees, in rising order, and their weights [classes, centres * dims]."""
+    """The classes of a step that this replica sees, and their weights."""
 
-    classes: tf.Tensor | None  # None: all
-    weights: tf.Tensor
+    classes: tf.Tensor | None  # in rising order; None: all
+    weights: tf.Tensor  # [classes, centres * dims]
 
 
 class Swapped(NamedTuple):
     """Rows that a method has put in the place of the new embeddings, for heads that go by length.
 
-    Such a row may be an old embedding at length 1, which says nothing of the image. The length of the new embedding of
-    the same image does, and so the margin goes by that one, without a gradient.
+    Such a row may be an old embedding at length 1, which says nothing of the image. The length of
+    the new embedding of the same image does: the margin goes by that one, without a gradient.
     """
 
     rows: tf.Tensor  # [batch] bool
     lengths: tf.Tensor  # [batch] of the new embeddings, of the rows that were swapped as well
 
 
-class Head(keras.layers.Layer):
-    """A head turns embeddings and labels into a loss per example, in float32 whatever the precision.
+@runtime_checkable
+class RowOptimizer(Protocol):
+    """An optimizer that can change some rows of a table and leave the others alone."""
 
-    Its class weights are Keras's to train; or, where a step touches a part of them or each device has other ones,
-    they stand in a `table`, and a step takes its `rows` from there and gives their gradient to `learn`.
+    row_slots: Sequence[str]  # what it keeps of each row
+
+    def new_rows(self, gradient: tf.Tensor, weights: tf.Tensor, *slots: tf.Tensor) -> Sequence[tf.Tensor]:
+        """Returns the rows' weights and slots after a step."""
+        ...
+
+
+class Head(keras.layers.Layer):
+    """Turns embeddings and labels into a loss per example, in float32 whatever the precision.
+
+    Its class weights are Keras's to train; or, where a step touches a part of them or each device
+    has other ones, they stand in a `table`, and a step takes its `rows` from there and gives their
+    gradient to `learn`.
+
+    Args:
+        classes: The number of classes; labels are 0 to classes - 1.
+        label_smoothing: The share of the target that all classes have in equal parts.
+        **layer: The options of `keras.layers.Layer`.
     """
 
     table: ClassTable | None = None
-    by_length = False  # whether the lengths of the embeddings tell it something, as they do in adaface and magface
+    dims = 0  # of the embeddings; known from `build` on
+    centres = 1  # of each class
+    by_length = False  # whether the embeddings' lengths tell it something, as in adaface and magface
 
-    def __init__(self, classes: int, dims: int, centres: int = 1, label_smoothing: float = 0.0):
-        super().__init__(dtype="float32")
+    def __init__(self, classes: int, *, label_smoothing: float = 0.0, **layer: Any):
+        super().__init__(**{"dtype": "float32", **layer})
         if not 0 <= label_smoothing < 1:
             raise InputError(f"label_smoothing={label_smoothing:g} of a head has to be at least 0 and below 1")
         self.label_smoothing = label_smoothing
         self.classes = classes
-        self.dims = dims
-        self.centres = centres
 
-    def build(self, input_shape=None):
+    def get_config(self):
+        own = {"classes": self.classes, "label_smoothing": self.label_smoothing}
+        return {**super().get_config(), **own}
+
+    def build(self, input_shape):
+        """Makes the class weights, for embeddings of this shape."""
+        self.dims = int(input_shape[-1])
+        self.make_class_weights()
+
+    def make_class_weights(self) -> None:
+        """Makes the weights that Keras trains."""
         # Row c * centres + i is centre i of class c.
+        shape = (self.classes * self.centres, self.dims)
         self.class_weights = self.add_weight(
-            shape=(self.classes * self.centres, self.dims), initializer=self.initializer(), name="class_weights"
+            shape=shape,
+            initializer=self.initializer(),
+            name="class_weights",
         )
 
     def initializer(self) -> keras.initializers.Initializer:
+        """Returns what the class weights start from."""
         return keras.initializers.RandomNormal(stddev=0.01)
 
     def logits(self, embeddings: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """[batch, dims], [batch] -> [batch, classes]; the margin, if any, on each row's own class"""
+        """Returns logits [batch, classes], with the margin, if any, on each row's own class."""
         raise NotImplementedError
 
+    def scores(self, embeddings: tf.Tensor) -> tf.Tensor:
+        """Returns the logits [batch, classes] without a margin, for metrics: no class is known."""
+        nobody = tf.fill(tf.shape(embeddings)[:1], -1)
+        return self.logits(embeddings, nobody)
+
     def rows(self, labels: tf.Tensor, step: Any) -> ClassRows:
-        """What a step that starts with these labels sees."""
+        """Returns the classes that a step with these labels sees."""
         return ClassRows(None, tf.convert_to_tensor(self.class_weights))
 
     def loss_of(
-        self, embeddings: tf.Tensor, labels: tf.Tensor, rows: ClassRows, swapped: Swapped | None = None
+        self,
+        embeddings: tf.Tensor,
+        labels: tf.Tensor,
+        rows: ClassRows,
+        swapped: Swapped | None = None,
     ) -> tf.Tensor:
-        """[batch]"""
+        """Returns the losses, [batch]."""
         logits = self.logits(embeddings, labels)
         loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         if self.label_smoothing:
             # (1 - e) (log sum_j exp(z_j) - z_y) + e (log sum_j exp(z_j) - mean_j z_j)
-            of_all = tf.reduce_logsumexp(logits, axis=1) - tf.reduce_mean(logits, axis=1)
+            log_total = tf.reduce_logsumexp(logits, axis=1)
+            of_all = log_total - tf.reduce_mean(logits, axis=1)
             loss = (1.0 - self.label_smoothing) * loss + self.label_smoothing * of_all
         return loss
 
     def call(self, embeddings, labels, rows=None, swapped=None):
+        """Returns the losses, [batch].
+
+        Args:
+            embeddings: [batch, dims]
+            labels: [batch], whole numbers from 0 to classes - 1
+            rows: The classes that the step sees; by default those of its first step.
+            swapped: The rows that are no embeddings of the encoder that is trained.
+        """
         if tf.executing_eagerly():  # within a step the loss tells, which may be dropped
             check_finite(embeddings)
         with self.known(labels):
-            return self.loss_of(embeddings, labels, self.rows(labels, 0) if rows is None else rows, swapped)
+            seen = self.rows(labels, 0) if rows is None else rows
+            return self.loss_of(embeddings, labels, seen, swapped)
 
     def known(self, labels: tf.Tensor):
+        """Returns a scope within which a label that is no class is an error."""
         # On a GPU a label that is no class would be read as 0.
-        known = tf.debugging.assert_equal(
-            tf.reduce_all((labels >= 0) & (labels < self.classes)),
-            True,
-            f"a label is outside the head's {self.classes} classes, 0 to {self.classes - 1}",
-        )
-        return tf.control_dependencies([] if known is None else [known])
+        is_known = (labels >= 0) & (labels < self.classes)
+        said = f"a label is outside the head's {self.classes} classes, 0 to {self.classes - 1}"
+        known = tf.debugging.assert_equal(tf.reduce_all(is_known), True, said)
+        checks = [] if known is None else [known]
+        return tf.control_dependencies(checks)
 
     def add_slots(self, optimizer: Any) -> None:
-        """What the optimizer shall keep of each row of the table; to be called once, where it was compiled."""
+        """Makes what the optimizer shall keep of each row of the table, where a model is compiled.
+
+        A head without a table needs none, and takes every optimizer.
+        """
         if self.table is None:
             return
-        inner = getattr(optimizer, "inner_optimizer", optimizer)
-        if not hasattr(inner, "new_rows"):
+        inner = without_loss_scale(optimizer)
+        if not isinstance(inner, RowOptimizer):
+            name = type(inner).__name__.lower()
             raise InputError(
-                f"the optimizer {type(inner).__name__.lower()} cannot change some rows alone, which a head with "
-                "sample_rate or sharded needs; sgd, sgdw and adamw can"
+                f"the optimizer {name} cannot change some rows alone, which a head with sample_rate "
+                "or sharded needs; sgd, sgdw and adamw of bct_keras.optimizers can"
             )
         self.table.add_slots(inner.row_slots)
 
-    def learn(self, rows: ClassRows, gradient: tf.Tensor, optimizer: Any, finite: tf.Tensor | None = None) -> None:
-        """Changes the table by the gradient of this replica's (scaled) loss; to be called before the optimizer's step.
+    def learn(
+        self,
+        rows: ClassRows,
+        gradient: tf.Tensor,
+        optimizer: Any,
+        finite: tf.Tensor | None = None,
+    ) -> None:
+        """Changes the table by the gradient of this replica's (scaled) loss.
 
-        Where `finite` is there and false, nothing is changed.
+        It has to be called before the optimizer's step. Where `finite` is there and false, nothing
+        is changed.
         """
         table: Any = self.table
+        inner: Any = without_loss_scale(optimizer)
         gradient /= optimizer.scale_loss(tf.constant(1.0))
         if not table.divided:
             gradient = distribution.sum_rows(gradient)
 
         def change() -> None:
-            slots = [table.take(name, rows.classes) for name in table.slots]
-            inner = getattr(optimizer, "inner_optimizer", optimizer)
-            weights, *slots = inner.new_rows(gradient, rows.weights, *slots)
-            for name, values in zip([table.WEIGHTS, *table.slots], [weights, *slots], strict=True):
+            names = table.slots
+            slots = [table.take(name, rows.classes) for name in names]
+            weights, *changed = inner.new_rows(gradient, rows.weights, *slots)
+            table.put(table.WEIGHTS, rows.classes, weights)
+            for name, values in zip(names, changed, strict=True):
                 table.put(name, rows.classes, values)
 
         if finite is None:
@@ -128,29 +194,65 @@ class Head(keras.layers.Layer):
         else:
             tf.cond(finite, change, lambda: None)
 
+    def save_own_variables(self, store):
+        """Keeps the table in a Keras file too, whole, with what an optimizer keeps of its rows."""
+        super().save_own_variables(store)
+        if self.table is None:
+            return
+        for name, rows in self.table.to_checkpoint().items():
+            store[name] = rows.numpy()
+
+    def load_own_variables(self, store):
+        """Takes the table back; slots that this model's optimizer does not have are passed over."""
+        names = list(store.keys())
+        # Keras keeps the variables that it knows of by their numbers.
+        numbered = {name: store[name] for name in names if name.isdigit()}
+        super().load_own_variables(numbered)
+        if self.table is None:
+            return
+        for name in self.table.variables:
+            if name in names:
+                self.table.assign(name, store[name])
+
     def stored(self) -> dict[str, np.ndarray]:
-        """Whole, by name; `class_weights` [classes * centres, dims] among them"""
-        found = {weight.name: np.asarray(weight.numpy()) for weight in self.weights}
+        """Returns the weights by name, whole.
+
+        `class_weights` [classes * centres, dims] is among them.
+        """
+        found = {}
+        for weight in self.weights:
+            found[weight.name] = np.asarray(weight.numpy())
         if self.table is not None:
-            found[ClassTable.WEIGHTS] = self.table.whole(ClassTable.WEIGHTS).numpy().reshape(-1, self.dims)
+            rows = self.table.whole(ClassTable.WEIGHTS).numpy()
+            found[ClassTable.WEIGHTS] = rows.reshape(-1, self.dims)
         return found
 
     def save(self, path: Path) -> None:
-        """Of use to a later encoder's method alone, and so in a file of its own."""
+        """Writes the weights to a file of their own, for the method of a later encoder."""
         np.savez(path, allow_pickle=False, **self.stored())
 
 
+def without_loss_scale(optimizer: Any) -> Any:
+    """Returns the optimizer within the one that scales the loss for 16 bits, if it is such a one."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return optimizer.inner_optimizer
+    return optimizer
+
+
 def refusal(error: tf.errors.OpError) -> str | None:
-    """What a head says of bad input within a step, out of all that TensorFlow says around it."""
-    found = re.search(r"(a label is outside|sample_rate leaves no room)[^\n]*", error.message or "")
+    """Returns what a head says of bad input within a step, out of all that TensorFlow says."""
+    found = REFUSAL.search(error.message or "")
     if found is None:
         return None
-    said, _, _ = found.group().replace("\\'", "'").partition("] [Condition")
+    text = found.group().replace("\\'", "'")
+    said, _, _ = text.partition("] [Condition")
     return said.replace("] [", " ").rstrip("]")
 
 
 def check_finite(embeddings: tf.Tensor) -> None:
-    bad = np.flatnonzero(~np.all(np.isfinite(tf.cast(embeddings, tf.float32)), axis=1))
+    """Raises where an embedding is not a finite number."""
+    finite = np.all(np.isfinite(tf.cast(embeddings, tf.float32)), axis=1)
+    bad = np.flatnonzero(~finite)
     if len(bad):
         raise InputError(
             f"the embedding of row {bad[0]} of the batch is not a finite number, of {len(bad)} row(s) in all"

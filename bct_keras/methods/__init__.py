@@ -7,6 +7,7 @@ from bct_keras.methods.gallerycontrast import GalleryContrast
 from bct_keras.methods.independent import Independent
 from bct_keras.methods.l2 import L2
 from bct_keras.methods.lwf import LwF
+from bct_keras.methods.method import Method as Method
 from bct_keras.methods.mixbct import MixBCT
 from bct_keras.methods.nccl import NCCL
 from bct_keras.methods.ract import RACT

@@ -5,17 +5,14 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras import distribution
-from bct_keras.data.class_store import OldClasses
+from bct_keras.errors import InputError
 from bct_keras.methods.l2 import beyond, distance
-from bct_keras.methods.method import Method, Training, unit
+from bct_keras.methods.method import Method, unit
 
 HIDDEN = 100
-PYTORCH_NORM = {
-    "epsilon": 1e-5,
-    "momentum": 0.9,
-}  # its BatchNorm's defaults, of which the momentum counts the other way
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class AdvBCT(Method):
     """Boundaries around old class centres, and a discriminator to be fooled: https://arxiv.org/abs/2305.19408
 
@@ -24,38 +21,53 @@ class AdvBCT(Method):
     adversarial, fading out over the E epochs e:  weight (E - e + 1) / E * (-log D_new(new) - log D_old(old))
         the gradient from D to the encoder is reversed, with strength 2 / (1 + exp(-10 p)) - 1 after a share p of steps
 
-    All of it is as MixBCT's authors released it: weights of 4, a discriminator of unit embeddings that starts as
-    PyTorch's layers do, and --clip_norm counts its weights and w among the backbone's. The repository of AdvBCT's own
-    authors gives the discriminator the embeddings at their own lengths, with weights of 1 and a threshold of 1.
+    All of it is as MixBCT's authors released it: weights of 4, a discriminator of unit embeddings
+    that starts as PyTorch's layers do, and clipping counts its weights and w among the backbone's.
+    The repository of AdvBCT's own authors gives the discriminator the embeddings at their own
+    lengths, with weights of 1 and a threshold of 1.
+
+    Args:
+        threshold: Where the elastic boundary may go, from the radius of the class on.
+        set_weight: The weight of the first part.
+        adversarial_weight: The weight of the second.
+        **layer: The options of `keras.layers.Layer`.
+
+    >>> method = AdvBCT()
+    >>> old = OldEmbeddings(np.eye(4, 2, dtype=np.float32) + 1.0, labels=[0, 0, 1, 1])
+    >>> method.prepare(old, Training(classes=2, compatible_dims=2, epochs=2, steps=10))
+    >>> method.build()
+    >>> [round(float(method.fade(tf.constant(step, tf.int64))), 1) for step in (0, 5)]  # (E + 1) / E, E / E
+    [1.5, 1.0]
     """
 
     needs = ("old_embedding",)
-    needs_classes = True
+    needs_whole = True
+    centres: keras.Variable  # [classes, old dims]
+    radii: keras.Variable  # [classes]
+    bounded: keras.Variable  # [classes], 1 where a boundary is set
 
-    def __init__(self, threshold: float = 0.4, set_weight: float = 4.0, adversarial_weight: float = 4.0):
-        super().__init__()
+    def __init__(self, threshold: float = 0.4, set_weight: float = 4.0, adversarial_weight: float = 4.0, **layer):
+        super().__init__(**layer)
         self.threshold = threshold
         self.set_weight = set_weight
         self.adversarial_weight = adversarial_weight
-        self.old_classes = None
 
-    def prepare(self, training: Training):
-        super().prepare(training)
-        assert training.old is not None
-        self.old_classes = OldClasses(training.old)
-        self.epochs, self.steps = training.epochs, training.steps
+    def constants(self, old):
+        # The released code sets no boundary around classes of which one image is left.
+        bounded = (old.feature("kept") > 1).astype(np.float32)
+        return {
+            "centres": self.of_classes(old.feature("centres")),
+            "bounded": self.of_classes(bounded),
+            "radii": self.of_classes(old.feature("radii")),
+        }
 
     def build(self, input_shape=None):
-        old = self.prepared(self.old_classes)
-        self.centres = self.constant("centres", old.feature("centres"))
-        # The released code sets no boundary around classes of which one image is left.
-        self.bounded = self.constant("bounded", (old.feature("kept") > 1).astype(np.float32))
-        self.radii = self.constant("radii", old.feature("radii"))
+        super().build(input_shape)
         uniform = keras.initializers.RandomUniform(-1.0, 1.0)
         self.elastic = self.add_weight(name="elastic", shape=self.radii.shape, initializer=uniform)
         # As released: one hidden layer, and each kind of embedding normalised over its own batch. Made here, where the
         # random seed of the run has been set.
-        self.hidden = linear(self.prepared(self.compatible_dims), HIDDEN)
+        self.hidden = linear(self.centres.shape[1], HIDDEN)
         # PyTorch's defaults, whose momentum of 0.1 counts the other way. The hidden variance may be as small as 0.005.
         self.norm = keras.layers.BatchNormalization(epsilon=1e-5, momentum=0.9, synchronized=True, dtype="float32")
         self.norm.build((None, HIDDEN))
@@ -63,42 +75,61 @@ class AdvBCT(Method):
 
     def penalty(self, new, labels, batch, head):
         new, old = self.compatible(new), unit(batch["old_embedding"])
+        if not self.steps:
+            raise InputError(
+                "AdvBCT fades by the share of the training that is done, and how long it is, is not known: call fit "
+                "first, with steps_per_epoch where the data do not tell"
+            )
         step = tf.cast(batch["step"], tf.int64)
         to_set = self.point_to_set(new, labels)
         adversarial = self.adversarial(new, old, self.reversal(step))
         return self.set_weight * to_set + self.adversarial_weight * self.fade(step) * adversarial
 
     def point_to_set(self, new: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """[batch]; its mean over the global batch is the mean over the rows outside their boundary"""
-        excess = beyond(distance(new, tf.gather(self.centres, labels)), tf.gather(self.boundaries(), labels))
+        """Returns [batch]; its mean over the global batch is the mean over the rows outside their boundary."""
+        centres = tf.gather(self.centres, labels)
+        boundaries = tf.gather(self.boundaries(), labels)
+        excess = beyond(distance(new, centres), boundaries)
         excess *= tf.gather(self.bounded, labels)
-        outside = distribution.gather_rows(tf.cast(tf.stop_gradient(excess) > 0, tf.float32))
-        return tf.math.divide_no_nan(excess, tf.reduce_mean(outside))
+        is_outside = tf.cast(tf.stop_gradient(excess) > 0, tf.float32)
+        of_all = distribution.gather_rows(is_outside)
+        return tf.math.divide_no_nan(excess, tf.reduce_mean(of_all))
 
     def boundaries(self) -> tf.Tensor:
-        """[classes] R_c = r_c + (threshold - r_c) sigmoid(w_c)"""
+        """Returns [classes] R_c = r_c + (threshold - r_c) sigmoid(w_c)."""
         radii = tf.convert_to_tensor(self.radii)
-        return radii + (self.threshold - radii) * tf.sigmoid(tf.convert_to_tensor(self.elastic))
+        elastic = tf.convert_to_tensor(self.elastic)
+        share = tf.sigmoid(elastic)
+        return radii + (self.threshold - radii) * share
 
     def fade(self, step: tf.Tensor) -> tf.Tensor:
-        """(E - e + 1) / E in epoch e, counted from 0"""
-        epoch = tf.minimum(step * self.epochs // self.steps, self.epochs - 1)
-        return tf.cast(self.epochs - epoch + 1, tf.float32) / self.epochs
+        """Returns (E - e + 1) / E in epoch e, counted from 0."""
+        epoch = step * self.epochs // self.steps
+        epoch = tf.minimum(epoch, self.epochs - 1)
+        left = self.epochs - epoch + 1
+        return tf.cast(left, tf.float32) / self.epochs
 
     def reversal(self, step: tf.Tensor) -> tf.Tensor:
-        """2 / (1 + exp(-10 p)) - 1, where p is the share of the steps that is done"""
-        done = tf.minimum(tf.cast(step, tf.float32) / self.steps, 1.0)
-        return 2.0 / (1.0 + tf.exp(-10.0 * done)) - 1.0
+        """Returns 2 / (1 + exp(-10 p)) - 1, where p is the share of the steps that is done."""
+        share = tf.cast(step, tf.float32) / self.steps
+        done = tf.minimum(share, 1.0)
+        falling = tf.exp(-10.0 * done)
+        return 2.0 / (1.0 + falling) - 1.0
 
     def adversarial(self, new: tf.Tensor, old: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-        """[batch]; the gradient with respect to `new` is multiplied by -strength"""
+        """Returns [batch]; the gradient with respect to `new` is multiplied by -strength."""
         reversed_new: Any = reversed_gradient(new, strength)
-        judged_new = tf.nn.log_softmax(self.discriminator(reversed_new), axis=1)
-        judged_old = tf.nn.log_softmax(self.discriminator(old), axis=1)
+        of_new = self.discriminator(reversed_new)
+        of_old = self.discriminator(old)
+        judged_new = tf.nn.log_softmax(of_new, axis=1)
+        judged_old = tf.nn.log_softmax(of_old, axis=1)
         return -judged_new[:, 0] - judged_old[:, 1]
 
     def discriminator(self, embeddings: tf.Tensor) -> tf.Tensor:
-        return self.verdict(tf.nn.relu(self.norm(self.hidden(embeddings), training=True)))
+        """Returns [batch, 2]: the logits of being new, and of being old."""
+        hidden = self.hidden(embeddings)
+        normalised = self.norm(hidden, training=True)
+        return self.verdict(tf.nn.relu(normalised))
 
 
 def linear(inputs: int, outputs: int) -> keras.layers.Dense:
@@ -113,4 +144,11 @@ def linear(inputs: int, outputs: int) -> keras.layers.Dense:
 
 @tf.custom_gradient
 def reversed_gradient(values: tf.Tensor, strength: tf.Tensor):
-    return tf.identity(values), lambda gradient: (-strength * gradient, tf.zeros_like(strength))
+    """Returns the values as they are; their gradient goes back times -strength."""
+
+    def backward(gradient):
+        of_values = -strength * gradient
+        of_strength = tf.zeros_like(strength)
+        return of_values, of_strength
+
+    return tf.identity(values), backward

@@ -1,21 +1,37 @@
+import keras
 import tensorflow as tf
 
 from bct_keras.methods.bct import PrototypeMethod
 from bct_keras.methods.method import unit
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class FD(PrototypeMethod):
     """Focal distillation of the embedding, most where the old encoder was right: https://arxiv.org/abs/2011.09161
 
     weight * (base + focus * [old is right]) * |new / |new| - old / |old||^2
 
     The old encoder is right about an image whose old embedding is nearest to the old mean of its own class.
+
+    Args:
+        weight: The factor of the penalty.
+        base: What every image counts.
+        focus: What an image counts on top of that where the old encoder is right.
+        **layer: The options of `keras.layers.Layer`.
+
+    >>> method = FD(base=1.0, focus=5.0)
+    >>> method.prepare(OldEmbeddings(np.eye(2), labels=[0, 1]), Training(classes=2, compatible_dims=2))
+    >>> method.build()
+    >>> batch = {"old_embedding": tf.eye(2)}
+    >>> penalty = method.penalty(tf.constant([[0.0, 1.0], [0.0, 1.0]]), tf.constant([0, 0]), batch, None)
+    >>> penalty.numpy().round(3)  # the old encoder is right about the first; the second is where it was
+    array([12.,  0.], dtype=float32)
     """
 
     needs = ("old_embedding",)
 
-    def __init__(self, weight: float = 1.0, base: float = 1.0, focus: float = 5.0):
-        super().__init__()
+    def __init__(self, weight: float = 1.0, base: float = 1.0, focus: float = 5.0, **layer):
+        super().__init__(**layer)
         self.weight = weight
         self.base = base
         self.focus = focus
@@ -23,10 +39,13 @@ class FD(PrototypeMethod):
     def penalty(self, new, labels, batch, head):
         old = unit(batch["old_embedding"])
         nearest = tf.argmax(self.products(old), axis=1)
-        right = tf.cast(tf.cast(nearest, labels.dtype) == labels, tf.float32)
-        return self.weight * (self.base + self.focus * right) * squared_distance(self.compatible(new), old)
+        nearest = tf.cast(nearest, labels.dtype)
+        right = tf.cast(nearest == labels, tf.float32)
+        weights = self.weight * (self.base + self.focus * right)
+        return weights * squared_distance(self.compatible(new), old)
 
 
 def squared_distance(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """[batch, dims] twice -> [batch]"""
-    return tf.reduce_sum(tf.square(first - second), axis=1)
+    """Returns [batch] of [batch, dims] twice."""
+    squares = tf.square(first - second)
+    return tf.reduce_sum(squares, axis=1)

@@ -1,3 +1,4 @@
+import keras
 import tensorflow as tf
 
 from bct_keras.errors import InputError
@@ -5,6 +6,7 @@ from bct_keras.methods.method import unit
 from bct_keras.methods.queue import QueueMethod
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class GalleryContrast(QueueMethod):
     """The search itself: each new embedding has to find its class in a small old gallery, a queue Q of old embeddings.
 
@@ -19,31 +21,53 @@ class GalleryContrast(QueueMethod):
     -mu <n_i, o_i> + log sum over k of other classes of exp(mu <n_i, o_k>), with mu = 1 / t. Added here are the positive
     in the sum, which makes it a softplus that ends at 0; the queue in the place of the batch; and the term of the whole
     class. HOC's released code has the old embedding in the place of n_i, and its head is a fixed simplex.
+
+    Args:
+        queue: How many old embeddings are kept: several of each class, or `own` is all there is.
+        temperature: t
+        weight: The factor of the penalty.
+        own: How much the image's own old embedding counts, against those of its class.
+        **layer: The options of `keras.layers.Layer`.
+
+    >>> method = GalleryContrast(queue=2, temperature=1.0, weight=1.0)
+    >>> method.prepare(None, Training(classes=2, compatible_dims=2))
+    >>> method.build()
+    >>> batch = {"old_embedding": tf.eye(2)}
+    >>> penalty = method.penalty(tf.eye(2), tf.constant([0, 1]), batch, None)
+    >>> penalty.numpy().round(3)  # log(1 + e^-1): the rival's product is 0, the own one's 1
+    array([0.313, 0.313], dtype=float32)
     """
 
-    def __init__(self, queue: int = 8192, temperature: float = 0.1, weight: float = 4.0, own: float = 0.3):
-        super().__init__(queue, temperature)
+    def __init__(self, queue: int = 8192, temperature: float = 0.1, weight: float = 4.0, own: float = 0.3, **layer):
+        super().__init__(queue, temperature, **layer)
         if not 0 <= own <= 1:
             raise InputError(f"own={own:g} of gallerycontrast has to be between 0 and 1")
         self.weight = weight
         self.own = own
 
     def penalty(self, new, labels, batch, head):
-        new, old = self.compatible(new), unit(batch["old_embedding"])
+        new = self.compatible(new)
+        old = unit(batch["old_embedding"])
         self.push((self.old_queue, old), (self.labels_queue, labels))
         queued = tf.convert_to_tensor(self.labels_queue)[None, :]
         same_class = labels[:, None] == queued
         # <n_i, o_j> / t, and s, the logarithm of the sum over the rivals; a place not yet filled has label -1
-        products = tf.matmul(new, tf.convert_to_tensor(self.old_queue), transpose_b=True) / self.temperature
-        rivals = tf.reduce_logsumexp(tf.where(same_class | (queued < 0), -1e9, products), axis=1, keepdims=True)
+        old_queue = tf.convert_to_tensor(self.old_queue)
+        products = tf.matmul(new, old_queue, transpose_b=True) / self.temperature
+        no_rival = same_class | (queued < 0)
+        of_rivals = tf.where(no_rival, -1e9, products)
+        rivals = tf.reduce_logsumexp(of_rivals, axis=1, keepdims=True)
         own = tf.reduce_sum(new * old, axis=1, keepdims=True) / self.temperature
         # -log p_j = log(1 + exp(s - <n_i, o_j> / t))
         of_own = tf.math.softplus(rivals - own)[:, 0]
-        of_class = mean_where(same_class, tf.math.softplus(rivals - products))
+        of_each = tf.math.softplus(rivals - products)
+        of_class = mean_where(same_class, of_each)
         return self.weight * (self.own * of_own + (1.0 - self.own) * of_class)
 
 
 def mean_where(chosen: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """[batch, queue] twice -> [batch]; 0 where none is chosen"""
-    chosen = tf.cast(chosen, tf.float32)
-    return tf.math.divide_no_nan(tf.reduce_sum(chosen * values, axis=1), tf.reduce_sum(chosen, axis=1))
+    """Returns [batch] of [batch, queue] twice; 0 where none is chosen."""
+    ones = tf.cast(chosen, tf.float32)
+    total = tf.reduce_sum(ones * values, axis=1)
+    count = tf.reduce_sum(ones, axis=1)
+    return tf.math.divide_no_nan(total, count)

@@ -1,5 +1,12 @@
+import keras
+
 from bct_keras.methods.method import Method
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class Independent(Method):
-    """No constraint: what the new encoder reaches when nobody searches its queries in the old gallery."""
+    """No constraint: what the new encoder reaches when nobody searches its queries in the old gallery.
+
+    >>> Independent().penalty(tf.zeros((2, 4)), tf.constant([0, 1]), {}, None).numpy()
+    array([0., 0.], dtype=float32)
+    """

@@ -1,29 +1,47 @@
+import keras
 import tensorflow as tf
 
 from bct_keras.methods.method import Method, unit
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class L2(Method):
     """Pulls each new embedding to the old one of the same image; with a slack it is MixBCT's "weakened L2".
 
     weight * relu(|new / |new| - old / |old|| - slack), as released with https://arxiv.org/abs/2308.06948
+
+    Args:
+        weight: The factor of the distance.
+        slack: Distances up to it cost nothing.
+        **layer: The options of `keras.layers.Layer`.
+
+    >>> method = L2(weight=10.0, slack=0.2)
+    >>> batch = {"old_embedding": tf.constant([[0.0, 2.0]])}
+    >>> penalty = method.penalty(tf.constant([[1.0, 0.0]]), tf.constant([0]), batch, None)
+    >>> penalty.numpy().round(3)  # 10 (sqrt 2 - 0.2)
+    array([12.142], dtype=float32)
     """
 
     needs = ("old_embedding",)
 
-    def __init__(self, weight: float = 10.0, slack: float = 0.0):
-        super().__init__()
+    def __init__(self, weight: float = 10.0, slack: float = 0.0, **layer):
+        super().__init__(**layer)
         self.weight = weight
         self.slack = slack
 
     def penalty(self, new, labels, batch, head):
-        return self.weight * beyond(distance(self.compatible(new), unit(batch["old_embedding"])), self.slack)
+        old = unit(batch["old_embedding"])
+        distances = distance(self.compatible(new), old)
+        return self.weight * beyond(distances, self.slack)
 
 
 def distance(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """[batch, dims] twice -> [batch]; the root's gradient would be infinite at 0"""
-    return tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(first - second), axis=1), 1e-12))
+    """Returns [batch] of [batch, dims] twice; the root's gradient would be infinite at 0."""
+    squares = tf.square(first - second)
+    squared = tf.reduce_sum(squares, axis=1)
+    return tf.sqrt(tf.maximum(squared, 1e-12))
 
 
 def beyond(distances: tf.Tensor, slack: float | tf.Tensor) -> tf.Tensor:
+    """Returns how far the distances go beyond the slack, and 0 for those within it."""
     return tf.nn.relu(distances - slack)

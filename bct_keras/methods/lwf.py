@@ -1,76 +1,75 @@
-from pathlib import Path
-
+import keras
 import numpy as np
 import tensorflow as tf
 
-from bct_keras import artefacts
-from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
-from bct_keras.encoders import HEAD_FILE
 from bct_keras.errors import InputError
-from bct_keras.methods.method import Method, Training, unit
-from bct_keras.untrusted.arrays import read_arrays
-from bct_keras.untrusted.json_files import field
+from bct_keras.methods.method import Method, unit
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class LwF(Method):
     """Learning without Forgetting, the old classifier's soft labels: https://arxiv.org/abs/1606.09282
 
     - weight * sum_c softmax_c(z(old) / temperature) log softmax_c(z(new) / temperature)
 
     z is the old classifier, frozen: W x + b as a softmax head leaves it, and scale * cos(W_c, x) where it has no b, as
-    margin heads have none. It is read from old_head, by default head.npz beside the old encoder that made the
-    embeddings.
+    margin heads have none. In Python it comes with the old embeddings, OldEmbeddings(..., classifier=(W, b)). The
+    command line reads it from the file old_head, by default head.npz beside the old encoder that made the embeddings.
+
+    Args:
+        temperature: Divides the logits of both.
+        weight: The factor of the penalty.
+        scale: The factor of the cosines, of a classifier without b.
+        old_head: The file for the command line; in Python it stays empty.
+        **layer: The options of `keras.layers.Layer`.
+
+    >>> old = OldEmbeddings(np.eye(2), labels=[0, 1], classifier=(np.eye(2), np.zeros(2)))
+    >>> method = LwF(temperature=1.0)
+    >>> method.prepare(old, Training(classes=2, compatible_dims=2))
+    >>> method.build()
+    >>> batch = {"old_embedding": tf.zeros((1, 2))}
+    >>> penalty = method.penalty(tf.zeros((1, 2)), tf.constant([0]), batch, None)
+    >>> penalty.numpy().round(3)  # log 2: neither knows
+    array([0.693], dtype=float32)
     """
 
     needs = ("old_embedding",)
+    needs_whole = True
+    old_weights: keras.Variable  # [old classes, old dims]
 
-    def __init__(self, temperature: float = 2.0, weight: float = 1.0, scale: float = 64.0, old_head: str = ""):
-        super().__init__()
+    def __init__(self, temperature: float = 2.0, weight: float = 1.0, scale: float = 64.0, old_head: str = "", **layer):
+        super().__init__(**layer)
         self.temperature = temperature
         self.weight = weight
         self.scale = scale
         self.old_head = old_head
-        self.stored = None
 
-    def prepare(self, training: Training):
-        super().prepare(training)
-        assert training.old is not None
-        made = artefacts.read_manifest(training.old.folder, EMBEDDINGS_KIND)
-        encoder = field(made, "encoder", str, training.old.folder / artefacts.MANIFEST)
-        path = Path(self.old_head or Path(encoder).parent / HEAD_FILE)
-        self.stored = read_head(path, training.compatible_dims)
-
-    def build(self, input_shape=None):
-        stored = self.prepared(self.stored)
-        self.old_weights = self.constant("old_class_weights", stored["class_weights"])
-        self.old_bias = self.constant("old_bias", stored["bias"]) if "bias" in stored else None
+    def constants(self, old):
+        head = old.classifier(self.old_head)
+        if head.weights.shape[1] != self.compatible_dims:
+            raise InputError(
+                f"the old head has class weights of {head.weights.shape[1]} dimensions, and the old embeddings have "
+                f"{self.compatible_dims}"
+            )
+        found = {"old_weights": np.asarray(head.weights, np.float32)}
+        if head.bias is not None:
+            found["old_bias"] = np.asarray(head.bias, np.float32)
+        return found
 
     def penalty(self, new, labels, batch, head):
-        of_old = self.classified(batch["old_embedding"]) / self.temperature
-        of_new = self.classified(new[:, : self.compatible_dims]) / self.temperature
-        return self.weight * tf.nn.softmax_cross_entropy_with_logits(tf.nn.softmax(of_old), of_new)
+        old = batch["old_embedding"]
+        compatible = new[:, : self.compatible_dims]
+        of_old = self.classified(old) / self.temperature
+        of_new = self.classified(compatible) / self.temperature
+        shares = tf.nn.softmax(of_old)
+        losses = tf.nn.softmax_cross_entropy_with_logits(shares, of_new)
+        return self.weight * losses
 
     def classified(self, embeddings: tf.Tensor) -> tf.Tensor:
-        """[batch, old classes] logits"""
+        """Returns the logits [batch, old classes]."""
         weights = tf.convert_to_tensor(self.old_weights)
-        if self.old_bias is not None:
-            return tf.matmul(embeddings, weights, transpose_b=True) + self.old_bias
-        return self.scale * tf.matmul(unit(embeddings), unit(weights), transpose_b=True)
-
-
-def read_head(path: Path, dims: int) -> dict[str, np.ndarray]:
-    try:
-        found = read_arrays(path, "a head", ("class_weights",), ("bias",))
-    except InputError as error:
-        raise InputError(
-            f"lwf needs the old encoder's head: {error}; train the old encoder with bct_keras, or give "
-            "lwf(old_head=FILE.npz) with `class_weights` [classes, dims]"
-        ) from None
-    weights = found["class_weights"]
-    if any(values.dtype.kind not in "biuf" for values in found.values()):
-        raise InputError(f"{path}: a head holds numbers, and there are texts")
-    if weights.ndim != 2 or weights.shape[1] != dims:
-        raise InputError(f"{path}: `class_weights` has to be there, [classes, {dims}]")
-    if "bias" in found and found["bias"].shape != weights.shape[:1]:
-        raise InputError(f"{path}: `bias` has to have one value for each of {len(weights)} classes")
-    return found
+        bias = getattr(self, "old_bias", None)
+        if bias is not None:
+            return tf.matmul(embeddings, weights, transpose_b=True) + bias
+        cosines = tf.matmul(unit(embeddings), unit(weights), transpose_b=True)
+        return self.scale * cosines

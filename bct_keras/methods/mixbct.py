@@ -2,12 +2,13 @@ import keras
 import tensorflow as tf
 
 from bct_keras import distribution
-from bct_keras.data.embeddings import CREDIBLE
 from bct_keras.errors import InputError
 from bct_keras.heads.head import Swapped
+from bct_keras.methods.class_features import CREDIBLE
 from bct_keras.methods.method import Method, unit, widened
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class MixBCT(Method):
     """Mixes old embeddings into the batch before the head: https://arxiv.org/abs/2308.06948
 
@@ -20,44 +21,64 @@ class MixBCT(Method):
     For `adaface` and `magface`, whose margin goes by the embedding's length, a mixed row has that of the new embedding
     of the same image, without a gradient: its own length of 1 says nothing of the image. So AdaFace's running mean and
     deviation are those of new embeddings alone, and MagFace's pull on the length leaves mixed rows out.
+
+    Args:
+        mix_ratio: The share of the batch that is mixed in.
+        credible: "rows" or "rows_then_columns".
+        seed: Of the rows that are drawn.
+        **layer: The options of `keras.layers.Layer`.
+
+    >>> method = MixBCT(mix_ratio=0.5)
+    >>> batch = {"old_embedding": tf.ones((4, 1)), "credible": tf.constant([1.0, 0.0, 1.0, 0.0]), "step": 0}
+    >>> method.head_input(tf.zeros((4, 1)), batch).numpy()[:, 0]  # two of four rows, and two are credible
+    array([1., 0., 1., 0.], dtype=float32)
     """
 
-    def __init__(self, mix_ratio: float = 0.3, credible: str = "rows", seed: int = 0):
-        super().__init__()
+    def __init__(self, mix_ratio: float = 0.3, credible: str = "rows", seed: int = 0, **layer):
+        super().__init__(**layer)
         if credible not in CREDIBLE:
             raise InputError(f"credible={credible!r} of mixbct has to be one of {', '.join(CREDIBLE)}")
         if not 0 <= mix_ratio <= 1:
             raise InputError(f"mix_ratio={mix_ratio} has to be between 0 and 1")
         self.needs = ("old_embedding", CREDIBLE[credible])
+        self.credible = credible
         self.mix_ratio = mix_ratio
         self.seed = seed
         self.mixed = keras.metrics.Mean(name="mixed_rows")
 
     def head_input(self, new, batch):
         chosen = self.chosen(batch)
-        self.mixed.update_state(tf.reduce_sum(tf.cast(chosen, tf.float32)))
+        count = tf.reduce_sum(tf.cast(chosen, tf.float32))
+        self.mixed.update_state(count)
         mine = distribution.own_rows(chosen, tf.shape(new)[0])
-        return tf.where(mine[:, None], widened(unit(batch["old_embedding"]), new), new)
+        old = unit(batch["old_embedding"])
+        return tf.where(mine[:, None], widened(old, new), new)
 
     def swapped(self, new, batch):
         # The same rows again: what is drawn depends on the seed and the step alone.
-        mine = distribution.own_rows(self.chosen(batch), tf.shape(new)[0])
-        return Swapped(mine, tf.norm(new, axis=1))
+        chosen = self.chosen(batch)
+        mine = distribution.own_rows(chosen, tf.shape(new)[0])
+        lengths = tf.norm(new, axis=1)
+        return Swapped(mine, lengths)
 
     def chosen(self, batch) -> tf.Tensor:
-        """[global batch] bool: drawn over it, and alike whatever the number of replicas"""
-        credible = distribution.gather_rows(batch[self.needs[1]])
-        seed = tf.stack([tf.cast(self.seed, tf.int64), tf.cast(batch["step"], tf.int64)])
-        return draw(credible, self.mix_ratio, seed)
+        """Returns [global batch] bool: drawn over it, and alike whatever the number of replicas."""
+        _, field = self.needs
+        credible = distribution.gather_rows(batch[field])
+        seed = tf.cast(self.seed, tf.int64)
+        step = tf.cast(batch["step"], tf.int64)
+        return draw(credible, self.mix_ratio, tf.stack([seed, step]))
 
 
 def draw(credible: tf.Tensor, mix_ratio: float, seed: tf.Tensor) -> tf.Tensor:
-    """[batch] bool: floor(mix_ratio * batch) of the credible rows, or all of them where they are fewer."""
+    """Returns [batch] bool: floor(mix_ratio * batch) of the credible rows, or all where they are fewer."""
     rows = tf.shape(credible)[0]
     # The small term keeps 0.29 * 100, which is 28.999..., from becoming 28.
-    wanted = tf.cast(tf.floor(mix_ratio * tf.cast(rows, tf.float64) + 1e-9), tf.int32)
+    share = mix_ratio * tf.cast(rows, tf.float64)
+    wanted = tf.cast(tf.floor(share + 1e-9), tf.int32)
     # Named, since XLA and GPUs would choose another algorithm, and so other rows.
     noise = tf.random.stateless_uniform(tf.shape(credible), seed, alg="philox")
-    order = tf.argsort(tf.where(credible > 0, noise, 2.0))
+    is_credible = credible > 0
+    order = tf.argsort(tf.where(is_credible, noise, 2.0))
     rank = tf.scatter_nd(order[:, None], tf.range(rows), [rows])
-    return (rank < wanted) & (credible > 0)
+    return (rank < wanted) & is_credible

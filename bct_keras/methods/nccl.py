@@ -1,9 +1,11 @@
+import keras
 import tensorflow as tf
 
-from bct_keras.methods.method import Training, unit, widened
+from bct_keras.methods.method import unit, widened
 from bct_keras.methods.queue import QueueMethod
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class NCCL(QueueMethod):
     """Draws new embeddings to the old ones of their class, most to those in the middle of it.
 
@@ -20,40 +22,72 @@ class NCCL(QueueMethod):
 
     alpha=1, beta=0.01 is the paper's form, in which both terms train. The logits have the head's scale and margin in
     them, so l2 can outweigh the head; its queue takes queue * classes * 4 bytes, 3 GB for 93,431 classes.
+
+    Args:
+        queue: How many old embeddings are kept.
+        temperature: t
+        alpha: The factor of l1.
+        beta: The factor of l2.
+        **layer: The options of `keras.layers.Layer`.
+
+    >>> method = NCCL(queue=2, alpha=1.0)
+    >>> method.prepare(None, Training(classes=2, compatible_dims=2))
+    >>> method.build()
+    >>> batch = {"old_embedding": tf.eye(2)}
+    >>> penalty = method.penalty(tf.eye(2), tf.constant([0, 1]), batch, None)
+    >>> penalty.numpy().round(3)  # -log(e / (e + 1))
+    array([0.313, 0.313], dtype=float32)
     """
 
-    def __init__(self, queue: int = 8192, temperature: float = 1.0, alpha: float = 8.0, beta: float = 0.0):
-        super().__init__(queue, temperature)
+    def __init__(self, queue: int = 8192, temperature: float = 1.0, alpha: float = 8.0, beta: float = 0.0, **layer):
+        super().__init__(queue, temperature, **layer)
         self.alpha = alpha
         self.beta = beta
-        self.classes = None
-
-    def prepare(self, training: Training):
-        super().prepare(training)
-        self.classes = training.data.classes
 
     def build(self, input_shape=None):
         super().build(input_shape)
         if self.beta:
-            self.logits_queue = self.add_queue("logits_queue", (self.prepared(self.classes),))
+            self.logits_queue = self.add_queue("logits_queue", (self.classes,))
 
     def penalty(self, new, labels, batch, head):
         old = unit(batch["old_embedding"])
         pushed = [(self.old_queue, old), (self.labels_queue, labels)]
         if self.beta:
-            pushed.append((self.logits_queue, tf.stop_gradient(head.logits(widened(old, new), labels))))
+            logits = head.logits(widened(old, new), labels)
+            pushed.append((self.logits_queue, tf.stop_gradient(logits)))
         self.push(*pushed)
         old_queue = tf.convert_to_tensor(self.old_queue)
-        same_class = labels[:, None] == tf.convert_to_tensor(self.labels_queue)[None, :]
-        weights = tf.where(same_class, 0.5 * (1.0 + tf.matmul(old, old_queue, transpose_b=True)), 0.0)
-        shares = tf.math.divide_no_nan(weights, tf.reduce_sum(tf.cast(same_class, tf.float32), axis=1, keepdims=True))
-        penalty = self.alpha * soft_contrast(self.compatible(new), old_queue, shares, self.temperature)
+        shares = self.shares(old, labels)
+        first = soft_contrast(self.compatible(new), old_queue, shares, self.temperature)
+        penalty = self.alpha * first
         if self.beta:
-            penalty += self.beta * soft_contrast(head.logits(new, labels), self.logits_queue, shares, self.temperature)
+            logits = head.logits(new, labels)
+            second = soft_contrast(logits, self.logits_queue, shares, self.temperature)
+            penalty += self.beta * second
         return penalty
+
+    def shares(self, old: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Returns [batch, queue]: u_ij over the number of j that are of i's class, and 0 for all others."""
+        old_queue = tf.convert_to_tensor(self.old_queue)
+        queued = tf.convert_to_tensor(self.labels_queue)
+        same_class = labels[:, None] == queued[None, :]
+        cosines = tf.matmul(old, old_queue, transpose_b=True)
+        weights = tf.where(same_class, 0.5 * (1.0 + cosines), 0.0)
+        ones = tf.cast(same_class, tf.float32)
+        count = tf.reduce_sum(ones, axis=1, keepdims=True)
+        return tf.math.divide_no_nan(weights, count)
 
 
 def soft_contrast(rows: tf.Tensor, queue, shares: tf.Tensor, temperature: float) -> tf.Tensor:
-    """[batch, d], [queue, d], [batch, queue] -> [batch]: - sum_j share_ij log softmax_j(<row_i, queue_j> / t)"""
-    products = tf.matmul(rows, tf.convert_to_tensor(queue), transpose_b=True) / temperature
-    return -tf.reduce_sum(shares * tf.nn.log_softmax(products, axis=1), axis=1)
+    """Returns [batch]: - sum_j share_ij log softmax_j(<row_i, queue_j> / t)
+
+    Args:
+        rows: [batch, d]
+        queue: [queue, d]
+        shares: [batch, queue]
+        temperature: t
+    """
+    queued = tf.convert_to_tensor(queue)
+    products = tf.matmul(rows, queued, transpose_b=True) / temperature
+    logarithms = tf.nn.log_softmax(products, axis=1)
+    return -tf.reduce_sum(shares * logarithms, axis=1)

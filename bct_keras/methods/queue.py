@@ -11,8 +11,8 @@ class QueueMethod(Method):
 
     needs = ("old_embedding",)
 
-    def __init__(self, queue: int, temperature: float):
-        super().__init__()
+    def __init__(self, queue: int, temperature: float, **layer):
+        super().__init__(**layer)
         if queue < 1:
             raise InputError(f"queue={queue} has to be at least 1")
         if temperature <= 0:
@@ -21,7 +21,8 @@ class QueueMethod(Method):
         self.temperature = temperature
 
     def build(self, input_shape=None):
-        self.old_queue = self.add_queue("old_queue", (self.prepared(self.compatible_dims),))
+        super().build(input_shape)
+        self.old_queue = self.add_queue("old_queue", (self.compatible_dims,))
         self.labels_queue = self.add_queue("labels_queue", (), "int32", -1)
         self.next_place = self.add_weight(
             name="next_place",
@@ -33,6 +34,7 @@ class QueueMethod(Method):
         )
 
     def add_queue(self, name: str, row_shape: tuple, dtype: str = "float32", start: float = 0.0):
+        """Adds a weight with a place for each of the last rows."""
         # Every replica writes the rows of all, so the copies stay alike and the first one may stand for them.
         return self.add_weight(
             name=name,
@@ -44,11 +46,16 @@ class QueueMethod(Method):
         )
 
     def push(self, *pushed: tuple[keras.Variable, tf.Tensor]) -> None:
-        """To each queue the rows of all replicas, into the places of the oldest ones."""
-        gathered = [(queue, distribution.gather_rows(rows)) for queue, rows in pushed]
-        count = tf.shape(gathered[0][1])[0]
+        """Writes the rows of all replicas into each queue, into the places of the oldest ones."""
+        gathered = []
+        for queue, rows in pushed:
+            gathered.append((queue, distribution.gather_rows(rows)))
+        _, first_rows = gathered[0]
+        count = tf.shape(first_rows)[0]
         places = (self.next_place + tf.range(count)) % self.queue
         # Of more rows than there are places only the last ones stay.
+        kept = places[-self.queue :]
         for queue, rows in gathered:
-            queue.value.scatter_update(tf.IndexedSlices(rows[-self.queue :], places[-self.queue :]))
+            update = tf.IndexedSlices(rows[-self.queue :], kept)
+            queue.value.scatter_update(update)
         self.next_place.assign((self.next_place + count) % self.queue)

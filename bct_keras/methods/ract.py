@@ -1,10 +1,16 @@
+from dataclasses import dataclass
+
+import keras
 import tensorflow as tf
 
 from bct_keras import distribution
 from bct_keras.errors import InputError
 from bct_keras.methods.method import Method, unit
 
+LOSSES = ("contrastive", "triplet")
 
+
+@keras.saving.register_keras_serializable("bct_keras")
 class RACT(Method):
     """Regression-alleviating training for hot refresh: https://arxiv.org/abs/2201.09724
 
@@ -14,7 +20,20 @@ class RACT(Method):
     contrastive: -log(exp(<n_i, o_i> / t) / (exp(<n_i, o_i> / t) + sum over j in N_i of exp(<n_i, x_j> / t)))
     triplet:     sum over both kinds of mean over j of relu(|n_i - o_i| - |n_i - x_j| + margin)
 
-    loss is "contrastive" or "triplet"; k = -1 takes all negatives, and new_negatives=False the old ones only.
+    Args:
+        loss: "contrastive" or "triplet".
+        k: How many negatives of each kind count, the hardest; -1 takes all.
+        temperature: t, of the contrastive loss.
+        margin: That of the triplet loss.
+        new_negatives: Whether new embeddings of other classes are negatives too.
+        weight: The factor of the penalty.
+        **layer: The options of `keras.layers.Layer`.
+
+    >>> method = RACT(temperature=1.0, new_negatives=False)
+    >>> batch = {"old_embedding": tf.eye(2)}
+    >>> penalty = method.penalty(tf.eye(2), tf.constant([0, 1]), batch, None)
+    >>> penalty.numpy().round(3)  # -log(e / (e + 1 + e^-1e9)): the own row is no negative
+    array([0.313, 0.313], dtype=float32)
     """
 
     needs = ("old_embedding",)
@@ -27,55 +46,79 @@ class RACT(Method):
         margin: float = 0.8,
         new_negatives: bool = True,
         weight: float = 1.0,
+        **layer,
     ):
-        super().__init__()
+        super().__init__(**layer)
         if loss not in LOSSES:
             raise InputError(f"loss={loss!r} of ract has to be one of {', '.join(LOSSES)}")
         if k == 0 or k < -1:
             raise InputError(f"k={k} of ract has to be at least 1, or -1 for all")
-        self.loss, self.spread = LOSSES[loss], {"contrastive": temperature, "triplet": margin}[loss]
+        self.loss = loss
         self.k = k
+        self.temperature = temperature
+        self.margin = margin
         self.new_negatives = new_negatives
         self.weight = weight
 
     def penalty(self, new, labels, batch, head):
-        new, old = self.compatible(new), unit(batch["old_embedding"])
+        new = self.compatible(new)
+        old = unit(batch["old_embedding"])
         kinds = [distribution.gather_rows(old)]
         if self.new_negatives:
             kinds.append(distribution.gather_rows(new))
-        same_class = labels[:, None] == distribution.gather_rows(labels)[None, :]
-        return self.weight * self.loss(new, old, kinds, same_class, self.k, self.spread)
+        every = distribution.gather_rows(labels)
+        same_class = labels[:, None] == every[None, :]
+        rivals = Rivals(kinds, same_class, self.k)
+        if self.loss == "contrastive":
+            return self.weight * contrastive(new, old, rivals, self.temperature)
+        return self.weight * triplet(new, old, rivals, self.margin)
 
 
-def contrastive(new, old, kinds: list[tf.Tensor], same_class: tf.Tensor, k: int, temperature: float) -> tf.Tensor:
-    """[batch, dims] twice, each kind's negatives [rows, dims], [batch, rows] -> [batch]"""
-    positive = tf.reduce_sum(new * old, axis=1, keepdims=True)
-    hardest = [
-        largest(tf.where(same_class, -1e9, tf.matmul(new, negatives, transpose_b=True)), k) for negatives in kinds
-    ]
-    logits = tf.concat([positive, *hardest], axis=1) / temperature
-    return -tf.nn.log_softmax(logits, axis=1)[:, 0]
+@dataclass(frozen=True)
+class Rivals:
+    """What each new embedding is told apart from."""
+
+    kinds: list[tf.Tensor]  # the old embeddings, and the new ones where they count too: [rows, dims] each
+    same_class: tf.Tensor  # [batch, rows]: whether a row is of the embedding's own class, and so no rival
+    k: int  # so many of each kind count, the hardest; -1: all
 
 
-def triplet(new, old, kinds: list[tf.Tensor], same_class: tf.Tensor, k: int, margin: float) -> tf.Tensor:
-    positive = root(2.0 - 2.0 * tf.reduce_sum(new * old, axis=1, keepdims=True))
+def contrastive(new: tf.Tensor, old: tf.Tensor, rivals: Rivals, temperature: float) -> tf.Tensor:
+    """Returns [batch]: -log softmax of the old embedding's product among those with the hardest rivals."""
+    parts = [tf.reduce_sum(new * old, axis=1, keepdims=True)]
+    for negatives in rivals.kinds:
+        products = tf.matmul(new, negatives, transpose_b=True)
+        of_rivals = tf.where(rivals.same_class, -1e9, products)
+        parts.append(largest(of_rivals, rivals.k))
+    logits = tf.concat(parts, axis=1) / temperature
+    logarithms = tf.nn.log_softmax(logits, axis=1)
+    return -logarithms[:, 0]
+
+
+def triplet(new: tf.Tensor, old: tf.Tensor, rivals: Rivals, margin: float) -> tf.Tensor:
+    """Returns [batch]: how far the old embedding is not nearer than the hardest rivals by the margin."""
+    product = tf.reduce_sum(new * old, axis=1, keepdims=True)
+    positive = root(2.0 - 2.0 * product)
     losses = []
-    for negatives in kinds:
-        distances = root(2.0 - 2.0 * tf.matmul(new, negatives, transpose_b=True))
-        nearest = -largest(-tf.where(same_class, 1e9, distances), k)
-        losses.append(tf.reduce_mean(tf.nn.relu(positive - nearest + margin), axis=1))
+    for negatives in rivals.kinds:
+        products = tf.matmul(new, negatives, transpose_b=True)
+        distances = root(2.0 - 2.0 * products)
+        of_rivals = tf.where(rivals.same_class, 1e9, distances)
+        nearest = -largest(-of_rivals, rivals.k)
+        short = tf.nn.relu(positive - nearest + margin)
+        losses.append(tf.reduce_mean(short, axis=1))
     return tf.add_n(losses)
 
 
-LOSSES = {"contrastive": contrastive, "triplet": triplet}
-
-
 def largest(values: tf.Tensor, k: int) -> tf.Tensor:
-    """[batch, rows] -> [batch, k]"""
+    """Returns [batch, k] of values [batch, rows]; -1 takes all."""
     if k == -1:
         return values
-    return tf.math.top_k(values, tf.minimum(k, tf.shape(values)[1])).values
+    rows = tf.shape(values)[1]
+    found = tf.math.top_k(values, tf.minimum(k, rows))
+    return found.values
 
 
 def root(squared: tf.Tensor) -> tf.Tensor:
+    """Returns the root, whose gradient stays finite at 0."""
     return tf.sqrt(tf.maximum(squared, 1e-12))

@@ -1,19 +1,15 @@
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from bct_keras import progress
-from bct_keras.data.class_store import OldClasses
 from bct_keras.errors import InputError
 from bct_keras.methods.bct import BCT
-from bct_keras.methods.method import Training
-
-BATCH_SIZE = 256
+from bct_keras.methods.old_embeddings import OldSource
 
 
+@keras.saving.register_keras_serializable("bct_keras")
 class UniBCT(BCT):
     """BCT that begins late, with prototypes of another kind: https://arxiv.org/abs/2203.01583
 
@@ -27,7 +23,25 @@ class UniBCT(BCT):
     the new encoder as it is then. "refined" is the paper's idea: outliers lose weight. The code released with MixBCT
     has the softmax over i, which leaves the plain means whatever the graph, so "released" embeds nothing, and a second
     refresh changes nothing. Old embeddings of length 1, stored so or by an exported file, leave it no scale: give one.
+
+    Args:
+        refresh_epochs: At whose beginning the prototypes are made anew, counted from 0.
+        prototypes: "released" or "refined".
+        temperature: Of the graph.
+        smoothing: How far embeddings are spread over the graph.
+        scale: The factor of the products.
+        weight: The factor of the penalty.
+        **layer: The options of `keras.layers.Layer`.
+
+    >>> method = UniBCT(refresh_epochs=(0,))
+    >>> method.prepare(OldEmbeddings(np.eye(2), labels=[0, 1]), Training(classes=2, compatible_dims=2))
+    >>> method.build()
+    >>> method.penalty(tf.eye(2), tf.constant([0, 1]), {}, None).numpy()  # before the first refresh
+    array([0., 0.], dtype=float32)
     """
+
+    old: OldSource | None = None
+    refreshes: keras.Variable  # how many are done
 
     def __init__(
         self,
@@ -37,8 +51,9 @@ class UniBCT(BCT):
         smoothing: float = 0.9,
         scale: float = 1.0,
         weight: float = 1.0,
+        **layer,
     ):
-        super().__init__(scale, weight)
+        super().__init__(scale, weight, **layer)
         if not refresh_epochs or any(type(epoch) is not int or epoch < 0 for epoch in refresh_epochs):
             raise InputError(f"refresh_epochs={refresh_epochs} has to name epochs, counted from 0, as in (10, 20)")
         if prototypes not in ("released", "refined"):
@@ -46,17 +61,33 @@ class UniBCT(BCT):
         if not 0 <= smoothing < 1:
             raise InputError(f"smoothing={smoothing} of unibct has to be at least 0 and less than 1")
         self.refresh_epochs = sorted(refresh_epochs)
-        self.refined = prototypes == "refined"
-        self.refinement = {"temperature": temperature, "smoothing": smoothing}
+        self.kind = prototypes  # `prototypes` is the weight
+        self.temperature = temperature
+        self.smoothing = smoothing
 
-    def prepare(self, training: Training):
-        super().prepare(training)
-        if self.refresh_epochs[0] >= training.epochs:
+    def get_config(self):
+        return {
+            **keras.layers.Layer.get_config(self),
+            "refresh_epochs": tuple(self.refresh_epochs),
+            "prototypes": self.kind,
+            "temperature": self.temperature,
+            "smoothing": self.smoothing,
+            "scale": self.scale,
+            "weight": self.weight,
+        }
+
+    def prepare(self, old, training):
+        super().prepare(old, training)
+        self.old = old
+
+    def plan(self, epochs, steps):
+        super().plan(epochs, steps)
+        if self.refresh_epochs[0] >= epochs:
+            earlier = f"such as refresh_epochs=({epochs // 3},)"
             raise InputError(
-                f"unibct would first refresh its prototypes at epoch {self.refresh_epochs[0]}, and --epochs="
-                f"{training.epochs}; give it earlier ones, such as refresh_epochs=({training.epochs // 3},)"
+                f"unibct would first refresh its prototypes at epoch {self.refresh_epochs[0]}, and the training has "
+                f"{epochs} epoch(s); give it earlier ones, {earlier}"
             )
-        self.training = training
 
     def build(self, input_shape=None):
         super().build(input_shape)
@@ -66,18 +97,22 @@ class UniBCT(BCT):
         )
 
     def penalty(self, new, labels, batch, head):
-        return tf.cast(self.refreshes > 0, tf.float32) * super().penalty(new, labels, batch, head)
+        begun = tf.cast(self.refreshes > 0, tf.float32)
+        penalty = super().penalty(new, labels, batch, head)
+        return begun * penalty
 
     def callbacks(self):
         return [PrototypeRefresh(self)]
 
     def new_prototypes(self, backbone: keras.Model) -> np.ndarray:
-        """[classes, dims]"""
-        assert self.training.old is not None
-        old = OldClasses(self.training.old)
-        if not self.refined:
-            return old.feature("means")
-        return old.refined(lambda folder: embed_shards(backbone, self.training, folder), **self.refinement)
+        """Returns [classes, old dims], from the encoder as it is now."""
+        if self.old is None:
+            raise InputError("unibct refreshes its prototypes from the old embeddings: give compile old=... again")
+        if self.kind == "released":
+            return self.of_classes(self.old.feature("means"))
+        embed = embedding_by(backbone, self.compatible_dims)
+        refined = self.old.refined_prototypes(embed, self.temperature, self.smoothing)
+        return self.of_classes(refined)
 
 
 class PrototypeRefresh(keras.callbacks.Callback):
@@ -88,25 +123,24 @@ class PrototypeRefresh(keras.callbacks.Callback):
         self.method = method
 
     def on_epoch_begin(self, epoch, logs=None):
-        due = sum(refresh_epoch <= epoch for refresh_epoch in self.method.refresh_epochs)
-        if int(self.method.refreshes.numpy()) >= due:
+        method = self.method
+        due = sum(refresh_epoch <= epoch for refresh_epoch in method.refresh_epochs)
+        done = int(method.refreshes.numpy())
+        if done >= due:
             return
         model: Any = self.model
-        self.method.prototypes.assign(self.method.new_prototypes(model.backbone))
-        self.method.refreshes.assign(due)
+        prototypes = method.new_prototypes(model.backbone)
+        method.prototypes.assign(prototypes)
+        method.refreshes.assign(due)
 
 
-def embed_shards(backbone: keras.Model, training: Training, folder: Path) -> list[Path]:
-    """New embeddings beside each image shard, as far as they are to be compatible."""
+def embedding_by(backbone: keras.Model, dims: int | None):
+    """Returns a function that embeds a batch of images: the first `dims` coordinates."""
     run: Any = tf.function(lambda images: backbone(images, training=False), reduce_retracing=True)
-    files = []
-    with progress.bar("embedding with the new encoder", training.data.records) as done:
-        for shard in training.data.shards:
-            found = []
-            for batch in training.data.batches(BATCH_SIZE, (shard,)):
-                embeddings = np.asarray(run(batch["image"]), np.float32)
-                found.append(embeddings[:, : training.compatible_dims])
-                done.update(len(embeddings))
-            files.append(folder / f"{shard.name}.npy")
-            np.save(files[-1], np.concatenate(found))
-    return files
+
+    def embed(images) -> np.ndarray:
+        embeddings = run(images)
+        found = np.asarray(embeddings, np.float32)
+        return found[:, :dims]
+
+    return embed

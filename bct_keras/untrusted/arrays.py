@@ -61,9 +61,15 @@ def open_array(path: str | Path) -> np.ndarray:
             header = read_header(file, os.fstat(file.fileno()).st_size)
             if not header.size:
                 return header.array(b"")
-            order = "F" if header.by_columns else "C"
             # By the open file: what the path names may have been changed since.
-            return np.memmap(file, header.dtype, "r", file.tell(), header.shape, order)  # pyright: ignore
+            return np.memmap(
+                file,  # pyright: ignore
+                header.dtype,
+                mode="r",
+                offset=file.tell(),
+                shape=header.shape,
+                order="F" if header.by_columns else "C",
+            )
         except (ValueError, OSError) as reason:
             raise InputError(f"{path} cannot be read as an array: {reason_of(reason)}") from None
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras.data.class_features import credible
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import FIELDS, EmbeddingShards, normalised, open_embeddings
 from bct_keras.embed import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
+from bct_keras.methods.class_features import credible
 
 # The released code's values (its credible filter with rows normalised), on 12 classes of 1 to 13 embeddings.
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "credible_rows.npz")

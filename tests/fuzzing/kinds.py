@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from bct_keras import artefacts, command, gallery, registry, train
+from bct_keras import artefacts, command, gallery, old_head, registry, train
 from bct_keras.benchmarks.measuring import seconds_per_step
 from bct_keras.callbacks import MetricsFile
 from bct_keras.data import check_targets, dataset, embeddings, image_check, image_header, pair_sets
@@ -22,7 +22,6 @@ from bct_keras.errors import BadImageError, InputError
 from bct_keras.evaluation import ijb_files
 from bct_keras.evaluation.retrieval import Retrieval
 from bct_keras.galleries import GALLERIES, ORDERS, admission
-from bct_keras.methods.lwf import read_head
 from bct_keras.recipe import Recipe
 from fuzzing.damage import Damage, of_archive, of_bytes, of_json, of_member, of_shard, of_text
 from fuzzing.good_files import DIMS, PIXELS, SIZE
@@ -145,7 +144,7 @@ def in_order(root: Path) -> None:
 KINDS = {
     "npz": Kind("stored.npz", of_archive, lambda root: load_encoder(root / "stored.npz")),
     "packed npz": Kind("packed.npz", of_archive, lambda root: load_encoder(root / "packed.npz")),
-    "head npz": Kind("head.npz", of_archive, lambda root: read_head(root / "head.npz", DIMS)),
+    "head npz": Kind("head.npz", of_archive, lambda root: old_head.read_head(root / "head.npz", DIMS)),
     "data set's manifest": Kind("data/manifest.json", of_json, data_set),
     "run's manifest": Kind("run/manifest.json", of_json, lambda root: load_encoder(root / "run")),
     "embeddings' manifest": Kind("by-old/manifest.json", of_json, opened_embeddings),

@@ -29,7 +29,7 @@ def reference() -> dict[str, np.ndarray]:
 
 
 def test_arcface_logits_are_those_of_the_reference(reference):
-    head = built(ArcFace(classes=50, dims=32, margin=0.5, scale=64.0), reference["weights"])
+    head = built(ArcFace(classes=50, margin=0.5, scale=64.0), reference["weights"])
     logits = head.logits(tf.constant(reference["embeddings"]), tf.constant(reference["labels"])).numpy()
     # At cosine 1 the sine is not 0 but the root of 1e-6, which lowers row 0's logit by 64 * 1e-3 * sin 0.5 = 0.03.
     assert logits[0, reference["labels"][0]] == pytest.approx(64 * (np.cos(0.5) - 1e-3 * np.sin(0.5)), abs=1e-3)
@@ -38,7 +38,7 @@ def test_arcface_logits_are_those_of_the_reference(reference):
 
 
 def test_arcface_loss_and_gradients_are_those_of_the_reference(reference):
-    head = built(ArcFace(classes=50, dims=32, margin=0.5, scale=64.0), reference["weights"])
+    head = built(ArcFace(classes=50, margin=0.5, scale=64.0), reference["weights"])
     losses, d_embeddings, d_weights = losses_and_gradients(head, reference["embeddings"], reference["labels"])
     # The reference reports no more than -log 1e-30 = 69.1 for an example, and keeps the gradient all the same.
     assert np.minimum(losses, -np.log(1e-30)).mean() == pytest.approx(reference["loss"].item(), rel=1e-5)
@@ -60,7 +60,7 @@ def test_softmax_is_cross_entropy_of_scores_with_a_bias():
     embeddings = random.normal(size=(6, 4)).astype(np.float32)
     weights, bias = random.normal(size=(5, 4)), random.normal(size=5)
     labels = random.integers(0, 5, 6, np.int32)
-    head = built(Softmax(classes=5, dims=4), weights)
+    head = built(Softmax(classes=5), weights)
     head.bias.assign(bias)
     # loss_i = log sum_j exp(w_j . x_i + b_j) - (w_y . x_i + b_y)
     scores = embeddings @ weights.T + bias
@@ -72,7 +72,7 @@ def test_arcface_without_margin_is_softmax_of_scaled_cosines():
     random = np.random.default_rng(1)
     embeddings, weights = random.normal(size=(6, 4)).astype(np.float32), random.normal(size=(5, 4))
     labels = random.integers(0, 5, 6, np.int32)
-    head = built(ArcFace(classes=5, dims=4, margin=0.0, scale=10.0), weights)
+    head = built(ArcFace(classes=5, margin=0.0, scale=10.0), weights)
     scores = 10 * (embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True))
     scores = scores @ (weights / np.linalg.norm(weights, axis=1, keepdims=True)).T
     expected = np.log(np.exp(scores).sum(1)) - scores[np.arange(6), labels]
@@ -124,7 +124,7 @@ def test_losses_are_those_of_the_formula(spec, margin):
     labels = np.array([0, 1, 2, 3, 4, 0], np.int32)
     unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (RANDOM_EMBEDDINGS, weights)]
     assert np.sum(unit[0] * unit[1][labels], axis=1).min() > -0.6  # no margin here passes pi: acos(-0.6) + 0.8 < pi
-    head = built(registry.build(HEADS, spec, classes=5, dims=4), weights)
+    head = built(registry.build(HEADS, spec, classes=5), weights)
     expected = reference_losses(margin, 8.0, RANDOM_EMBEDDINGS.astype(np.float64), weights.astype(np.float64), labels)
     np.testing.assert_allclose(head(tf.constant(RANDOM_EMBEDDINGS), tf.constant(labels)), expected, rtol=1e-4)
 
@@ -143,7 +143,7 @@ def test_the_combined_margin_falls_with_the_angle_however_often_that_passes_pi(m
 @pytest.mark.parametrize("spec", SPECS)
 def test_gradients_are_those_of_the_logits_differentiated(spec):
     """The written-out gradient against TensorFlow's own of a plain cross entropy of `logits`."""
-    head = built(registry.build(HEADS, spec, classes=5, dims=4))
+    head = built(registry.build(HEADS, spec, classes=5))
     head.class_weights.assign(np.random.default_rng(6).normal(size=head.class_weights.shape))
     labels = np.array([0, 1, 2, 3, 4, 0], np.int32)
     embeddings = tf.constant(RANDOM_EMBEDDINGS)
@@ -167,7 +167,7 @@ def test_gradients_are_those_of_the_logits_differentiated(spec):
 def test_filtered_classes_count_as_cosine_0():
     # cos to class 1 is 0.8, above the filter of 0.7: it counts as 0. To class 2 it is 0.6, and the own class is kept.
     embeddings, labels = tf.constant([[0.8, 0.6]]), tf.constant([0])
-    head = built(registry.build(HEADS, "normface(scale=2, filter_above=0.7)", classes=3, dims=2))
+    head = built(registry.build(HEADS, "normface(scale=2, filter_above=0.7)", classes=3), dims=2)
     head.class_weights.assign([[0.8, 0.6], [1.0, 0.0], [0.0, 1.0]])
     np.testing.assert_allclose(head.logits(embeddings, labels), [[2.0, 0.0, 1.2]], rtol=1e-6)
     assert float(head(embeddings, labels)[0]) == pytest.approx(np.log(np.exp(2) + 1 + np.exp(1.2)) - 2, rel=1e-5)
@@ -175,7 +175,7 @@ def test_filtered_classes_count_as_cosine_0():
 
 def test_smoothed_labels_give_every_class_its_share():
     embeddings, labels = tf.constant([[0.8, 0.6]]), tf.constant([0])
-    head = built(registry.build(HEADS, "normface(scale=2, label_smoothing=0.3)", classes=3, dims=2))
+    head = built(registry.build(HEADS, "normface(scale=2, label_smoothing=0.3)", classes=3), dims=2)
     head.class_weights.assign([[0.8, 0.6], [1.0, 0.0], [0.0, 1.0]])
     # targets 0.8, 0.1, 0.1 of logits 2, 1.6, 1.2
     log_total = np.log(np.exp(2) + np.exp(1.6) + np.exp(1.2))
@@ -185,7 +185,7 @@ def test_smoothed_labels_give_every_class_its_share():
 
 @pytest.mark.parametrize("spec", ["softmax(label_smoothing=0.3)", "normface(label_smoothing=0.3)"])
 def test_smoothed_labels_are_those_of_keras(spec):
-    head = built(registry.build(HEADS, spec, classes=5, dims=4))
+    head = built(registry.build(HEADS, spec, classes=5))
     labels = tf.constant([0, 1, 2, 3, 4, 0])
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.3, reduction="none")
     expected: Any = loss(tf.one_hot(labels, 5), head.logits(tf.constant(RANDOM_EMBEDDINGS), labels))
@@ -193,7 +193,7 @@ def test_smoothed_labels_are_those_of_keras(spec):
 
 
 def test_the_nearest_of_a_class_s_centres_counts():
-    head = built(registry.build(HEADS, "subcenter_arcface(centres=2, margin=0, scale=1)", classes=2, dims=2))
+    head = built(registry.build(HEADS, "subcenter_arcface(centres=2, margin=0, scale=1)", classes=2), dims=2)
     head.class_weights.assign([[1, 0], [0.6, 0.8], [0, -1], [-1, 0]])  # class 0: rows 0 and 1; class 1: rows 2 and 3
     logits = head.logits(tf.constant([[0.6, 0.8]]), tf.constant([1]))
     np.testing.assert_allclose(logits, [[1.0, -0.6]], atol=1e-6)
@@ -204,7 +204,7 @@ def test_gradient_through_the_margin_or_past_it():
     embeddings, weights = random.normal(size=(6, 4)).astype(np.float32), random.normal(size=(5, 4))
     labels = np.array([0, 1, 2, 3, 4, 0], np.int32)
     exact, passed = (
-        built(registry.build(HEADS, f"arcface(margin=0.2, scale=4, gradient={gradient})", classes=5, dims=4), weights)
+        built(registry.build(HEADS, f"arcface(margin=0.2, scale=4, gradient={gradient})", classes=5), weights)
         for gradient in ("exact", "straight_through")
     )
     exact_losses, exact_gradient, _ = losses_and_gradients(exact, embeddings, labels)
@@ -216,14 +216,14 @@ def test_gradient_through_the_margin_or_past_it():
 @pytest.mark.parametrize("label", [-1, 3])
 @pytest.mark.parametrize("name", HEADS)
 def test_a_label_outside_the_classes_is_an_error(name, label):
-    head = built(registry.build(HEADS, name, classes=3, dims=2))
+    head = built(registry.build(HEADS, name, classes=3), dims=2)
     with pytest.raises(tf.errors.InvalidArgumentError, match="a label is outside the head's 3 classes, 0 to 2"):
         head(tf.constant([[1.0, 0.0]]), tf.constant([label]))
 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_an_embedding_that_is_no_number_is_an_error(name):
-    head = built(registry.build(HEADS, name, classes=3, dims=2))
+    head = built(registry.build(HEADS, name, classes=3), dims=2)
     embeddings, labels = tf.constant([[1.0, 0.0], [np.nan, 0.0]]), tf.constant([1, 1])
     with pytest.raises(InputError, match="the embedding of row 1 of the batch is not a finite number"):
         head(embeddings, labels)
@@ -251,4 +251,4 @@ def test_an_embedding_that_is_no_number_is_an_error(name):
 )
 def test_what_makes_no_head_is_refused(spec, said):
     with pytest.raises(InputError, match=said):
-        registry.build(HEADS, spec, classes=3, dims=2)
+        registry.build(HEADS, spec, classes=3)

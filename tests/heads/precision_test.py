@@ -23,13 +23,13 @@ def test_float32_inside_whatever_the_precision(name, policy):
     embeddings, labels = tf.constant([[3.0, 4.0], [1.0, 1.0001]]), tf.constant([0, 2])
     keras.config.set_dtype_policy(policy)
     try:
-        head = built(HEADS[name](classes=3, dims=2))
+        head = built(HEADS[name](classes=3), dims=2)
         losses = head(embeddings, labels)
     finally:
         keras.config.set_dtype_policy("float32")
     assert losses.dtype == tf.float32
     assert all(weight.dtype == "float32" for weight in head.weights)
-    head_in_float32 = built(HEADS[name](classes=3, dims=2), head.class_weights.numpy())
+    head_in_float32 = built(HEADS[name](classes=3), head.class_weights.numpy())
     np.testing.assert_array_equal(losses, head_in_float32(embeddings, labels))
 
 
@@ -49,7 +49,7 @@ def test_compiled_where_classes_are_many_is_the_same(spec, monkeypatch):
     random = np.random.default_rng(7)
     weights = random.normal(size=(300, 16)).astype(np.float32)
     embeddings = (weights[:32] + random.normal(size=(32, 16))).astype(np.float32)
-    head = built(registry.build(HEADS, spec, classes=300, dims=16))
+    head = built(registry.build(HEADS, spec, classes=300), dims=16)
     if head.class_weights.shape == weights.shape:
         head.class_weights.assign(weights)
     labels = np.arange(32, dtype=np.int32)
@@ -67,7 +67,7 @@ def test_loss_and_gradients_are_finite(spec, dtype, compiled):
     policy = dtype if dtype == "float32" else f"mixed_{dtype}"
     keras.config.set_dtype_policy(policy)
     try:
-        head = built(registry.build(HEADS, spec, classes=3, dims=2))
+        head = built(registry.build(HEADS, spec, classes=3), dims=2)
     finally:
         keras.config.set_dtype_policy("float32")
     start = np.repeat([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]], head.centres, axis=0)

@@ -9,7 +9,6 @@ import tensorflow as tf
 from bct_keras import registry
 from bct_keras.errors import InputError
 from bct_keras.heads import HEADS, cross_entropy
-from bct_keras.heads.head import refusal
 from bct_keras.heads.sampling import columns_of, sampled_classes
 from bct_keras.optimizers import OPTIMIZERS
 
@@ -40,7 +39,7 @@ def test_the_batch_s_classes_are_always_drawn_and_others_uniformly():
 def test_same_seed_same_draw_and_another_step_another():
     assert np.array_equal(drawn([1], 50, 10, 4), drawn([1], 50, 10, 4))
     assert not np.array_equal(drawn([1], 50, 10, 4), drawn([1], 50, 10, 5))
-    head = registry.build(HEADS, "arcface(sample_rate=0.2)", classes=50, dims=4)
+    head = registry.build(HEADS, "arcface(sample_rate=0.2)", classes=50)
     head.build((None, 4))
     first, again, other = (head.rows(tf.constant([1]), step).classes.numpy() for step in (0, 0, 1))
     assert np.array_equal(first, again)
@@ -74,7 +73,7 @@ def test_the_table_learns_as_the_optimizer_has_it(optimizer):
 
 
 def test_rows_that_are_not_drawn_keep_weights_and_momentum():
-    head: Any = registry.build(HEADS, "arcface(sample_rate=0.2)", classes=20, dims=4)
+    head: Any = registry.build(HEADS, "arcface(sample_rate=0.2)", classes=20)
     head.build((None, 4))
     optimizer = registry.build(OPTIMIZERS, "sgd", learning_rate=0.1)
     head.add_slots(optimizer)
@@ -94,7 +93,7 @@ def test_rows_that_are_not_drawn_keep_weights_and_momentum():
 
 
 def test_a_step_that_is_dropped_changes_nothing():
-    head: Any = registry.build(HEADS, "arcface(sample_rate=0.5)", classes=6, dims=4)
+    head: Any = registry.build(HEADS, "arcface(sample_rate=0.5)", classes=6)
     head.build((None, 4))
     optimizer = registry.build(OPTIMIZERS, "sgd", learning_rate=0.1)
     head.add_slots(optimizer)
@@ -115,7 +114,7 @@ def test_compiled_where_classes_are_many_is_the_same(monkeypatch):
 
 
 def test_lamb_cannot_change_some_rows_alone():
-    head = registry.build(HEADS, "arcface(sample_rate=0.5)", classes=6, dims=4)
+    head = registry.build(HEADS, "arcface(sample_rate=0.5)", classes=6)
     head.build((None, 4))
     with pytest.raises(InputError, match="the optimizer lamb cannot change some rows alone"):
         head.add_slots(registry.build(OPTIMIZERS, "lamb", learning_rate=0.1))
@@ -133,16 +132,15 @@ def test_a_step_tells_plainly_what_it_refuses(spec, said, monkeypatch):
     # A batch of 30 has more than 4 classes; 31 is no class.
     batches = trained_head.batches().map(lambda images, labels: (images, labels + 20 * ("0.1" not in spec)))
     monkeypatch.setattr(trained_head, "batches", lambda: batches)
-    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+    with pytest.raises(InputError) as caught:
         trained(spec, tf.distribute.get_strategy())
-    told = refusal(caught.value)
-    assert told
+    told = str(caught.value)
     assert told.startswith(said)
     assert "[" not in told
 
 
 def test_a_method_that_needs_all_logits_is_told_so():
-    head = registry.build(HEADS, "arcface(sample_rate=0.5)", classes=6, dims=4)
+    head = registry.build(HEADS, "arcface(sample_rate=0.5)", classes=6)
     head.build((None, 4))
     with pytest.raises(InputError, match="needs the logits of all classes"):
         head.logits(tf.ones((1, 4)), tf.constant([1]))

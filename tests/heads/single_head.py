@@ -16,8 +16,8 @@ SPECS = [
 ]
 
 
-def built(head: Head, class_weights: np.ndarray | None = None) -> Head:
-    head.build((None, head.dims))
+def built(head: Head, class_weights: np.ndarray | None = None, dims: int = 4) -> Head:
+    head.build((None, dims if class_weights is None else class_weights.shape[1]))
     if class_weights is not None:
         head.class_weights.assign(class_weights)
     return head

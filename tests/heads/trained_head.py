@@ -15,7 +15,7 @@ from bct_keras import distribution, registry
 from bct_keras.checkpoints import Checkpoints
 from bct_keras.heads import HEADS
 from bct_keras.methods.independent import Independent
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 from bct_keras.optimizers import OPTIMIZERS
 
 CLASSES, DIMS, BATCH, STEPS = 31, 6, 30, 10
@@ -33,11 +33,9 @@ def built(spec: str, strategy: tf.distribute.Strategy, optimizer: str = "sgd") -
     with strategy.scope():
         inputs = keras.Input((5,))
         backbone = keras.Model(inputs, keras.layers.Dense(DIMS)(inputs))
-        model = CompatibleModel(backbone, registry.build(HEADS, spec, classes=CLASSES, dims=DIMS), Independent())
+        model = CompatibleModel(backbone, registry.build(HEADS, spec, classes=CLASSES), Independent())
         built_optimizer = registry.build(OPTIMIZERS, optimizer, learning_rate=0.001)
-        model.compile(optimizer=built_optimizer, jit_compile=False)  # pyright: ignore
-        built_optimizer.build(model.trainable_variables)
-        model.head.add_slots(built_optimizer)
+        model.compile(built_optimizer)
     return model
 
 

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from bct_keras.methods.advbct import AdvBCT, reversed_gradient
+from bct_keras.methods.method import Training
 
 ROWS, CLASSES, DIMS = 12, 4, 6
 EPOCHS, STEPS, STEP = 20, 40, 6  # a share of 0.15, in epoch 3
@@ -30,8 +31,8 @@ KEPT = np.array([5, 4, 6, 1], np.float32)  # the last class has no boundary
 def method() -> AdvBCT:
     """With random numbers wherever it would start with zeros or ones."""
     made: Any = AdvBCT(THRESHOLD, SET_WEIGHT, ADVERSARIAL_WEIGHT)
-    made.old_classes = SimpleNamespace(feature={"centres": CENTRES, "radii": RADII, "kept": KEPT}.__getitem__)
-    made.epochs, made.steps, made.compatible_dims = EPOCHS, STEPS, DIMS
+    old: Any = SimpleNamespace(feature={"centres": CENTRES, "radii": RADII, "kept": KEPT}.__getitem__)
+    made.prepare(old, Training(CLASSES, DIMS, EPOCHS, STEPS))
     made.build((None, DIMS))
     start = np.random.default_rng(1)
     for weight in made.trainable_variables:

@@ -81,8 +81,7 @@ def test_an_old_embedding_of_length_0_stays_finite():
 
 
 def test_mixed_rows_have_no_gradient():
-    head = ArcFace(classes=3, dims=4)
-    head.build()
+    head = built(ArcFace(classes=3))
     batch, new = batch_of(20), new_embeddings(20)
     with tf.GradientTape() as tape:
         tape.watch(new)
@@ -100,12 +99,12 @@ def long_and_short(rows: int) -> tf.Tensor:
 
 
 def built(head: Any) -> Any:
-    head.build()
+    head.build((None, 4))
     return head
 
 
 def heads_by_length() -> list[Any]:
-    return [built(AdaFace(classes=3, dims=4)), built(MagFace(classes=3, dims=4))]
+    return [built(AdaFace(classes=3)), built(MagFace(classes=3))]
 
 
 @pytest.mark.parametrize("head", [0, 1])
@@ -136,7 +135,7 @@ def test_the_length_of_a_new_embedding_learns_nothing_from_a_mixed_row(head):
 
 
 def test_running_lengths_of_adaface_are_those_of_new_embeddings():
-    with_old, without = built(AdaFace(classes=3, dims=4)), built(AdaFace(classes=3, dims=4))
+    with_old, without = built(AdaFace(classes=3)), built(AdaFace(classes=3))
     batch, new, labels, method = batch_of(20), long_and_short(20), tf.range(20) % 3, MixBCT()
     with_old(method.head_input(new, batch), labels, swapped=method.swapped(new, batch))
     without(new, labels)

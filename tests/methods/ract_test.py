@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from bct_keras.methods.ract import triplet
+from bct_keras.methods.ract import Rivals, triplet
 
 # By tensorflow-addons 0.23, margin 0.8, of 12 unit vectors, two of each class; golden/make_tensorflow_addons.py.
 ADDONS = Path(__file__).parents[1] / "golden" / "tensorflow_addons.npz"
@@ -20,7 +20,7 @@ def test_triplet_loss_agrees_with_tensorflow_addons():
         tape.watch(embeddings)
         # Row 2c and row 2c + 1 are of class c: each is the other's positive.
         partners = tf.gather(embeddings, np.arange(12) ^ 1)
-        found = tf.reduce_mean(triplet(embeddings, partners, [embeddings], same_class, 1, 0.8))
+        found = tf.reduce_mean(triplet(embeddings, partners, Rivals([embeddings], same_class, 1), 0.8))
     d_embeddings: Any = tape.gradient(found, embeddings)
     # There a distance is |x|^2 - 2 x y + |y|^2, here 2 - 2 x y: the same for unit vectors, but the gradient of the
     # first has a part along x less, which the normalisation before takes away from both.

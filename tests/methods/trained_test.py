@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from bct_keras.backbones import BACKBONES
 from bct_keras.methods.advbct import AdvBCT
+from bct_keras.methods.method import Training
 from bct_keras.methods.nccl import NCCL
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 from bct_keras.recipe import Recipe
 
 ROWS, CLASSES, DIMS, STEPS, EPOCHS = 12, 4, 6, 4, 2
@@ -29,6 +30,7 @@ OLD = random.normal(size=(STEPS, ROWS, DIMS))
 LABELS = random.integers(0, CLASSES, size=(STEPS, ROWS))
 CENTRES = random.normal(size=(CLASSES, DIMS)) / 3
 RADII = np.array([0.3, 0.6, 0.9, 0.5])
+FEATURES = {"centres": CENTRES, "radii": RADII, "kept": np.array([5.0, 4.0, 6.0, 1.0])}
 
 
 def linear(image_size: int, dims: int) -> keras.Model:
@@ -53,7 +55,8 @@ def model_of(method: Any, monkeypatch) -> CompatibleModel:
         seed=0,
         clip_norm=CLIP_NORM,
     )
-    method.compatible_dims = DIMS
+    old: Any = SimpleNamespace(feature=lambda name: FEATURES[name].astype(np.float32))
+    method.prepare(old, Training(CLASSES, DIMS, EPOCHS, STEPS))
     return recipe.build_model(DIMS, CLASSES, STEPS, method)
 
 
@@ -149,10 +152,7 @@ def test_nccl_trains_the_first_term_as_often_as_the_released_code_has_gpus(alpha
 
 
 def test_advbct_trains_encoder_boundaries_and_discriminator_together(monkeypatch):
-    features = {"centres": CENTRES, "radii": RADII, "kept": np.array([5.0, 4.0, 6.0, 1.0])}
     method: Any = AdvBCT()
-    method.old_classes = SimpleNamespace(feature=lambda name: features[name].astype(np.float32))
-    method.epochs, method.steps = EPOCHS, STEPS
     model = model_of(method, monkeypatch)
     start = in_float64(model)
     names = {weight.path.split("/")[-1]: name for weight, name in zip(model.trainable_variables, start, strict=True)}
@@ -197,8 +197,8 @@ def test_advbct_trains_encoder_boundaries_and_discriminator_together(monkeypatch
 
 def test_the_discriminator_starts_as_pytorchs_layers_do():
     method: Any = AdvBCT()
-    method.old_classes = SimpleNamespace(feature=lambda name: np.ones((CLASSES, DIMS)[: 1 + (name == "centres")]))
-    method.epochs, method.steps, method.compatible_dims = EPOCHS, STEPS, DIMS
+    old: Any = SimpleNamespace(feature=FEATURES.__getitem__)
+    method.prepare(old, Training(CLASSES, DIMS, EPOCHS, STEPS))
     method.build((None, DIMS))
     for layer, inputs in ((method.hidden, DIMS), (method.verdict, 100)):
         for weight in (layer.kernel, layer.bias):

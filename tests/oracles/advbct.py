@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from bct_keras.data import class_features
+from bct_keras.methods import class_features
 from bct_keras.methods.advbct import AdvBCT
-from bct_keras.methods.method import unit
+from bct_keras.methods.method import Training, unit
 
 TOLERANCE = 1e-5
 CASES = ("start", "early", "half", "end", "inside")
@@ -114,8 +114,9 @@ def built(stored, threshold: float, epochs: int, steps: int, authors: bool = Fal
         "radii": stored["radius"],
         "kept": stored["radius_count"] if kept is None else kept,
     }
-    method.old_classes = SimpleNamespace(feature=features.__getitem__)
-    method.epochs, method.steps, method.compatible_dims = epochs, steps, stored["centres"].shape[1]
+    classes, dims = stored["centres"].shape
+    old: Any = SimpleNamespace(feature=features.__getitem__)
+    method.prepare(old, Training(classes, dims, epochs, steps))
     method.build()
     method.elastic.assign(stored["weights/elastic"])
     for layer, name in ((method.hidden, "fc1"), (method.norm, "bn"), (method.verdict, "fc2")):

@@ -36,7 +36,7 @@ def check(stored):
 
 def of_head(name: str, stored) -> dict[str, np.ndarray]:
     classes, dims = stored["weights"].shape
-    head: Any = registry.build(HEADS, SPECS[name], classes=classes, dims=dims)
+    head: Any = registry.build(HEADS, SPECS[name], classes=classes)
     head.build((None, dims))
     head.class_weights.assign(stored["weights"])
     embeddings, labels = tf.constant(stored["embeddings"]), tf.constant(stored["labels"], tf.int32)

@@ -61,7 +61,7 @@ def check(stored):
 
 def arcface(stored) -> ArcFace:
     classes, dims = stored["class_weights"].shape
-    head: Any = ArcFace(classes=classes, dims=dims, scale=float(stored["scale"]), margin=float(stored["margin"]))
+    head: Any = ArcFace(classes=classes, scale=float(stored["scale"]), margin=float(stored["margin"]))
     head.build((None, dims))
     head.class_weights.assign(stored["class_weights"])
     return head

@@ -21,8 +21,8 @@ def loss_of(key: str, new: tf.Tensor, old: tf.Tensor, same_class: tf.Tensor) -> 
     kinds = [old, new] if name.endswith("ract") else [old]
     k = int(number.removeprefix("top"))
     if name.startswith("contra"):
-        return ract.contrastive(new, old, kinds, same_class, k, temperature=0.05)
-    return ract.triplet(new, old, kinds, same_class, k, margin=0.8)
+        return ract.contrastive(new, old, ract.Rivals(kinds, same_class, k), temperature=0.05)
+    return ract.triplet(new, old, ract.Rivals(kinds, same_class, k), margin=0.8)
 
 
 def check(stored):

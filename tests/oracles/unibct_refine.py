@@ -4,12 +4,14 @@ Those of the softmax over columns, as released, are checked to be what ours are 
 """
 
 import itertools
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from bct_keras.data import class_features
+from bct_keras.methods import class_features
+from bct_keras.methods.method import Training
 from bct_keras.methods.unibct import UniBCT
 
 TOLERANCE = 1e-5
@@ -86,7 +88,8 @@ def weights(stored) -> tuple[float, float]:
 
 def built(prototypes: np.ndarray, refreshed: bool) -> UniBCT:
     method = UniBCT()
-    method.first_prototypes, method.compatible_dims = prototypes, prototypes.shape[1]
+    old: Any = SimpleNamespace(feature=lambda name: prototypes)
+    method.prepare(old, Training(*prototypes.shape))
     method.build()
     method.refreshes.assign(int(refreshed))
     return method

@@ -23,9 +23,9 @@ from bct_keras.heads.arcface import ArcFace
 from bct_keras.methods.advbct import AdvBCT
 from bct_keras.methods.gallerycontrast import GalleryContrast
 from bct_keras.methods.independent import Independent
-from bct_keras.methods.method import Method
+from bct_keras.methods.method import Method, Training
 from bct_keras.methods.nccl import NCCL
-from bct_keras.model import CompatibleModel
+from bct_keras.models import CompatibleModel
 from bct_keras.optimizers import SGD
 
 DIMS = 512
@@ -40,8 +40,8 @@ def advbct(classes: int) -> Method:
         "kept": np.full(classes, 10.0, np.float32),
     }
     method: Any = AdvBCT()
-    method.old_classes = SimpleNamespace(feature=features.__getitem__)
-    method.epochs, method.steps, method.compatible_dims = 35, 1000, DIMS
+    old: Any = SimpleNamespace(feature=features.__getitem__)
+    method.prepare(old, Training(classes, DIMS, epochs=35, steps=1000))
     return method
 
 
@@ -68,7 +68,7 @@ def fastest(call: Callable, repeats: int) -> float:
 
 
 def step_seconds(classes: int, batch_size: int, repeats: int) -> float:
-    model = CompatibleModel(iresnet18(image_size=112, dims=DIMS), ArcFace(classes, DIMS), Independent())
+    model = CompatibleModel(iresnet18(image_size=112, dims=DIMS), ArcFace(classes), Independent())
     model.compile(optimizer=SGD(0.1), jit_compile=False)  # pyright: ignore
     images = np.random.default_rng(0).integers(0, 256, (batch_size, 112, 112, 3), np.uint8)
     batch: Any = ({"image": images}, np.arange(batch_size) % classes)
@@ -77,7 +77,7 @@ def step_seconds(classes: int, batch_size: int, repeats: int) -> float:
 
 
 def penalty_seconds(method: Method, classes: int, batch_size: int, repeats: int) -> float:
-    head = ArcFace(classes, DIMS)
+    head = ArcFace(classes)
     for layer in (head, method):
         layer.build((None, DIMS))
     random = np.random.default_rng(1)

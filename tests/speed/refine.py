@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bct_keras.data import class_features
 from bct_keras.data.by_class import map_classes
+from bct_keras.methods import class_features
 
 DIMS = 128
 SHARD_RECORDS = 50_000

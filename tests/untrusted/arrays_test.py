@@ -13,7 +13,7 @@ import pytest
 
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
-from bct_keras.methods.lwf import read_head
+from bct_keras.old_head import read_head
 from bct_keras.stored_embeddings import StoredEmbeddings
 from bct_keras.untrusted import archives, arrays
 

@@ -153,12 +153,14 @@ def pattern(seed: int, identity: int) -> np.ndarray:
     """[3, SIDE, SIDE]: what only this identity has."""
     layers = np.zeros((4, SIDE, SIDE), np.float32)
     for cells, share in IDENTITY_SCALES.items():
-        layers += share * smooth_noise(4, cells, SIDE, "pattern", seed, identity)
+        layers += share * smooth_noise(4, cells, SIDE, ("pattern", seed, identity))
     layers = (1.0 + ASYMMETRY) * layers + (1.0 - ASYMMETRY) * layers[..., ::-1]
     return IDENTITY_STRENGTH * (layers[:1] + IDENTITY_COLOUR * layers[1:])
 
 
-def smooth_noise(channels: int, cells: int, side: int, *key: str | int) -> np.ndarray:
+def smooth_noise(
+    channels: int, cells: int, side: int, key: tuple[str | int, ...]
+) -> np.ndarray:
     """[channels, side, side] in [-1, 1): random at the corners of a grid, smooth between them."""
     corners = uniform(channels * (cells + 1) ** 2, *key, cells).reshape(
         channels, cells + 1, cells + 1
@@ -218,9 +220,8 @@ def posed(texture: np.ndarray, size: int, draws: Iterator[float]) -> np.ndarray:
 def scene(seed: int, size: int, number: int) -> np.ndarray:
     """[3, size, size]: a surface, from almost plain to busy."""
     plain = column(uniform(3, "plain", seed, number))
-    return 128.0 + SCENE_STRENGTH * (
-        plain + smooth_noise(3, 2 + number % 7, size, "scene", seed, number)
-    )
+    noise = smooth_noise(3, 2 + number % 7, size, ("scene", seed, number))
+    return 128.0 + SCENE_STRENGTH * (plain + noise)
 
 
 @lru_cache(maxsize=2)

@@ -1,8 +1,28 @@
 """What methods need of the old embeddings of each class. Arrays are [classes, n, dims]: n records of each class."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from bct_keras.vectors import normalised
+
+CREDIBLE_SHARE = 0.9
+# What is normalised before distances are measured, and the field of a batch that tells which rows are credible by it
+CREDIBLE = {"rows": "credible", "rows_then_columns": "credible_rows_then_columns"}
+OF_DIMS = ("means", "prototypes", "centres")  # [classes, dims]
+OF_CLASS = ("radii", "kept")  # [classes]
+
+
+def of_block(old: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns all features of some classes, by the names in OF_DIMS and OF_CLASS."""
+    centres, radii, kept = centres_and_radii(old)
+    return {
+        "means": means(old),
+        "prototypes": prototypes(old),
+        "centres": centres,
+        "radii": radii,
+        "kept": kept,
+    }
 
 
 def credible(embeddings: np.ndarray, kept_share: float, column_norms: np.ndarray | None = None) -> np.ndarray:
@@ -22,6 +42,16 @@ def credible(embeddings: np.ndarray, kept_share: float, column_norms: np.ndarray
     kept = np.zeros(distances.shape, bool)
     np.put_along_axis(kept, nearest, True, axis=1)
     return kept
+
+
+def column_norms(pieces: Iterable[np.ndarray]) -> np.ndarray:
+    """Returns the norm [dims] of each column of the normalised embeddings, which come in pieces [rows, dims]."""
+    squares = []
+    for piece in pieces:
+        directions = normalised(piece)
+        squares.append(np.square(directions).sum(0, dtype=np.float64))
+    norms = np.sqrt(np.sum(squares, axis=0))
+    return np.maximum(norms, 1e-12).astype(np.float32)
 
 
 def means(old: np.ndarray) -> np.ndarray:

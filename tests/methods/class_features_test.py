@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bct_keras.data.class_features import (
+from bct_keras.methods.class_features import (
     centres_and_radii,
     credible,
     means,

@@ -1,0 +1,42 @@
+"""Keras's private interfaces, each behind a short function of its own.
+
+Keras may change them in any version. `tests/_keras_test.py` has a test named after each, so that an update that breaks
+one says which.
+"""
+
+from typing import Any
+
+import keras
+
+
+def variables_of(optimizer: keras.Optimizer) -> list[keras.Variable]:
+    """Returns the variables that an optimizer was built for; its own `variables` are what it keeps of them."""
+    return list(optimizer._trainable_variables)
+
+
+def variable_index(optimizer: keras.Optimizer, variable: Any) -> int:
+    """Returns which of the variables that the optimizer was built for this one is, also as a copy on one device.
+
+    Keras's documentation uses it in its example of an optimizer, and has no public name for it.
+    """
+    return optimizer._get_variable_index(variable)
+
+
+def layers_within(model: Any) -> list[keras.layers.Layer]:
+    """Returns the model and all layers in it, also those inside a layer that is no model."""
+    return list(model._flatten_layers())
+
+
+class BuiltByHand(keras.Model):
+    """A model whose variables are all made before `fit`, which then tries nothing on symbolic tensors.
+
+    Keras would try a step on the first batch, and cannot take the batches of several workers apart for that.
+    """
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Does nothing."""
+
+
+def shown_loss(model: Any) -> keras.metrics.Metric:
+    """Returns the mean that a compiled model shows as "loss"."""
+    return model._loss_tracker

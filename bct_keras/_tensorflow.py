@@ -1,0 +1,53 @@
+"""TensorFlow's private interfaces, each behind a short function of its own.
+
+TensorFlow may change them in any version. `tests/_tensorflow_test.py` has a test named after each, so that an update
+that breaks one says which.
+"""
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+from tensorflow.python.ops.resource_variable_ops import ResourceVariable
+
+
+class InCheckpoints(tf.__internal__.tracking.Trackable):
+    """An object that says itself what a checkpoint holds of it.
+
+    A subclass overrides `to_checkpoint` and `from_checkpoint`. TensorFlow has no public class for that: the private
+    methods are `_serialize_to_tensors` and `_restore_from_tensors`.
+    """
+
+    def to_checkpoint(self) -> dict[str, tf.Tensor]:
+        """Returns the tensors to be saved, by name."""
+        raise NotImplementedError
+
+    def from_checkpoint(self, values: Mapping[str, tf.Tensor]) -> None:
+        """Takes the values back that `to_checkpoint` gave."""
+        raise NotImplementedError
+
+    def _serialize_to_tensors(self):
+        return self.to_checkpoint()
+
+    def _restore_from_tensors(self, restored_tensors):
+        self.from_checkpoint(restored_tensors)
+        return tf.no_op()
+
+
+def variable_on_one_device(value: tf.Tensor, name: str) -> tf.Variable:
+    """Makes a variable that no strategy copies to other devices; `tf.Variable` asks the strategy, this one does not."""
+    return ResourceVariable(value, trainable=False, name=name)
+
+
+def updates_without_merging() -> bool:
+    """Returns whether each replica may change variables by itself, so that a condition can stand around an update."""
+    return tf.__internal__.distribute.strategy_supports_no_merge_call()
+
+
+def uses_one_dnn() -> bool:
+    """Returns whether TensorFlow computes with oneDNN in this process.
+
+    No public function knows both the environment variable and what this processor has.
+    """
+    from tensorflow.python.util import _pywrap_util_port  # pyright: ignore[reportAttributeAccessIssue]
+
+    return bool(_pywrap_util_port.IsMklEnabled())

@@ -1,0 +1,58 @@
+"""What is given to a CompatibleModel, checked: whatever does not fit together is told before a step is made."""
+
+from typing import Any
+
+import keras
+
+from bct_keras.errors import InputError
+from bct_keras.heads.head import Head
+from bct_keras.methods.method import Method
+from bct_keras.methods.old_embeddings import OldSource
+from bct_keras.optimizers import OPTIMIZERS
+
+LEARNING_RATES = {"adamw": 0.001, "lamb": 0.001, "sgd": 0.01, "sgdw": 0.01}  # of optimizers that are given by name
+
+
+def optimizer_of(given: Any) -> Any:
+    """Returns the optimizer of this package that a name means, or else what was given."""
+    if isinstance(given, str) and given in OPTIMIZERS:
+        return OPTIMIZERS[given](learning_rate=LEARNING_RATES[given])
+    return given
+
+
+def embedding_dims(backbone: Any) -> int:
+    """Returns how many coordinates the embeddings of a backbone have."""
+    if not isinstance(backbone, keras.Model):
+        raise InputError(f"the backbone has to be a keras.Model, and it is a {type(backbone).__name__}")
+    try:
+        shape = backbone.output_shape
+    except (AttributeError, ValueError):
+        raise InputError(
+            "the backbone does not tell the shape of its output: it has to be a functional model, or a Sequential "
+            "one that begins with an Input"
+        ) from None
+    if not isinstance(shape, tuple) or len(shape) != 2 or shape[-1] is None:
+        raise InputError(
+            f"the backbone has to give one embedding [batch, dims] for each image, and its output is {shape}; "
+            "a pooling layer may be missing"
+        )
+    return int(shape[-1])
+
+
+def check_old(old: Any, head: Head, method: Method, dims: int) -> None:
+    """Raises where old embeddings do not go with the head or the backbone."""
+    if not isinstance(old, OldSource):
+        raise InputError(f"old has to be OldEmbeddings(old_embeddings, labels), and it is a {type(old).__name__}")
+    if old.dims > dims:
+        raise InputError(
+            f"the old embeddings have {old.dims} dimensions and the backbone gives {dims}: it has to give as "
+            "many, or more"
+        )
+    if old.classes > head.classes:
+        raise InputError(
+            f"a label of the old embeddings is {old.classes - 1}, and the head has {head.classes} classes, 0 to "
+            f"{head.classes - 1}"
+        )
+    made_for = method.compatible_dims
+    if method.built and made_for not in (None, old.dims):
+        raise InputError(f"the method was made for old embeddings of {made_for} dimensions, and these have {old.dims}")

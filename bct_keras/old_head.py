@@ -1,0 +1,44 @@
+"""The head that the training of an old encoder left, for the method that asks for it."""
+
+import functools
+from pathlib import Path
+
+from bct_keras import artefacts
+from bct_keras.data.class_store import StoredOldEmbeddings
+from bct_keras.data.embeddings import KIND, EmbeddingShards
+from bct_keras.encoders import HEAD_FILE
+from bct_keras.errors import InputError
+from bct_keras.methods.old_embeddings import Classifier
+from bct_keras.untrusted.arrays import read_arrays
+from bct_keras.untrusted.json_files import field
+
+
+def source(shards: EmbeddingShards) -> StoredOldEmbeddings:
+    """Returns the stored embeddings as a method asks for them, with the head beside the encoder that made them."""
+    return StoredOldEmbeddings(shards, functools.partial(find_head, shards))
+
+
+def find_head(shards: EmbeddingShards, named: str) -> Classifier:
+    """Reads the file that was named, or else the one that a run leaves beside its encoder."""
+    made = artefacts.read_manifest(shards.folder, KIND)
+    encoder = field(made, "encoder", str, shards.folder / artefacts.MANIFEST)
+    return read_head(Path(named or Path(encoder).parent / HEAD_FILE), shards.dims)
+
+
+def read_head(path: Path, dims: int) -> Classifier:
+    """Reads `class_weights` [classes, dims] and, for a linear classifier, `bias`."""
+    try:
+        found = read_arrays(path, "a head", ("class_weights",), ("bias",))
+    except InputError as error:
+        raise InputError(
+            f"lwf needs the old encoder's head: {error}; train the old encoder with bct_keras, or give "
+            "lwf(old_head=FILE.npz) with `class_weights` [classes, dims]"
+        ) from None
+    weights, bias = found["class_weights"], found.get("bias")
+    if any(values.dtype.kind not in "biuf" for values in found.values()):
+        raise InputError(f"{path}: a head holds numbers, and there are texts")
+    if weights.ndim != 2 or weights.shape[1] != dims:
+        raise InputError(f"{path}: `class_weights` has to be there, [classes, {dims}]")
+    if bias is not None and bias.shape != weights.shape[:1]:
+        raise InputError(f"{path}: `bias` has to have one value for each of {len(weights)} classes")
+    return Classifier(weights, bias)

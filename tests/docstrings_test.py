@@ -1,0 +1,62 @@
+"""The examples in the docstrings of public names run, and give what they say."""
+
+import doctest
+import importlib
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import bct_keras
+from bct_keras.methods.method import Training
+
+# Each public name, by its module; a new one has a line here, and at least one example.
+PUBLIC = {
+    "bct_keras.heads": [
+        "AdaFace",
+        "ArcFace",
+        "Combined",
+        "CosFace",
+        "MagFace",
+        "NormFace",
+        "Softmax",
+        "SubcenterArcFace",
+    ],
+    "bct_keras.methods": [
+        "AdvBCT",
+        "BCT",
+        "FD",
+        "GalleryContrast",
+        "Independent",
+        "L2",
+        "LwF",
+        "MixBCT",
+        "NCCL",
+        "RACT",
+        "UniBCT",
+    ],
+    "bct_keras.methods.old_embeddings": ["OldEmbeddings"],
+    "bct_keras.models.compatible": ["CompatibleModel"],
+    "bct_keras.optimizers": ["AdamW", "Lamb", "SGD", "SGDW"],
+    "bct_keras.schedules": ["Later", "WarmUp"],
+}
+NAMES = [(module, name) for module, names in PUBLIC.items() for name in names]
+
+
+def given(module: Any) -> dict[str, Any]:
+    """Returns what an example finds: the names of its module, TensorFlow and numpy."""
+    public = {"bct": bct_keras, "bct_keras": bct_keras, "tf": tf, "np": np, "keras": keras}
+    return {**public, "OldEmbeddings": bct_keras.OldEmbeddings, "Training": Training, **vars(module)}
+
+
+@pytest.mark.parametrize(("module_name", "name"), NAMES)
+def test_the_example_runs(module_name, name):
+    module = importlib.import_module(module_name)
+    finder = doctest.DocTestFinder(recurse=False)
+    (found,) = finder.find(getattr(module, name), name, module=False, globs=given(module))
+    assert found.examples, f"{module_name}.{name} has no example"
+    told: list[str] = []
+    failed, _ = doctest.DocTestRunner(verbose=False).run(found, out=told.append)
+    assert not failed, "".join(told)
