@@ -1,26 +1,30 @@
 """Trains and compares methods: scenarios x old encoders x methods x seeds, and one report of all.
 
 python -m bct_keras.benchmark --flagfile=configs/benchmark.flags
-python -m bct_keras.benchmark --flagfile=configs/benchmark.flags --source='folder(photos, image_size=64)' \\
-    --workdir=benchmarks/mine
+python -m bct_keras.benchmark --flagfile=configs/benchmark.flags \\
+    --source='folder(photos, image_size=64)' --workdir=benchmarks/mine
 
-What all trainings share is given by the flags of train (python -m bct_keras.train --help): --source, --split with its
-shares, --backbone, --head, --epochs and so on. What is compared, each given as often as wanted:
+What all trainings share is given by the flags of train (python -m bct_keras.train --help):
+--source, --split with its shares, --backbone, --head, --epochs and so on. What is compared, each
+given as often as wanted:
 
-  --old='weak: --backbone=iresnet_small(width=8) --head=softmax --dims=32'     a name, and the flags that differ
-  --old='mine: old.keras'                                                      or an encoder that is there
-  --method='mixbct(mix_ratio=0.3)'                                             as train takes it
-  --method='wide: mixbct --dims=128 --compatible_dims=64'                      with a name and flags of its own
-  --scenario=open-class,extended-data                                          which images are whose
+  --old='weak: --backbone=iresnet_small(width=8) --head=softmax --dims=32'
+                                      a name, and the flags that differ
+  --old='mine: old.keras'             or an encoder that is there
+  --method='mixbct(mix_ratio=0.3)'    as train takes it
+  --method='wide: mixbct --dims=128 --compatible_dims=64'
+                                      with a name and flags of its own
+  --scenario=open-class,extended-data which images are whose
   --seeds=0,1,2
 
-A new encoder has its old one's dimensions. The same network without constraint (independent) is always among the
-methods: gain, tax and cost are told against it. Each old encoder is trained once for all that need it, and a run that
-is there is not trained again: after a kill, or with another method, the same command does what is missing, and
---jobs of it at once. A cell that fails is named in the report, the others go on, and the exit status is 1.
+A new encoder has its old one's dimensions. The same network without constraint (independent) is
+always among the methods: gain, tax and cost are told against it. Each old encoder is trained once
+for all that need it, and a run that is there is not trained again: after a kill, or with another
+method, the same command does what is missing, and --jobs of it at once. A cell that fails is named
+in the report, the others go on, and the exit status is 1.
 
-Leaves WORKDIR/report with report.html, report.md, report.json and plots, and the runs in WORKDIR/runs, each with its
-flags.txt, to be evaluated, exported or looked at like any other.
+Leaves WORKDIR/report with report.html, report.md, report.json and plots, and the runs in
+WORKDIR/runs, each with its flags.txt, to be evaluated, exported or looked at like any other.
 """
 
 import contextlib

@@ -1,22 +1,26 @@
 """Measures whether queries of a new encoder can be searched in an old one's gallery, and how well.
 
-python -m bct_keras.evaluate --new=runs/mixbct --old=runs/old --protocol='retrieval(data/demo/test)' --out=reports/x
+python -m bct_keras.evaluate --new=runs/mixbct --old=runs/old \\
+    --protocol='retrieval(data/demo/test)' --out=reports/x
 
 With --old or --new alone it is the self-test of that one. Several encoders at once, oldest first:
---encoders=runs/v1,runs/v2,runs/v3 searches the queries of each in its own gallery and in that of each older one, and
---encoders=runs/a,runs/b --gallery=runs/old judges them by that one gallery alone.
+--encoders=runs/v1,runs/v2,runs/v3 searches the queries of each in its own gallery and in that of
+each older one, and --encoders=runs/a,runs/b --gallery=runs/old judges them by that one gallery
+alone.
 
 Protocols:
   retrieval(DATA): the images of each identity of a data set are divided into gallery and query
-  ijbc(DIR), ijbb(DIR): IJB-C or IJB-B with its folders meta and loose_crop; flip=False, normalise_first=True and
-      detector_score=False give InsightFace's F0, N0 and D0
+  ijbc(DIR), ijbb(DIR): IJB-C or IJB-B with its folders meta and loose_crop; flip=False,
+      normalise_first=True and detector_score=False give InsightFace's F0, N0 and D0
   pairs(FILE.bin): InsightFace's lfw.bin, cfp_fp.bin, agedb_30.bin and their like, in ten folds
-  lfw(pairs.txt, images=DIR): the same from LFW's list and a folder of aligned images, DIR/Name/Name_0001.jpg
+  lfw(pairs.txt, images=DIR): the same from LFW's list and a folder of aligned images,
+      DIR/Name/Name_0001.jpg
 
-Writes report.json, report.html and each plot as PNG to --out. The verdict is `compatible` where new/old is shown to be
-better than old/old by the metrics of --decide_by and none is shown to be worse, `not compatible` where one is shown to
-be worse, and `undecided` where these identities are too few to tell; then it says about how many would. Shown means
-that the gain's 95 % interval over identities lies on one side of 0.
+Writes report.json, report.html and each plot as PNG to --out. The verdict is `compatible` where
+new/old is shown to be better than old/old by the metrics of --decide_by and none is shown to be
+worse, `not compatible` where one is shown to be worse, and `undecided` where these identities are
+too few to tell; then it says about how many would. Shown means that the gain's 95 % interval over
+identities lies on one side of 0.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,14 +1,17 @@
-"""Shows what the old and the new encoder look at: why two images match, and where the upgrade goes wrong.
+"""Shows what both encoders look at: why two images match, and where the upgrade goes wrong.
 
-python -m bct_keras.explain --new=runs/mixbct --old=runs/old --images=data/demo/test --out=reports/look
+python -m bct_keras.explain --new=runs/mixbct --old=runs/old --images=data/demo/test \\
+    --out=reports/look
 
---images is a data set, or a folder with one sub-folder of images per identity. Half of each identity's images are
-the gallery, embedded by the old encoder, and the others are queries, as in evaluate's retrieval. Queries that the
-upgrade gets wrong come first (negative flips), then those that it mends: each with the image it should find and the
-one it is taken for, their cosines, and heat maps of both encoders: Grad-CAM++, Score-CAM and Saliency of Keras
-encoders, and of any encoder what covering a part of the image costs. PCA and t-SNE show where both put the same images.
+--images is a data set, or a folder with one sub-folder of images per identity. Half of each
+identity's images are the gallery, embedded by the old encoder, and the others are queries, as in
+evaluate's retrieval. Queries that the upgrade gets wrong come first (negative flips), then those
+that it mends: each with the image it should find and the one it is taken for, their cosines, and
+heat maps of both encoders: Grad-CAM++, Score-CAM and Saliency of Keras encoders, and of any encoder
+what covering a part of the image costs. PCA and t-SNE show where both put the same images.
 
-Writes explain.html, explain.json and the two plots as PNG to --out. Needs pip install -e '.[explain]'.
+Writes explain.html, explain.json and the two plots as PNG to --out. Needs pip install -e
+'.[explain]'.
 """
 
 import contextlib

@@ -1,15 +1,19 @@
-"""A gallery of embeddings that may mix old and new ones, searched by any encoder known to be compatible with them.
+"""A gallery of old and new embeddings, searched by any encoder known to be compatible with them.
 
-python -m bct_keras.gallery add --gallery='file(people.gallery)' --data=data/mine --embeddings=data/mine-by-old
+python -m bct_keras.gallery add --gallery='file(people.gallery)' --data=data/mine \\
+    --embeddings=data/mine-by-old
 python -m bct_keras.gallery add --gallery='file(people.gallery)' --report=reports/new-old
-python -m bct_keras.gallery search --gallery='file(people.gallery)' --encoder=exported/encoder.tflite --image=me.jpg
-python -m bct_keras.gallery backfill --gallery='file(people.gallery)' --encoder=runs/new --data=data/mine
+python -m bct_keras.gallery search --gallery='file(people.gallery)' \\
+    --encoder=exported/encoder.tflite --image=me.jpg
+python -m bct_keras.gallery backfill --gallery='file(people.gallery)' --encoder=runs/new \\
+    --data=data/mine
 python -m bct_keras.gallery remove --gallery='file(people.gallery)' --id=person52/003.jpg --label=17
 python -m bct_keras.gallery info --gallery='file(people.gallery)'
 
-Galleries: file(PATH), one file that a device reads as it is, or milvus(URI, collection=gallery). Every entry knows the
-encoder that made it. A query is refused unless its encoder made all entries or reports of `evaluate` say that it is
-compatible with those that did. Each action has its own --help.
+Galleries: file(PATH), one file that a device reads as it is, or milvus(URI, collection=gallery).
+Every entry knows the encoder that made it. A query is refused unless its encoder made all entries
+or reports of `evaluate` say that it is compatible with those that did. Each action has its own
+--help.
 """
 
 import contextlib

@@ -77,6 +77,7 @@ class Runner:
                 self.start(job)
 
     def start(self, job: Job) -> None:
+        """Starts a training."""
         log = self.log_of(job)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w") as file:
@@ -99,10 +100,12 @@ class Runner:
             process.wait()
 
     def log_of(self, job: Job) -> Path:
+        """Returns the file that a training's output goes to."""
         return self.logs / f"{job.folder.name}.log"
 
 
 def command(job: Job) -> list[str]:
+    """Returns the command line of a training."""
     return [sys.executable, "-m", "bct_keras.train", *job.arguments]
 
 

@@ -72,13 +72,16 @@ class Measuring:
         return found
 
     def _protocol(self, spec: str) -> Protocol:
+        """Builds a protocol."""
         return build_protocols([spec], self.cache)[spec]
 
     def _old(self, spec: str, place: Path) -> OldEncoder:
+        """Embeds and measures an old encoder in its own gallery."""
         encoder = load_encoder(place)
         return OldEncoder(encoder, known_of_old(self.protocol(spec), encoder))
 
     def _measured(self, protocol: Protocol, old: OldEncoder, new: Encoder) -> dict[str, Any]:
+        """Measures a new encoder beside an old one."""
         upgrade = embed_upgrade(protocol, old.encoder, new, old.known.old)
         measured = measure_tests(protocol, upgrade, old.known.measured)
         before, after = measured[OLD_OLD], measured[NEW_OLD]

@@ -37,6 +37,7 @@ class Options:
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def __add__(self, other: "Options") -> "Options":
+        """Returns these options with others, which count more."""
         return Options(self.written + other.written, {**self.values, **other.values})
 
     def recipe(self, method: str) -> Recipe:
@@ -89,6 +90,7 @@ class Job:
 
     @property
     def done(self) -> bool:
+        """Tells whether the run is there and whole."""
         return self.folder.is_dir() and artefacts.kind_of(self.folder) == RUN_KIND
 
 
@@ -105,6 +107,7 @@ class Cell:
 
     @property
     def name(self) -> str:
+        """Returns what the report calls it."""
         return f"{self.scenario}, old encoder {self.old}, {self.method}, seed {self.seed}"
 
 

@@ -156,6 +156,7 @@ def headline(ranked: list[dict[str, Any]], metric: str) -> str:
 
 
 def counted_seeds(row: dict[str, Any]) -> str:
+    """Returns how many seeds a method has, as text."""
     seeds = len(row["score"]["values"])
     return "one seed" if seeds == 1 else f"{seeds} seeds"
 

@@ -223,6 +223,7 @@ def with_spread(value: dict[str, Any], form: str = "z.4f") -> str:
 
 
 def number(value: float | None, form: str) -> str:
+    """Returns a number as text, `-` for none."""
     return "-" if value is None else format(value, form)
 
 

@@ -30,10 +30,12 @@ class Watched:
 
     @property
     def share(self) -> float:
+        """Returns the share of images that coincide with one of another identity."""
         return self.coinciding / self.images if self.images else 0.0
 
     @property
     def collapsed(self) -> bool:
+        """Tells whether so many images coincide that it is a collapse."""
         return self.share >= COLLAPSED_SHARE
 
     @property

@@ -35,6 +35,7 @@ class ArrayEncoder(Encoder):
         raise InputError(f"`{self.path}` is an array of embeddings and can embed no image")
 
     def content_fingerprint(self) -> str:
+        """Names the array."""
         return array_fingerprint(self.embeddings)
 
 
@@ -54,14 +55,17 @@ class Arrays(Divided):
             )
 
     def embed(self, encoder: ArrayEncoder) -> Sides:
+        """Returns the queries and the gallery of what an encoder gave."""
         return self.sides_of(encoder, encoder.embeddings)
 
     def searched_names(self) -> list[SearchedNames]:
+        """Returns what the rows of the arrays are called."""
         query = [f"row {row}" for row in self.division.query]
         gallery = [f"row {row}" for row in self.division.gallery]
         return [SearchedNames(query, gallery)]
 
     def made_from(self) -> dict[str, Any]:
+        """Returns what decides the numbers, besides the embeddings."""
         return {"labels": array_fingerprint(self.labels), "gallery_share": self.gallery_share}
 
 

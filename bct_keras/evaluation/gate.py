@@ -110,6 +110,7 @@ class Gate:
             embedded.pop(name, None)
 
     def measure(self, spec: str, query: str, gallery: str) -> Measured:
+        """Measures queries of one file in the gallery of another."""
         embedded = self.embedded[spec]
         return as_measured(self.protocols[spec].measure(embedded[query].query, embedded[gallery].gallery))
 
@@ -131,6 +132,7 @@ class Gate:
         return self.found_verdicts[name]
 
     def gains(self, spec: str, name: str) -> Iterator[Gain]:
+        """Yields what a file gains over the old encoder, by each metric."""
         old, cross = self.measure(spec, OLD, OLD), self.measure(spec, name, OLD)
         result = {"old/old": old.metrics, "new/old": cross.metrics} | gains(old, cross) | evidence(old, cross)
         return gains_of(result, spec if len(self.protocols) > 1 else "")

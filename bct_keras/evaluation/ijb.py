@@ -137,6 +137,7 @@ class IJB(Protocol):
         return templates.pool(features, self.template_rows[kept], len(self.templates), weights)
 
     def measure(self, query: Embedded, gallery: Embedded) -> Measured:
+        """Returns all metrics of the set."""
         return ijb_rates.measure(query, gallery, self.lists)
 
     def searched(self, sides: Sides) -> Sides:
@@ -159,6 +160,7 @@ class IJB(Protocol):
         return found
 
     def pictures(self, names: Collection[str]) -> dict[str, Image.Image]:
+        """Returns those of the images that can be read."""
         return self.aligned.pictures(names, alignment.TEMPLATE_SIZE)
 
     def notes(self, encoders: Collection[Encoder]) -> list[str]:

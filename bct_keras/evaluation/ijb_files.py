@@ -67,6 +67,7 @@ def read_names(path: Path) -> list[str]:
 
 
 def lines_of(path: Path) -> list[bytes]:
+    """Reads the lines of a file; refuses one without any."""
     lines = read_bytes(path).splitlines()
     if not lines:
         raise InputError(f"{path} is empty")

@@ -40,6 +40,7 @@ class AlignedImages:
         return artefacts.fingerprint([list(self.names), self.sizes, landmarks])
 
     def missing(self) -> list[str]:
+        """Returns the names of images that are not there."""
         return [name for name, size in zip(self.names, self.sizes, strict=True) if size < 0]
 
     def read(self, row: int, sampling_map: np.ndarray, image_size: int) -> np.ndarray | BadImageError:
@@ -100,18 +101,23 @@ class AlignedImages:
         read = {self.names[row]: self.read(row, maps[row], image_size) for row in rows}
         return {name: Image.fromarray(found) for name, found in read.items() if isinstance(found, np.ndarray)}
 
-    def check_finite(self, encoder: Encoder, found: np.ndarray, rows: list[int], on_bad: str) -> None:
+    def check_finite(
+        self, encoder: Encoder, found: np.ndarray, rows: list[int], on_bad: str
+    ) -> None:
+        """Raises where an image that may not be left out has no finite embedding."""
         for row in rows:
             if on_bad == "fail" and not np.isfinite(found[row]).all():
                 raise BadImageError(f"{encoder.path} gives no finite embedding for {self.folder / self.names[row]}")
 
 
 def embed_batch(encoder: Encoder, pixels: np.ndarray, flip: bool) -> np.ndarray:
+    """Returns the embeddings [batch, dims], with `flip` those of the mirror images added."""
     embeddings = encoder.embed(pixels)
     return embeddings + encoder.embed(np.ascontiguousarray(pixels[:, :, ::-1])) if flip else embeddings
 
 
 def size_of(path: Path) -> int:
+    """Returns the size of a file in bytes, -1 where there is none."""
     try:
         return os.stat(path).st_size
     except OSError:

@@ -25,6 +25,7 @@ WEIGHT_OF_KURTOSIS = 2
 
 
 def no_pairs() -> np.ndarray:
+    """Returns what stands for no pairs."""
     return np.empty(0)
 
 

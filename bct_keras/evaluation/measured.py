@@ -48,4 +48,5 @@ def unresolved_notes(name: str, rates: Sequence[float], wrong: float, what_is_do
 
 
 def rate_name(name: str, rate: float) -> str:
+    """Returns the name of a metric at a rate, such as TAR@FAR=1e-3."""
     return f"{name}={rate:.0e}".replace("e-0", "e-")

@@ -35,6 +35,7 @@ class Pairs(Protocol):
         self.read(read_bin(Path(path)), cache)
 
     def read(self, pair_set: PairSet, cache: EmbeddingCache | None) -> None:
+        """Takes in a set of pairs, and checks its images."""
         self.pair_set, self.cache = pair_set, cache
         named = zip(pair_set.images, pair_set.names, strict=True)
         checked = progress.track(named, "checking pairs", len(pair_set.images))
@@ -60,6 +61,7 @@ class Pairs(Protocol):
         return np.concatenate(blocks)
 
     def embed_block(self, encoder: Encoder, numbers: range) -> np.ndarray:
+        """Embeds the images with these numbers, mirrored ones added."""
         pixels = np.stack([self.decoded(number, encoder) for number in numbers])
         embeddings = encoder.embed(pixels) + encoder.embed(np.ascontiguousarray(pixels[:, :, ::-1]))
         bad = np.flatnonzero(~np.isfinite(embeddings).all(1))
@@ -68,6 +70,7 @@ class Pairs(Protocol):
         return embeddings
 
     def decoded(self, number: int, encoder: Encoder) -> np.ndarray:
+        """Decodes an image to the size that an encoder takes."""
         found, size = self.sizes[number], encoder.image_size
         other_size = (found.width, found.height) != (size, size)
         try:
@@ -82,6 +85,7 @@ class Pairs(Protocol):
         return pixels.numpy()
 
     def measure(self, query: Embedded, gallery: Embedded) -> Measured:
+        """Returns accuracy and TAR over the folds."""
         scores = np.sum(query.embeddings * gallery.embeddings, axis=1)
         metrics = folds.metrics(scores, self.pair_set.same, self.pair_set.folds, FARS)
 
@@ -100,10 +104,12 @@ class Pairs(Protocol):
         )
 
     def notes(self, encoders: Collection[Encoder]) -> list[str]:
+        """Says which rates the pairs are too few for."""
         impostors = folds.fewest_impostors(self.pair_set.same, self.pair_set.folds)
         return unresolved_notes("TAR@FAR", FARS, impostors, "not measured")
 
     def made_from(self) -> dict[str, str]:
+        """Returns what decides the numbers, besides the encoders."""
         return {"data": self.pair_set.fingerprint}
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 FOREGROUND = "#123456"  # stands for the page's text colour
 COLOURS = {"old/old": "#8a8d91", "new/old": "#2f81f7", "new/new": "#2da44e"}
@@ -66,23 +68,38 @@ def plots_of(result: dict[str, Any]) -> Iterator[Drawing]:
 
 
 def roc(axes: Axes, curves: dict[str, Any]) -> None:
+    """Draws TAR over FAR."""
     for test, curve in curves.items():
         axes.plot(curve["far"], curve["tar"], color=COLOURS[test], label=test)
         axes.fill_between(curve["far"], curve["low"], curve["high"], color=COLOURS[test], alpha=0.2, linewidth=0)
     axes.set(xscale="log", xlabel="FAR", ylabel="TAR", ylim=(0, 1.02))
+    plain_numbers(axes.xaxis)
     axes.legend(loc="lower right")
 
 
 def det(axes: Axes, curves: dict[str, Any]) -> None:
+    """Draws what is missed over FAR."""
     for test, curve in curves.items():
         missed, low, high = ([max(1 - tar, 1e-4) for tar in curve[key]] for key in ("tar", "high", "low"))
         axes.plot(curve["far"], missed, color=COLOURS[test], label=test)
         axes.fill_between(curve["far"], low, high, color=COLOURS[test], alpha=0.2, linewidth=0)
     axes.set(xscale="log", yscale="log", xlabel="FAR", ylabel="FRR = 1 - TAR")
+    plain_numbers(axes.xaxis)
+    plain_numbers(axes.yaxis)
     axes.legend(loc="lower left")
 
 
+def plain_numbers(axis: Axis) -> None:
+    """Labels a logarithmic axis with numbers such as 1e-02.
+
+    Matplotlib's own labels are formulas, which are shown as they are written (`text.parse_math`).
+    """
+    axis.set_major_formatter(LogFormatter())
+    axis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
+
+
 def histogram(axes: Axes, curve: dict[str, Any]) -> None:
+    """Draws the scores of pairs of one identity and of two."""
     for key, label, colour in (
         ("impostors", "two identities", "#8a8d91"),
         ("genuine", "one identity", "#2f81f7"),
@@ -101,6 +118,7 @@ def histogram(axes: Axes, curve: dict[str, Any]) -> None:
 
 
 def hot_refresh(axes: Axes, result: dict[str, Any]) -> None:
+    """Draws what new queries find while the gallery is embedded anew."""
     found = result["hot_refresh"]
     percent = [100 * share for share in found["share"]]
     metric = "top-1" if "top-1" in found["metrics"] else next(iter(found["metrics"]))
@@ -120,6 +138,7 @@ def hot_refresh(axes: Axes, result: dict[str, Any]) -> None:
 
 
 def drawn(draw: Callable[[Axes], None]) -> Figure:
+    """Returns the figure of a plot."""
     figure = Figure(figsize=(5.2, 3.4), layout="constrained")
     draw(figure.add_subplot())
     return figure
@@ -143,5 +162,8 @@ def as_svg(draw: Callable[[Axes], None], name: str) -> str:
 
 
 def save_png(draw: Callable[[Axes], None], path: Path) -> None:
-    with mpl.rc_context(STYLE | {key: "black" for key, value in STYLE.items() if value == FOREGROUND}):
+    """Writes a plot as a PNG."""
+    with mpl.rc_context(
+        STYLE | {key: "black" for key, value in STYLE.items() if value == FOREGROUND}
+    ):
         drawn(draw).savefig(path, dpi=160, facecolor="white")

@@ -102,6 +102,7 @@ class Adopted(Protocol):
         return self.own.made_from()
 
     def notes(self, encoders: Collection[Encoder]) -> list[str]:
+        """Returns what the user's own protocol has to say."""
         return self.own.notes() if hasattr(self.own, "notes") else []
 
 

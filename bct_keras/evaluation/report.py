@@ -78,10 +78,12 @@ def deciding_tables(result: dict[str, Any]) -> Iterator[Table]:
 
 
 def interval(ends: list[float]) -> str:
+    """Returns both ends of an interval as text."""
     return f"{ends[0]:+.4f} to {ends[1]:+.4f}"
 
 
 def optional(value: float | None) -> str:
+    """Returns a number as text, `-` for none."""
     return "-" if value is None else f"{value:.2f}"
 
 

@@ -86,12 +86,15 @@ class Divided(Protocol):
         return self.division.sides(normalised(embeddings), self.labels)
 
     def measure(self, query: Embedded, gallery: Embedded) -> Measured:
+        """Returns all metrics."""
         return measure(query, gallery)
 
     def searched(self, sides: Sides) -> Sides:
+        """Returns both sides: every query is searched in the whole gallery."""
         return sides
 
     def notes(self, encoders: Collection[Encoder]) -> list[str]:
+        """Tells of encoders that collapsed, and which rates the images are too few for."""
         found = []
         for path in dict.fromkeys(str(encoder.path) for encoder in encoders):
             seen = self.watched.get(path)
@@ -128,11 +131,13 @@ class Retrieval(Divided):
         return np.array(ids), self.data.checked_labels(labels)
 
     def batches(self) -> Iterator[dict[str, tf.Tensor]]:
+        """Yields the ids, labels and images of all records."""
         paths = [str(shard.path) for shard in self.data.shards]
         for serialized in tf.data.TFRecordDataset(paths).batch(RECORDS_AT_ONCE):
             yield self.data.parse(serialized)
 
     def embed(self, encoder: Encoder) -> Sides:
+        """Returns the queries and the gallery, as this encoder sees them."""
         images = {"data": self.data.fingerprint}
         return self.sides_of(encoder, self.embed_once(encoder, images, self.embed_images))
 
@@ -141,10 +146,12 @@ class Retrieval(Divided):
         return np.concatenate([embeddings for embeddings, _ in encoder.embed_data(self.data)])
 
     def searched_names(self) -> list[SearchedNames]:
+        """Returns the ids of queries and gallery."""
         query, gallery = self.ids[self.division.query], self.ids[self.division.gallery]
         return [SearchedNames(query.tolist(), gallery.tolist())]
 
     def pictures(self, names: Collection[str]) -> dict[str, Image.Image]:
+        """Returns the images with these ids."""
         found = {}
         for batch in self.batches():
             for name, image in zip(dataset.ids_of(batch), batch["image"].numpy(), strict=True):
@@ -153,6 +160,7 @@ class Retrieval(Divided):
         return found
 
     def made_from(self) -> dict[str, str]:
+        """Returns what decides the numbers, besides the encoders."""
         return {"data": self.data.fingerprint}
 
 

@@ -35,6 +35,7 @@ class Searched:
 
     @property
     def impostor_pairs(self) -> float:
+        """Returns how many pairs of two identities there are."""
         return self.verification.impostor_pairs
 
     def rates(self, fars: Sequence[float], ranks: Sequence[int]) -> dict[str, float]:
@@ -112,12 +113,14 @@ class Impostors:
 
     @classmethod
     def none(cls) -> "Impostors":
+        """Returns no pairs."""
         return cls(np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def __add__(self, other: "Impostors") -> "Impostors":
+        """Joins these pairs and others."""
         return Impostors(
             np.concatenate([self.scores, other.scores]),
             np.concatenate([self.query_labels, other.query_labels]),
@@ -199,6 +202,7 @@ class Collected:
             self.keep_strongest()
 
     def keep_strongest(self) -> None:
+        """Forgets pairs that are not among the strongest."""
         self.strongest = self.strongest.strongest(self.kept)
         self.least = max(self.least, float(self.strongest.scores[-1]))
 
@@ -256,6 +260,7 @@ def joined(blocks: list[Block]) -> Block:
 
 
 def joined_best(parts: list[Best]) -> Best:
+    """Returns the best of all queries."""
     return Best(
         np.concatenate([part.scores for part in parts]),
         np.concatenate([part.rows for part in parts]),

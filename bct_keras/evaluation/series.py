@@ -113,7 +113,10 @@ def upgrade(measured: dict[Place, Measured], place: Place) -> dict[str, Any]:
     return gains(before, after) | evidence(before, after)
 
 
-def values_of(upgrades: dict[Place, dict[str, dict[str, Any]]], key: str, metric: str) -> dict[Place, Any]:
+def values_of(
+    upgrades: dict[Place, dict[str, dict[str, Any]]], key: str, metric: str
+) -> dict[Place, Any]:
+    """Returns one value of each upgrade, by one metric."""
     return {place: found[key][metric] for place, found in upgrades.items()}
 
 

@@ -54,6 +54,7 @@ class Gain:
 
     @property
     def value(self) -> float:
+        """Returns how much higher the metric is."""
         return self.cross - self.old
 
     @property
@@ -62,12 +63,14 @@ class Gain:
         return self.old == self.cross == 1.0
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+        """Returns both ends of the interval; None where there is no error to tell it by."""
         if self.error is None:
             return None
         reach = t_quantile(0.5 + confidence / 2, self.units - 1) * self.error
         return self.value - reach, self.value + reach
 
     def word(self, margin: float) -> str:
+        """Returns the word that the interval comes to."""
         ends = self.interval()
         if ends is None:  # a loss counts as it stands, and nothing is shown to be better
             return WORSE if self.value < -margin else OPEN
@@ -98,6 +101,7 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
+        """Returns the word with its reason."""
         return f"{self.word}: {self.because}"
 
     def __str__(self) -> str:
@@ -188,10 +192,12 @@ def check_rule(rule: Rule, measured: Sequence[str]) -> None:
 
 
 def metric_of(name: str) -> str:
+    """Returns the metric of a gain's name."""
     return name.split(" of ")[0]
 
 
 def listed(gains: Sequence[Gain]) -> str:
+    """Returns gains as a text with its verb."""
     names = [f"{gain.name} ({gain.value:+.4f})" for gain in gains]
     verb = "is" if len(names) == 1 else "are"
     return f"{', '.join(names)} {verb}"

@@ -48,6 +48,7 @@ class Verification:
 
     @cached_property
     def rising_genuine(self) -> np.ndarray:
+        """Returns the genuine scores, rising."""
         return np.sort(self.genuine)
 
     @cached_property

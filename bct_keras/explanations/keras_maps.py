@@ -60,8 +60,10 @@ def saliency(subject: Subject, image: np.ndarray, reference: np.ndarray) -> np.n
 
 
 def cosine_to(reference: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns what scores an embedding by its cosine to a reference."""
     return lambda output: tf.reduce_sum(output[:, : len(reference)] * reference, axis=-1)
 
 
 def pixels(image: np.ndarray) -> tf.Tensor:
+    """Returns an image as a batch of floats."""
     return tf.constant(image[None], tf.float32)

@@ -91,15 +91,18 @@ def notes(encoders: dict[str, Any]) -> list[str]:
 
 
 def look_part(look: Look) -> LookPart:
+    """Returns what the page shows of a look."""
     return LookPart(look.query, [pair_part(pair) for pair in look.pairs])
 
 
 def pair_part(pair: Pair) -> PairPart:
+    """Returns what it shows of a pair."""
     meaning = "its own identity" if pair.same else "another identity"
     return PairPart(pair.found, meaning, [match_part(match) for match in pair.matches])
 
 
 def match_part(match: Match) -> MatchPart:
+    """Returns what it shows of a match."""
     query, found = pictures(match.query, "query"), pictures(match.found, "gallery")
     return MatchPart(match.test, f"{match.cosine:.3f}", query, found)
 
@@ -124,4 +127,5 @@ def trust_rows(found: dict[str, Any]) -> list[list[str]]:
 
 
 def number(value: float | None) -> str:
+    """Returns a number as text, `-` for none."""
     return "-" if value is None else f"{value:.2f}"

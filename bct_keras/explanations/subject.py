@@ -55,6 +55,7 @@ class Subject:
 
     @cached_property
     def model(self) -> "CosineModel":
+        """Returns the model that the maps ask."""
         assert isinstance(self.encoder, KerasEncoder)
         model = in_float32(self.encoder.model)
         outputs = ExplainedEmbedding(self.dims)(model.outputs[0])
@@ -87,6 +88,7 @@ class ExplainedEmbedding(keras.layers.Layer):
         self.dims = dims
 
     def call(self, embedding):  # [batch, all dims] -> [batch, dims + 1]
+        """Returns [batch, dims + 1] of embeddings [batch, all dims]."""
         unit = keras.ops.normalize(embedding[:, : self.dims], axis=-1, order=2, epsilon=1e-12)
         return keras.ops.pad(unit, [[0, 0], [0, 1]])
 
@@ -109,6 +111,7 @@ def spatial_layers(model: Any) -> list[Any]:
 
 
 def output_shape(layer: Any) -> tuple:
+    """Returns a layer's shape; () where it has none or several."""
     try:
         return tuple(layer.output.shape)
     except (
@@ -119,6 +122,7 @@ def output_shape(layer: Any) -> tuple:
 
 
 def is_activated(layer: Any) -> bool:
+    """Tells whether there is an activation in a layer."""
     kinds = (keras.layers.ReLU, keras.layers.PReLU, keras.layers.LeakyReLU, keras.layers.ELU)
     activation = getattr(layer, "activation", keras.activations.linear)
     return isinstance(layer, kinds) or activation is not keras.activations.linear

@@ -47,15 +47,18 @@ class Block:
     checksum: int
 
     def check(self) -> None:
+        """Raises unless the payload's checksum holds."""
         if zlib.crc32(self.payload) != self.checksum:
             raise damaged(self.path, self.offset, "a block is not what its checksum says")
 
 
 def damaged(path: Path, offset: int, what: str) -> InputError:
+    """Returns the error of a damaged file."""
     return InputError(f"{path} is damaged at byte {offset}: {what}; bring back a copy of this file")
 
 
 def sealed(fields: bytes) -> bytes:
+    """Returns a head with its checksum."""
     return fields + CHECKSUM.pack(zlib.crc32(fields))
 
 
@@ -144,10 +147,12 @@ class BlockFile:
         return (now.st_dev, now.st_ino) != (mine.st_dev, mine.st_ino)
 
     def close(self) -> None:
+        """Closes the file, which gives its lock back."""
         os.close(self.descriptor)
 
 
 def write_all(descriptor: int, data: bytes, offset: int) -> int:
+    """Writes all bytes, in as many goes as it takes."""
     left = memoryview(data).cast("B")
     while left:
         written = os.pwrite(descriptor, left, offset)

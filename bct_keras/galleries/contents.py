@@ -96,9 +96,11 @@ class Contents:
         self.in_use = {known: count for known, count in zip(self.encoders, made, strict=True) if count}
 
     def _entries(self) -> int:
+        """Returns how many numbers were given so far."""
         return self.names[-1].first + self.names[-1].ends.shape[1] if self.names else 0
 
     def _read_encoder(self, block: Block) -> None:
+        """Takes in an encoder."""
         encoder = fact_of(block, KnownEncoder)
         if encoder.dims != self.dims:
             raise damaged(
@@ -109,6 +111,7 @@ class Contents:
         self.encoders.append(encoder)
 
     def _read_entries(self, block: Block) -> np.ndarray:
+        """Takes in new entries; returns their numbers."""
         cursor, first = Cursor(block), self._entries()
         ends = cursor.array("<u4", 2, block.rows)
         self._read_rows(block, cursor)
@@ -120,23 +123,27 @@ class Contents:
         return np.arange(first, first + block.rows)
 
     def _read_replacements(self, block: Block) -> np.ndarray:
+        """Takes in entries embedded anew; returns their numbers."""
         cursor = Cursor(block)
         numbers = self._numbers_there(block, cursor, "embeds an entry anew")
         self._read_rows(block, cursor)
         return numbers
 
     def _read_removals(self, block: Block) -> None:
+        """Takes in which entries are removed."""
         block.check()  # now: a search must not leave out others
         numbers = self._numbers_there(block, Cursor(block), "removes an entry")
         self.removed = np.concatenate([self.removed, numbers])
 
     def _numbers_there(self, block: Block, cursor: Cursor, what: str) -> np.ndarray:
+        """Reads numbers of entries; refuses those that are not there."""
         numbers = cursor.array("<u8", block.rows)
         if block.rows and (numbers.max() >= self._entries() or np.isin(numbers, self.removed).any()):
             raise damaged(block.path, block.offset, f"it {what} that is not there")
         return numbers.astype(np.int64)
 
     def _read_rows(self, block: Block, cursor: Cursor) -> None:
+        """Takes in a block's embeddings."""
         first = self.rows[-1].first + len(self.rows[-1].vectors) if self.rows else 0
         rows = cursor.rows(first, self.dims)
         if block.rows and rows.encoders.max() >= len(self.encoders):
@@ -158,6 +165,7 @@ class Contents:
         return self._column(1)
 
     def _column(self, which: int) -> Iterator[str]:
+        """Yields the ids (0) or the labels (1) of entries that are there."""
         ever = itertools.chain.from_iterable(names.column(which) for names in self.names)
         return itertools.compress(ever, (self.row_of != REMOVED).tolist())
 

@@ -52,6 +52,7 @@ class FileGallery(Gallery):
         self._forget()
 
     def _forget(self) -> None:
+        """Closes the file and forgets what it holds."""
         if self.file:
             self.file.close()
         self.file = None

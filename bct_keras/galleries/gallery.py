@@ -203,10 +203,16 @@ class Gallery(ABC):
         """
 
     @abstractmethod
-    def _add(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> int: ...
+    def _add(
+        self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray
+    ) -> int:
+        """Adds entries that are checked; returns how many are new."""
 
     @abstractmethod
-    def _replace(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> int: ...
+    def _replace(
+        self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray
+    ) -> int:
+        """Embeds entries anew that are checked; returns how many."""
 
     @abstractmethod
     def remove(self, ids: Collection[str] = (), labels: Collection[str] = ()) -> Removal:

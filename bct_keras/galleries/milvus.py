@@ -99,6 +99,7 @@ class MilvusGallery(Gallery):
         self.client.upsert(self.facts, [row])
 
     def _encoders(self) -> list[KnownEncoder]:
+        """Returns all encoders that were announced, in a fixed order."""
         known = [KnownEncoder(**fact) for fact in self._facts("encoder")]
         return sorted(known, key=lambda encoder: encoder.fingerprint)
 
@@ -163,6 +164,7 @@ class MilvusGallery(Gallery):
             raise
 
     def _withdraw(self, fingerprints: Collection[str]) -> None:
+        """Takes announcements of writing back."""
         announced = [f"writing:{each}" for each in fingerprints if each in self._writes]
         if announced:
             self.client.delete(self.facts, filter=one_of("id", announced))
@@ -193,6 +195,7 @@ class MilvusGallery(Gallery):
         return rows
 
     def _pages(self, condition: str) -> list[dict[str, Any]]:
+        """Returns the ids and labels of all entries that meet a condition."""
         # Not client.query_iterator, whose own condition on the last id of a page fails where that
         # holds a quote.
         rows: list[dict[str, Any]] = []

@@ -30,6 +30,7 @@ FOR_GROUP = 0o070
 
 
 def open_to_read(path: Path) -> BlockFile:
+    """Opens a file that only others write to."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     with closed_on_error(descriptor):
         return BlockFile(path, descriptor)
@@ -103,6 +104,7 @@ def place_of(path: Path) -> Path:
 
 
 def partial_of(path: Path) -> Path:
+    """Returns where a file is written before it takes its place."""
     place = place_of(path)
     return place.with_name(f".{place.name}.partial")
 
@@ -149,6 +151,7 @@ def let_the_same_people_in(descriptor: int, model: os.stat_result) -> None:
 
 
 def sync_folder(path: Path) -> None:
+    """Has the names of a folder's files written to the disk."""
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

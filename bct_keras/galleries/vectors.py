@@ -47,6 +47,7 @@ def unit(embeddings: np.ndarray) -> np.ndarray:
 
 
 def pack(units: np.ndarray) -> Vectors:
+    """Returns embeddings of length 1 as planes of bytes."""
     scale = np.abs(units).max(axis=1) / np.float32(LARGEST)
     whole = np.rint(units / scale[:, None]).astype(np.int16)
     high = (whole + 128) >> 8

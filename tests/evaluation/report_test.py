@@ -128,6 +128,7 @@ def test_whole_page_has_its_plots_and_faces_inside(encoders, enough, tmp_path):
     text = (tmp_path / "report" / "report.html").read_text()
     drawn = ["roc", "det", "scores_old_old", "scores_new_old", "hot_refresh"]
     assert text.count("<svg") == len(drawn)
+    assert "mathdefault" not in text  # labels are numbers, not formulas that nothing sets
     for part in ("Thresholds: a match is a cosine above", "<dt>threshold</dt>", "<dt>flips</dt>"):
         assert part in text
     for name in drawn:
