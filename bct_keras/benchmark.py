@@ -93,7 +93,9 @@ def main() -> None:
     workdir = Path(command.required("workdir"))
     artefacts.check_place(workdir / "report", report.KIND)
     # Trainings hold the lock too, so that those of a killed benchmark are waited for, not doubled.
-    with artefacts.alone(workdir, "what another benchmark, perhaps a killed one, is still training") as lock:
+    with artefacts.alone(
+        workdir, "what another benchmark, perhaps a killed one, is still training"
+    ) as lock:
         plan = planned(workdir)
         protocols = {name: protocol_of(cut.folder) for name, cut in plan.data.items()}
         measuring = Measuring(workdir / "embeddings")
@@ -104,7 +106,9 @@ def main() -> None:
 
         jobs, at_once = list(plan.jobs.values()), FLAGS.jobs or max(1, cores() // 2)
         runner = Runner(jobs, at_once, workdir / "logs", lock)
-        counts = f"{len(plan.cells)} cells, {len(jobs)} trainings, of which {runner.total} are missing"
+        counts = (
+            f"{len(plan.cells)} cells, {len(jobs)} trainings, of which {runner.total} are missing"
+        )
         command.say(counts)
         try:
             failed = runner.run(Progress(runner.total, measure, plan.cells))
@@ -115,7 +119,9 @@ def main() -> None:
         tell(plan, results, missing, workdir / "report")
     if missing:
         first = next(iter(missing))
-        raise InputError(f"{len(missing)} of {len(plan.cells)} cells failed, the report names them: {first}")
+        raise InputError(
+            f"{len(missing)} of {len(plan.cells)} cells failed, the report names them: {first}"
+        )
 
 
 def planned(workdir: Path) -> Plan:
@@ -195,7 +201,8 @@ def protocol_of(data: Path) -> str:
     found = [FLAGS.protocol] if FLAGS.protocol else proof.test_protocol(open_data_set(data / "new"))
     if not found:
         raise InputError(
-            f"--split={FLAGS.split} holds no identities out for the test: give it test_share, or --protocol"
+            f"--split={FLAGS.split} holds no identities out for the test: give it test_share, or "
+            "--protocol"
         )
     return found[0]
 
@@ -261,9 +268,15 @@ def tell(plan: Plan, results: spreads.Results, missing: dict[str, str], out: Pat
 
 def define_flags() -> None:
     train.define_flags()
-    flags.DEFINE_multi_string("old", None, "an old encoder, 'NAME: --flag=value ...' or 'NAME: PATH'", **OVERRIDE)
-    flags.DEFINE_multi_string("method", None, "a method, 'SPEC' or 'NAME: SPEC --flag=value ...'", **OVERRIDE)
-    flags.DEFINE_list("scenario", ["open-class"], f"of {', '.join(SCENARIOS)}: which images are whose", **OVERRIDE)
+    flags.DEFINE_multi_string(
+        "old", None, "an old encoder, 'NAME: --flag=value ...' or 'NAME: PATH'", **OVERRIDE
+    )
+    flags.DEFINE_multi_string(
+        "method", None, "a method, 'SPEC' or 'NAME: SPEC --flag=value ...'", **OVERRIDE
+    )
+    flags.DEFINE_list(
+        "scenario", ["open-class"], f"of {', '.join(SCENARIOS)}: which images are whose", **OVERRIDE
+    )
     flags.DEFINE_string("workdir", None, "the folder for data, runs and the report", **OVERRIDE)
     flags.DEFINE_string(
         "protocol",
@@ -272,8 +285,12 @@ def define_flags() -> None:
         **OVERRIDE,
     )
     flags.DEFINE_list("seeds", ["0", "1"], "each trains old and new encoders once")
-    flags.DEFINE_string("metric", "TAR@FAR=1e-3", "that of the tables and the ranking; report.json has all")
-    flags.DEFINE_integer("jobs", 0, "trainings at once; 0 is one for every two cores", lower_bound=0)
+    flags.DEFINE_string(
+        "metric", "TAR@FAR=1e-3", "that of the tables and the ranking; report.json has all"
+    )
+    flags.DEFINE_integer(
+        "jobs", 0, "trainings at once; 0 is one for every two cores", lower_bound=0
+    )
 
 
 if __name__ == "__main__":

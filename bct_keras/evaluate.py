@@ -122,7 +122,10 @@ def check_series(encoders: list[Encoder]) -> None:
     known: dict[str, str] = {}
     for encoder in encoders:
         if encoder.fingerprint in known:
-            raise InputError(f"{encoder.spec} and {known[encoder.fingerprint]} are the same encoder; give it once")
+            raise InputError(
+                f"{encoder.spec} and {known[encoder.fingerprint]} are the same encoder; give it "
+                "once"
+            )
         known[encoder.fingerprint] = encoder.spec
 
 
@@ -154,7 +157,9 @@ class Evaluation:
         """Returns the protocols; those that are built here keep embeddings beside the report."""
         if isinstance(self.protocols, Mapping):
             return self.protocols
-        return build_protocols(self.protocols, EmbeddingCache(out.parent / "embeddings"), self.on_bad)
+        return build_protocols(
+            self.protocols, EmbeddingCache(out.parent / "embeddings"), self.on_bad
+        )
 
     def found(self, protocols: Mapping[str, Protocol], made_from: dict[str, Any]) -> dict[str, Any]:
         """Measures, and returns what report.json says."""
@@ -196,21 +201,28 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "old",
         None,
-        "the old encoder, likewise, or with its preprocessing: tflite(old.tflite, mean=127.5, std=128)",
+        "the old encoder, likewise, or with its preprocessing: tflite(old.tflite, mean=127.5, "
+        "std=128)",
     )
     flags.DEFINE_string(
         "independent",
         None,
         "the new network trained without constraint: gives update gain, tax and the baselines",
     )
-    flags.DEFINE_string("encoders", "", "in place of --old and --new: a series of encoders, oldest first, by commas")
+    flags.DEFINE_string(
+        "encoders", "", "in place of --old and --new: a series of encoders, oldest first, by commas"
+    )
     flags.DEFINE_string(
         "gallery",
         None,
         "with --encoders: the encoder older than all of them, whose gallery decides",
     )
-    flags.DEFINE_multi_string("protocol", None, "how to measure, as in retrieval(data/demo/test); may be given twice")
-    flags.DEFINE_string("out", None, "the folder to make; embeddings are kept beside it, in `embeddings`")
+    flags.DEFINE_multi_string(
+        "protocol", None, "how to measure, as in retrieval(data/demo/test); may be given twice"
+    )
+    flags.DEFINE_string(
+        "out", None, "the folder to make; embeddings are kept beside it, in `embeddings`"
+    )
     define_verdict_flags()
     flags.DEFINE_enum(
         "on_bad",
@@ -229,7 +241,9 @@ def define_verdict_flags() -> None:
         "at the lowest FAR "
         "that the data can measure, and top-1",
     )
-    flags.DEFINE_float("margin", MARGIN, "how much below the old encoder still counts as no worse", lower_bound=0.0)
+    flags.DEFINE_float(
+        "margin", MARGIN, "how much below the old encoder still counts as no worse", lower_bound=0.0
+    )
 
 
 def rule_of_flags() -> Rule:
@@ -250,7 +264,9 @@ def series_of_flags(out: Path) -> dict[str, Any]:
     """Evaluates what --encoders and --gallery name."""
     FLAGS = flags.FLAGS
     if FLAGS.old or FLAGS.new or FLAGS.independent:
-        raise InputError("--encoders and --gallery stand in place of --old, --new and --independent")
+        raise InputError(
+            "--encoders and --gallery stand in place of --old, --new and --independent"
+        )
     paths = registry.split_arguments(FLAGS.encoders, "--encoders")
     if FLAGS.gallery:
         paths = [FLAGS.gallery, *paths]
@@ -269,7 +285,9 @@ def upgrade_of_flags(out: Path) -> dict[str, Any]:
     """Evaluates what --old, --new and --independent name."""
     FLAGS = flags.FLAGS
     if not (FLAGS.new or FLAGS.old):
-        raise InputError("--new or --old is needed, or both, or --encoders; --help tells what they take")
+        raise InputError(
+            "--new or --old is needed, or both, or --encoders; --help tells what they take"
+        )
     paths = (FLAGS.old, FLAGS.new, FLAGS.independent)
     old, new, independent = (load_encoder(path) if path else None for path in paths)
     return evaluate(

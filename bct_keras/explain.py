@@ -82,7 +82,9 @@ def explain(old: Encoder, new: Encoder, images: Path, out: Path) -> dict[str, An
     return artefacts.read_result(out, KIND, FACTS)
 
 
-def explained(old: Encoder, new: Encoder, protocol: Retrieval, subjects: dict[str, Subject]) -> Explanation:
+def explained(
+    old: Encoder, new: Encoder, protocol: Retrieval, subjects: dict[str, Subject]
+) -> Explanation:
     """Looks at the examples by both encoders."""
     of_old = protocol.embed(old)
     of_new = protocol.embed(FirstDims(new, old.dims) if new.dims > old.dims else new)
@@ -155,7 +157,9 @@ def as_text(found: dict[str, Any]) -> str:
 def check_installed() -> None:
     for package in ("tf_keras_vis", "sklearn"):
         if importlib.util.find_spec(package) is None:
-            raise InputError(f"explain needs {package}, which is not installed: pip install -e '.[explain]'")
+            raise InputError(
+                f"explain needs {package}, which is not installed: pip install -e '.[explain]'"
+            )
 
 
 def define_flags() -> None:
@@ -165,8 +169,12 @@ def define_flags() -> None:
         "the new encoder: a run's folder, a .keras, .tflite or .onnx file or a SavedModel",
     )
     flags.DEFINE_string("old", None, "the old encoder, likewise")
-    flags.DEFINE_string("images", None, "a data set, or a folder with one sub-folder of images per identity")
-    flags.DEFINE_string("out", None, "the folder to make; embeddings are kept beside it, in `embeddings`")
+    flags.DEFINE_string(
+        "images", None, "a data set, or a folder with one sub-folder of images per identity"
+    )
+    flags.DEFINE_string(
+        "out", None, "the folder to make; embeddings are kept beside it, in `embeddings`"
+    )
 
 
 def main() -> None:

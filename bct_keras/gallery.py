@@ -51,7 +51,9 @@ FLAGS = flags.FLAGS
 def photo_encoder(gallery: Gallery) -> Encoder:
     encoder = load_encoder(command.required("encoder"))
     if not encoder.image_size:
-        raise InputError(f"{encoder.path} holds stored embeddings; --encoder has to be one that embeds images")
+        raise InputError(
+            f"{encoder.path} holds stored embeddings; --encoder has to be one that embeds images"
+        )
     return fitted(encoder, gallery)
 
 
@@ -61,10 +63,14 @@ def open_gallery() -> Gallery:
 
 def add() -> None:
     if bool(FLAGS.encoder) + bool(FLAGS.embeddings) != bool(FLAGS.data):
-        raise InputError("--data goes with either --encoder, to embed it now, or --embeddings, made by embed")
+        raise InputError(
+            "--data goes with either --encoder, to embed it now, or --embeddings, made by embed"
+        )
     if not (FLAGS.data or FLAGS.report):
         raise InputError("--data is needed, or --report, or both; --help tells what they take")
-    declared = [admission.read_report(report, FLAGS.max_loss, FLAGS.strict) for report in FLAGS.report]
+    declared = [
+        admission.read_report(report, FLAGS.max_loss, FLAGS.strict) for report in FLAGS.report
+    ]
     with open_gallery() as gallery:
         data = open_data_set(FLAGS.data) if FLAGS.data else None
         entries = entries_of(data, gallery) if data else None
@@ -73,7 +79,9 @@ def add() -> None:
             gallery.check_may_join(entries.encoder, declared)
         for compatibility in declared:
             gallery.declare(compatibility)
-            fit = f"queries of {compatibility.query[:12]} fit entries of {compatibility.gallery[:12]}"
+            fit = (
+                f"queries of {compatibility.query[:12]} fit entries of {compatibility.gallery[:12]}"
+            )
             print(line(f"{fit}: {compatibility.finding}"))
         if data and entries:
             data.check_content()
@@ -128,13 +136,17 @@ def pixels_of(path: str, photo: bytes, size: int, resize: str = "bilinear") -> n
     try:
         return images.decode(tf.constant(photo), size, True, resize).numpy()
     except unreadable.FAILURES as error:
-        raise BadImageError(f"{path}: the image cannot be decoded ({unreadable.reason(error)})") from None
+        raise BadImageError(
+            f"{path}: the image cannot be decoded ({unreadable.reason(error)})"
+        ) from None
 
 
 def as_text(path: str, matches: list[Match]) -> str:
     rows = [("score", "label", "encoder", "id")]
     for match in matches:
-        rows.append((f"{match.score:.4f}", line(match.label), line(match.encoder[:12]), line(match.id)))
+        rows.append(
+            (f"{match.score:.4f}", line(match.label), line(match.encoder[:12]), line(match.id))
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]) for row in rows]
     return "\n  ".join([line(path), *lines])
@@ -190,11 +202,17 @@ def info() -> None:
     with open_gallery() as gallery:
         found = gallery.describe()
     total = sum(found.entries.values())
-    print(f"{gallery.name}: {total:,} entries of {found.dims} dimensions ({', '.join(found.remarks)})")
+    print(
+        f"{gallery.name}: {total:,} entries of {found.dims} dimensions ({', '.join(found.remarks)})"
+    )
     for encoder, count in found.entries.items():
         print(line(f"  {count:,} by {encoder}"))
     for each in found.compatible:
-        print(line(f"  queries of {each.query[:12]} fit entries of {each.gallery[:12]}: {each.finding}"))
+        print(
+            line(
+                f"  queries of {each.query[:12]} fit entries of {each.gallery[:12]}: {each.finding}"
+            )
+        )
 
 
 def define_add_flags() -> None:
@@ -202,13 +220,15 @@ def define_add_flags() -> None:
     flags.DEFINE_string(
         "encoder",
         None,
-        "embeds them: a run's folder, a .keras, .tflite or .onnx file, a SavedModel, or a .npz of embeddings and ids",
+        "embeds them: a run's folder, a .keras, .tflite or .onnx file, a SavedModel, or a .npz of "
+        "embeddings and ids",
     )
     flags.DEFINE_string("embeddings", None, "or their embeddings as `embed` made them")
     flags.DEFINE_multi_string(
         "report",
         [],
-        "a report of evaluate: queries of its new encoder fit entries of its old one; may be given twice",
+        "a report of evaluate: queries of its new encoder fit entries of its old one; may be given "
+        "twice",
     )
     flags.DEFINE_bool("strict", False, "refuse a report whose verdict is undecided, too")
     flags.DEFINE_float(
@@ -235,7 +255,9 @@ def define_search_flags() -> None:
 def define_backfill_flags() -> None:
     flags.DEFINE_string("encoder", None, "the encoder to embed with")
     flags.DEFINE_string("data", None, "the data set that holds the entries' images, by their ids")
-    flags.DEFINE_string("order", "stored", "which first: stored, by_label, random(seed=0) or listed(FILE) of ids")
+    flags.DEFINE_string(
+        "order", "stored", "which first: stored, by_label, random(seed=0) or listed(FILE) of ids"
+    )
 
 
 def define_remove_flags() -> None:
@@ -261,7 +283,9 @@ def run(arguments: list[str]) -> None:
         if {"--help", "-h", "-help"} & set(arguments):
             print((__doc__ or "").strip())
             return
-        command.fail(f"an action is needed first, one of {', '.join(ACTIONS)}; --help tells what they do")
+        command.fail(
+            f"an action is needed first, one of {', '.join(ACTIONS)}; --help tells what they do"
+        )
     main, define_flags = ACTIONS[arguments.pop(1)]
     flags.DEFINE_string("gallery", None, "file(PATH), or milvus(URI, collection=gallery)")
     define_flags()

@@ -45,7 +45,9 @@ class Runner:
                     for job in finished:
                         ended(job, self.failed.get(job.folder))
                     if stop.signal:
-                        raise StoppedError(f"stopped by {stop.signal}; the same command goes on from there")
+                        raise StoppedError(
+                            f"stopped by {stop.signal}; the same command goes on from there"
+                        )
                     if not finished:
                         time.sleep(SECONDS_BETWEEN_LOOKS)
             finally:

@@ -66,7 +66,9 @@ class Measuring:
         kept = cell.run / f"measured-{artefacts.fingerprint(made_from)[:10]}.json"
         found = artefacts.read_sealed(kept)
         if found is None:
-            found = self._measured(protocol, old, new) | {"seconds_per_step": seconds_per_step(cell.run)}
+            found = self._measured(protocol, old, new) | {
+                "seconds_per_step": seconds_per_step(cell.run)
+            }
             artefacts.write_sealed(kept, found)
             keras.backend.clear_session()
         return found

@@ -21,7 +21,9 @@ from bct_keras.recipe import Recipe
 
 CUTS = ("class", "data")
 SCENARIOS = {f"{training}-{cut}": (training, cut) for training in VIEW_OF_SCENARIO for cut in CUTS}
-REFERENCE = "independent"  # the same network without constraint: what gains and taxes are measured against
+REFERENCE = (
+    "independent"  # the same network without constraint: what gains and taxes are measured against
+)
 LABEL = re.compile(r"(?P<name>[\w.+-]+):\s+(?P<rest>.+)", re.DOTALL)
 
 
@@ -134,7 +136,9 @@ def parse_entry(text: str, read: Reader) -> Entry:
     spec, *written = re.split(r"(?:^|\s+)(?=--\w)", match["rest"] if match else text.strip())
     name = match["name"] if match else spec
     if not name:
-        raise InputError(f"'{text}' has no name: give it one in front, as in weak: {option('head', 'softmax')}")
+        raise InputError(
+            f"'{text}' has no name: give it one in front, as in weak: {option('head', 'softmax')}"
+        )
     arguments = tuple(argument.strip() for argument in written)
     return Entry(name, spec, Options(arguments, read(arguments)))
 
@@ -146,7 +150,8 @@ def parse_entries(kind: str, texts: Iterable[str], read: Reader) -> list[Entry]:
     for name in names:
         if names.count(name) > 1:
             raise InputError(
-                f"{option(kind)} has two entries called '{name}'; give one another name in front, as in b: {name}"
+                f"{option(kind)} has two entries called '{name}'; give one another name in front, "
+                f"as in b: {name}"
             )
     return entries
 
@@ -169,7 +174,9 @@ class Plan:
         self.cells: list[Cell] = []
         self.reference = REFERENCE
 
-    def add(self, scenarios: list[str], olds: list[Entry], methods: list[Entry], seeds: list[int]) -> None:
+    def add(
+        self, scenarios: list[str], olds: list[Entry], methods: list[Entry], seeds: list[int]
+    ) -> None:
         """Plans every scenario with every old encoder, method and seed."""
         self.reference = next(method.name for method in methods if method.spec == REFERENCE)
         for seed, scenario, entry in itertools.product(seeds, scenarios, olds):

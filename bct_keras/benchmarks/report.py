@@ -123,7 +123,9 @@ def findings(
     table = spreads.cells(results, reference)
     metrics = list(table[0]["metrics"]) if table else [metric]
     if asked and metric not in metrics:
-        raise InputError(f"{option('metric', metric)} was not measured; there are: {', '.join(metrics)}")
+        raise InputError(
+            f"{option('metric', metric)} was not measured; there are: {', '.join(metrics)}"
+        )
     shown = metric if metric in metrics else metrics[0]
     ranked = spreads.ranking(table, shown)
     return {
@@ -132,7 +134,9 @@ def findings(
         "metric": shown,
         "ranking": ranked,
         "cells": table,
-        "differences": {quantity: spreads.differences(results, quantity) for quantity in ("cross", "self")},
+        "differences": {
+            quantity: spreads.differences(results, quantity) for quantity in ("cross", "self")
+        },
         "failed": failed,
         "made_from": made_from,
     }
@@ -147,11 +151,15 @@ def headline(ranked: list[dict[str, Any]], metric: str) -> str:
         return f"No method has a rank: {best['unranked']}"
     if best["score"]["mean"] <= 0:
         return f"No method is to be recommended: none is above the old encoder by {metric}"
-    others = [row["method"] for row in ranked[1:] if not row["unranked"] and not row["behind_first"]]
+    others = [
+        row["method"] for row in ranked[1:] if not row["unranked"] and not row["behind_first"]
+    ]
     title = f"{best['method']} comes first of {len(ranked)} methods by {metric}"
     if not others:
         return title
-    named = ", ".join(others[:NAMED]) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else "")
+    named = ", ".join(others[:NAMED]) + (
+        f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+    )
     return f"{title}, undecided over {counted_seeds(best)} against {named}"
 
 

@@ -27,7 +27,9 @@ def spread(values: Iterable[float | None]) -> dict[str, Any]:
     return {"mean": statistics.fmean(known), "spread": deviation, "values": known}
 
 
-def quantities(found: dict[str, Any], free: dict[str, Any] | None, metric: str) -> dict[str, float | None]:
+def quantities(
+    found: dict[str, Any], free: dict[str, Any] | None, metric: str
+) -> dict[str, float | None]:
     """Returns what one seed comes to.
 
     Args:

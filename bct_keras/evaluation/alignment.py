@@ -64,7 +64,9 @@ def align(image: Image.Image, sampling_map: np.ndarray, image_size: int) -> np.n
     return aligned.reshape(image_size, image_size, 4)[..., :3]
 
 
-def positions(sampling_map: np.ndarray, image_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def positions(
+    sampling_map: np.ndarray, image_size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns x and y for each column, then for each row.
 
     They are whole numbers, and finer than needed, also as OpenCV's.
@@ -104,13 +106,17 @@ def fractions(position: np.ndarray) -> np.ndarray:
     return behind.view(np.uint8).ravel().astype(np.int16)
 
 
-def bilinear(pixels: np.ndarray, at: np.ndarray, width: int, across: np.ndarray, down: np.ndarray) -> np.ndarray:
+def bilinear(
+    pixels: np.ndarray, at: np.ndarray, width: int, across: np.ndarray, down: np.ndarray
+) -> np.ndarray:
     """[pixels * 4] uint8; 16-bit numbers throughout, since those are what a processor does most
     of at once.
     """
 
     def between(offset: int) -> np.ndarray:
-        left, right = (pixels[offset + one :].take(at).view(np.uint8).astype(np.int16) for one in (0, 1))
+        left, right = (
+            pixels[offset + one :].take(at).view(np.uint8).astype(np.int16) for one in (0, 1)
+        )
         # 32 left + (right - left) across, and then 3 of its 5 bits behind the point are rounded off
         right -= left
         right *= across

@@ -47,7 +47,9 @@ def merged_top(old: Sides, new: Sides, refreshed: np.ndarray, rank: int = 1) -> 
     queries = len(old.query.labels)
     for start in range(0, queries, QUERIES_AT_ONCE):
         block = slice(start, start + QUERIES_AT_ONCE)
-        place = np.empty((len(old.query.labels[block]), len(labels)), np.float32)  # [queries, gallery]
+        place = np.empty(
+            (len(old.query.labels[block]), len(labels)), np.float32
+        )  # [queries, gallery]
         # Of two at the same place the new encoder's goes first.
         for sides, part, first in ((old, ~refreshed, 0.5), (new, refreshed, 0.49)):
             if part.any():

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 SAME_PLACE = 0.97  # a cosine from here on, between images of two identities
-COLLAPSED_SHARE = 0.02  # of the images; what duplicates and wrong labels of a data set come to is less
+COLLAPSED_SHARE = (
+    0.02  # of the images; what duplicates and wrong labels of a data set come to is less
+)
 TIMES_MEDIAN = (3, 5, 10)
 ROWS_COMPARED = 4096  # so that millions of images cost a second; a collapse shows among these too
 
@@ -64,7 +66,9 @@ def watch(embeddings: np.ndarray, labels: np.ndarray) -> Watched:
         >>> watch(np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), np.array([0, 1, 2])).coinciding
         2
     """
-    rows = np.unique(np.linspace(0, len(labels) - 1, min(len(labels), ROWS_COMPARED)).astype(np.int64))
+    rows = np.unique(
+        np.linspace(0, len(labels) - 1, min(len(labels), ROWS_COMPARED)).astype(np.int64)
+    )
     embeddings, labels = np.asarray(embeddings)[rows].astype(np.float32), np.asarray(labels)[rows]
     norms = np.linalg.norm(embeddings, axis=1)
     units = embeddings / np.maximum(norms, 1e-12)[:, None]
@@ -77,5 +81,8 @@ def watch(embeddings: np.ndarray, labels: np.ndarray) -> Watched:
         images=len(labels),
         coinciding=int(np.count_nonzero(coinciding)),
         identities=len(np.unique(labels[coinciding])),
-        long={times: float(np.mean(norms > times * median)) if median else 0.0 for times in TIMES_MEDIAN},
+        long={
+            times: float(np.mean(norms > times * median)) if median else 0.0
+            for times in TIMES_MEDIAN
+        },
     )

@@ -186,14 +186,18 @@ def checked(
     for name, given in (("old", old), ("new", new)):
         found = np.asarray(given)
         if found.ndim != 2 or found.dtype.kind not in "biuf" or not found.shape[1]:
-            raise InputError(f"`{name}` has to be numbers [images, dims], and its shape is {found.shape}")
+            raise InputError(
+                f"`{name}` has to be numbers [images, dims], and its shape is {found.shape}"
+            )
         found = found.astype(np.float32)
         if not np.isfinite(found).all():
             raise InputError(f"`{name}` has a value that is no finite number")
         rows.append(found)
     old_rows, new_rows = rows
     label_array = np.asarray(labels)
-    counts = f"`old` has {len(old_rows)} rows, `new` {len(new_rows)} and `labels` {label_array.shape}"
+    counts = (
+        f"`old` has {len(old_rows)} rows, `new` {len(new_rows)} and `labels` {label_array.shape}"
+    )
     if label_array.ndim != 1 or not len(old_rows) == len(new_rows) == len(label_array):
         raise InputError(f"{counts}: one of each is needed for every image")
     if old_rows.shape[1] != new_rows.shape[1]:
@@ -201,7 +205,8 @@ def checked(
             f"`new` has {new_rows.shape[1]} dimensions and `old` {old_rows.shape[1]}: queries of "
             "the one cannot be "
             "searched in a gallery of the other.",
-            "Give the coordinates of `new` that are compatible, or map them into the old space by an adapter first",
+            "Give the coordinates of `new` that are compatible, or map them into the old space by "
+            "an adapter first",
         )
     identities, numbers = np.unique(label_array, return_inverse=True)
     if len(identities) < 2:

@@ -47,8 +47,12 @@ class Findings:
 
     metrics: dict[str, dict[str, float]]  # of each test
     gains: dict[str, Any] = field(default_factory=dict)  # `gain` and `above_old`
-    evidence: dict[str, Any] = field(default_factory=dict)  # `interval`, `error`, `units`, `unresolved`
-    independent: dict[str, Any] = field(default_factory=dict)  # its metrics, `update_gain` and `tax`
+    evidence: dict[str, Any] = field(
+        default_factory=dict
+    )  # `interval`, `error`, `units`, `unresolved`
+    independent: dict[str, Any] = field(
+        default_factory=dict
+    )  # its metrics, `update_gain` and `tax`
     flips: dict[str, Any] = field(default_factory=dict)
     hot_refresh: dict[str, Any] = field(default_factory=dict)
     order: dict[str, float] = field(default_factory=dict)
@@ -128,7 +132,9 @@ def findings_of(protocol: Protocol, upgrade: Upgrade, free: Sides | None = None)
                 query=upgrade.cross.query,
                 old=upgrade.old.gallery,
                 new=upgrade.cross.gallery,
-                track=lambda shares: progress.track(shares, "hot refresh", len(shares), "galleries"),
+                track=lambda shares: progress.track(
+                    shares, "hot refresh", len(shares), "galleries"
+                ),
             )
             found.baselines = without_training(protocol, upgrade.old, free or upgrade.cross)
             found.baselines = {"encoder": "independent" if free else "new"} | found.baselines

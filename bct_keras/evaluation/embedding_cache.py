@@ -18,7 +18,9 @@ class EmbeddingCache:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def get(self, encoder: Encoder, images: dict[str, Any], make: Callable[[Encoder], np.ndarray]) -> np.ndarray:
+    def get(
+        self, encoder: Encoder, images: dict[str, Any], make: Callable[[Encoder], np.ndarray]
+    ) -> np.ndarray:
         """Returns the embeddings of some images [rows, dims], as they are stored, or made and
         stored.
 

@@ -21,7 +21,9 @@ class Fold:
     others: np.ndarray  # [pairs] bool: those of all other folds, which choose its threshold
 
 
-def metrics(scores: np.ndarray, same: np.ndarray, folds: int, fars: Sequence[float]) -> dict[str, float]:
+def metrics(
+    scores: np.ndarray, same: np.ndarray, folds: int, fars: Sequence[float]
+) -> dict[str, float]:
     """Returns accuracy and TAR, each a mean over the folds.
 
     Args:

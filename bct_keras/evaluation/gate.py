@@ -85,7 +85,9 @@ class Gate:
         check_dims(old, encoder)
         self.protocols = {spec: adopted(protocol) for spec, protocol in protocols.items()}
         self.max_loss, self.rule = max_loss, rule
-        self.gallery = OLD if old else None  # whose gallery the verdict is about; without an old one a file's own
+        self.gallery = (
+            OLD if old else None
+        )  # whose gallery the verdict is about; without an old one a file's own
         self.embedded: dict[str, dict[str, Sides]] = {spec: {} for spec in protocols}
         self.measured: dict[tuple[str, str, str], dict[str, float]] = {}
         self.found_excesses: dict[str, list[Excess]] = {}
@@ -102,7 +104,9 @@ class Gate:
             self.embedded[spec][name] = protocol.embed(encoder)
         self.found_excesses.pop(name, None)
         self.found_verdicts.pop(name, None)
-        self.measured = {key: metrics for key, metrics in self.measured.items() if name not in key[1:]}
+        self.measured = {
+            key: metrics for key, metrics in self.measured.items() if name not in key[1:]
+        }
 
     def remove(self, name: str) -> None:
         """Forgets a file that was refused, so that the results are of those that leave."""
@@ -112,7 +116,9 @@ class Gate:
     def measure(self, spec: str, query: str, gallery: str) -> Measured:
         """Measures queries of one file in the gallery of another."""
         embedded = self.embedded[spec]
-        return as_measured(self.protocols[spec].measure(embedded[query].query, embedded[gallery].gallery))
+        return as_measured(
+            self.protocols[spec].measure(embedded[query].query, embedded[gallery].gallery)
+        )
 
     def metrics(self, spec: str, query: str, gallery: str) -> dict[str, float]:
         """Keeps the numbers alone: what they rest on may be gigabytes."""
@@ -134,7 +140,11 @@ class Gate:
     def gains(self, spec: str, name: str) -> Iterator[Gain]:
         """Yields what a file gains over the old encoder, by each metric."""
         old, cross = self.measure(spec, OLD, OLD), self.measure(spec, name, OLD)
-        result = {"old/old": old.metrics, "new/old": cross.metrics} | gains(old, cross) | evidence(old, cross)
+        result = (
+            {"old/old": old.metrics, "new/old": cross.metrics}
+            | gains(old, cross)
+            | evidence(old, cross)
+        )
         return gains_of(result, spec if len(self.protocols) > 1 else "")
 
     def losses(self, name: str) -> dict[str, float]:
@@ -162,17 +172,24 @@ class Gate:
         is one.
         """
         if name not in self.found_excesses:
-            self.found_excesses[name] = [excess for spec in self.protocols for excess in self.excesses_on(spec, name)]
+            self.found_excesses[name] = [
+                excess for spec in self.protocols for excess in self.excesses_on(spec, name)
+            ]
         return self.found_excesses[name]
 
     def excesses_on(self, spec: str, name: str) -> list[Excess]:
-        above = {metric: loss for metric, loss in self.losses_on(spec, name).items() if not loss <= self.max_loss}
+        above = {
+            metric: loss
+            for metric, loss in self.losses_on(spec, name).items()
+            if not loss <= self.max_loss
+        }
         if not above:
             return []
         encoders = self.measure(spec, ENCODER, self.gallery or ENCODER)
         intervals = loss_intervals(encoders, self.measure(spec, name, self.gallery or name))
         return [
-            judged(f"{metric} of {spec}", loss, intervals.get(metric), self.max_loss) for metric, loss in above.items()
+            judged(f"{metric} of {spec}", loss, intervals.get(metric), self.max_loss)
+            for metric, loss in above.items()
         ]
 
     def faults(self, name: str) -> list[str]:

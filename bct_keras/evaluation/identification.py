@@ -28,7 +28,9 @@ class Identification:
     best_other_row: np.ndarray  # [probes] which row of the gallery that best other one is
 
 
-def tpir_at_fpir(scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray, fpir: float = 1e-2) -> float:
+def tpir_at_fpir(
+    scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray, fpir: float = 1e-2
+) -> float:
     """Returns the true positive identification rate at a false positive identification rate.
 
     Queries whose identity is not in the gallery set the threshold: this share of them has a score
@@ -48,11 +50,15 @@ def tpir_at_fpir(scores: np.ndarray, query_labels: np.ndarray, gallery_labels: n
     """
     found = identified(scores, query_labels, gallery_labels)
     if not (found.mated.any() and not found.mated.all()):
-        raise InputError("queries whose identity is in the gallery are needed, and queries whose identity is not")
+        raise InputError(
+            "queries whose identity is in the gallery are needed, and queries whose identity is not"
+        )
     return tpir(found, threshold_at(found, fpir))
 
 
-def identified(scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray) -> Identification:
+def identified(
+    scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray
+) -> Identification:
     """Returns what each query's search comes to, from its scores with every image [queries,
     gallery].
     """

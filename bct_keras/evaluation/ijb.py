@@ -48,7 +48,9 @@ class IJB(Protocol):
         self.normalise_first, self.detector_score = normalise_first, detector_score
         meta = self.folder / "meta"
         self.images = ijb_files.read_images(meta, self.names.files)
-        self.aligned = AlignedImages(self.folder / "loose_crop", self.images.names, self.images.landmarks)
+        self.aligned = AlignedImages(
+            self.folder / "loose_crop", self.images.names, self.images.landmarks
+        )
         self.templates, self.template_rows = np.unique(self.images.templates, return_inverse=True)
         self.lists = self.read_lists(meta)
         self.subjects = self.number_subjects()
@@ -108,7 +110,10 @@ class IJB(Protocol):
     def embed(self, encoder: Encoder) -> Sides:
         """Returns all templates as both sides: one is a query here and in the gallery there."""
         if not encoder.image_size:
-            raise InputError(f"{encoder.path} holds stored embeddings; {self.names.files} needs one that embeds images")
+            raise InputError(
+                f"{encoder.path} holds stored embeddings; {self.names.files} needs one that embeds "
+                "images"
+            )
 
         def make(encoder: Encoder) -> np.ndarray:
             return self.aligned.embed(encoder, self.flip, self.on_bad)
@@ -125,8 +130,15 @@ class IJB(Protocol):
         images = np.bincount(self.template_rows[kept], minlength=len(self.templates))
         if not images.all():
             template = self.templates[np.argmin(images)]
-            raise InputError(f"{self.folder}: no image of template {template} can be used; its pairs have no score")
-        features, scores = (features, self.images.scores) if kept.all() else (features[kept], self.images.scores[kept])
+            raise InputError(
+                f"{self.folder}: no image of template {template} can be used; its pairs have no "
+                "score"
+            )
+        features, scores = (
+            (features, self.images.scores)
+            if kept.all()
+            else (features[kept], self.images.scores[kept])
+        )
         weights = templates.image_weights(
             features,
             self.images.templates[kept],
@@ -175,7 +187,9 @@ class IJB(Protocol):
                 )
         impostors = self.lists.pairs.impostors
         measured = ijb_rates.measured_fars(impostors)
-        return left_out + unresolved_notes("TAR@FAR", measured, impostors, "as published, but not to be relied on")
+        return left_out + unresolved_notes(
+            "TAR@FAR", measured, impostors, "as published, but not to be relied on"
+        )
 
     def made_from(self) -> dict[str, str]:
         meta = sorted((self.folder / "meta").glob(f"{self.names.files}_*"))

@@ -60,9 +60,15 @@ def read_names(path: Path) -> list[str]:
     """Reads the first word of each line."""
     text = b"\n".join([line.split(b" ", 1)[0] for line in lines_of(path)]).decode(errors="replace")
     names = text.split("\n")
-    if not IMAGE_NAMES.fullmatch(text):  # half a million names are matched at once in a tenth of the time
-        number = next(number for number, name in enumerate(names, start=1) if not IMAGE_NAME.fullmatch(name))
-        raise InputError(f"{path}, line {number}: '{names[number - 1][:60]}' is no name of an image")
+    if not IMAGE_NAMES.fullmatch(
+        text
+    ):  # half a million names are matched at once in a tenth of the time
+        number = next(
+            number for number, name in enumerate(names, start=1) if not IMAGE_NAME.fullmatch(name)
+        )
+        raise InputError(
+            f"{path}, line {number}: '{names[number - 1][:60]}' is no name of an image"
+        )
     return names
 
 
@@ -84,27 +90,48 @@ def read_landmarks(path: Path, rows: int) -> np.ndarray:
         return numbers
     for number, line in enumerate(lines_of(path), start=1):
         try:
-            fine = len(line.split()) == 12 and np.isfinite([float(cell) for cell in line.split()[1:]]).all()
+            fine = (
+                len(line.split()) == 12
+                and np.isfinite([float(cell) for cell in line.split()[1:]]).all()
+            )
         except ValueError:
             fine = False
         if not fine:
-            raise InputError(f"{path}, line {number}: an image, five points and a score (12 columns) were expected")
+            raise InputError(
+                f"{path}, line {number}: an image, five points and a score (12 columns) were "
+                "expected"
+            )
     raise InputError(f"{path}: {rows} lines and {len(numbers)} rows of numbers; is it a text file?")
 
 
-def read_templates(path: Path, names: list[str], landmark_path: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_templates(
+    path: Path, names: list[str], landmark_path: Path
+) -> tuple[np.ndarray, np.ndarray]:
     """Reads template and media of each name."""
     lines = lines_of(path)
-    cells = b"\n".join(lines).split()  # one list: a million small ones would keep the garbage collector busy
+    cells = b"\n".join(
+        lines
+    ).split()  # one list: a million small ones would keep the garbage collector busy
     numbers = cells[1::3] + cells[2::3]
     shaped = set(map(len, map(bytes.split, lines))) == {3} and b"".join(numbers).isdigit()
     if not shaped or max(map(len, numbers)) > MOST_DIGITS:
-        number = next(number for number, line in enumerate(lines, start=1) if not TEMPLATE_LINE.fullmatch(line))
-        raise InputError(f"{path}, line {number}: an image, a template and a media (3 columns) were expected")
-    row_of = {name: row for row, name in enumerate(b"\n".join(cells[::3]).decode(errors="replace").split("\n"))}
+        number = next(
+            number
+            for number, line in enumerate(lines, start=1)
+            if not TEMPLATE_LINE.fullmatch(line)
+        )
+        raise InputError(
+            f"{path}, line {number}: an image, a template and a media (3 columns) were expected"
+        )
+    row_of = {
+        name: row
+        for row, name in enumerate(b"\n".join(cells[::3]).decode(errors="replace").split("\n"))
+    }
     for number, name in enumerate(names, start=1):
         if name not in row_of:
-            raise InputError(f"{path} has no line for image '{name}' ({landmark_path.name}, line {number})")
+            raise InputError(
+                f"{path} has no line for image '{name}' ({landmark_path.name}, line {number})"
+            )
     if len(row_of) != len(names):
         extra = next(iter(row_of.keys() - set(names)), names[0])
         raise InputError(
@@ -122,10 +149,15 @@ def read_pairs(meta: Path, name: str) -> Pairs:
     first, second, label = read_integer_table(path, 3)
     if label.max() > 1:
         row = int(np.argmax(label > 1))
-        raise InputError(f"{path}: pair {row + 1} has the label {label[row]}; 0 and 1 were expected")
+        raise InputError(
+            f"{path}: pair {row + 1} has the label {label[row]}; 0 and 1 were expected"
+        )
     genuine = label.astype(bool)
     if genuine.all() or not genuine.any():
-        raise InputError(f"{path} has {int(genuine.sum())} genuine pairs of {len(genuine)}; both kinds are needed")
+        raise InputError(
+            f"{path} has {int(genuine.sum())} genuine pairs of {len(genuine)}; both kinds are "
+            "needed"
+        )
     return Pairs(first, second, genuine)
 
 
@@ -135,11 +167,14 @@ def read_subjects(path: Path) -> Subjects:
     for number, template, subject in subject_rows(path):
         if found.setdefault(template, subject) != subject:
             raise InputError(
-                f"{path}, line {number}: template {template} is subject {subject} here and {found[template]} before"
+                f"{path}, line {number}: template {template} is subject {subject} here and "
+                f"{found[template]} before"
             )
     if not found:
         raise InputError(f"{path} has no line after its heading")
-    return Subjects(path, np.array(sorted(found)), np.array([found[template] for template in sorted(found)]))
+    return Subjects(
+        path, np.array(sorted(found)), np.array([found[template] for template in sorted(found)])
+    )
 
 
 def subject_rows(path: Path) -> Iterator[tuple[int, int, int]]:
@@ -151,7 +186,9 @@ def subject_rows(path: Path) -> Iterator[tuple[int, int, int]]:
                 raise ValueError
             yield number, int(cells[0]), int(cells[1])
         except (ValueError, IndexError):
-            raise InputError(f"{path}, line {number}: a template and a subject were expected in front") from None
+            raise InputError(
+                f"{path}, line {number}: a template and a subject were expected in front"
+            ) from None
 
 
 def read_gallery(path: Path) -> Subjects:

@@ -43,7 +43,9 @@ class AlignedImages:
         """Returns the names of images that are not there."""
         return [name for name, size in zip(self.names, self.sizes, strict=True) if size < 0]
 
-    def read(self, row: int, sampling_map: np.ndarray, image_size: int) -> np.ndarray | BadImageError:
+    def read(
+        self, row: int, sampling_map: np.ndarray, image_size: int
+    ) -> np.ndarray | BadImageError:
         """Returns the aligned image [image_size, image_size, 3] uint8, or what is wrong with the
         file.
         """
@@ -65,7 +67,9 @@ class AlignedImages:
         with ThreadPoolExecutor(2) as pool:
             for start in starts:
                 rows = range(start, min(start + BATCH_SIZE, len(self.names)))
-                waiting.append((rows, [pool.submit(self.read, row, maps[row], image_size) for row in rows]))
+                waiting.append(
+                    (rows, [pool.submit(self.read, row, maps[row], image_size) for row in rows])
+                )
                 if len(waiting) > BATCHES_AHEAD:
                     first, futures = waiting.pop(0)
                     yield first, [future.result() for future in futures]
@@ -83,7 +87,11 @@ class AlignedImages:
         found = np.full((len(self.names), encoder.dims), np.nan, np.float32)
         with progress.bar(f"embedding {self.folder}", len(self.names)) as done:
             for rows, read in self.batches(encoder.image_size):
-                good = [row for row, image in zip(rows, read, strict=True) if isinstance(image, np.ndarray)]
+                good = [
+                    row
+                    for row, image in zip(rows, read, strict=True)
+                    if isinstance(image, np.ndarray)
+                ]
                 bad = [image for image in read if isinstance(image, BadImageError)]
                 if bad and on_bad == "fail":
                     raise bad[0]
@@ -99,7 +107,11 @@ class AlignedImages:
         maps = alignment.sampling_maps(self.landmarks, image_size)
         rows = [row for row, name in enumerate(self.names) if name in names]
         read = {self.names[row]: self.read(row, maps[row], image_size) for row in rows}
-        return {name: Image.fromarray(found) for name, found in read.items() if isinstance(found, np.ndarray)}
+        return {
+            name: Image.fromarray(found)
+            for name, found in read.items()
+            if isinstance(found, np.ndarray)
+        }
 
     def check_finite(
         self, encoder: Encoder, found: np.ndarray, rows: list[int], on_bad: str
@@ -107,13 +119,17 @@ class AlignedImages:
         """Raises where an image that may not be left out has no finite embedding."""
         for row in rows:
             if on_bad == "fail" and not np.isfinite(found[row]).all():
-                raise BadImageError(f"{encoder.path} gives no finite embedding for {self.folder / self.names[row]}")
+                raise BadImageError(
+                    f"{encoder.path} gives no finite embedding for {self.folder / self.names[row]}"
+                )
 
 
 def embed_batch(encoder: Encoder, pixels: np.ndarray, flip: bool) -> np.ndarray:
     """Returns the embeddings [batch, dims], with `flip` those of the mirror images added."""
     embeddings = encoder.embed(pixels)
-    return embeddings + encoder.embed(np.ascontiguousarray(pixels[:, :, ::-1])) if flip else embeddings
+    return (
+        embeddings + encoder.embed(np.ascontiguousarray(pixels[:, :, ::-1])) if flip else embeddings
+    )
 
 
 def size_of(path: Path) -> int:

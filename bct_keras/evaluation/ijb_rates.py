@@ -179,7 +179,9 @@ def influences_of(
     return found
 
 
-def keep_strongest(scores: np.ndarray, pairs: TemplatePairs, identities: np.ndarray) -> Verification:
+def keep_strongest(
+    scores: np.ndarray, pairs: TemplatePairs, identities: np.ndarray
+) -> Verification:
     """Returns the scores of all pairs, of the impostors' the strongest alone.
 
     Args:

@@ -38,8 +38,12 @@ class Influence:
     own: np.ndarray  # [units] by what the unit's own queries find
     by_threshold: np.ndarray  # [units] by how the unit moves the threshold
     row: float  # how much a single query, or genuine pair, counts in the metric
-    pair_keys: np.ndarray = field(default_factory=no_pairs)  # [pairs] first unit * units + second unit
-    by_pair: np.ndarray = field(default_factory=no_pairs)  # [pairs] what a pair of two units adds to the parts of both
+    pair_keys: np.ndarray = field(
+        default_factory=no_pairs
+    )  # [pairs] first unit * units + second unit
+    by_pair: np.ndarray = field(
+        default_factory=no_pairs
+    )  # [pairs] what a pair of two units adds to the parts of both
     thinned: float = 0.0  # what squares of pairs are too large by, where a pair stands for several
 
     def __sub__(self, other: Influence) -> Influence:
@@ -70,7 +74,9 @@ class Influence:
         if not np.any(self.own):  # no query came out differently: a single one could have
             return float(np.sqrt(variance + WEIGHT_OF_KURTOSIS * self.row**2))
         kurtosis = units * float(np.sum(parts**4)) / squares**2
-        return float(np.sqrt(variance * (1.0 + WEIGHT_OF_KURTOSIS * max(kurtosis - 3.0, 0.0) / units)))
+        return float(
+            np.sqrt(variance * (1.0 + WEIGHT_OF_KURTOSIS * max(kurtosis - 3.0, 0.0) / units))
+        )
 
     def squares_of_pairs(self) -> float:
         """Returns what the sum of the squared parts counts twice."""
@@ -110,7 +116,9 @@ def of_tar(found: Verification, far: float) -> Influence:
     accepted = far * found.impostor_pairs
     threshold, tar = found.threshold_and_tar(far)
     hits = (found.genuine > threshold + TIE) - tar
-    own = np.bincount(found.genuine_identities, hits, minlength=found.identities) / len(found.genuine)
+    own = np.bincount(found.genuine_identities, hits, minlength=found.identities) / len(
+        found.genuine
+    )
     slope = slope_of_tar(found, far) / accepted
 
     above = found.impostors > threshold
@@ -132,7 +140,9 @@ def of_tar(found: Verification, far: float) -> Influence:
 
 def slope_of_tar(found: Verification, far: float) -> float:
     """Returns d TAR / d log FAR."""
-    highest = float(found.stands_for.sum()) / found.impostor_pairs  # FAR of all the impostors that were kept
+    highest = (
+        float(found.stands_for.sum()) / found.impostor_pairs
+    )  # FAR of all the impostors that were kept
     above, below = min(SLOPE_SPAN * far, highest), far / SLOPE_SPAN
     rise = found.threshold_and_tar(above)[1] - found.threshold_and_tar(below)[1]
     return rise / np.log(above / below)
@@ -151,7 +161,9 @@ def of_tpir(found: Identification, fpir: float, count: int) -> Influence:
         return float(alarms[place]), first & (own_score > alarms[place])
 
     threshold, hits = threshold_and_rate(wanted)
-    own = np.bincount(found.identities[found.mated], hits - hits.mean(), minlength=count) / len(hits)
+    own = np.bincount(found.identities[found.mated], hits - hits.mean(), minlength=count) / len(
+        hits
+    )
     above, below = min(SLOPE_SPAN * wanted, len(alarms)), max(wanted / SLOPE_SPAN, 1)
     rise = threshold_and_rate(above)[1].mean() - threshold_and_rate(below)[1].mean()
     slope = rise / np.log(above / below) if above > below else 0.0

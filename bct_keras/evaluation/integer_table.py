@@ -51,7 +51,9 @@ def parse_canonical(text: np.ndarray, columns: int) -> list[np.ndarray] | None:
     """
     if text[-1] != NEWLINE:
         text = np.append(text, np.uint8(NEWLINE))
-    digits = text - np.uint8(ord("0"))  # below "0" it wraps round, so that no other byte is below 10
+    digits = text - np.uint8(
+        ord("0")
+    )  # below "0" it wraps round, so that no other byte is below 10
     ends = np.flatnonzero(digits > 9)
     if len(ends) % columns:
         return None
@@ -64,7 +66,11 @@ def parse_canonical(text: np.ndarray, columns: int) -> list[np.ndarray] | None:
         and (text[ends[:, -1]] == NEWLINE).all()
         and ((between == SPACE) | (between == TAB)).all()
     )
-    return [numbers(digits, ends[:, column], lengths[:, column]) for column in range(columns)] if shaped else None
+    return (
+        [numbers(digits, ends[:, column], lengths[:, column]) for column in range(columns)]
+        if shaped
+        else None
+    )
 
 
 def numbers(digits: np.ndarray, ends: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -75,11 +81,15 @@ def numbers(digits: np.ndarray, ends: np.ndarray, lengths: np.ndarray) -> np.nda
     for place in range(1, int(lengths.max())):
         # A shorter number has no digit here: what is read in its stead is multiplied by 0.
         has_digit = lengths > place
-        value += digits[np.where(has_digit, ends - 1 - place, 0)] * (has_digit * np.int32(10**place))
+        value += digits[np.where(has_digit, ends - 1 - place, 0)] * (
+            has_digit * np.int32(10**place)
+        )
     return value
 
 
-def parse_line_by_line(text: np.ndarray, columns: int, path: Path, lines_before: int) -> list[np.ndarray]:
+def parse_line_by_line(
+    text: np.ndarray, columns: int, path: Path, lines_before: int
+) -> list[np.ndarray]:
     """Returns the columns for any blanks and line ends.
 
     An error names the line that cannot be read.
@@ -89,8 +99,12 @@ def parse_line_by_line(text: np.ndarray, columns: int, path: Path, lines_before:
         cells = line.split()
         if not cells:
             continue
-        if len(cells) != columns or not all(cell.isdigit() and len(cell) <= MAXIMUM_DIGITS for cell in cells):
+        if len(cells) != columns or not all(
+            cell.isdigit() and len(cell) <= MAXIMUM_DIGITS for cell in cells
+        ):
             shown = line.decode(errors="replace").strip()[:60]
-            raise InputError(f"{path}, line {number}: {columns} whole numbers were expected, not '{shown}'")
+            raise InputError(
+                f"{path}, line {number}: {columns} whole numbers were expected, not '{shown}'"
+            )
         rows.append([int(cell) for cell in cells])
     return list(np.array(rows, np.int32).reshape(-1, columns).T)

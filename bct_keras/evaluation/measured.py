@@ -18,9 +18,13 @@ LEAST_ACCEPTED = 10
 class Measured:
     metrics: dict[str, float]
     influences: Influences | None = None
-    unresolved: tuple[str, ...] = ()  # metrics that are given although too little is accepted at their rate
+    unresolved: tuple[
+        str, ...
+    ] = ()  # metrics that are given although too little is accepted at their rate
     units: str = "identities"  # what the influences belong to
-    find_verification: Callable[[], Verification] | None = None  # made on demand: it may take seconds
+    find_verification: Callable[[], Verification] | None = (
+        None  # made on demand: it may take seconds
+    )
     searches: tuple[Identification, ...] = field(default=())
 
 
@@ -36,7 +40,9 @@ def is_resolvable(rate: float, wrong: float) -> bool:
     return rate * wrong >= LEAST_ACCEPTED
 
 
-def unresolved_notes(name: str, rates: Sequence[float], wrong: float, what_is_done: str) -> list[str]:
+def unresolved_notes(
+    name: str, rates: Sequence[float], wrong: float, what_is_done: str
+) -> list[str]:
     """Says in a sentence which rates the data are too few for, and what is done about them; none
     where all can be.
     """
@@ -44,7 +50,9 @@ def unresolved_notes(name: str, rates: Sequence[float], wrong: float, what_is_do
     if not unresolved:
         return []
     fewer = f"fewer than {LEAST_ACCEPTED} of {wrong:,.0f} impostor pairs would be accepted"
-    return [f"{', '.join(unresolved)} {what_is_done}: {fewer}, so that the threshold would be chance"]
+    return [
+        f"{', '.join(unresolved)} {what_is_done}: {fewer}, so that the threshold would be chance"
+    ]
 
 
 def rate_name(name: str, rate: float) -> str:

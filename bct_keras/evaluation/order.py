@@ -20,15 +20,22 @@ def order_constraints(query: Embedded, new: Embedded, old: Embedded) -> dict[str
     rows = np.arange(len(query.labels))
     if len(rows) > QUERIES:
         rows = np.sort(np.random.default_rng(SEED).choice(rows, QUERIES, replace=False))
-    right = dict.fromkeys([(positive, negative) for positive in ("new", "old") for negative in ("new", "old")], 0)
+    right = dict.fromkeys(
+        [(positive, negative) for positive in ("new", "old") for negative in ("new", "old")], 0
+    )
     triplets = 0
     for row in rows:
-        scores = {name: side.embeddings @ query.embeddings[row] for name, side in (("new", new), ("old", old))}
+        scores = {
+            name: side.embeddings @ query.embeddings[row]
+            for name, side in (("new", new), ("old", old))
+        }
         same = old.labels == query.labels[row]
         triplets += int(same.sum()) * int((~same).sum())
         others = {name: np.sort(each[~same]) for name, each in scores.items()}
         for positive, negative in right:
-            right[positive, negative] += int(np.searchsorted(others[negative], scores[positive][same]).sum())
+            right[positive, negative] += int(
+                np.searchsorted(others[negative], scores[positive][same]).sum()
+            )
     return {
         f"own {positive} nearer than another's {negative}": count / max(triplets, 1)
         for (positive, negative), count in right.items()

@@ -85,7 +85,9 @@ def headline(found: dict[str, Any]) -> str:
     return verdict[0].upper() + verdict[1:] + because
 
 
-def part_of(name: str, result: dict[str, Any], plots: list[Plot], pictures: Mapping[str, Image.Image]) -> ProtocolPart:
+def part_of(
+    name: str, result: dict[str, Any], plots: list[Plot], pictures: Mapping[str, Image.Image]
+) -> ProtocolPart:
     """Returns what the page shows of one protocol."""
     notes = list(result.get("notes", []))
     if "units" in result:

@@ -44,18 +44,25 @@ class Pairs(Protocol):
     def embed(self, encoder: Encoder) -> Sides:
         """Returns the queries and the gallery, one row a pair, as this encoder sees them."""
         if not encoder.image_size:
-            raise InputError(f"{encoder.path} holds stored embeddings; a verification set needs one that embeds images")
+            raise InputError(
+                f"{encoder.path} holds stored embeddings; a verification set needs one that embeds "
+                "images"
+            )
         what = {"images": self.pair_set.fingerprint, "flip": True}
         embeddings = normalised(self.embed_once(encoder, what, self.embed_images))
         first, second = self.pair_set.pairs.T
         pairs = np.arange(len(first))
-        return Sides(query=Embedded(embeddings[second], pairs), gallery=Embedded(embeddings[first], pairs))
+        return Sides(
+            query=Embedded(embeddings[second], pairs), gallery=Embedded(embeddings[first], pairs)
+        )
 
     def embed_images(self, encoder: Encoder) -> np.ndarray:
         """Returns the embeddings of all images, mirrored ones added [images, dims]."""
         starts = range(0, len(self.pair_set.images), BATCH_SIZE)
         blocks = [
-            self.embed_block(encoder, range(start, min(start + BATCH_SIZE, len(self.pair_set.images))))
+            self.embed_block(
+                encoder, range(start, min(start + BATCH_SIZE, len(self.pair_set.images)))
+            )
             for start in progress.track(starts, "embedding pairs", len(starts), "batches")
         ]
         return np.concatenate(blocks)
@@ -66,7 +73,10 @@ class Pairs(Protocol):
         embeddings = encoder.embed(pixels) + encoder.embed(np.ascontiguousarray(pixels[:, :, ::-1]))
         bad = np.flatnonzero(~np.isfinite(embeddings).all(1))
         if len(bad):
-            raise InputError(f"{encoder.path} gives no finite embedding for {self.pair_set.names[numbers[bad[0]]]}")
+            raise InputError(
+                f"{encoder.path} gives no finite embedding for "
+                f"{self.pair_set.names[numbers[bad[0]]]}"
+            )
         return embeddings
 
     def decoded(self, number: int, encoder: Encoder) -> np.ndarray:
@@ -81,7 +91,9 @@ class Pairs(Protocol):
                 encoder.preprocessing.resize,
             )
         except tf.errors.InvalidArgumentError as error:
-            raise InputError(f"{self.pair_set.names[number]}: the image cannot be decoded ({error.message})") from None
+            raise InputError(
+                f"{self.pair_set.names[number]}: the image cannot be decoded ({error.message})"
+            ) from None
         return pixels.numpy()
 
     def measure(self, query: Embedded, gallery: Embedded) -> Measured:
@@ -113,7 +125,9 @@ class Pairs(Protocol):
         return {"data": self.pair_set.fingerprint}
 
 
-def influences_of(metrics: Collection[str], scores: np.ndarray, pair_set: PairSet) -> dict[str, Influence]:
+def influences_of(
+    metrics: Collection[str], scores: np.ndarray, pair_set: PairSet
+) -> dict[str, Influence]:
     """Returns each metric's influence, where every pair is a unit of its own: who they are is
     not known.
 
@@ -125,7 +139,9 @@ def influences_of(metrics: Collection[str], scores: np.ndarray, pair_set: PairSe
     found = {"accuracy": influence.of_shares(right, pairs, len(pairs))}
     for far in FARS:
         if rate_name("TAR@FAR", far) in metrics:
-            found[rate_name("TAR@FAR", far)] = influence.of_tar(verification(scores, pair_set.same), far)
+            found[rate_name("TAR@FAR", far)] = influence.of_tar(
+                verification(scores, pair_set.same), far
+            )
     return found
 
 

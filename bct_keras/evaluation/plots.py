@@ -50,11 +50,13 @@ def plots_of(result: dict[str, Any]) -> Iterator[Drawing]:
     curves = result.get("curves", {})
     if curves:
         caption = (
-            "ROC: pairs of one identity that are accepted (TAR) over pairs of two accepted (FAR), with 95 % interval"
+            "ROC: pairs of one identity that are accepted (TAR) over pairs of two accepted (FAR), "
+            "with 95 % interval"
         )
         yield Drawing("roc", caption, lambda axes: roc(axes, curves))
         caption = (
-            "DET: pairs of one identity that are rejected (FRR) over pairs of two accepted (FAR), with 95 % interval"
+            "DET: pairs of one identity that are rejected (FRR) over pairs of two accepted (FAR), "
+            "with 95 % interval"
         )
         yield Drawing("det", caption, lambda axes: det(axes, curves))
     for test in ("old/old", "new/old"):
@@ -71,7 +73,9 @@ def roc(axes: Axes, curves: dict[str, Any]) -> None:
     """Draws TAR over FAR."""
     for test, curve in curves.items():
         axes.plot(curve["far"], curve["tar"], color=COLOURS[test], label=test)
-        axes.fill_between(curve["far"], curve["low"], curve["high"], color=COLOURS[test], alpha=0.2, linewidth=0)
+        axes.fill_between(
+            curve["far"], curve["low"], curve["high"], color=COLOURS[test], alpha=0.2, linewidth=0
+        )
     axes.set(xscale="log", xlabel="FAR", ylabel="TAR", ylim=(0, 1.02))
     plain_numbers(axes.xaxis)
     axes.legend(loc="lower right")
@@ -80,7 +84,9 @@ def roc(axes: Axes, curves: dict[str, Any]) -> None:
 def det(axes: Axes, curves: dict[str, Any]) -> None:
     """Draws what is missed over FAR."""
     for test, curve in curves.items():
-        missed, low, high = ([max(1 - tar, 1e-4) for tar in curve[key]] for key in ("tar", "high", "low"))
+        missed, low, high = (
+            [max(1 - tar, 1e-4) for tar in curve[key]] for key in ("tar", "high", "low")
+        )
         axes.plot(curve["far"], missed, color=COLOURS[test], label=test)
         axes.fill_between(curve["far"], low, high, color=COLOURS[test], alpha=0.2, linewidth=0)
     axes.set(xscale="log", yscale="log", xlabel="FAR", ylabel="FRR = 1 - TAR")
@@ -122,8 +128,12 @@ def hot_refresh(axes: Axes, result: dict[str, Any]) -> None:
     found = result["hot_refresh"]
     percent = [100 * share for share in found["share"]]
     metric = "top-1" if "top-1" in found["metrics"] else next(iter(found["metrics"]))
-    axes.plot(percent, found["metrics"][metric], color=COLOURS["new/old"], marker="o", label="new queries")
-    axes.axhline(result["old/old"][metric], color=COLOURS["old/old"], linestyle="--", label="old/old")
+    axes.plot(
+        percent, found["metrics"][metric], color=COLOURS["new/old"], marker="o", label="new queries"
+    )
+    axes.axhline(
+        result["old/old"][metric], color=COLOURS["old/old"], linestyle="--", label="old/old"
+    )
     merged = result.get("baselines", {}).get("rank_merging")
     if merged and metric == "top-1":
         axes.plot(
@@ -151,7 +161,9 @@ def as_svg(draw: Callable[[Axes], None], name: str) -> str:
     """
     with mpl.rc_context(STYLE):
         file = io.StringIO()
-        drawn(draw).savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        drawn(draw).savefig(
+            file, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
+        )
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

@@ -51,7 +51,9 @@ class Protocol(ABC):
     def made_from(self) -> dict[str, Any]:
         """Returns what decides the numbers, besides the encoders."""
 
-    def embed_once(self, encoder: Encoder, images: dict[str, Any], make: Callable[[Encoder], np.ndarray]) -> np.ndarray:
+    def embed_once(
+        self, encoder: Encoder, images: dict[str, Any], make: Callable[[Encoder], np.ndarray]
+    ) -> np.ndarray:
         """Returns the embeddings of all images [images, dims], out of the cache where they are
         there.
 

@@ -13,7 +13,9 @@ from bct_keras.evaluation.verification import TIE
 RECALL_RANKS = 10
 
 
-def top_k(scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray, k: int = 1) -> float:
+def top_k(
+    scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray, k: int = 1
+) -> float:
     """Returns the share of queries that have their own identity among the k nearest; rank-1 with
     k=1.
 
@@ -38,7 +40,9 @@ def top_k(scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarr
     return float(np.mean(others_above[mated] < k))
 
 
-def mean_average_precision(scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray) -> float:
+def mean_average_precision(
+    scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray
+) -> float:
     """Returns mAP: 1 where all images of each query's identity come before all others.
 
     Queries whose identity is not in the gallery are left out.
@@ -126,12 +130,15 @@ def recall(ranks: np.ndarray, k: int = RECALL_RANKS) -> float:
     return float(np.mean(ranks <= k)) if len(ranks) else 0.0
 
 
-def same_identity(scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray) -> np.ndarray:
+def same_identity(
+    scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray
+) -> np.ndarray:
     """Returns which pairs are of one identity [queries, gallery]."""
     expected = (len(query_labels), len(gallery_labels))
     if np.shape(scores) != expected:
         raise InputError(
-            f"scores have the shape {np.shape(scores)}, and {expected[0]} queries and {expected[1]} images are labelled"
+            f"scores have the shape {np.shape(scores)}, and {expected[0]} queries and "
+            f"{expected[1]} images are labelled"
         )
     return np.asarray(query_labels)[:, None] == np.asarray(gallery_labels)[None, :]
 
@@ -139,4 +146,6 @@ def same_identity(scores: np.ndarray, query_labels: np.ndarray, gallery_labels: 
 def check_any(same: np.ndarray) -> None:
     """Refuses queries of which none has an image of its identity in the gallery."""
     if not same.any():
-        raise InputError("no query has an image of its identity in the gallery: nothing can be found")
+        raise InputError(
+            "no query has an image of its identity in the gallery: nothing can be found"
+        )

@@ -93,7 +93,10 @@ def other_tables(result: dict[str, Any]) -> Iterator[Table]:
         heading = "Thresholds: a match is a cosine above this one, at that share of false accepts"
         yield Table(heading, threshold_rows(result["thresholds"]))
     if "baselines" in result:
-        heading = "Without training: an orthogonal Procrustes map, fitted on the gallery's images by both encoders"
+        heading = (
+            "Without training: an orthogonal Procrustes map, fitted on the gallery's images by "
+            "both encoders"
+        )
         yield Table(heading, baseline_rows(result))
     if "hot_refresh" in result:
         heading = "Hot refresh: the mean over 0 to 100 % of the gallery re-embedded"

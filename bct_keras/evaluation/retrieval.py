@@ -61,7 +61,9 @@ def divide(labels: np.ndarray, order: np.ndarray, gallery_share: float = 0.5) ->
         array([2, 4])
     """
     images = np.bincount(labels)
-    in_gallery_of = np.ceil(gallery_share * images - 1e-9)  # [identities]; 0.07 * 100 is a bit more than 7
+    in_gallery_of = np.ceil(
+        gallery_share * images - 1e-9
+    )  # [identities]; 0.07 * 100 is a bit more than 7
     ordered = labels[order]
     in_gallery = order_within_identity(ordered, images) < in_gallery_of[ordered]
     return Division(query=order[~in_gallery], gallery=order[in_gallery])
@@ -119,7 +121,9 @@ class Retrieval(Divided):
         self.ids, self.labels = self.read_records()
         self.division = divide(self.labels, order=np.argsort(self.ids, kind="stable"))
         if not len(self.division.query):
-            raise InputError(f"{self.data.folder}: every identity has one image; a query needs a second one")
+            raise InputError(
+                f"{self.data.folder}: every identity has one image; a query needs a second one"
+            )
 
     def read_records(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the ids and the labels of all images, in stored order [images]."""
@@ -183,7 +187,10 @@ def measure(query: Embedded, gallery: Embedded) -> Measured:
         f"Recall@{RECALL_RANKS}": float(found.recall.mean()),
     }
     for fpir in resolvable(found):
-        rates = [identification.tpir(half, identification.threshold_at(half, fpir)) for half in found.halves]
+        rates = [
+            identification.tpir(half, identification.threshold_at(half, fpir))
+            for half in found.halves
+        ]
         metrics[rate_name("TPIR@FPIR", fpir)] = float(np.mean(rates))
     return Measured(
         metrics,

@@ -60,7 +60,9 @@ def bends(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.nd
     return false[::-1].ravel(), true[::-1].ravel()
 
 
-def bends_by_repetition(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def bends_by_repetition(
+    genuine: np.ndarray, impostors: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns the same where a score may stand for several pairs.
 
     The published evaluation, which drops a point only between two equal steps, keeps points in the

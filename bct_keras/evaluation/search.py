@@ -29,7 +29,9 @@ class Searched:
 
     verification: Verification
     whole: Identification  # in the whole gallery
-    halves: tuple[Identification, ...]  # in that of every other identity: the others' queries are of unseen ones
+    halves: tuple[
+        Identification, ...
+    ]  # in that of every other identity: the others' queries are of unseen ones
     average_precision: np.ndarray  # [queries]
     recall: np.ndarray  # [queries] share of the identity's images among the nearest RECALL_RANKS
 
@@ -64,7 +66,9 @@ def search(query: Embedded, gallery: Embedded, highest_far: float) -> Searched:
             f"{gallery.embeddings.shape[1]}"
         )
     identities = 1 + max(int(query.labels.max()), int(gallery.labels.max()))
-    in_query, in_gallery = (np.bincount(side.labels, minlength=identities) for side in (query, gallery))
+    in_query, in_gallery = (
+        np.bincount(side.labels, minlength=identities) for side in (query, gallery)
+    )
     impostors = len(query.labels) * len(gallery.labels) - int(in_query @ in_gallery)
     collected = Collected(query, gallery, kept_impostors(highest_far, impostors))
     step = max(1, SCORES_AT_ONCE // len(gallery.labels))
@@ -73,7 +77,9 @@ def search(query: Embedded, gallery: Embedded, highest_far: float) -> Searched:
 
     # Each identity's queries against the others' images, and its images against the others'
     # queries.
-    impostors_of = in_query * (len(gallery.labels) - in_gallery) + in_gallery * (len(query.labels) - in_query)
+    impostors_of = in_query * (len(gallery.labels) - in_gallery) + in_gallery * (
+        len(query.labels) - in_query
+    )
     return collected.finish(in_gallery > 0, float(impostors), impostors_of)
 
 
@@ -100,7 +106,9 @@ class Block:
     recall: np.ndarray  # [queries]
     best: Best  # in the whole gallery
     best_of_half: tuple[Best, Best]
-    above_in_half: tuple[np.ndarray, np.ndarray]  # [queries] each: how many others are as near as their own
+    above_in_half: tuple[
+        np.ndarray, np.ndarray
+    ]  # [queries] each: how many others are as near as their own
 
 
 @dataclass(frozen=True)
@@ -143,7 +151,9 @@ class Collected:
         self.kept = kept_impostors
         self.second_half = gallery.labels % 2 == 1  # [gallery]
         self.strongest = Impostors.none()
-        self.least = -2.0  # what a score has to reach to be one of them; at first below every cosine
+        self.least = (
+            -2.0
+        )  # what a score has to reach to be one of them; at first below every cosine
         self.genuine_histogram = np.zeros(len(BINS) - 1, np.int64)
         self.impostor_histogram = np.zeros(len(BINS) - 1, np.int64)
         self.blocks: list[Block] = []
@@ -194,7 +204,9 @@ class Collected:
     def add_strongest(self, others: np.ndarray, labels: np.ndarray) -> None:
         """Takes in those that may be among the strongest, with their identities."""
         if others.size > self.kept:
-            least = np.partition(others, others.size - self.kept, axis=None)[others.size - self.kept]
+            least = np.partition(others, others.size - self.kept, axis=None)[
+                others.size - self.kept
+            ]
             self.least = max(self.least, float(least))
         row, column = np.nonzero(others >= self.least)
         self.strongest += Impostors(others[row, column], labels[row], self.gallery.labels[column])
@@ -206,7 +218,9 @@ class Collected:
         self.strongest = self.strongest.strongest(self.kept)
         self.least = max(self.least, float(self.strongest.scores[-1]))
 
-    def finish(self, in_gallery: np.ndarray, impostor_pairs: float, impostors_of: np.ndarray) -> Searched:
+    def finish(
+        self, in_gallery: np.ndarray, impostor_pairs: float, impostors_of: np.ndarray
+    ) -> Searched:
         """Returns what the search comes to when every query has been added.
 
         Args:
@@ -232,9 +246,13 @@ class Collected:
         labels = self.query.labels
         mated = in_gallery[labels]
         first_above, second_above = found.above_in_half
-        whole = Identification(labels, mated, found.own, found.best.scores, first_above + second_above, found.best.rows)
+        whole = Identification(
+            labels, mated, found.own, found.best.scores, first_above + second_above, found.best.rows
+        )
         halves = []
-        for half, (best, above) in enumerate(zip(found.best_of_half, found.above_in_half, strict=True)):
+        for half, (best, above) in enumerate(
+            zip(found.best_of_half, found.above_in_half, strict=True)
+        ):
             inside = mated & (labels % 2 == half)
             own = np.where(inside, found.own, -np.inf)
             halves.append(Identification(labels, inside, own, best.scores, above, best.rows))

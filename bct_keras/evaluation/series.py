@@ -15,7 +15,9 @@ from bct_keras.evaluation.verdict import Gain, Rule, Verdict, check_rule, decide
 Place = tuple[int, int]  # of the query's encoder and of the gallery's
 
 
-def findings(protocol: Protocol, encoders: list[Encoder], first_gallery_only: bool) -> dict[str, Any]:
+def findings(
+    protocol: Protocol, encoders: list[Encoder], first_gallery_only: bool
+) -> dict[str, Any]:
     """Returns the triangular matrices of each metric, oldest first.
 
     The verdict is on all galleries, or on the first alone.
@@ -38,13 +40,17 @@ def findings(protocol: Protocol, encoders: list[Encoder], first_gallery_only: bo
             for metric in metrics
         },
         "upgrades": {
-            key: {metric: triangle(len(encoders), values_of(upgrades, key, metric)) for metric in metrics}
+            key: {
+                metric: triangle(len(encoders), values_of(upgrades, key, metric))
+                for metric in metrics
+            }
             for key in next(iter(upgrades.values()))
         },
         # 2 / (T (T - 1)) * sum over i > j of [M(i, j) > M(j, j)]; the share of j = 0 where that
         # gallery alone counts
         "average_compatibility": {
-            metric: sum(found["above_old"][metric] for found in upgrades.values()) / len(upgrades) for metric in metrics
+            metric: sum(found["above_old"][metric] for found in upgrades.values()) / len(upgrades)
+            for metric in metrics
         },
     }
     return result | common | {"notes": protocol.notes(encoders)}
@@ -64,7 +70,9 @@ def judge(protocols: dict[str, dict[str, Any]], rule: Rule) -> dict[str, Verdict
         words: dict[str, dict[Place, str]] = {metric: {} for metric in metrics}
         for newer in range(1, size):
             for older in range(newer):
-                gains = list(gains_of_upgrade(result, (newer, older), spec if len(protocols) > 1 else ""))
+                gains = list(
+                    gains_of_upgrade(result, (newer, older), spec if len(protocols) > 1 else "")
+                )
                 for metric, gain in zip(metrics, gains, strict=False):
                     words[metric][newer, older] = gain.word(rule.margin)
                 if gains:
@@ -78,19 +86,27 @@ def judge(protocols: dict[str, dict[str, Any]], rule: Rule) -> dict[str, Verdict
 def gains_of_upgrade(result: dict[str, Any], place: Place, protocol: str) -> Iterator[Gain]:
     """Returns one upgrade's gains; none where that encoder was not searched in that gallery."""
     newer, older = place
-    several = sum(cell is not None for cell in next(iter(result["matrix"].values()))[newer][:newer]) > 1
+    several = (
+        sum(cell is not None for cell in next(iter(result["matrix"].values()))[newer][:newer]) > 1
+    )
     where = f"in {older + 1}'s gallery" if several else ""
     for metric, rows in result["matrix"].items():
         if rows[newer][older] is None:
             return
         name = " of ".join(part for part in (metric, protocol, where) if part)
-        error = result["upgrades"]["error"][metric][newer][older] if "error" in result["upgrades"] else None
+        error = (
+            result["upgrades"]["error"][metric][newer][older]
+            if "error" in result["upgrades"]
+            else None
+        )
         resolved = metric not in result.get("unresolved", ())
         units = result.get("units", {}).get("count", 0)
         yield Gain(name, rows[older][older], rows[newer][older], error, units, resolved)
 
 
-def measure_all(protocol: Protocol, encoders: list[Encoder], first_gallery_only: bool) -> dict[Place, Measured]:
+def measure_all(
+    protocol: Protocol, encoders: list[Encoder], first_gallery_only: bool
+) -> dict[Place, Measured]:
     """Measures every place; holds only the galleries all the time, and an encoder's queries
     while they are searched.
     """
@@ -102,7 +118,11 @@ def measure_all(protocol: Protocol, encoders: list[Encoder], first_gallery_only:
         for older in range(min(newer, 1) if first_gallery_only else newer):
             check_dims(encoders[older], encoder)
             dims = encoders[older].dims
-            query = protocol.embed(FirstDims(encoder, dims)).query if encoder.dims > dims else sides.query
+            query = (
+                protocol.embed(FirstDims(encoder, dims)).query
+                if encoder.dims > dims
+                else sides.query
+            )
             measured[newer, older] = as_measured(protocol.measure(query, galleries[older]))
     return measured
 
@@ -125,4 +145,6 @@ def triangle(size: int, values: dict[Place, Any], diagonal: int = 0) -> list[lis
 
     With `diagonal` it has one for its own gallery too. None stands for what was not measured.
     """
-    return [[values.get((newer, older)) for older in range(newer + diagonal)] for newer in range(size)]
+    return [
+        [values.get((newer, older)) for older in range(newer + diagonal)] for newer in range(size)
+    ]

@@ -18,7 +18,9 @@ def image_weights(
     """Returns what each image counts in the sum over its template [images] float32."""
     # sum over media of (mean over its images of score_i f_i)
     #   = sum over images of score_i / |media of i| f_i
-    _, media, images = np.unique(np.stack([templates, medias], 1), axis=0, return_inverse=True, return_counts=True)
+    _, media, images = np.unique(
+        np.stack([templates, medias], 1), axis=0, return_inverse=True, return_counts=True
+    )
     weights = 1.0 / images[media.ravel()]
     if scores is not None:
         weights *= scores
@@ -64,7 +66,9 @@ def pool(features: np.ndarray, rows: np.ndarray, templates: int, weights: np.nda
     return pooled
 
 
-def pair_scores(first: np.ndarray, second: np.ndarray, first_rows: np.ndarray, second_rows: np.ndarray) -> np.ndarray:
+def pair_scores(
+    first: np.ndarray, second: np.ndarray, first_rows: np.ndarray, second_rows: np.ndarray
+) -> np.ndarray:
     """Returns the product of row i of `first` and row j of `second`, for each pair [pairs] float32.
 
     A product of matrices is so much faster than gathering both sides of each pair that it pays to

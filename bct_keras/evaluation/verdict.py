@@ -50,7 +50,9 @@ class Gain:
     cross: float
     error: float | None  # standard error of the gain; None where the protocol gives numbers alone
     units: int  # how many identities it rests on
-    resolved: bool = True  # whether enough impostors are accepted at its rate for a verdict to go by it
+    resolved: bool = (
+        True  # whether enough impostors are accepted at its rate for a verdict to go by it
+    )
 
     @property
     def value(self) -> float:
@@ -143,17 +145,27 @@ def decide(gains: Mapping[str, Sequence[Gain]], rule: Rule) -> Verdict | None:
         if (ends and ends[1] < 0) or (ends is None and gain.word(rule.margin) == WORSE):
             worse.append(gain)
     if worse:
-        return Verdict(NOT_COMPATIBLE, f"{listed(worse)} shown to be worse than the old encoder's own")
+        return Verdict(
+            NOT_COMPATIBLE, f"{listed(worse)} shown to be worse than the old encoder's own"
+        )
     deciders = [gain for found in gains.values() for gain in chosen(found, rule)]
-    lacking = [gain for gain in deciders if gain.word(rule.margin) != BETTER and not gain.at_ceiling]
+    lacking = [
+        gain for gain in deciders if gain.word(rule.margin) != BETTER and not gain.at_ceiling
+    ]
     if not lacking:
-        because = f"{listed(deciders)} better, and none of {len(everything)} metrics is shown to be worse"
+        because = (
+            f"{listed(deciders)} better, and none of {len(everything)} metrics is shown to be worse"
+        )
         return Verdict(COMPATIBLE, because)
     because = f"{listed(lacking)} not shown to be better"
     if any(gain.error is None for gain in lacking):
-        return Verdict(UNDECIDED, f"{because}: the protocol gives numbers without what they rest on")
+        return Verdict(
+            UNDECIDED, f"{because}: the protocol gives numbers without what they rest on"
+        )
     confidences = [CONFIDENCE if gain.value > 0 else strict for gain in lacking]
-    needed = max(gain.units_needed(confidence) for gain, confidence in zip(lacking, confidences, strict=True))
+    needed = max(
+        gain.units_needed(confidence) for gain, confidence in zip(lacking, confidences, strict=True)
+    )
     if needed > MOST_IDENTITIES:
         return Verdict(UNDECIDED, f"{because}, and no number of identities would tell")
     return Verdict(
@@ -168,7 +180,10 @@ def chosen(gains: Sequence[Gain], rule: Rule) -> list[Gain]:
     by_metric = {metric_of(gain.name): gain for gain in gains}
     if rule.decide_by:
         return [by_metric[name] for name in rule.decide_by if name in by_metric]
-    return [by_metric[name] for name in default_metrics([name for name, gain in by_metric.items() if gain.resolved])]
+    return [
+        by_metric[name]
+        for name in default_metrics([name for name, gain in by_metric.items() if gain.resolved])
+    ]
 
 
 def default_metrics(names: Sequence[str]) -> list[str]:
@@ -218,4 +233,6 @@ def gains_of(result: Mapping[str, Any], protocol: str = "") -> Iterator[Gain]:
         error = result.get("error", {}).get(metric)
         units = result.get("units", {}).get("count", 0)
         resolved = metric not in result.get("unresolved", ())
-        yield Gain(name, result["old/old"][metric], result["new/old"][metric], error, units, resolved)
+        yield Gain(
+            name, result["old/old"][metric], result["new/old"][metric], error, units, resolved
+        )

@@ -38,7 +38,9 @@ class Verification:
     genuine: np.ndarray  # [genuine pairs]
     genuine_identities: np.ndarray  # [genuine pairs] from 0
     impostors: np.ndarray  # [kept] falling
-    impostor_identities: np.ndarray  # [kept, 2] the second is NOBODY where the pair itself is what is drawn
+    impostor_identities: (
+        np.ndarray
+    )  # [kept, 2] the second is NOBODY where the pair itself is what is drawn
     stands_for: np.ndarray  # [kept] how many impostor pairs each one stands for
     identities: int
     impostor_pairs: float  # how many there are, kept or not
@@ -68,7 +70,9 @@ class Verification:
         """Returns for each FAR [fars] the score that at most so large a share of the impostors
         passes.
         """
-        places = np.searchsorted(self.counted_impostors, np.array(fars) * self.impostor_pairs, side="right")
+        places = np.searchsorted(
+            self.counted_impostors, np.array(fars) * self.impostor_pairs, side="right"
+        )
         return self.impostors[np.minimum(places, len(self.impostors) - 1)]
 
 
@@ -115,10 +119,15 @@ def split_pairs(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.nd
     """Returns the scores of genuine pairs, and those of impostor pairs in falling order."""
     scores, same = np.asarray(scores), np.asarray(same, bool)
     if scores.shape != same.shape:
-        raise InputError(f"scores have the shape {scores.shape} and `same` {same.shape}: one of each pair is needed")
+        raise InputError(
+            f"scores have the shape {scores.shape} and `same` {same.shape}: one of each pair is "
+            "needed"
+        )
     genuine, impostors = scores[same], scores[~same]
     if not (len(genuine) and len(impostors)):
-        raise InputError("pairs of one identity and pairs of two are needed, and there is one kind alone")
+        raise InputError(
+            "pairs of one identity and pairs of two are needed, and there is one kind alone"
+        )
     return genuine, np.sort(impostors)[::-1]
 
 

@@ -13,8 +13,10 @@ METRICS = {
     "are accepted, at the "
     "threshold where 1e-2 (one in a hundred) or 1e-3 (one in a thousand) pairs of two identities "
     "are accepted too",
-    "top-k": "share of queries that have their own identity among the k most similar images of the gallery",
-    "mAP": "mean average precision: 1 where all images of a query's identity come before all others",
+    "top-k": "share of queries that have their own identity among the k most similar images of the "
+    "gallery",
+    "mAP": "mean average precision: 1 where all images of a query's identity come before all "
+    "others",
     "Recall@k": "share of the images of a query's identity that are among the k most similar ones",
     "TPIR@FPIR": "true positive identification rate: the share of queries whose own identity comes "
     "first and above the "
@@ -30,7 +32,8 @@ OTHERS = {
         "encoder's queries while the gallery is old. It holds for data like these",
     },
     "curves": {
-        "ROC, DET": "TAR at every FAR, the higher the better; and what is missed at every FAR, the lower the better",
+        "ROC, DET": "TAR at every FAR, the higher the better; and what is missed at every FAR, the "
+        "lower the better",
     },
     "baselines": {
         "Procrustes map": "the rotation that brings the embeddings of the encoder named nearest to "
@@ -51,7 +54,8 @@ OTHERS = {
         "the higher the better; each of the two as the old or as the new encoder has embedded it",
     },
     "flips": {
-        "flips": "queries whose first hit is right before the upgrade and wrong after it (negative), or the reverse",
+        "flips": "queries whose first hit is right before the upgrade and wrong after it "
+        "(negative), or the reverse",
     },
     "update_gain": {
         "update gain": "how much of the way from the old encoder to the same network without "

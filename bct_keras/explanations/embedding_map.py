@@ -30,7 +30,9 @@ def tsne(both: np.ndarray) -> np.ndarray:
     perplexity = min(30.0, (len(both) - 1) / 3)
     # So few points are done by one thread ten times as fast as by two that wait for each other.
     with threadpool_limits(1):
-        return TSNE(2, perplexity=perplexity, metric="cosine", init="pca", random_state=0).fit_transform(both)
+        return TSNE(
+            2, perplexity=perplexity, metric="cosine", init="pca", random_state=0
+        ).fit_transform(both)
 
 
 PROJECTIONS = {"PCA": pca, "t-SNE": tsne}

@@ -23,7 +23,9 @@ def gradcam_plus_plus(subject: Subject, image: np.ndarray, reference: np.ndarray
     from tf_keras_vis.gradcam_plus_plus import GradcamPlusPlus
 
     explain = GradcamPlusPlus(subject.model)
-    return explain(cosine_to(reference), pixels(image), subject.layer, seek_penultimate_conv_layer=False)[0]
+    return explain(
+        cosine_to(reference), pixels(image), subject.layer, seek_penultimate_conv_layer=False
+    )[0]
 
 
 def scorecam(subject: Subject, image: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -42,7 +44,9 @@ def scorecam(subject: Subject, image: np.ndarray, reference: np.ndarray) -> np.n
 
     explain = Scorecam(subject.model)
     channels = min(CHANNELS, subject.layer.output.shape[-1])
-    return explain(score, pixels(image), subject.layer, seek_penultimate_conv_layer=False, max_N=channels)[0]
+    return explain(
+        score, pixels(image), subject.layer, seek_penultimate_conv_layer=False, max_N=channels
+    )[0]
 
 
 def saliency(subject: Subject, image: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -52,9 +56,13 @@ def saliency(subject: Subject, image: np.ndarray, reference: np.ndarray) -> np.n
     from tf_keras_vis.saliency import Saliency
 
     # tf-keras-vis can add noise itself, but takes a pass for each copy and draws anew on each run.
-    noise = np.random.default_rng(0).normal(0.0, NOISE * np.ptp(image), (NOISY_COPIES, *image.shape))
+    noise = np.random.default_rng(0).normal(
+        0.0, NOISE * np.ptp(image), (NOISY_COPIES, *image.shape)
+    )
     copies = tf.constant(image + noise, tf.float32)
-    gradients = Saliency(subject.model)(cosine_to(reference), copies, keepdims=True, normalize_map=False)
+    gradients = Saliency(subject.model)(
+        cosine_to(reference), copies, keepdims=True, normalize_map=False
+    )
     heat = np.mean(gradients, axis=0).max(-1)
     return (heat - heat.min()) / max(float(np.ptp(heat)), 1e-12)
 

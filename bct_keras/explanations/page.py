@@ -67,7 +67,8 @@ def as_html(found: dict[str, Any], looks: list[Look], maps: list[Plot]) -> str:
         kinds.append(KindPart(f"{heading} ({100 * shares[kind]:.1f} % of the queries)", shown))
     return document.render(
         "explain",
-        title=f"What the encoders look at: {negative:.1f} % negative flips, {positive:.1f} % positive",
+        title=f"What the encoders look at: {negative:.1f} % negative flips, {positive:.1f} % "
+        "positive",
         notes=notes(found["encoders"]),
         kinds=kinds,
         trust=trust_rows(found["trust"]),
@@ -85,7 +86,9 @@ def notes(encoders: dict[str, Any]) -> list[str]:
             lines.append(f"The {name} encoder: Grad-CAM++ and Score-CAM {where}")
         else:
             lines.append(
-                f"The {name} encoder has no gradients for the other maps: they need a Keras encoder with convolutions."
+                f"The {name} encoder has no gradients for the other maps: they need a Keras "
+                "encoder with "
+                "convolutions."
             )
     return lines
 

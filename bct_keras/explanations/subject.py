@@ -20,7 +20,10 @@ class Subject:
 
     def __init__(self, encoder: Encoder, dims: int):
         if isinstance(encoder, StoredEmbeddings):
-            raise InputError(f"{encoder.path} holds stored embeddings: there is no encoder to ask what it looks at")
+            raise InputError(
+                f"{encoder.path} holds stored embeddings: there is no encoder to ask what it looks "
+                "at"
+            )
         self.encoder, self.dims = encoder, dims
         if isinstance(encoder, KerasEncoder) and self.has_gradients:
             one_dnn.check_gradients(encoder.model, encoder.path)
@@ -41,7 +44,9 @@ class Subject:
         """
         encoder = self.encoder
         return (
-            isinstance(encoder, KerasEncoder) and encoder.preprocessing.is_plain and bool(spatial_layers(encoder.model))
+            isinstance(encoder, KerasEncoder)
+            and encoder.preprocessing.is_plain
+            and bool(spatial_layers(encoder.model))
         )
 
     def facts(self) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from bct_keras.galleries.gallery import Compatibility
 from bct_keras.untrusted.json_files import field, read_object
 
 
-def read_report(path: str | Path, max_loss: float | None = None, strict: bool = False) -> Compatibility:
+def read_report(
+    path: str | Path, max_loss: float | None = None, strict: bool = False
+) -> Compatibility:
     """Returns that queries of the report's new encoder may search entries of its old one, if its
     verdict allows it.
 
@@ -28,17 +30,23 @@ def read_report(path: str | Path, max_loss: float | None = None, strict: bool = 
         raise InputError(f"{path}: no such report; evaluate makes one")
     try:
         report = read_object(path)
-        query, gallery = (field(report, "made_from", dict, path).get(encoder) for encoder in ("new", "old"))
+        query, gallery = (
+            field(report, "made_from", dict, path).get(encoder) for encoder in ("new", "old")
+        )
         losses = losses_of(field(report, "protocols", dict, path)) if query and gallery else {}
     except (InputError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path} is no report of evaluate: {error if isinstance(error, InputError) else repr(error)}"
+            f"{path} is no report of evaluate: "
+            f"{error if isinstance(error, InputError) else repr(error)}"
         ) from None
     if not (isinstance(query, str) and isinstance(gallery, str)):
         raise InputError(
-            f"{path} is the self-test of one encoder; a report with {option('old')} and {option('new')} is needed"
+            f"{path} is the self-test of one encoder; a report with {option('old')} and "
+            f"{option('new')} is needed"
         )
-    finding = judged(path, report, strict) if max_loss is None else within_loss(path, losses, max_loss)
+    finding = (
+        judged(path, report, strict) if max_loss is None else within_loss(path, losses, max_loss)
+    )
     return Compatibility(query, gallery, artefacts.fingerprint(report), finding)
 
 
@@ -72,7 +80,8 @@ def within_loss(path: Path, losses: dict[str, float], max_loss: float) -> str:
     worst = max(losses, key=lambda metric: losses[metric])
     if losses[worst] > max_loss:
         raise InputError(
-            f"{path}: {worst} loses {losses[worst]:.2%} of old/old, more than {option('max_loss', max_loss)}"
+            f"{path}: {worst} loses {losses[worst]:.2%} of old/old, more than "
+            f"{option('max_loss', max_loss)}"
         )
     return f"loses at most {max(losses[worst], 0):.2%} ({worst})"
 

@@ -40,14 +40,18 @@ def backfill(
     gallery.check_admitted(encoder.fingerprint, gallery.encoders_to_fit())
     ids, labels = gallery.entries_of_others(encoder.fingerprint)
     if not any(ident in images for ident in ids) and ids:
-        raise InputError(f"none of the {len(ids):,} entries to embed anew has an image in this data set")
+        raise InputError(
+            f"none of the {len(ids):,} entries to embed anew has an image in this data set"
+        )
     chosen = [position for position in order(ids, labels).tolist() if ids[position] in images]
     replaced = 0
     with progress.bar(f"embedding {gallery.name} anew", len(chosen), "entries") as done:
         for lot in lots(chosen):
             some = [ids[position] for position in lot]
             embeddings = embed(images.read(some))
-            replaced += gallery.replace(encoder, some, [labels[position] for position in lot], embeddings)
+            replaced += gallery.replace(
+                encoder, some, [labels[position] for position in lot], embeddings
+            )
             done.update(len(lot))
     return replaced, [ident for ident in ids if ident not in images]
 

@@ -105,7 +105,9 @@ class BlockFile:
         if commit is None:
             raise damaged(self.path, HEAD_BYTES, "the commit is not what its checksum says")
         if not FIRST_BLOCK <= commit[0] <= os.fstat(self.descriptor).st_size:
-            raise damaged(self.path, os.fstat(self.descriptor).st_size, f"{commit[0]} bytes were acknowledged")
+            raise damaged(
+                self.path, os.fstat(self.descriptor).st_size, f"{commit[0]} bytes were acknowledged"
+            )
         return commit
 
     def blocks(self, start: int, end: int) -> Iterator[Block]:

@@ -93,7 +93,9 @@ class Contents:
             # The row REMOVED is the last one; nobody asks who made an entry that is there no more.
             self.encoder_of = np.concatenate([part.encoders for part in self.rows])[row_of]
         made = np.bincount(self.encoder_of[self.numbers], minlength=len(self.encoders)).tolist()
-        self.in_use = {known: count for known, count in zip(self.encoders, made, strict=True) if count}
+        self.in_use = {
+            known: count for known, count in zip(self.encoders, made, strict=True) if count
+        }
 
     def _entries(self) -> int:
         """Returns how many numbers were given so far."""
@@ -138,7 +140,9 @@ class Contents:
     def _numbers_there(self, block: Block, cursor: Cursor, what: str) -> np.ndarray:
         """Reads numbers of entries; refuses those that are not there."""
         numbers = cursor.array("<u8", block.rows)
-        if block.rows and (numbers.max() >= self._entries() or np.isin(numbers, self.removed).any()):
+        if block.rows and (
+            numbers.max() >= self._entries() or np.isin(numbers, self.removed).any()
+        ):
             raise damaged(block.path, block.offset, f"it {what} that is not there")
         return numbers.astype(np.int64)
 

@@ -61,7 +61,9 @@ def stored_entries(data: DataSet, folder: Path) -> Entries:
             ids = [stored.id for stored in images_by_id.whole(shard)]
             yield Batch(ids, labels_of(data, labels), found)
 
-    return Entries(KnownEncoder(manifest["made_from"]["encoder"], shards.dims, manifest["encoder"]), batches())
+    return Entries(
+        KnownEncoder(manifest["made_from"]["encoder"], shards.dims, manifest["encoder"]), batches()
+    )
 
 
 def labels_of(data: DataSet, labels: np.ndarray) -> list[str]:

@@ -74,7 +74,9 @@ class Names:
         try:
             yield
         except UnicodeDecodeError:
-            raise damaged(self.block.path, self.block.offset, "an id or a label is no text") from None
+            raise damaged(
+                self.block.path, self.block.offset, "an id or a label is no text"
+            ) from None
 
 
 class Cursor:
@@ -91,7 +93,9 @@ class Cursor:
     def bytes(self, count: int) -> memoryview:
         """Takes so many of the next bytes."""
         if count > len(self.block.payload) - self.taken:
-            raise damaged(self.block.path, self.block.offset, "a block is shorter than what it holds")
+            raise damaged(
+                self.block.path, self.block.offset, "a block is shorter than what it holds"
+            )
         self.taken += count
         return self.block.payload[self.taken - count : self.taken]
 
@@ -111,7 +115,9 @@ def encode_vectors(packed: Vectors, encoders: np.ndarray) -> list[bytes]:
     return [array.tobytes() for array in arrays]
 
 
-def encode_entries(packed: Vectors, encoders: np.ndarray, ids: list[str], labels: list[str]) -> list[bytes]:
+def encode_entries(
+    packed: Vectors, encoders: np.ndarray, ids: list[str], labels: list[str]
+) -> list[bytes]:
     """Returns a block of new entries.
 
     Args:

@@ -110,8 +110,14 @@ class FileGallery(Gallery):
         name = self.contents.name_of(found.number)
         return Match(name.id, name.label, found.score, made_by.fingerprint)
 
-    def _add(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> int:
-        new = [position for ident, position in first_positions(ids).items() if ident not in self._numbers()]
+    def _add(
+        self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray
+    ) -> int:
+        new = [
+            position
+            for ident, position in first_positions(ids).items()
+            if ident not in self._numbers()
+        ]
         for start in range(0, len(new), ROWS_AT_ONCE):
             some = new[start : start + ROWS_AT_ONCE]
             added = [ids[position] for position in some]
@@ -126,13 +132,17 @@ class FileGallery(Gallery):
             self._tidy(SPARE_BLOCKS_MEANWHILE)
         return len(new)
 
-    def _replace(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> int:
+    def _replace(
+        self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray
+    ) -> int:
         numbers = self._numbers()
         there = [position for position, ident in enumerate(ids) if ident in numbers]
         if there:
             fact, which = self._made_by(encoder, len(there))
             rows = np.array([numbers[ids[position]] for position in there])
-            self._commit(*fact, entry_blocks.encode_replacements(vectors.pack(units[there]), which, rows))
+            self._commit(
+                *fact, entry_blocks.encode_replacements(vectors.pack(units[there]), which, rows)
+            )
             self._tidy(SPARE_BLOCKS_MEANWHILE)
         return len(there)
 
@@ -187,7 +197,10 @@ class FileGallery(Gallery):
     def begin_writing(self, encoder: KnownEncoder) -> None:
         self._begin(encoder.dims)
         if encoder.dims != self.contents.dims:
-            raise InputError(f"{self.path} holds {self.contents.dims} dimensions and {encoder} gives {encoder.dims}")
+            raise InputError(
+                f"{self.path} holds {self.contents.dims} dimensions and {encoder} gives "
+                f"{encoder.dims}"
+            )
 
     def _begin(self, dims: int | None = None) -> None:
         """Takes the lock, and reads the whole file against its checksums. Makes the file only
@@ -198,7 +211,9 @@ class FileGallery(Gallery):
             self._open(file)
             self._read_new()
             self.check()
-            self.numbers = dict(zip(self.contents.ids(), self.contents.numbers.tolist(), strict=True))
+            self.numbers = dict(
+                zip(self.contents.ids(), self.contents.numbers.tolist(), strict=True)
+            )
             if len(self.numbers) != len(self.contents.numbers):
                 raise blocks.damaged(self.path, self.read_to, "an id is there twice")
 
@@ -214,7 +229,9 @@ class FileGallery(Gallery):
         fingerprints = [known.fingerprint for known in self.contents.encoders]
         if encoder.fingerprint in fingerprints:
             return [], np.full(rows, fingerprints.index(encoder.fingerprint), np.uint16)
-        return [entry_blocks.encode_fact(entry_blocks.ENCODER, encoder)], np.full(rows, len(fingerprints), np.uint16)
+        return [entry_blocks.encode_fact(entry_blocks.ENCODER, encoder)], np.full(
+            rows, len(fingerprints), np.uint16
+        )
 
     def _commit(self, *written: list[bytes], version: int = blocks.VERSION) -> None:
         assert self.file
@@ -227,7 +244,10 @@ class FileGallery(Gallery):
         self.check()
         made = np.array([known.fingerprint == encoder for known in self.contents.encoders], bool)
         others = ~made[self.contents.encoder_of[self.contents.numbers]]
-        ids, labels = (itertools.compress(column, others) for column in (self.contents.ids(), self.contents.labels()))
+        ids, labels = (
+            itertools.compress(column, others)
+            for column in (self.contents.ids(), self.contents.labels())
+        )
         return list(ids), list(labels)
 
     def describe(self) -> Description:
@@ -240,8 +260,13 @@ class FileGallery(Gallery):
         if superseded:
             remarks.append(f"{superseded:,} superseded embeddings still in it")
         if removed:
-            remarks.append(f"{removed:,} removed entries still in it until the next command that writes to it ends")
-        return Description(self.contents.dims, self.contents.in_use, self.contents.compatible, remarks)
+            remarks.append(
+                f"{removed:,} removed entries still in it until the next command that writes to it "
+                "ends"
+            )
+        return Description(
+            self.contents.dims, self.contents.in_use, self.contents.compatible, remarks
+        )
 
     def __exit__(self, kind: type[BaseException] | None, *_) -> None:
         if kind:  # what is safe stays so; nobody waits for a tidy file

@@ -75,7 +75,9 @@ def check_name(name: str) -> None:
     except UnicodeEncodeError:  # as Python reads a file's name that is no UTF-8
         raise InputError(f"{name!r} is no text in UTF-8, which ids and labels have to be") from None
     if len(encoded) > LONGEST_NAME:
-        raise InputError(f"'{name[:60]}...' is too long: ids and labels have at most {LONGEST_NAME} bytes")
+        raise InputError(
+            f"'{name[:60]}...' is too long: ids and labels have at most {LONGEST_NAME} bytes"
+        )
 
 
 class Gallery(ABC):
@@ -117,7 +119,8 @@ class Gallery(ABC):
                 "known to be compatible with it (a file exported from a run is another encoder "
                 "than "
                 "the run);",
-                f"evaluate the two ({old} {new}) and declare the report: gallery add {option('report', 'FOLDER')}",
+                f"evaluate the two ({old} {new}) and declare the report: "
+                f"gallery add {option('report', 'FOLDER')}",
             )
 
     def check_may_join(self, encoder: KnownEncoder, to_come: Iterable[Compatibility] = ()) -> None:
@@ -134,10 +137,13 @@ class Gallery(ABC):
         raise InputError(
             f"{self.name} holds entries of {', '.join(map(str, foreign))}, and no report says that "
             f"{encoder} goes with them: together no query could be searched;",
-            f"evaluate the two and declare the report first: gallery add {option('report', 'FOLDER')}",
+            "evaluate the two and declare the report first: gallery add "
+            f"{option('report', 'FOLDER')}",
         )
 
-    def add(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> int:
+    def add(
+        self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray
+    ) -> int:
         """Returns when the entries are safe: how many are new. An id that is there already stays
         as it is.
         """
@@ -146,7 +152,9 @@ class Gallery(ABC):
         self.check_may_join(encoder)
         return self._add(encoder, ids, labels, units)
 
-    def replace(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> int:
+    def replace(
+        self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray
+    ) -> int:
         """Embeds the same entries anew; returns how many, when they are safe.
 
         None that was removed comes back.
@@ -159,13 +167,20 @@ class Gallery(ABC):
             raise InputError(f"{self.name}: an id given twice cannot be embedded anew")
         return self._replace(encoder, ids, labels, units)
 
-    def checked(self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray) -> np.ndarray:
+    def checked(
+        self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray
+    ) -> np.ndarray:
         """Returns the embeddings at length 1."""
         units = vectors.unit(embeddings)
         if not len(ids) == len(labels) == len(units):
-            raise InputError(f"{len(ids)} ids, {len(labels)} labels and {len(units)} embeddings; each entry has one")
+            raise InputError(
+                f"{len(ids)} ids, {len(labels)} labels and {len(units)} embeddings; each entry has "
+                "one"
+            )
         if units.shape[1] != encoder.dims:
-            raise InputError(f"{encoder} gives {encoder.dims} dimensions; these embeddings have {units.shape[1]}")
+            raise InputError(
+                f"{encoder} gives {encoder.dims} dimensions; these embeddings have {units.shape[1]}"
+            )
         for name in (*ids, *labels):
             check_name(name)
         return units

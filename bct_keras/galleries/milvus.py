@@ -56,7 +56,9 @@ class MilvusGallery(Gallery):
             import pymilvus
             from pymilvus.exceptions import MilvusException
         except ImportError:
-            raise InputError("a gallery in Milvus needs pymilvus: pip install -e '.[milvus]'") from None
+            raise InputError(
+                "a gallery in Milvus needs pymilvus: pip install -e '.[milvus]'"
+            ) from None
         self.pymilvus, self.name = pymilvus, f"{uri} ({collection})"
         self.collection, self.facts = collection, f"{collection}_encoders"
         # It logs as a traceback what is told in a line here.
@@ -139,7 +141,10 @@ class MilvusGallery(Gallery):
             output_fields=["label", "encoder"],
         )
         return [
-            [Match(hit["id"], hit["entity"]["label"], hit["distance"], hit["entity"]["encoder"]) for hit in hits]
+            [
+                Match(hit["id"], hit["entity"]["label"], hit["distance"], hit["entity"]["encoder"])
+                for hit in hits
+            ]
             for hits in found
         ]
 
@@ -149,7 +154,9 @@ class MilvusGallery(Gallery):
         fields = self.client.describe_collection(self.collection)["fields"]
         dims = next(field["params"]["dim"] for field in fields if field["name"] == "embedding")
         if int(dims) != encoder.dims:
-            raise InputError(f"{self.name} holds {dims} dimensions and {encoder} gives {encoder.dims}")
+            raise InputError(
+                f"{self.name} holds {dims} dimensions and {encoder} gives {encoder.dims}"
+            )
         if encoder.fingerprint not in self._writes:
             self._keep_fact(f"encoder:{encoder.fingerprint}", asdict(encoder))
         self._writes.add(encoder.fingerprint)
@@ -170,18 +177,26 @@ class MilvusGallery(Gallery):
             self.client.delete(self.facts, filter=one_of("id", announced))
         self._writes.difference_update(fingerprints)
 
-    def _add(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> int:
+    def _add(
+        self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray
+    ) -> int:
         first_of = first_positions(ids)
         for ident in self._there(ids):
             first_of.pop(ident, None)
         new = list(first_of.values())
-        self._upsert(encoder, [ids[each] for each in new], [labels[each] for each in new], units[new])
+        self._upsert(
+            encoder, [ids[each] for each in new], [labels[each] for each in new], units[new]
+        )
         return len(new)
 
-    def _replace(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> int:
+    def _replace(
+        self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray
+    ) -> int:
         known = self._there(ids)
         there = [position for position, ident in enumerate(ids) if ident in known]
-        self._upsert(encoder, [ids[each] for each in there], [labels[each] for each in there], units[there])
+        self._upsert(
+            encoder, [ids[each] for each in there], [labels[each] for each in there], units[there]
+        )
         return len(there)
 
     def _there(self, ids: Collection[str]) -> set[str]:
@@ -218,15 +233,23 @@ class MilvusGallery(Gallery):
             check_name(name)
         removed: dict[str, str] = {}
         for _ in range(LOOKS):
-            found = {row["id"]: row["label"] for row in self._rows("id", ids) + self._rows("label", labels)}
+            found = {
+                row["id"]: row["label"]
+                for row in self._rows("id", ids) + self._rows("label", labels)
+            }
             if not found:
                 break
             removed |= found
             going = list(found)
             for start in range(0, len(going), AT_ONCE):
-                self.client.delete(self.collection, filter=one_of("id", going[start : start + AT_ONCE]))
+                self.client.delete(
+                    self.collection, filter=one_of("id", going[start : start + AT_ONCE])
+                )
         else:
-            raise InputError(f"{self.name}: another command writes entries anew as they are removed; end it first")
+            raise InputError(
+                f"{self.name}: another command writes entries anew as they are removed; end it "
+                "first"
+            )
         if removed:
             self.client.flush(self.collection)
             self.client.compact(self.collection)
@@ -234,10 +257,13 @@ class MilvusGallery(Gallery):
             entries=len(removed),
             unknown_ids=[ident for ident in ids if ident not in removed],
             unknown_labels=[label for label in labels if label not in removed.values()],
-            erased="Milvus was asked to erase their bytes (flush, compact), which it does in its own time",
+            erased="Milvus was asked to erase their bytes (flush, compact), which it does in its "
+            "own time",
         )
 
-    def _upsert(self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray) -> None:
+    def _upsert(
+        self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray
+    ) -> None:
         rows = [
             {
                 "id": ident,
@@ -252,7 +278,9 @@ class MilvusGallery(Gallery):
 
     def declare(self, compatibility: Compatibility) -> None:
         self.refresh()
-        self._keep_fact(f"compatible:{compatibility.query}:{compatibility.gallery}", asdict(compatibility))
+        self._keep_fact(
+            f"compatible:{compatibility.query}:{compatibility.gallery}", asdict(compatibility)
+        )
 
     def entries_of_others(self, encoder: str) -> tuple[list[str], list[str]]:
         self.refresh()

@@ -70,4 +70,6 @@ def make_collection(client: Any, pymilvus: Any, table: Table) -> None:
     schema.add_field("embedding", kinds.FLOAT_VECTOR, dim=table.dims)
     index = client.prepare_index_params()
     index.add_index("embedding", index_type="AUTOINDEX", metric_type=table.metric)
-    client.create_collection(table.name, schema=schema, index_params=index, consistency_level="Strong")
+    client.create_collection(
+        table.name, schema=schema, index_params=index, consistency_level="Strong"
+    )

@@ -54,7 +54,9 @@ def open_to_write(path: Path, dims: int | None) -> tuple[BlockFile, bool]:
     """
     absent = not path.exists()
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | (0 if dims is None else os.O_CREAT), 0o644)
+        descriptor = os.open(
+            path, os.O_RDWR | os.O_CLOEXEC | (0 if dims is None else os.O_CREAT), 0o644
+        )
         with closed_on_error(descriptor):
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise InputError(f"{path} is no gallery: it is not a file")
@@ -83,7 +85,8 @@ def lock(path: Path, descriptor: int) -> None:
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 raise InputError(
-                    f"{path}: another command is writing to this gallery; try again when it has ended"
+                    f"{path}: another command is writing to this gallery; try again when it has "
+                    "ended"
                 ) from None
             time.sleep(0.02)
 
@@ -116,10 +119,15 @@ def replacement(file: BlockFile) -> Iterator[BlockFile]:
     """
     partial = partial_of(file.path)
     if file.replaced():
-        raise InputError(f"{file.path}: another file has taken the place of this gallery; nothing was written to that")
+        raise InputError(
+            f"{file.path}: another file has taken the place of this gallery; nothing was written "
+            "to that"
+        )
     partial.unlink(missing_ok=True)
     # O_EXCL: a link that somebody puts there in this moment is not followed.
-    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(
+        partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+    )
     try:
         lock(partial, descriptor)
         begin(descriptor, file.dims)

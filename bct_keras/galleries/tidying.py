@@ -61,7 +61,9 @@ def facts(contents: Contents) -> list[list[bytes]]:
     return found
 
 
-def entries(contents: Contents, numbers: np.ndarray, ids: list[str], labels: list[str]) -> list[bytes]:
+def entries(
+    contents: Contents, numbers: np.ndarray, ids: list[str], labels: list[str]
+) -> list[bytes]:
     """Returns a block of the entries with these numbers [entries]."""
     rows = contents.row_of[numbers]
     rising = np.argsort(rows)

@@ -38,11 +38,15 @@ def unit(embeddings: np.ndarray) -> np.ndarray:
     """Returns embeddings [rows, dims] of any length but 0 at length 1, in float32."""
     embeddings = np.asarray(embeddings, np.float32)
     if embeddings.ndim != 2 or not np.isfinite(embeddings).all():
-        raise InputError(f"embeddings have to be finite numbers [rows, dims]; these are {embeddings.shape}")
+        raise InputError(
+            f"embeddings have to be finite numbers [rows, dims]; these are {embeddings.shape}"
+        )
     # In float64: the squares of large float32 coordinates overflow.
     lengths = np.sqrt(np.einsum("rd,rd->r", embeddings, embeddings, dtype=np.float64))
     if not lengths.all():
-        raise InputError(f"embedding {int(np.argmin(lengths))} is all zeros and has no direction to search by")
+        raise InputError(
+            f"embedding {int(np.argmin(lengths))} is all zeros and has no direction to search by"
+        )
     return (embeddings / lengths[:, None]).astype(np.float32)
 
 
@@ -64,7 +68,9 @@ def coarse_scores(queries: Vectors, entries: Vectors) -> np.ndarray:
 
     They are proportional to the cosine for each query.
     """
-    products = np.asarray(numkong.cdist(queries.high, entries.high, metric="dot", out_dtype="float32"))
+    products = np.asarray(
+        numkong.cdist(queries.high, entries.high, metric="dot", out_dtype="float32")
+    )
     return products * entries.scale
 
 
