@@ -101,7 +101,8 @@ def scalars(folder: Path) -> dict[str, list[int]]:
         for event in event_file_loader.EventFileLoader(str(path)).Load():
             for value in event.summary.value:
                 found.setdefault(value.tag, []).append(event.step)
-    return found
+    # Files are named by a counter, and the tenth comes before the ninth.
+    return {tag: sorted(steps) for tag, steps in found.items()}
 
 
 def test_tensorboard_counts_the_steps_of_the_run_over_all_calls_of_fit(tmp_path, monkeypatch):
