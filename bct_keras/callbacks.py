@@ -19,7 +19,14 @@ SECONDS_BETWEEN_LINES = 60.0
 class TrainingProgress(keras.callbacks.Callback):
     """A bar over all steps where somebody is watching; else a line now and then; and one after every epoch."""
 
-    def __init__(self, model: CompatibleModel, epochs: int, steps_per_epoch: int, first_step: int, batch_size: int):
+    def __init__(
+        self,
+        model: CompatibleModel,
+        epochs: int,
+        steps_per_epoch: int,
+        first_step: int,
+        batch_size: int,
+    ):
         super().__init__()
         self.trained = model
         self.epochs = epochs
@@ -43,7 +50,11 @@ class TrainingProgress(keras.callbacks.Callback):
         elif time.monotonic() > self.line_at:
             self.line_at = time.monotonic() + SECONDS_BETWEEN_LINES
             left = (self.epochs * self.steps_per_epoch - self.step) / self.steps_per_second()
-            self.say(f"step {self.step:,}/{self.epochs * self.steps_per_epoch:,}", logs, f"{left / 60:,.0f} min left")
+            self.say(
+                f"step {self.step:,}/{self.epochs * self.steps_per_epoch:,}",
+                logs,
+                f"{left / 60:,.0f} min left",
+            )
 
     def on_epoch_end(self, epoch, logs=None):
         self.say(f"epoch {epoch + 1}/{self.epochs}", logs)
@@ -64,7 +75,11 @@ class TrainingProgress(keras.callbacks.Callback):
 
 def shown(logs: dict[str, float]) -> str:
     """Of a validation the cross-test alone; metrics.jsonl has the rest."""
-    named = {name: value for name, value in logs.items() if not name.startswith(("val old/old", "val new/new"))}
+    named = {
+        name: value
+        for name, value in logs.items()
+        if not name.startswith(("val old/old", "val new/new"))
+    }
     return ", ".join(f"{name} {value:.4g}" for name, value in named.items())
 
 
@@ -105,7 +120,9 @@ class TimesFile(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         seconds = round(time.monotonic() - self.started, 4)
         with self.path.open("a") as file:
-            file.write(json.dumps({"epoch": epoch + 1, "steps": self.steps, "seconds": seconds}) + "\n")
+            file.write(
+                json.dumps({"epoch": epoch + 1, "steps": self.steps, "seconds": seconds}) + "\n"
+            )
         self.start()
 
 
@@ -147,5 +164,6 @@ class FiniteLoss(keras.callbacks.Callback):
         what_to_try = f"try a lower {option('learning_rate')}, or {option('on_nan', 'skip')}"
         raise InputError(
             f"{what} in step {step}; {self.last_good()}; {what_to_try}",
-            f"its records: {', '.join(ids[:8])}" + (f" and {len(ids) - 8} more" if len(ids) > 8 else ""),
+            f"its records: {', '.join(ids[:8])}"
+            + (f" and {len(ids) - 8} more" if len(ids) > 8 else ""),
         )

@@ -19,7 +19,9 @@ from bct_keras.models import CompatibleModel
 
 AGREED_STEPS = 10  # workers ask each other so seldom whether one was asked to stop
 NAME = re.compile(r"ckpt-(\d+)")  # of a checkpoint's folder
-FLAT_NAME = re.compile(r"ckpt-(\d+)\.index")  # of the first file of one that an earlier version wrote
+FLAT_NAME = re.compile(
+    r"ckpt-(\d+)\.index"
+)  # of the first file of one that an earlier version wrote
 ANY_NAME = re.compile(r"\.?ckpt-(\d+)(\..*)?")  # of all that belongs to one, finished or not
 NONE_READABLE = -1  # in place of a step
 RESUME_STATUS = 75  # sysexits.h's EX_TEMPFAIL: nothing is wrong, start the same command again
@@ -37,7 +39,9 @@ class StopRequest:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["StopRequest"]:
-        before = {number: signal.signal(number, self.note) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {
+            number: signal.signal(number, self.note) for number in (signal.SIGTERM, signal.SIGINT)
+        }
         try:
             yield self
         finally:
@@ -70,20 +74,30 @@ class Checkpoints(keras.callbacks.Callback):
         # Model.variables holds the states of random seeds too; metrics start anew with each epoch.
         tracked = [*model.variables, *model.optimizer.variables]
         tables = [] if model.head.table is None else [model.head.table]
-        self.checkpoint = tf.train.Checkpoint(variables=[variable.value for variable in tracked], tables=tables)
+        self.checkpoint = tf.train.Checkpoint(
+            variables=[variable.value for variable in tracked], tables=tables
+        )
         # Each worker writes its own, as TensorFlow asks; the chief's has the plain name, and all go
         # on from that one.
-        worker = distribution.worker_index() if distribution.spans_workers(model.distribute_strategy) else 0
+        worker = (
+            distribution.worker_index()
+            if distribution.spans_workers(model.distribute_strategy)
+            else 0
+        )
         self.shared = folder / "checkpoints"
         self.folder = self.shared / f"worker-{worker}" if worker else self.shared
         self.trained = model
         self.steps_per_epoch = steps_per_epoch
         self.every_steps = every_steps
         self.stop = stop or StopRequest()
-        self.agreed_steps = AGREED_STEPS if distribution.spans_workers(model.distribute_strategy) else 1
+        self.agreed_steps = (
+            AGREED_STEPS if distribution.spans_workers(model.distribute_strategy) else 1
+        )
         self.kept = kept
         self.step = 0
-        self.saved_step = 0  # of the newest checkpoint that is known to be whole; 0 where there is none
+        self.saved_step = (
+            0  # of the newest checkpoint that is known to be whole; 0 where there is none
+        )
         self.damaged: set[int] = set()
         # TensorFlow makes it when it is first asked for, and looks for it in files.
         _ = self.checkpoint.save_counter
@@ -112,7 +126,9 @@ class Checkpoints(keras.callbacks.Callback):
                 f"Put back a copy of one, or remove {self.shared} to begin the training anew",
             )
         if step and (step not in found or step in faults):
-            raise InputError(f"{self.shared} has no checkpoint of step {step}, the last that another worker sees there")
+            raise InputError(
+                f"{self.shared} has no checkpoint of step {step}, the last that another worker sees there"
+            )
         if not distribution.worker_index():
             for damaged, fault in faults.items():
                 before = f"the one before it, of step {step}"
@@ -152,7 +168,9 @@ class Checkpoints(keras.callbacks.Callback):
             return
         self.save()
         by = self.stop.signal or "a signal to another worker"
-        raise StoppedError(f"stopped by {by} after step {self.step}; the same command goes on from there")
+        raise StoppedError(
+            f"stopped by {by} after step {self.step}; the same command goes on from there"
+        )
 
     def save(self) -> None:
         """Saves a checkpoint in steps that never leave none.
@@ -200,7 +218,9 @@ class Checkpoints(keras.callbacks.Callback):
             match = ANY_NAME.fullmatch(path.name)
             if match and int(match[1]) not in whole[-self.kept :]:
                 with contextlib.suppress(OSError):
-                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                    shutil.rmtree(
+                        path
+                    ) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def last_good(self) -> str:
         """Returns where the last good checkpoint is, in words."""

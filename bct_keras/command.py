@@ -13,7 +13,9 @@ from bct_keras.printable import line
 from bct_keras.untrusted import flag_files
 
 LAYOUT = re.compile(r"\n|\t")
-LAYOUT_OF_BARS = re.compile(r"\n|\t|\r|\x1b\[A")  # they go back to the start of their line, and up by one
+LAYOUT_OF_BARS = re.compile(
+    r"\n|\t|\r|\x1b\[A"
+)  # they go back to the start of their line, and up by one
 
 
 class PlainStream:
@@ -28,7 +30,9 @@ class PlainStream:
     def write(self, text: str) -> int:
         if not text.isprintable():
             ends = [*self.layout.findall(text), ""]
-            text = "".join(line(part) + end for part, end in zip(self.layout.split(text), ends, strict=True))
+            text = "".join(
+                line(part) + end for part, end in zip(self.layout.split(text), ends, strict=True)
+            )
         return self.stream.write(text)
 
 
@@ -58,7 +62,9 @@ def parsed(arguments: list[str]) -> list[str]:
 def guarded(main: Callable[[], None], arguments: list[str]) -> None:
     try:
         if len(arguments) > 1:
-            raise InputError(f"'{arguments[1]}' was not understood: every argument is a flag, --name=value")
+            raise InputError(
+                f"'{arguments[1]}' was not understood: every argument is a flag, --name=value"
+            )
         with options_as_flags():
             main()
     except InputError as error:

@@ -90,7 +90,9 @@ def cluster() -> dict[str, Any]:
         if workers and task["index"] >= len(workers[task["type"]]):
             raise IndexError(task)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise InputError(f"the environment variable TF_CONFIG cannot be understood ({error!r}): {text}") from None
+        raise InputError(
+            f"the environment variable TF_CONFIG cannot be understood ({error!r}): {text}"
+        ) from None
     return found if workers else {}
 
 

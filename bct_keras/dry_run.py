@@ -121,7 +121,9 @@ class DryRun:
         division = split.divide(source.labels, len(source.identities), source.groups)
         if self.plan.view not in division.views:
             given = option("split", self.plan.split)
-            raise InputError(f"{given} makes no view '{self.plan.view}'; class(...) and data(...) do")
+            raise InputError(
+                f"{given} makes no view '{self.plan.view}'; class(...) and data(...) do"
+            )
         chosen = division.views[self.plan.view]
         wanted = [division.parts.index(part) for part in chosen.parts]
         records = sum(int((division.part_of == part).sum()) for part in wanted)

@@ -76,7 +76,9 @@ def write_embeddings(encoder: Encoder, data: DataSet, folder: Path) -> None:
 def write_credible(data: DataSet, folder: Path) -> None:
     """Writes which rows are credible, by both ways to tell: they cost less than to ask for one."""
     old_files = [field_path(folder, shard, "old_embedding") for shard in data.shards]
-    labels = data.checked_labels([open_array(field_path(folder, shard, "label")) for shard in data.shards])
+    labels = data.checked_labels(
+        [open_array(field_path(folder, shard, "label")) for shard in data.shards]
+    )
     norms = {"rows": None, "rows_then_columns": column_norms(old_files)}
     credible = {name: np.zeros(len(labels), np.float32) for name in norms}
 

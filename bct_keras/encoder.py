@@ -75,7 +75,9 @@ class Encoder(ABC):
             raise InputError(f"{self.path} gives no finite embedding for image {image}")
         return embeddings
 
-    def images_of(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None) -> Iterator[dict]:
+    def images_of(
+        self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None
+    ) -> Iterator[dict]:
         """Yields the batches of a data set, at the size that this encoder takes."""
         taken = data.as_taken(self.image_size, self.preprocessing.resize)
         with unreadable.named(data, shards):
@@ -85,7 +87,9 @@ class Encoder(ABC):
 class DerivedEncoder(Encoder):
     """Computes each embedding from that of another encoder, whose embeddings are those that are kept."""
 
-    of_sums = False  # whether it may be computed of an image's embedding plus that of its mirror image
+    of_sums = (
+        False  # whether it may be computed of an image's embedding plus that of its mirror image
+    )
 
     def __init__(self, encoder: Encoder, dims: int):
         super().__init__(encoder.path, encoder.image_size, dims)
@@ -173,7 +177,9 @@ def check_answer(path: Path, found: tuple[int, ...], asked: tuple[int, int]) -> 
     )
 
 
-def in_batches(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int) -> np.ndarray:
+def in_batches(
+    run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int
+) -> np.ndarray:
     """Runs a file that is made for batches of one size, or of any where that is 0.
 
     The last batch is filled up with copies of the last image.
@@ -201,9 +207,13 @@ def checked_shapes(path: Path, image_shape, embedding_shape) -> tuple[int, int, 
     except (TypeError, ValueError, IndexError):
         height = width = channels = dims = -1
         colours_first = False
-    sizes_fit = 1 <= height <= LARGEST_SIZE and 1 <= dims <= LARGEST_DIMS  # else memory goes before anything is told
+    sizes_fit = (
+        1 <= height <= LARGEST_SIZE and 1 <= dims <= LARGEST_DIMS
+    )  # else memory goes before anything is told
     if height != width or channels != CHANNELS or not sizes_fit:
-        raise InputError(f"{path} is no encoder of square colour images: {image_shape} in, {embedding_shape} out")
+        raise InputError(
+            f"{path} is no encoder of square colour images: {image_shape} in, {embedding_shape} out"
+        )
     return height, dims, colours_first
 
 

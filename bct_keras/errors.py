@@ -24,7 +24,11 @@ class InputError(Exception):
 
 def shortened(text: str) -> str:
     """Returns the text without its middle where nobody would read it: what a file holds may be a million letters."""
-    return text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE // 2]} ... {text[-LONGEST_LINE // 2 :]}"
+    return (
+        text
+        if len(text) <= LONGEST_LINE
+        else f"{text[: LONGEST_LINE // 2]} ... {text[-LONGEST_LINE // 2 :]}"
+    )
 
 
 def option(name: str, value: object = None) -> str:

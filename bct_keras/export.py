@@ -32,21 +32,29 @@ from bct_keras.formats.format import Source
 
 def define_flags() -> None:
     flags.DEFINE_string("encoder", None, "a run's folder or a .keras file")
-    flags.DEFINE_string("old", None, "the encoder whose gallery the files are to search; none is self-tests alone")
+    flags.DEFINE_string(
+        "old", None, "the encoder whose gallery the files are to search; none is self-tests alone"
+    )
     flags.DEFINE_list(
         "formats",
         None,
         f"what to write, of {', '.join(FORMATS)}; all that --calibration, or its absence, allows if not given",
     )
-    flags.DEFINE_string("calibration", None, "the data set that tells tflite_int8 its ranges, such as data/mine/new")
-    flags.DEFINE_multi_string("protocol", None, "what to evaluate on, as in retrieval(data/demo/test)")
+    flags.DEFINE_string(
+        "calibration", None, "the data set that tells tflite_int8 its ranges, such as data/mine/new"
+    )
+    flags.DEFINE_multi_string(
+        "protocol", None, "what to evaluate on, as in retrieval(data/demo/test)"
+    )
     flags.DEFINE_string("out", None, "the folder to make")
     define_gate_flags()
 
 
 def define_gate_flags() -> None:
     """Those that `train` has too."""
-    flags.DEFINE_bool("flip_and_add", False, "export an encoder that adds the embedding of the mirrored image")
+    flags.DEFINE_bool(
+        "flip_and_add", False, "export an encoder that adds the embedding of the mirrored image"
+    )
     flags.DEFINE_float(
         "max_loss",
         0.01,
@@ -59,7 +67,9 @@ def define_gate_flags() -> None:
         False,
         "export what is not compatible or loses more, with the numbers in its card",
     )
-    flags.DEFINE_bool("strict", False, "export nothing where these identities are too few to tell (undecided)")
+    flags.DEFINE_bool(
+        "strict", False, "export nothing where these identities are too few to tell (undecided)"
+    )
     define_verdict_flags()
     flags.DEFINE_string("data_licence", "", "the licence of the training data, for the model card")
 
@@ -83,7 +93,9 @@ def main() -> None:
     old = load_encoder(FLAGS.old) if FLAGS.old else None
     protocols = tuple(FLAGS.protocol or ())
     checks = dataclasses.replace(checks_of_flags(), protocols=protocols, old=old)
-    formats = FLAGS.formats or [name for name in FORMATS if calibration or not FORMATS[name].needs_calibration]
+    formats = FLAGS.formats or [
+        name for name in FORMATS if calibration or not FORMATS[name].needs_calibration
+    ]
     exported = export(source, formats, out, checks, FLAGS.data_licence)
     print(exported)
     if refusal := exported.refusal():

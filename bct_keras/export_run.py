@@ -66,7 +66,9 @@ class Exported:
         return "\n".join(lines)
 
 
-def export(source: Source, formats: list[str], out: Path, checks: Checks, data_licence: str = "") -> Exported:
+def export(
+    source: Source, formats: list[str], out: Path, checks: Checks, data_licence: str = ""
+) -> Exported:
     """Writes those formats that pass; where none does, it writes nothing and raises the refusal.
 
     Args:
@@ -96,7 +98,9 @@ def export(source: Source, formats: list[str], out: Path, checks: Checks, data_l
     }
     with artefacts.making(out, EXPORT_KIND, made_from) as folder:
         if folder:
-            gate = Gate(dict(protocols), checks.old, Reference(source), checks.max_loss, checks.rule)
+            gate = Gate(
+                dict(protocols), checks.old, Reference(source), checks.max_loss, checks.rule
+            )
             check_encoder(gate, checks)
             facts = Writing(source, gate, checks, folder).write_all(formats, data_licence)
             artefacts.write_manifest(folder, EXPORT_KIND, made_from, **facts)
@@ -243,7 +247,9 @@ def check_closeness(form: Format, name: str, found: Closeness) -> None:
         differs = f"{name} differs from its encoder by {found.difference:.2e}"
         raise RefusedError(f"{differs}, more than {largest:.0e}")
     if smallest is not None and not found.cosine >= smallest:
-        raise RefusedError(f"{name}: cosine {found.cosine:.6f} with its encoder, less than {smallest}")
+        raise RefusedError(
+            f"{name}: cosine {found.cosine:.6f} with its encoder, less than {smallest}"
+        )
     if not np.isfinite(found.difference):
         raise RefusedError(f"{name} gives no finite embedding")
 

@@ -29,7 +29,9 @@ def told(
             raise
         raise no_room(workdir, error.strerror or "", last_good()) from None
     except tf.errors.ResourceExhaustedError as error:
-        if "space" not in error.message and "File too large" not in error.message:  # the memory of a device
+        if (
+            "space" not in error.message and "File too large" not in error.message
+        ):  # the memory of a device
             raise
         raise no_room(workdir, error.message, last_good()) from None
     except (tf.errors.UnavailableError, tf.errors.AbortedError):

@@ -83,7 +83,9 @@ class Card:
 
 
 def not_stated() -> str:
-    return f"**not stated** ({option('data_licence')}); ask whoever gave you the data before you ship"
+    return (
+        f"**not stated** ({option('data_licence')}); ask whoever gave you the data before you ship"
+    )
 
 
 def data_lines(source: Source) -> list[str]:

@@ -55,6 +55,8 @@ def known(old: Path | None) -> Encoder | None:
     path = Path(field(manifest, "encoder", str, old / artefacts.MANIFEST))
     if not path.exists():
         return None
-    named = field({"encoder_spec": str(path)} | manifest, "encoder_spec", str, old / artefacts.MANIFEST)
+    named = field(
+        {"encoder_spec": str(path)} | manifest, "encoder_spec", str, old / artefacts.MANIFEST
+    )
     encoder = load_encoder(named, may_trust=False)
     return encoder if encoder.fingerprint == manifest["made_from"].get("encoder") else None

@@ -291,7 +291,9 @@ def length_ratio(weights: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
 def refuse(option: str, options: dict[str, Any]) -> None:
     """Raises where an option of Keras's is on that the rules here do not follow."""
     if options.get(option):
-        raise InputError(f"{option}=True is not what this optimizer does; Keras's own of the same name knows it")
+        raise InputError(
+            f"{option}=True is not what this optimizer does; Keras's own of the same name knows it"
+        )
 
 
 OPTIMIZERS = {"adamw": AdamW, "lamb": Lamb, "sgd": SGD, "sgdw": SGDW}

@@ -156,12 +156,20 @@ def passed_over(source: Source) -> str:
 
 def define_flags() -> None:
     flags.DEFINE_string("source", None, "where the images come from, as in folder(photos)")
-    flags.DEFINE_string("check", None, "instead of all else: a data set or RecordIO folder to read and report on")
+    flags.DEFINE_string(
+        "check", None, "instead of all else: a data set or RecordIO folder to read and report on"
+    )
     flags.DEFINE_string("split", "none", "how they are divided: none, class(...) or data(...)")
     flags.DEFINE_string("out", None, "the folder to make")
-    flags.DEFINE_integer("seed", 0, "which record goes into which shard depends on this alone", lower_bound=0)
-    flags.DEFINE_enum("on_bad", "fail", ["fail", "skip"], "what to do with an image that cannot be used")
-    flags.DEFINE_integer("limit", 0, "for a first try: only so many images, the first in file order", lower_bound=0)
+    flags.DEFINE_integer(
+        "seed", 0, "which record goes into which shard depends on this alone", lower_bound=0
+    )
+    flags.DEFINE_enum(
+        "on_bad", "fail", ["fail", "skip"], "what to do with an image that cannot be used"
+    )
+    flags.DEFINE_integer(
+        "limit", 0, "for a first try: only so many images, the first in file order", lower_bound=0
+    )
     flags.DEFINE_integer(
         "processes",
         0,

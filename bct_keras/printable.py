@@ -3,7 +3,9 @@
 import re
 
 # What Markdown reads as more than a character, wherever it stands. An underline counts at the edge of a word alone.
-MARKED = re.compile(r"[\\`*\[\]<>~&$]|(?<!\w)_|_(?!\w)|(?<=\w)(?=://)|(?<=www)(?=\.)", re.IGNORECASE)
+MARKED = re.compile(
+    r"[\\`*\[\]<>~&$]|(?<!\w)_|_(?!\w)|(?<=\w)(?=://)|(?<=www)(?=\.)", re.IGNORECASE
+)
 # A heading, a list, a rule, or a line under a heading.
 MARKED_AT_START = re.compile(r"^(?=(?:#{1,6}|[+-])\s|=+$|-{2,}$|\s)|(?<=^\d)(?=[.)]\s)")
 
@@ -23,7 +25,13 @@ def line(text: object) -> str:
 def escape_of(number: int) -> str:
     if 0xDC80 <= number <= 0xDCFF:  # Python's stand-in for a byte of a file's name
         number -= 0xDC00
-    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+    return (
+        f"\\x{number:02x}"
+        if number < 0x100
+        else f"\\u{number:04x}"
+        if number < 0x10000
+        else f"\\U{number:08x}"
+    )
 
 
 def markdown(text: object) -> str:

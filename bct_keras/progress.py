@@ -22,7 +22,9 @@ def silent(text: str) -> None:
     """Says nothing; for work whose caller wants no lines."""
 
 
-def track(items: Iterable[Item], what: str, total: int | None = None, unit: str = "images") -> Iterator[Item]:
+def track(
+    items: Iterable[Item], what: str, total: int | None = None, unit: str = "images"
+) -> Iterator[Item]:
     return iter(bar(what, total, unit, items))
 
 

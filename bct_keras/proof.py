@@ -41,7 +41,9 @@ def test_protocol(data: DataSet) -> list[str]:
     return [f"retrieval({registry.quoted(str(test))})"]
 
 
-def check(protocols: Mapping[str, Protocol], data: DataSet, old: Path | None, encoder: Encoder | None) -> None:
+def check(
+    protocols: Mapping[str, Protocol], data: DataSet, old: Path | None, encoder: Encoder | None
+) -> None:
     """Raises where a protocol cannot be measured, or would prove nothing.
 
     Args:

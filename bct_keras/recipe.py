@@ -71,7 +71,9 @@ class Recipe:
         """Returns the method, which is not yet prepared."""
         return registry.build(METHODS, self.method, seed=self.seed)
 
-    def build_model(self, image_size: int, classes: int, steps: int, method: Method) -> CompatibleModel:
+    def build_model(
+        self, image_size: int, classes: int, steps: int, method: Method
+    ) -> CompatibleModel:
         """Compiled, with every weight made; to be called in the strategy's scope."""
         keras.utils.set_random_seed(self.seed)
         with precision_policy(self.precision):
@@ -89,7 +91,9 @@ class Recipe:
         encoder.set_weights(trained.get_weights())
         return encoder
 
-    def _build_model(self, image_size: int, classes: int, steps: int, method: Method) -> CompatibleModel:
+    def _build_model(
+        self, image_size: int, classes: int, steps: int, method: Method
+    ) -> CompatibleModel:
         backbone = self.build_backbone(image_size)
         one_dnn.check_gradients(backbone, option("backbone", self.backbone))
         for layer in backbone.layers:

@@ -118,7 +118,9 @@ def step(
     """Returns the rate times `factor` when each of these epochs has passed; by default UniBCT's."""
     above_0 = all(isinstance(epoch, int | float) and epoch > 0 for epoch in epochs)
     if not above_0 or list(epochs) != sorted(set(epochs)):
-        raise InputError(f"epochs={epochs} of step have to be numbers above 0, each larger than the one before")
+        raise InputError(
+            f"epochs={epochs} of step have to be numbers above 0, each larger than the one before"
+        )
     # PiecewiseConstantDecay changes after its boundary and not at it.
     boundaries = [round(epoch * steps_per_epoch) - 1 for epoch in epochs]
     rates = [learning_rate * factor**count for count in range(len(epochs) + 1)]
@@ -130,7 +132,9 @@ def warm_up_steps(epochs: float, steps: int, steps_per_epoch: float) -> int:
     """Returns how many steps these epochs have, or raises where the whole run has no more."""
     found = round(epochs * steps_per_epoch)
     if not 0 <= found < steps:
-        raise InputError(f"warm_up={epochs:g} epochs have to be at least 0 and fewer than the run has")
+        raise InputError(
+            f"warm_up={epochs:g} epochs have to be at least 0 and fewer than the run has"
+        )
     return found
 
 

@@ -22,9 +22,13 @@ class StoredEmbeddings(Encoder):
         if embeddings.ndim != 2 or not embeddings.shape[1] or embeddings.dtype.kind not in "biuf":
             raise InputError(f"{path}: `embeddings` has to be numbers, [n, dims]")
         if ids.shape != (len(embeddings),) or ids.dtype.kind not in "US":
-            raise InputError(f"{path}: `embeddings` has to be [n, dims] and `ids` [n] texts, one for each row")
+            raise InputError(
+                f"{path}: `embeddings` has to be [n, dims] and `ids` [n] texts, one for each row"
+            )
         super().__init__(path, 0, embeddings.shape[1])
-        with np.errstate(over="ignore"):  # what does not fit is infinite, which `checked` tells with its image
+        with np.errstate(
+            over="ignore"
+        ):  # what does not fit is infinite, which `checked` tells with its image
             self.embeddings = embeddings.astype(np.float32, copy=False)
         names = arrays.texts(ids, path)
         self.row_of = {name: row for row, name in enumerate(names)}
@@ -41,7 +45,9 @@ class StoredEmbeddings(Encoder):
                 names = dataset.ids_of(batch)
                 missing = [name for name in names if name not in self.row_of]
                 if missing:
-                    raise InputError(f"{self.path} has no embedding for {missing[0]} of {data.folder}")
+                    raise InputError(
+                        f"{self.path} has no embedding for {missing[0]} of {data.folder}"
+                    )
                 yield (
                     self.checked(self.embeddings[[self.row_of[name] for name in names]], batch),
                     batch,

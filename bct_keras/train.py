@@ -65,7 +65,9 @@ def define_flags() -> None:
     define_training_flags()
     define_device_flags()
     define_watch_flags()
-    flags.DEFINE_list("formats", ["saved_model", "tflite"], f"what to export, of {', '.join(FORMATS)}; or none")
+    flags.DEFINE_list(
+        "formats", ["saved_model", "tflite"], f"what to export, of {', '.join(FORMATS)}; or none"
+    )
     flags.DEFINE_multi_string(
         "protocol", None, "how to evaluate; by default retrieval on the split's test view; or none"
     )
@@ -86,10 +88,16 @@ def define_data_flags() -> None:
         "take pixels of 0 to 255, as in tflite(old.tflite, mean=127.5, std=128, order=bgr)), or its embeddings: a .npz "
         "file with `embeddings` and `ids`, or a folder made by embed",
     )
-    flags.DEFINE_string("workdir", None, "the run's folder: encoder.keras, checkpoints, report, exported files")
+    flags.DEFINE_string(
+        "workdir", None, "the run's folder: encoder.keras, checkpoints, report, exported files"
+    )
     flags.DEFINE_string("source", None, "without --data: where images come from, as for prepare")
-    flags.DEFINE_string("split", "class(test_share=0.2)", "without --data: how they are divided, as for prepare")
-    flags.DEFINE_string("prepared", "data/demo", "without --data: the folder for the data set made from --source")
+    flags.DEFINE_string(
+        "split", "class(test_share=0.2)", "without --data: how they are divided, as for prepare"
+    )
+    flags.DEFINE_string(
+        "prepared", "data/demo", "without --data: the folder for the data set made from --source"
+    )
     flags.DEFINE_enum(
         "on_bad",
         "fail",
@@ -107,7 +115,9 @@ def define_data_flags() -> None:
         "configs/old.flags",
         "without --data and --old: how to train the old encoder",
     )
-    flags.DEFINE_string("old_workdir", "runs/old", "without --data and --old: the old encoder's run")
+    flags.DEFINE_string(
+        "old_workdir", "runs/old", "without --data and --old: the old encoder's run"
+    )
 
 
 def define_training_flags() -> None:
@@ -117,13 +127,17 @@ def define_training_flags() -> None:
         f"what keeps the new embedding compatible, such as mixbct(mix_ratio=0.3): {', '.join(METHODS)}, or a class of "
         "your own, my_package.my_method:MyMethod(x=1); bct_keras/methods/README.md tells which is which",
     )
-    flags.DEFINE_string("head", "arcface", "the training loss, such as arcface(margin=0.5, scale=64)")
+    flags.DEFINE_string(
+        "head", "arcface", "the training loss, such as arcface(margin=0.5, scale=64)"
+    )
     flags.DEFINE_string(
         "backbone",
         "iresnet50",
         f"the network, such as iresnet50(dropout=0.4) or applications(name=MobileNetV2): {', '.join(BACKBONES)}",
     )
-    flags.DEFINE_integer("dims", 512, "dimensions of the embedding; those of the old encoder", lower_bound=2)
+    flags.DEFINE_integer(
+        "dims", 512, "dimensions of the embedding; those of the old encoder", lower_bound=2
+    )
     flags.DEFINE_integer(
         "compatible_dims",
         0,
@@ -131,7 +145,9 @@ def define_training_flags() -> None:
         "encoder; 0 is all",
         lower_bound=0,
     )
-    flags.DEFINE_string("optimizer", "sgd", "sgd(momentum=0.9, l2=0.0005), sgdw, adamw(weight_decay=0.01) or lamb")
+    flags.DEFINE_string(
+        "optimizer", "sgd", "sgd(momentum=0.9, l2=0.0005), sgdw, adamw(weight_decay=0.01) or lamb"
+    )
     flags.DEFINE_string(
         "schedule",
         "polynomial(power=2)",
@@ -174,7 +190,9 @@ def define_device_flags() -> None:
         "devices of one machine: 0 is all GPUs or one CPU; 2 without GPUs is two logical CPU devices",
         lower_bound=0,
     )
-    flags.DEFINE_enum("precision", "float32", PRECISIONS, "of the network; heads and methods stay in float32")
+    flags.DEFINE_enum(
+        "precision", "float32", PRECISIONS, "of the network; heads and methods stay in float32"
+    )
     flags.DEFINE_bool(
         "jit",
         False,
@@ -200,7 +218,9 @@ def define_device_flags() -> None:
 
 
 def define_watch_flags() -> None:
-    flags.DEFINE_integer("checkpoint_steps", 1000, "steps between checkpoints, besides those after every epoch")
+    flags.DEFINE_integer(
+        "checkpoint_steps", 1000, "steps between checkpoints, besides those after every epoch"
+    )
     flags.DEFINE_integer("checkpoints_kept", 2, "how many checkpoints are kept", lower_bound=1)
     flags.DEFINE_enum(
         "on_nan",
@@ -214,7 +234,9 @@ def define_watch_flags() -> None:
         "steps that --on_nan=skip may drop in all, and never more than a tenth of them",
         lower_bound=0,
     )
-    flags.DEFINE_multi_string("validation", None, "measured after every epoch, as in retrieval(data/mine/validation)")
+    flags.DEFINE_multi_string(
+        "validation", None, "measured after every epoch, as in retrieval(data/mine/validation)"
+    )
     flags.DEFINE_string(
         "keep_best",
         "",

@@ -71,7 +71,9 @@ class Upgrade:
         )
         with alone_in(workdir):
             run.train()
-        distribution.chief_first(self.strategy, lambda: self.finish(compared_with, data, judged.proof))
+        distribution.chief_first(
+            self.strategy, lambda: self.finish(compared_with, data, judged.proof)
+        )
 
     def data_to_train_on(self) -> DataSet:
         """Returns the data set that is given, or makes it."""
@@ -170,7 +172,9 @@ class Upgrade:
         if refused:
             raise refused
 
-    def export(self, old: Encoder | None, data: DataSet, protocols: dict[str, Protocol]) -> Exported:
+    def export(
+        self, old: Encoder | None, data: DataSet, protocols: dict[str, Protocol]
+    ) -> Exported:
         plan, workdir = self.plan, self.plan.folder()
         known = [FORMATS[name] for name in plan.formats if name in FORMATS]
         calibration = data if any(each.needs_calibration for each in known) else None

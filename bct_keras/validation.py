@@ -55,7 +55,9 @@ class Validation(keras.callbacks.Callback):
         self.keep_best = keep_best
         self.best: Best | None = None
 
-    def watching(self, model: CompatibleModel, recipe: Recipe, image_size: int, workdir: Path) -> "Validation":
+    def watching(
+        self, model: CompatibleModel, recipe: Recipe, image_size: int, workdir: Path
+    ) -> "Validation":
         """Gets ready to watch this model, and measures the old encoder, which stays the same."""
         self.trained = model
         self.workdir = workdir
@@ -66,7 +68,8 @@ class Validation(keras.callbacks.Callback):
             self.encoder = InMemoryEncoder(encoder, "the encoder being trained")
             self.encoder.cached = False
             self.known = {
-                spec: compatibility.known_of_old(protocol, self.old) for spec, protocol in self.protocols.items()
+                spec: compatibility.known_of_old(protocol, self.old)
+                for spec, protocol in self.protocols.items()
             }
             if self.old:
                 self.check_metric()
@@ -79,7 +82,9 @@ class Validation(keras.callbacks.Callback):
             metrics += known.measured["old/old"].metrics
         names = [f"{test} {metric}" for test in compatibility.TESTS for metric in metrics]
         if self.keep_best and self.keep_best not in names:
-            raise InputError(f"{option('keep_best', self.keep_best)} is not measured; known: {', '.join(names)}")
+            raise InputError(
+                f"{option('keep_best', self.keep_best)} is not measured; known: {', '.join(names)}"
+            )
 
     def made_from(self) -> dict[str, Any]:
         """Returns what decides which epoch's encoder a run leaves; nothing where it is the last one's."""
@@ -114,7 +119,9 @@ class Validation(keras.callbacks.Callback):
     def keep(self, epoch: int, found: dict[str, float]) -> None:
         """Keeps the encoder and its head, where they are better than those of all epochs before."""
         if self.keep_best not in found:
-            raise InputError(f"{option('keep_best', self.keep_best)} is not measured; known: {', '.join(found)}")
+            raise InputError(
+                f"{option('keep_best', self.keep_best)} is not measured; known: {', '.join(found)}"
+            )
         value = found[self.keep_best]
         if self.best and value <= self.best.value:
             return

@@ -17,7 +17,9 @@ def test_trainable_variables_of_an_optimizer():
     known = variables()
     optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
     optimizer.build(known)
-    assert [variable.path for variable in _keras.variables_of(optimizer)] == [variable.path for variable in known]
+    assert [variable.path for variable in _keras.variables_of(optimizer)] == [
+        variable.path for variable in known
+    ]
 
 
 def test_get_variable_index():
@@ -42,7 +44,9 @@ def test_get_variable_index_of_a_copy_on_one_device(two_replicas):
 
     @tf.function
     def step():
-        two_replicas.run(lambda: optimizer.apply([tf.ones(variable.shape) for variable in known], known))
+        two_replicas.run(
+            lambda: optimizer.apply([tf.ones(variable.shape) for variable in known], known)
+        )
 
     step()
     assert sorted(set(found)) == [0, 1, 2]

@@ -41,7 +41,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.seconds(13)]
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    return forked.run("-m", "bct_keras.benchmark", "--flagfile=benchmark.flags", *arguments, cwd=folder, timeout=400)
+    return forked.run(
+        "-m",
+        "bct_keras.benchmark",
+        "--flagfile=benchmark.flags",
+        *arguments,
+        cwd=folder,
+        timeout=400,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +75,9 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(folder, done, found):
     name = "open-class, old encoder weak, too-late, seed 3"
     assert error == f"error: 1 of 3 cells failed, the report names them: {name}"
     assert list(found["failed"]) == [name]
-    assert found["failed"][name].startswith("unibct would first refresh its prototypes at epoch 5, and --epochs=1")
+    assert found["failed"][name].startswith(
+        "unibct would first refresh its prototypes at epoch 5, and --epochs=1"
+    )
     assert [row["method"] for row in found["cells"]] == METHODS
     for page in ("report.md", "report.html"):
         assert name in (folder / "out/report" / page).read_text()
@@ -106,11 +115,17 @@ def test_the_numbers_are_those_of_evaluate(folder, found, tmp_path):
     ("flag", "said"),
     [
         ("--seed=1", "--seed is for one training; a benchmark takes --seeds"),
-        ("--scenario=open", "unknown scenario 'open'; known: open-class, open-data, extended-class, extended-data"),
+        (
+            "--scenario=open",
+            "unknown scenario 'open'; known: open-class, open-data, extended-class, extended-data",
+        ),
         ("--seeds=0,x", "--seeds=x: whole numbers are needed, as in --seeds=0,1,2"),
         ("--method=mixbct(ratio=1)", "unknown argument 'ratio' in 'mixbct(ratio=1)'"),
         ("--method=b: l2 --epoch=3", "Unknown command line flag 'epoch'"),
-        ("--method=mixbct(mix_ratio=0.4)", "--method has two entries called 'mixbct(mix_ratio=0.4)'"),
+        (
+            "--method=mixbct(mix_ratio=0.4)",
+            "--method has two entries called 'mixbct(mix_ratio=0.4)'",
+        ),
         ("--old=lost: nowhere.keras", "nowhere.keras: no such encoder"),
         ("--old=--head=softmax", "'--head=softmax' has no name"),
     ],
@@ -148,12 +163,16 @@ def test_the_page_is_well_formed_and_has_every_table(folder, found):
     assert balance.open == []
     assert page.count("<svg") == 1
     assert (folder / "out/report/open-class_weak.png").stat().st_size > 0
-    assert page.count("<table") == len(re.findall("^## ", (folder / "out/report/report.md").read_text(), re.MULTILINE))
+    assert page.count("<table") == len(
+        re.findall("^## ", (folder / "out/report/report.md").read_text(), re.MULTILINE)
+    )
     assert not re.search(r'(src|href)="(?!#|data:)', page)
 
 
 def test_each_table_of_the_markdown_has_as_many_cells_in_every_row(folder, found):
-    tables = re.findall(r"(?:^\|.*\|\n)+", (folder / "out/report/report.md").read_text(), re.MULTILINE)
+    tables = re.findall(
+        r"(?:^\|.*\|\n)+", (folder / "out/report/report.md").read_text(), re.MULTILINE
+    )
     assert len(tables) >= 4  # ranking, cell, differences, failed
     for table in tables:
         first, rule, *rows = table.splitlines()
@@ -172,4 +191,6 @@ def test_only_what_was_removed_is_done_again(folder, found):
     assert after.keys() == before.keys()
     assert {path.parent for path in before if after[path] != before[path]} == {run_folder}
     assert "of which 2 are missing" in again.stdout  # this one and the one that fails
-    assert json.loads((folder / "out/report/report.json").read_text())["cells"][0] == found["cells"][0]
+    assert (
+        json.loads((folder / "out/report/report.json").read_text())["cells"][0] == found["cells"][0]
+    )

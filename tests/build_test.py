@@ -12,7 +12,15 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 # Folders whose scripts find each other beside them; the last is where bct_keras lies.
-SEARCHED = ("tests/encoders", "tests/heads", "tests/serving", "tests", "export/edge", "export/serving", "")
+SEARCHED = (
+    "tests/encoders",
+    "tests/heads",
+    "tests/serving",
+    "tests",
+    "export/edge",
+    "export/serving",
+    "",
+)
 Target = dict[str, Any]
 
 
@@ -26,11 +34,20 @@ def targets() -> dict[str, Target]:
         found[attributes["name"]] = attributes
 
     def glob(patterns: list[str]) -> list[str]:
-        return sorted({path.relative_to(ROOT).as_posix() for pattern in patterns for path in ROOT.glob(pattern)})
+        return sorted(
+            {
+                path.relative_to(ROOT).as_posix()
+                for pattern in patterns
+                for path in ROOT.glob(pattern)
+            }
+        )
 
     given = dict.fromkeys(("py_binary", "py_library", "py_test"), rule)
     tree = ast.parse((ROOT / "BUILD").read_text())
-    exec(compile(tree, "BUILD", "exec"), given | {"glob": glob, "load": lambda *_: None, "package": lambda **_: None})
+    exec(
+        compile(tree, "BUILD", "exec"),
+        given | {"glob": glob, "load": lambda *_: None, "package": lambda **_: None},
+    )
     return found
 
 
@@ -54,7 +71,9 @@ def imported(path: Path) -> set[str]:
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {f"{node.module}.{name.name}" for name in node.names}
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("importorskip", "import_module")):
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
+            ("importorskip", "import_module")
+        ):
             found |= {str(name.value) for name in node.args[:1] if isinstance(name, ast.Constant)}
         elif isinstance(node, ast.Constant) and re.fullmatch(r"bct_keras(\.\w+)+", str(node.value)):
             found.add(str(node.value))
@@ -87,7 +106,11 @@ def needed(target: Target) -> set[str]:
     files = [file for file in target["srcs"] if file.endswith(".py")]
     found = {label(module) for file in files for module in imported(ROOT / file)} - {None}
     if "main" in target:
-        above = [parent / "conftest.py" for parent in Path(target["args"][0]).parents] if "args" in target else []
+        above = (
+            [parent / "conftest.py" for parent in Path(target["args"][0]).parents]
+            if "args" in target
+            else []
+        )
         found |= {f":{owners()[file.as_posix()]}" for file in above if file.as_posix() in owners()}
     if any(file.startswith("bct_keras/") for file in files):
         found.add(":bct_keras")  # its __init__.py, which Python runs before any module below it
@@ -109,7 +132,9 @@ def test_a_target_has_what_it_imports_and_nothing_else(name):
 def test_every_file_has_one_target_and_every_test_its_own():
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "bct_keras").rglob("*.py")}
     tests = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*_test.py")}
-    files_of = [file for target in targets().values() if "main" not in target for file in target["srcs"]]
+    files_of = [
+        file for target in targets().values() if "main" not in target for file in target["srcs"]
+    ]
     assert sorted(file for file in files_of if file.startswith("bct_keras/")) == sorted(files)
     assert {target["args"][0] for target in targets().values() if "args" in target} == tests
 
@@ -124,7 +149,9 @@ def test_every_package_is_a_target_of_its_own():
 
 def test_commands_can_be_run():
     commands = {
-        path.stem for path in (ROOT / "bct_keras").glob("*.py") if "__main__" in path.read_text().splitlines()[-3:][0]
+        path.stem
+        for path in (ROOT / "bct_keras").glob("*.py")
+        if "__main__" in path.read_text().splitlines()[-3:][0]
     }
     assert {f"bct_keras.{command}" for command in commands} <= targets().keys()
 

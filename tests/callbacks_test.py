@@ -32,7 +32,9 @@ def test_progress_says_a_line_for_each_epoch_where_nobody_watches(capsys):
     progress.on_train_end()
     printed = capsys.readouterr()
     (line,) = printed.out.splitlines()
-    assert line.startswith("epoch 2/3: loss 1.235, mixed_rows 2, val new/old top-1 0.75, learning rate 0.0125, ")
+    assert line.startswith(
+        "epoch 2/3: loss 1.235, mixed_rows 2, val new/old top-1 0.75, learning rate 0.0125, "
+    )
     assert line.endswith(" images/s")
     assert printed.err == ""
 
@@ -89,16 +91,22 @@ def test_a_loss_that_is_no_number_names_the_step_its_records_and_the_last_good_c
     assert asked == [2]  # the third step is number 2
     first, second = str(raised.value).splitlines()
     assert first.startswith("the loss is nan in step 3; the last good checkpoint is ckpt-2; ")
-    assert second == "its records: " + ", ".join(f"a/{index}.png" for index in range(8)) + " and 2 more"
+    assert (
+        second
+        == "its records: " + ", ".join(f"a/{index}.png" for index in range(8)) + " and 2 more"
+    )
 
 
 def test_too_many_dropped_steps_end_the_run():
     def watch(dropped: int) -> FiniteLoss:
-        return FiniteLoss(model(dropped=dropped, drop=True), 2, lambda step: ["x"], lambda: "there is none")
+        return FiniteLoss(
+            model(dropped=dropped, drop=True), 2, lambda step: ["x"], lambda: "there is none"
+        )
 
     watch(2).on_train_batch_end(0, {"loss": 1.0})
     with pytest.raises(
-        InputError, match="3 steps had a loss or a gradient that is no finite number, and 2 may be drop"
+        InputError,
+        match="3 steps had a loss or a gradient that is no finite number, and 2 may be drop",
     ):
         watch(3).on_train_batch_end(0, {"loss": 1.0})
 
@@ -106,5 +114,7 @@ def test_too_many_dropped_steps_end_the_run():
 def test_dropped_steps_are_in_the_metrics_of_a_run_that_may_drop_some():
     for drop, expected in ((True, {"loss": 1.0, "dropped_steps": 2}), (False, {"loss": 1.0})):
         logs = {"loss": 1.0}
-        FiniteLoss(model(dropped=2, drop=drop), 10, lambda step: ["x"], lambda: "").on_epoch_end(0, logs)
+        FiniteLoss(model(dropped=2, drop=drop), 10, lambda step: ["x"], lambda: "").on_epoch_end(
+            0, logs
+        )
         assert logs == expected

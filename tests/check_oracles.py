@@ -14,7 +14,17 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from oracles import advbct, heads, hoc, ijbc, nccl, nccl_trained, old_features, pairwise, unibct_refine
+from oracles import (
+    advbct,
+    heads,
+    hoc,
+    ijbc,
+    nccl,
+    nccl_trained,
+    old_features,
+    pairwise,
+    unibct_refine,
+)
 
 # The file's name before its number: module with `check(stored)`, which gives the names of the inputs and
 # {key: (our value, the relative difference that is allowed)}. LEFT_OUT of a module, if it has one, is {key, or
@@ -60,7 +70,9 @@ def failures(path: Path) -> list[str]:
         return []
     checker = CHECKERS.get(topic)
     if checker is None:
-        return [f"{path.name}: nobody checks such a file; known: {', '.join([*CHECKERS, *NOT_OURS])}"]
+        return [
+            f"{path.name}: nobody checks such a file; known: {', '.join([*CHECKERS, *NOT_OURS])}"
+        ]
     with np.load(path, allow_pickle=False) as file:
         stored = dict(file)
     inputs, results = checker.check(stored)

@@ -48,7 +48,11 @@ class Counting(Method):
 
     def build(self, input_shape=None):
         self.calls = self.add_weight(
-            shape=(), initializer="zeros", trainable=False, aggregation="only_first_replica", name="calls"
+            shape=(),
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="calls",
         )
 
     def penalty(self, new, labels, batch, head):
@@ -117,7 +121,14 @@ def trained(
         for first_step, last_epoch in stretches(done, steps, recipe.epochs):
             model.fit(
                 training_batches(
-                    data, None, (), recipe.batch_size, recipe.seed, first_step, recipe.epochs, recipe.mirror
+                    data,
+                    None,
+                    (),
+                    recipe.batch_size,
+                    recipe.seed,
+                    first_step,
+                    recipe.epochs,
+                    recipe.mirror,
                 ),
                 initial_epoch=first_step // steps,
                 epochs=last_epoch,
@@ -156,7 +167,9 @@ def unbroken(data, tmp_path_factory):
     [(2 * STEPS + 1, 0, 2 * STEPS), (2 * STEPS + 3, 2, 2 * STEPS + 2)],
     ids=["epochs", "steps"],
 )
-def test_a_killed_run_ends_bit_for_bit_as_an_unbroken_one(data, tmp_path, unbroken, killed_after, every_steps, found):
+def test_a_killed_run_ends_bit_for_bit_as_an_unbroken_one(
+    data, tmp_path, unbroken, killed_after, every_steps, found
+):
     folder, whole = unbroken
     trained(data, tmp_path, killed_after, every_steps=every_steps)
     done, broken = trained(data, tmp_path, every_steps=every_steps)
@@ -170,7 +183,9 @@ def test_a_killed_run_ends_bit_for_bit_as_an_unbroken_one(data, tmp_path, unbrok
 
 
 @pytest.mark.slow
-def test_a_killed_run_of_two_replicas_ends_bit_for_bit_as_an_unbroken_one(data, tmp_path, two_replicas):
+def test_a_killed_run_of_two_replicas_ends_bit_for_bit_as_an_unbroken_one(
+    data, tmp_path, two_replicas
+):
     _, whole = trained(data, tmp_path / "whole", strategy=two_replicas)
     trained(data, tmp_path / "broken", killed_after=6, strategy=two_replicas, every_steps=1)
     done, broken = trained(data, tmp_path / "broken", strategy=two_replicas)
@@ -181,27 +196,36 @@ def test_a_killed_run_of_two_replicas_ends_bit_for_bit_as_an_unbroken_one(data, 
 @pytest.mark.slow
 def test_a_run_may_go_on_on_another_number_of_replicas(data, tmp_path, two_replicas):
     # Small steps, because ReLU's slope jumps at 0: see contract_test.py.
-    recipe = replace(counting_recipe(), backbone="tiny_backbones:one_convolution", learning_rate=1e-4, epochs=2)
+    recipe = replace(
+        counting_recipe(), backbone="tiny_backbones:one_convolution", learning_rate=1e-4, epochs=2
+    )
     _, whole = trained(data, tmp_path / "whole", recipe=recipe)
     trained(data, tmp_path / "broken", killed_after=6, recipe=recipe, every_steps=1)
     done, model = trained(data, tmp_path / "broken", recipe=recipe, strategy=two_replicas)
     assert done >= 5
     for one, other in zip(model.trainable_variables, whole.trainable_variables, strict=True):
-        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-4, atol=1e-5, err_msg=one.path)
+        np.testing.assert_allclose(
+            one.numpy(), other.numpy(), rtol=1e-4, atol=1e-5, err_msg=one.path
+        )
 
 
 def test_a_stopped_run_leaves_a_checkpoint_of_its_last_step(data, tmp_path, unbroken):
     stop = StopRequest()
     with stop.listening():
         os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(StoppedError, match="stopped by SIGTERM after step 1; the same command goes on from there"):
+        with pytest.raises(
+            StoppedError,
+            match="stopped by SIGTERM after step 1; the same command goes on from there",
+        ):
             trained(data, tmp_path, stop=stop)
     done, model = trained(data, tmp_path)
     assert done == 1
     assert_same(model, unbroken[1])
 
 
-def test_a_run_that_is_stopped_at_the_last_step_of_an_epoch_ends_the_epoch(data, tmp_path, unbroken):
+def test_a_run_that_is_stopped_at_the_last_step_of_an_epoch_ends_the_epoch(
+    data, tmp_path, unbroken
+):
     stop = StopRequest()
     with pytest.raises(StoppedError, match=f"after step {STEPS}; "):
         trained(data, tmp_path, stop=stop, also=[AskToStop(stop, STEPS)])
@@ -238,7 +262,11 @@ def step_to(checkpoints: Checkpoints, *steps: int) -> None:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def names(folder: Path) -> list[str]:
@@ -262,12 +290,16 @@ def emptied(path: Path) -> None:
     path.write_bytes(b"")
 
 
-DAMAGES = [(damage, name) for name in (INDEX, DATA) for damage in (cut_off, flipped, emptied, Path.unlink)]
+DAMAGES = [
+    (damage, name) for name in (INDEX, DATA) for damage in (cut_off, flipped, emptied, Path.unlink)
+]
 by_damage = pytest.mark.parametrize(("damage", "name"), DAMAGES)
 
 
 @by_damage
-def test_where_the_newest_checkpoint_is_damaged_the_one_before_is_taken(tmp_path, capsys, damage, name):
+def test_where_the_newest_checkpoint_is_damaged_the_one_before_is_taken(
+    tmp_path, capsys, damage, name
+):
     step_to(small(tmp_path), 4, 8)
     damage(tmp_path / "checkpoints/ckpt-8" / name)
     before = files_of(tmp_path)
@@ -276,7 +308,9 @@ def test_where_the_newest_checkpoint_is_damaged_the_one_before_is_taken(tmp_path
     assert again.trained.weight.numpy()[0, 0] == 4
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 1
-    assert said[0].startswith(f"{tmp_path}/checkpoints/ckpt-8/ckpt: this checkpoint cannot be read (")
+    assert said[0].startswith(
+        f"{tmp_path}/checkpoints/ckpt-8/ckpt: this checkpoint cannot be read ("
+    )
     assert said[0].endswith("); going on from the one before it, of step 4")
     assert again.last_good() == f"the last good checkpoint is {tmp_path}/checkpoints/ckpt-4"
     assert files_of(tmp_path) == before
@@ -319,8 +353,12 @@ def test_a_whole_folder_that_was_lost_is_the_one_before(tmp_path):
     assert small(tmp_path).restore() == 4
 
 
-@pytest.mark.parametrize("content", [b"", b'model_checkpoint_path: "ckpt-1', bytes(range(256)), None])
-def test_checkpoints_of_an_earlier_version_are_gone_on_from_whatever_their_list_says(tmp_path, content):
+@pytest.mark.parametrize(
+    "content", [b"", b'model_checkpoint_path: "ckpt-1', bytes(range(256)), None]
+)
+def test_checkpoints_of_an_earlier_version_are_gone_on_from_whatever_their_list_says(
+    tmp_path, content
+):
     """TensorFlow's manager keeps a list of them, `checkpoint`: damaged, it hid them all."""
     first = small(tmp_path)
     manager = tf.train.CheckpointManager(first.checkpoint, str(tmp_path / "checkpoints"), 2)
@@ -352,7 +390,8 @@ def test_the_one_before_is_removed_only_when_the_new_one_was_read_again(tmp_path
     before = files_of(tmp_path)
     monkeypatch.setattr(tf.train.Checkpoint, "write", badly)
     with pytest.raises(
-        InputError, match=r"no checkpoint could be written \(what was written cannot be read.*ckpt-4\. "
+        InputError,
+        match=r"no checkpoint could be written \(what was written cannot be read.*ckpt-4\. ",
     ):
         step_to(checkpoints, 8)
     assert files_of(tmp_path) == before
@@ -382,7 +421,9 @@ def test_what_is_no_checkpoint_is_left_alone(tmp_path):
     assert names(tmp_path) == sorted([*others, "ckpt-8"])
 
 
-def test_a_run_with_a_damaged_checkpoint_ends_bit_for_bit_as_an_unbroken_one(data, tmp_path, unbroken):
+def test_a_run_with_a_damaged_checkpoint_ends_bit_for_bit_as_an_unbroken_one(
+    data, tmp_path, unbroken
+):
     trained(data, tmp_path, killed_after=2 * STEPS + 1)
     cut_off(tmp_path / f"checkpoints/ckpt-{2 * STEPS}" / DATA)
     done, broken = trained(data, tmp_path)
@@ -398,7 +439,9 @@ def test_a_checkpoint_of_another_training_is_told(data, tmp_path):
 
 def test_weights_that_are_no_numbers_are_not_kept(data, tmp_path):
     recipe = replace(counting_recipe(), learning_rate=1e20, head="softmax")
-    with pytest.raises(InputError, match="a weight is not a finite number; there is no checkpoint yet"):
+    with pytest.raises(
+        InputError, match="a weight is not a finite number; there is no checkpoint yet"
+    ):
         trained(data, tmp_path, recipe=recipe)
     assert not list(tmp_path.glob("checkpoints/*"))
 

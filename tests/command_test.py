@@ -32,8 +32,14 @@ def test_a_command_that_works_just_ends(capsys):
     ("error", "said"),
     [
         (InputError("photos: no such folder"), "photos: no such folder"),
-        (FileNotFoundError(errno.ENOENT, "No such file or directory", "photos"), "photos: No such file or directory"),
-        (PermissionError(errno.EACCES, "Permission denied", "photos/a.jpg"), "photos/a.jpg: Permission denied"),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "photos"),
+            "photos: No such file or directory",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "photos/a.jpg"),
+            "photos/a.jpg: Permission denied",
+        ),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
     ],
 )
@@ -42,7 +48,9 @@ def test_what_the_user_can_mend_is_one_line(capsys, error, said):
     assert capsys.readouterr() == ("", f"error: {said}\n")
 
 
-@pytest.mark.parametrize("error", [OSError("no number of the machine's"), ValueError("x"), KeyError("y")])
+@pytest.mark.parametrize(
+    "error", [OSError("no number of the machine's"), ValueError("x"), KeyError("y")]
+)
 def test_a_fault_of_the_program_keeps_its_traceback(error):
     with pytest.raises(type(error)) as raised:
         command.guarded(failing_with(error), ["command"])
@@ -51,7 +59,10 @@ def test_a_fault_of_the_program_keeps_its_traceback(error):
 
 def test_an_argument_that_is_no_flag_is_told_before_any_work(capsys):
     assert ends(failing_with(ValueError("it ran")), "photos", "--out=x") == 1
-    assert capsys.readouterr().err == "error: 'photos' was not understood: every argument is a flag, --name=value\n"
+    assert (
+        capsys.readouterr().err
+        == "error: 'photos' was not understood: every argument is a flag, --name=value\n"
+    )
 
 
 def test_an_option_is_named_as_a_flag_by_a_command_and_as_an_argument_by_python(capsys):
@@ -61,7 +72,10 @@ def test_an_option_is_named_as_a_flag_by_a_command_and_as_an_argument_by_python(
         raise InputError(f"{option('dims', 4)} is too few", to_try)
 
     assert ends(main) == 1
-    assert capsys.readouterr() == ("note: --dims\n", "error: --dims=4 is too few\ntry --jit --nosynchronized\n")
+    assert capsys.readouterr() == (
+        "note: --dims\n",
+        "error: --dims=4 is too few\ntry --jit --nosynchronized\n",
+    )
     with pytest.raises(InputError) as raised:
         main()
     assert str(raised.value) == "dims=4 is too few\ntry jit=True synchronized=False"

@@ -57,7 +57,10 @@ def old(tiny_encoder_path, workplace) -> Path:
 
 def contents(folder: Path) -> dict[str, bytes | None]:
     paths = sorted(folder.rglob("*"))
-    return {path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None for path in paths}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in paths
+    }
 
 
 def assert_refused(run: Run, module: ModuleType, *arguments: str, said: str) -> None:
@@ -77,7 +80,9 @@ def assert_refused(run: Run, module: ModuleType, *arguments: str, said: str) -> 
 def test_an_empty_folder(workplace):
     (workplace / "photos").mkdir()
     said = r"^error: photos: 0 identities with images found, at least 2 are needed \(one sub-folder per identity"
-    assert_refused(in_a_process_of_its_own, prepare, "--source=folder(photos)", "--out=data", said=said)
+    assert_refused(
+        in_a_process_of_its_own, prepare, "--source=folder(photos)", "--out=data", said=said
+    )
 
 
 def test_a_folder_with_one_identity(photos, here):
@@ -85,7 +90,9 @@ def test_a_folder_with_one_identity(photos, here):
         shutil.rmtree(photos / identity)
     said = r"^error: photos: 1 identities with images found, at least 2 are needed"
     assert_refused(here, prepare, "--source=folder(photos)", "--out=data", said=said)
-    assert_refused(here, train, "--source=folder(photos)", "--prepared=data", "--workdir=run", said=said)
+    assert_refused(
+        here, train, "--source=folder(photos)", "--prepared=data", "--workdir=run", said=said
+    )
 
 
 def cut_off(file: Path) -> str:
@@ -121,7 +128,9 @@ def test_other_unreadable_images(photos, here, harm):
 
 def test_unreadable_images_can_be_skipped_and_are_counted(photos, here):
     reasons = [cut_off(photos / "c" / "1.jpg"), no_image(photos / "d" / "2.jpg")]
-    status, output, errors = here(prepare, "--source=folder(photos, image_size=28)", "--out=data", "--on_bad=skip")
+    status, output, errors = here(
+        prepare, "--source=folder(photos, image_size=28)", "--out=data", "--on_bad=skip"
+    )
     assert (status, errors) == (0, "")
     first, counted, *named = output.splitlines()
     assert first == "data written: 10 images of 4 identities"
@@ -143,7 +152,16 @@ def uses_of(data: str) -> list[tuple[ModuleType, tuple[str, ...]]]:
     """Every command that reads a data set."""
     return [
         (embed, ("--encoder=old.keras", f"--data={data}", "--out=embedded")),
-        (train, ("--method=independent", "--head=softmax", f"--data={data}", "--workdir=run", "--batch_size=8")),
+        (
+            train,
+            (
+                "--method=independent",
+                "--head=softmax",
+                f"--data={data}",
+                "--workdir=run",
+                "--batch_size=8",
+            ),
+        ),
         (evaluate, ("--old=old.keras", f"--protocol=retrieval({data})", "--out=report")),
     ]
 
@@ -164,9 +182,7 @@ def test_a_shard_that_was_changed(own_data, old, here, use):
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
     module, arguments = uses_of("data/new")[use]
-    said = (
-        rf"{shard.name}: this shard is not what its manifest says \(sha256\); remove the data set and run prepare again"
-    )
+    said = rf"{shard.name}: this shard is not what its manifest says \(sha256\); remove the data set and run prepare again"
     assert_refused(here, module, *arguments, said=said)
 
 
@@ -174,12 +190,23 @@ def test_a_shard_that_is_missing(own_data, old, here):
     shard = a_shard_of(own_data)
     shard.unlink()
     for module, arguments in uses_of("data/new"):
-        assert_refused(here, module, *arguments, said=rf"{shard.name}: this shard is missing; remove the data set")
+        assert_refused(
+            here,
+            module,
+            *arguments,
+            said=rf"{shard.name}: this shard is missing; remove the data set",
+        )
 
 
 # Old embeddings
 
-TRAIN_ON_NEW = ("--data=data/new", "--old=by-old", "--workdir=run", "--batch_size=8", "--method=mixbct")
+TRAIN_ON_NEW = (
+    "--data=data/new",
+    "--old=by-old",
+    "--workdir=run",
+    "--batch_size=8",
+    "--method=mixbct",
+)
 
 
 def test_embeddings_of_another_data_set(own_data, old):
@@ -213,7 +240,10 @@ def test_a_flag_with_a_typo():
         ("--method=mixbct(ratio=1)", "unknown argument 'ratio' .*; mixbct takes: mix_ratio=0.3"),
         ("--head=arcface(margin=0.5", "is not of the form name or name"),
         ("--backbone=iresnet50(dropout=much)", "'dropout' .* has to be of type float, not 'much'"),
-        ("--optimizer=sgd(0.9, 0, 1)", "has too many arguments; sgd takes: momentum=0.9, l2=0.0005"),
+        (
+            "--optimizer=sgd(0.9, 0, 1)",
+            "has too many arguments; sgd takes: momentum=0.9, l2=0.0005",
+        ),
         ("--schedule=linear", "unknown name 'linear' .*; known: cosine, polynomial"),
         ("workdir=run", "'workdir=run' was not understood: every argument is a flag, --name=value"),
         ("--workdir=", "--workdir is needed"),
@@ -234,18 +264,21 @@ def test_an_output_folder_that_holds_something_else(own_data, old, workplace, he
     place = workplace / "place"
     if holds == "another artefact":
         embed.embed(load_encoder(old), open_data_set("data/old"), place)
-        said = (
-            r"place holds something else \(its manifest\.json says 'embeddings'\); choose another folder or remove it"
-        )
+        said = r"place holds something else \(its manifest\.json says 'embeddings'\); choose another folder or remove it"
     else:
-        said = r"place holds something else \(no manifest\.json\); choose another folder or remove it"
+        said = (
+            r"place holds something else \(no manifest\.json\); choose another folder or remove it"
+        )
         place.mkdir() if holds == "notes" else place.write_text("mine")
         if holds == "notes":
             (place / "notes.txt").write_text("mine")
     source = "--source=synthetic(identities=4, images=2, image_size=28)"
     commands = [
         (prepare, (source, "--out=place")),
-        (train, (source, "--prepared=made", "--workdir=place")),  # before it makes data and trains an old encoder
+        (
+            train,
+            (source, "--prepared=made", "--workdir=place"),
+        ),  # before it makes data and trains an old encoder
         (evaluate, ("--old=old.keras", "--protocol=retrieval(data/test)", "--out=place")),
         (export, ("--encoder=old.keras", "--out=place")),
     ]
@@ -260,4 +293,6 @@ def test_an_output_folder_that_holds_something_else_in_a_process_of_its_own(work
     (workplace / "run" / "notes.txt").write_text("mine")
     source = "--source=synthetic(identities=4, images=2, image_size=28)"
     said = r"^error: run holds something else \(no manifest\.json\); choose another folder or remove it$"
-    assert_refused(in_a_process_of_its_own, train, source, "--prepared=made", "--workdir=run", said=said)
+    assert_refused(
+        in_a_process_of_its_own, train, source, "--prepared=made", "--workdir=run", said=said
+    )

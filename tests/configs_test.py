@@ -56,7 +56,10 @@ def commands() -> list[list[str]]:
 
 
 def test_there_is_a_command_for_every_cell(defined):
-    found = [tuple(Path(word).stem for word in words if word.startswith("--flagfile")) for words in commands()]
+    found = [
+        tuple(Path(word).stem for word in words if word.startswith("--flagfile"))
+        for words in commands()
+    ]
     methods = {method for _, _, method in found}
     assert methods == {*METHODS, "weakened_l2"}
     assert sorted(found) == sorted(itertools.product(SCENARIOS, OLD, methods))
@@ -73,7 +76,12 @@ def test_every_command_is_the_cell_that_it_is_called(defined):
         assert own.prepared == f"data/ms1mv3-{cut}"
         assert own.dims == OLD[old]
         assert own.method.partition("(")[0] == {"weakened_l2": "l2"}.get(method, method)
-        assert (own.backbone, own.replicas, own.batch_size, own.epochs) == ("iresnet50", 8, 1024, 35)
+        assert (own.backbone, own.replicas, own.batch_size, own.epochs) == (
+            "iresnet50",
+            8,
+            1024,
+            35,
+        )
         assert own.old_workdir == f"runs/ms1mv3/{cut}-{old}"
         assert own.old_flagfile == f"configs/ms1mv3/old-{old}.flags"
         assert own.workdir == f"runs/ms1mv3/{scenario}-{old}-{method}"
@@ -92,9 +100,13 @@ def test_every_command_can_be_built(defined):
             continue
         built.add(key)
         registry.build(HEADS, recipe.head, classes=10).build((None, recipe.dims))
-        rate = registry.build(SCHEDULES, recipe.schedule, learning_rate=0.1, steps=350, steps_per_epoch=10)
+        rate = registry.build(
+            SCHEDULES, recipe.schedule, learning_rate=0.1, steps=350, steps_per_epoch=10
+        )
         registry.build(OPTIMIZERS, recipe.optimizer, learning_rate=rate)
-        assert recipe.steps_per_epoch(1_581_241, replicas=own.replicas) == 1544  # MS1Mv3's 28,029 first identities
+        assert (
+            recipe.steps_per_epoch(1_581_241, replicas=own.replicas) == 1544
+        )  # MS1Mv3's 28,029 first identities
         registry.build(SPLITS, own.split)
         registry.bind(SOURCES, own.source, ())
         for spec in own.protocol:
@@ -126,15 +138,15 @@ def test_the_other_flag_files_train_the_method_that_they_are_named_after(defined
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in TRAINED if path.stem != "base"], ids=lambda path: f"{path.parent.name}/{path.stem}"
+    "path",
+    [path for path in TRAINED if path.stem != "base"],
+    ids=lambda path: f"{path.parent.name}/{path.stem}",
 )
 def test_on_top_of_a_flag_file_stand_its_command_and_what_came_of_it(path):
     first, *others = path.read_text().split("\n--")[0].splitlines()
     assert first == f"# python -m bct_keras.train --flagfile={path.relative_to(ROOT)}"
     if path.parent.name == "configs" and path.stem != "old":
-        found = (
-            r"on two cores.*: old/old 0\.22\d{2}, new/old 0\.\d{4}, new/new 0\.\d{4}; above old/old on \d of 8 metrics"
-        )
+        found = r"on two cores.*: old/old 0\.22\d{2}, new/old 0\.\d{4}, new/new 0\.\d{4}; above old/old on \d of 8 metrics"
         assert re.search(found, " ".join(line.removeprefix("# ") for line in others))
 
 
@@ -152,7 +164,9 @@ def test_the_benchmarks_can_be_planned(defined, path, sizes):
     data = {cut: plans.Cut(Path(f"data/{cut}"), cut) for cut in plans.CUTS}
     plan = plans.Plan(Path("work"), benchmark.shared_options(), data)
     olds = plans.parse_entries("old", defined.old, benchmark.values_of)
-    methods = plans.with_reference(plans.parse_entries("method", defined.method, benchmark.values_of))
+    methods = plans.with_reference(
+        plans.parse_entries("method", defined.method, benchmark.values_of)
+    )
     plan.add(defined.scenario, olds, methods, [int(seed) for seed in defined.seeds])
     old_runs = [job for job in plan.jobs.values() if job.name.startswith("old, ")]
     assert (len(plan.cells), len(old_runs)) == sizes

@@ -58,7 +58,9 @@ def pytest_terminal_summary(terminalreporter):
     """Names tests that should be marked slow; on a busy machine others are named too, so that none fails by it."""
     passed = terminalreporter.stats.get("passed", [])
     unmarked = [
-        report for report in passed if report.duration > SLOW_SECONDS and not {"slow", "long"} & set(report.keywords)
+        report
+        for report in passed
+        if report.duration > SLOW_SECONDS and not {"slow", "long"} & set(report.keywords)
     ]
     if unmarked:
         terminalreporter.section(f"more than {SLOW_SECONDS} s and not marked slow")
@@ -76,7 +78,11 @@ def two_replicas() -> tf.distribute.Strategy:
 def data_root(tmp_path_factory) -> Path:
     """72 images of 28 pixels, 12 identities of 6 images: 2 in the view old, 6 in new, 4 in test."""
     root = tmp_path_factory.mktemp("data") / "faces"
-    prepare("synthetic(identities=12, images=6, image_size=28)", "class(old_share=0.3, test_share=0.34)", root)
+    prepare(
+        "synthetic(identities=12, images=6, image_size=28)",
+        "class(old_share=0.3, test_share=0.34)",
+        root,
+    )
     return root
 
 
@@ -119,9 +125,13 @@ def write_recordio() -> Callable[[Path, Sequence[tuple[tuple[float, ...], bytes]
         for key, (labels, image) in enumerate(records):
             starts.append(len(content))
             payload = struct.pack(f"<IfQQ{len(labels)}f", len(labels), 0, key, 0, *labels) + image
-            content += struct.pack("<II", 0xCED7230A, len(payload)) + payload + bytes(-len(payload) % 4)
+            content += (
+                struct.pack("<II", 0xCED7230A, len(payload)) + payload + bytes(-len(payload) % 4)
+            )
         (folder / "train.rec").write_bytes(content)
-        (folder / "train.idx").write_text("".join(f"{key}\t{start}\n" for key, start in enumerate(starts)))
+        (folder / "train.idx").write_text(
+            "".join(f"{key}\t{start}\n" for key, start in enumerate(starts))
+        )
         return starts
 
     return write
@@ -131,7 +141,9 @@ def write_recordio() -> Callable[[Path, Sequence[tuple[tuple[float, ...], bytes]
 def insightface_records(small_jpeg) -> list[tuple[tuple[float, ...], bytes]]:
     """Images 1, 3 and 2 of three identities, with the header and the ranges that InsightFace writes around them."""
     identities = (0, 1, 1, 1, 2, 2)
-    images = [((float(identity), 0.0), small_jpeg(number)) for number, identity in enumerate(identities)]
+    images = [
+        ((float(identity), 0.0), small_jpeg(number)) for number, identity in enumerate(identities)
+    ]
     return [((7.0, 10.0), b""), *images, ((1.0, 2.0), b""), ((2.0, 5.0), b""), ((5.0, 7.0), b"")]
 
 

@@ -127,7 +127,11 @@ def fields(needs: tuple[str, ...]) -> dict[str, np.ndarray]:
 def stored(data_root, tiny_encoder_path, tmp_path_factory) -> StoredOldEmbeddings:
     """What a method may ask, of images of the old encoder's own size; its head lies beside it, as a run leaves it."""
     data, path = open_data_set(data_root / "new"), tiny_encoder_path(DIMS)
-    np.savez(path.parent / "head.npz", class_weights=np.eye(3, DIMS, dtype=np.float32), bias=np.zeros(3, np.float32))
+    np.savez(
+        path.parent / "head.npz",
+        class_weights=np.eye(3, DIMS, dtype=np.float32),
+        bias=np.zeros(3, np.float32),
+    )
     embedded = tmp_path_factory.mktemp("embedded") / "new"
     embed(load_encoder(path), data, embedded)
     return old_head.source(open_embeddings(embedded, data))
@@ -215,7 +219,9 @@ def test_method_is_the_same_compiled_by_xla(name, stored):
             with tf.GradientTape() as tape:
                 tape.watch(new)
                 known = tf.constant(labels(), tf.int32)
-                loss = head(method.head_input(new, given), known) + method.penalty(new, known, given, head)
+                loss = head(method.head_input(new, given), known) + method.penalty(
+                    new, known, given, head
+                )
             return loss, tape.gradient(loss, new)
 
         return run(tf.random.stateless_normal((BATCH, DIMS), (1, 2)))
@@ -228,7 +234,9 @@ def test_method_is_the_same_compiled_by_xla(name, stored):
 def test_method_reads_only_the_fields_it_needs(name, stored):
     needs = registry.build(METHODS, name, seed=0).needs
     shards = stored.shards
-    batches = training_batches(shards.data, shards, needs, BATCH, seed=0, first_step=0, epochs=1, mirror=False)
+    batches = training_batches(
+        shards.data, shards, needs, BATCH, seed=0, first_step=0, epochs=1, mirror=False
+    )
     spec: Any = batches.element_spec
     given, _ = spec
     assert set(given) == {"image", *needs}
@@ -273,7 +281,9 @@ def test_method_goes_on_from_a_checkpoint_bit_for_bit(name, stored, tmp_path):
 @pytest.mark.parametrize("name", HEADS)
 def test_head_gives_a_loss_for_every_example(name):
     head = registry.build(HEADS, name, classes=CLASSES)
-    losses = head(tf.random.stateless_normal((BATCH, DIMS), (1, 2)), tf.constant(labels(), tf.int32))
+    losses = head(
+        tf.random.stateless_normal((BATCH, DIMS), (1, 2)), tf.constant(labels(), tf.int32)
+    )
     assert (losses.shape, losses.dtype) == ((BATCH,), tf.float32)
     assert np.isfinite(losses).all()
     assert np.all(losses >= 0)
@@ -287,7 +297,9 @@ def test_backbone_saves_and_loads(name: str, tmp_path):
     assert (embeddings.shape, embeddings.dtype) == ((BATCH, DIMS), tf.float32)
     model.save(tmp_path / "encoder.keras")
     loaded: Any = keras.saving.load_model(tmp_path / "encoder.keras", safe_mode=True)
-    np.testing.assert_allclose(loaded(images(parts.image_size), training=False), embeddings, rtol=1e-6)
+    np.testing.assert_allclose(
+        loaded(images(parts.image_size), training=False), embeddings, rtol=1e-6
+    )
     # Its layers are Keras's own: the file can be read where this package is not.
     with zipfile.ZipFile(tmp_path / "encoder.keras") as file:
         assert b"bct_keras" not in file.read("config.json")

@@ -17,7 +17,10 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.long
 def test_an_old_encoder_lands_in_the_middle_on_identities_that_it_never_saw(tmp_path):
     # 400 identities to train on, 0.3 * 400 = 120 of them for the old encoder, and 100 that no encoder sees
-    source, split = "synthetic(identities=500, images=20, image_size=32)", "class(old_share=0.3, test_share=0.2)"
+    source, split = (
+        "synthetic(identities=500, images=20, image_size=32)",
+        "class(old_share=0.3, test_share=0.2)",
+    )
     prepare(source, split, tmp_path / "data")
     old, test = (open_data_set(tmp_path / "data" / view) for view in ("old", "test"))
     assert (old.classes, test.classes, test.first_identity) == (120, 100, 400)

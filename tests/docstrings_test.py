@@ -51,7 +51,12 @@ NAMES = [(module, name) for module, names in PUBLIC.items() for name in names]
 def given(module: Any) -> dict[str, Any]:
     """Returns what an example finds: the names of its module, TensorFlow and numpy."""
     public = {"bct": bct_keras, "bct_keras": bct_keras, "tf": tf, "np": np, "keras": keras}
-    return {**public, "OldEmbeddings": bct_keras.OldEmbeddings, "Training": Training, **vars(module)}
+    return {
+        **public,
+        "OldEmbeddings": bct_keras.OldEmbeddings,
+        "Training": Training,
+        **vars(module),
+    }
 
 
 @pytest.mark.parametrize(("module_name", "name"), NAMES)

@@ -44,7 +44,9 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
-def test_a_data_set_and_an_old_encoder_that_are_there(told, data_root, tiny_encoder_path, workplace):
+def test_a_data_set_and_an_old_encoder_that_are_there(
+    told, data_root, tiny_encoder_path, workplace
+):
     old = tiny_encoder_path(4)
     arguments = (f"--data={data_root}/new", f"--old={old}", "--method=mixbct")
     status, found, errors = told(*arguments, f"--protocol=retrieval({data_root}/test)")
@@ -54,14 +56,18 @@ def test_a_data_set_and_an_old_encoder_that_are_there(told, data_root, tiny_enco
     assert found["old encoder"] == [f"{old}: an encoder of 4 dimensions"]
     assert found["workdir"] == ["run would be made"]
     assert found["protocol"] == [f"retrieval({data_root}/test): its files are there"]
-    assert found["steps"] == ["4 an epoch, 12 in all 3, each of 8 images, 8 images a device"]  # 36 / 8
+    assert found["steps"] == [
+        "4 an epoch, 12 in all 3, each of 8 images, 8 images a device"
+    ]  # 36 / 8
     assert found["dry run: eve"] == ["rything is there; nothing was trained"]
     assert files(workplace) == set()
 
 
 def test_the_sum_of_the_memory_is_told(told, data_root):
     _, found, _ = told(f"--data={data_root}/new", "--method=independent")
-    *parts, total = [float(re.match(r"[\d,.]+", line).group().replace(",", "")) for line in found["memory"]]  # pyright: ignore
+    *parts, total = [
+        float(re.match(r"[\d,.]+", line).group().replace(",", "")) for line in found["memory"]
+    ]  # pyright: ignore
     assert total == pytest.approx(sum(parts), abs=0.05 * len(parts))
     assert any("weights of the head, counted" in line for line in found["memory"])
     assert any("activations of 8 images, estimated" in line for line in found["memory"])
@@ -71,40 +77,68 @@ def test_what_would_be_made_first(told, workplace):
     (workplace / "old.flags").write_text("--head=softmax\n")
     source = "--source=synthetic(identities=20, images=5, image_size=28)"
     arguments = (source, "--prepared=data", "--old_flagfile=old.flags", "--old_workdir=runs/old")
-    status, found, _ = told(*arguments, "--split=data(old_share=0.4, test_share=0.2)", "--scenario=open")
+    status, found, _ = told(
+        *arguments, "--split=data(old_share=0.4, test_share=0.2)", "--scenario=open"
+    )
     assert status == 0
     # 16 identities are trained on, with 5 - 2 images each for the new encoder
     made_from = source.removeprefix("--source=")
-    assert found["data"] == [f"data/new would be made from {made_from}: 48 images of 16 identities, 28 x 28"]
-    assert found["old encoder"] == ["runs/old would be trained first, by old.flags, with 4 dimensions"]
+    assert found["data"] == [
+        f"data/new would be made from {made_from}: 48 images of 16 identities, 28 x 28"
+    ]
+    assert found["old encoder"] == [
+        "runs/old would be trained first, by old.flags, with 4 dimensions"
+    ]
     assert found["steps"] == ["6 an epoch, 18 in all 3, each of 8 images, 8 images a device"]
-    _, found, _ = told(*arguments, "--split=data(old_share=0.4, test_share=0.2)", "--scenario=extended")
-    assert found["data"] == [f"data/all would be made from {made_from}: 80 images of 16 identities, 28 x 28"]
+    _, found, _ = told(
+        *arguments, "--split=data(old_share=0.4, test_share=0.2)", "--scenario=extended"
+    )
+    assert found["data"] == [
+        f"data/all would be made from {made_from}: 80 images of 16 identities, 28 x 28"
+    ]
     assert files(workplace) == {"old.flags"}
 
 
 def test_a_recordio_folder_that_is_there(told, write_recordio, insightface_records, workplace):
     write_recordio(workplace / "faces", insightface_records)
-    arguments = ("--source=recordio(faces)", "--split=class(old_share=0.34)", "--method=independent", "--batch_size=4")
+    arguments = (
+        "--source=recordio(faces)",
+        "--split=class(old_share=0.34)",
+        "--method=independent",
+        "--batch_size=4",
+    )
     status, found, _ = told(*arguments)
     assert status == 0
     # images 1, 3 and 2 of three identities, of which the first one is the old encoder's
-    assert found["data"] == ["data/demo/new would be made from recordio(faces): 5 images of 2 identities, 16 x 16"]
+    assert found["data"] == [
+        "data/demo/new would be made from recordio(faces): 5 images of 2 identities, 16 x 16"
+    ]
     assert found["method"] == ["needs no old encoder"]
     assert "old encoder" not in found
     assert found["steps"] == ["1 an epoch, 3 in all 3, each of 4 images, 4 images a device"]
 
 
 def test_what_is_missing_is_named_and_the_rest_is_told_all_the_same(told):
-    arguments = ("--source=recordio(ms1m)", "--old_flagfile=none.flags", "--protocol=pairs(lfw.bin)", "--replicas=2")
+    arguments = (
+        "--source=recordio(ms1m)",
+        "--old_flagfile=none.flags",
+        "--protocol=pairs(lfw.bin)",
+        "--replicas=2",
+    )
     status, found, errors = told(*arguments, "--method=mixbct")
     assert status == 1
-    assert errors == "error: dry run: 3 of the things that training needs are not ready, named above\n"
+    assert (
+        errors == "error: dry run: 3 of the things that training needs are not ready, named above\n"
+    )
     assert found["data"] == ["NOT READY: ms1m: no such folder (one with a .rec file was expected)"]
-    assert found["old encoder"] == ["NOT READY: --old_flagfile=none.flags: no such file, and --old is not given"]
+    assert found["old encoder"] == [
+        "NOT READY: --old_flagfile=none.flags: no such file, and --old is not given"
+    ]
     (protocol,) = found["protocol"]
     assert protocol.startswith("NOT READY: lfw.bin")
-    assert found["steps"] == ["of 8 images, 4 images a device; how many is not known without the data"]
+    assert found["steps"] == [
+        "of 8 images, 4 images a device; how many is not known without the data"
+    ]
     # 4 dimensions: weights, gradient and momentum of a class; 4 images and their logits three times
     assert re.search(r"in all, on each device, and 96 bytes a class$", found["memory"][-1])
 
@@ -112,14 +146,28 @@ def test_what_is_missing_is_named_and_the_rest_is_told_all_the_same(told):
 @pytest.mark.parametrize(
     ("arguments", "name", "said"),
     [
-        (("--batch_size=64",), "steps", "--batch_size=64 is more than the 36 images of the data set"),
-        (("--replicas=3",), "steps", "--batch_size=8 cannot be divided over 3 replicas and 1 micro-batches"),
-        (("--old=by-old", "--dims=5"), "old encoder", "by-old has embeddings of 4 dimensions and the new encoder"),
+        (
+            ("--batch_size=64",),
+            "steps",
+            "--batch_size=64 is more than the 36 images of the data set",
+        ),
+        (
+            ("--replicas=3",),
+            "steps",
+            "--batch_size=8 cannot be divided over 3 replicas and 1 micro-batches",
+        ),
+        (
+            ("--old=by-old", "--dims=5"),
+            "old encoder",
+            "by-old has embeddings of 4 dimensions and the new encoder",
+        ),
         (("--old=",), "old encoder", "give --old, an encoder or a folder made by embed"),
     ],
 )
 def test_what_does_not_fit_together(told, data_root, tiny_encoder_path, arguments, name, said):
-    embed.embed(load_encoder(tiny_encoder_path(4)), open_data_set(data_root / "new"), Path("by-old"))
+    embed.embed(
+        load_encoder(tiny_encoder_path(4)), open_data_set(data_root / "new"), Path("by-old")
+    )
     status, found, _ = told(f"--data={data_root}/new", "--old=by-old", *arguments)
     assert status == 1
     assert found[name][0].startswith(f"NOT READY: {said}")

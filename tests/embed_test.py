@@ -38,10 +38,15 @@ def read(folder: Path, data: DataSet, field: str) -> list[np.ndarray]:
 
 def test_each_record_has_its_embedding_and_its_label(data, encoder, embedded):
     for shard, embeddings, labels in zip(
-        data.shards, read(embedded, data, "old_embedding"), read(embedded, data, "label"), strict=True
+        data.shards,
+        read(embedded, data, "old_embedding"),
+        read(embedded, data, "label"),
+        strict=True,
     ):
         (batch,) = data.batches(shard.records, (shard,))
-        np.testing.assert_allclose(embeddings, encoder.embed(batch["image"].numpy()), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            embeddings, encoder.embed(batch["image"].numpy()), rtol=1e-5, atol=1e-6
+        )
         np.testing.assert_array_equal(labels, batch["label"])
         assert (embeddings.dtype, labels.dtype) == (np.float32, np.int64)
     assert set(np.concatenate(read(embedded, data, "label"))) == set(range(data.classes))
@@ -51,7 +56,8 @@ def test_credible_rows_are_found_over_all_shards(data, encoder, tmp_path, monkey
     monkeypatch.setattr(class_features, "CREDIBLE_SHARE", 0.5)
     embed(encoder, data, tmp_path / "half")
     old, labels, found = (
-        np.concatenate(read(tmp_path / "half", data, field)) for field in ("old_embedding", "label", "credible")
+        np.concatenate(read(tmp_path / "half", data, field))
+        for field in ("old_embedding", "label", "credible")
     )
     assert found.dtype == np.float32
     for label in np.unique(labels):
@@ -78,11 +84,16 @@ def test_the_manifest_names_what_it_was_made_from(data, encoder, embedded):
 def test_what_is_there_is_not_made_again(data, encoder, embedded, monkeypatch):
     monkeypatch.setattr(KerasEncoder, "embed", None)
     before = {path: path.stat().st_mtime_ns for path in embedded.iterdir()}
-    assert embed(encoder, data, embedded) == f"{embedded} is up to date: {data.records} embeddings of 4 dimensions"
+    assert (
+        embed(encoder, data, embedded)
+        == f"{embedded} is up to date: {data.records} embeddings of 4 dimensions"
+    )
     assert {path: path.stat().st_mtime_ns for path in embedded.iterdir()} == before
 
 
-def test_another_encoder_or_data_set_needs_another_folder(data, data_root, encoder, embedded, tiny_encoder_path):
+def test_another_encoder_or_data_set_needs_another_folder(
+    data, data_root, encoder, embedded, tiny_encoder_path
+):
     with pytest.raises(InputError, match=r"by-old is there, made from something else \(encoder: "):
         embed(load_encoder(tiny_encoder_path(5)), data, embedded)
     with pytest.raises(InputError, match=r"by-old is there, made from something else \(data: "):
@@ -101,7 +112,9 @@ def test_a_shard_that_was_changed_is_found_before_anything_is_written(data, enco
         entries.append(entry | {"bytes": shard.bytes, "sha256": shard.sha256})
     manifest = json.loads((data.folder / "manifest.json").read_text()) | {"shards": entries}
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match=r"\.tfrecord: this shard is not what its manifest says \(sha256\)"):
+    with pytest.raises(
+        InputError, match=r"\.tfrecord: this shard is not what its manifest says \(sha256\)"
+    ):
         embed(encoder, open_data_set(folder), tmp_path / "out")
     assert list(tmp_path.iterdir()) == [folder]
 

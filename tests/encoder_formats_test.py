@@ -14,7 +14,9 @@ from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 
 SIZE, DIMS = 28, 3
-MATRIX = np.array([[1, 2, 0], [0, -1, 3], [5, 0, 1]], np.float32)  # embedding = the mean colour through it
+MATRIX = np.array(
+    [[1, 2, 0], [0, -1, 3], [5, 0, 1]], np.float32
+)  # embedding = the mean colour through it
 
 
 def images(count: int) -> np.ndarray:
@@ -33,7 +35,9 @@ def write_tflite(path: Path, batch: int | None) -> None:
         return tf.matmul(tf.reshape(colour, [batch or -1, 3]), MATRIX)
 
     module = tf.Module()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([run.get_concrete_function()], module)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [run.get_concrete_function()], module
+    )
     path.write_bytes(converter.convert())
 
 
@@ -50,7 +54,9 @@ def write_onnx(path: Path, batch: int | None, colours_first: bool) -> None:
         [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [batch, DIMS])],
         [axes, numpy_helper.from_array(MATRIX, "matrix")],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path
+    )
 
 
 @pytest.mark.parametrize("batch", [None, 1, 2])
@@ -91,7 +97,9 @@ def test_stored_embeddings_find_their_images_by_id(stored, tmp_path):
     data, ids, rows, path = stored
     np.savez(path, embeddings=rows[::-1], ids=ids[::-1])
     embed(load_encoder(path), data, tmp_path / "embedded")
-    found = np.concatenate([np.load(tmp_path / "embedded" / f"{s.name}.old_embedding.npy") for s in data.shards])
+    found = np.concatenate(
+        [np.load(tmp_path / "embedded" / f"{s.name}.old_embedding.npy") for s in data.shards]
+    )
     np.testing.assert_array_equal(found, rows)
 
 

@@ -58,8 +58,9 @@ def pooled(image):
 def test_a_path_that_is_no_encoder(tmp_path, exported, run, data_root):
     assert refused(tmp_path / "nothing").endswith("nothing: no such encoder")
     (tmp_path / "old.h5").write_bytes(b"x")
-    assert "old.h5 is no encoder: known are a run's folder, a SavedModel, .keras, .tflite" in refused(
-        tmp_path / "old.h5"
+    assert (
+        "old.h5 is no encoder: known are a run's folder, a SavedModel, .keras, .tflite"
+        in refused(tmp_path / "old.h5")
     )
     assert "is not a run: it has no manifest.json" in refused(tmp_path)
     assert "has several encoders: give one of its files, such as" in refused(exported)
@@ -78,7 +79,9 @@ def test_a_run_whose_encoder_is_another_or_missing(run, tmp_path, tiny_encoder_p
 def test_a_lambda_layer_is_refused_and_its_code_does_not_run(tmp_path):
     touched = str(tmp_path / "touched")
     image = keras.Input((28, 28, 3))
-    code = layers.Lambda(lambda pixels: (open(touched, "w").close(), pixels)[1], output_shape=(28, 28, 3))(image)
+    code = layers.Lambda(
+        lambda pixels: (open(touched, "w").close(), pixels)[1], output_shape=(28, 28, 3)
+    )(image)
     path = tmp_path / "lambda.keras"
     keras.Model(image, pooled(code)).save(path)
     line = refused(path)
@@ -98,7 +101,9 @@ def test_a_lambda_layer_is_refused_and_its_code_does_not_run(tmp_path):
         lambda content: b"hello",
         lambda content: content[: len(content) // 2],
         lambda content: content[:600] + bytes([content[600] ^ 1]) + content[601:],
-        lambda content: content[: len(content) // 2] + b"\xff" * 9 + content[len(content) // 2 + 9 :],
+        lambda content: (
+            content[: len(content) // 2] + b"\xff" * 9 + content[len(content) // 2 + 9 :]
+        ),
     ],
     ids=["empty", "text", "cut off", "changed configuration", "changed weights"],
 )
@@ -114,7 +119,12 @@ def test_a_damaged_keras_file(keras_file, tmp_path, harm):
         ("config.json", None),
         ("config.json", b"[]"),
         ("config.json", b"{"),
-        ("config.json", json.dumps({"module": "os", "class_name": "system", "config": {"command": "ls"}}).encode()),
+        (
+            "config.json",
+            json.dumps(
+                {"module": "os", "class_name": "system", "config": {"command": "ls"}}
+            ).encode(),
+        ),
         ("model.weights.h5", None),
         ("model.weights.h5", b"\x89HDF\r\n\x1a\n"),
     ],
@@ -137,15 +147,28 @@ def test_a_keras_file_with_another_content(keras_file, tmp_path, member, content
         lambda: (keras.Input((None, None, 3)), pooled),
         lambda: (keras.Input((28, 28, 3)), lambda image: image),
         lambda: (keras.Input((28,)), lambda image: image),
-        lambda: ([keras.Input((28, 28, 3)), keras.Input((28, 28, 3))], lambda pair: pooled(layers.Add()(pair))),
+        lambda: (
+            [keras.Input((28, 28, 3)), keras.Input((28, 28, 3))],
+            lambda pair: pooled(layers.Add()(pair)),
+        ),
         lambda: (keras.Input((28, 28, 3)), lambda image: [pooled(image), pooled(image)]),
     ],
-    ids=["not square", "grey", "any size", "an image comes out", "no image", "two inputs", "two outputs"],
+    ids=[
+        "not square",
+        "grey",
+        "any size",
+        "an image comes out",
+        "no image",
+        "two inputs",
+        "two outputs",
+    ],
 )
 def test_a_keras_model_that_embeds_no_images(tmp_path, shapes):
     given, give = shapes()
     keras.Model(given, give(given)).save(tmp_path / "model.keras")
-    assert "model.keras is no encoder of square colour images: " in refused(tmp_path / "model.keras")
+    assert "model.keras is no encoder of square colour images: " in refused(
+        tmp_path / "model.keras"
+    )
 
 
 def test_a_keras_layer_is_no_encoder(tmp_path):
@@ -163,7 +186,10 @@ def test_a_keras_layer_is_no_encoder(tmp_path):
         ("variables/variables.index", lambda path: path.unlink()),
         ("variables/variables.index", lambda path: path.write_bytes(path.read_bytes()[:-9])),
         ("variables/variables.data-00000-of-00001", lambda path: path.unlink()),
-        ("variables/variables.data-00000-of-00001", lambda path: path.write_bytes(path.read_bytes()[:-9])),
+        (
+            "variables/variables.data-00000-of-00001",
+            lambda path: path.write_bytes(path.read_bytes()[:-9]),
+        ),
     ],
 )
 def test_a_damaged_saved_model(exported, tmp_path, file, harm):
@@ -172,7 +198,9 @@ def test_a_damaged_saved_model(exported, tmp_path, file, harm):
     assert f"{folder} cannot be loaded as a SavedModel: " in refused(folder)
 
 
-def saved(folder: Path, function, *specs: tf.TensorSpec, signature: str = "serving_default") -> Path:
+def saved(
+    folder: Path, function, *specs: tf.TensorSpec, signature: str = "serving_default"
+) -> Path:
     module: Any = tf.Module()
     module.function = tf.function(function, input_signature=list(specs))
     tf.saved_model.save(module, str(folder), signatures={signature: module.function})
@@ -194,15 +222,27 @@ def test_a_saved_model_that_embeds_no_images(tmp_path):
         tf.TensorSpec(None, tf.float32),  # pyright: ignore[reportArgumentType]
     )
     assert f"{no_encoder}: <unknown> in" in refused(any_rank)
-    text = saved(tmp_path / "text", lambda text: {"e": tf.strings.length(text)}, tf.TensorSpec((None,), tf.string))
+    text = saved(
+        tmp_path / "text",
+        lambda text: {"e": tf.strings.length(text)},
+        tf.TensorSpec((None,), tf.string),
+    )
     assert no_encoder in refused(text)
     several = "its signature has several inputs or outputs"
-    assert several in refused(saved(tmp_path / "two", lambda a, b: mean_colour(a + b), IMAGE, IMAGE))
-    assert several in refused(saved(tmp_path / "out", lambda a: {"e": tf.reduce_mean(a, [1, 2]), "f": a}, IMAGE))
-    assert "'serving_default'" in refused(saved(tmp_path / "other", mean_colour, IMAGE, signature="other"))
+    assert several in refused(
+        saved(tmp_path / "two", lambda a, b: mean_colour(a + b), IMAGE, IMAGE)
+    )
+    assert several in refused(
+        saved(tmp_path / "out", lambda a: {"e": tf.reduce_mean(a, [1, 2]), "f": a}, IMAGE)
+    )
+    assert "'serving_default'" in refused(
+        saved(tmp_path / "other", mean_colour, IMAGE, signature="other")
+    )
 
 
-@pytest.mark.parametrize("harm", [lambda content: b"", lambda content: b"x" * 99, lambda content: content[:-1]])
+@pytest.mark.parametrize(
+    "harm", [lambda content: b"", lambda content: b"x" * 99, lambda content: content[:-1]]
+)
 def test_a_damaged_tflite_file(exported, tmp_path, harm):
     path = tmp_path / "old.tflite"
     path.write_bytes(harm((exported / "encoder.tflite").read_bytes()))

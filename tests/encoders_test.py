@@ -14,7 +14,14 @@ from keras import layers
 from bct_keras import artefacts
 from bct_keras.data.dataset import ids_of, open_data_set
 from bct_keras.data.embeddings import normalised
-from bct_keras.encoders import ENCODER_FILE, RUN_KIND, KerasEncoder, SavedModelEncoder, TFLiteEncoder, load_encoder
+from bct_keras.encoders import (
+    ENCODER_FILE,
+    RUN_KIND,
+    KerasEncoder,
+    SavedModelEncoder,
+    TFLiteEncoder,
+    load_encoder,
+)
 from bct_keras.errors import InputError
 from bct_keras.export_run import Checks, export, keras_encoder
 from bct_keras.formats.format import Source
@@ -63,10 +70,16 @@ def test_a_keras_file_and_a_run(keras_file, run, expected):
         found = encoder.embed(images())
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    assert load_encoder(keras_file).fingerprint == load_encoder(run).fingerprint == artefacts.file_sha256(keras_file)
+    assert (
+        load_encoder(keras_file).fingerprint
+        == load_encoder(run).fingerprint
+        == artefacts.file_sha256(keras_file)
+    )
 
 
-@pytest.mark.parametrize(("name", "kind"), [("saved_model", SavedModelEncoder), ("encoder.tflite", TFLiteEncoder)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("saved_model", SavedModelEncoder), ("encoder.tflite", TFLiteEncoder)]
+)
 def test_exported_files(exported, expected, name, kind):
     encoder = load_encoder(exported / name)
     assert isinstance(encoder, kind)
@@ -79,11 +92,15 @@ def test_exported_files(exported, expected, name, kind):
 def test_a_saved_model_as_keras_writes_it(keras_file, expected, tmp_path):
     model: Any = keras.saving.load_model(keras_file)
     model.export(tmp_path / "served", verbose=False)
-    np.testing.assert_allclose(load_encoder(tmp_path / "served").embed(images()), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        load_encoder(tmp_path / "served").embed(images()), expected, rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("kind", [tf.uint8, tf.int8])
-def test_a_quantised_tflite_file_takes_images_and_gives_embeddings(keras_file, expected, tmp_path, kind):
+def test_a_quantised_tflite_file_takes_images_and_gives_embeddings(
+    keras_file, expected, tmp_path, kind
+):
     model: Any = keras.saving.load_model(keras_file)
     model.export(tmp_path / "served", verbose=False)
     converter: Any = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "served"))
@@ -91,7 +108,9 @@ def test_a_quantised_tflite_file_takes_images_and_gives_embeddings(keras_file, e
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = kind
     # Quantised to the range of these: nearly 256 levels between the least and the most of any coordinate.
-    seen = np.concatenate([images(), np.zeros((1, 28, 28, 3)), np.full((1, 28, 28, 3), 255)]).astype(np.float32)
+    seen = np.concatenate(
+        [images(), np.zeros((1, 28, 28, 3)), np.full((1, 28, 28, 3), 255)]
+    ).astype(np.float32)
     converter.representative_dataset = lambda: ([image[None]] for image in seen)
     (tmp_path / "quantised.tflite").write_bytes(converter.convert())
     found = load_encoder(tmp_path / "quantised.tflite").embed(images())
@@ -122,7 +141,10 @@ def test_embed_data_goes_through_the_records_in_stored_order(keras_file, data_ro
 def test_embed_data_reads_the_shards_it_is_given(keras_file, data_root):
     data = open_data_set(data_root)
     (one, *_) = data.shards
-    assert sum(len(embeddings) for embeddings, _ in load_encoder(keras_file).embed_data(data, (one,))) == one.records
+    assert (
+        sum(len(embeddings) for embeddings, _ in load_encoder(keras_file).embed_data(data, (one,)))
+        == one.records
+    )
 
 
 def test_images_are_resized_to_what_the_encoder_takes(data_root, tmp_path):
@@ -142,11 +164,17 @@ def test_a_saved_model_of_bytes_gets_bytes(tmp_path):
         lambda image: {"embedding": tf.reduce_mean(tf.cast(image, tf.float32), [1, 2])},
         input_signature=[tf.TensorSpec((None, 28, 28, 3), tf.uint8)],
     )
-    tf.saved_model.save(module, str(tmp_path / "bytes"), signatures={"serving_default": module.serve})
-    np.testing.assert_allclose(load_encoder(tmp_path / "bytes").embed(images()), images().mean((1, 2)), rtol=1e-5)
+    tf.saved_model.save(
+        module, str(tmp_path / "bytes"), signatures={"serving_default": module.serve}
+    )
+    np.testing.assert_allclose(
+        load_encoder(tmp_path / "bytes").embed(images()), images().mean((1, 2)), rtol=1e-5
+    )
 
 
-def test_an_embedding_that_is_no_number_is_an_error_that_names_the_image(keras_file, data_root, monkeypatch):
+def test_an_embedding_that_is_no_number_is_an_error_that_names_the_image(
+    keras_file, data_root, monkeypatch
+):
     data = open_data_set(data_root)
     data = replace(data, shards=data.shards[:1])
     embed = KerasEncoder.embed

@@ -26,7 +26,9 @@ def encoders(tmp_path_factory) -> tuple[KerasEncoder, KerasEncoder]:
     for seed, name in enumerate(("old", "new")):
         keras.utils.set_random_seed(seed)
         BACKBONES["iresnet_small"](28, 8, width=8).save(folder / f"{name}.keras")
-    return keras_file_encoder(folder / "old.keras", {}), keras_file_encoder(folder / "new.keras", {})
+    return keras_file_encoder(folder / "old.keras", {}), keras_file_encoder(
+        folder / "new.keras", {}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,9 @@ def test_page_shows_each_example_by_both_encoders(explained):
     text = (explained / "explain.html").read_text()
     assert sum(found["shares"].values()) == pytest.approx(1.0)
     # three queries, of which so many of each kind are shown
-    assert len(found["examples"]) == sum(min(round(3 * found["shares"][kind.name]), kind.shown) for kind in KINDS)
+    assert len(found["examples"]) == sum(
+        min(round(3 * found["shares"][kind.name]), kind.shown) for kind in KINDS
+    )
     # a query and an image of the gallery, of two pairs, by two tests: each as it is and with every map
     views = len(found["examples"]) * 2 * 2 * 2
     assert len(pages_pictures(text)) == views * (1 + len(FOR_KERAS) + len(FOR_ANY))
@@ -94,7 +98,9 @@ def test_report_is_an_artefact_that_is_made_once(encoders, explained, data):
         *("explain.html", "explain.json", "manifest.json", "map_pca.png", "map_tsne.png")
     ]
     before = {path: path.stat().st_mtime_ns for path in explained.iterdir()}
-    assert explain(encoders[0], encoders[1], data, explained) == json.loads((explained / "explain.json").read_text())
+    assert explain(encoders[0], encoders[1], data, explained) == json.loads(
+        (explained / "explain.json").read_text()
+    )
     assert {path: path.stat().st_mtime_ns for path in explained.iterdir()} == before
 
 
@@ -125,7 +131,10 @@ def test_a_folder_of_photos_and_an_old_encoder_without_gradients(encoders, photo
 
 @pytest.mark.parametrize(
     ("identities", "said"),
-    [(0, "0 identities with images found, at least 2 are needed"), (1, "1 identities with images found")],
+    [
+        (0, "0 identities with images found, at least 2 are needed"),
+        (1, "1 identities with images found"),
+    ],
 )
 def test_too_few_identities_are_told(encoders, photos, tmp_path, identities, said):
     for name in ("anna", "bo")[identities:]:
@@ -138,7 +147,9 @@ def test_too_few_identities_are_told(encoders, photos, tmp_path, identities, sai
 def test_identities_of_one_image_are_told(encoders, photos, tmp_path):
     for name in ("anna", "bo"):
         (photos / name / "1.png").unlink()
-    with pytest.raises(InputError, match="every identity has one image; a query needs a second one"):
+    with pytest.raises(
+        InputError, match="every identity has one image; a query needs a second one"
+    ):
         explain(encoders[0], encoders[1], photos, tmp_path / "look")
 
 
@@ -155,5 +166,7 @@ def test_stored_embeddings_are_told_before_any_work(encoders, data, tmp_path):
 
 def test_a_missing_extra_is_told(monkeypatch):
     monkeypatch.setattr(explain_command.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"explain needs tf_keras_vis, .* pip install -e '.\[explain\]'"):
+    with pytest.raises(
+        InputError, match=r"explain needs tf_keras_vis, .* pip install -e '.\[explain\]'"
+    ):
         explain_command.check_installed()

@@ -32,7 +32,9 @@ IMAGES = np.random.default_rng(7).integers(0, 256, (8, 28, 28, 3), np.uint8)
 def coarse_encoder(folder: Path, coordinates: int) -> KerasEncoder:
     """The image in 4 x 4 colours, of which all coordinates but the first are zero."""
     image = keras.Input((28, 28, 3))
-    colours = keras.layers.Flatten()(keras.layers.AveragePooling2D(7)(keras.layers.Rescaling(1.0, -128.0)(image)))
+    colours = keras.layers.Flatten()(
+        keras.layers.AveragePooling2D(7)(keras.layers.Rescaling(1.0, -128.0)(image))
+    )
     path = folder / f"first_{coordinates}.keras"
     kept: Any = [1.0] * coordinates + [0.0] * (48 - coordinates)
     keras.Model(image, keras.layers.Rescaling(kept)(colours)).save(path)
@@ -77,7 +79,9 @@ def lossy(monkeypatch, tmp_path) -> Callable[[str], None]:
         def write(source: Source, path: Path) -> None:
             form.write(dataclasses.replace(source, encoder=worse), path)
 
-        spoilt = dataclasses.replace(form, write=write, largest_difference=None, smallest_cosine=None)
+        spoilt = dataclasses.replace(
+            form, write=write, largest_difference=None, smallest_cosine=None
+        )
         monkeypatch.setitem(FORMATS, name, spoilt)
 
     return spoil
@@ -87,10 +91,14 @@ def test_every_file_is_measured_against_every_other(coarse, checks, tmp_path):
     export(coarse, ["saved_model", "tflite"], tmp_path / "out", checks, data_licence="CC0")
     (tests,) = json.loads((tmp_path / "out" / "gate.json").read_text())["protocols"].values()
     ours = ["encoder", "saved_model", "tflite"]
-    assert set(tests) == {f"{query}/{gallery}" for query in ours for gallery in ["old", *ours]} | {"old/old"}
+    assert set(tests) == {f"{query}/{gallery}" for query in ours for gallery in ["old", *ours]} | {
+        "old/old"
+    }
     # A random image's first 12 of 48 colours are a quarter of its length squared: cosine 0.5.
     assert tests["old/old"]["quality"] == pytest.approx(0.5 * 0.5, abs=0.05)
-    assert tests["tflite/old"]["quality"] == pytest.approx(1 * tests["old/old"]["quality"] ** 0.5, abs=1e-6)
+    assert tests["tflite/old"]["quality"] == pytest.approx(
+        1 * tests["old/old"]["quality"] ** 0.5, abs=1e-6
+    )
     assert tests["tflite/saved_model"]["quality"] == pytest.approx(1, abs=1e-6)
     card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
     assert f"| saved_model | {tests['saved_model/old']['quality']:.4f} | " in card
@@ -111,10 +119,14 @@ def test_the_numbers_are_those_of_evaluate(coarse, checks, data_root, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["tflite", "saved_model"])
-def test_a_file_that_loses_too_much_is_refused_with_the_numbers(coarse, checks, tmp_path, lossy, name):
+def test_a_file_that_loses_too_much_is_refused_with_the_numbers(
+    coarse, checks, tmp_path, lossy, name
+):
     lossy(name)
     # It has 3 of 48 colours: a cosine of about 0.2 instead of 1, and less than the old encoder's 0.5.
-    message = rf"{name} is refused: quality of quality loses 7\d\.\d\d%; not compatible: quality \(-0\.1"
+    message = (
+        rf"{name} is refused: quality of quality loses 7\d\.\d\d%; not compatible: quality \(-0\.1"
+    )
     with pytest.raises(InputError, match=message):
         export(coarse, [name], tmp_path / "out", checks)
     assert not (tmp_path / "out").exists()
@@ -124,7 +136,10 @@ def test_what_passes_is_written_and_what_does_not_is_named(coarse, checks, tmp_p
     lossy("saved_model")
     lossy("tflite_fp16")
     found = export(coarse, ["saved_model", "tflite", "tflite_fp16"], tmp_path / "out", checks)
-    assert (list(found.files), sorted(found.refused)) == (["tflite"], ["saved_model", "tflite_fp16"])
+    assert (list(found.files), sorted(found.refused)) == (
+        ["tflite"],
+        ["saved_model", "tflite_fp16"],
+    )
     expected = {"encoder.tflite", "manifest.json", "gate.json", "MODEL_CARD.md"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == expected
     reason = r"saved_model is refused: quality of quality loses 7\d\.\d\d%"
@@ -141,21 +156,34 @@ def test_what_passes_is_written_and_what_does_not_is_named(coarse, checks, tmp_p
         "tflite/old",
     }
     # The second time nothing is made, and the same is said.
-    assert export(coarse, ["saved_model", "tflite", "tflite_fp16"], tmp_path / "out", checks) == found
+    assert (
+        export(coarse, ["saved_model", "tflite", "tflite_fp16"], tmp_path / "out", checks) == found
+    )
 
 
-def test_the_command_writes_what_passes_and_ends_with_status_1(coarse, checks, tmp_path, lossy, here):
+def test_the_command_writes_what_passes_and_ends_with_status_1(
+    coarse, checks, tmp_path, lossy, here
+):
     lossy("saved_model")
     flags = [f"--encoder={coarse.encoder.path}", f"--old={checks.old.path}", "--protocol=quality"]
-    status, said, errors = here(exporting, *flags, "--formats=saved_model,tflite", f"--out={tmp_path / 'out'}")
+    status, said, errors = here(
+        exporting, *flags, "--formats=saved_model,tflite", f"--out={tmp_path / 'out'}"
+    )
     assert status == 1
-    assert re.match(r".*/out/encoder\.tflite: .* loses at most 0\.00% \(quality of quality\)\n", said)
+    assert re.match(
+        r".*/out/encoder\.tflite: .* loses at most 0\.00% \(quality of quality\)\n", said
+    )
     assert "\nexported as undecided: quality" in said
-    assert re.match(r"error: saved_model is refused: .* --allow_loss lets it out .*\ntflite written; leave ", errors)
+    assert re.match(
+        r"error: saved_model is refused: .* --allow_loss lets it out .*\ntflite written; leave ",
+        errors,
+    )
     assert (tmp_path / "out" / "encoder.tflite").is_file()
 
 
-def test_a_loss_that_may_be_chance_is_let_out_and_told(coarse, checks, tmp_path, lossy, monkeypatch):
+def test_a_loss_that_may_be_chance_is_let_out_and_told(
+    coarse, checks, tmp_path, lossy, monkeypatch
+):
     lossy("tflite")
     quality = PROTOCOLS["quality"]
 
@@ -176,12 +204,16 @@ def test_a_loss_that_may_be_chance_is_let_out_and_told(coarse, checks, tmp_path,
     interval = r"95 % interval 3\d\.\d\d% to 12\d\.\d\d%"
     told = rf"quality of quality loses 79\.\d\d% \({interval}\), not shown to be above 50\.00%"
     assert re.search(told, found.files["tflite"])
-    assert re.search(rf"\| passed; {told}; undecided: quality", (tmp_path / "out" / "MODEL_CARD.md").read_text())
+    assert re.search(
+        rf"\| passed; {told}; undecided: quality", (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    )
 
 
 def test_max_loss_says_how_much_may_be_lost(coarse, checks, tmp_path, lossy):
     lossy("tflite")
-    alone = dataclasses.replace(checks, old=None, max_loss=0.999)  # self-tests: 0.2 * 0.2 instead of 1
+    alone = dataclasses.replace(
+        checks, old=None, max_loss=0.999
+    )  # self-tests: 0.2 * 0.2 instead of 1
     export(coarse, ["tflite"], tmp_path / "out", alone)
     with pytest.raises(InputError, match=r"loses 9\d\.\d\d%"):
         export(coarse, ["tflite"], tmp_path / "other", dataclasses.replace(alone, max_loss=0.5))
@@ -189,7 +221,9 @@ def test_max_loss_says_how_much_may_be_lost(coarse, checks, tmp_path, lossy):
 
 def test_allow_loss_lets_it_out_and_the_card_says_so(coarse, checks, tmp_path, lossy):
     lossy("tflite")
-    said = export(coarse, ["tflite"], tmp_path / "out", dataclasses.replace(checks, allow_loss=True))
+    said = export(
+        coarse, ["tflite"], tmp_path / "out", dataclasses.replace(checks, allow_loss=True)
+    )
     facts = json.loads((tmp_path / "out" / "gate.json").read_text())["files"]["tflite"]
     worst = max(facts["losses"].values())
     assert worst > 0.5
@@ -213,12 +247,16 @@ def test_an_old_encoder_of_other_dimensions_is_told(coarse, checks, tiny_encoder
         export(coarse, ["saved_model"], tmp_path / "out", other)
 
 
-def test_an_undecided_encoder_leaves_with_that_word_on_its_card_or_not_at_all(coarse, checks, tmp_path):
+def test_an_undecided_encoder_leaves_with_that_word_on_its_card_or_not_at_all(
+    coarse, checks, tmp_path
+):
     # The known numbers come without what they rest on, so that nothing is shown to be better.
     said = str(export(coarse, ["saved_model"], tmp_path / "out", checks))
     assert "exported as undecided: quality (+0.2" in said
     first, *_ = (tmp_path / "out" / "MODEL_CARD.md").read_text().splitlines()
     assert " - undecided: quality (+0.2" in first
     with pytest.raises(InputError, match="the encoder itself is undecided: quality"):
-        export(coarse, ["saved_model"], tmp_path / "strict", dataclasses.replace(checks, strict=True))
+        export(
+            coarse, ["saved_model"], tmp_path / "strict", dataclasses.replace(checks, strict=True)
+        )
     assert not (tmp_path / "strict").exists()

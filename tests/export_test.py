@@ -49,9 +49,13 @@ def encoder(tmp_path_factory) -> KerasEncoder:
     random = np.random.default_rng(0)
     for layer in model.layers:
         if "batch_normalization" in layer.name:
-            layer.set_weights([random.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()])
+            layer.set_weights(
+                [random.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()]
+            )
         if isinstance(layer, keras.layers.PReLU):  # slopes above 1 too, and below 0
-            layer.set_weights([random.uniform(-0.2, 1.3, weight.shape) for weight in layer.get_weights()])
+            layer.set_weights(
+                [random.uniform(-0.2, 1.3, weight.shape) for weight in layer.get_weights()]
+            )
     path = tmp_path_factory.mktemp("encoder") / "encoder.keras"
     model.save(path)
     return keras_encoder(path)
@@ -78,7 +82,9 @@ def exported(source, tmp_path_factory) -> Path:
 def test_files_give_the_embeddings_of_the_encoder(encoder, exported, name, tolerance, batch):
     found = load_encoder(exported / FORMATS[name].file).embed(images(batch))
     assert found.shape == (batch, DIMS)
-    np.testing.assert_allclose(found, normalised(encoder.embed(images(batch))), rtol=0, atol=tolerance)
+    np.testing.assert_allclose(
+        found, normalised(encoder.embed(images(batch))), rtol=0, atol=tolerance
+    )
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, rtol=1e-5)
 
 
@@ -88,7 +94,9 @@ def test_files_give_the_embeddings_of_the_encoder(encoder, exported, name, toler
     [("tflite_fp16", 0.9999), ("tflite_dynamic", 0.998), ("tflite_int8", 0.97)],
 )
 @pytest.mark.parametrize("batch", [1, 5])
-def test_smaller_files_give_nearly_the_embeddings_of_the_encoder(encoder, exported, name, smallest, batch):
+def test_smaller_files_give_nearly_the_embeddings_of_the_encoder(
+    encoder, exported, name, smallest, batch
+):
     found = load_encoder(exported / FORMATS[name].file).embed(images(batch))
     cosines = np.sum(found * normalised(encoder.embed(images(batch))), axis=1)
     assert cosines.min() > smallest
@@ -98,7 +106,10 @@ def test_smaller_files_give_nearly_the_embeddings_of_the_encoder(encoder, export
 def test_embeddings_of_different_images_differ(encoder):
     embeddings = normalised(encoder.embed(images(8)))
     # Else the comparisons above would prove little.
-    assert np.abs(embeddings[:, None] - embeddings[None])[~np.eye(8, dtype=bool)].max(axis=1).min() > 0.01
+    assert (
+        np.abs(embeddings[:, None] - embeddings[None])[~np.eye(8, dtype=bool)].max(axis=1).min()
+        > 0.01
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "saved_model"])
@@ -146,15 +157,24 @@ def test_saved_model_needs_tensorflow_alone(encoder, exported, tmp_path):
 def test_saved_model_cli_runs_it(encoder, exported, tmp_path):
     np.save(tmp_path / "images.npy", images(2))
     tool = Path(sys.executable).with_name("saved_model_cli")
-    flags = ["--tag_set=serve", "--signature_def=pixels", f"--inputs=image={tmp_path / 'images.npy'}"]
+    flags = [
+        "--tag_set=serve",
+        "--signature_def=pixels",
+        f"--inputs=image={tmp_path / 'images.npy'}",
+    ]
     command = [tool, "run", "--dir", exported / "saved_model", *flags, "--outdir", tmp_path / "out"]
     subprocess.run(command, check=True, capture_output=True)
     expected = normalised(encoder.embed(images(2)))
-    np.testing.assert_allclose(np.load(tmp_path / "out" / "embedding.npy"), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        np.load(tmp_path / "out" / "embedding.npy"), expected, rtol=0, atol=1e-5
+    )
 
 
 def test_serving_default_decodes_images_of_any_size(encoder, exported, tmp_path):
-    pictures = [np.random.default_rng(size).integers(0, 256, (size, size + 9, 3), np.uint8) for size in (28, 90)]
+    pictures = [
+        np.random.default_rng(size).integers(0, 256, (size, size + 9, 3), np.uint8)
+        for size in (28, 90)
+    ]
     pictures.append(images(1)[0])
     encoded = []
     for number, picture in enumerate(pictures):
@@ -163,7 +183,10 @@ def test_serving_default_decodes_images_of_any_size(encoder, exported, tmp_path)
     serve = tf.saved_model.load(str(exported / "saved_model")).signatures["serving_default"]  # pyright: ignore
     found = serve(image_bytes=tf.constant(encoded))["embedding"].numpy()
     # Pillow's bilinear resize is antialiased; its rounding differs from TensorFlow's by one level at times.
-    resized = [np.asarray(Image.fromarray(each).resize((SIZE, SIZE), Image.Resampling.BILINEAR)) for each in pictures]
+    resized = [
+        np.asarray(Image.fromarray(each).resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+        for each in pictures
+    ]
     expected = normalised(encoder.embed(np.stack(resized)))
     assert np.sum(found * expected, axis=1).min() > 0.999
     np.testing.assert_allclose(found[2], expected[2], rtol=0, atol=1e-5)  # that one is not resized
@@ -172,7 +195,9 @@ def test_serving_default_decodes_images_of_any_size(encoder, exported, tmp_path)
 def test_float_and_pixels_agree(exported):
     signatures = tf.saved_model.load(str(exported / "saved_model")).signatures  # pyright: ignore
     by_float = signatures["float"](image=tf.constant(images(2), tf.float32))["embedding"]
-    np.testing.assert_array_equal(signatures["pixels"](image=tf.constant(images(2)))["embedding"], by_float)
+    np.testing.assert_array_equal(
+        signatures["pixels"](image=tf.constant(images(2)))["embedding"], by_float
+    )
 
 
 def test_saved_model_holds_each_weight_once(encoder, exported):
@@ -189,22 +214,36 @@ def test_mirrored_images_are_added_where_asked_for(source, encoder, tmp_path):
     assert np.abs(expected - normalised(encoder.embed(given))).max() > 0.01
     for name in FLOAT_FORMATS:
         found = load_encoder(tmp_path / "out" / FORMATS[name].file).embed(given)
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-2 if name == "tflite_fp16" else 1e-4)
+        np.testing.assert_allclose(
+            found, expected, rtol=0, atol=1e-2 if name == "tflite_fp16" else 1e-4
+        )
 
 
 def test_a_wider_encoder_gives_its_compatible_part_apart(source, encoder, tmp_path):
     wide = keras_encoder(encoder.path)
     wide.compatible_dims = 6
-    export(dataclasses.replace(source, encoder=wide), ["saved_model", "tflite"], tmp_path / "out", Checks())
-    all_of_it, first = normalised(encoder.embed(images(2))), normalised(encoder.embed(images(2))[:, :6])
+    export(
+        dataclasses.replace(source, encoder=wide),
+        ["saved_model", "tflite"],
+        tmp_path / "out",
+        Checks(),
+    )
+    all_of_it, first = (
+        normalised(encoder.embed(images(2))),
+        normalised(encoder.embed(images(2))[:, :6]),
+    )
     served = tf.saved_model.load(str(tmp_path / "out" / "saved_model")).signatures["pixels"]  # pyright: ignore
     outputs = served(image=tf.constant(images(2)))
     np.testing.assert_allclose(outputs["embedding"], all_of_it, rtol=0, atol=1e-5)
     np.testing.assert_allclose(outputs["embedding_compatible"], first, rtol=0, atol=1e-5)
     loaded = load_encoder(tmp_path / "out" / "saved_model")
     assert (loaded.dims, loaded.compatible_dims) == (DIMS, 6)
-    np.testing.assert_allclose(FirstDims(loaded, 6).embed(images(2)), all_of_it[:, :6], rtol=0, atol=1e-5)
-    np.testing.assert_allclose(load_encoder(tmp_path / "out" / "encoder.tflite").embed(images(2)), first, atol=1e-4)
+    np.testing.assert_allclose(
+        FirstDims(loaded, 6).embed(images(2)), all_of_it[:, :6], rtol=0, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        load_encoder(tmp_path / "out" / "encoder.tflite").embed(images(2)), first, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", ["saved_model", "tflite"])
@@ -240,8 +279,12 @@ def test_int8_without_calibration_is_refused(encoder, tmp_path):
         export(Source(encoder), ["saved_model", "tflite_int8"], tmp_path / "out", Checks())
 
 
-@pytest.mark.parametrize(("name", "limit"), [("saved_model", "largest_difference"), ("tflite_fp16", "smallest_cosine")])
-def test_a_file_that_disagrees_is_refused_and_nothing_is_left(source, tmp_path, monkeypatch, name, limit):
+@pytest.mark.parametrize(
+    ("name", "limit"), [("saved_model", "largest_difference"), ("tflite_fp16", "smallest_cosine")]
+)
+def test_a_file_that_disagrees_is_refused_and_nothing_is_left(
+    source, tmp_path, monkeypatch, name, limit
+):
     impossible = {"largest_difference": -1.0, "smallest_cosine": 1.1}[limit]
     monkeypatch.setitem(FORMATS, name, dataclasses.replace(FORMATS[name], **{limit: impossible}))
     with pytest.raises(InputError, match=rf"{name}.* its encoder"):
@@ -264,14 +307,18 @@ def test_only_keras_encoders_can_be_exported(exported):
 @pytest.mark.slow
 def test_layers_stay_in_float_until_the_gate_is_passed(source, tmp_path, monkeypatch):
     """Each share is tried; the first that passes is kept."""
-    alike = SimpleNamespace(embed=lambda encoder: (0, 0), measure=lambda *_: {"x": 1.0}, made_from=dict)
+    alike = SimpleNamespace(
+        embed=lambda encoder: (0, 0), measure=lambda *_: {"x": 1.0}, made_from=dict
+    )
     monkeypatch.setitem(PROTOCOLS, "alike", lambda: alike)
     refused = iter([["too much"], ["too much"], []])
     monkeypatch.setattr(exporting.Gate, "faults", lambda self, name: next(refused))
     export(source, ["tflite_int8"], tmp_path / "out", Checks(("alike",)))
     facts = json.loads((tmp_path / "out" / "gate.json").read_text())["files"]["tflite_int8"]
     assert facts["kept_float"] == exporting.KEPT_FLOAT[2]
-    assert "operations in float32" in read_facts(tmp_path / "out" / "encoder_int8.tflite")["numbers"]
+    assert (
+        "operations in float32" in read_facts(tmp_path / "out" / "encoder_int8.tflite")["numbers"]
+    )
     monkeypatch.setattr(exporting.Gate, "faults", lambda self, name: ["too much"])
     export(source, ["tflite_int8"], tmp_path / "as-it-is", Checks(("alike",), allow_loss=True))
     facts = json.loads((tmp_path / "as-it-is" / "gate.json").read_text())["files"]["tflite_int8"]

@@ -27,7 +27,9 @@ def told(data: DataSet):
     "error",
     [
         OSError(errno.ENOSPC, "No space left on device"),
-        tf.errors.ResourceExhaustedError(None, None, "runs/x/log/events; No space left on device\nmore"),
+        tf.errors.ResourceExhaustedError(
+            None, None, "runs/x/log/events; No space left on device\nmore"
+        ),
     ],
     ids=["Python", "TensorFlow"],
 )
@@ -66,7 +68,9 @@ def test_a_dead_worker_means_start_again(data, monkeypatch):
         raise lost  # there is only one
     monkeypatch.setattr(distribution, "spans_workers", lambda strategy: True)
     with (
-        pytest.raises(StoppedError, match=r"another worker died.* checkpoint is ckpt-8; start all workers"),
+        pytest.raises(
+            StoppedError, match=r"another worker died.* checkpoint is ckpt-8; start all workers"
+        ),
         told(data),
     ):
         raise lost

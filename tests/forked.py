@@ -82,7 +82,9 @@ class Started:
             stream.close()
 
         streams = (self.stdout, self.stderr)
-        readers = [threading.Thread(target=read, args=each, daemon=True) for each in enumerate(streams)]
+        readers = [
+            threading.Thread(target=read, args=each, daemon=True) for each in enumerate(streams)
+        ]
         for reader in readers:
             reader.start()
         for reader in readers:
@@ -103,7 +105,9 @@ class Started:
         self.send_signal(signal.SIGKILL)
 
 
-def start(*arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Started:
+def start(
+    *arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> Started:
     """Starts a program as `python ARGUMENTS` would, from a folder and with an environment or this process's own."""
     stdout, its_stdout = os.pipe()
     stderr, its_stderr = os.pipe()
@@ -147,7 +151,9 @@ def parent() -> Parent:
     folder = Path(tempfile.mkdtemp(prefix="forked-"))
     place = folder / "socket"
     python = folder / "python"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} -IS {forked_python.__file__} {place} "$@"\n')
+    python.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -IS {forked_python.__file__} {place} "$@"\n'
+    )
     python.chmod(0o700)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
@@ -229,7 +235,9 @@ def execute(program: Program) -> None:
     first, *others = program.arguments
     if first == "-m":
         name, *arguments = others
-        sys.modules.pop(name, None)  # `python -m` too runs it as __main__, and not what others import by its name
+        sys.modules.pop(
+            name, None
+        )  # `python -m` too runs it as __main__, and not what others import by its name
         sys.argv = [name, *arguments]
         sys.path.insert(0, program.folder)
         runpy.run_module(name, run_name="__main__", alter_sys=True)

@@ -47,9 +47,15 @@ def script(folder: Path, text: str) -> Path:
 def test_a_script_says_and_returns_what_it_does_by_itself(tmp_path, status):
     arguments = [str(script(tmp_path, SPEAKS)), status]
     environment = os.environ | {"GIVEN": "to it"}
-    alone = subprocess.run([sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    alone = subprocess.run(
+        [sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
     ours = forked.run(*arguments, cwd=tmp_path, env=environment)
-    assert (ours.returncode, ours.stdout, ours.stderr) == (alone.returncode, alone.stdout, alone.stderr)
+    assert (ours.returncode, ours.stdout, ours.stderr) == (
+        alone.returncode,
+        alone.stdout,
+        alone.stderr,
+    )
     assert ours.returncode == int(status)
 
 
@@ -58,7 +64,11 @@ def test_a_command_says_and_returns_what_it_does_by_itself(status):
     arguments = ["-m", "bct_keras.train", "--workdr=x" if status else "--help"]
     alone = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
     ours = forked.run(*arguments)
-    assert (ours.returncode, ours.stdout, ours.stderr) == (alone.returncode, alone.stdout, alone.stderr)
+    assert (ours.returncode, ours.stdout, ours.stderr) == (
+        alone.returncode,
+        alone.stdout,
+        alone.stderr,
+    )
     assert ours.returncode == status
 
 

@@ -59,19 +59,31 @@ def attempt(kind: Kind, root: Path, content: bytes, seed: str) -> dict[str, Any]
     if outcome != "tracebacks" and "Traceback" in said.getvalue():
         outcome, detail = "tracebacks", said.getvalue()[-800:]
     seconds, peak = time.process_time() - started, peak_memory()
-    shutil.rmtree(target) if target.is_dir() and not target.is_symlink() else target.unlink(missing_ok=True)
+    shutil.rmtree(target) if target.is_dir() and not target.is_symlink() else target.unlink(
+        missing_ok=True
+    )
     target.write_bytes(content)
     if seconds > SECONDS:
         outcome = "hangs"
     if peak > MEMORY:
         outcome = "too much memory"
-    return {"outcome": outcome, "detail": detail[:800], "seconds": seconds, "peak": peak, "what": what}
+    return {
+        "outcome": outcome,
+        "detail": detail[:800],
+        "seconds": seconds,
+        "peak": peak,
+        "what": what,
+    }
 
 
 def is_plain(text: str) -> bool:
     """One or two lines, each of visible characters alone."""
     lines = text.split("\n")
-    return 1 <= len(lines) <= 3 and all(text.isprintable() for text in lines) and "Traceback" not in text
+    return (
+        1 <= len(lines) <= 3
+        and all(text.isprintable() for text in lines)
+        and "Traceback" not in text
+    )
 
 
 def peak_memory() -> int:
@@ -96,11 +108,23 @@ def in_process(kind: Kind, good: Path, seeds: list[str]) -> Iterator[dict[str, A
             if line is None:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
-                yield {"outcome": "hangs", "detail": "", "seconds": 3 * SECONDS, "peak": 0, "what": "?"}
+                yield {
+                    "outcome": "hangs",
+                    "detail": "",
+                    "seconds": 3 * SECONDS,
+                    "peak": 0,
+                    "what": "?",
+                }
                 return
             if not line:
                 _, status = os.waitpid(child, 0)
-                yield {"outcome": "crashes", "detail": f"status {status}", "seconds": 0, "peak": 0, "what": "?"}
+                yield {
+                    "outcome": "crashes",
+                    "detail": f"status {status}",
+                    "seconds": 0,
+                    "peak": 0,
+                    "what": "?",
+                }
                 return
             yield json.loads(line)
     os.waitpid(child, 0)
@@ -117,7 +141,9 @@ class Answers:
         """The next one; nothing where the process has ended, None where it has not answered in time."""
         deadline = time.monotonic() + 3 * SECONDS
         while b"\n" not in self.come:
-            ready, _, _ = select.select([self.receiving], [], [], max(deadline - time.monotonic(), 0))
+            ready, _, _ = select.select(
+                [self.receiving], [], [], max(deadline - time.monotonic(), 0)
+            )
             if not ready:
                 return None
             piece = os.read(self.receiving, 1 << 16)
@@ -151,16 +177,27 @@ def fuzzed(name: str, good: Path, files: int, seed: int) -> dict[str, Any]:
     examples: dict[str, str] = {}
     peak, slowest, done = 0, 0.0, 0
     while done < files:
-        seeds = [f"{seed} {name} {number}" for number in range(done, min(done + FILES_A_PROCESS, files))]
+        seeds = [
+            f"{seed} {name} {number}" for number in range(done, min(done + FILES_A_PROCESS, files))
+        ]
         for found in in_process(KINDS[name], good, seeds):
             counts[found["outcome"]] += 1
             peak, slowest = max(peak, found["peak"]), max(slowest, found["seconds"])
             if found["outcome"] in FAULTS:
                 told = " / ".join(found["detail"].strip().splitlines()[-3:])
-                examples.setdefault(found["outcome"], f"file {done} ({found['what']}): {told[-300:]!a}")
+                examples.setdefault(
+                    found["outcome"], f"file {done} ({found['what']}): {told[-300:]!a}"
+                )
             done += 1
     told = {key: counts[key] for key in ("refused", "read", *FAULTS)}
-    return {"kind": name, "files": done, **told, "MB": peak >> 20, "slowest": round(slowest, 1), "examples": examples}
+    return {
+        "kind": name,
+        "files": done,
+        **told,
+        "MB": peak >> 20,
+        "slowest": round(slowest, 1),
+        "examples": examples,
+    }
 
 
 def made(folder: Path) -> Path:
@@ -181,7 +218,9 @@ def made(folder: Path) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", default="")
@@ -192,7 +231,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         good = made(Path(folder) / "good")
         for place_of_kind, name in enumerate(names):
-            files = given.files * (place_of_kind + 1) // len(names) - given.files * place_of_kind // len(names)
+            files = given.files * (place_of_kind + 1) // len(
+                names
+            ) - given.files * place_of_kind // len(names)
             found = fuzzed(name, good, files, given.seed)
             faults += sum(found[key] for key in FAULTS)
             print(json.dumps(found), flush=True)

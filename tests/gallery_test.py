@@ -26,7 +26,11 @@ def made(data_root, tiny_encoder_path, tmp_path_factory) -> dict[str, Path]:
     made = {"old": tiny_encoder_path(8), "data": data_root / "all", "folder": folder}
     made["new"] = folder / "new.keras"
     # A photo as people have them: larger than what the encoder sees.
-    prepare("synthetic(identities=2, images=2, image_size=40)", "class(old_share=0.5)", folder / "others")
+    prepare(
+        "synthetic(identities=2, images=2, image_size=40)",
+        "class(old_share=0.5)",
+        folder / "others",
+    )
     old = load_encoder(made["old"])
     model = old.model  # pyright: ignore[reportAttributeAccessIssue]
     model.layers[-1].kernel.assign(model.layers[-1].kernel * 1.01 + 0.01)
@@ -50,7 +54,8 @@ def open_ids(folder: Path) -> list[str]:
 def commands(made: dict[str, Path]) -> dict[str, list[str]]:
     folder, gallery = made["folder"], f"--gallery=file({made['folder']}/people.gallery)"
     old, new, data = (
-        f"--{flag}={made[name]}" for flag, name in (("encoder", "old"), ("encoder", "new"), ("data", "data"))
+        f"--{flag}={made[name]}"
+        for flag, name in (("encoder", "old"), ("encoder", "new"), ("data", "data"))
     )
 
     def id_of(photo: str) -> str:
@@ -72,7 +77,13 @@ def commands(made: dict[str, Path]) -> dict[str, list[str]]:
         "add_stranger": ["add", gallery, data, new],
         "declare_refused": ["add", gallery, report, "--strict"],
         "declare": ["add", gallery, report, "--max_loss=1"],
-        "backfill_part": ["backfill", gallery, new, f"--data={made['data'].parent}/old", "--order=random(seed=2)"],
+        "backfill_part": [
+            "backfill",
+            gallery,
+            new,
+            f"--data={made['data'].parent}/old",
+            "--order=random(seed=2)",
+        ],
         "mixed": ["info", gallery],
         "search_mixed": ["search", gallery, new, photo, "--top=48"],
         "backfill": ["backfill", gallery, new, data],
@@ -86,7 +97,12 @@ def commands(made: dict[str, Path]) -> dict[str, list[str]]:
         "backfill_after_removal": ["backfill", gallery, new, data],
         "remove_nothing": ["remove", gallery],
         "remove_unlisted": ["remove", gallery, "--ids_file=/dev/zero"],
-        "add_whole": ["add", f"--gallery=file({folder}/whole.gallery)", f"--data={made['data'].parent}", old],
+        "add_whole": [
+            "add",
+            f"--gallery=file({folder}/whole.gallery)",
+            f"--data={made['data'].parent}",
+            old,
+        ],
         "add_to_milvus": ["add", in_milvus, data, by_old],
         "search_milvus": ["search", in_milvus, old, photo, "--top=3"],
         "no_image": ["search", gallery, new],
@@ -127,7 +143,10 @@ def test_a_gallery_of_old_embeddings_is_searched_by_the_old_encoder(results, mad
 def test_entries_that_would_shut_out_every_query_are_refused(results):
     status, _, errors = results["add_stranger"]
     assert status == 1
-    assert "together no query could be searched;\nevaluate the two and declare the report first" in errors
+    assert (
+        "together no query could be searched;\nevaluate the two and declare the report first"
+        in errors
+    )
 
 
 def test_adding_again_doubles_nothing(results):
@@ -171,14 +190,20 @@ def test_backfill_ends_with_every_entry_embedded_anew(results):
     [
         ("no_gallery_yet", "no such gallery; gallery add makes one"),
         ("no_photo", "not a JPEG or PNG image"),
-        ("stored_query", "stored.npz holds stored embeddings; --encoder has to be one that embeds images"),
+        (
+            "stored_query",
+            "stored.npz holds stored embeddings; --encoder has to be one that embeds images",
+        ),
         ("no_image", "--image is needed"),
         ("no_source", "--data goes with either --encoder"),
         ("nothing", "--data is needed, or --report"),
         ("remove_nothing", "--id, --ids_file or --label is needed"),
         ("remove_unlisted", "/dev/zero: no such file; it has to list ids, one a line"),
         ("unknown_kind", "known: file, milvus"),
-        ("order_of_another_kind", "'os:getcwd' is not called, because it does not say that it makes a"),
+        (
+            "order_of_another_kind",
+            "'os:getcwd' is not called, because it does not say that it makes a",
+        ),
         ("unknown_order", "known: by_label, listed, random, stored"),
         ("unknown_action", "an action is needed first, one of add, search, backfill, remove, info"),
     ],
@@ -194,7 +219,10 @@ def test_a_wrong_request_is_told_in_plain_lines(results, name, message):
 def test_what_was_removed_is_gone_and_what_was_not_there_is_told(results, made):
     status, said, errors = results["remove"]
     assert status == 1  # not all that was asked for was there
-    assert errors == "error: 1 of the 3 ids and labels given are not in it, the first of them 'nobody'\n"
+    assert (
+        errors
+        == "error: 1 of the 3 ids and labels given are not in it, the first of them 'nobody'\n"
+    )
     removed = int(said.split(": ")[1].split()[0])
     assert removed > 2
     assert "no search finds them, and their bytes are no longer in the file" in said
@@ -218,9 +246,7 @@ def test_backfill_after_a_removal_brings_nothing_back(results):
 def test_a_view_is_told_to_be_a_part_and_the_whole_data_set_is_added_whole(results, made):
     whole = open_data_set(made["data"].parent)
     missing = whole.records - 48
-    said = (
-        f"at least {missing} of its {whole.records} images are not in the gallery; --data={whole.folder} adds them all"
-    )
+    said = f"at least {missing} of its {whole.records} images are not in the gallery; --data={whole.folder} adds them all"
     assert missing > 0
     assert said in results["add"][1]
     assert f"{whole.records} entries of" in results["add_whole"][1]
@@ -230,7 +256,10 @@ def test_a_view_is_told_to_be_a_part_and_the_whole_data_set_is_added_whole(resul
 def test_a_gallery_in_milvus_is_made_and_searched_by_the_same_commands(results):
     pytest.importorskip("milvus_lite")
     assert "48 entries of" in results["add_to_milvus"][1]
-    assert results["search_milvus"][1].splitlines()[1:] == results["search_by_old"][1].splitlines()[1:5]
+    assert (
+        results["search_milvus"][1].splitlines()[1:]
+        == results["search_by_old"][1].splitlines()[1:5]
+    )
 
 
 def test_help_tells_of_the_actions_and_of_the_flags_of_one(results):
@@ -251,7 +280,9 @@ class Wider(Encoder):
         return np.arange(1.0, 13.0)[None] + np.zeros((len(images), 1))
 
 
-def test_a_wider_encoder_is_taken_by_its_compatible_coordinates_where_the_gallery_holds_no_more(tmp_path):
+def test_a_wider_encoder_is_taken_by_its_compatible_coordinates_where_the_gallery_holds_no_more(
+    tmp_path,
+):
     (tmp_path / "wider.keras").write_bytes(b"its fingerprint")
     wider = Wider(tmp_path / "wider.keras")
     for dims, expected in ((8, 8), (12, 12)):

@@ -82,9 +82,13 @@ def stored(shards: EmbeddingShards, field: str) -> np.ndarray:
     return np.concatenate([np.load(path) for path in files])
 
 
-def arrays_in_order(shards: EmbeddingShards, fields: tuple[str, ...]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def arrays_in_order(
+    shards: EmbeddingShards, fields: tuple[str, ...]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Returns the fields and the labels of all epochs, one after the other."""
-    batches = training_batches(shards.data, shards, fields, BATCH, SEED, first_step=0, epochs=EPOCHS, mirror=False)
+    batches = training_batches(
+        shards.data, shards, fields, BATCH, SEED, first_step=0, epochs=EPOCHS, mirror=False
+    )
     given = list(batches.as_numpy_iterator())
     names = ("image", *fields)
     found = {name: np.concatenate([batch[name] for batch, _ in given]) for name in names}

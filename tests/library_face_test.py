@@ -62,11 +62,17 @@ def method_named(name: str) -> Any:
     return METHODS[name](**METHOD_OPTIONS.get(name, {}))
 
 
-def made(method: str = "mixbct", head: str = "arcface", encoder: keras.Model | None = None, **options) -> Any:
-    return bct.CompatibleModel(encoder or backbone(), head_named(head), method_named(method), **options)
+def made(
+    method: str = "mixbct", head: str = "arcface", encoder: keras.Model | None = None, **options
+) -> Any:
+    return bct.CompatibleModel(
+        encoder or backbone(), head_named(head), method_named(method), **options
+    )
 
 
-def compiled(method: str = "mixbct", head: str = "arcface", optimizer: Any = "adamw", **options) -> Any:
+def compiled(
+    method: str = "mixbct", head: str = "arcface", optimizer: Any = "adamw", **options
+) -> Any:
     keras.utils.set_random_seed(0)
     model = made(method, head)
     old = old_embeddings()
@@ -95,8 +101,13 @@ def evaluated(model: Any) -> dict[str, float]:
 
 def state(model: Any) -> dict[str, np.ndarray]:
     """Everything that the next step depends on."""
-    found = {f"variable {index}": variable.numpy() for index, variable in enumerate(model.variables)}
-    found |= {f"slot {index}": variable.numpy() for index, variable in enumerate(model.optimizer.variables)}
+    found = {
+        f"variable {index}": variable.numpy() for index, variable in enumerate(model.variables)
+    }
+    found |= {
+        f"slot {index}": variable.numpy()
+        for index, variable in enumerate(model.optimizer.variables)
+    }
     table = {} if model.head.table is None else model.head.table.to_checkpoint()
     return found | {f"table {name}": values.numpy() for name, values in table.items()}
 
@@ -114,7 +125,9 @@ def test_the_script_of_the_design_runs(method, head, tmp_path):
     model = made(method, head)
     model.compile(optimizer="adamw", old=old)
     before = state(model)
-    history = model.fit(pairs.batch(BATCH), validation_data=pairs.batch(BATCH), epochs=2, verbose=0).history
+    history = model.fit(
+        pairs.batch(BATCH), validation_data=pairs.batch(BATCH), epochs=2, verbose=0
+    ).history
     assert np.isfinite([*history["loss"], *history["val_loss"]]).all()
     assert any(np.any(values != before[name]) for name, values in state(model).items())
     embeddings = model.encoder(PIXELS, training=False).numpy()
@@ -149,13 +162,21 @@ def test_what_is_saved_has_registered_names(tmp_path):
     model.save(tmp_path / "model.keras")
     with zipfile.ZipFile(tmp_path / "model.keras") as file:
         config = json.loads(file.read("config.json"))
-    named = [config["registered_name"], *(config["config"][part]["registered_name"] for part in ("head", "method"))]
+    named = [
+        config["registered_name"],
+        *(config["config"][part]["registered_name"] for part in ("head", "method")),
+    ]
     assert named == ["bct_keras>CompatibleModel", "bct_keras>ArcFace", "bct_keras>MixBCT"]
 
 
 @pytest.mark.parametrize(
     ("method", "head"),
-    [("gallerycontrast", "adaface"), ("nccl", "magface"), ("advbct", "arcface"), ("unibct", "softmax")],
+    [
+        ("gallerycontrast", "adaface"),
+        ("nccl", "magface"),
+        ("advbct", "arcface"),
+        ("unibct", "softmax"),
+    ],
 )
 def test_a_test_leaves_every_bit_as_it_was(method, head):
     model = compiled(method, head)
@@ -244,7 +265,9 @@ def test_another_optimizer_may_follow():
     queue = model.get_weights()
     model.compile("sgd")  # the method knows the old embeddings already
     assert model.head.table.slots == ["momentum"]
-    assert all(np.array_equal(one, other) for one, other in zip(queue, model.get_weights(), strict=True))
+    assert all(
+        np.array_equal(one, other) for one, other in zip(queue, model.get_weights(), strict=True)
+    )
     assert np.isfinite(fit(model)["loss"]).all()
 
 
@@ -266,7 +289,9 @@ def losses_of_examples(model: Any) -> np.ndarray:
 def test_sample_weights_weigh_the_loss_of_each_example():
     model = without_norm("independent", optimizer=keras.optimizers.SGD(0.0))
     each, weights = losses_of_examples(model), RANDOM.uniform(0, 2, IMAGES).astype(np.float32)
-    expected = np.mean(weights * each)  # as Keras has it: over the number of examples, not the sum of the weights
+    expected = np.mean(
+        weights * each
+    )  # as Keras has it: over the number of examples, not the sum of the weights
     assert abs(expected - np.mean(each)) > 0.1
     given: dict[str, Any] = {"sample_weight": weights, "batch_size": BATCH, "verbose": 0}
     assert model.evaluate(PIXELS, LABELS, **given) == pytest.approx(expected, rel=1e-5)
@@ -285,14 +310,20 @@ def test_metrics_see_the_scores_of_the_head():
     model = compiled("gallerycontrast", metrics=["accuracy"])
     history = fit(model, validation_data=old_embeddings().with_images(images()).batch(BATCH))
     new = model.encoder(PIXELS, training=False).numpy()
-    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (new, model.head.class_weights.numpy())]
+    unit = [
+        rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        for rows in (new, model.head.class_weights.numpy())
+    ]
     right = np.mean(np.argmax(unit[0] @ unit[1].T, axis=1) == LABELS)
     assert history["val_accuracy"] == [pytest.approx(right)]
     assert 0 <= history["accuracy"][0] <= 1
 
 
 def test_metrics_of_a_head_that_has_no_scores_are_refused():
-    with pytest.raises(bct.InputError, match=r"^metrics need the scores of all classes, which a head with sample_rate"):
+    with pytest.raises(
+        bct.InputError,
+        match=r"^metrics need the scores of all classes, which a head with sample_rate",
+    ):
         compiled(head="adaface of some classes", metrics=["accuracy"])
 
 
@@ -303,7 +334,9 @@ def test_early_stopping_ends_the_training(listed):
     pairs = old_embeddings().with_images(images()).batch(BATCH)
     callbacks: Any = [stopping]
     if listed:
-        callbacks = keras.callbacks.CallbackList([stopping], add_history=True, model=model, epochs=9, steps=3)
+        callbacks = keras.callbacks.CallbackList(
+            [stopping], add_history=True, model=model, epochs=9, steps=3
+        )
     assert len(fit(model, epochs=9, validation_data=pairs, callbacks=callbacks)["val_loss"]) == 2
 
 
@@ -329,14 +362,20 @@ def test_a_clone_is_the_same_with_the_same_weights(method):
     fit(model)
     clone: Any = keras.models.clone_model(model)
     assert clone.get_config() == model.get_config()
-    assert any(np.any(one != other) for one, other in zip(clone.get_weights(), model.get_weights(), strict=True))
+    assert any(
+        np.any(one != other)
+        for one, other in zip(clone.get_weights(), model.get_weights(), strict=True)
+    )
     clone.set_weights(model.get_weights())
     assert evaluated(clone) == evaluated(model)
 
 
 def test_a_clone_without_weights_says_that_it_has_seen_no_old_embeddings():
     clone: Any = keras.models.clone_model(compiled("bct"))
-    with pytest.raises(bct.InputError, match=r"^the method BCT of this copy has not seen the old embeddings: compile"):
+    with pytest.raises(
+        bct.InputError,
+        match=r"^the method BCT of this copy has not seen the old embeddings: compile",
+    ):
         fit(clone)
     clone.compile("adamw", old_embeddings())
     assert np.isfinite(fit(clone)["loss"]).all()
@@ -345,12 +384,16 @@ def test_a_clone_without_weights_says_that_it_has_seen_no_old_embeddings():
 @pytest.mark.parametrize("kind", ["subclassed", "sequential"])
 def test_backbones_that_are_no_functional_model(kind):
     if kind == "sequential":
-        encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(DIMS)])
+        encoder = keras.Sequential(
+            [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(DIMS)]
+        )
         model = made(encoder=encoder)
         model.compile("adamw", old_embeddings())
         assert np.isfinite(fit(model)["loss"]).all()
     else:
-        with pytest.raises(bct.InputError, match=r"^the backbone does not tell the shape of its output"):
+        with pytest.raises(
+            bct.InputError, match=r"^the backbone does not tell the shape of its output"
+        ):
             made(encoder=keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(DIMS)]))
 
 
@@ -358,7 +401,11 @@ def test_backbones_that_are_no_functional_model(kind):
 def test_a_backbone_of_keras_applications(tmp_path):
     random: Any = None
     encoder = keras.applications.MobileNetV3Small(
-        weights=random, include_top=False, pooling="avg", input_shape=(32, 32, 3), include_preprocessing=True
+        weights=random,
+        include_top=False,
+        pooling="avg",
+        input_shape=(32, 32, 3),
+        include_preprocessing=True,
     )
     large = np.repeat(np.repeat(PIXELS, 4, axis=1), 4, axis=2)
     old = old_embeddings()
@@ -384,8 +431,14 @@ def of_unknown_length(count: int) -> tf.data.Dataset:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (with_other_label, r"^row 9 has the label 3 with its image and 1 with its old embedding: the images have to"),
-        (lambda: of_unknown_length(20), r"^there are 24 old embeddings and only 20 images, and each needs the other$"),
+        (
+            with_other_label,
+            r"^row 9 has the label 3 with its image and 1 with its old embedding: the images have to",
+        ),
+        (
+            lambda: of_unknown_length(20),
+            r"^there are 24 old embeddings and only 20 images, and each needs the other$",
+        ),
     ],
 )
 def test_images_that_are_not_those_of_the_embeddings_are_told_in_fit(given: Callable, said):
@@ -398,10 +451,22 @@ def test_images_that_are_not_those_of_the_embeddings_are_told_in_fit(given: Call
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (lambda: images().take(20), r"^there are 20 images and 24 old embeddings, and each needs the other$"),
-        (lambda: images().batch(8), r"shape \(None,\), and each has to be one whole number\nCall with_images before"),
-        (lambda: images().repeat(), r"^the images repeat without end: call with_images before repeat\(\)$"),
-        (lambda: images().map(lambda image, label: image), r"^with_images takes a tf.data.Dataset of \(image, label\)"),
+        (
+            lambda: images().take(20),
+            r"^there are 20 images and 24 old embeddings, and each needs the other$",
+        ),
+        (
+            lambda: images().batch(8),
+            r"shape \(None,\), and each has to be one whole number\nCall with_images before",
+        ),
+        (
+            lambda: images().repeat(),
+            r"^the images repeat without end: call with_images before repeat\(\)$",
+        ),
+        (
+            lambda: images().map(lambda image, label: image),
+            r"^with_images takes a tf.data.Dataset of \(image, label\)",
+        ),
     ],
 )
 def test_images_that_cannot_be_those_of_the_embeddings_are_told_at_once(given: Callable, said):
@@ -412,13 +477,38 @@ def test_images_that_cannot_be_those_of_the_embeddings_are_told_at_once(given: C
 @pytest.mark.parametrize(
     ("embeddings", "labels", "classifier", "said"),
     [
-        (OLD[0], LABELS, None, r"^old_embeddings have to be numbers, \[n, dims\], and these are float32 \[5\]$"),
-        (np.full((2, 3), np.nan), [0, 1], None, r"^the old embedding of row 0 is not a finite number, of 2 row\(s\)"),
-        (OLD, LABELS[:3], None, r"^labels have to be \[24\], one for each old embedding, and these are \[3\]$"),
+        (
+            OLD[0],
+            LABELS,
+            None,
+            r"^old_embeddings have to be numbers, \[n, dims\], and these are float32 \[5\]$",
+        ),
+        (
+            np.full((2, 3), np.nan),
+            [0, 1],
+            None,
+            r"^the old embedding of row 0 is not a finite number, of 2 row\(s\)",
+        ),
+        (
+            OLD,
+            LABELS[:3],
+            None,
+            r"^labels have to be \[24\], one for each old embedding, and these are \[3\]$",
+        ),
         (OLD, LABELS / 2, None, r"^labels have to be whole numbers, and these are float64$"),
         (OLD, LABELS - 1, None, r"^labels count from 0, and row 0 has -1$"),
-        (OLD, LABELS, OLD[:, :2], r"^classifier has to be the old class weights \[old classes, 5\], or these and a "),
-        (OLD, LABELS, (OLD, [0.0]), r"^the classifier's bias has to have one number for each of 24 classes$"),
+        (
+            OLD,
+            LABELS,
+            OLD[:, :2],
+            r"^classifier has to be the old class weights \[old classes, 5\], or these and a ",
+        ),
+        (
+            OLD,
+            LABELS,
+            (OLD, [0.0]),
+            r"^the classifier's bias has to have one number for each of 24 classes$",
+        ),
     ],
 )
 def test_arrays_that_are_no_old_embeddings_are_told(embeddings, labels, classifier, said):
@@ -426,7 +516,9 @@ def test_arrays_that_are_no_old_embeddings_are_told(embeddings, labels, classifi
         bct.OldEmbeddings(embeddings, labels, classifier)
 
 
-def compile_with(method: str = "mixbct", old: Any = None, classes: int = CLASSES, dims: int = DIMS, **options) -> None:
+def compile_with(
+    method: str = "mixbct", old: Any = None, classes: int = CLASSES, dims: int = DIMS, **options
+) -> None:
     model = bct.CompatibleModel(backbone(dims), bct.heads.ArcFace(classes), method_named(method))
     model.compile("adamw", old, **options)
 
@@ -434,15 +526,30 @@ def compile_with(method: str = "mixbct", old: Any = None, classes: int = CLASSES
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (lambda: compile_with(), r"^the method MixBCT needs the old embeddings: compile\(optimizer, old=OldEmbeddings"),
-        (lambda: compile_with(old=OLD), r"^old has to be OldEmbeddings\(old_embeddings, labels\), and it is a ndarray"),
-        (lambda: compile_with(old=old_embeddings(), dims=3), r"^the old embeddings have 5 dimensions and the backbone"),
+        (
+            lambda: compile_with(),
+            r"^the method MixBCT needs the old embeddings: compile\(optimizer, old=OldEmbeddings",
+        ),
+        (
+            lambda: compile_with(old=OLD),
+            r"^old has to be OldEmbeddings\(old_embeddings, labels\), and it is a ndarray",
+        ),
+        (
+            lambda: compile_with(old=old_embeddings(), dims=3),
+            r"^the old embeddings have 5 dimensions and the backbone",
+        ),
         (
             lambda: compile_with(old=old_embeddings(), classes=3),
             r"^a label of the old embeddings is 3, and the head ha",
         ),
-        (lambda: compile_with("lwf", old_embeddings(classifier=None)), r"^this method needs the old encoder's head: "),
-        (lambda: compile_with(loss="mse", old=old_embeddings()), r"^the loss of a CompatibleModel is its head's and"),
+        (
+            lambda: compile_with("lwf", old_embeddings(classifier=None)),
+            r"^this method needs the old encoder's head: ",
+        ),
+        (
+            lambda: compile_with(loss="mse", old=old_embeddings()),
+            r"^the loss of a CompatibleModel is its head's and",
+        ),
     ],
 )
 def test_parts_that_do_not_fit_together_are_told_before_a_step(given: Callable, said):
@@ -452,13 +559,18 @@ def test_parts_that_do_not_fit_together_are_told_before_a_step(given: Callable, 
 
 def test_a_backbone_that_gives_no_vector_is_told():
     image = keras.Input((8, 8, 3))
-    with pytest.raises(bct.InputError, match=r"its output is \(None, 6, 6, 2\); a pooling layer may be missing$"):
+    with pytest.raises(
+        bct.InputError, match=r"its output is \(None, 6, 6, 2\); a pooling layer may be missing$"
+    ):
         made(encoder=keras.Model(image, keras.layers.Conv2D(2, 3)(image)))
 
 
 def test_a_batch_without_what_the_method_needs_is_told():
     model = compiled()
-    with pytest.raises(bct.InputError, match=r"^a batch has no 'old_embedding', and the method MixBCT needs it: fit "):
+    with pytest.raises(
+        bct.InputError,
+        match=r"^a batch has no 'old_embedding', and the method MixBCT needs it: fit ",
+    ):
         model.fit(images().batch(BATCH), verbose=0)
 
 
@@ -487,7 +599,9 @@ def test_a_method_of_the_users_own_is_saved_with_its_arguments(tmp_path):
             self.weight = weight
 
         def penalty(self, new, labels, batch, head):
-            return self.weight * (1.0 + keras.losses.cosine_similarity(batch["old_embedding"], self.compatible(new)))
+            return self.weight * (
+                1.0 + keras.losses.cosine_similarity(batch["old_embedding"], self.compatible(new))
+            )
 
     model = bct.CompatibleModel(backbone(), bct.heads.ArcFace(CLASSES), Pull(weight=3.0))
     model.compile("adamw", old_embeddings())

@@ -60,7 +60,9 @@ def test_what_is_counted_for_few_classes_is_what_a_model_of_more_has(changed):
 
 
 def test_the_queue_of_nccl():
-    method = memory.built(replace(RECIPE, method="nccl(queue=16, beta=0.01)"), CLASSES, image_size=28).method
+    method = memory.built(
+        replace(RECIPE, method="nccl(queue=16, beta=0.01)"), CLASSES, image_size=28
+    ).method
     # 16 places of an old embedding of 8, a logit for each class, and a label, 4 bytes each; and the next place
     assert memory.bytes_of(method.variables) == 16 * (8 + CLASSES + 1) * 4 + 4
     method = memory.built(replace(RECIPE, method="nccl(queue=16)"), CLASSES, image_size=28).method
@@ -96,9 +98,13 @@ def test_activations_are_the_outputs_of_all_layers():
 
 def test_pieces_of_a_batch_take_less():
     whole, pieces = (
-        memory.estimated(replace(RECIPE, micro_batches=count), CLASSES, image_size=28, replicas=2) for count in (1, 3)
+        memory.estimated(replace(RECIPE, micro_batches=count), CLASSES, image_size=28, replicas=2)
+        for count in (1, 3)
     )
-    assert (whole.rows, pieces.rows) == (12, 4)  # 24 images over two devices, and a third of them at once
+    assert (whole.rows, pieces.rows) == (
+        12,
+        4,
+    )  # 24 images over two devices, and a third of them at once
     assert whole.activations == 3 * pieces.activations
     assert whole.logits == 3 * pieces.logits == 3 * 4 * 12 * CLASSES
     assert whole.counted == pieces.counted

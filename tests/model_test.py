@@ -63,7 +63,9 @@ def old(data, tiny_encoder_path, tmp_path_factory) -> EmbeddingShards:
     return open_embeddings(folder, data)
 
 
-def built(recipe: Recipe, data: DataSet, strategy: tf.distribute.Strategy | None = None) -> CompatibleModel:
+def built(
+    recipe: Recipe, data: DataSet, strategy: tf.distribute.Strategy | None = None
+) -> CompatibleModel:
     with (strategy or tf.distribute.get_strategy()).scope():
         method = recipe.build_method()
         method.prepare(None, Training(data.classes, recipe.old_dims, recipe.epochs, recipe.epochs))
@@ -72,7 +74,9 @@ def built(recipe: Recipe, data: DataSet, strategy: tf.distribute.Strategy | None
 
 def batches_of(recipe: Recipe, data: DataSet, old: EmbeddingShards, epochs: int) -> tf.data.Dataset:
     needs = recipe.build_method().needs
-    return training_batches(data, old, needs, recipe.batch_size, recipe.seed, 0, epochs, recipe.mirror)
+    return training_batches(
+        data, old, needs, recipe.batch_size, recipe.seed, 0, epochs, recipe.mirror
+    )
 
 
 def fit(model: CompatibleModel, batches: tf.data.Dataset, steps: int) -> dict[str, list[float]]:
@@ -88,11 +92,15 @@ def test_two_replicas_give_the_losses_of_one(data, old, two_replicas):
     )
     assert len(set(one["loss"])) == 5
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
-    assert one["mixed_rows"] == two["mixed_rows"] == [2.0] * 5  # floor(0.3 * 8), all rows credible or enough of them
+    assert (
+        one["mixed_rows"] == two["mixed_rows"] == [2.0] * 5
+    )  # floor(0.3 * 8), all rows credible or enough of them
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_adaface_follows_new_embeddings_alone_where_old_ones_are_mixed_in(data, old, replicas, two_replicas):
+def test_adaface_follows_new_embeddings_alone_where_old_ones_are_mixed_in(
+    data, old, replicas, two_replicas
+):
     strategy = two_replicas if replicas == 2 else None
     found = []
     for method in ("mixbct(mix_ratio=0.5)", "independent"):
@@ -175,16 +183,26 @@ def test_a_step_that_is_no_number_changes_nothing_where_it_is_to_be_skipped(
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)
     assert np.isfinite(first + dropped).all()
-    assert (int(model.steps.numpy()), int(model.dropped.numpy()), int(model.optimizer.iterations.numpy())) == (2, 1, 1)
+    assert (
+        int(model.steps.numpy()),
+        int(model.dropped.numpy()),
+        int(model.optimizer.iterations.numpy()),
+    ) == (2, 1, 1)
     fit(model, batches.skip(2).take(1), steps=1)
-    assert any(np.any(one != variable.numpy()) for one, variable in zip(before, model.backbone.variables, strict=False))
+    assert any(
+        np.any(one != variable.numpy())
+        for one, variable in zip(before, model.backbone.variables, strict=False)
+    )
 
 
 def test_a_batch_in_pieces_has_the_gradient_of_the_whole(data, old, monkeypatch):
     monkeypatch.setitem(BACKBONES, "linear", linear)
     recipe = replace(RECIPE, backbone="linear", method="independent", learning_rate=1.0)
     whole, pieces = built(recipe, data), built(replace(recipe, micro_batches=4), data)
-    losses = [fit(model, batches_of(recipe, data, old, epochs=1).take(1), steps=1)["loss"] for model in (whole, pieces)]
+    losses = [
+        fit(model, batches_of(recipe, data, old, epochs=1).take(1), steps=1)["loss"]
+        for model in (whole, pieces)
+    ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     for one, other in zip(whole.get_weights(), pieces.get_weights(), strict=True):
         # Weights of 2,000 lie beside weights of 0.4 that are differences of such.
@@ -198,7 +216,9 @@ def test_the_average_of_the_weights_follows_them(data, old):
     for step, share in enumerate((1 / 10, 2 / 11, 0.2)):
         fit(model, batches_of(RECIPE, data, old, epochs=1).skip(step).take(1), steps=1)
         after = model.backbone.get_weights()
-        expected = [share * before + (1 - share) * now for before, now in zip(expected, after, strict=True)]
+        expected = [
+            share * before + (1 - share) * now for before, now in zip(expected, after, strict=True)
+        ]
         with model.averaged():
             averaged = model.backbone.get_weights()
         for wanted, average in zip(expected, averaged, strict=True):
@@ -241,7 +261,9 @@ class Gathered(Method):
 
 @pytest.mark.parametrize("micro_batches", [1, 2])
 @pytest.mark.parametrize("optimizer", ["adamw", "lamb", "sgd", "sgdw"])
-def test_gathered_rows_learn_as_the_same_rows_of_a_product(data, old, monkeypatch, optimizer, micro_batches):
+def test_gathered_rows_learn_as_the_same_rows_of_a_product(
+    data, old, monkeypatch, optimizer, micro_batches
+):
     monkeypatch.setitem(BACKBONES, "linear", linear)
     monkeypatch.setitem(METHODS, "gathered", Gathered)
     found = []
@@ -285,11 +307,19 @@ def regularised(image_size: int, dims: int) -> keras.Model:
     ],
     ids=str,
 )
-def test_what_layers_add_to_the_loss_counts_once(data, old, monkeypatch, options, replicas, two_replicas):
+def test_what_layers_add_to_the_loss_counts_once(
+    data, old, monkeypatch, options, replicas, two_replicas
+):
     monkeypatch.setitem(BACKBONES, "linear", linear)
     monkeypatch.setitem(BACKBONES, "regularised", regularised)
     strategy = two_replicas if replicas == 2 else None
-    recipe = replace(RECIPE, method="independent", optimizer="sgd(momentum=0, l2=0)", learning_rate=0.01, epochs=1000)
+    recipe = replace(
+        RECIPE,
+        method="independent",
+        optimizer="sgd(momentum=0, l2=0)",
+        learning_rate=0.01,
+        epochs=1000,
+    )
     recipe = replace(recipe, **options)
     plain, pulled = (
         built(replace(recipe, backbone=name), data, strategy if name == "regularised" else None)
@@ -299,7 +329,9 @@ def test_what_layers_add_to_the_loss_counts_once(data, old, monkeypatch, options
     pulled.backbone.set_weights(start)
     for one, other in zip(plain.head.weights, pulled.head.weights, strict=True):
         other.assign(one.numpy())
-    if "precision" in options:  # at its first scale of 32,768 the gradient overflows, and the step is left out
+    if (
+        "precision" in options
+    ):  # at its first scale of 32,768 the gradient overflows, and the step is left out
         for model in (plain, pulled):
             model.optimizer.dynamic_scale.assign(16.0)
     batches = batches_of(recipe, data, old, epochs=1).take(1)
@@ -316,13 +348,21 @@ def test_what_layers_add_to_the_loss_counts_once(data, old, monkeypatch, options
     np.testing.assert_allclose(difference, -0.01 * pull, rtol=20 * tolerance, atol=0.05 * tolerance)
 
 
-@pytest.mark.parametrize("backbone", [RECIPE.backbone, pytest.param("iresnet_small(width=4)", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "backbone", [RECIPE.backbone, pytest.param("iresnet_small(width=4)", marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_a_compiled_network_gives_the_losses_of_the_plain_one(data, old, backbone, replicas, two_replicas):
+def test_a_compiled_network_gives_the_losses_of_the_plain_one(
+    data, old, backbone, replicas, two_replicas
+):
     recipe = replace(RECIPE, backbone=backbone, synchronized=False)
     strategy = two_replicas if replicas == 2 else None
     plain, compiled = (
-        fit(built(replace(recipe, jit=jit), data, strategy), batches_of(recipe, data, old, epochs=1), steps=3)["loss"]
+        fit(
+            built(replace(recipe, jit=jit), data, strategy),
+            batches_of(recipe, data, old, epochs=1),
+            steps=3,
+        )["loss"]
         for jit in (False, True)
     )
     assert compiled == pytest.approx(plain, rel=1e-4)
@@ -331,7 +371,9 @@ def test_a_compiled_network_gives_the_losses_of_the_plain_one(data, old, backbon
 def test_what_replicas_cannot_do_is_said():
     with pytest.raises(InputError, match="jit=True cannot compile BatchNorm that is synchronized"):
         replace(RECIPE, jit=True).steps_per_epoch(records=64, replicas=2)
-    with pytest.raises(InputError, match="batch_size=8 cannot be divided over 2 replicas and 3 micro-batches"):
+    with pytest.raises(
+        InputError, match="batch_size=8 cannot be divided over 2 replicas and 3 micro-batches"
+    ):
         replace(RECIPE, micro_batches=3).steps_per_epoch(records=64, replicas=2)
 
 
@@ -354,18 +396,24 @@ def test_only_the_backbone_is_called_without_training(data):
 
 
 def test_same_seed_same_start_and_another_seed_another(data):
-    first, again, other = (built(replace(RECIPE, seed=seed), data).get_weights() for seed in (3, 3, 4))
+    first, again, other = (
+        built(replace(RECIPE, seed=seed), data).get_weights() for seed in (3, 3, 4)
+    )
     assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
     assert any(np.any(one != two) for one, two in zip(first, other, strict=True))
 
 
 def test_a_backbone_that_is_no_model_is_refused():
-    with pytest.raises(InputError, match=r"^'os:getcwd' is not called, because it does not say that it makes a Model:"):
+    with pytest.raises(
+        InputError,
+        match=r"^'os:getcwd' is not called, because it does not say that it makes a Model:",
+    ):
         replace(RECIPE, backbone="os:getcwd").build_backbone(28)
 
 
 def test_a_schedule_of_another_kind_is_refused(data):
     with pytest.raises(
-        InputError, match=r"^'os:getcwd' is not called, because it does not say that it makes a LearningRate"
+        InputError,
+        match=r"^'os:getcwd' is not called, because it does not say that it makes a LearningRate",
     ):
         built(replace(RECIPE, schedule="os:getcwd"), data)

@@ -30,7 +30,9 @@ def after_steps(optimizer: keras.Optimizer, start: np.ndarray, gradients: np.nda
     return variable.numpy()
 
 
-def by_pytorch(start: np.ndarray, gradients: np.ndarray, rates, momentum: float, l2: float) -> np.ndarray:
+def by_pytorch(
+    start: np.ndarray, gradients: np.ndarray, rates, momentum: float, l2: float
+) -> np.ndarray:
     # https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html without dampening:
     # g += l2 w;  b = momentum b + g, b = g at first;  w -= lr b
     weights, buffer = start.astype(np.float64), np.zeros_like(start, np.float64)
@@ -45,7 +47,9 @@ def test_sgd_is_that_of_pytorch(momentum, l2):
     start = np.array([1.0, -2.0, 3.0, 0.0], np.float32)
     sgd = registry.build(OPTIMIZERS, f"sgd(momentum={momentum}, l2={l2})", learning_rate=0.1)
     found = after_steps(sgd, start, random_gradients())
-    np.testing.assert_allclose(found, by_pytorch(start, random_gradients(), [0.1] * 3, momentum, l2), rtol=1e-5)
+    np.testing.assert_allclose(
+        found, by_pytorch(start, random_gradients(), [0.1] * 3, momentum, l2), rtol=1e-5
+    )
 
 
 def test_sgd_is_that_of_pytorch_where_the_rate_changes():
@@ -53,7 +57,9 @@ def test_sgd_is_that_of_pytorch_where_the_rate_changes():
     sgd = registry.build(OPTIMIZERS, "sgd(momentum=0.9, l2=0.1)", learning_rate=RateOfStep())
     found = after_steps(sgd, start, random_gradients())
     rates = [0.5, 0.25, 0.125]
-    np.testing.assert_allclose(found, by_pytorch(start, random_gradients(), rates, 0.9, 0.1), rtol=1e-5)
+    np.testing.assert_allclose(
+        found, by_pytorch(start, random_gradients(), rates, 0.9, 0.1), rtol=1e-5
+    )
 
 
 def test_decay_passes_through_momentum():
@@ -95,10 +101,14 @@ def test_optimizers_agree_with_tensorflow_addons(addons, key, spec):
 def test_lamb_leaves_zeros_and_no_gradient_finite():
     # Neither a length of the weights nor one of the step: the ratio is 1, and nothing moves.
     lamb = registry.build(OPTIMIZERS, "lamb", learning_rate=0.1)
-    np.testing.assert_array_equal(after_steps(lamb, np.zeros(3, np.float32), np.zeros((2, 3), np.float32)), 0.0)
+    np.testing.assert_array_equal(
+        after_steps(lamb, np.zeros(3, np.float32), np.zeros((2, 3), np.float32)), 0.0
+    )
 
 
-def clipped_step(optimizer: keras.Optimizer, gradients: list[list[float]], clipped: list[int], norm: float):
+def clipped_step(
+    optimizer: keras.Optimizer, gradients: list[list[float]], clipped: list[int], norm: float
+):
     variables = [keras.Variable(np.zeros(len(gradient), np.float32)) for gradient in gradients]
     optimizer.build(variables)
     optimizer.clip(norm, [variables[index] for index in clipped])  # pyright: ignore[reportAttributeAccessIssue]
@@ -109,7 +119,9 @@ def clipped_step(optimizer: keras.Optimizer, gradients: list[list[float]], clipp
 def test_clipping_is_by_the_norm_over_the_chosen_variables():
     # |(3, 4, 12)| = 13 -> 6.5 halves it; the third variable is not among the chosen.
     sgd = registry.build(OPTIMIZERS, "sgd(momentum=0, l2=0)", learning_rate=1.0)
-    first, second, third = clipped_step(sgd, [[3.0, 4.0], [12.0], [100.0]], clipped=[0, 1], norm=6.5)
+    first, second, third = clipped_step(
+        sgd, [[3.0, 4.0], [12.0], [100.0]], clipped=[0, 1], norm=6.5
+    )
     np.testing.assert_allclose(first, [-1.5, -2.0], rtol=1e-5)
     np.testing.assert_allclose(second, [-6.0], rtol=1e-5)
     np.testing.assert_allclose(third, [-100.0], rtol=1e-6)
@@ -130,7 +142,11 @@ def test_clipping_is_of_the_gradient_summed_over_replicas(name, precision, two_r
         optimizer = registry.build(OPTIMIZERS, name, learning_rate=0.1)
         variable = keras.Variable(np.ones(2, np.float32))
         optimizer.clip(1.0, [variable])
-        outer = keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
+        outer = (
+            keras.optimizers.LossScaleOptimizer(optimizer)
+            if precision == "mixed_float16"
+            else optimizer
+        )
         outer.build([variable])
 
     @tf.function
@@ -145,7 +161,9 @@ def test_clipping_is_of_the_gradient_summed_over_replicas(name, precision, two_r
     step()
     alone = registry.build(OPTIMIZERS, name, learning_rate=0.1)
     np.testing.assert_allclose(
-        variable.numpy(), after_steps(alone, np.ones(2, np.float32), np.array([[0.6, 0.8]], np.float32)), rtol=1e-5
+        variable.numpy(),
+        after_steps(alone, np.ones(2, np.float32), np.array([[0.6, 0.8]], np.float32)),
+        rtol=1e-5,
     )
 
 
@@ -162,7 +180,9 @@ def test_an_optimizer_made_from_its_config_takes_the_same_steps(name):
     optimizer: Any = registry.build(OPTIMIZERS, CONFIGURED[name], learning_rate=0.2)
     variable = keras.Variable(np.ones(4, np.float32), name="clipped")
     optimizer.clip(0.5, [variable])
-    again: Any = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
+    again: Any = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(optimizer)
+    )
     assert type(again) is OPTIMIZERS[name]
     assert keras.saving.get_registered_name(type(again)) == f"bct_keras>{type(again).__name__}"
     assert again.get_config() == optimizer.get_config()
@@ -177,7 +197,9 @@ def test_what_an_optimizer_keeps_stands_in_keras_s_order(name):
     # A checkpoint of an earlier version has these by their places.
     ours = registry.build(OPTIMIZERS, name, learning_rate=0.2)
     of_keras = {"adamw": "AdamW", "lamb": "Lamb", "sgd": "SGD", "sgdw": "SGD"}[name]
-    theirs = getattr(keras.optimizers, of_keras)(0.2, **({"momentum": 0.9} if of_keras == "SGD" else {}))
+    theirs = getattr(keras.optimizers, of_keras)(
+        0.2, **({"momentum": 0.9} if of_keras == "SGD" else {})
+    )
     variables = [keras.Variable(np.zeros(size, np.float32)) for size in (2, 3)]
     for optimizer in (ours, theirs):
         optimizer.build(variables)
@@ -187,7 +209,9 @@ def test_what_an_optimizer_keeps_stands_in_keras_s_order(name):
     assert names[0] == names[1]
 
 
-@pytest.mark.parametrize(("name", "option"), [("sgd", "nesterov"), ("sgdw", "nesterov"), ("adamw", "amsgrad")])
+@pytest.mark.parametrize(
+    ("name", "option"), [("sgd", "nesterov"), ("sgdw", "nesterov"), ("adamw", "amsgrad")]
+)
 def test_an_option_that_the_rules_do_not_follow_is_refused(name, option):
     with pytest.raises(InputError, match=f"{option}=True is not what this optimizer does"):
         OPTIMIZERS[name](0.1, **{option: True})

@@ -34,7 +34,9 @@ def test_gradients_of_the_released_arcface_that_are_no_numbers_are_passed(tmp_pa
     with np.load(TESTS / "golden" / "arcface_exact.npz") as file:
         stored = dict(file)
     inputs = {"embeddings", "weights", "labels"}
-    named = {key if key in inputs else f"arcface_exact/{key}": values for key, values in stored.items()}
+    named = {
+        key if key in inputs else f"arcface_exact/{key}": values for key, values in stored.items()
+    }
     cosine = np.sum(unit(stored["embeddings"]) * unit(stored["weights"])[stored["labels"]], axis=1)
     row = int(np.argmax(np.abs(cosine)))
     assert 1 - abs(cosine[row]) < 1e-6
@@ -67,4 +69,6 @@ def test_a_wrong_value_and_a_key_that_nobody_checks_are_told(tmp_path, command, 
     assert command["main"](tmp_path) == 1
     unchecked, wrong = capsys.readouterr().err.splitlines()
     assert unchecked == "pairwise_2.npz: l2_threshold_0.2/d_old: not checked"
-    assert wrong.startswith("pairwise_2.npz: l2_threshold_0.2/loss: 9.99e-04 of the largest value, allowed 1e-05")
+    assert wrong.startswith(
+        "pairwise_2.npz: l2_threshold_0.2/loss: 9.99e-04 of the largest value, allowed 1e-05"
+    )

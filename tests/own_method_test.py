@@ -34,7 +34,9 @@ def test_the_readmes_method_is_built_and_works(own_module):
     new = tf.constant([[2.0, 0.0], [0.0, 1.0]])
     batch = {"old_embedding": tf.constant([[1.0, 0.0], [3.0, 0.0]])}
     # 5 * (1 - cos): the first looks the same way, the second stands at a right angle
-    np.testing.assert_allclose(method.penalty(new, tf.constant([0, 1]), batch, None), [0.0, 5.0], atol=1e-6)
+    np.testing.assert_allclose(
+        method.penalty(new, tf.constant([0, 1]), batch, None), [0.0, 5.0], atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(

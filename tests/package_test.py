@@ -30,7 +30,9 @@ print(faults() - before)
 
 def run(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
     """Runs Python with the user's own environment less what concerns Keras and TensorFlow."""
-    others = {name: value for name, value in os.environ.items() if not name.startswith(("TF_", "KERAS_"))}
+    others = {
+        name: value for name, value in os.environ.items() if not name.startswith(("TF_", "KERAS_"))
+    }
     return subprocess.run(
         [sys.executable, *(arguments or ("-c", code))],
         env=others | {"PYTHONPATH": str(ROOT)} | environment,
@@ -80,7 +82,9 @@ def test_another_backend_is_told(code, environment):
     done = run(code, **environment)
     assert done.returncode == 1
     first, second = done.stderr.splitlines()[-2:]
-    assert first.endswith("InputError: bct_keras needs Keras on TensorFlow, and the backend of Keras is jax.")
+    assert first.endswith(
+        "InputError: bct_keras needs Keras on TensorFlow, and the backend of Keras is jax."
+    )
     assert second == "Set KERAS_BACKEND=tensorflow in the environment, before Keras is imported"
 
 
@@ -100,11 +104,17 @@ def test_a_command_chooses_the_backend_where_nobody_has(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(("setting", "kept"), [({}, True), ({"TF_CPU_ALLOCATOR_USE_BFC": "false"}, False)])
+@pytest.mark.parametrize(
+    ("setting", "kept"), [({}, True), ({"TF_CPU_ALLOCATOR_USE_BFC": "false"}, False)]
+)
 def test_large_tensors_reuse_memory_unless_the_user_has_turned_it_off(setting, kept):
     others = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
     # So that in the second case every block goes back to the system: no oneDNN with its own allocator, and glibc told.
-    settings = {"TF_ENABLE_ONEDNN_OPTS": "0", "MALLOC_MMAP_THRESHOLD_": "1000000", "PYTHONPATH": str(ROOT)} | setting
+    settings = {
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        "MALLOC_MMAP_THRESHOLD_": "1000000",
+        "PYTHONPATH": str(ROOT),
+    } | setting
     done = subprocess.run(
         [sys.executable, "-c", PAGE_FAULTS_OF_LARGE_TENSORS],
         env=others | settings,

@@ -45,15 +45,25 @@ def photos(tmp_path, small_jpeg) -> Path:
 
 def content(folder: Path) -> dict[str, bytes]:
     """Of every file, hidden ones as well."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def stored_records(folder: Path) -> list[tuple[str, int, bytes]]:
     """(id, label as the view counts, image) in stored order, read by TensorFlow."""
     data = open_data_set(folder)
     found = []
-    for batch in tf.data.TFRecordDataset([str(shard.path) for shard in data.shards]).batch(64).map(data.parse):
-        rows = zip(*(batch[field].numpy().tolist() for field in ("id", "label", "image")), strict=True)
+    for batch in (
+        tf.data.TFRecordDataset([str(shard.path) for shard in data.shards])
+        .batch(64)
+        .map(data.parse)
+    ):
+        rows = zip(
+            *(batch[field].numpy().tolist() for field in ("id", "label", "image")), strict=True
+        )
         found += [(name.decode(), label, image) for name, label, image in rows]
     return found
 
@@ -62,7 +72,9 @@ def test_every_image_is_stored_once_as_it_came(tmp_path, small_pieces):
     said = prepare(FACES, "none", tmp_path / "out")
     assert said == f"{tmp_path / 'out'} written: 300 images of 30 identities"
     source = Synthetic(30, 10, 28)
-    expected = [(source.read(at).id, int(source.labels[at]), source.read(at).image) for at in range(300)]
+    expected = [
+        (source.read(at).id, int(source.labels[at]), source.read(at).image) for at in range(300)
+    ]
     assert sorted(stored_records(tmp_path / "out")) == sorted(expected)
 
 
@@ -76,11 +88,24 @@ def test_records_are_mixed_over_the_shards(tmp_path, small_pieces):
 
 def test_views_hold_what_the_split_says(tmp_path, small_pieces):
     prepare(FACES, SPLIT, tmp_path / "out")
-    sizes = {view: len(stored_records(tmp_path / "out" / view)) for view in ("", "old", "new", "all", "test")}
-    assert sizes == {"": 300, "old": 72, "new": 168, "all": 240, "test": 60}  # 24 identities of 3 and 7; 6 of 10
+    sizes = {
+        view: len(stored_records(tmp_path / "out" / view))
+        for view in ("", "old", "new", "all", "test")
+    }
+    assert sizes == {
+        "": 300,
+        "old": 72,
+        "new": 168,
+        "all": 240,
+        "test": 60,
+    }  # 24 identities of 3 and 7; 6 of 10
     assert {label for _, label, _ in stored_records(tmp_path / "out/test")} == set(range(6))
     old = {name for name, _, _ in stored_records(tmp_path / "out/old")}
-    assert old == {f"synthetic-seed0/{identity:05d}/{image:03d}" for identity in range(24) for image in range(3)}
+    assert old == {
+        f"synthetic-seed0/{identity:05d}/{image:03d}"
+        for identity in range(24)
+        for image in range(3)
+    }
 
 
 @pytest.mark.parametrize("on_bad", ["fail", "skip"])
@@ -134,8 +159,15 @@ def test_what_is_there_already_is_not_made_again(tmp_path):
 def test_a_bad_image_is_named_and_nothing_is_left(tmp_path, photos, small_pieces, process_count):
     path = photos / "person-3/2.jpg"
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(InputError, match=r"^person-3/2.jpg: the image cannot be decoded.*\n.*on_bad=skip"):
-        prepare(f"folder({photos}, image_size=16)", "none", tmp_path / "out", process_count=process_count)
+    with pytest.raises(
+        InputError, match=r"^person-3/2.jpg: the image cannot be decoded.*\n.*on_bad=skip"
+    ):
+        prepare(
+            f"folder({photos}, image_size=16)",
+            "none",
+            tmp_path / "out",
+            process_count=process_count,
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
@@ -143,7 +175,9 @@ def test_skipped_images_are_counted_and_identities_closed_up(tmp_path, photos, s
     bad = [*(photos / "person-3").iterdir(), photos / "person-5/1.jpg"]
     for path in bad:
         path.write_bytes(b"no image")
-    said = prepare(f"folder({photos}, image_size=16)", "none", tmp_path / "out", on_bad="skip", process_count=3)
+    said = prepare(
+        f"folder({photos}, image_size=16)", "none", tmp_path / "out", on_bad="skip", process_count=3
+    )
     assert "34 images of 7 identities\n6 images left out:" in said
     names = [str(path.relative_to(photos)) for path in bad]
     assert all(f"{name}: not a JPEG or PNG image" in said for name in names)
@@ -160,17 +194,26 @@ def test_one_identity_left_is_too_few(tmp_path, photos):
 
 
 def test_records_that_opening_found_broken(tmp_path, monkeypatch):
-    monkeypatch.setattr(Synthetic, "broken", ("a.rec, record at byte 8: gone", "a.rec, record at byte 9: gone"))
-    with pytest.raises(InputError, match=r"^a.rec, record at byte 8: gone \(the first of 2\)\n.*on_bad=skip"):
+    monkeypatch.setattr(
+        Synthetic, "broken", ("a.rec, record at byte 8: gone", "a.rec, record at byte 9: gone")
+    )
+    with pytest.raises(
+        InputError, match=r"^a.rec, record at byte 8: gone \(the first of 2\)\n.*on_bad=skip"
+    ):
         prepare(FACES, "none", tmp_path / "out")
     assert not list(tmp_path.iterdir())
     said = prepare(FACES, "none", tmp_path / "out", on_bad="skip")
-    assert "2 images left out:\n  a.rec, record at byte 8: gone\n  a.rec, record at byte 9: gone" in said
+    assert (
+        "2 images left out:\n  a.rec, record at byte 8: gone\n  a.rec, record at byte 9: gone"
+        in said
+    )
 
 
 @pytest.mark.parametrize(("image_size", "same_size"), [(16, True), (20, False)])
 @pytest.mark.parametrize("on_bad", ["fail", "skip"])
-def test_whether_anything_is_to_be_resized_is_known(tmp_path, photos, image_size, same_size, on_bad):
+def test_whether_anything_is_to_be_resized_is_known(
+    tmp_path, photos, image_size, same_size, on_bad
+):
     prepare(f"folder({photos}, image_size={image_size})", "none", tmp_path / "out", on_bad=on_bad)
     assert open_data_set(tmp_path / "out").same_size == same_size
 
@@ -178,7 +221,11 @@ def test_whether_anything_is_to_be_resized_is_known(tmp_path, photos, image_size
 def pixels_of(folder: Path) -> dict[str, np.ndarray]:
     """Each image by its id, as training and encoders see it."""
     batches = list(open_data_set(folder).batches(64))
-    return {name: image for batch in batches for name, image in zip(ids_of(batch), batch["image"].numpy(), strict=True)}
+    return {
+        name: image
+        for batch in batches
+        for name, image in zip(ids_of(batch), batch["image"].numpy(), strict=True)
+    }
 
 
 @pytest.mark.parametrize("on_bad", ["fail", "skip"])
@@ -189,7 +236,9 @@ def test_whether_a_photo_lies_on_its_side_is_known_and_it_is_turned(tmp_path, ph
     image = path.read_bytes()
     # Exif that says 6: the camera was held on its side. The pixels stay as they are stored.
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
-    path.write_bytes(image[:20] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + image[20:])
+    path.write_bytes(
+        image[:20] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + image[20:]
+    )
     prepare(f"folder({photos}, image_size=16)", "none", tmp_path / "turned", on_bad=on_bad)
     assert not open_data_set(tmp_path / "turned").upright
     before, after = pixels_of(tmp_path / "upright"), pixels_of(tmp_path / "turned")
@@ -218,7 +267,9 @@ def test_progress_counts_every_image(tmp_path, small_pieces, monkeypatch):
         return run(work, tasks, count, lambda images: (counted.append(images), progressed(images)))
 
     monkeypatch.setattr(processes, "run", recording)
-    monkeypatch.setattr(processes, "SECONDS_BETWEEN_REPORTS", 0.001)  # those that come together are one
+    monkeypatch.setattr(
+        processes, "SECONDS_BETWEEN_REPORTS", 0.001
+    )  # those that come together are one
     prepare(FACES, SPLIT, tmp_path / "out", process_count=2)
     assert sum(counted) == 300
     assert len(counted) > 5  # as it goes on, not all at the end
@@ -241,10 +292,14 @@ def test_a_full_disk_keeps_what_is_done(tmp_path, small_pieces, monkeypatch):
     assert raised.value.filename.endswith(".tfrecord")
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr(
-        records, "write_frames", lambda path, frames: (written.append(path.stem), write_frames(path, frames))[1]
+        records,
+        "write_frames",
+        lambda path, frames: (written.append(path.stem), write_frames(path, frames))[1],
     )
     prepare(FACES, SPLIT, tmp_path / "out", process_count=1)
-    assert len(written) == len(set(written)) == len(list((tmp_path / "out/shards").iterdir()))  # none twice
+    assert (
+        len(written) == len(set(written)) == len(list((tmp_path / "out/shards").iterdir()))
+    )  # none twice
     assert content(tmp_path / "out") == content(tmp_path / "unbroken")
 
 
@@ -267,7 +322,11 @@ def test_after_kill_9_the_same_command_goes_on_to_the_same_bytes(tmp_path, small
     script = KILLED.format(faces=MANY_FACES, split=SPLIT)
     first = subprocess.Popen([sys.executable, "-c", script, out, on_bad])
     deadline = time.monotonic() + 60
-    while len(list(partial.glob("shards/*.tfrecord"))) < 5 and time.monotonic() < deadline and first.poll() is None:
+    while (
+        len(list(partial.glob("shards/*.tfrecord"))) < 5
+        and time.monotonic() < deadline
+        and first.poll() is None
+    ):
         time.sleep(0.002)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
@@ -282,7 +341,9 @@ def test_after_kill_9_the_same_command_goes_on_to_the_same_bytes(tmp_path, small
     prepare(MANY_FACES, SPLIT, tmp_path / "unbroken", on_bad=on_bad, process_count=1)
     assert content(out) == content(tmp_path / "unbroken")
     kept = [name for name, inode in done.items() if (out / "shards" / name).stat().st_ino == inode]
-    assert len(kept) >= len(done) - 3  # the two, and perhaps one that was renamed before its result was written
+    assert (
+        len(kept) >= len(done) - 3
+    )  # the two, and perhaps one that was renamed before its result was written
 
 
 def test_what_was_begun_from_something_else_is_begun_anew(tmp_path, small_pieces):
@@ -318,7 +379,9 @@ def test_the_seed_of_a_training_is_none_of_the_data(here, tmp_path, monkeypatch)
 
 def test_two_commands_at_once_make_one_folder(tmp_path, small_pieces):
     """The second waits for the first and then finds its work done."""
-    script = KILLED.replace("prepare({", "print(prepare({").replace("process_count=3)", "process_count=1))")
+    script = KILLED.replace("prepare({", "print(prepare({").replace(
+        "process_count=3)", "process_count=1))"
+    )
     script = script.format(faces=FACES, split="none")
     command = [sys.executable, "-c", script, tmp_path / "out", "fail"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]

@@ -18,8 +18,11 @@ NASTY = "a\x1b[2Jb\x1b]0;x\x07c\x9b1md\r\ne\u2028f\u202eg\u200bh\udcffi\U000e004
 
 def test_a_line_shows_what_cannot_be_seen():
     shown = line(NASTY)
-    assert shown == (
-        r"a\x1b[2Jb\x1b]0;x\x07c\x9b1md\x0d\x0ae\u2028f\u202eg\u200bh\xffi\U000e0041\x00\x7f"  # \xff: a byte of a name
+    assert (
+        shown
+        == (
+            r"a\x1b[2Jb\x1b]0;x\x07c\x9b1md\x0d\x0ae\u2028f\u202eg\u200bh\xffi\U000e0041\x00\x7f"  # \xff: a byte of a name
+        )
     )
     assert shown.isprintable()
     assert shown.encode("utf-8")
@@ -85,9 +88,13 @@ def test_lines_of_an_error_are_given_apart():
     """A line break inside one would be shown as \\x0a: raise InputError("one line", "the other")."""
     for path in (Path(__file__).parents[1] / "bct_keras").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("InputError", "BadImageError")):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
+                ("InputError", "BadImageError")
+            ):
                 texts = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
-                assert not [text for text in texts if isinstance(text, str) and "\n" in text], f"{path}:{node.lineno}"
+                assert not [text for text in texts if isinstance(text, str) and "\n" in text], (
+                    f"{path}:{node.lineno}"
+                )
 
 
 def test_an_error_of_an_error_and_one_from_another_process_say_the_same():
@@ -104,7 +111,9 @@ def test_a_line_that_nobody_would_read_lacks_its_middle():
 def test_a_stream_shows_text_and_lines_alone():
     stream = io.StringIO()
     print(f"score\n  {NASTY}", file=PlainStream(stream, LAYOUT))  # pyright: ignore
-    assert [text.isprintable() for text in stream.getvalue().split("\n")] == [True] * len(stream.getvalue().split("\n"))
+    assert [text.isprintable() for text in stream.getvalue().split("\n")] == [True] * len(
+        stream.getvalue().split("\n")
+    )
     assert stream.getvalue().startswith("score\n  a\\x1b[2Jb")
 
 

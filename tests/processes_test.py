@@ -46,7 +46,8 @@ def test_tasks_need_not_be_pickled():
 
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize(
-    "error", [InputError("what"), BadImageError("which"), OSError(28, "No space left", "x.tfrecord")]
+    "error",
+    [InputError("what"), BadImageError("which"), OSError(28, "No space left", "x.tfrecord")],
 )
 def test_what_the_user_can_mend_comes_back_as_it_was(error, count):
     def fail(task, report):
@@ -61,7 +62,9 @@ def test_another_error_tells_where_it_was_raised():
     def fail(task, report):
         return 1 / task
 
-    with pytest.raises(RuntimeError, match=r"in another process:(?s:.)*in fail(?s:.)*ZeroDivisionError"):
+    with pytest.raises(
+        RuntimeError, match=r"in another process:(?s:.)*in fail(?s:.)*ZeroDivisionError"
+    ):
         list(processes.run(fail, [1, 0], 2, print))
 
 

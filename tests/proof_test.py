@@ -42,9 +42,14 @@ def test_by_default_the_identities_that_were_held_out(data, data_root):
 
 
 def test_stored_embeddings_have_to_hold_the_test_images_too(data, data_root, tmp_path):
-    protocols, test = build_protocols(proof.protocols(None, data)), open_data_set(data_root / "test")
+    protocols, test = (
+        build_protocols(proof.protocols(None, data)),
+        open_data_set(data_root / "test"),
+    )
     too_few, whole = stored(tmp_path / "few.npz", data), stored(tmp_path / "whole.npz", data, test)
-    with pytest.raises(InputError, match=r"few.npz has no embedding for .* which the proof by retrieval.* needs"):
+    with pytest.raises(
+        InputError, match=r"few.npz has no embedding for .* which the proof by retrieval.* needs"
+    ):
         proof.check(protocols, data, too_few, old_encoders.known(too_few))
     proof.check({}, data, too_few, old_encoders.known(too_few))
     proof.check(protocols, data, whole, old_encoders.known(whole))
@@ -54,9 +59,12 @@ def test_images_that_are_trained_on_prove_nothing(data, data_root, tiny_encoder_
     old = tiny_encoder_path(4)
     for view in ("new", "all"):
         with pytest.raises(
-            InputError, match=rf"has images of {data.folder}, which is trained on: it would prove nothing"
+            InputError,
+            match=rf"has images of {data.folder}, which is trained on: it would prove nothing",
         ):
-            proof.check(build_protocols([f"retrieval({data_root / view})"]), data, old, load_encoder(old))
+            proof.check(
+                build_protocols([f"retrieval({data_root / view})"]), data, old, load_encoder(old)
+            )
     proof.check(build_protocols([f"retrieval({data_root / 'old'})"]), data, old, load_encoder(old))
 
 
@@ -67,14 +75,21 @@ def test_train_tells_it_before_it_trains(here, data, data_root, tmp_path, flag):
     few = stored(tmp_path / "few.npz", data)
     network = ("--backbone=iresnet_small(width=4)", "--dims=4", "--batch_size=4", "--strategy=one")
     status, said, error = here(
-        train, f"--data={data.folder}", f"--old={few}", f"--workdir={tmp_path / 'run'}", *network, *flags
+        train,
+        f"--data={data.folder}",
+        f"--old={few}",
+        f"--workdir={tmp_path / 'run'}",
+        *network,
+        *flags,
     )
     assert status == 1
     assert "few.npz has no embedding for" in (said if flag == "--dry_run" else error)
     assert not (tmp_path / "run").exists()
 
 
-def test_embeddings_of_the_training_images_are_proven_by_their_encoder(data, tiny_encoder_path, tmp_path):
+def test_embeddings_of_the_training_images_are_proven_by_their_encoder(
+    data, tiny_encoder_path, tmp_path
+):
     old = Path(shutil.copy(tiny_encoder_path(4), tmp_path / "old.keras"))
     embed(load_encoder(old), data, tmp_path / "by-old")
     known = old_encoders.known(tmp_path / "by-old")
@@ -91,10 +106,14 @@ def test_embeddings_of_the_training_images_are_proven_by_their_encoder(data, tin
 
 def test_identities_of_one_image_each_cannot_be_searched(tmp_path):
     prepare(
-        "synthetic(identities=12, images=1, image_size=28)", "class(old_share=0.3, test_share=0.34)", tmp_path / "ones"
+        "synthetic(identities=12, images=1, image_size=28)",
+        "class(old_share=0.3, test_share=0.34)",
+        tmp_path / "ones",
     )
     data = open_data_set(tmp_path / "ones" / "new")
-    with pytest.raises(InputError, match=r"ones.test: every identity has one image; a query needs a second one"):
+    with pytest.raises(
+        InputError, match=r"ones.test: every identity has one image; a query needs a second one"
+    ):
         proof.check(build_protocols(proof.protocols(None, data)), data, None, None)
 
 
@@ -111,7 +130,9 @@ def apart(tmp_path_factory) -> Path:
 def chosen_by(view: Path, keep_best: str = "new/old mAP", proven_by: str = "test") -> list[str]:
     data = open_data_set(view.parents[1] / "faces" / "new")
     proof_by = [f"retrieval({data.folder.parent / proven_by})"] if proven_by else []
-    return proof.check_validation(build_protocols([f"retrieval({view})"]), keep_best, build_protocols(proof_by), data)
+    return proof.check_validation(
+        build_protocols([f"retrieval({view})"]), keep_best, build_protocols(proof_by), data
+    )
 
 
 def test_an_epoch_may_be_chosen_by_identities_that_prove_nothing_else(apart):
@@ -121,12 +142,20 @@ def test_an_epoch_may_be_chosen_by_identities_that_prove_nothing_else(apart):
 
 def test_an_epoch_is_not_chosen_by_the_images_of_the_proof(apart):
     # The same view, and another data set of the same images, in other shards and under another name.
-    for view, what in ((apart / "test", "the images"), (apart.with_name("again") / "test", "images")):
+    for view, what in (
+        (apart / "test", "the images"),
+        (apart.with_name("again") / "test", "images"),
+    ):
         with pytest.raises(InputError) as error:
             chosen_by(view)
         first, second = str(error.value).splitlines()
-        assert first.startswith(f"keep_best would choose the epoch by retrieval({view}), which has {what} of the proof")
-        assert "split='class(test_share=0.2, validation_share=0.1)', and give validation='retrieval(DATA/" in second
+        assert first.startswith(
+            f"keep_best would choose the epoch by retrieval({view}), which has {what} of the proof"
+        )
+        assert (
+            "split='class(test_share=0.2, validation_share=0.1)', and give validation='retrieval(DATA/"
+            in second
+        )
         (warning,) = chosen_by(view, keep_best="")
         assert warning.startswith(
             f"validation=retrieval({view}) has {what} that retrieval({apart / 'test'}) is to prove"
@@ -137,15 +166,28 @@ def test_an_epoch_is_not_chosen_by_the_images_of_the_proof(apart):
 
 def test_other_images_of_the_same_identities_are_noticed(apart):
     again = apart.with_name("again")
-    views = {name: registry.build(PROTOCOLS, f"retrieval({again / name})") for name in ("old", "new", "test")}
+    views = {
+        name: registry.build(PROTOCOLS, f"retrieval({again / name})")
+        for name in ("old", "new", "test")
+    }
     assert proof.in_common(views["old"], views["new"]) == "identities"
     assert proof.in_common(views["old"], views["test"]) is None
 
 
 @pytest.mark.parametrize("flag", ["--dry_run", "--nodry_run"])
 def test_train_tells_it_before_it_trains_too(here, apart, tiny_encoder_path, tmp_path, flag):
-    network = ("--backbone=iresnet_small(width=4)", "--dims=4", "--batch_size=4", "--strategy=one", flag)
-    places = (f"--data={apart / 'new'}", f"--old={tiny_encoder_path(4)}", f"--workdir={tmp_path / 'run'}")
+    network = (
+        "--backbone=iresnet_small(width=4)",
+        "--dims=4",
+        "--batch_size=4",
+        "--strategy=one",
+        flag,
+    )
+    places = (
+        f"--data={apart / 'new'}",
+        f"--old={tiny_encoder_path(4)}",
+        f"--workdir={tmp_path / 'run'}",
+    )
     watch = (f"--validation=retrieval({apart / 'test'})", "--keep_best=new/old mAP")
     status, said, error = here(train, *network, *places, *watch)
     assert status == 1
@@ -153,7 +195,9 @@ def test_train_tells_it_before_it_trains_too(here, apart, tiny_encoder_path, tmp
     assert not (tmp_path / "run").exists()
 
 
-def test_each_encoder_embeds_the_test_images_once(here, data_root, tiny_encoder_path, tmp_path, monkeypatch):
+def test_each_encoder_embeds_the_test_images_once(
+    here, data_root, tiny_encoder_path, tmp_path, monkeypatch
+):
     """By validation, gate and report together; of the new one also once after each epoch, before it is what it is."""
     embedded: list[str] = []
     embed_images = Retrieval.embed_images
@@ -164,7 +208,13 @@ def test_each_encoder_embeds_the_test_images_once(here, data_root, tiny_encoder_
 
     monkeypatch.setattr(Retrieval, "embed_images", counting)
     old, run = tiny_encoder_path(4), tmp_path / "run"
-    network = ("--backbone=iresnet_small(width=4)", "--dims=4", "--batch_size=12", "--epochs=2", "--strategy=one")
+    network = (
+        "--backbone=iresnet_small(width=4)",
+        "--dims=4",
+        "--batch_size=12",
+        "--epochs=2",
+        "--strategy=one",
+    )
     places = (f"--data={data_root / 'new'}", f"--old={old}", f"--workdir={run}")
     flags = ("--formats=tflite", "--allow_loss", f"--validation=retrieval({data_root / 'test'})")
     status, said, error = here(train, *network, *places, *flags)
@@ -172,13 +222,22 @@ def test_each_encoder_embeds_the_test_images_once(here, data_root, tiny_encoder_
     assert f"report: {run / 'report' / 'report.html'}" in said
     exported = run / ".exported.partial" / "encoder.tflite"
     in_training = 2 * ["the encoder being trained"]
-    assert sorted(embedded) == sorted([*in_training, str(old), str(run / "encoder.keras"), str(exported)])
-    assert len(list((run / "embeddings").iterdir())) == 2  # what may be asked for again: of old and new
+    assert sorted(embedded) == sorted(
+        [*in_training, str(old), str(run / "encoder.keras"), str(exported)]
+    )
+    assert (
+        len(list((run / "embeddings").iterdir())) == 2
+    )  # what may be asked for again: of old and new
 
 
-def test_what_is_derived_of_kept_embeddings_is_what_it_would_be_anew(data_root, tiny_encoder_path, tmp_path):
+def test_what_is_derived_of_kept_embeddings_is_what_it_would_be_anew(
+    data_root, tiny_encoder_path, tmp_path
+):
     spec, encoder = f"retrieval({data_root / 'test'})", keras_encoder(tiny_encoder_path(4))
-    cached, anew = build_protocols([spec], EmbeddingCache(tmp_path))[spec], build_protocols([spec])[spec]
+    cached, anew = (
+        build_protocols([spec], EmbeddingCache(tmp_path))[spec],
+        build_protocols([spec])[spec],
+    )
     cached.embed(encoder)
     for source in (Source(encoder), Source(encoder, flip=True)):
         found, expected = cached.embed(Reference(source)), anew.embed(Reference(source))

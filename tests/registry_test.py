@@ -33,7 +33,13 @@ def variadic(*values, size: int = 1, **others):
     return values, size, others
 
 
-TABLE = {"pictures": Pictures, "margin": Margin, "bare": Bare, "variadic": variadic, "ns.v2:x": Bare}
+TABLE = {
+    "pictures": Pictures,
+    "margin": Margin,
+    "bare": Bare,
+    "variadic": variadic,
+    "ns.v2:x": Bare,
+}
 TAKES = "margin takes: classes, dims, margin=0.5, easy=False, margins=(1.0, 0.0), schedule=None"
 
 
@@ -95,7 +101,8 @@ def test_an_equals_sign_in_a_text():
 
 
 @pytest.mark.parametrize(
-    "text", ["data/test", "007", "None", "", "a,b", "a (b", "a=b", "it's", '"it\'s"', "a\\", "ä b", "#"]
+    "text",
+    ["data/test", "007", "None", "", "a,b", "a (b", "a=b", "it's", '"it\'s"', "a\\", "ä b", "#"],
 )
 def test_a_quoted_text_comes_back(text):
     assert built(f"pictures({registry.quoted(text)})").path == text
@@ -159,7 +166,10 @@ def test_a_path_without_a_name_is_told_where_it_belongs(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("nothing", "unknown name 'nothing' in 'nothing'; known: bare, margin, ns.v2:x, pictures, variadic"),
+        (
+            "nothing",
+            "unknown name 'nothing' in 'nothing'; known: bare, margin, ns.v2:x, pictures, variadic",
+        ),
         ("margin(scale=1)", f"unknown argument 'scale' in 'margin(scale=1)'; {TAKES}"),
         ("bare(1)", "'bare(1)' has too many arguments; bare takes none"),
         (
@@ -169,9 +179,15 @@ def test_a_path_without_a_name_is_told_where_it_belongs(tmp_path, monkeypatch):
         ("pictures", "'pictures' lacks 'path'; pictures takes: path, image_size=112, group=''"),
         ("pictures(a, path=b)", "'pictures(a, path=b)' gives 'path' twice"),
         ("pictures(path=a, path=b)", "'pictures(path=a, path=b)' gives 'path' twice"),
-        ("pictures(path=a, 64)", "'pictures(path=a, 64)': '64' has to come before the arguments with a name"),
+        (
+            "pictures(path=a, 64)",
+            "'pictures(path=a, 64)': '64' has to come before the arguments with a name",
+        ),
         ("variadic(1, 2)", "'variadic(1, 2)' has too many arguments; variadic takes: size=1"),
-        ("variadic(others=1)", "unknown argument 'others' in 'variadic(others=1)'; variadic takes: size=1"),
+        (
+            "variadic(others=1)",
+            "unknown argument 'others' in 'variadic(others=1)'; variadic takes: size=1",
+        ),
     ],
 )
 def test_what_the_entry_does_not_take_is_an_error_that_lists_what_it_takes(spec, said):
@@ -180,13 +196,17 @@ def test_what_the_entry_does_not_take_is_an_error_that_lists_what_it_takes(spec,
     assert str(error.value).startswith(said)
 
 
-@pytest.mark.parametrize("spec", ["", "()", "1x", "a b", "bare)", "bare(", "bare() x", "bare[1]", "=x", "pictures(a]"])
+@pytest.mark.parametrize(
+    "spec", ["", "()", "1x", "a b", "bare)", "bare(", "bare() x", "bare[1]", "=x", "pictures(a]"]
+)
 def test_what_is_no_spec_is_an_error(spec):
     with pytest.raises(InputError, match="is not of the form name or name"):
         registry.parse(spec)
 
 
-@pytest.mark.parametrize("arguments", ["(", "a)(b", "[1, 2", "1]", "{", "'a", '"a', "it's", r"'a\'", "a)", "(a", "([)"])
+@pytest.mark.parametrize(
+    "arguments", ["(", "a)(b", "[1, 2", "1]", "{", "'a", '"a', "it's", r"'a\'", "a)", "(a", "([)"]
+)
 def test_a_bracket_or_quote_without_its_partner_is_an_error(arguments):
     with pytest.raises(InputError, match="has a bracket or a quote without its partner"):
         registry.parse(f"pictures({arguments})")
@@ -204,7 +224,9 @@ def test_given_arguments_reach_the_entry_that_declares_them():
 
 
 def test_given_arguments_are_not_the_users_to_set():
-    with pytest.raises(InputError, match=r"unknown argument 'dims' in .*; margin takes: margin=0\.5"):
+    with pytest.raises(
+        InputError, match=r"unknown argument 'dims' in .*; margin takes: margin=0\.5"
+    ):
         built("margin(dims=5)", classes=10, dims=4)
     # By place they are passed over: 0.3 is the margin.
     assert built("margin(0.3)", classes=10, dims=4) == Margin(10, 4, 0.3)

@@ -11,11 +11,17 @@ from bct_keras.errors import InputError
 from bct_keras.schedules import SCHEDULES
 
 
-def rates(spec: str, learning_rate: float = 0.4, epochs: int = 10, steps_per_epoch: int = 4) -> list[float]:
+def rates(
+    spec: str, learning_rate: float = 0.4, epochs: int = 10, steps_per_epoch: int = 4
+) -> list[float]:
     """Of every step of a run, and of the one after it."""
     steps = epochs * steps_per_epoch
     schedule = registry.build(
-        SCHEDULES, spec, learning_rate=learning_rate, steps=steps, steps_per_epoch=float(steps_per_epoch)
+        SCHEDULES,
+        spec,
+        learning_rate=learning_rate,
+        steps=steps,
+        steps_per_epoch=float(steps_per_epoch),
     )
     return [float(schedule(step)) for step in range(steps + 1)]
 
@@ -43,7 +49,9 @@ def test_rate_after_10_steps_of_40(spec, expected):
     assert rates(spec)[10] == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("spec", ["polynomial(warm_up=1)", "cosine(warm_up=1)", "step(epochs=(2, 5), warm_up=1)"])
+@pytest.mark.parametrize(
+    "spec", ["polynomial(warm_up=1)", "cosine(warm_up=1)", "step(epochs=(2, 5), warm_up=1)"]
+)
 def test_warm_up_is_a_line_up_to_the_rate(spec):
     # 1 epoch of 4 steps: 1/4, 2/4, 3/4 and all of 0.4; the first step after it has the full rate too
     assert rates(spec)[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
@@ -69,7 +77,9 @@ def test_what_makes_no_schedule_is_refused(spec, said):
         rates(spec)
 
 
-@pytest.mark.parametrize("spec", ["polynomial(power=2, warm_up=1)", "cosine(warm_up=1)", "step(epochs=(2, 5))"])
+@pytest.mark.parametrize(
+    "spec", ["polynomial(power=2, warm_up=1)", "cosine(warm_up=1)", "step(epochs=(2, 5))"]
+)
 def test_a_schedule_made_from_its_config_has_the_same_rates(spec):
     schedule = registry.build(SCHEDULES, spec, learning_rate=0.4, steps=40, steps_per_epoch=4.0)
     written = json.dumps(keras.saving.serialize_keras_object(schedule))

@@ -57,16 +57,24 @@ def sample(random: np.random.Generator, case: Case) -> tuple[Measured, Measured]
 
     def embedded(images: np.ndarray, noise: float) -> Embedded:
         seen = images + noise * hardness * random.normal(size=shape)
-        return Embedded((seen / np.linalg.norm(seen, axis=1, keepdims=True)).astype(np.float32), labels)
+        return Embedded(
+            (seen / np.linalg.norm(seen, axis=1, keepdims=True)).astype(np.float32), labels
+        )
 
     entries = embedded(gallery, case.old_noise)
-    old, new = (measure(embedded(queries, noise), entries) for noise in (case.old_noise, case.new_noise))
+    old, new = (
+        measure(embedded(queries, noise), entries) for noise in (case.old_noise, case.new_noise)
+    )
     return old, new
 
 
 def judged(old: Measured, new: Measured) -> tuple[dict[str, Any], str]:
     """Returns what a report says of one protocol, and the word of the verdict."""
-    result = {"old/old": old.metrics, "new/old": new.metrics} | gains.gains(old, new) | gains.evidence(old, new)
+    result = (
+        {"old/old": old.metrics, "new/old": new.metrics}
+        | gains.gains(old, new)
+        | gains.evidence(old, new)
+    )
     verdict = compatibility.judge({"simulated": result}, Rule())
     assert verdict
     return result, verdict.word
@@ -98,10 +106,14 @@ def simulate(case: Case, trials: int, seed: int = 0) -> Iterator[dict[str, Any]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--trials", type=int, default=400, help="samples of each case")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cases", default="", help="only those whose name and identities begin so, as in equal-50")
+    parser.add_argument(
+        "--cases", default="", help="only those whose name and identities begin so, as in equal-50"
+    )
     asked = parser.parse_args()
     for case in CASES:
         if f"{case.name}-{case.identities}".startswith(asked.cases):

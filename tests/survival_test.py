@@ -51,7 +51,9 @@ def start(folder: Path, workdir: str, *flags: str, flagfile: str = "run.flags") 
     return forked.start("-m", "bct_keras.train", *given, cwd=folder)
 
 
-def run(folder: Path, workdir: str, *flags: str, flagfile: str = "run.flags") -> tuple[int, str, str]:
+def run(
+    folder: Path, workdir: str, *flags: str, flagfile: str = "run.flags"
+) -> tuple[int, str, str]:
     process = start(folder, workdir, *flags, flagfile=flagfile)
     said, errors = process.communicate(timeout=300)
     return process.wait(), said, errors
@@ -128,7 +130,9 @@ def test_flags_txt_repeats_a_run_bit_for_bit(folder):
     assert "--workdir=runs/first\n" in (folder / "runs/first/flags.txt").read_text()
     trained(folder, "runs/again", flagfile="runs/first/flags.txt")
     assert_same(folder / "runs/again", folder / "runs/first")
-    assert (folder / "runs/again/metrics.jsonl").read_bytes() == (folder / "runs/first/metrics.jsonl").read_bytes()
+    assert (folder / "runs/again/metrics.jsonl").read_bytes() == (
+        folder / "runs/first/metrics.jsonl"
+    ).read_bytes()
 
 
 @pytest.mark.slow
@@ -142,7 +146,9 @@ def test_a_run_that_is_asked_to_stop_leaves_a_checkpoint_within_ten_seconds(fold
     said, _ = process.communicate(timeout=60)
     assert time.monotonic() - asked < 10
     assert process.returncode == 75
-    (step,) = re.findall(rf"stopped by {number.name} after step (\d+); the same command goes on from there", said)
+    (step,) = re.findall(
+        rf"stopped by {number.name} after step (\d+); the same command goes on from there", said
+    )
     assert (folder / workdir / f"checkpoints/ckpt-{step}/ckpt.index").is_file()
 
 
@@ -164,7 +170,12 @@ def training_its_old_encoder(folder: Path, name: str, epochs: int) -> forked.Sta
         "--source=synthetic(identities=12, images=4, image_size=28)",
         f"--prepared={name}/data",
     )
-    old = (f"--old_flagfile={name}.flags", f"--old_workdir={name}/old", "--epochs=1", "--method=mixbct")
+    old = (
+        f"--old_flagfile={name}.flags",
+        f"--old_workdir={name}/old",
+        "--epochs=1",
+        "--method=mixbct",
+    )
     process = start(folder, f"{name}/new", *made, *old)
     wait_until(process, lambda: checkpoints_of(folder / name / "old"))
     return process
@@ -174,7 +185,9 @@ def training_its_old_encoder(folder: Path, name: str, epochs: int) -> forked.Sta
 def test_a_run_that_is_asked_to_stop_stops_the_training_of_its_old_encoder(folder):
     process = training_its_old_encoder(folder, "stopped", 2000)
     process.send_signal(signal.SIGINT)
-    said, errors = process.communicate(timeout=60)  # of the other process too, which has the same pipe
+    said, errors = process.communicate(
+        timeout=60
+    )  # of the other process too, which has the same pipe
     assert process.returncode == 75, errors
     assert re.search(r"stopped by SIGINT after step \d+; the same command goes on from there", said)
     assert errors == ""
@@ -214,7 +227,9 @@ def test_a_full_disk_is_named_and_earlier_checkpoints_can_be_read(folder, small_
     assert status == 1
     (line,) = errors.strip().splitlines()
     assert str(small_disk) in line
-    assert re.search(r"No space left on device.*the last good checkpoint is .*ckpt-\d+\. Make room", line)
+    assert re.search(
+        r"No space left on device.*the last good checkpoint is .*ckpt-\d+\. Make room", line
+    )
     kept = checkpoints_of(small_disk / "run")
     assert kept
     # With room, which is had by fewer checkpoints, the same command goes on.

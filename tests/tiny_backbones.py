@@ -14,7 +14,9 @@ def linear(image_size: int, dims: int) -> keras.Model:
 def one_convolution(image_size: int, dims: int, dropout: float = 0.0) -> keras.Model:
     """Has what training changes besides weights: the means of BatchNorm, and the seeds of Dropout."""
     image = keras.Input((image_size, image_size, 3))
-    features = layers.Conv2D(4, 3, strides=4, use_bias=False)(layers.Rescaling(1 / 127.5, -1)(image))
+    features = layers.Conv2D(4, 3, strides=4, use_bias=False)(
+        layers.Rescaling(1 / 127.5, -1)(image)
+    )
     features = layers.ReLU()(layers.BatchNormalization(synchronized=True)(features))
     features = layers.Flatten()(layers.Dropout(dropout)(features))
     return keras.Model(image, layers.Dense(dims)(features))

@@ -119,14 +119,27 @@ def test_the_table_has_the_three_tests_and_the_verdict(folder, output):
     _, columns, *rows, verdict, place = table_of(output)
     (end,) = [number for number, row in enumerate(rows) if row.startswith("  flips: ")]
     flips, rows = rows[end], rows[:end]  # below it stand notes
-    named = ["metric", "old/old", "new/old", "new/new", "gain", "95 % interval", "word", "above old"]
+    named = [
+        "metric",
+        "old/old",
+        "new/old",
+        "new/new",
+        "gain",
+        "95 % interval",
+        "word",
+        "above old",
+    ]
     assert re.split("  +", columns.strip()) == named
     assert re.match("  flips: .*% negative, .*% positive", flips)
-    (result,) = json.loads((folder / "runs/new/report/report.json").read_text())["protocols"].values()
+    (result,) = json.loads((folder / "runs/new/report/report.json").read_text())[
+        "protocols"
+    ].values()
     metrics = list(result["old/old"])
     assert [row.split()[0] for row in rows] == metrics
     for metric, row in zip(metrics, rows, strict=True):
-        assert row.split()[1:4] == [f"{result[test][metric]:.4f}" for test in ("old/old", "new/old", "new/new")]
+        assert row.split()[1:4] == [
+            f"{result[test][metric]:.4f}" for test in ("old/old", "new/old", "new/new")
+        ]
     assert re.fullmatch(r"verdict: (not compatible|compatible|undecided): .*", verdict)
     assert place == "report: runs/new/report/report.html"
 
@@ -153,7 +166,12 @@ def test_flags_txt_runs_it_again(folder, output):
 
 @pytest.mark.slow
 def test_two_replicas(folder, output):
-    flags = ("--workdir=runs/replicas", "--replicas=2", "--formats=none", "--backbone=iresnet_small(width=4)")
+    flags = (
+        "--workdir=runs/replicas",
+        "--replicas=2",
+        "--formats=none",
+        "--backbone=iresnet_small(width=4)",
+    )
     assert "4 steps an epoch, 2 replica(s)" in trained(folder, *flags)
     assert kind_of(folder / "runs/replicas") == "run"
     losses = losses_of(folder / "runs/replicas")
@@ -164,10 +182,16 @@ def test_two_replicas(folder, output):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--old=runs/old", "--dims=4"), r"runs/old has embeddings of 8 dimensions .* train with --dims=8"),
+        (
+            ("--old=runs/old", "--dims=4"),
+            r"runs/old has embeddings of 8 dimensions .* train with --dims=8",
+        ),
         (("--batch_size=64", "--old=runs/old"), r"--batch_size=64 is more than the 36 images"),
         ((), r"--method=mixbct\(mix_ratio=0.3\) needs old embeddings: give --old"),
-        (("--data=data",), r"data holds the test's identities too, .* train on data/all, or on data/new"),
+        (
+            ("--data=data",),
+            r"data holds the test's identities too, .* train on data/all, or on data/new",
+        ),
     ],
     ids=["dims", "batch_size", "no old encoder", "test identities"],
 )

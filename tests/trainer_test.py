@@ -22,7 +22,9 @@ class Watching(Method):
     """Keeps the last step that it saw; how long the run will be each method is told."""
 
     def build(self, input_shape=None):
-        self.last = self.add_weight(name="last", shape=(), dtype="int64", initializer="zeros", trainable=False)
+        self.last = self.add_weight(
+            name="last", shape=(), dtype="int64", initializer="zeros", trainable=False
+        )
 
     def penalty(self, new, labels, batch, head):
         self.last.assign(batch["step"])
@@ -76,20 +78,30 @@ def test_a_run_that_dropped_a_step_tells_of_it(data_root, tmp_path, monkeypatch)
     monkeypatch.setitem(METHODS, "faulty", Faulty)
     recipe = replace(RECIPE, method="faulty(faults=1)", on_nan="skip")
     said = run(recipe, data_root / "new", tmp_path / "run")
-    assert said == [
-        f"training {tmp_path / 'run'}: 36 images of 6 identities, 4 steps an epoch, 1 replica(s)",  # 36 / 8
-        "1 of 12 steps were dropped, whose loss or gradient was no finite number",
-    ]
+    assert (
+        said
+        == [
+            f"training {tmp_path / 'run'}: 36 images of 6 identities, 4 steps an epoch, 1 replica(s)",  # 36 / 8
+            "1 of 12 steps were dropped, whose loss or gradient was no finite number",
+        ]
+    )
     assert (tmp_path / "run" / "flags.txt").read_text() == "--seed=3\n"
     assert run(recipe, data_root / "new", tmp_path / "run") == [f"{tmp_path / 'run'} is up to date"]
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
     assert [line["dropped_steps"] for line in lines] == [1, 1, 1]
 
 
-def test_a_run_that_would_drop_more_than_a_tenth_of_its_steps_fails(data_root, tmp_path, monkeypatch):
+def test_a_run_that_would_drop_more_than_a_tenth_of_its_steps_fails(
+    data_root, tmp_path, monkeypatch
+):
     monkeypatch.setitem(METHODS, "faulty", Faulty)
     recipe = replace(RECIPE, method="faulty(faults=2)", on_nan="skip")
-    with pytest.raises(InputError, match=r"^2 steps had a loss .* and 1 may be dropped .* no more than a tenth of the"):
+    with pytest.raises(
+        InputError,
+        match=r"^2 steps had a loss .* and 1 may be dropped .* no more than a tenth of the",
+    ):
         run(recipe, data_root / "new", tmp_path / "run")
     assert not (tmp_path / "run" / "encoder.keras").exists()
 
@@ -114,7 +126,14 @@ def test_tensorboard_counts_the_steps_of_the_run_over_all_calls_of_fit(tmp_path,
     log = tensorboard.TensorBoardLog(model, tmp_path, "--seed=3\n--dims=4\n")
     for first_epoch in (1, 2):  # as a run that goes on calls it
         rows = np.ones((3, 2)), np.ones((3, 1))
-        model.fit(*rows, batch_size=1, initial_epoch=first_epoch, epochs=first_epoch + 1, verbose=0, callbacks=[log])
+        model.fit(
+            *rows,
+            batch_size=1,
+            initial_epoch=first_epoch,
+            epochs=first_epoch + 1,
+            verbose=0,
+            callbacks=[log],
+        )
     assert scalars(tmp_path) == {
         "flags": [4],
         "step/loss": [6, 8, 10],  # of 5 to 10, every second
@@ -125,7 +144,9 @@ def test_tensorboard_counts_the_steps_of_the_run_over_all_calls_of_fit(tmp_path,
 
 
 @pytest.mark.parametrize("micro_batches", [1, 4])
-def test_a_method_is_told_of_as_many_steps_as_it_sees(data_root, tmp_path, monkeypatch, micro_batches):
+def test_a_method_is_told_of_as_many_steps_as_it_sees(
+    data_root, tmp_path, monkeypatch, micro_batches
+):
     # AdvBCT, which fades with the share of them that is done, would else be through after a quarter of the run.
     method = Watching()
     monkeypatch.setitem(METHODS, "watching", lambda: method)

@@ -26,8 +26,19 @@ def trained(here, data_root, old, tmp_path):
     """Trains for three epochs in a folder of this name: exit status, output and errors."""
 
     def run(name: str, *more: str) -> tuple[int, str, str]:
-        network = ("--backbone=tiny_backbones:one_convolution", "--dims=4", "--head=softmax", "--learning_rate=0.05")
-        short = ("--batch_size=12", "--epochs=3", "--strategy=one", "--protocol=none", "--formats=none")
+        network = (
+            "--backbone=tiny_backbones:one_convolution",
+            "--dims=4",
+            "--head=softmax",
+            "--learning_rate=0.05",
+        )
+        short = (
+            "--batch_size=12",
+            "--epochs=3",
+            "--strategy=one",
+            "--protocol=none",
+            "--formats=none",
+        )
         places = (f"--data={data_root / 'new'}", f"--old={old}", f"--workdir={tmp_path / name}")
         return here(train, "--method=l2", *network, *short, *places, *more)
 
@@ -44,10 +55,16 @@ def lines_of(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_the_best_encoder_is_the_one_that_measured_so(validated, data_root, old, tmp_path, monkeypatch):
+def test_the_best_encoder_is_the_one_that_measured_so(
+    validated, data_root, old, tmp_path, monkeypatch
+):
     embedded = []
     embed = Retrieval.embed
-    monkeypatch.setattr(Retrieval, "embed", lambda self, encoder: embedded.append(encoder.path) or embed(self, encoder))
+    monkeypatch.setattr(
+        Retrieval,
+        "embed",
+        lambda self, encoder: embedded.append(encoder.path) or embed(self, encoder),
+    )
     status, _, errors = validated("run")
     assert status == 0, errors
     values = [line[f"val {METRIC}"] for line in lines_of(tmp_path / "run")]
@@ -56,7 +73,9 @@ def test_the_best_encoder_is_the_one_that_measured_so(validated, data_root, old,
     assert manifest[METRIC] == max(values)
     assert embedded.count(old) == 1  # it does not change
     protocol = Retrieval(str(data_root / "test"))
-    found = compatibility.self_and_cross_tests(protocol, load_encoder(old), load_encoder(tmp_path / "run"))
+    found = compatibility.self_and_cross_tests(
+        protocol, load_encoder(old), load_encoder(tmp_path / "run")
+    )
     assert found["new/old"]["mAP"] == pytest.approx(max(values), abs=1e-6)
 
 
@@ -65,9 +84,13 @@ def test_the_head_belongs_to_the_best_encoder(trained, validated, tmp_path, monk
     monkeypatch.setattr(Validation, "measure", lambda *_: {METRIC: next(falling)})
     assert validated("first")[0] == 0
     assert artefacts.read_manifest(tmp_path / "first", "run")["best_epoch"] == 1
-    assert (tmp_path / "first/encoder.keras").read_bytes() == (tmp_path / "first/best.keras").read_bytes()
+    assert (tmp_path / "first/encoder.keras").read_bytes() == (
+        tmp_path / "first/best.keras"
+    ).read_bytes()
     assert trained("last")[0] == 0
-    first, best, last = (np.load(tmp_path / name) for name in ("first/head.npz", "first/best.npz", "last/head.npz"))
+    first, best, last = (
+        np.load(tmp_path / name) for name in ("first/head.npz", "first/best.npz", "last/head.npz")
+    )
     np.testing.assert_array_equal(first["class_weights"], best["class_weights"])
     assert not np.array_equal(first["class_weights"], last["class_weights"])
 

@@ -54,7 +54,12 @@ def environment(**more: str) -> dict[str, str]:
 
 def run(folder: Path, *command: str) -> str:
     done = subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment(), capture_output=True, text=True, timeout=300
+        [sys.executable, *command],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -70,7 +75,11 @@ def by_two_workers(folder: Path, *flags: str) -> str:
 
 def losses_of(run: Path) -> list[float]:
     path = run / "metrics.jsonl"
-    return [json.loads(line)["loss"] for line in path.read_text().splitlines()] if path.exists() else []
+    return (
+        [json.loads(line)["loss"] for line in path.read_text().splitlines()]
+        if path.exists()
+        else []
+    )
 
 
 # Of 70 classes 56 are drawn; a batch has 36 at most, whose rows are always in.
@@ -89,7 +98,11 @@ SAMPLED = ("--data=many/new", "--head=arcface(margin=0.3, scale=16, sample_rate=
 )
 def test_two_workers_have_the_losses_of_one_process_with_two_replicas(folder, name, flags):
     if name == "sampled":
-        prepare("synthetic(identities=100, images=2, image_size=28)", "class(old_share=0.3)", folder / "many")
+        prepare(
+            "synthetic(identities=100, images=2, image_size=28)",
+            "class(old_share=0.3)",
+            folder / "many",
+        )
     by_one_process(folder, *flags, f"--workdir=one-{name}")
     by_two_workers(folder, *flags, f"--workdir=two-{name}")
     one, two = losses_of(folder / f"one-{name}"), losses_of(folder / f"two-{name}")
@@ -106,7 +119,9 @@ def started(folder: Path, *flags: str) -> list[subprocess.Popen]:
         config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
         command = [sys.executable, "-m", "bct_keras.train", "--flagfile=run.flags", *flags]
         pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-        workers.append(subprocess.Popen(command, cwd=folder, env=environment(TF_CONFIG=config), **pipes))
+        workers.append(
+            subprocess.Popen(command, cwd=folder, env=environment(TF_CONFIG=config), **pipes)
+        )
     return workers
 
 
@@ -125,12 +140,17 @@ def test_a_signal_to_one_worker_stops_all_with_a_checkpoint_of_the_same_step(fol
     workers[1].terminate()
     chief, other = (worker.communicate(timeout=100)[0].splitlines()[-1] for worker in workers)
     assert [worker.returncode for worker in workers] == [75, 75]
-    (step,) = re.findall(r"stopped by a signal to another worker after step (\d+); the same command goes on", chief)
+    (step,) = re.findall(
+        r"stopped by a signal to another worker after step (\d+); the same command goes on", chief
+    )
     assert f"stopped by SIGTERM after step {step}; " in other
     assert f"going on after step {step}" in by_two_workers(folder, *flags)
     by_one_process(folder, *flags[:3], "--workdir=never-stopped")
     stopped, unbroken = losses_of(folder / "stopped"), losses_of(folder / "never-stopped")
-    del stopped[int(step) // 3], unbroken[int(step) // 3]  # of an epoch that was broken off: the mean of its last steps
+    del (
+        stopped[int(step) // 3],
+        unbroken[int(step) // 3],
+    )  # of an epoch that was broken off: the mean of its last steps
     assert stopped == pytest.approx(unbroken, rel=1e-4)
 
 
@@ -143,13 +163,19 @@ def test_a_worker_that_dies_stops_the_other_and_both_go_on_later(folder):
     said, _ = workers[0].communicate(timeout=60)
     assert workers[0].returncode == 75
     assert "stopped because another worker died" in said.splitlines()[-1]
-    assert re.search(r"the last good checkpoint is killed/checkpoints/ckpt-\d+; start all workers again", said)
+    assert re.search(
+        r"the last good checkpoint is killed/checkpoints/ckpt-\d+; start all workers again", said
+    )
     shutil.copytree(folder / "killed", folder / "on-one")
     assert re.search(r"going on after step \d+", by_two_workers(folder, *flags))
-    assert re.search(r"going on after step \d+", by_one_process(folder, *flags[:2], "--workdir=on-one"))
+    assert re.search(
+        r"going on after step \d+", by_one_process(folder, *flags[:2], "--workdir=on-one")
+    )
     by_one_process(folder, *flags[:2], "--workdir=unbroken")
     for resumed in ("killed", "on-one"):
-        assert losses_of(folder / resumed) == pytest.approx(losses_of(folder / "unbroken"), rel=1e-5)
+        assert losses_of(folder / resumed) == pytest.approx(
+            losses_of(folder / "unbroken"), rel=1e-5
+        )
 
 
 def manifests() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -201,9 +227,21 @@ def test_the_manifest_has_flags_that_train_knows_and_files_that_all_workers_see(
     [
         ("", 0, 0),
         ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}', 1, 2),
-        ('{"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"]}, "task": {"type": "worker", "index": 1}}', 2, 3),
-        ('{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "chief", "index": 0}}', 0, 2),
-        ('{"cluster": {"worker": ["a:1"], "evaluator": ["b:1"]}, "task": {"type": "worker", "index": 0}}', 0, 1),
+        (
+            '{"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"]}, "task": {"type": "worker", "index": 1}}',
+            2,
+            3,
+        ),
+        (
+            '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "chief", "index": 0}}',
+            0,
+            2,
+        ),
+        (
+            '{"cluster": {"worker": ["a:1"], "evaluator": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
+            0,
+            1,
+        ),
     ],
 )
 def test_workers_are_counted_with_the_chief_first(monkeypatch, config, index, count):
@@ -245,5 +283,7 @@ def test_replicas_that_nobody_would_use_are_refused(monkeypatch, kind, replicas,
 
 def test_several_workers_need_tf_config(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    with pytest.raises(InputError, match="strategy=multiworker needs the environment variable TF_CONFIG"):
+    with pytest.raises(
+        InputError, match="strategy=multiworker needs the environment variable TF_CONFIG"
+    ):
         distribution.strategy("multiworker")

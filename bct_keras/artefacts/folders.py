@@ -15,7 +15,15 @@ from typing import Any
 import bct_keras
 from bct_keras import progress
 from bct_keras.artefacts.files import scratch_folder, write_atomically
-from bct_keras.artefacts.locks import HOLDER, OPEN_LOCK, is_at, lock_folder, tell_holder, told_holder, try_lock
+from bct_keras.artefacts.locks import (
+    HOLDER,
+    OPEN_LOCK,
+    is_at,
+    lock_folder,
+    tell_holder,
+    told_holder,
+    try_lock,
+)
 from bct_keras.artefacts.manifests import LOCK, fingerprint, is_current, is_empty
 from bct_keras.errors import InputError, UnfinishedError
 
@@ -53,13 +61,17 @@ def partial_of(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def making(folder: Path, kind: str, made_from: dict[str, Any], resume: bool = False) -> Iterator[Path | None]:
+def making(
+    folder: Path, kind: str, made_from: dict[str, Any], resume: bool = False
+) -> Iterator[Path | None]:
     """Yields a folder to fill, which takes its place when the block ends well; None where it is there already.
 
     Of two commands that make it at once the second one waits, and then finds it there. With `resume`, what a killed
     command left is there again where it was made from the same.
     """
-    if not is_current(folder, kind, made_from):  # without a lock, as it may lie where nothing can be written
+    if not is_current(
+        folder, kind, made_from
+    ):  # without a lock, as it may lie where nothing can be written
         with locked_partial(folder) as partial, removed_on_error(partial, resume):
             if not is_current(folder, kind, made_from):  # not by now either
                 begin(partial, made_from, resume)

@@ -53,7 +53,9 @@ def lock_opened(folder: Path, directory: int, waiting: str) -> int | None:
     if taken and is_at(descriptor, folder / HOLDER):
         tell_holder(descriptor)
         return descriptor
-    if taken:  # in a folder that is in its place by now, where a lock is nothing but one file too many
+    if (
+        taken
+    ):  # in a folder that is in its place by now, where a lock is nothing but one file too many
         with contextlib.suppress(FileNotFoundError):
             os.unlink(HOLDER, dir_fd=directory)
     os.close(descriptor)
@@ -85,7 +87,9 @@ def is_at(descriptor: int, path: Path) -> bool:
 def tell_holder(descriptor: int) -> None:
     """Writes who has the lock, for others to read who have to wait for it."""
     host = re.sub(r"[^0-9A-Za-z_.-]", "_", socket.gethostname()) or "this-host"
-    with contextlib.suppress(OSError):  # on a full disk they are not told; the lock holds all the same
+    with contextlib.suppress(
+        OSError
+    ):  # on a full disk they are not told; the lock holds all the same
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {host}".encode(), 0)
 

@@ -62,7 +62,9 @@ def is_current(folder: Path, kind: str, made_from: dict[str, Any]) -> bool:
     if is_empty(folder):
         return False
     made = read_manifest(folder, kind)["made_from"]
-    different = sorted(key for key in made.keys() | made_from.keys() if made.get(key) != made_from.get(key))
+    different = sorted(
+        key for key in made.keys() | made_from.keys() if made.get(key) != made_from.get(key)
+    )
     if different:
         key = different[0]
         raise InputError(
@@ -79,11 +81,15 @@ def check_place(folder: Path, *kinds: str) -> None:
     found = kind_of(folder)
     if found not in kinds:
         says = f"its {MANIFEST} says '{found}'" if found else f"no {MANIFEST}"
-        raise InputError(f"{folder} holds something else ({says}); choose another folder or remove it")
+        raise InputError(
+            f"{folder} holds something else ({says}); choose another folder or remove it"
+        )
 
 
 def is_empty(folder: Path) -> bool:
-    return not folder.exists() or (folder.is_dir() and {path.name for path in folder.iterdir()} <= {LOCK})
+    return not folder.exists() or (
+        folder.is_dir() and {path.name for path in folder.iterdir()} <= {LOCK}
+    )
 
 
 def named(folder: Path) -> Path:

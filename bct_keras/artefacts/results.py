@@ -21,13 +21,17 @@ def read_result(folder: Path, kind: str, name: str) -> Any:
     files = field(read_manifest(folder, kind), "files", dict, folder / MANIFEST)
     path = folder / name
     if not path.is_file() or file_sha256(path) != files.get(name):
-        raise InputError(f"{path} is missing or was changed; remove {folder}, and the same command makes it anew")
+        raise InputError(
+            f"{path} is missing or was changed; remove {folder}, and the same command makes it anew"
+        )
     return read_json(path)
 
 
 def write_sealed(path: Path, found: dict[str, Any]) -> None:
     """Writes what may be taken again in place of work: with its own fingerprint, so that damage is seen."""
-    write_atomically(path, json.dumps({"fingerprint": fingerprint(found), "found": found}, indent=1) + "\n")
+    write_atomically(
+        path, json.dumps({"fingerprint": fingerprint(found), "found": found}, indent=1) + "\n"
+    )
 
 
 def read_sealed(path: Path) -> dict[str, Any] | None:

@@ -33,7 +33,9 @@ def applications(image_size: int, dims: int, name: str, weights: str = "") -> ke
     except (ValueError, OSError) as error:
         # It is too small for that network, or there are no such weights.
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"applications(name={name}) with images of {image_size} pixels: {reason}") from None
+        raise InputError(
+            f"applications(name={name}) with images of {image_size} pixels: {reason}"
+        ) from None
     features = layers.Dense(dims, use_bias=False, kernel_initializer="he_normal")(features)
     # float32 whatever the precision policy
     return keras.Model(image, batch_norm(features, dtype="float32"), name=name.lower())

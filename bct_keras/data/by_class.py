@@ -16,7 +16,10 @@ STRETCH_BYTES = 256 * 2**20  # what is read at a time, of so many classes as tha
 
 
 def map_classes(
-    function: Callable[[Block], Any], labels: np.ndarray, sources: Sequence[Sequence[Path]], what: str
+    function: Callable[[Block], Any],
+    labels: np.ndarray,
+    sources: Sequence[Sequence[Path]],
+    what: str,
 ) -> Iterator[tuple[Block, Any]]:
     """Yields each block of classes with what the function returns for it.
 
@@ -28,12 +31,16 @@ def map_classes(
         for first, last in stretches(starts, ends, sources):
             rows = order.rows[starts[first] : ends[last - 1]]
             read = [read_rows(files, rows) for files in sources]
-            for block, result in run(function, pool, blocks(labels, rows, starts[first:last], read)):
+            for block, result in run(
+                function, pool, blocks(labels, rows, starts[first:last], read)
+            ):
                 done.update(block.records.size)
                 yield block, result
 
 
-def run(function: Callable, pool: ThreadPoolExecutor, found: Iterator[Block]) -> Iterator[tuple[Block, Any]]:
+def run(
+    function: Callable, pool: ThreadPoolExecutor, found: Iterator[Block]
+) -> Iterator[tuple[Block, Any]]:
     """A few blocks at a time: numpy's products leave Python's lock, so threads use all cores."""
     waiting = []
     for block in found:
@@ -45,7 +52,9 @@ def run(function: Callable, pool: ThreadPoolExecutor, found: Iterator[Block]) ->
         yield block, result.result()
 
 
-def stretches(starts: np.ndarray, ends: np.ndarray, sources: Sequence[Sequence[Path]]) -> Iterator[tuple[int, int]]:
+def stretches(
+    starts: np.ndarray, ends: np.ndarray, sources: Sequence[Sequence[Path]]
+) -> Iterator[tuple[int, int]]:
     """Ranges of classes whose embeddings fit; a class is never divided."""
     row_bytes = sum(open_array(files[0])[:1].nbytes for files in sources)
     rows = max(STRETCH_BYTES // row_bytes, 1)

@@ -204,6 +204,8 @@ def report(target: Target, found: Found, repeated: Duplicates) -> list[str]:
         f"{repeated.under_another_identity:,} of them under another identity"
     )
     lines += [f"  {text}" for text in repeated.listed]
-    lines.append(f"broken: {len(found.broken):,} (records, headers and ends were looked at, no pixels decoded)")
+    lines.append(
+        f"broken: {len(found.broken):,} (records, headers and ends were looked at, no pixels decoded)"
+    )
     lines += [f"  {text}" for text in found.broken[:LISTED_BROKEN]]
     return lines

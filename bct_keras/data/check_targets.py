@@ -102,7 +102,9 @@ class DataSetTarget:
                 damaged += 1
                 yield stored
             elif not 0 <= stored.label - self.first < self.classes:
-                yield shards.bad(shard.path, stored.offset, f"its label {stored.label} is not of this data set")
+                yield shards.bad(
+                    shard.path, stored.offset, f"its label {stored.label} is not of this data set"
+                )
             else:
                 found += 1
                 yield Image(task << 40 | stored.offset, stored.label - self.first, stored.image)
@@ -110,9 +112,13 @@ class DataSetTarget:
             self.changed.add(task)  # then its records' own checksums tell which of them are damaged
             raise StartAgainError
         if found + damaged != shard.records:
-            yield BadImageError(f"{shard.path}: {found + damaged} records, and its manifest says {shard.records}")
+            yield BadImageError(
+                f"{shard.path}: {found + damaged} records, and its manifest says {shard.records}"
+            )
         elif not damaged and task in self.changed:
-            yield BadImageError(f"{shard.path}: its records are whole, but not those of the manifest (sha256)")
+            yield BadImageError(
+                f"{shard.path}: its records are whole, but not those of the manifest (sha256)"
+            )
 
     def where(self, place: int) -> str:
         path = self.shards[place >> 40].path
@@ -129,5 +135,7 @@ def open_target(path: Path) -> Target:
     if artefacts.kind_of(path) == records.KIND:
         return DataSetTarget(path)
     if path.is_dir() and not any(path.glob("*.rec")):
-        raise InputError(f"{path} is neither a data set (no {artefacts.MANIFEST}) nor a RecordIO folder (no .rec file)")
+        raise InputError(
+            f"{path} is neither a data set (no {artefacts.MANIFEST}) nor a RecordIO folder (no .rec file)"
+        )
     return RecordIOTarget(path)

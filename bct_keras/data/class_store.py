@@ -24,7 +24,9 @@ BATCH_SIZE = 256
 class StoredOldEmbeddings(OldSource):
     """Embedding shards; the features of each class are kept in a folder beside them."""
 
-    def __init__(self, shards: EmbeddingShards, read_classifier: Callable[[str], Classifier] | None = None):
+    def __init__(
+        self, shards: EmbeddingShards, read_classifier: Callable[[str], Classifier] | None = None
+    ):
         """Args: read_classifier finds the old head, by what the user gave to find it by."""
         self.shards = shards
         self.dims = shards.dims
@@ -34,7 +36,9 @@ class StoredOldEmbeddings(OldSource):
     @property
     def folder(self) -> Path:
         beside = self.shards.folder
-        return beside.with_name(f"{beside.name}-classes-{artefacts.fingerprint(self.made_from)[:12]}")
+        return beside.with_name(
+            f"{beside.name}-classes-{artefacts.fingerprint(self.made_from)[:12]}"
+        )
 
     @property
     def made_from(self) -> dict[str, str | int]:

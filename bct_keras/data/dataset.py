@@ -36,7 +36,9 @@ class DataSet:
     image_size: int
     same_size: bool  # every image already has image_size; nothing is to be resized
     resize: str = "bilinear"  # the filter, of images.FILTERS
-    upright: bool = False  # no image has an Exif orientation; False also where that was not looked at
+    upright: bool = (
+        False  # no image has an Exif orientation; False also where that was not looked at
+    )
 
     @property
     def records(self) -> int:
@@ -62,12 +64,16 @@ class DataSet:
         same_size = self.same_size and self.image_size == image_size
         return replace(self, image_size=image_size, same_size=same_size, resize=resize)
 
-    def parse(self, serialized: tf.Tensor, fields: Collection[str] = ("image", "label", "id")) -> dict[str, tf.Tensor]:
+    def parse(
+        self, serialized: tf.Tensor, fields: Collection[str] = ("image", "label", "id")
+    ) -> dict[str, tf.Tensor]:
         """Returns [batch] records as stored, as image bytes, labels from 0 and ids: those asked for.
 
         Labels are always among them.
         """
-        record: Any = tf.io.parse_example(serialized, {field: RECORD_FEATURES[field] for field in fields})
+        record: Any = tf.io.parse_example(
+            serialized, {field: RECORD_FEATURES[field] for field in fields}
+        )
         return {**record, "label": record["label"] - self.first_identity}
 
     def checked_labels(self, batches: list[np.ndarray]) -> np.ndarray:
@@ -86,7 +92,9 @@ class DataSet:
 
     def decode(self, image_bytes: tf.Tensor) -> tf.Tensor:
         """Returns the pixels of one image, [size, size, 3] uint8."""
-        return images.decode(image_bytes, self.image_size, not self.same_size, self.resize, self.upright)
+        return images.decode(
+            image_bytes, self.image_size, not self.same_size, self.resize, self.upright
+        )
 
     def batches(self, batch_size: int, shards: tuple[Shard, ...] | None = None) -> tf.data.Dataset:
         """Returns every record once, in stored order: {"image": [batch, size, size, 3] uint8, "label", "id"}."""

@@ -42,7 +42,9 @@ class EmbeddingShards:
         paths = [field_path(self.folder, shard, field) for shard in self.data.shards]
         stored = [open_array(path) for path in paths]
         row_bytes = stored[0].dtype.itemsize * int(np.prod(stored[0].shape[1:]))
-        header_bytes = [path.stat().st_size - rows.nbytes for path, rows in zip(paths, stored, strict=True)]
+        header_bytes = [
+            path.stat().st_size - rows.nbytes for path, rows in zip(paths, stored, strict=True)
+        ]
         rows = tf.data.FixedLengthRecordDataset(
             tf.gather([str(path) for path in paths], shard_number),
             row_bytes,
@@ -50,7 +52,9 @@ class EmbeddingShards:
         )
         dtype, shape = tf.as_dtype(stored[0].dtype), stored[0].shape[1:]
         # Many at once: a function called for each row takes half as long as decoding an image.
-        blocks = rows.batch(ROWS_AT_ONCE).map(lambda block: tf.reshape(tf.io.decode_raw(block, dtype), (-1, *shape)))
+        blocks = rows.batch(ROWS_AT_ONCE).map(
+            lambda block: tf.reshape(tf.io.decode_raw(block, dtype), (-1, *shape))
+        )
         return blocks.unbatch()
 
 

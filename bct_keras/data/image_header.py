@@ -16,7 +16,11 @@ MAXIMUM_PIXELS = 64_000_000
 JPEG_START = b"\xff\xd8\xff"
 JPEG_END = b"\xff\xd9"
 START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-DECODED_FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive; no decoder in use reads the others
+DECODED_FRAMES = {
+    0xC0,
+    0xC1,
+    0xC2,
+}  # baseline, extended, progressive; no decoder in use reads the others
 WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}
 SCAN_OR_END = {0xD9, 0xDA}
 SEGMENT = struct.Struct(">BBH")  # 0xff, marker, length
@@ -29,7 +33,9 @@ METADATA_SEGMENTS = 100  # those at which an orientation is looked for
 ORIENTATION_TAG, SHORT = 0x0112, 3
 TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 
-START_BYTES = 168  # JFIF's header, two quantisation tables, and the frame's header up to what is read of it
+START_BYTES = (
+    168  # JFIF's header, two quantisation tables, and the frame's header up to what is read of it
+)
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 CHUNK = struct.Struct(">I4s")  # length, type; the data and a CRC-32 of type and data follow
@@ -130,7 +136,9 @@ def orientation_of(encoded: bytes) -> int:
         if start != 0xFF or marker not in METADATA:
             return 1
         if marker == EXIF_MARKER and encoded.startswith(EXIF_START, position + SEGMENT.size):
-            return orientation_in(encoded[position + SEGMENT.size + len(EXIF_START) : position + 2 + length])
+            return orientation_in(
+                encoded[position + SEGMENT.size + len(EXIF_START) : position + 2 + length]
+            )
         position += 2 + length
     return 1
 

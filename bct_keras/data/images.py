@@ -19,7 +19,13 @@ differently where it resizes.
 
 import tensorflow as tf
 
-from bct_keras.data.image_header import EXIF_START, JPEG_START, MAXIMUM_PIXELS, METADATA_SEGMENTS, PNG_START
+from bct_keras.data.image_header import (
+    EXIF_START,
+    JPEG_START,
+    MAXIMUM_PIXELS,
+    METADATA_SEGMENTS,
+    PNG_START,
+)
 
 # Images of a request that are decoded at the same time: more would need more memory than a small server has.
 TOGETHER = 2
@@ -34,12 +40,19 @@ FILTERS = {
     "lanczos": ("lanczos3", True),
     "area": ("area", False),
     "nearest": ("nearest", False),
-    "opencv_linear": ("bilinear", False),  # INTER_LINEAR, which takes four pixels however much smaller the image gets
+    "opencv_linear": (
+        "bilinear",
+        False,
+    ),  # INTER_LINEAR, which takes four pixels however much smaller the image gets
 }
 
 
 def decode(
-    encoded: tf.Tensor, image_size: int, resize: bool, filter: str = "bilinear", upright: bool = False
+    encoded: tf.Tensor,
+    image_size: int,
+    resize: bool,
+    filter: str = "bilinear",
+    upright: bool = False,
 ) -> tf.Tensor:
     """Decodes [] string to [image_size, image_size, 3] uint8.
 
@@ -53,7 +66,9 @@ def decode(
     # decode_jpeg reads PNG too. The accurate transform is as fast as the default and agrees with Pillow.
     image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
     if not upright:
-        image = tf.cond(starts_upright(encoded), lambda: image, lambda: turned(image, orientation_of(encoded)))
+        image = tf.cond(
+            starts_upright(encoded), lambda: image, lambda: turned(image, orientation_of(encoded))
+        )
     if resize:
         image = resized(image, image_size, filter)
     return tf.ensure_shape(image, (image_size, image_size, 3))
@@ -63,7 +78,9 @@ def resized(image: tf.Tensor, image_size: int, filter: str = "bilinear") -> tf.T
     """The whole image, stretched where it is not square, by one of FILTERS."""
     method, antialias = FILTERS[filter]
     pixels = tf.image.resize(image, (image_size, image_size), method, antialias=antialias)
-    return tf.saturate_cast(tf.round(tf.cast(pixels, tf.float32)), tf.uint8)  # some overshoot at edges
+    return tf.saturate_cast(
+        tf.round(tf.cast(pixels, tf.float32)), tf.uint8
+    )  # some overshoot at edges
 
 
 def turned(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
@@ -99,14 +116,22 @@ def orientation_of(encoded: tf.Tensor) -> tf.Tensor:
 
     def exif_at(position: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
         # Worked out for every segment, also for one that is shorter.
-        return tf.strings.substr(encoded, tf.minimum(position + 10, length), tf.maximum(size - 8, 0))
+        return tf.strings.substr(
+            encoded, tf.minimum(position + 10, length), tf.maximum(size - 8, 0)
+        )
 
-    def look(position: tf.Tensor, looking: tf.Tensor, exif: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def look(
+        position: tf.Tensor, looking: tf.Tensor, exif: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         start, marker, high, low = tf.unstack(bytes_at(encoded, position, 4), 4)
         size = 256 * high + low
         fill = (start == 0xFF) & (marker == 0xFF)
         metadata = (start == 0xFF) & (((marker >= 0xE0) & (marker <= 0xEF)) | (marker == 0xFE))
-        is_exif = metadata & (marker == 0xE1) & (tf.strings.substr(encoded, position + 4, 6) == EXIF_START)
+        is_exif = (
+            metadata
+            & (marker == 0xE1)
+            & (tf.strings.substr(encoded, position + 4, 6) == EXIF_START)
+        )
         exif = tf.where(is_exif, exif_at(position, size), exif)
         step = tf.where(fill, 1, 2 + size)
         return position + step, (fill | metadata) & ~is_exif, exif
@@ -141,14 +166,18 @@ def orientation_in(exif: tf.Tensor) -> tf.Tensor:
     padded = tf.pad(values, [[0, 2]])
     entries = number(tf.ensure_shape(padded[first : first + 2], [2]))
     entries = tf.clip_by_value((length - first - 2) // IFD_ENTRY_BYTES, 0, entries)
-    table = tf.reshape(padded[first + 2 : first + 2 + IFD_ENTRY_BYTES * entries], (-1, IFD_ENTRY_BYTES))
+    table = tf.reshape(
+        padded[first + 2 : first + 2 + IFD_ENTRY_BYTES * entries], (-1, IFD_ENTRY_BYTES)
+    )
     tag, kind, count, value = (
         number(table[:, 0:2]),
         number(table[:, 2:4]),
         number(table[:, 4:8]),
         number(table[:, 8:10]),
     )
-    is_orientation = (tag == ORIENTATION_TAG) & (kind == SHORT) & (count == 1) & (value >= 1) & (value <= 8)
+    is_orientation = (
+        (tag == ORIENTATION_TAG) & (kind == SHORT) & (count == 1) & (value >= 1) & (value <= 8)
+    )
     found = tf.boolean_mask(value, is_orientation & is_tiff)
     return tf.cast(tf.concat([found, [1]], axis=0)[0], tf.int32)
 
@@ -170,11 +199,15 @@ def decode_each(encoded: tf.Tensor, image_size: int) -> tuple[tf.Tensor, tf.Tens
     def one(image: tf.Tensor) -> tf.data.Dataset:
         # An operation that fails ends a whole graph, except in a data set that is told to pass over it.
         decoded = tf.data.Dataset.from_tensors(image).filter(is_acceptable)
-        decoded = decoded.map(lambda accepted: (decode(accepted, image_size, resize=True), True)).ignore_errors()
+        decoded = decoded.map(
+            lambda accepted: (decode(accepted, image_size, resize=True), True)
+        ).ignore_errors()
         return decoded.concatenate(refused).take(1)
 
     images = tf.data.Dataset.from_tensor_slices(encoded)
-    found = images.interleave(one, cycle_length=TOGETHER, num_parallel_calls=TOGETHER, deterministic=True)
+    found = images.interleave(
+        one, cycle_length=TOGETHER, num_parallel_calls=TOGETHER, deterministic=True
+    )
     # One more, so that a request of no images is a batch too.
     count = tf.size(encoded, out_type=tf.int64)
     pixels, decoded = found.concatenate(refused).batch(count + 1).get_single_element()
@@ -187,7 +220,9 @@ def is_acceptable(encoded: tf.Tensor) -> tf.Tensor:
     is_png = tf.strings.substr(encoded, 0, len(PNG_START)) == PNG_START
     nothing = tf.zeros(3, tf.int32)  # height, width, colours
     png = lambda: tf.cond(is_png, lambda: png_shape(encoded), lambda: nothing)  # noqa: E731
-    height, width, colours = tf.unstack(tf.cond(is_jpeg, lambda: tf.image.extract_jpeg_shape(encoded), png), 3)
+    height, width, colours = tf.unstack(
+        tf.cond(is_jpeg, lambda: tf.image.extract_jpeg_shape(encoded), png), 3
+    )
     pixels = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
     return (height > 0) & (width > 0) & (pixels <= MAXIMUM_PIXELS) & is_one_of(colours, (1, 3))
 

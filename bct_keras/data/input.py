@@ -62,7 +62,9 @@ def ids_of_step(data: DataSet, batch_size: int, seed: int, step: int) -> list[st
     It is read again, because strings cannot go through `fit`.
     """
     epoch, index = divmod(step, data.records // batch_size)
-    batches = stored_batches(data, None, (), batch_size, seed_of_epoch(seed, tf.constant(epoch, tf.int64)))
+    batches = stored_batches(
+        data, None, (), batch_size, seed_of_epoch(seed, tf.constant(epoch, tf.int64))
+    )
     (batch,) = batches.skip(index).take(1)
     return dataset.ids_of(data.parse(batch["record"]))
 
@@ -129,7 +131,9 @@ def mirrored_rows(batch_size: int, mirror: bool, seed: tf.Tensor) -> tf.Tensor:
     return tf.random.stateless_uniform([batch_size], seed) < (0.5 if mirror else 0.0)
 
 
-def own_rows(batches: tf.data.Dataset, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
+def own_rows(
+    batches: tf.data.Dataset, batch_size: int, context: tf.distribute.InputContext
+) -> tf.data.Dataset:
     """Returns of every batch the rows of this worker's replicas, one batch for each of them."""
     if context.num_replicas_in_sync == 1:
         return batches

@@ -44,17 +44,24 @@ def read_bin(path: Path) -> PairSet:
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise InputError(f"{path} does not hold a list of images and one of booleans")
     images, same = (
-        list(plain(part)) if isinstance(plain(part), list | tuple | bytes | bytearray) else [] for part in value
+        list(plain(part)) if isinstance(plain(part), list | tuple | bytes | bytearray) else []
+        for part in value
     )
     images = as_bytes([plain(image) for image in images])
     if len(images) != 2 * len(same):
-        raise InputError(f"{path}: {len(images)} images and {len(same)} booleans; two images a pair are needed")
+        raise InputError(
+            f"{path}: {len(images)} images and {len(same)} booleans; two images a pair are needed"
+        )
     for number, image in enumerate(images):
         if not isinstance(image, bytes):
-            raise InputError(f"{path}, image {number}: bytes were expected, not {type(image).__name__}")
+            raise InputError(
+                f"{path}, image {number}: bytes were expected, not {type(image).__name__}"
+            )
     for number, value in enumerate(same):
         if value not in (0, 1):
-            raise InputError(f"{path}, pair {number}: True or False was expected, not {str(value)[:40]!r}")
+            raise InputError(
+                f"{path}, pair {number}: True or False was expected, not {str(value)[:40]!r}"
+            )
     return PairSet(
         source=path,
         images=images,
@@ -81,12 +88,16 @@ def read_lfw(path: Path, images: Path) -> PairSet:
     folds, expected = lfw_header(path)
     lines = read_bytes(path).decode("utf-8", "replace").splitlines()[1:]
     if len(lines) != 2 * folds * expected:
-        raise InputError(f"{path}: {len(lines)} pairs, and its first line says {folds} times 2 times {expected}")
+        raise InputError(
+            f"{path}: {len(lines)} pairs, and its first line says {folds} times 2 times {expected}"
+        )
     numbers: dict[Path, int] = {}
     pairs, same = np.empty((len(lines), 2), np.int64), np.empty(len(lines), bool)
     for row, line in enumerate(lines):
         same[row] = row // expected % 2 == 0
-        for side, (name, number) in enumerate(lfw_pair(line, bool(same[row]), f"{path}, line {row + 2}")):
+        for side, (name, number) in enumerate(
+            lfw_pair(line, bool(same[row]), f"{path}, line {row + 2}")
+        ):
             file = image_file(images / name, f"{name}_{number:04d}", f"{path}, line {row + 2}")
             pairs[row, side] = numbers.setdefault(file, len(numbers))
     contents = [read_bytes(file, LARGEST_IMAGE) for file in numbers]
@@ -105,20 +116,28 @@ def read_lfw(path: Path, images: Path) -> PairSet:
 def lfw_header(path: Path) -> tuple[int, int]:
     with opened(path) as file:
         first = file.readline(100).decode("ascii", "replace").split()
-    if len(first) != 2 or not all(field.isdigit() and 0 < int(field) < 1_000_000 for field in first):
-        raise InputError(f"{path}, line 1: the number of folds and of pairs was expected, as in '10 300'")
+    if len(first) != 2 or not all(
+        field.isdigit() and 0 < int(field) < 1_000_000 for field in first
+    ):
+        raise InputError(
+            f"{path}, line 1: the number of folds and of pairs was expected, as in '10 300'"
+        )
     return int(first[0]), int(first[1])
 
 
 def lfw_pair(line: str, same: bool, where: str) -> list[tuple[str, int]]:
     fields = line.split()
     if len(fields) != (3 if same else 4):
-        raise InputError(f"{where}: {'name a b' if same else 'name a other b'} was expected, not {line[:80]!r}")
+        raise InputError(
+            f"{where}: {'name a b' if same else 'name a other b'} was expected, not {line[:80]!r}"
+        )
     if same:
         fields.insert(2, fields[0])
     for name, number in (fields[:2], fields[2:]):
         if not NAME.fullmatch(name) or not number.isdigit() or len(number) > 9:
-            raise InputError(f"{where}: {name[:80]!r} with image {number[:20]!r} is no name and number")
+            raise InputError(
+                f"{where}: {name[:80]!r} with image {number[:20]!r} is no name and number"
+            )
     return [(fields[0], int(fields[1])), (fields[2], int(fields[3]))]
 
 

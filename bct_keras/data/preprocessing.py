@@ -39,7 +39,10 @@ class Preprocessing:
 
     def facts(self) -> dict[str, Any]:
         """Returns all that decides which numbers an encoder gets, as it can be written in JSON."""
-        facts = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        facts = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
         del facts["source"]
         return facts
 
@@ -49,7 +52,9 @@ class Preprocessing:
             images = images[..., ::-1]
         if not self.scales:
             return images
-        return (images.astype(np.float32) - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        return (images.astype(np.float32) - np.array(self.mean, np.float32)) / np.array(
+            self.std, np.float32
+        )
 
     def arguments(self) -> str:
         """Returns the arguments that give just this in an encoder's spec, such as `mean=127.5, std=128`."""
@@ -83,7 +88,9 @@ def chosen(given: dict[str, Any], found: Preprocessing, what: str) -> Preprocess
         raise InputError(f"{what}: std=0 would divide by zero")
     for name, known in (("order", ORDERS), ("resize", FILTERS)):
         if name in told and told[name] not in known:
-            raise InputError(f"{what}: {name}={told[name]} is not known; known are {', '.join(known)}")
+            raise InputError(
+                f"{what}: {name}={told[name]} is not known; known are {', '.join(known)}"
+            )
     return replace(found, **told, source="as given") if told else found
 
 
@@ -91,7 +98,9 @@ def numbers(value: Any, name: str, what: str) -> tuple[float, ...]:
     """Returns one finite number or one for each channel, as a tuple."""
     found = value if isinstance(value, tuple) else (value,)
     if len(found) not in (1, CHANNELS) or not all(is_number(each) for each in found):
-        raise InputError(f"{what}: {name} has to be a number or three, such as 127.5 or (123.7, 116.3, 103.5)")
+        raise InputError(
+            f"{what}: {name} has to be a number or three, such as 127.5 or (123.7, 116.3, 103.5)"
+        )
     return tuple(float(each) for each in found)
 
 

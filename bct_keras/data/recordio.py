@@ -31,7 +31,9 @@ WHOLE, FIRST, MIDDLE, LAST = range(4)
 PAYLOAD_HEADER = struct.Struct("<IfQQ")
 ONE_LABEL = struct.Struct("<f")
 TWO_LABELS = struct.Struct("<2f")
-HEAD_BYTES = PART.size + PAYLOAD_HEADER.size + TWO_LABELS.size  # all but the image, for up to two labels
+HEAD_BYTES = (
+    PART.size + PAYLOAD_HEADER.size + TWO_LABELS.size
+)  # all but the image, for up to two labels
 READ_AT_ONCE = 1 << 22
 # A record is read into memory only when it is no longer than this, or its own header says the same length.
 TRUSTED_LENGTH = 1 << 20
@@ -74,7 +76,9 @@ class RecordFile:
         content = os.pread(self.descriptor, end - start, start)
         if len(content) >= PART.size:
             magic, length = PART.unpack_from(content)
-            if magic == MAGIC and padded(length) == end - start == len(content):  # part 0: its bits are zeros
+            if magic == MAGIC and padded(length) == end - start == len(
+                content
+            ):  # part 0: its bits are zeros
                 return content[PART.size : PART.size + length]
         return self.joined(content, start, end)
 
@@ -88,7 +92,8 @@ class RecordFile:
             payload = content[position + PART.size : position + PART.size + length]
             if len(payload) != length:
                 raise self.bad(
-                    start, f"it says {length} bytes and has {len(payload)}: the file or its index is damaged"
+                    start,
+                    f"it says {length} bytes and has {len(payload)}: the file or its index is damaged",
                 )
             pieces.append(payload)
             position += padded(length)
@@ -103,7 +108,9 @@ class RecordFile:
     def part(self, content: bytes, position: int, start: int) -> tuple[int, int]:
         """Its number and the length of its payload."""
         if len(content) < position + PART.size:
-            raise self.bad(start, f"the file ends at byte {start + len(content)}, inside the record")
+            raise self.bad(
+                start, f"the file ends at byte {start + len(content)}, inside the record"
+            )
         magic, word = PART.unpack_from(content, position)
         if magic != MAGIC:
             raise self.bad(start, f"no record (or part of one) starts at byte {start + position}")
@@ -121,7 +128,9 @@ class RecordFile:
             number, length = self.part(os.pread(self.descriptor, PART.size, position), 0, position)
             position += padded(length)
         if position != end:
-            raise self.bad(start, f"it ends at byte {position} and the next one of the index starts at {end}")
+            raise self.bad(
+                start, f"it ends at byte {position} and the next one of the index starts at {end}"
+            )
 
     def head(self, start: int, end: int, content: bytes = b"") -> Head:
         """Reads the record's first bytes alone, unless they are given, as `scan` yields them."""
@@ -143,7 +152,9 @@ class RecordFile:
         if image_starts > length:
             raise self.bad(start, f"it says {flag} labels and has {length} bytes")
         labels = ONE_LABEL if flag == 1 else TWO_LABELS
-        return Head(labels.unpack_from(payload, PAYLOAD_HEADER.size), image_starts, image_starts < length)
+        return Head(
+            labels.unpack_from(payload, PAYLOAD_HEADER.size), image_starts, image_starts < length
+        )
 
     def scan(self) -> Iterator[tuple[int, int, bytes] | BadImageError]:
         """(start, end, first bytes) of every record in file order; an error for each stretch that holds none."""
@@ -153,7 +164,11 @@ class RecordFile:
             inside = position - window_start
             if len(window) < inside + HEAD_BYTES and window_start + len(window) < self.size:
                 bar.update(position - window_start)
-                window, window_start, inside = os.pread(self.descriptor, READ_AT_ONCE, position), position, 0
+                window, window_start, inside = (
+                    os.pread(self.descriptor, READ_AT_ONCE, position),
+                    position,
+                    0,
+                )
             head = window[inside : inside + HEAD_BYTES]
             try:
                 end = self.record_end(head, position)
@@ -173,7 +188,9 @@ class RecordFile:
             number = self.checked_number(found, inside, start)
             position += padded(length)
             if position > self.size:
-                raise self.bad(start, f"it says {length} bytes, which reach beyond the end of the file")
+                raise self.bad(
+                    start, f"it says {length} bytes, which reach beyond the end of the file"
+                )
             if number in (WHOLE, LAST):
                 return position
             inside, head = True, os.pread(self.descriptor, PART.size, position)

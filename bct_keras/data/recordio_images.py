@@ -23,7 +23,9 @@ class Images:
 
 
 def find_images(file: RecordFile, index: Path) -> Images:
-    images = indexed_images(file, index) if index.is_file() else collected(scanned_heads(file), file)
+    images = (
+        indexed_images(file, index) if index.is_file() else collected(scanned_heads(file), file)
+    )
     if not len(images.labels):
         raise InputError(f"{file.path}: no image with a label was found", *images.broken[:1])
     return images
@@ -33,7 +35,11 @@ def indexed_images(file: RecordFile, index: Path) -> Images:
     places = places_by_index(index, file.size)
     try:
         found = images_by_ranges(file, places)
-    except (BadImageError, ValueError, OverflowError):  # a damaged record, or a range of NaN or infinity
+    except (
+        BadImageError,
+        ValueError,
+        OverflowError,
+    ):  # a damaged record, or a range of NaN or infinity
         found = None
     return found or collected(indexed_heads(file, places), file)
 
@@ -42,10 +48,17 @@ def images_by_ranges(file: RecordFile, places: Places) -> Images | None:
     """None where the header and the range records do not account for every record."""
     bounds = header_bounds(file.head(*places.span(0)))
     records = len(places.keys)
-    if bounds is None or bounds[1] != records or records > LARGEST_EXACT or places.keys[-1] != records - 1:
+    if (
+        bounds is None
+        or bounds[1] != records
+        or records > LARGEST_EXACT
+        or places.keys[-1] != records - 1
+    ):
         return None
     labels = np.full(bounds[0], -1, np.int64)
-    for key in progress.track(range(*bounds), "reading identities", bounds[1] - bounds[0], "identities"):
+    for key in progress.track(
+        range(*bounds), "reading identities", bounds[1] - bounds[0], "identities"
+    ):
         head = file.head(*places.span(key))
         if head.has_image or len(head.labels) < 2:
             return None
@@ -58,7 +71,9 @@ def images_by_ranges(file: RecordFile, places: Places) -> Images | None:
     if np.any(labels[1:] < 0):
         return None
     images = slice(1, bounds[0])
-    return Images(Places(places.keys[images], places.starts[images], places.ends[images]), labels[1:], [])
+    return Images(
+        Places(places.keys[images], places.starts[images], places.ends[images]), labels[1:], []
+    )
 
 
 def header_bounds(head: Head) -> tuple[int, int] | None:
@@ -76,7 +91,9 @@ def identity_label(head: Head, start: int, file: RecordFile) -> int:
     return int(label)
 
 
-HeadAt = tuple[int, int, int, Head | BadImageError]  # key, start, end; an error for one that cannot be read
+HeadAt = tuple[
+    int, int, int, Head | BadImageError
+]  # key, start, end; an error for one that cannot be read
 
 
 def indexed_heads(file: RecordFile, places: Places) -> Iterator[HeadAt]:
@@ -95,7 +112,9 @@ def scanned_heads(file: RecordFile) -> Iterator[HeadAt]:
             yield key, start, end, head_or_error(file, start, end, content)
 
 
-def head_or_error(file: RecordFile, start: int, end: int, content: bytes = b"") -> Head | BadImageError:
+def head_or_error(
+    file: RecordFile, start: int, end: int, content: bytes = b""
+) -> Head | BadImageError:
     try:
         head = file.head(start, end, content)
         if head.has_image:
@@ -123,7 +142,9 @@ def collected(heads: Iterable[HeadAt], file: RecordFile) -> Images:
     keys, starts, ends, labels = (np.array(column) for column in columns)
     missing = (len(labels) if expected is None else expected) - len(labels)
     if missing < 0 or missing > len(broken):
-        broken.append(f"{file.path}: its header record counts {expected} images, and {len(labels)} were found")
+        broken.append(
+            f"{file.path}: its header record counts {expected} images, and {len(labels)} were found"
+        )
     return Images(Places(keys, starts, ends), labels, broken)
 
 

@@ -27,12 +27,17 @@ def places_by_index(path: Path, file_size: int) -> Places:
     by_key = np.argsort(keys, kind="stable")
     keys, starts = keys[by_key], starts[by_key]
     sorted_starts = np.sort(starts)
-    repeated_key, repeated_start = np.flatnonzero(np.diff(keys) == 0), np.flatnonzero(np.diff(sorted_starts) == 0)
+    repeated_key, repeated_start = (
+        np.flatnonzero(np.diff(keys) == 0),
+        np.flatnonzero(np.diff(sorted_starts) == 0),
+    )
     advice = "remove it, and the .rec file is searched for records"
     if len(repeated_key):
         raise InputError(f"{path} has the key {keys[repeated_key[0]]} twice; {advice}")
     if len(repeated_start):
-        raise InputError(f"{path} has two keys for the record at byte {sorted_starts[repeated_start[0]]}; {advice}")
+        raise InputError(
+            f"{path} has two keys for the record at byte {sorted_starts[repeated_start[0]]}; {advice}"
+        )
     if sorted_starts[0] != 0 or sorted_starts[-1] >= file_size:
         raise InputError(
             f"{path}: its records start at bytes {sorted_starts[0]} to {sorted_starts[-1]} of a file of {file_size} "

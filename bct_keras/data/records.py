@@ -23,11 +23,15 @@ FIELD_1, FIELD_2 = (
 )  # fields with a length: of a list, a map's entry, Features and Example
 LENGTH = struct.Struct("<Q")
 CHECKSUM = struct.Struct("<I")
-WRITE_AT_ONCE = 1 << 18  # bytes of images: few enough to be hashed while they are in the processor's cache
+WRITE_AT_ONCE = (
+    1 << 18
+)  # bytes of images: few enough to be hashed while they are in the processor's cache
 PIECES_AT_ONCE = 1 << 12
 
 KIND = "data set"  # in its manifest
-Frame = tuple[bytes, bytes, bytes]  # what comes before the image, the image, and what comes after it
+Frame = tuple[
+    bytes, bytes, bytes
+]  # what comes before the image, the image, and what comes after it
 
 
 def encode_record(image: bytes, label: int, name: bytes) -> bytes:
@@ -48,12 +52,19 @@ def framed(image: bytes, label: int, name: bytes) -> Frame:
 
 
 @lru_cache(maxsize=1 << 15)
-def around(image_bytes: int, name_bytes: int, label_bytes: int) -> tuple[bytes, bytes, bytes, bytes]:
+def around(
+    image_bytes: int, name_bytes: int, label_bytes: int
+) -> tuple[bytes, bytes, bytes, bytes]:
     """All that depends on lengths alone: the frame's start, and what comes before id, image and label."""
     before_id = before_value(b"id", BYTES_LIST, name_bytes)
     before_image = before_value(b"image", BYTES_LIST, image_bytes)
     before_label = before_value(b"label", INT64_LIST, label_bytes)
-    features = sum(map(len, (before_id, before_image, before_label))) + name_bytes + image_bytes + label_bytes
+    features = (
+        sum(map(len, (before_id, before_image, before_label)))
+        + name_bytes
+        + image_bytes
+        + label_bytes
+    )
     start = FIELD_1 + varint(features)
     length = LENGTH.pack(len(start) + features)
     return (
@@ -68,7 +79,9 @@ def before_value(key: bytes, kind: bytes, value_bytes: int) -> bytes:
     """A map's entry of key and tf.train.Feature, up to its one value, which ends it."""
     values = FIELD_1 + varint(value_bytes)
     feature = kind + varint(len(values) + value_bytes) + values
-    entry = FIELD_1 + varint(len(key)) + key + FIELD_2 + varint(len(feature) + value_bytes) + feature
+    entry = (
+        FIELD_1 + varint(len(key)) + key + FIELD_2 + varint(len(feature) + value_bytes) + feature
+    )
     return FIELD_1 + varint(len(entry) + value_bytes) + entry
 
 

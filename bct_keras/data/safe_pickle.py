@@ -101,7 +101,9 @@ class PlainUnpickler(pickle.Unpickler):
         try:
             entry = ALLOWED[module_name, global_name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}, which is not allowed") from None
+            raise pickle.UnpicklingError(
+                f"it asks for {module_name}.{global_name}, which is not allowed"
+            ) from None
         return self.counted_latin1 if entry is latin1 else entry
 
     def counted_latin1(self, *arguments: Any) -> bytes:
@@ -132,7 +134,9 @@ def check_steps(path: Path, content: bytes) -> None:
             count += 1
     except Exception as error:  # as above
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}, before byte {stream.tell()}: no pickle of images and booleans ({message})") from None
+        raise InputError(
+            f"{path}, before byte {stream.tell()}: no pickle of images and booleans ({message})"
+        ) from None
 
 
 def check_step(stream: io.BytesIO, count: int) -> str:

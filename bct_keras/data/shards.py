@@ -45,7 +45,9 @@ class Shard:
     def check_size(self) -> None:
         """Raises where the file is missing or has another size."""
         if not self.path.is_file():
-            raise InputError(f"{self.path}: this shard is missing; remove the data set and run prepare again")
+            raise InputError(
+                f"{self.path}: this shard is missing; remove the data set and run prepare again"
+            )
         size = self.path.stat().st_size
         if size != self.bytes:
             raise InputError(
@@ -88,7 +90,9 @@ class Stored(NamedTuple):
     image: bytes
 
 
-def stored_records(path: Path, position: int = 0, digest: Any = None) -> Iterator[Stored | BadImageError]:
+def stored_records(
+    path: Path, position: int = 0, digest: Any = None
+) -> Iterator[Stored | BadImageError]:
     """Yields every record from there on, and an error for each that is damaged.
 
     `digest` takes all that is read, in place of a look at each record's checksums: by it one can tell
@@ -117,7 +121,11 @@ def stored_records(path: Path, position: int = 0, digest: Any = None) -> Iterato
                 window, start = os.pread(file.fileno(), max(frame, READ_AT_ONCE), position), 0
                 taken = take(digest, window, position, taken)
             first, end = start + FRAME_START, start + FRAME_START + length
-            if digest is None and masked(google_crc32c.value(window[first:end])) != window[end : end + CHECKSUM.size]:
+            if (
+                digest is None
+                and masked(google_crc32c.value(window[first:end]))
+                != window[end : end + CHECKSUM.size]
+            ):
                 yield bad(path, position, "its checksum is wrong")
             else:
                 yield parsed(window, first, end, position) or bad(

@@ -23,7 +23,9 @@ class View:
 @dataclass(frozen=True)
 class Division:
     parts: tuple[str, ...]
-    part_of: np.ndarray  # [records] uint8: where in `parts` each record's part stands; there are millions of records
+    part_of: (
+        np.ndarray
+    )  # [records] uint8: where in `parts` each record's part stands; there are millions of records
     views: dict[str, View]
 
 
@@ -37,9 +39,13 @@ class WholeSplit:
 class ClassSplit:
     """The old encoder's identities come first, the new one's after them, then the validation's, the test's last."""
 
-    def __init__(self, old_share: float = 0.3, test_share: float = 0.0, validation_share: float = 0.0):
+    def __init__(
+        self, old_share: float = 0.3, test_share: float = 0.0, validation_share: float = 0.0
+    ):
         self.old_share = share(old_share, "old_share")
-        self.held_out = HeldOut(share(test_share, "test_share"), share(validation_share, "validation_share"))
+        self.held_out = HeldOut(
+            share(test_share, "test_share"), share(validation_share, "validation_share")
+        )
 
     def divide(self, labels: np.ndarray, identities: int, groups: Sequence[str] | None) -> Division:
         trained, validated = self.held_out.starts(identities, groups)
@@ -65,16 +71,22 @@ OLD, NEW, BOTH, VALIDATION, TEST = range(5)  # parts of a data split
 class DataSplit:
     """The old encoder's images are the first of each identity; an identity of one image is in both."""
 
-    def __init__(self, old_share: float = 0.3, test_share: float = 0.0, validation_share: float = 0.0):
+    def __init__(
+        self, old_share: float = 0.3, test_share: float = 0.0, validation_share: float = 0.0
+    ):
         self.old_share = share(old_share, "old_share")
-        self.held_out = HeldOut(share(test_share, "test_share"), share(validation_share, "validation_share"))
+        self.held_out = HeldOut(
+            share(test_share, "test_share"), share(validation_share, "validation_share")
+        )
 
     def divide(self, labels: np.ndarray, identities: int, groups: Sequence[str] | None) -> Division:
         trained, validated = self.held_out.starts(identities, groups)
         images = np.bincount(labels, minlength=identities)
         # max(1, round(old_share * n)), and one image left for the new encoder; identities of one are in both
         old_images = np.clip(np.round(self.old_share * images), 1, np.maximum(images - 1, 1))
-        part_of = np.where(order_within_identity(labels, images) < old_images[labels], OLD, NEW).astype(np.uint8)
+        part_of = np.where(
+            order_within_identity(labels, images) < old_images[labels], OLD, NEW
+        ).astype(np.uint8)
         part_of[images[labels] == 1] = BOTH
         part_of[labels >= trained] = VALIDATION
         part_of[labels >= validated] = TEST
@@ -128,7 +140,11 @@ def start_of_last(identities: int, share_of: float, groups: Sequence[str] | None
 def held_out_views(trained: int, validated: int, identities: int) -> dict[str, View]:
     """Those that hold any identity."""
     parts = {"validation": (trained, validated), "test": (validated, identities)}
-    return {name: View((name,), first, end - first) for name, (first, end) in parts.items() if end > first}
+    return {
+        name: View((name,), first, end - first)
+        for name, (first, end) in parts.items()
+        if end > first
+    }
 
 
 def order_within_identity(labels: np.ndarray, images: np.ndarray) -> np.ndarray:

@@ -15,7 +15,9 @@ from bct_keras.errors import BadImageError, InputError, option
 BATCH_SIZE = 256
 # The message of TensorFlow's error may quote a record, whose bytes Python then fails to read as text.
 FAILURES = (tf.errors.OpError, UnicodeDecodeError)
-AROUND_REASON = re.compile(r"\{\{.*?\}\}\s*|\s*\[Op:.*")  # which operation it was, which tells a user nothing
+AROUND_REASON = re.compile(
+    r"\{\{.*?\}\}\s*|\s*\[Op:.*"
+)  # which operation it was, which tells a user nothing
 
 
 def again() -> str:
@@ -38,7 +40,9 @@ def named(data: DataSet, shards: tuple[Shard, ...] | None = None) -> Iterator[No
 def look(data: DataSet, shards: tuple[Shard, ...] | None = None) -> None:
     """Reads and decodes everything up to the first shard or image that cannot be, and says which it is."""
     shards = shards or data.shards
-    for shard in progress.track(shards, f"looking for what cannot be read in {data.folder}", len(shards), "shards"):
+    for shard in progress.track(
+        shards, f"looking for what cannot be read in {data.folder}", len(shards), "shards"
+    ):
         shard.check_content()
         decode_all(data, shard)
 
@@ -52,7 +56,9 @@ def decode_all(data: DataSet, shard: Shard) -> None:
     except FAILURES as error:
         for stored in islice(stored_records(shard.path), decoded, decoded + BATCH_SIZE):
             decode_one(data, shard, stored)
-        raise InputError(f"{shard.path}, a record after the first {decoded:,}: {reason(error)}; {again()}") from None
+        raise InputError(
+            f"{shard.path}, a record after the first {decoded:,}: {reason(error)}; {again()}"
+        ) from None
 
 
 def decode_one(data: DataSet, shard: Shard, stored: Stored | BadImageError) -> None:
@@ -63,7 +69,9 @@ def decode_one(data: DataSet, shard: Shard, stored: Stored | BadImageError) -> N
         data.decode(tf.constant(stored.image))
     except FAILURES as error:
         where = f"{shard.path}, record at byte {stored.offset} ({stored.id})"
-        raise InputError(f"{where}: the image cannot be decoded ({reason(error)}); {again()}") from None
+        raise InputError(
+            f"{where}: the image cannot be decoded ({reason(error)}); {again()}"
+        ) from None
 
 
 def reason(error: Exception) -> str:

@@ -72,7 +72,9 @@ class Workplace:
         """Returns the folder of what is done, which a later command finds."""
         return self.folder / ".results"
 
-    def run(self, work: Callable[[Any, Report], Any], tasks: list, what: str, total: int) -> list[Any]:
+    def run(
+        self, work: Callable[[Any, Report], Any], tasks: list, what: str, total: int
+    ) -> list[Any]:
         """Returns the results of all tasks, in their order."""
         self.results.mkdir(exist_ok=True)
         count = max(min(self.processes, total // RECORDS_WORTH_A_PROCESS), 1)
@@ -88,14 +90,18 @@ class Workplace:
         return Look(has_size, image_header.orientation_of(image) == 1)
 
 
-def usable(labels: np.ndarray, is_usable: np.ndarray, look: Look | None, skipped: list[str]) -> Checked:
+def usable(
+    labels: np.ndarray, is_usable: np.ndarray, look: Look | None, skipped: list[str]
+) -> Checked:
     """Returns the records that can be used, with identities numbered anew; raises where they are too few."""
     positions = np.flatnonzero(is_usable)
     labels = labels[positions]
     present = np.bincount(labels) > 0
     kept = np.flatnonzero(present)
     if len(kept) < 2:
-        raise InputError(f"images of {len(kept)} identities can be used; at least 2 identities are needed")
+        raise InputError(
+            f"images of {len(kept)} identities can be used; at least 2 identities are needed"
+        )
     return Checked(positions, (np.cumsum(present) - 1)[labels], kept, look, skipped)
 
 
@@ -147,7 +153,9 @@ def unchecked(place: Workplace, records_wanted: int) -> Checked:
 
 def unusable(reason: object) -> InputError:
     """Returns the error of an image that cannot be used, with what to do."""
-    return InputError(reason, f"mend or remove it, or go on without such images by {option('on_bad', 'skip')}")
+    return InputError(
+        reason, f"mend or remove it, or go on without such images by {option('on_bad', 'skip')}"
+    )
 
 
 def plan_shards(division: Division, seed: int) -> list[ShardPlan]:
@@ -162,7 +170,9 @@ def plan_shards(division: Division, seed: int) -> list[ShardPlan]:
     return plans
 
 
-def write_shards(place: Workplace, checked: Checked, plans: list[ShardPlan]) -> list[dict[str, Any]]:
+def write_shards(
+    place: Workplace, checked: Checked, plans: list[ShardPlan]
+) -> list[dict[str, Any]]:
     """Writes all shards; returns their manifest entries."""
     (place.folder / "shards").mkdir(exist_ok=True)
 
@@ -192,11 +202,15 @@ def written_before(place: Workplace, path: Path) -> dict[str, Any] | None:
     if not (path.is_file() and result.is_file()):
         return None
     entry = read_object(result)
-    looked_at = {field.name for field in fields(Look)} <= entry.keys()  # an earlier version asked for less
+    looked_at = {
+        field.name for field in fields(Look)
+    } <= entry.keys()  # an earlier version asked for less
     return entry if looked_at and artefacts.file_sha256(path) == entry.get("sha256") else None
 
 
-def write_shard(place: Workplace, checked: Checked, rows: np.ndarray, path: Path, report: Report) -> dict[str, Any]:
+def write_shard(
+    place: Workplace, checked: Checked, rows: np.ndarray, path: Path, report: Report
+) -> dict[str, Any]:
     """Writes 1 the shard beside its place, 2 renames it, 3 writes its entry; returns the entry."""
     look = Look() if checked.look is None else checked.look
     partial = path.with_suffix(".partial")
@@ -213,12 +227,16 @@ def write_shard(place: Workplace, checked: Checked, rows: np.ndarray, path: Path
     return entry
 
 
-def frames(place: Workplace, checked: Checked, rows: np.ndarray, look: Look, report: Report) -> Iterator[records.Frame]:
+def frames(
+    place: Workplace, checked: Checked, rows: np.ndarray, look: Look, report: Report
+) -> Iterator[records.Frame]:
     """Yields the records of a shard as they are written."""
     read, inspect = place.source.read, place.inspect
     for first in range(0, len(rows), RECORDS_PER_REPORT):
         piece = rows[first : first + RECORDS_PER_REPORT]
-        for position, label in zip(checked.positions[piece].tolist(), checked.labels[piece].tolist(), strict=True):
+        for position, label in zip(
+            checked.positions[piece].tolist(), checked.labels[piece].tolist(), strict=True
+        ):
             record = read(position)
             if checked.look is None:
                 look.add(inspect(record.image, record.id))

@@ -57,7 +57,8 @@ class TFLite:
             "input": self.input["shape_signature"].tolist(),
             "output": self.output["shape_signature"].tolist(),
             # Whole numbers as they are: no scale could be meant.
-            "bytes": self.input["dtype"].__name__ == "uint8" and (not scale or (scale, zero) == (1.0, 0)),
+            "bytes": self.input["dtype"].__name__ == "uint8"
+            and (not scale or (scale, zero) == (1.0, 0)),
         }
 
     def run(self, images):
@@ -110,11 +111,17 @@ class Onnx:
             "input": sides(self.input),
             "output": sides(self.output),
             "bytes": ONNX_TYPES[self.input.type] == "uint8",
-            "properties": {name: value for name, value in properties.items() if name.lower().startswith("image.")},
+            "properties": {
+                name: value
+                for name, value in properties.items()
+                if name.lower().startswith("image.")
+            },
         }
 
     def run(self, images):
-        (found,) = self.session.run(None, {self.input.name: images.astype(ONNX_TYPES[self.input.type])})
+        (found,) = self.session.run(
+            None, {self.input.name: images.astype(ONNX_TYPES[self.input.type])}
+        )
         return found
 
 
@@ -127,7 +134,12 @@ def limit(path):
         return  # only Linux tells, and keeps, these limits
     with open("/proc/self/statm") as file:
         taken = int(file.read().split()[0]) * resource.getpagesize()
-    most = taken + LOAD_BYTES + FILE_TIMES * os.path.getsize(path) + THREAD_BYTES * (os.cpu_count() or 1)
+    most = (
+        taken
+        + LOAD_BYTES
+        + FILE_TIMES * os.path.getsize(path)
+        + THREAD_BYTES * (os.cpu_count() or 1)
+    )
     lower(resource.RLIMIT_AS, most)
     lower(resource.RLIMIT_CPU, int(time.process_time()) + 1 + LOAD_SECONDS)
 

@@ -31,7 +31,9 @@ class Table:
         entry = 4 + 2 * field
         if entry + 2 > number(self.content, "<H", places):
             return None
-        return self.start + offset if (offset := number(self.content, "<H", places + entry)) else None
+        return (
+            self.start + offset if (offset := number(self.content, "<H", places + entry)) else None
+        )
 
     def whole_number(self, field: int, form: str) -> int:
         place = self.place(field)
@@ -39,7 +41,11 @@ class Table:
 
     def table(self, field: int) -> "Table | None":
         place = self.place(field)
-        return None if place is None else Table(self.content, place + number(self.content, "<I", place))
+        return (
+            None
+            if place is None
+            else Table(self.content, place + number(self.content, "<I", place))
+        )
 
     def bytes(self, field: int, item: int = 1) -> bytes:
         """Returns a vector of numbers, or a text, of `item` bytes each; nothing where it is left out."""
@@ -81,7 +87,9 @@ def tflite_metadata(path: Path) -> dict[str, bytes]:
             start, length = model.vector(4)
             if wanted >= length:
                 raise DamagedError(f"metadata in buffer {wanted}, and there are {length}")
-            buffer = Table(model.content, start + 4 * wanted + number(model.content, "<I", start + 4 * wanted))
+            buffer = Table(
+                model.content, start + 4 * wanted + number(model.content, "<I", start + 4 * wanted)
+            )
             found[entry.bytes(0).decode(errors="replace")] = buffer.bytes(0)
         return found
     except (DamagedError, OSError) as error:

@@ -130,7 +130,11 @@ class Child:
         if status == -signal.SIGXCPU:
             return f"it takes more than {child.LOAD_SECONDS} s of the processor to load"
         if status < 0:
-            name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
+            name = (
+                signal.Signals(-status).name
+                if -status in set(signal.Signals)
+                else f"signal {-status}"
+            )
             return f"the process that runs it died of {name}; the file is damaged, made to do so, or needs more memory"
         return f"the process that runs it ended with status {status}"
 
@@ -158,7 +162,9 @@ class IsolatedEncoder(FileEncoder):
             raise InputError(f"{path} takes pixels as whole numbers: leave out mean and std")
         self.fixed_batch = max(int(facts["input"][0]), 0)
         if self.fixed_batch * size * size * 12 > LARGEST_BATCH:
-            raise InputError(f"{path} takes {self.fixed_batch:,} images of {size} pixels at once, too many to hold")
+            raise InputError(
+                f"{path} takes {self.fixed_batch:,} images of {size} pixels at once, too many to hold"
+            )
         self.first_seconds = 0.0
         # The first image is part of loading: what cannot run is told now.
         blank = np.zeros((1, size, size, 3), np.uint8)
@@ -176,7 +182,9 @@ class IsolatedEncoder(FileEncoder):
             return self.run_at_once(values, seconds)
         except (OSError, ValueError, RuntimeError) as error:
             images = f"{len(values)} images of {self.image_size} pixels"
-            raise InputError(f"{self.path} cannot embed {images}: {self.child.cause(error)}") from None
+            raise InputError(
+                f"{self.path} cannot embed {images}: {self.child.cause(error)}"
+            ) from None
 
     def run_at_once(self, values: np.ndarray, seconds: float) -> np.ndarray:
         """Runs the file, batch by batch where it takes batches of one size."""

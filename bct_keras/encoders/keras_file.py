@@ -19,10 +19,14 @@ class KerasEncoder(FileEncoder):
     kind = "keras"
 
     def __init__(self, path: Path, model: Any, preprocessing: Preprocessing = OWN):
-        image_size, dims, self.colours_first = checked_shapes(path, model.input_shape, model.output_shape)
+        image_size, dims, self.colours_first = checked_shapes(
+            path, model.input_shape, model.output_shape
+        )
         super().__init__(path, image_size, dims, preprocessing)
         self.model = model
-        self._embed = tf.function(lambda images: self.model(images, training=False), reduce_retracing=True)
+        self._embed = tf.function(
+            lambda images: self.model(images, training=False), reduce_retracing=True
+        )
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         return self.embed_as(OWN, images)

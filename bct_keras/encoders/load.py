@@ -97,7 +97,9 @@ def load_encoder(named: str | Path, may_trust: bool = True) -> Encoder:
         raise InputError(f"{path}: no such encoder")
     if path.is_dir() and not (path / GRAPH_FILE).is_file():
         if artefacts.kind_of(path) == EXPORT_KIND:
-            raise InputError(f"{path} has several encoders: give one of its files, such as {path / 'encoder.tflite'}")
+            raise InputError(
+                f"{path} has several encoders: give one of its files, such as {path / 'encoder.tflite'}"
+            )
         return run_encoder(path)
     if path.suffix == STORED and not path.is_dir():
         return StoredEmbeddings(path)
@@ -126,7 +128,9 @@ def opened(path: Path, load: Callable[[], FileEncoder]) -> FileEncoder:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path} cannot be loaded as an encoder: {first_sentence(error)}") from None
+        raise InputError(
+            f"{path} cannot be loaded as an encoder: {first_sentence(error)}"
+        ) from None
 
 
 def exists(path: Path) -> bool:
@@ -166,5 +170,7 @@ def encoder_of_run(folder: Path) -> Path:
     manifest = artefacts.read_manifest(folder, RUN_KIND)
     path = folder / ENCODER_FILE
     if not path.is_file() or artefacts.file_sha256(path) != manifest.get("encoder"):
-        raise InputError(f"{path} is missing or not the one this run trained; remove {folder} and train it again")
+        raise InputError(
+            f"{path} is missing or not the one this run trained; remove {folder} and train it again"
+        )
     return path

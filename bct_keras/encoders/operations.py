@@ -36,7 +36,9 @@ IN_MEMORY = re.compile(
     r"(Tensor|TensorSlice|Filter|Map|Concatenate|Take|ParallelInterleave|Batch|IgnoreErrors)Dataset(V\d)?"
     r"|DatasetToSingleElement"
 )
-SAVING = re.compile(r"(Save|Restore|MergeV2Checkpoints|Sharded|Save(V2|Slices)|Restore(V2|Slice)|ShardedFilename)")
+SAVING = re.compile(
+    r"(Save|Restore|MergeV2Checkpoints|Sharded|Save(V2|Slices)|Restore(V2|Slice)|ShardedFilename)"
+)
 STARTING_COLLECTIONS = ("saved_model_main_op", "legacy_init_op", "saved_model_initializers")
 
 
@@ -94,7 +96,10 @@ def check(path: Path, trusted: str) -> None:
 def reaching(meta_graph: Any) -> Iterator[tuple[str, str]]:
     """Yields the name and the kind of each operation that may not be there."""
     graph = Body().add(meta_graph.graph_def.node)
-    functions = {each.signature.name: Body().add(each.node_def) for each in meta_graph.graph_def.library.function}
+    functions = {
+        each.signature.name: Body().add(each.node_def)
+        for each in meta_graph.graph_def.library.function
+    }
     used = functions_used(meta_graph, graph, functions)
     top = graph.leading_to(starting_nodes(meta_graph))
     for node, operation in graph.operations.items():
@@ -116,7 +121,11 @@ def allowed(operation: str, functions: dict[str, Body], is_used: bool) -> bool:
     known = op_def_registry.get(operation)
     if known is None:
         return False
-    return bool(WITH_STATE.fullmatch(operation)) if known.is_stateful else not REACHING.search(operation)
+    return (
+        bool(WITH_STATE.fullmatch(operation))
+        if known.is_stateful
+        else not REACHING.search(operation)
+    )
 
 
 def starting_nodes(meta_graph: Any) -> Iterator[str]:
@@ -125,7 +134,11 @@ def starting_nodes(meta_graph: Any) -> Iterator[str]:
         for tensor in signature.outputs.values():
             yield tensor.name.partition(":")[0]
     for name in STARTING_COLLECTIONS:
-        for node in meta_graph.collection_def[name].node_list.value if name in meta_graph.collection_def else ():
+        for node in (
+            meta_graph.collection_def[name].node_list.value
+            if name in meta_graph.collection_def
+            else ()
+        ):
             yield node.lstrip("^").partition(":")[0]
 
 

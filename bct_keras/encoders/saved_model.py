@@ -33,9 +33,13 @@ class SavedModelEncoder(FileEncoder):
             compatible = outputs.pop("embedding_compatible", None)
             (self.output_name, output), *other_outputs = outputs.items()
         except Exception as error:  # damaged files have given errors of a dozen classes
-            raise InputError(f"{path} cannot be loaded as a SavedModel: {first_sentence(error)}") from None
+            raise InputError(
+                f"{path} cannot be loaded as a SavedModel: {first_sentence(error)}"
+            ) from None
         if others or other_outputs:
-            raise InputError(f"{path}: its signature has several inputs or outputs; one of each is needed")
+            raise InputError(
+                f"{path}: its signature has several inputs or outputs; one of each is needed"
+            )
         self.input_dtype = spec.dtype
         size, dims, self.colours_first = checked_shapes(path, spec.shape, output.shape)
         # Whole numbers can only be pixels as they are.

@@ -67,7 +67,9 @@ def separation(embeddings: np.ndarray, labels: np.ndarray) -> Separation:
     areas = []
     for label in np.unique(labels):
         own = cosines[same & later & (labels == label)[:, None]]
-        below = (np.searchsorted(different, own, "left") + np.searchsorted(different, own, "right")) / 2
+        below = (
+            np.searchsorted(different, own, "left") + np.searchsorted(different, own, "right")
+        ) / 2
         areas.append(below.mean() / len(different))
     return Separation(np.array(areas), len(labels), float(different.mean()))
 
@@ -101,7 +103,10 @@ def before(encoder: Encoder, data: DataSet) -> Iterator[str]:
         return separation(encoder.embed_as(preprocessing, images), labels)
 
     now = tried(encoder.preprocessing)
-    usual = [replace(each, order=encoder.preprocessing.order, resize=encoder.preprocessing.resize) for each in USUAL]
+    usual = [
+        replace(each, order=encoder.preprocessing.order, resize=encoder.preprocessing.resize)
+        for each in USUAL
+    ]
     best, found = max(((each, tried(each)) for each in usual), key=lambda one: one[1].area)
     other_order = replace(best, order="bgr" if best.order == "rgb" else "rgb")
     turned = tried(other_order)
@@ -157,7 +162,9 @@ def said(found: Separation) -> str:
 
 def sample(data: DataSet, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
     """Returns [images, size, size, 3] uint8 and their labels; none where there are too few."""
-    records = tf.data.TFRecordDataset([str(shard.path) for shard in data.shards]).take(LOOKED_THROUGH)
+    records = tf.data.TFRecordDataset([str(shard.path) for shard in data.shards]).take(
+        LOOKED_THROUGH
+    )
     parsed = records.batch(4096).map(lambda some: data.parse(some, ("label",))["label"])
     labels = np.concatenate([[], *parsed.as_numpy_iterator()]).astype(np.int64)
     rows = chosen_rows(labels)
@@ -167,5 +174,7 @@ def sample(data: DataSet, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
     with unreadable.named(data):
         numbered: Any = records.enumerate()
         for _, record in numbered.filter(lambda row, _: tf.reduce_any(wanted == row)):
-            images.append(taken.decode(data.parse(record[None], ("image", "label"))["image"][0]).numpy())
+            images.append(
+                taken.decode(data.parse(record[None], ("image", "label"))["image"][0]).numpy()
+            )
     return np.array(images), labels[rows]

@@ -9,5 +9,7 @@ FORMATS = {
     "tflite_fp16": Format("encoder_fp16.tflite", tflite.write_float16, smallest_cosine=0.9999),
     # These two are as close as the protocol says they are.
     "tflite_dynamic": Format("encoder_dynamic.tflite", tflite.write_dynamic),
-    "tflite_int8": Format("encoder_int8.tflite", tflite.write_int8, needs_calibration=True, can_keep_float=True),
+    "tflite_int8": Format(
+        "encoder_int8.tflite", tflite.write_int8, needs_calibration=True, can_keep_float=True
+    ),
 }

@@ -32,13 +32,17 @@ class GroupsByDepth(keras.layers.Layer):
 
     def __init__(self, layer: Any):
         super().__init__(name=layer.name)
-        kernel = np.asarray(layer.kernel, np.float32)  # [height, width, channels of a group, channels]
+        kernel = np.asarray(
+            layer.kernel, np.float32
+        )  # [height, width, channels of a group, channels]
         channel, size = np.arange(kernel.shape[3]), kernel.shape[2]
         self.strides, self.padding = (1, *layer.strides, 1), layer.padding.upper()
         self.parts = []
         for shift in range(size):
             seen = (channel + shift) % size  # which one of its group each channel sees here
-            self.parts.append((channel - channel % size + seen, kernel[:, :, seen, channel][..., None]))
+            self.parts.append(
+                (channel - channel % size + seen, kernel[:, :, seen, channel][..., None])
+            )
 
     @staticmethod
     def fits(layer: Any) -> bool:
@@ -56,7 +60,9 @@ class GroupsByDepth(keras.layers.Layer):
         # out_c = sum over i of the group's x_i * k_ic
         return tf.add_n(
             [
-                tf.nn.depthwise_conv2d(tf.gather(features, channels, axis=-1), kernel, self.strides, self.padding)
+                tf.nn.depthwise_conv2d(
+                    tf.gather(features, channels, axis=-1), kernel, self.strides, self.padding
+                )
                 for channels, kernel in self.parts
             ]
         )

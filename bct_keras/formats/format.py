@@ -20,7 +20,9 @@ class Source:
     encoder: KerasEncoder
     flip: bool = False
     calibration: DataSet | None = None
-    kept_float: float = 0.0  # this share of the operations, those that lose most by it, is not quantised
+    kept_float: float = (
+        0.0  # this share of the operations, those that lose most by it, is not quantised
+    )
 
     def embedding(self, model: Any, pixels: tf.Tensor, dims: int) -> tf.Tensor:
         """Returns the embeddings [batch, dims], of length 1, of pixels [batch, size, size, 3] of 0..255."""
@@ -39,9 +41,17 @@ class Source:
         encoder = self.encoder
         kinds = {type(layer).__name__: layer for layer in reversed(encoder.model.layers)}
         # Keras's own networks may scale each colour by itself.
-        simple = "Rescaling" in kinds and "Normalization" not in kinds and np.ndim(kinds["Rescaling"].scale) == 0
+        simple = (
+            "Rescaling" in kinds
+            and "Normalization" not in kinds
+            and np.ndim(kinds["Rescaling"].scale) == 0
+        )
         rescaling = kinds["Rescaling"] if simple else None
-        inside = {"scale": float(rescaling.scale), "offset": float(rescaling.offset)} if rescaling else "in the model"
+        inside = (
+            {"scale": float(rescaling.scale), "offset": float(rescaling.offset)}
+            if rescaling
+            else "in the model"
+        )
         return {
             "encoder": f"{encoder.model.name}-{encoder.fingerprint[:12]}",
             "fingerprint": encoder.fingerprint,

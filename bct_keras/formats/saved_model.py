@@ -25,8 +25,12 @@ class Served(tf.Module):
         self.source, self.size = source, encoder.image_size
         self.weights = [weight.value for weight in encoder.model.weights]
         batch = (None, self.size, self.size, 3)
-        self.float = tf.function(self._float, input_signature=[tf.TensorSpec(batch, tf.float32, name="image")])
-        self.pixels = tf.function(self._pixels, input_signature=[tf.TensorSpec(batch, tf.uint8, name="image")])
+        self.float = tf.function(
+            self._float, input_signature=[tf.TensorSpec(batch, tf.float32, name="image")]
+        )
+        self.pixels = tf.function(
+            self._pixels, input_signature=[tf.TensorSpec(batch, tf.uint8, name="image")]
+        )
         encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
         self.encoded = tf.function(self._encoded, input_signature=[encoded])
 
@@ -67,7 +71,11 @@ def write(source: Source, path: Path) -> None:
     shape = (1, served.size, served.size, 3)
     grey = tf.io.encode_jpeg(np.full(shape[1:], 127, np.uint8))
     with tf.io.TFRecordWriter(str(warm_up)) as writer:
-        writer.write(predict_log("serving_default", "image_bytes", tf.make_tensor_proto(tf.reshape(grey, [1]))))
+        writer.write(
+            predict_log(
+                "serving_default", "image_bytes", tf.make_tensor_proto(tf.reshape(grey, [1]))
+            )
+        )
         # One value for a whole image: a reader fills the shape with it.
         writer.write(predict_log("pixels", "image", tf.make_tensor_proto(127, tf.uint8, shape)))
         writer.write(predict_log("float", "image", tf.make_tensor_proto(127.0, tf.float32, shape)))

@@ -99,7 +99,9 @@ def quantised(convert: Any, images: np.ndarray, kept_float: float) -> tuple[byte
         debugger: Any = tf.lite.experimental.QuantizationDebugger(
             converter=convert,
             debug_dataset=lambda: ([image[None]] for image in images[:SENSITIVITY_IMAGES]),
-            debug_options=debug(layer_direct_compare_metrics={ERROR: error_share}, denylisted_ops=ALWAYS_FLOAT),
+            debug_options=debug(
+                layer_direct_compare_metrics={ERROR: error_share}, denylisted_ops=ALWAYS_FLOAT
+            ),
         )
         if not kept_float:
             return debugger.get_nondebug_quantized_model(), 0
@@ -125,7 +127,9 @@ def most_sensitive(statistics: dict[str, dict[str, float]], share: float) -> lis
 def calibration_images(source: Source) -> np.ndarray:
     """Returns the images that give activations their ranges, [images, size, size, 3] uint8."""
     if source.calibration is None:
-        raise InputError(f"int8 needs {option('calibration')}, a data set of images like those it will see")
+        raise InputError(
+            f"int8 needs {option('calibration')}, a data set of images like those it will see"
+        )
     found: list[np.ndarray] = []
     for batch in source.encoder.images_of(source.calibration):
         found.append(batch["image"].numpy())

@@ -16,7 +16,9 @@ class RowOptimizer(Protocol):
 
     row_slots: Sequence[str]  # what it keeps of each row
 
-    def new_rows(self, gradient: tf.Tensor, weights: tf.Tensor, *slots: tf.Tensor) -> Sequence[tf.Tensor]:
+    def new_rows(
+        self, gradient: tf.Tensor, weights: tf.Tensor, *slots: tf.Tensor
+    ) -> Sequence[tf.Tensor]:
         """Returns the rows' weights and slots after a step."""
         ...
 

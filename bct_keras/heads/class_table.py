@@ -25,7 +25,9 @@ class ClassTable(InCheckpoints):
         self.divided = divided
         self.devices = distribution.devices()
         if divided and distribution.spans_workers(tf.distribute.get_strategy()):
-            raise InputError("sharded=true divides classes over the devices of one machine, not over several workers")
+            raise InputError(
+                "sharded=true divides classes over the devices of one machine, not over several workers"
+            )
         self.spans = [(0, classes)] * len(self.devices)  # of each device: first class, end
         if divided:
             self.spans = spans_of(classes, len(self.devices))

@@ -36,7 +36,9 @@ class Combined(CosineHead):
         super().__init__(classes, scale, **shared)
         numbers = all(isinstance(margin, int | float) for margin in margins)
         if len(margins) != 3 or not numbers or margins[0] < 1:
-            raise InputError(f"margins={margins} of combined have to be three numbers, the first at least 1")
+            raise InputError(
+                f"margins={margins} of combined have to be three numbers, the first at least 1"
+            )
         checked_angle(margins[1], "combined")
         self.margins = tuple(margins)
 

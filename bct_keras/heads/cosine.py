@@ -50,7 +50,9 @@ class CosineHead(Head):
     ):
         super().__init__(classes, label_smoothing=label_smoothing, **layer)
         if not 0 < sample_rate <= 1:
-            raise InputError(f"sample_rate={sample_rate:g} of a head has to be above 0 and at most 1")
+            raise InputError(
+                f"sample_rate={sample_rate:g} of a head has to be above 0 and at most 1"
+            )
         self.scale = scale
         self.filter_above = filter_above
         self.sample_rate = sample_rate

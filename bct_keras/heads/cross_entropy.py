@@ -197,7 +197,9 @@ class CosineCrossEntropy:
             return cosine
         return tf.where(cosine > self.filter_above, 0.0, cosine)
 
-    def backward(self, given: Given, cosines: Cosines, sums: Sums, upstream: tf.Tensor) -> Gradients:
+    def backward(
+        self, given: Given, cosines: Cosines, sums: Sums, upstream: tf.Tensor
+    ) -> Gradients:
         """Returns the gradients, from that of the losses, [batch]."""
         flat = self.flat(given.class_weights)
         d_cosine, d_strength = self.to_cosines(given, cosines.cosine, sums, upstream)

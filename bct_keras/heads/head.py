@@ -50,12 +50,16 @@ class Head(keras.layers.Layer):
     table: ClassTable | None = None
     dims = 0  # of the embeddings; known from `build` on
     centres = 1  # of each class
-    by_length = False  # whether the embeddings' lengths tell it something, as in adaface and magface
+    by_length = (
+        False  # whether the embeddings' lengths tell it something, as in adaface and magface
+    )
 
     def __init__(self, classes: int, *, label_smoothing: float = 0.0, **layer: Any):
         super().__init__(**{"dtype": "float32", **layer})
         if not 0 <= label_smoothing < 1:
-            raise InputError(f"label_smoothing={label_smoothing:g} of a head has to be at least 0 and below 1")
+            raise InputError(
+                f"label_smoothing={label_smoothing:g} of a head has to be at least 0 and below 1"
+            )
         self.label_smoothing = label_smoothing
         self.classes = classes
 

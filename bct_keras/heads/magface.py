@@ -46,7 +46,9 @@ class MagFace(CosineHead):
         numbers = all(isinstance(value, int | float) for value in (*margins, *lengths))
         pairs = len(margins) == 2 and len(lengths) == 2
         if not pairs or not numbers or not 0 < lengths[0] < lengths[1]:
-            raise InputError(f"margins={margins} and lengths={lengths} of magface have to be (least, most) each")
+            raise InputError(
+                f"margins={margins} and lengths={lengths} of magface have to be (least, most) each"
+            )
         for margin in margins:
             checked_angle(margin, "magface")
         self.margins = tuple(margins)

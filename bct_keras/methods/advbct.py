@@ -50,7 +50,13 @@ class AdvBCT(Method):
     radii: keras.Variable  # [classes]
     bounded: keras.Variable  # [classes], 1 where a boundary is set
 
-    def __init__(self, threshold: float = 0.4, set_weight: float = 4.0, adversarial_weight: float = 4.0, **layer):
+    def __init__(
+        self,
+        threshold: float = 0.4,
+        set_weight: float = 4.0,
+        adversarial_weight: float = 4.0,
+        **layer,
+    ):
         super().__init__(**layer)
         self.threshold = threshold
         self.set_weight = set_weight
@@ -74,7 +80,9 @@ class AdvBCT(Method):
         self.hidden = linear(self.centres.shape[1], HIDDEN)
         # PyTorch's defaults, whose momentum of 0.1 counts the other way. The hidden variance may be
         # as small as 0.005.
-        self.norm = keras.layers.BatchNormalization(epsilon=1e-5, momentum=0.9, synchronized=True, dtype="float32")
+        self.norm = keras.layers.BatchNormalization(
+            epsilon=1e-5, momentum=0.9, synchronized=True, dtype="float32"
+        )
         self.norm.build((None, HIDDEN))
         self.verdict = linear(HIDDEN, 2)
 
@@ -142,7 +150,9 @@ def linear(inputs: int, outputs: int) -> keras.layers.Dense:
     bound = inputs**-0.5
     kernel: Any = keras.initializers.RandomUniform(-bound, bound)
     bias: Any = keras.initializers.RandomUniform(-bound, bound)
-    layer = keras.layers.Dense(outputs, kernel_initializer=kernel, bias_initializer=bias, dtype="float32")
+    layer = keras.layers.Dense(
+        outputs, kernel_initializer=kernel, bias_initializer=bias, dtype="float32"
+    )
     layer.build((None, inputs))
     return layer
 

@@ -36,7 +36,9 @@ def in_order_of_classes(labels: np.ndarray) -> Order:
     return Order(rows, starts, ends)
 
 
-def blocks(labels: np.ndarray, rows: np.ndarray, starts: np.ndarray, read: list[np.ndarray]) -> Iterator[Block]:
+def blocks(
+    labels: np.ndarray, rows: np.ndarray, starts: np.ndarray, read: list[np.ndarray]
+) -> Iterator[Block]:
     """Yields classes of equal size together.
 
     Args:

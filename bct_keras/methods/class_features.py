@@ -29,7 +29,9 @@ def of_block(old: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def credible(embeddings: np.ndarray, kept_share: float, column_norms: np.ndarray | None = None) -> np.ndarray:
+def credible(
+    embeddings: np.ndarray, kept_share: float, column_norms: np.ndarray | None = None
+) -> np.ndarray:
     """Returns [classes, n] bool: in each class the ceil(kept_share * n) nearest to the mean.
 
     It is that of the normalised embeddings. The released code of MixBCT divides their coordinates
@@ -40,7 +42,9 @@ def credible(embeddings: np.ndarray, kept_share: float, column_norms: np.ndarray
         directions = directions / column_norms
     # Two images lie equally far from their mean but for its rounding: as in the released code that
     # decides, and so the difference is taken exactly.
-    distances = np.linalg.norm(directions - directions.mean(1, keepdims=True).astype(np.float64), axis=2)
+    distances = np.linalg.norm(
+        directions - directions.mean(1, keepdims=True).astype(np.float64), axis=2
+    )
     # The small term keeps 0.07 * 100, which is 7.000...01, from becoming 8.
     count = int(np.ceil(kept_share * distances.shape[1] - 1e-9))
     nearest = np.argsort(distances, axis=1, kind="stable")[:, :count]
@@ -87,7 +91,9 @@ def centres_and_radii(old: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return centres, np.where(kept, distances, 0.0).max(1), kept.sum(1)
 
 
-def refined_prototypes(old: np.ndarray, new: np.ndarray, temperature: float, smoothing: float) -> np.ndarray:
+def refined_prototypes(
+    old: np.ndarray, new: np.ndarray, temperature: float, smoothing: float
+) -> np.ndarray:
     """Returns [classes, dims], the means of the old embeddings spread over a graph of the new ones.
 
     E_ij = softmax over j of <v_i, v_j> / temperature, E_ii = 0, v the new embeddings as given

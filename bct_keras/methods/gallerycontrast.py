@@ -42,7 +42,14 @@ class GalleryContrast(QueueMethod):
     array([0.313, 0.313], dtype=float32)
     """
 
-    def __init__(self, queue: int = 8192, temperature: float = 0.1, weight: float = 4.0, own: float = 0.3, **layer):
+    def __init__(
+        self,
+        queue: int = 8192,
+        temperature: float = 0.1,
+        weight: float = 4.0,
+        own: float = 0.3,
+        **layer,
+    ):
         super().__init__(queue, temperature, **layer)
         if not 0 <= own <= 1:
             raise InputError(f"own={own:g} of gallerycontrast has to be between 0 and 1")

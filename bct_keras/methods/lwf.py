@@ -40,7 +40,14 @@ class LwF(Method):
     needs_whole = True
     old_weights: keras.Variable  # [old classes, old dims]
 
-    def __init__(self, temperature: float = 2.0, weight: float = 1.0, scale: float = 64.0, old_head: str = "", **layer):
+    def __init__(
+        self,
+        temperature: float = 2.0,
+        weight: float = 1.0,
+        scale: float = 64.0,
+        old_head: str = "",
+        **layer,
+    ):
         super().__init__(**layer)
         self.temperature = temperature
         self.weight = weight

@@ -30,7 +30,9 @@ class Method(keras.layers.Layer):
     a saved model has its method as it was made.
     """
 
-    needs: tuple[str, ...] = ()  # the fields that it reads from a batch: "old_embedding", "credible"
+    needs: tuple[
+        str, ...
+    ] = ()  # the fields that it reads from a batch: "old_embedding", "credible"
     needs_whole = False  # whether `constants` reads the old embeddings as a whole
 
     compatible_dims: int | None = None
@@ -121,7 +123,9 @@ class Method(keras.layers.Layer):
         """
         return None
 
-    def penalty(self, new: tf.Tensor, labels: tf.Tensor, batch: dict[str, tf.Tensor], head) -> tf.Tensor:
+    def penalty(
+        self, new: tf.Tensor, labels: tf.Tensor, batch: dict[str, tf.Tensor], head
+    ) -> tf.Tensor:
         """Returns [batch], a loss on top of the head's."""
         return tf.zeros_like(new[:, 0])
 
@@ -131,7 +135,9 @@ class Method(keras.layers.Layer):
 
     def constant(self, name: str, values: np.ndarray):
         """Adds a weight that no step changes."""
-        weight = self.add_weight(name=name, shape=values.shape, initializer="zeros", trainable=False)
+        weight = self.add_weight(
+            name=name, shape=values.shape, initializer="zeros", trainable=False
+        )
         weight.assign(values)
         return weight
 

@@ -39,7 +39,9 @@ class MixBCT(Method):
     def __init__(self, mix_ratio: float = 0.3, credible: str = "rows", seed: int = 0, **layer):
         super().__init__(**layer)
         if credible not in CREDIBLE:
-            raise InputError(f"credible={credible!r} of mixbct has to be one of {', '.join(CREDIBLE)}")
+            raise InputError(
+                f"credible={credible!r} of mixbct has to be one of {', '.join(CREDIBLE)}"
+            )
         if not 0 <= mix_ratio <= 1:
             raise InputError(f"mix_ratio={mix_ratio} has to be between 0 and 1")
         self.needs = ("old_embedding", CREDIBLE[credible])

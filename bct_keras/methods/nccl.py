@@ -43,7 +43,14 @@ class NCCL(QueueMethod):
     array([0.313, 0.313], dtype=float32)
     """
 
-    def __init__(self, queue: int = 8192, temperature: float = 1.0, alpha: float = 8.0, beta: float = 0.0, **layer):
+    def __init__(
+        self,
+        queue: int = 8192,
+        temperature: float = 1.0,
+        alpha: float = 8.0,
+        beta: float = 0.0,
+        **layer,
+    ):
         super().__init__(queue, temperature, **layer)
         self.alpha = alpha
         self.beta = beta

@@ -115,9 +115,13 @@ class OldEmbeddings(OldSource):
         if count == tf.data.INFINITE_CARDINALITY:
             raise InputError("the images repeat without end: call with_images before repeat()")
         if count not in (tf.data.UNKNOWN_CARDINALITY, len(self)):
-            raise InputError(f"there are {count:,} images and {len(self):,} old embeddings, and each needs the other")
+            raise InputError(
+                f"there are {count:,} images and {len(self):,} old embeddings, and each needs the other"
+            )
 
-    def map_classes(self, function: Callable[[Block], Any], what: str, new: Any = None) -> Iterator[tuple[Block, Any]]:
+    def map_classes(
+        self, function: Callable[[Block], Any], what: str, new: Any = None
+    ) -> Iterator[tuple[Block, Any]]:
         order = in_order_of_classes(self.labels)
         sources = [self.embeddings] if new is None else [self.embeddings, new]
         read = [source[order.rows] for source in sources]
@@ -150,7 +154,10 @@ class OldEmbeddings(OldSource):
 def same_label(row: tf.Tensor, given: tf.Tensor, stored: tf.Tensor) -> list[Any]:
     """Returns the check that an image has the label that is stored with its old embedding."""
     said = [
-        tf.strings.format("row {} has the label {} with its image and {} with its old embedding", (row, given, stored))
+        tf.strings.format(
+            "row {} has the label {} with its image and {} with its old embedding",
+            (row, given, stored),
+        )
     ]
     check = tf.debugging.Assert(tf.equal(given, stored), said)
     return [] if check is None else [check]
@@ -159,13 +166,19 @@ def same_label(row: tf.Tensor, given: tf.Tensor, stored: tf.Tensor) -> list[Any]
 def refusal(error: tf.errors.OpError) -> str | None:
     """Returns what an error says of images that are not those of the old embeddings."""
     message = error.message or ""
-    found = re.search(r"row \d+ has the label -?\d+ with its image and \d+ with its old embedding", message)
+    found = re.search(
+        r"row \d+ has the label -?\d+ with its image and \d+ with its old embedding", message
+    )
     if found is not None:
         return f"{found.group()}: the images have to come in the order of the embeddings"
-    found = re.search(r"expected to contain (\d+) elements? but contained (at least|only) (\d+)", message)
+    found = re.search(
+        r"expected to contain (\d+) elements? but contained (at least|only) (\d+)", message
+    )
     if found is not None:
         wanted, how, count = found.groups()
-        return f"there are {wanted} old embeddings and {how} {count} images, and each needs the other"
+        return (
+            f"there are {wanted} old embeddings and {how} {count} images, and each needs the other"
+        )
     return None
 
 
@@ -179,7 +192,9 @@ def checked_embeddings(given: Any) -> np.ndarray:
     found = np.ascontiguousarray(found, np.float32)
     bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
     if len(bad):
-        raise InputError(f"the old embedding of row {bad[0]} is not a finite number, of {len(bad)} row(s) in all")
+        raise InputError(
+            f"the old embedding of row {bad[0]} is not a finite number, of {len(bad)} row(s) in all"
+        )
     return found
 
 
@@ -187,7 +202,9 @@ def checked_labels(given: Any, count: int) -> np.ndarray:
     """Returns the labels as int64 [n]."""
     found = np.asarray(given)
     if found.shape != (count,):
-        raise InputError(f"labels have to be [{count}], one for each old embedding, and these are {list(found.shape)}")
+        raise InputError(
+            f"labels have to be [{count}], one for each old embedding, and these are {list(found.shape)}"
+        )
     if found.dtype.kind not in "iu":
         raise InputError(f"labels have to be whole numbers, and these are {found.dtype}")
     found = found.astype(np.int64)
@@ -210,5 +227,7 @@ def checked_classifier(given: Any, dims: int) -> Classifier:
         return Classifier(weights.astype(np.float32))
     bias = np.asarray(bias)
     if bias.shape != weights.shape[:1] or bias.dtype.kind not in "biuf":
-        raise InputError(f"the classifier's bias has to have one number for each of {len(weights)} classes")
+        raise InputError(
+            f"the classifier's bias has to have one number for each of {len(weights)} classes"
+        )
     return Classifier(weights.astype(np.float32), bias.astype(np.float32))

@@ -28,7 +28,9 @@ class OldSource(abc.ABC):
     classes: int  # labels are below it
 
     @abc.abstractmethod
-    def map_classes(self, function: Callable[[Block], Any], what: str, new: Any = None) -> Iterator[tuple[Block, Any]]:
+    def map_classes(
+        self, function: Callable[[Block], Any], what: str, new: Any = None
+    ) -> Iterator[tuple[Block, Any]]:
         """Yields classes, of equal size together, with what the function returns for them.
 
         Args:
@@ -39,7 +41,9 @@ class OldSource(abc.ABC):
         """
 
     @abc.abstractmethod
-    def embedded(self, embed: Callable[[Any], np.ndarray]) -> contextlib.AbstractContextManager[Any]:
+    def embedded(
+        self, embed: Callable[[Any], np.ndarray]
+    ) -> contextlib.AbstractContextManager[Any]:
         """Embeds all images, by a function of a batch, and gives what `map_classes` takes."""
 
     @abc.abstractmethod

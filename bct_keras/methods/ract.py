@@ -79,8 +79,12 @@ class RACT(Method):
 class Rivals:
     """What each new embedding is told apart from."""
 
-    kinds: list[tf.Tensor]  # the old embeddings, and the new ones where they count too: [rows, dims] each
-    same_class: tf.Tensor  # [batch, rows]: whether a row is of the embedding's own class, and so no rival
+    kinds: list[
+        tf.Tensor
+    ]  # the old embeddings, and the new ones where they count too: [rows, dims] each
+    same_class: (
+        tf.Tensor
+    )  # [batch, rows]: whether a row is of the embedding's own class, and so no rival
     k: int  # so many of each kind count, the hardest; -1: all
 
 

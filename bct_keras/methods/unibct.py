@@ -55,12 +55,18 @@ class UniBCT(BCT):
         **layer,
     ):
         super().__init__(scale, weight, **layer)
-        if not refresh_epochs or any(type(epoch) is not int or epoch < 0 for epoch in refresh_epochs):
-            raise InputError(f"refresh_epochs={refresh_epochs} has to name epochs, counted from 0, as in (10, 20)")
+        if not refresh_epochs or any(
+            type(epoch) is not int or epoch < 0 for epoch in refresh_epochs
+        ):
+            raise InputError(
+                f"refresh_epochs={refresh_epochs} has to name epochs, counted from 0, as in (10, 20)"
+            )
         if prototypes not in ("released", "refined"):
             raise InputError(f"prototypes={prototypes!r} of unibct has to be released or refined")
         if not 0 <= smoothing < 1:
-            raise InputError(f"smoothing={smoothing} of unibct has to be at least 0 and less than 1")
+            raise InputError(
+                f"smoothing={smoothing} of unibct has to be at least 0 and less than 1"
+            )
         self.refresh_epochs = sorted(refresh_epochs)
         self.kind = prototypes  # `prototypes` is the weight
         self.temperature = temperature
@@ -108,7 +114,9 @@ class UniBCT(BCT):
     def new_prototypes(self, backbone: keras.Model) -> np.ndarray:
         """Returns [classes, old dims], from the encoder as it is now."""
         if self.old is None:
-            raise InputError("unibct refreshes its prototypes from the old embeddings: give compile old=... again")
+            raise InputError(
+                "unibct refreshes its prototypes from the old embeddings: give compile old=... again"
+            )
         if self.kind == "released":
             return self.of_classes(self.old.feature("means"))
         embed = embedding_by(backbone, self.compatible_dims)

@@ -10,7 +10,12 @@ from bct_keras.methods.method import Method
 from bct_keras.methods.old_source import OldSource
 from bct_keras.optimizers import OPTIMIZERS
 
-LEARNING_RATES = {"adamw": 0.001, "lamb": 0.001, "sgd": 0.01, "sgdw": 0.01}  # of optimizers that are given by name
+LEARNING_RATES = {
+    "adamw": 0.001,
+    "lamb": 0.001,
+    "sgd": 0.01,
+    "sgdw": 0.01,
+}  # of optimizers that are given by name
 
 
 def optimizer_of(given: Any) -> Any:
@@ -23,7 +28,9 @@ def optimizer_of(given: Any) -> Any:
 def embedding_dims(backbone: Any) -> int:
     """Returns how many coordinates the embeddings of a backbone have."""
     if not isinstance(backbone, keras.Model):
-        raise InputError(f"the backbone has to be a keras.Model, and it is a {type(backbone).__name__}")
+        raise InputError(
+            f"the backbone has to be a keras.Model, and it is a {type(backbone).__name__}"
+        )
     try:
         shape = backbone.output_shape
     except (AttributeError, ValueError):
@@ -42,7 +49,9 @@ def embedding_dims(backbone: Any) -> int:
 def check_old(old: Any, head: Head, method: Method, dims: int) -> None:
     """Raises where old embeddings do not go with the head or the backbone."""
     if not isinstance(old, OldSource):
-        raise InputError(f"old has to be OldEmbeddings(old_embeddings, labels), and it is a {type(old).__name__}")
+        raise InputError(
+            f"old has to be OldEmbeddings(old_embeddings, labels), and it is a {type(old).__name__}"
+        )
     if old.dims > dims:
         raise InputError(
             f"the old embeddings have {old.dims} dimensions and the backbone gives {dims}: it has to give as "
@@ -55,4 +64,6 @@ def check_old(old: Any, head: Head, method: Method, dims: int) -> None:
         )
     made_for = method.compatible_dims
     if method.built and made_for not in (None, old.dims):
-        raise InputError(f"the method was made for old embeddings of {made_for} dimensions, and these have {old.dims}")
+        raise InputError(
+            f"the method was made for old embeddings of {made_for} dimensions, and these have {old.dims}"
+        )

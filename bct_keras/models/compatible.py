@@ -141,7 +141,9 @@ class CompatibleModel(fitting.AcrossWorkers):
                 and the method's.
         """
         if options.get("loss") is not None or options.get("loss_weights") is not None:
-            raise InputError("the loss of a CompatibleModel is its head's and its method's, so compile takes no `loss`")
+            raise InputError(
+                "the loss of a CompatibleModel is its head's and its method's, so compile takes no `loss`"
+            )
         with self.distribute_strategy.scope():
             self.prepare_method(old)
             super().compile(
@@ -180,7 +182,9 @@ class CompatibleModel(fitting.AcrossWorkers):
         self.note_scores(nobody, tf.zeros((1, self.dims)))
         self.reset_metrics()
 
-    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight=None, training=True
+    ):
         """Returns this replica's share of the loss, less what the backbone adds; `y_pred` is new."""
         batch = {"step": tf.convert_to_tensor(self.steps), **self.fields_of(x)}
         new = tf.cast(y_pred, tf.float32)
@@ -206,7 +210,9 @@ class CompatibleModel(fitting.AcrossWorkers):
         """Returns the parts of what `fit` reads."""
         x, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         if labels is None:
-            raise InputError("fit needs labels beside the images: (batch, labels), as OldEmbeddings.with_images gives")
+            raise InputError(
+                "fit needs labels beside the images: (batch, labels), as OldEmbeddings.with_images gives"
+            )
         return Batch(self.fields_of(x), labels, weights)
 
     def fields_of(self, x: Any) -> dict[str, Any]:
@@ -228,7 +234,9 @@ class CompatibleModel(fitting.AcrossWorkers):
         """Lets the metrics that were given to `compile` see the head's scores of embeddings."""
         if self.watches_scores:
             scores = self.head.scores(tf.cast(new, tf.float32))
-            self.compute_metrics(batch.fields, tf.cast(batch.labels, tf.int32), scores, batch.weights)
+            self.compute_metrics(
+                batch.fields, tf.cast(batch.labels, tf.int32), scores, batch.weights
+            )
 
     def fit(
         self,
@@ -276,7 +284,9 @@ class CompatibleModel(fitting.AcrossWorkers):
     def from_config(cls, config, custom_objects=None):
         made = dict(config)
         for part in ("backbone", "head", "method", "dtype"):
-            made[part] = keras.saving.deserialize_keras_object(made[part], custom_objects=custom_objects)
+            made[part] = keras.saving.deserialize_keras_object(
+                made[part], custom_objects=custom_objects
+            )
         return cls(**made)
 
     def compile_from_config(self, config):

@@ -28,7 +28,9 @@ class AcrossWorkers(BuiltByHand):
             def train_function(iterator):
                 strategy = self.distribute_strategy
                 logs = strategy.run(self.train_step, args=(next(iterator),))
-                return tf.nest.map_structure(lambda value: strategy.reduce("MEAN", value, None), logs)
+                return tf.nest.map_structure(
+                    lambda value: strategy.reduce("MEAN", value, None), logs
+                )
 
             self.train_function = train_function
 

@@ -138,7 +138,10 @@ class Steps:
         finite = None
         if scales_loss(optimizer) or self.model.drop_not_finite:
             finite = self.finite_everywhere([loss, *gradients])
-            others = [None if gradient is None else tf.where(finite, gradient, math.nan) for gradient in others]
+            others = [
+                None if gradient is None else tf.where(finite, gradient, math.nan)
+                for gradient in others
+            ]
         self.model.head.learn(class_rows, of_rows, optimizer, finite)
         return others
 

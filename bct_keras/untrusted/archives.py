@@ -73,9 +73,15 @@ def check_claims(members: list[zipfile.ZipInfo], file_size: int) -> None:
         raise ValueError("two of its members have the same name")
     for member in members:
         if member.flag_bits & ENCRYPTED or member.compress_type not in METHODS:
-            raise ValueError(f"its member {member.filename[:80]!r} is encrypted or packed in an unknown way")
+            raise ValueError(
+                f"its member {member.filename[:80]!r} is encrypted or packed in an unknown way"
+            )
         if member.compress_size > file_size or member.header_offset > file_size:
-            raise ValueError(f"its member {member.filename[:80]!r} reaches beyond the end of the file")
+            raise ValueError(
+                f"its member {member.filename[:80]!r} reaches beyond the end of the file"
+            )
     unpacked = sum(member.file_size for member in members)
     if unpacked > ALWAYS_UNPACKED + UNPACKED_PER_BYTE * file_size:
-        raise ValueError(f"{file_size:,} bytes would unpack to {unpacked:,}, which is no honest file's")
+        raise ValueError(
+            f"{file_size:,} bytes would unpack to {unpacked:,}, which is no honest file's"
+        )

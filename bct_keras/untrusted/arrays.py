@@ -14,7 +14,10 @@ from bct_keras.untrusted.reading import opened, reason_of
 
 # Booleans, whole numbers, real numbers, and texts as bytes or characters: nothing that is made by running code.
 PLAIN_KINDS = "biufSU"
-READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+READ_HEADER = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 LAST_CHARACTER, SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)
 
 
@@ -42,7 +45,9 @@ def read_header(file: BinaryIO, size: int) -> Header:
         raise ValueError(f"its format {version[0]}.{version[1]} is not read here")
     try:
         shape, by_columns, dtype = READ_HEADER[version](file)
-    except Exception as reason:  # the header is an expression of Python, read as one: it may fail in any way
+    except (
+        Exception
+    ) as reason:  # the header is an expression of Python, read as one: it may fail in any way
         raise ValueError(f"its header is damaged ({reason_of(reason)})") from None
     if dtype.kind not in PLAIN_KINDS or dtype.itemsize == 0:
         raise ValueError(f"it holds values of type {str(dtype)[:40]}, not plain numbers or texts")
@@ -50,7 +55,9 @@ def read_header(file: BinaryIO, size: int) -> Header:
     there = size - file.tell()
     sides_are_counts = all(type(side) is int and side >= 0 for side in shape)
     if not sides_are_counts or header.size != there:
-        raise ValueError(f"its header says {dtype} of shape {str(shape)[:60]}, and {there:,} bytes are there")
+        raise ValueError(
+            f"its header says {dtype} of shape {str(shape)[:60]}, and {there:,} bytes are there"
+        )
     return header
 
 
@@ -79,14 +86,18 @@ def load_array(path: str | Path) -> np.ndarray:
     return np.array(open_array(path))
 
 
-def read_arrays(path: str | Path, what: str, needed: tuple[str, ...], wanted: tuple[str, ...] = ()) -> dict:
+def read_arrays(
+    path: str | Path, what: str, needed: tuple[str, ...], wanted: tuple[str, ...] = ()
+) -> dict:
     """Returns the arrays of a .npz file that are needed, and of those that are wanted what is there."""
     with opened_archive(path, f"cannot be read as {what}") as archive:
         members = {name.removesuffix(".npy"): name for name in archive.namelist()}
         missing = [name for name in needed if name not in members]
         if missing:
             there = ", ".join(list(members)[:8]) or "nothing"
-            raise InputError(f"{path} cannot be read as {what}: it has no `{missing[0]}`; there is {there}")
+            raise InputError(
+                f"{path} cannot be read as {what}: it has no `{missing[0]}`; there is {there}"
+            )
         found = {}
         for name in (*needed, *(name for name in wanted if name in members)):
             member = archive.getinfo(members[name])
@@ -108,6 +119,8 @@ def texts(values: np.ndarray, where: object) -> list[str]:
             raise InputError(f"{where}: the text {reason.object[:60]!r} is not UTF-8") from None
     # NumPy keeps a text as its characters' numbers.
     numbers = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("="))).view(np.uint32)
-    if ((numbers > LAST_CHARACTER) | ((numbers >= SURROGATES[0]) & (numbers <= SURROGATES[1]))).any():
+    if (
+        (numbers > LAST_CHARACTER) | ((numbers >= SURROGATES[0]) & (numbers <= SURROGATES[1]))
+    ).any():
         raise InputError(f"{where}: a text holds what is no character")
     return values.tolist()

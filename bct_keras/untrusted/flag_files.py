@@ -32,7 +32,9 @@ def check(arguments: list[str]) -> None:
             if shown(text) != text:
                 raise InputError(f"{path}, line {number}: this is no text of flags: {text[:60]}")
         check_names(lines, path)
-        waiting += [(each, (*inside, path.resolve())) for text in lines for each in named_in([text.strip()])]
+        waiting += [
+            (each, (*inside, path.resolve())) for text in lines for each in named_in([text.strip()])
+        ]
 
 
 def check_names(arguments: list[str], where: object) -> None:

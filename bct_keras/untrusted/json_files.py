@@ -72,7 +72,9 @@ def check_size(content: bytes) -> None:
         elif found[0] in b"]}":
             depth -= 1
         if depth > DEEPEST:
-            raise ValueError(f"lists and objects lie {DEEPEST} deep in each other at byte {found.start()}")
+            raise ValueError(
+                f"lists and objects lie {DEEPEST} deep in each other at byte {found.start()}"
+            )
 
 
 def finite(text: str) -> float:
@@ -105,7 +107,11 @@ def field(found: Any, key: str, kind: type, where: object) -> Any:
     value = found[key]
     if kind is float and type(value) is int:
         return float(value)
-    if type(value) is not kind or (kind is int and value < 0) or (kind is float and not math.isfinite(value)):
+    if (
+        type(value) is not kind
+        or (kind is int and value < 0)
+        or (kind is float and not math.isfinite(value))
+    ):
         raise InputError(f"{where}: '{key}' has to be {KINDS[kind]}, not {shown(value)}")
     return value
 

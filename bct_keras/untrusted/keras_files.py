@@ -37,5 +37,9 @@ def check_numbers(config: Any) -> None:
     for key, value in config.items() if isinstance(config, dict) else enumerate(config):
         if isinstance(value, dict | list):
             check_numbers(value)
-        elif type(value) is int and value > LARGEST_NUMBER and not any(each in str(key) for each in NO_SIZES):
+        elif (
+            type(value) is int
+            and value > LARGEST_NUMBER
+            and not any(each in str(key) for each in NO_SIZES)
+        ):
             raise ValueError(f"'{key}' of a layer is {value:,}")

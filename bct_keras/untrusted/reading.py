@@ -54,7 +54,9 @@ def check_kind(path: Path, mode: int, error: type[InputError]) -> None:
         raise error(f"{path} is {kind}, and a file was expected")
 
 
-def read_bytes(path: str | Path, largest: int = LARGEST, error: type[InputError] = InputError) -> bytes:
+def read_bytes(
+    path: str | Path, largest: int = LARGEST, error: type[InputError] = InputError
+) -> bytes:
     """Returns the whole file, which may have at most `largest` bytes."""
     with opened(path, error) as file:
         try:

@@ -64,7 +64,9 @@ def orientation_of(encoded: bytes) -> int:
         if (start, marker) == (0xFF, 0xFF):  # a byte that fills up
             position += 1
             continue
-        if start != 0xFF or not (0xE0 <= marker <= 0xEF or marker == 0xFE):  # the metadata have ended
+        if start != 0xFF or not (
+            0xE0 <= marker <= 0xEF or marker == 0xFE
+        ):  # the metadata have ended
             break
         if marker == 0xE1 and encoded.startswith(b"Exif\0\0", position + 4):
             return orientation_in(encoded[position + 10 : position + 2 + length])

@@ -20,14 +20,19 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from photo import pixels_of
 
-SPARE_CANDIDATES = 128  # scored again, beyond twice those asked for: coarse scores are off by less than 0.002
+SPARE_CANDIDATES = (
+    128  # scored again, beyond twice those asked for: coarse scores are off by less than 0.002
+)
 
 
 class Encoder:
     def __init__(self, path: str, threads: int = 2):
         self.fingerprint = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         self.interpreter = Interpreter(model_path=path, num_threads=threads)
-        (self.input,), (self.output,) = self.interpreter.get_input_details(), self.interpreter.get_output_details()
+        (self.input,), (self.output,) = (
+            self.interpreter.get_input_details(),
+            self.interpreter.get_output_details(),
+        )
         self.size = int(self.input["shape"][1])
         self.interpreter.resize_tensor_input(self.input["index"], (1, self.size, self.size, 3))
         self.interpreter.allocate_tensors()
@@ -52,7 +57,11 @@ class Gallery:
             raise ValueError(f"{path} is no gallery of version 1 or 2")
         self.facts, self.names, self.parts, self.payloads = {b"ENCO": [], b"COMP": []}, [], [], []
         removed = [np.zeros(0, np.uint64)]
-        self.given, position, (end,) = 0, 128, struct.unpack("<Q", self.head(64)[:8])  # given: numbers of entries
+        self.given, position, (end,) = (
+            0,
+            128,
+            struct.unpack("<Q", self.head(64)[:8]),
+        )  # given: numbers of entries
         while position < end:
             kind, rows, length, checksum = struct.unpack("<4sIQI", self.head(position)[:20])
             payload = self.bytes[position + 64 : position + 64 + length]
@@ -73,13 +82,18 @@ class Gallery:
         if numbers.max() >= self.given or made_by.max() >= len(self.facts[b"ENCO"]):
             raise ValueError(f"{path} is damaged; copy it again")
         row_of = np.full(self.given, -1)
-        row_of[self.entry_of] = np.arange(len(self.entry_of))  # an entry's latest row is its live one
+        row_of[self.entry_of] = np.arange(
+            len(self.entry_of)
+        )  # an entry's latest row is its live one
         row_of[np.concatenate(removed)] = -1
         live = row_of[row_of >= 0]
         if not len(live):
             raise ValueError(f"{path} has no entries")
         self.entries, self.dead = len(live), np.delete(np.arange(len(self.entry_of)), live)
-        self.makers = {self.facts[b"ENCO"][encoder]["fingerprint"] for encoder in np.unique(made_by[live]).tolist()}
+        self.makers = {
+            self.facts[b"ENCO"][encoder]["fingerprint"]
+            for encoder in np.unique(made_by[live]).tolist()
+        }
         self.scale = np.concatenate([scale for _, _, scale, *_ in self.parts])
 
     def head(self, position: int) -> bytes:
@@ -97,23 +111,35 @@ class Gallery:
             self.given += rows
         else:
             numbers = np.frombuffer(payload, "<u8", rows)
-        scale, encoders = np.frombuffer(payload, "<f4", rows, 8 * rows), np.frombuffer(payload, "<u2", rows, 12 * rows)
-        planes = np.frombuffer(payload, np.int8, 2 * rows * self.dims, 14 * rows).reshape(2, rows, self.dims)
+        scale, encoders = (
+            np.frombuffer(payload, "<f4", rows, 8 * rows),
+            np.frombuffer(payload, "<u2", rows, 12 * rows),
+        )
+        planes = np.frombuffer(payload, np.int8, 2 * rows * self.dims, 14 * rows).reshape(
+            2, rows, self.dims
+        )
         self.parts.append((numbers, encoders, scale, *planes))
 
     def check(self, payloads: list | None = None) -> None:
         """Every byte against its checksum; once after the file was copied here is enough."""
         for position, payload, checksum in self.payloads if payloads is None else payloads:
             if zlib.crc32(payload) != checksum:
-                raise ValueError(f"the gallery is damaged in the block at byte {position}; copy it again")
+                raise ValueError(
+                    f"the gallery is damaged in the block at byte {position}; copy it again"
+                )
 
     def search(self, fingerprint: str, query: np.ndarray, top: int) -> list[tuple[float, str, str]]:
         """The cosine, label and id of the best entries, the best first."""
         fit = {fact["gallery"] for fact in self.facts[b"COMP"] if fact["query"] == fingerprint}
         if not self.makers <= fit | {fingerprint}:
-            raise ValueError("the model is not known to be compatible with every entry; see gallery add --report")
+            raise ValueError(
+                "the model is not known to be compatible with every entry; see gallery add --report"
+            )
         coarse_query = np.rint(query * (127 / np.abs(query).max())).astype(np.int8)[None]
-        products = [numkong.cdist(coarse_query, high, metric="dot", out_dtype="float32") for *_, high, _ in self.parts]
+        products = [
+            numkong.cdist(coarse_query, high, metric="dot", out_dtype="float32")
+            for *_, high, _ in self.parts
+        ]
         scores = np.concatenate([np.asarray(product)[0] for product in products]) * self.scale
         scores[self.dead] = -np.inf
         count = min(2 * top + SPARE_CANDIDATES, self.entries)
@@ -131,7 +157,9 @@ class Gallery:
         row = number - first
         id_start, label_start = ends[:, row - 1] if row else (0, 0)
         labels = text[ends[0, -1] :]
-        return str(labels[label_start : ends[1, row]], "utf-8"), str(text[id_start : ends[0, row]], "utf-8")
+        return str(labels[label_start : ends[1, row]], "utf-8"), str(
+            text[id_start : ends[0, row]], "utf-8"
+        )
 
 
 def main() -> None:

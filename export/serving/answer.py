@@ -24,7 +24,10 @@ class Answer:
 def largest_answer(images: int, kind: str) -> int:
     """Returns how many bytes an answer to so many images can have: nothing longer is read."""
     embeddings = 2  # that for the encoder's own gallery, and that for an older one's
-    return images * (embeddings * MAXIMUM_DIMS * BYTES_OF_A_NUMBER[kind] + BYTES_OF_A_NAME) + OTHER_BYTES
+    return (
+        images * (embeddings * MAXIMUM_DIMS * BYTES_OF_A_NUMBER[kind] + BYTES_OF_A_NAME)
+        + OTHER_BYTES
+    )
 
 
 def checked(answer: Answer, images: int, expected_encoder: str | None) -> np.ndarray:
@@ -41,13 +44,17 @@ def checked(answer: Answer, images: int, expected_encoder: str | None) -> np.nda
     check_encoder(answer, images, expected_encoder)
     taken = np.ones(images, bool) if answer.taken is None else np.asarray(answer.taken, bool)
     if taken.shape != (images,):
-        raise ServingError(f"the answer to {images} images says of {taken.size} whether they were taken")
+        raise ServingError(
+            f"the answer to {images} images says of {taken.size} whether they were taken"
+        )
     found = np.where(taken[:, None], answer.embeddings, np.float32(np.nan))
     lengths = np.linalg.norm(found[taken].astype(np.float64), axis=1)
     wrong = np.flatnonzero(~(np.abs(lengths - 1) <= LENGTH_TOLERANCE))
     if len(wrong):
         number = int(np.flatnonzero(taken)[wrong[0]])
-        raise ServingError(f"embedding {number} of the answer has length {lengths[wrong[0]]:.6g}, and not 1")
+        raise ServingError(
+            f"embedding {number} of the answer has length {lengths[wrong[0]]:.6g}, and not 1"
+        )
     return found
 
 
@@ -55,9 +62,13 @@ def check_encoder(answer: Answer, images: int, expected: str | None) -> None:
     if expected is None:
         return
     if answer.encoders is None:
-        raise ServingError("the answer does not say which encoder embedded the images; export the encoder anew")
+        raise ServingError(
+            "the answer does not say which encoder embedded the images; export the encoder anew"
+        )
     if len(answer.encoders) != images:
         raise ServingError(f"the answer to {images} images names {len(answer.encoders)} encoders")
     for encoder in answer.encoders:
         if encoder != expected:
-            raise ServingError(f"the answer is by the encoder {plain(encoder)}, and {expected} was expected")
+            raise ServingError(
+                f"the answer is by the encoder {plain(encoder)}, and {expected} was expected"
+            )

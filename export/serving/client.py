@@ -31,7 +31,12 @@ from transports import Asked, GrpcTransport, RestTransport
 
 STARTS_OF_IMAGES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 FIRST_PAUSE = 0.1  # seconds; doubled after every attempt
-TRANSPORTS = {"grpc": GrpcTransport, "grpcs": GrpcTransport, "http": RestTransport, "https": RestTransport}
+TRANSPORTS = {
+    "grpc": GrpcTransport,
+    "grpcs": GrpcTransport,
+    "http": RestTransport,
+    "https": RestTransport,
+}
 PORTS = {"http": 80, "https": 443}
 ON_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 TOKEN_VARIABLE = "BCT_SERVING_TOKEN"
@@ -76,13 +81,23 @@ class Client:
         if batch_size < 1:
             raise ServingError(f"--batch_size={batch_size}: at least 1 is needed")
         if ca_file and not tls:
-            raise ServingError(f"--ca_file goes with {kind}s://, and --server={server} is without TLS")
+            raise ServingError(
+                f"--ca_file goes with {kind}s://, and --server={server} is without TLS"
+            )
         if token and not tls and host not in ON_THIS_MACHINE:
-            raise ServingError(f"the token would be sent in clear; use {kind}s:// in --server={server}")
+            raise ServingError(
+                f"the token would be sent in clear; use {kind}s:// in --server={server}"
+            )
         if token and not (token.isascii() and token.isprintable() and " " not in token):
-            raise ServingError("the token has letters that none has: spaces, line ends, or others than ASCII")
+            raise ServingError(
+                "the token has letters that none has: spaces, line ends, or others than ASCII"
+            )
         self.server, self.timeout, self.attempts = server, timeout, attempts
-        self.batch_size, self.maximum_image_bytes, self.expect = batch_size, maximum_image_bytes, expect
+        self.batch_size, self.maximum_image_bytes, self.expect = (
+            batch_size,
+            maximum_image_bytes,
+            expect,
+        )
         asked = Asked(host, port, model, label, signature, tls, ca_file, token)
         self.transport = TRANSPORTS[kind](asked, batch_size)
 
@@ -102,7 +117,9 @@ class Client:
         starts = range(0, len(images), self.batch_size)
         found = [self.embed_batch(images[start : start + self.batch_size]) for start in starts]
         if len({rows.shape[1] for rows in found}) > 1:
-            raise ServingError(f"{self.server}: the answers have embeddings of different dimensions")
+            raise ServingError(
+                f"{self.server}: the answers have embeddings of different dimensions"
+            )
         return np.concatenate(found) if found else np.empty((0, 0), np.float32)
 
     def check(self, image: bytes, name: str) -> None:
@@ -126,7 +143,9 @@ class Client:
                 # Some chance in it, so that clients that failed together do not come back together.
                 wait = pause * random.uniform(0.5, 1.5)
                 if attempt == self.attempts or time.monotonic() + wait >= deadline:
-                    raise ServingError(f"{self.server}: {error} (attempt {attempt} of {self.attempts})") from None
+                    raise ServingError(
+                        f"{self.server}: {error} (attempt {attempt} of {self.attempts})"
+                    ) from None
                 time.sleep(wait)
                 pause *= 2
             except ServingError as error:
@@ -145,8 +164,16 @@ def parts_of(server: str) -> tuple[str, str, int]:
         host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
     except ValueError:
         parts, host, port = urlsplit(""), None, None
-    whole = f"{parts.scheme}://{parts.netloc}" == server.removesuffix("/") and "@" not in parts.netloc
-    if parts.scheme not in TRANSPORTS or not whole or not host or not port or not server.isprintable():
+    whole = (
+        f"{parts.scheme}://{parts.netloc}" == server.removesuffix("/") and "@" not in parts.netloc
+    )
+    if (
+        parts.scheme not in TRANSPORTS
+        or not whole
+        or not host
+        or not port
+        or not server.isprintable()
+    ):
         raise ServingError(f"--server={server!r} is not {wanted}")
     return parts.scheme, host, port
 
@@ -172,7 +199,9 @@ def expected_encoder(given: str | None) -> str | None:
         raise ServingError(f"--expect={folder}: its manifest.json is damaged") from None
     name = manifest.get("served_name") if isinstance(manifest, dict) else None
     if not isinstance(name, str):
-        raise ServingError(f"--expect={folder} does not name an encoder that is served; export it anew")
+        raise ServingError(
+            f"--expect={folder} does not name an encoder that is served; export it anew"
+        )
     return name
 
 
@@ -197,18 +226,36 @@ def write(path: Path, embeddings: np.ndarray) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("images", nargs="+", type=Path)
-    parser.add_argument("--server", required=True, help="grpc://host:port or http://host:port; grpcs, https with TLS")
+    parser.add_argument(
+        "--server",
+        required=True,
+        help="grpc://host:port or http://host:port; grpcs, https with TLS",
+    )
     parser.add_argument("--model", default="encoder", help="its name in models.config")
-    parser.add_argument("--label", help="stable or canary, as in models.config; the highest version without it")
-    parser.add_argument("--timeout", type=float, default=5.0, help="seconds for a batch, all attempts included")
+    parser.add_argument(
+        "--label", help="stable or canary, as in models.config; the highest version without it"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=5.0, help="seconds for a batch, all attempts included"
+    )
     parser.add_argument("--batch_size", type=int, default=32, help="images in a request")
-    parser.add_argument("--ca_file", type=Path, help="certificates to trust, in PEM; the system's without it")
-    parser.add_argument("--token_file", type=Path, help=f"holds a bearer token; {TOKEN_VARIABLE} does without it")
-    parser.add_argument("--expect", help="the export's folder, or its served_name: another encoder is refused")
-    parser.add_argument("--out", type=Path, help="a .npy file for the embeddings; else they are printed")
+    parser.add_argument(
+        "--ca_file", type=Path, help="certificates to trust, in PEM; the system's without it"
+    )
+    parser.add_argument(
+        "--token_file", type=Path, help=f"holds a bearer token; {TOKEN_VARIABLE} does without it"
+    )
+    parser.add_argument(
+        "--expect", help="the export's folder, or its served_name: another encoder is refused"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="a .npy file for the embeddings; else they are printed"
+    )
     given = parser.parse_args()
     try:
         client = Client(

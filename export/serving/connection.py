@@ -84,7 +84,9 @@ def post(
     except TimeoutError:
         raise error_of("DEADLINE_EXCEEDED", f"{seconds:.1f} s") from None
     except ssl.SSLCertVerificationError as error:
-        raise ServingError(f"the server's certificate is not trusted: {plain(error.verify_message)}") from None
+        raise ServingError(
+            f"the server's certificate is not trusted: {plain(error.verify_message)}"
+        ) from None
     except ssl.SSLError as error:
         raise ServingError(f"no TLS connection: {plain(error.reason or str(error))}") from None
     except (OSError, http.client.IncompleteRead) as error:
@@ -95,7 +97,9 @@ def post(
 
 def body_of(response: http.client.HTTPResponse, limit: int) -> bytes:
     if 300 <= response.status < 400:
-        raise ServingError(f"the server sends to another address (HTTP {response.status}), which is not followed")
+        raise ServingError(
+            f"the server sends to another address (HTTP {response.status}), which is not followed"
+        )
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding != "identity":
         raise ServingError("the answer is compressed, which was not asked for")
@@ -112,7 +116,9 @@ def body_of(response: http.client.HTTPResponse, limit: int) -> bytes:
 
 
 def too_long(limit: int) -> ServingError:
-    return ServingError(f"the answer has more than the {limit:,} bytes that one to this request can have")
+    return ServingError(
+        f"the answer has more than the {limit:,} bytes that one to this request can have"
+    )
 
 
 def connected(place: Place, deadline: Deadline) -> socket.socket:

@@ -22,7 +22,9 @@ MAXIMUM_RANK = 8
 Value = int | memoryview
 
 
-def predict_request(model: str, label: str | None, signature: str, input_name: str, images: Sequence[bytes]) -> bytes:
+def predict_request(
+    model: str, label: str | None, signature: str, input_name: str, images: Sequence[bytes]
+) -> bytes:
     specification = field(1, model.encode()) + field(3, signature.encode())
     if label:
         specification += field(4, label.encode())
@@ -72,10 +74,14 @@ def check_count(shape: list[int], count: int) -> None:
     for side in shape[:MAXIMUM_RANK]:
         claimed *= side
     if claimed != count or len(shape) > MAXIMUM_RANK:
-        raise ServingError(f"a tensor of the answer claims the shape {shape[:MAXIMUM_RANK]} and holds {count} values")
+        raise ServingError(
+            f"a tensor of the answer claims the shape {shape[:MAXIMUM_RANK]} and holds {count} values"
+        )
 
 
-def parts(tensor: memoryview, dtype: int, values_at: int) -> tuple[list[int], list[memoryview | bytes]]:
+def parts(
+    tensor: memoryview, dtype: int, values_at: int
+) -> tuple[list[int], list[memoryview | bytes]]:
     """Returns the shape of a tensor of this type, and its values in the pieces in which they lie there."""
     found, shape, content = 0, [], []
     for key, value in fields(tensor):
@@ -90,7 +96,9 @@ def parts(tensor: memoryview, dtype: int, values_at: int) -> tuple[list[int], li
             # A single one of a repeated field may stand alone.
             content.append(bytes([min(value, 255)]) if isinstance(value, int) else value)
     if found != dtype:
-        raise ServingError(f"a tensor of the answer has the type {found}, and not {dtype} ({TYPES[dtype]})")
+        raise ServingError(
+            f"a tensor of the answer has the type {found}, and not {dtype} ({TYPES[dtype]})"
+        )
     return shape, content
 
 

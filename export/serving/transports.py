@@ -49,7 +49,9 @@ class Asked:
             return None
         try:
             trusted = self.authorities()
-            return ssl.create_default_context(cadata=trusted.decode("ascii") if trusted is not None else None)
+            return ssl.create_default_context(
+                cadata=trusted.decode("ascii") if trusted is not None else None
+            )
         except (ssl.SSLError, ValueError):
             raise ServingError(f"--ca_file={self.ca_file} holds no certificates in PEM") from None
 
@@ -70,7 +72,9 @@ class GrpcTransport:
         address = f"{host}:{asked.port}"
         if asked.tls:
             asked.tls_context()  # tells of a file that holds no certificates, which gRPC does not
-            self.channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(asked.authorities()), options)
+            self.channel = grpc.secure_channel(
+                address, grpc.ssl_channel_credentials(asked.authorities()), options
+            )
         else:
             self.channel = grpc.insecure_channel(address, options)
         self.call = self.channel.unary_unary(METHOD)  # bytes both ways
@@ -83,8 +87,12 @@ class GrpcTransport:
             response = self.call(request, timeout=max(seconds, 0.001), metadata=self.metadata)
         except self.failure as error:
             code, details = error.code(), error.details()  # pyright: ignore
-            if details and "larger than max" in details:  # gRPC's own words, under a code of the server's
-                raise ServingError(f"the answer or the request is too long: {plain(details)}") from None
+            if (
+                details and "larger than max" in details
+            ):  # gRPC's own words, under a code of the server's
+                raise ServingError(
+                    f"the answer or the request is too long: {plain(details)}"
+                ) from None
             raise error_of(code.name if code else "UNKNOWN", details or "") from None
         outputs = messages.outputs_of(response)
         check_output(outputs)
@@ -104,14 +112,20 @@ class RestTransport:
         self.place = connection.Place(asked.host, asked.port, asked.tls_context())
         label = f"/labels/{quote(asked.label, safe='')}" if asked.label else ""
         self.path = f"/v1/models/{quote(asked.model, safe='')}{label}:predict"
-        self.headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "Connection": "close"}
+        self.headers = {
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+            "Connection": "close",
+        }
         if asked.token:
             self.headers["Authorization"] = f"Bearer {asked.token}"
 
     def predict(self, images: Sequence[bytes], seconds: float) -> Answer:
         given = {INPUT: [{"b64": base64.b64encode(image).decode()} for image in images]}
         request = json.dumps({"signature_name": self.asked.signature, "inputs": given}).encode()
-        status, body = connection.post(self.place, self.path, request, self.headers, seconds, self.limit)
+        status, body = connection.post(
+            self.place, self.path, request, self.headers, seconds, self.limit
+        )
         if status != 200:
             raise error_of(CODE_OF_STATUS.get(status, f"HTTP {status}"), error_text(body))
         try:
@@ -160,7 +174,11 @@ def numbers(rows: object) -> np.ndarray:
         raise ServingError(f"the answer's '{EMBEDDING}' has rows of different lengths")
     try:
         with np.errstate(over="ignore"):
-            return np.array(rows, np.float64).astype(np.float32).reshape(len(rows), -1 if rows and rows[0] else 0)
+            return (
+                np.array(rows, np.float64)
+                .astype(np.float32)
+                .reshape(len(rows), -1 if rows and rows[0] else 0)
+            )
     except OverflowError:
         raise ServingError(f"the answer's '{EMBEDDING}' has a number that is too large") from None
 

@@ -14,14 +14,18 @@ import time
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--workers", type=int, default=2, help="how many processes")
     parser.add_argument("flags", nargs="+", help="after --, the flags of bct_keras.train")
     arguments = parser.parse_args()
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(arguments.workers)]}
     workers = [start(cluster, index, arguments.flags) for index in range(arguments.workers)]
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, frame: [worker.send_signal(number) for worker in workers])
+        signal.signal(
+            number, lambda number, frame: [worker.send_signal(number) for worker in workers]
+        )
     return wait(workers)
 
 
@@ -30,7 +34,9 @@ def start(cluster: dict[str, list[str]], index: int, flags: list[str]) -> subpro
     environment = os.environ | {"TF_CONFIG": json.dumps(config)}
     # One worker speaks for all; of the others only what went wrong is shown.
     output = None if index == 0 else subprocess.DEVNULL
-    return subprocess.Popen([sys.executable, "-m", "bct_keras.train", *flags], env=environment, stdout=output)
+    return subprocess.Popen(
+        [sys.executable, "-m", "bct_keras.train", *flags], env=environment, stdout=output
+    )
 
 
 def wait(workers: list[subprocess.Popen]) -> int:

@@ -114,7 +114,12 @@ def test_what_killed_writers_left_is_removed_and_what_living_ones_write_is_not(t
 
 
 def test_only_folders_of_the_very_kind_are_cleared_away(tmp_path):
-    kept = [".file.partial", ".file.partial-short", ".file.partial-UPPERCAS", ".other.partial-abcdefgh"]
+    kept = [
+        ".file.partial",
+        ".file.partial-short",
+        ".file.partial-UPPERCAS",
+        ".other.partial-abcdefgh",
+    ]
     for name in kept:
         (tmp_path / name).mkdir()
     (tmp_path / ".file.partial-aaaaaaaa").write_text("a file of somebody's")

@@ -82,7 +82,9 @@ def test_the_second_of_two_commands_waits_and_finds_it_made(tmp_path, maker):
     assert names(tmp_path) == ["out"]
 
 
-def test_the_second_of_two_commands_that_makes_something_else_is_refused_and_destroys_nothing(tmp_path, maker):
+def test_the_second_of_two_commands_that_makes_something_else_is_refused_and_destroys_nothing(
+    tmp_path, maker
+):
     first = maker("one")
     assert line_of(first) == "filling"
     second = maker("two", {"data": "d2"})
@@ -113,7 +115,9 @@ def test_when_the_first_of_two_commands_is_killed_the_second_makes_it(tmp_path, 
 
 
 @pytest.mark.parametrize(("made_from", "kept"), [(MADE_FROM, True), ({"data": "d2"}, False)])
-def test_what_a_killed_command_left_is_taken_up_where_it_is_of_the_same(tmp_path, maker, made_from, kept):
+def test_what_a_killed_command_left_is_taken_up_where_it_is_of_the_same(
+    tmp_path, maker, made_from, kept
+):
     first = maker("one", resume="resume")
     assert line_of(first) == "filling"
     first.kill()
@@ -172,7 +176,9 @@ def planted_file(place: Path, mine: Path) -> None:
 
 
 @pytest.mark.parametrize("plant", [planted_link, planted_link_to_a_folder, planted_file])
-def test_what_is_planted_where_a_folder_is_made_is_not_followed(tmp_path, plant: Callable[[Path, Path], None]):
+def test_what_is_planted_where_a_folder_is_made_is_not_followed(
+    tmp_path, plant: Callable[[Path, Path], None]
+):
     mine = tmp_path / "mine" / "file"
     mine.parent.mkdir()
     mine.write_text("mine")
@@ -183,7 +189,8 @@ def test_what_is_planted_where_a_folder_is_made_is_not_followed(tmp_path, plant:
             (partial / "file").write_text("other")
 
     with pytest.raises(
-        InputError, match=r"\.out\.partial is in the way: a link or a file, .*where .*out is to be made"
+        InputError,
+        match=r"\.out\.partial is in the way: a link or a file, .*where .*out is to be made",
     ):
         fill()
     assert mine.read_text() == "mine"
@@ -202,7 +209,10 @@ def test_links_planted_in_the_folder_that_is_made_are_not_followed(tmp_path):
     assert names(tmp_path / "out") == []
     partial.mkdir()
     (partial / HOLDER).symlink_to(mine / "file")
-    with pytest.raises(InputError, match=r"in the way.*with a link in it"), artefacts.new_folder(tmp_path / "out"):
+    with (
+        pytest.raises(InputError, match=r"in the way.*with a link in it"),
+        artefacts.new_folder(tmp_path / "out"),
+    ):
         pass
     assert (mine / "file").read_text() == "mine"
 
@@ -219,7 +229,11 @@ def test_a_folder_may_take_the_place_of_another_with_its_permissions(tmp_path):
     for content in ("one", "two"):
         with artefacts.new_folder(tmp_path / "out", replace=True) as partial:
             (partial / content).write_text(content)
-            assert names(tmp_path / "out") == ["one"] if content == "two" else not (tmp_path / "out").exists()
+            assert (
+                names(tmp_path / "out") == ["one"]
+                if content == "two"
+                else not (tmp_path / "out").exists()
+            )
         (tmp_path / "out").chmod(0o700)
     assert names(tmp_path / "out") == ["two"]
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
@@ -262,12 +276,16 @@ def test_who_holds_a_run_is_named_and_a_folder_that_was_removed_meanwhile_is_mad
     def start() -> subprocess.Popen:
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-c", ALONE, str(tmp_path / "run")]
-        return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     first = start()
     assert line_of(first) == "alone"
     second = start()
-    assert line_of(second).startswith(f"{tmp_path / 'run'}: waiting for another run (process {first.pid} on ")
+    assert line_of(second).startswith(
+        f"{tmp_path / 'run'}: waiting for another run (process {first.pid} on "
+    )
     first.communicate("go on\n")  # it has left nothing, so the folder goes
     assert line_of(second) == "alone"
     assert names(tmp_path / "run") == [artefacts.LOCK]
@@ -304,7 +322,10 @@ def test_what_a_killed_command_left_is_cleared_away(tmp_path):
     (tmp_path / ".new.partial" / "old").write_text("half")
     with artefacts.new_folder(tmp_path / "new") as partial:
         (partial / "file").write_text("whole")
-    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["new", "new/file"]
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == [
+        "new",
+        "new/file",
+    ]
 
 
 def test_an_empty_folder_is_filled(tmp_path):
@@ -365,7 +386,12 @@ for turn in range(15):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", script, str(tmp_path / "out")]
     all_at_once = [
-        subprocess.Popen([*command, str(seed)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [*command, str(seed)],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
         for seed in range(4)
     ]
     errors = [process.communicate()[1] for process in all_at_once]

@@ -21,8 +21,12 @@ def made(tmp_path) -> Path:
 def test_the_fingerprint_is_of_the_value_not_of_how_it_is_held():
     # sha256 of the JSON text without spaces, keys in order, every character in ASCII
     text = '{"a":[1,2],"\\u00e4":null}'
-    assert artefacts.fingerprint({"ä": None, "a": (1, 2)}) == hashlib.sha256(text.encode()).hexdigest()
-    assert artefacts.fingerprint({"a": [1, 2], "ä": None}) == artefacts.fingerprint({"ä": None, "a": (1, 2)})
+    assert (
+        artefacts.fingerprint({"ä": None, "a": (1, 2)}) == hashlib.sha256(text.encode()).hexdigest()
+    )
+    assert artefacts.fingerprint({"a": [1, 2], "ä": None}) == artefacts.fingerprint(
+        {"ä": None, "a": (1, 2)}
+    )
     assert artefacts.fingerprint([1, 2]) != artefacts.fingerprint([2, 1])
 
 
@@ -47,14 +51,23 @@ def test_a_manifest_tells_what_it_was_given(made):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "made is not a report: it has no manifest.json; python -m bct_keras.evaluate makes one"),
+        (
+            None,
+            "made is not a report: it has no manifest.json; python -m bct_keras.evaluate makes one",
+        ),
         (b"", "made/manifest.json cannot be read as JSON: Expecting value"),
         (b'{"kind": "rep', "made/manifest.json cannot be read as JSON: Unterminated string"),
         (b"\xff\xfe", "made/manifest.json cannot be read as JSON: byte 0 is not of UTF-8"),
         (b"[]", "made is not a report: its manifest.json says 'list'"),
         (b"{}", "made is not a report: its manifest.json says 'None'"),
-        (b'{"kind": "data set", "made_from": {}}', "made is not a report: its manifest.json says 'data set'"),
-        (b'{"kind": "report"}', "made/manifest.json is not complete: it does not say what the report was made from"),
+        (
+            b'{"kind": "data set", "made_from": {}}',
+            "made is not a report: its manifest.json says 'data set'",
+        ),
+        (
+            b'{"kind": "report"}',
+            "made/manifest.json is not complete: it does not say what the report was made from",
+        ),
         (b'{"kind": "report", "made_from": 1}', "made/manifest.json is not complete"),
     ],
 )
@@ -96,20 +109,27 @@ def test_is_current(made, tmp_path):
     ],
 )
 def test_a_folder_made_from_something_else_is_not_written_over(made, made_from, said):
-    with pytest.raises(InputError, match=rf"made is there, made from something else {said}; choose another folder"):
+    with pytest.raises(
+        InputError, match=rf"made is there, made from something else {said}; choose another folder"
+    ):
         artefacts.is_current(made, "report", made_from)
 
 
 @pytest.mark.parametrize(
-    "check", [artefacts.check_place, lambda folder, kind: artefacts.is_current(folder, kind, MADE_FROM)]
+    "check",
+    [artefacts.check_place, lambda folder, kind: artefacts.is_current(folder, kind, MADE_FROM)],
 )
 def test_a_place_that_holds_something_else_is_refused(made, tmp_path, check):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     for folder in (tmp_path / "mine", tmp_path / "mine" / "notes.txt"):
-        with pytest.raises(InputError, match=rf"{folder.name} holds something else \(no manifest\.json\); choose"):
+        with pytest.raises(
+            InputError, match=rf"{folder.name} holds something else \(no manifest\.json\); choose"
+        ):
             check(folder, "report")
-    with pytest.raises(InputError, match=r"made holds something else \(its manifest\.json says 'report'\); choose"):
+    with pytest.raises(
+        InputError, match=r"made holds something else \(its manifest\.json says 'report'\); choose"
+    ):
         check(made, "export")
 
 

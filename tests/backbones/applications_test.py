@@ -16,15 +16,23 @@ def build(spec: str, image_size: int = 32) -> keras.Model:
 def scaled(name: str, pixels: np.ndarray) -> np.ndarray:
     image = keras.Input((2, 2, 3))
     network = applications.network_of(name)
-    return np.asarray(keras.Model(image, applications.as_its_family_expects(network, image))(pixels))[0, 0, 0]
+    return np.asarray(
+        keras.Model(image, applications.as_its_family_expects(network, image))(pixels)
+    )[0, 0, 0]
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
         ("MobileNetV2", [-1.0, 0.6, 1.0]),  # x / 127.5 - 1
-        ("ResNet50", [255 - 103.939, 204 - 116.779, 0 - 123.68]),  # blue first, less the mean of ImageNet
-        ("DenseNet121", [-0.485 / 0.229, (0.8 - 0.456) / 0.224, (1 - 0.406) / 0.225]),  # less mean, over deviation
+        (
+            "ResNet50",
+            [255 - 103.939, 204 - 116.779, 0 - 123.68],
+        ),  # blue first, less the mean of ImageNet
+        (
+            "DenseNet121",
+            [-0.485 / 0.229, (0.8 - 0.456) / 0.224, (1 - 0.406) / 0.225],
+        ),  # less mean, over deviation
         ("EfficientNetB0", [0, 204, 255]),  # scales its pixels itself
     ],
 )
@@ -55,7 +63,10 @@ def test_weights_of_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("applications(name=MobileNet9)", "MobileNet9.* is unknown; known: .*MobileNetV2, .*ResNet50"),
+        (
+            "applications(name=MobileNet9)",
+            "MobileNet9.* is unknown; known: .*MobileNetV2, .*ResNet50",
+        ),
         ("applications(name=InceptionV3)", "InceptionV3.* with images of 28 pixels: "),
         ("applications(name=VGG16, weights=none.h5)", "weights.*path to the weights file"),
     ],

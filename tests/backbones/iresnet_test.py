@@ -45,13 +45,18 @@ def with_random_weights(model: keras.Model) -> keras.Model:
 @pytest.mark.parametrize(
     ("name", "dims"),
     [
-        pytest.param(name, dims, marks=[pytest.mark.long] if name in ("iresnet100", "iresnet200") else [])
+        pytest.param(
+            name, dims, marks=[pytest.mark.long] if name in ("iresnet100", "iresnet200") else []
+        )
         for name, dims in TRAINABLE_PARAMETERS
     ],
 )
 def test_trainable_parameters_are_those_of_the_reference(name, dims):
     model = registry.build(BACKBONES, name, image_size=112, dims=dims)
-    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == TRAINABLE_PARAMETERS[name, dims]
+    assert (
+        sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+        == TRAINABLE_PARAMETERS[name, dims]
+    )
     assert model.output_shape == (None, dims)
 
 
@@ -62,7 +67,9 @@ def test_trainable_parameters_are_those_of_the_reference(name, dims):
 )
 def test_small_backbone_takes_images_of_any_size(size, side):
     model = iresnet.iresnet_small(image_size=size, dims=6, width=4)
-    (kernel,) = (weight for weight in model.weights if "dense" in weight.path and weight.name == "kernel")
+    (kernel,) = (
+        weight for weight in model.weights if "dense" in weight.path and weight.name == "kernel"
+    )
     assert kernel.shape == (side * side * 16, 6)
     embeddings = model(images(2, size))
     assert embeddings.shape == (2, 6)
@@ -93,8 +100,12 @@ def test_a_strided_convolution_is_padded_on_both_sides():
     # PyTorch's Conv2d(kernel_size=3, stride=2, padding=1): out[y, x] = sum padded[2 y + i, 2 x + j] kernel[i, j].
     # Keras's "same" would begin at padded[2 y + 1, 2 x + 1].
     padded = np.pad(pixels, 1)
-    expected = [[(padded[y : y + 3, x : x + 3] * kernel).sum() for x in (0, 2, 4)] for y in (0, 2, 4)]
-    np.testing.assert_allclose(model(pixels[None, :, :, None])[0, :, :, 0], expected, rtol=1e-4, atol=1e-6)
+    expected = [
+        [(padded[y : y + 3, x : x + 3] * kernel).sum() for x in (0, 2, 4)] for y in (0, 2, 4)
+    ]
+    np.testing.assert_allclose(
+        model(pixels[None, :, :, None])[0, :, :, 0], expected, rtol=1e-4, atol=1e-6
+    )
 
 
 def test_a_slope_for_each_channel_and_a_last_scale_fixed_at_1():
@@ -102,7 +113,11 @@ def test_a_slope_for_each_channel_and_a_last_scale_fixed_at_1():
     slopes = [layer.alpha.shape for layer in model.layers if isinstance(layer, keras.layers.PReLU)]
     assert slopes == [(1, 1, 4), (1, 1, 4), (1, 1, 8), (1, 1, 16)]  # the stem and three blocks
     assert not model.layers[-1].scale
-    assert all(layer.scale for layer in model.layers[:-1] if isinstance(layer, keras.layers.BatchNormalization))
+    assert all(
+        layer.scale
+        for layer in model.layers[:-1]
+        if isinstance(layer, keras.layers.BatchNormalization)
+    )
 
 
 def test_embeddings_are_float32_whatever_the_precision():
@@ -112,7 +127,9 @@ def test_embeddings_are_float32_whatever_the_precision():
     finally:
         keras.config.set_dtype_policy("float32")
     assert model(images(2, 28)).dtype == tf.float32
-    assert {layer.compute_dtype for layer in model.layers if isinstance(layer, keras.layers.Conv2D)} == {"bfloat16"}
+    assert {
+        layer.compute_dtype for layer in model.layers if isinstance(layer, keras.layers.Conv2D)
+    } == {"bfloat16"}
 
 
 def test_dropout_acts_in_training_alone():
@@ -127,6 +144,10 @@ def test_a_saved_encoder_needs_keras_alone(tmp_path):
     model.save(tmp_path / "encoder.keras")
     np.save(tmp_path / "images.npy", images(3, 28))
     files = [tmp_path / name for name in ("encoder.keras", "images.npy", "embeddings.npy")]
-    subprocess.run([sys.executable, "-I", "-c", EMBED_WITH_KERAS_ALONE, *map(str, files)], check=True, cwd=tmp_path)
+    subprocess.run(
+        [sys.executable, "-I", "-c", EMBED_WITH_KERAS_ALONE, *map(str, files)],
+        check=True,
+        cwd=tmp_path,
+    )
     expected = model(images(3, 28))
     np.testing.assert_allclose(np.load(files[2]), expected, rtol=1e-6)

@@ -29,7 +29,9 @@ def reference_parameters(dims: int) -> int:
 @pytest.mark.parametrize("dims", [128, 512])
 def test_trainable_parameters_are_those_of_the_reference(dims):
     model = mobilefacenet.mobilefacenet(image_size=112, dims=dims)
-    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == reference_parameters(dims)
+    assert sum(
+        int(np.prod(weight.shape)) for weight in model.trainable_weights
+    ) == reference_parameters(dims)
 
 
 def test_it_is_as_large_as_the_reference_says():
@@ -38,10 +40,14 @@ def test_it_is_as_large_as_the_reference_says():
 
 def test_sides_are_halved_four_times_and_then_weighed_to_one():
     model = mobilefacenet.mobilefacenet(image_size=112, dims=8)
-    layers: list[Any] = [layer for layer in model.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
+    layers: list[Any] = [
+        layer for layer in model.layers if isinstance(layer, keras.layers.DepthwiseConv2D)
+    ]
     assert tuple(layers[-1].kernel.shape) == (7, 7, 512, 1)
     assert tuple(layers[-1].output.shape) == (None, 1, 1, 512)
-    strides = [layer.strides for layer in model.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
+    strides = [
+        layer.strides for layer in model.layers if isinstance(layer, keras.layers.DepthwiseConv2D)
+    ]
     assert strides.count((2, 2)) == 3  # and the stem
 
 

@@ -128,8 +128,14 @@ def test_neither_is_refused_without_one_dnn(monkeypatch):
 def test_whether_it_is_on_goes_by_the_environment(value):
     """A process of its own: TensorFlow reads the variable once."""
     script = "import bct_keras; from bct_keras.backbones import one_dnn; print(one_dnn.is_on())"
-    environment = {"PYTHONPATH": str(GOLDEN.parent.parent), one_dnn.SWITCH: value, "CUDA_VISIBLE_DEVICES": ""}
-    said = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    environment = {
+        "PYTHONPATH": str(GOLDEN.parent.parent),
+        one_dnn.SWITCH: value,
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    said = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
     assert said.stdout.strip() == str(value == "1")
 
 

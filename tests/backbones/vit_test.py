@@ -19,7 +19,9 @@ def reference_parameters(width: int, depth: int, dims: int) -> int:
     attention = norm + 3 * width * width + width * width + width  # q, k and v without a bias
     wider = norm + 4 * width * width + 4 * width + 4 * width * width + width
     ending = norm + places * width * width + 2 * width + width * dims + 2 * dims
-    return patches + depth * (attention + wider) + ending + width  # and a token for patches that are masked
+    return (
+        patches + depth * (attention + wider) + ending + width
+    )  # and a token for patches that are masked
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,9 @@ def test_a_patch_is_projected_with_a_bias_of_its_place():
     model = keras.Model(features, vit.patches(features, 3, 16))
     kernel, bias = model.get_weights()
     given = np.random.default_rng(0).random((2, 28, 28, 3), np.float32)
-    expected = np.tensordot(given[:, 9:18, 18:27], kernel, 3) + bias[1, 2]  # the patch of row 1, column 2
+    expected = (
+        np.tensordot(given[:, 9:18, 18:27], kernel, 3) + bias[1, 2]
+    )  # the patch of row 1, column 2
     np.testing.assert_allclose(model(given)[:, 1 * 3 + 2], expected, rtol=1e-5, atol=1e-6)
 
 
@@ -59,7 +63,9 @@ def test_attention_is_that_of_the_paper():
     qkv, ending, bias = model.get_weights()
     given = np.random.default_rng(0).normal(size=(1, 5, 16)).astype(np.float32)
     # Each of 8 heads has 2 coordinates: softmax(q k^T / sqrt(2)) v
-    query, key, value = ((given[0] @ qkv)[:, start : start + 16].reshape(5, 8, 2) for start in (0, 16, 32))
+    query, key, value = (
+        (given[0] @ qkv)[:, start : start + 16].reshape(5, 8, 2) for start in (0, 16, 32)
+    )
     scores = np.exp(np.einsum("qhs,khs->hqk", query, key) / np.sqrt(2))
     mixed = np.einsum("hqk,khs->qhs", scores / scores.sum(-1, keepdims=True), value).reshape(5, 16)
     np.testing.assert_allclose(model(given)[0], mixed @ ending + bias, rtol=1e-4, atol=1e-6)
@@ -68,7 +74,10 @@ def test_attention_is_that_of_the_paper():
 def test_branches_are_left_out_for_some_images_and_only_while_training(small):
     given = np.repeat(images(1), 64, axis=0)
     # Before the last two BatchNorms equal images stay equal, whatever the batch.
-    inside = keras.Model(small.input, next(layer for layer in small.layers if layer.name.startswith("flatten")).output)
+    inside = keras.Model(
+        small.input,
+        next(layer for layer in small.layers if layer.name.startswith("flatten")).output,
+    )
     assert len(np.unique(np.asarray(inside(given, training=False)).round(3), axis=0)) == 1
     training = np.asarray(inside(given, training=True))
     # The second of two blocks has two branches, each there or not.
@@ -78,10 +87,15 @@ def test_branches_are_left_out_for_some_images_and_only_while_training(small):
 @pytest.mark.parametrize("name", ["saved_model", "tflite", "tflite_int8"])
 def test_it_is_exported(small, tmp_path, data_root, name):
     small.save(tmp_path / "encoder.keras")
-    source = Source(keras_file_encoder(tmp_path / "encoder.keras", {}), calibration=open_data_set(data_root / "new"))
+    source = Source(
+        keras_file_encoder(tmp_path / "encoder.keras", {}),
+        calibration=open_data_set(data_root / "new"),
+    )
     file = tmp_path / FORMATS[name].file
     FORMATS[name].write(source, file)
-    ours, theirs = (normalised(encoder.embed(images(8))) for encoder in (source.encoder, load_encoder(file)))
+    ours, theirs = (
+        normalised(encoder.embed(images(8))) for encoder in (source.encoder, load_encoder(file))
+    )
     assert np.sum(ours * theirs, axis=1).min() > (0.9 if name == "tflite_int8" else 0.99999)
 
 

@@ -63,7 +63,9 @@ def events(tmp_path, monkeypatch) -> Path:
     return path
 
 
-def a_job(folder: Path, name: str, status: int = 0, seconds: float = 0.1, after: str = "", turns: str = "") -> Job:
+def a_job(
+    folder: Path, name: str, status: int = 0, seconds: float = 0.1, after: str = "", turns: str = ""
+) -> Job:
     return Job(
         name,
         folder / name,
@@ -75,7 +77,9 @@ def a_job(folder: Path, name: str, status: int = 0, seconds: float = 0.1, after:
     )
 
 
-def run(folder: Path, *given: Job, at_once: int = 2) -> tuple[dict[str, str], list[tuple[str, str | None]]]:
+def run(
+    folder: Path, *given: Job, at_once: int = 2
+) -> tuple[dict[str, str], list[tuple[str, str | None]]]:
     ended = []
     with artefacts.alone(folder / "work", "nobody") as lock:
         runner = Runner(list(given), at_once, folder / "logs", lock)
@@ -109,7 +113,10 @@ def test_as_many_at_once_as_were_asked_for(tmp_path, events):
 
 
 def test_jobs_that_write_beside_the_same_data_take_turns(tmp_path, events):
-    run(tmp_path, *(a_job(tmp_path, f"run{number}", seconds=0.3, turns="new by old") for number in range(3)))
+    run(
+        tmp_path,
+        *(a_job(tmp_path, f"run{number}", seconds=0.3, turns="new by old") for number in range(3)),
+    )
     assert most_at_once(events) == 1
 
 
@@ -125,7 +132,11 @@ def test_what_is_done_is_not_done_again(tmp_path, events):
 
 
 def test_a_failure_stops_only_what_needs_it(tmp_path, events):
-    given = [a_job(tmp_path, "old", status=1), a_job(tmp_path, "new", after="old"), a_job(tmp_path, "other")]
+    given = [
+        a_job(tmp_path, "old", status=1),
+        a_job(tmp_path, "new", after="old"),
+        a_job(tmp_path, "other"),
+    ]
     failed, ended = run(tmp_path, *given)
     log = tmp_path / "logs" / "old.log"
     assert failed == {
@@ -148,7 +159,9 @@ def test_a_signal_stops_the_trainings_too(tmp_path, events):
 
     threading.Thread(target=stop_soon).start()
     begin = time.monotonic()
-    with pytest.raises(StoppedError, match="stopped by SIGTERM; the same command goes on from there"):
+    with pytest.raises(
+        StoppedError, match="stopped by SIGTERM; the same command goes on from there"
+    ):
         run(tmp_path, *given)
     assert time.monotonic() - begin < 30
     assert noted(events) == [("start", "long")]
@@ -161,7 +174,10 @@ def test_an_error_here_leaves_no_process_behind(tmp_path, events):
         raise RuntimeError("a fault of the benchmark's own")
 
     begin = time.monotonic()
-    with artefacts.alone(tmp_path / "work", "nobody") as lock, pytest.raises(RuntimeError, match="a fault"):
+    with (
+        artefacts.alone(tmp_path / "work", "nobody") as lock,
+        pytest.raises(RuntimeError, match="a fault"),
+    ):
         Runner(given, 2, tmp_path / "logs", lock).run(fail)
     assert time.monotonic() - begin < 30
     assert ("end", "long") not in noted(events)
@@ -171,7 +187,9 @@ def test_trainings_of_a_killed_benchmark_are_waited_for(tmp_path, capsys):
     """They inherit the folder's lock."""
     (tmp_path / "runs").mkdir()
     with artefacts.alone(tmp_path, "a killed benchmark") as lock:
-        orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1.5)"], pass_fds=(lock,))
+        orphan = subprocess.Popen(
+            [sys.executable, "-c", "import time; time.sleep(1.5)"], pass_fds=(lock,)
+        )
     with (tmp_path / artefacts.LOCK).open() as file, pytest.raises(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with artefacts.alone(tmp_path, "a killed benchmark"):

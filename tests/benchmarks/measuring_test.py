@@ -7,7 +7,10 @@ from bct_keras.errors import InputError
 
 
 def write(folder, *epochs: tuple[int, float]) -> None:
-    lines = [json.dumps({"epoch": n, "steps": steps, "seconds": s}) for n, (steps, s) in enumerate(epochs, 1)]
+    lines = [
+        json.dumps({"epoch": n, "steps": steps, "seconds": s})
+        for n, (steps, s) in enumerate(epochs, 1)
+    ]
     (folder / "times.jsonl").write_text("\n".join(lines) + "\n")
 
 

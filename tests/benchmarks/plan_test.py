@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from bct_keras.benchmarks.plan import Cut, Entry, Job, Options, Plan, parse_entries, parse_entry, with_reference
+from bct_keras.benchmarks.plan import (
+    Cut,
+    Entry,
+    Job,
+    Options,
+    Plan,
+    parse_entries,
+    parse_entry,
+    with_reference,
+)
 from bct_keras.errors import InputError
 
 SHARED = ["--backbone=iresnet_small(width=4)", "--dims=16"]
@@ -53,7 +62,10 @@ def planned(
         ("mixbct", Entry("mixbct", "mixbct")),
         ("l2(weight=10, slack=0.2)", Entry("l2(weight=10, slack=0.2)", "l2(weight=10, slack=0.2)")),
         ("weak-l2: l2(10, 0.2)", Entry("weak-l2", "l2(10, 0.2)")),
-        ("my_methods:Pull(weight=5)", Entry("my_methods:Pull(weight=5)", "my_methods:Pull(weight=5)")),
+        (
+            "my_methods:Pull(weight=5)",
+            Entry("my_methods:Pull(weight=5)", "my_methods:Pull(weight=5)"),
+        ),
         (
             "wide: mixbct --dims=16  --compatible_dims=8",
             Entry("wide", "mixbct", options("--dims=16", "--compatible_dims=8")),
@@ -70,17 +82,24 @@ def test_an_entry_is_a_name_a_spec_and_flags(text, entry):
 
 
 def test_an_old_encoder_needs_a_name():
-    with pytest.raises(InputError, match=r"'--head=softmax' has no name: give it one in front, as in weak: head"):
+    with pytest.raises(
+        InputError, match=r"'--head=softmax' has no name: give it one in front, as in weak: head"
+    ):
         parse_entry("--head=softmax", values_of)
 
 
 def test_two_entries_of_one_name():
-    with pytest.raises(InputError, match=r"^method has two entries called 'a'; give one another name"):
+    with pytest.raises(
+        InputError, match=r"^method has two entries called 'a'; give one another name"
+    ):
         parse_entries("method", ["a: l2", "a: bct"], values_of)
 
 
 def test_the_reference_is_among_the_methods():
-    assert [entry.name for entry in with_reference(parse_entries("method", ["l2"], values_of))] == ["independent", "l2"]
+    assert [entry.name for entry in with_reference(parse_entries("method", ["l2"], values_of))] == [
+        "independent",
+        "l2",
+    ]
     own = parse_entries("method", ["l2", "free: independent"], values_of)
     assert with_reference(own) == own
     assert planned(["l2", "free: independent"]).reference == "free"
@@ -93,15 +112,24 @@ def test_every_cell_once_and_what_can_be_shared_is():
     titles = [job.name for job in plan.jobs.values()]
     # Both scenarios are of the class split, so they share an old encoder: 2 x 2 seeds. It is no part of an independent
     # run, but its dimensions are (8 and 16): 2 scenarios x 2 x 2 seeds. l2 and mixbct: 2 x 2 x 2 x 2.
-    assert [sum(title.startswith(start) for title in titles) for start in ("old, ", "")] == [4, 4 + 8 + 16]
+    assert [sum(title.startswith(start) for title in titles) for start in ("old, ", "")] == [
+        4,
+        4 + 8 + 16,
+    ]
     assert all(job.after is None for job in list(plan.jobs.values())[:4])
-    of_one_width = planned(["l2", "mixbct"], olds=("weak: --head=softmax", "strong: --head=arcface"))
+    of_one_width = planned(
+        ["l2", "mixbct"], olds=("weak: --head=softmax", "strong: --head=arcface")
+    )
     assert len(of_one_width.jobs) == 4 + 4 + 16
 
 
 def test_a_job_has_the_flags_of_its_training():
-    plan = planned(["wide: mixbct(mix_ratio=0.4) --dims=32 --compatible_dims=8"], olds=("weak: --dims=8",))
-    (cell,) = [c for c in plan.cells if (c.scenario, c.method, c.seed) == ("extended-class", "wide", 1)]
+    plan = planned(
+        ["wide: mixbct(mix_ratio=0.4) --dims=32 --compatible_dims=8"], olds=("weak: --dims=8",)
+    )
+    (cell,) = [
+        c for c in plan.cells if (c.scenario, c.method, c.seed) == ("extended-class", "wide", 1)
+    ]
     job = plan.jobs[cell.run]
     assert job.after == cell.old_encoder
     assert job.arguments == (
@@ -118,7 +146,12 @@ def test_a_job_has_the_flags_of_its_training():
         f"--old={cell.old_encoder}",
     )
     recipe = job.recipe
-    assert (recipe.method, recipe.seed, recipe.dims, recipe.compatible_dims) == ("mixbct(mix_ratio=0.4)", 1, 32, 8)
+    assert (recipe.method, recipe.seed, recipe.dims, recipe.compatible_dims) == (
+        "mixbct(mix_ratio=0.4)",
+        1,
+        32,
+        8,
+    )
     assert (job.data, job.old) == (Path("data/class/all"), cell.old_encoder)
     old = plan.jobs[cell.old_encoder]
     assert (old.recipe.method, old.recipe.dims, old.old) == ("independent", 8, None)
@@ -141,7 +174,9 @@ def test_another_recipe_is_another_run():
 
 
 def test_dimensions_that_do_not_fit_the_old_encoder():
-    with pytest.raises(InputError, match=r"'wide' trains 32 compatible dimensions and the old encoder 'weak' has 8"):
+    with pytest.raises(
+        InputError, match=r"'wide' trains 32 compatible dimensions and the old encoder 'weak' has 8"
+    ):
         planned(["wide: l2 --dims=32"], olds=("weak: --dims=8",))
 
 
@@ -174,6 +209,8 @@ GOLDEN_RUNS = {
 
 def test_runs_lie_where_those_of_earlier_benchmarks_do():
     """As the commit 6fd936c, which had flags alone, named them."""
-    plan = planned(["wide: mixbct(mix_ratio=0.4) --dims=32 --compatible_dims=8"], olds=("weak: --dims=8",))
+    plan = planned(
+        ["wide: mixbct(mix_ratio=0.4) --dims=32 --compatible_dims=8"], olds=("weak: --dims=8",)
+    )
     names = {str(cell.run.relative_to("work/runs")) for cell in plan.cells if cell.seed == 1}
     assert names == GOLDEN_RUNS

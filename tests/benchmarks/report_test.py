@@ -25,12 +25,15 @@ RESULTS = {
 
 
 def findings(metric: str = "top-1", asked: bool = True, results=RESULTS) -> dict:
-    return report.findings(results, "independent", metric, {"a cell": "its reason"}, {"--seeds": ["0", "1"]}, asked)
+    return report.findings(
+        results, "independent", metric, {"a cell": "its reason"}, {"--seeds": ["0", "1"]}, asked
+    )
 
 
 def test_the_best_method_is_in_the_title():
     assert (
-        findings()["title"] == "<b>|mine comes first of 2 methods by top-1, undecided over 2 seeds against independent"
+        findings()["title"]
+        == "<b>|mine comes first of 2 methods by top-1, undecided over 2 seeds against independent"
     )
 
 
@@ -50,7 +53,9 @@ def test_the_title_says_against_which_methods_the_first_is_undecided():
         "first comes first of 7 methods by top-1, undecided over 2 seeds against a, b, c and 2 more"
     )
     lost = row("lost", unranked="1 of its 2 cells could not be measured", behind_first=False)
-    assert report.headline([first, other, lost], "top-1") == "first comes first of 3 methods by top-1"
+    assert (
+        report.headline([first, other, lost], "top-1") == "first comes first of 3 methods by top-1"
+    )
 
 
 def test_where_no_method_has_a_rank_the_title_says_why():
@@ -115,7 +120,10 @@ def test_the_folder_is_written_anew_and_no_name_is_taken_for_html(tmp_path):
 
 
 def test_an_old_encoder_that_is_named_by_its_path_has_a_plot(tmp_path):
-    results = {("open-class", "encoders/old.keras", method): {0: found(0.6, 0.1)} for method in ("independent", "mine")}
+    results = {
+        ("open-class", "encoders/old.keras", method): {0: found(0.6, 0.1)}
+        for method in ("independent", "mine")
+    }
     report.write(findings(results=results), {}, tmp_path / "report")
     assert (tmp_path / "report/open-class_encoders_old.keras.png").is_file()
 

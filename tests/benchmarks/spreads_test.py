@@ -22,7 +22,11 @@ def found(seed: int, own: float, cross: float) -> dict:
         "new/new": {"top-1": own},
         "new/old": {"top-1": cross},
         "above_old": {"top-1": cross > old},
-        "verdict": "compatible" if cross > old + 0.15 else "undecided" if cross > old else "not compatible",
+        "verdict": "compatible"
+        if cross > old + 0.15
+        else "undecided"
+        if cross > old
+        else "not compatible",
         "flips": {"negative": 0.1 * (seed + 1), "positive": 0.3},
         "seconds_per_step": 0.5 if own >= 0.6 and cross <= 0.1 else 0.6,
     }
@@ -31,7 +35,9 @@ def found(seed: int, own: float, cross: float) -> dict:
 @pytest.fixture
 def results() -> Results:
     return {
-        ("open-class", "weak", method): {seed: found(seed, *values) for seed, values in seeds.items()}
+        ("open-class", "weak", method): {
+            seed: found(seed, *values) for seed, values in seeds.items()
+        }
         for method, seeds in HERE.items()
     }
 
@@ -65,20 +71,29 @@ def test_a_cell_over_its_seeds(results):
     assert row["verdicts"] == ["compatible", "undecided"]
     assert row["flips"]["negative"]["mean"] == pytest.approx(0.15)
     assert row["cost"]["values"] == pytest.approx([1.2, 1.2])  # 0.6 s a step against 0.5
-    assert row_of(spreads.cells(results, "free"), "free")["verdicts"] == ["not compatible", "not compatible"]
+    assert row_of(spreads.cells(results, "free"), "free")["verdicts"] == [
+        "not compatible",
+        "not compatible",
+    ]
 
 
 def test_a_difference_is_decided_by_its_interval_over_seeds(results):
     for seeds, own in zip(HERE.values(), ((0.6, 0.05), (0.55, 0.405), (0.6, 0.345)), strict=True):
-        seeds_here = results["open-class", "weak", next(name for name, each in HERE.items() if each is seeds)]
+        seeds_here = results[
+            "open-class", "weak", next(name for name, each in HERE.items() if each is seeds)
+        ]
         seeds_here[2] = found(1, *own)
-    between = {(each["method"], each["other"]): each for each in spreads.differences(results, "cross")}
+    between = {
+        (each["method"], each["other"]): each for each in spreads.differences(results, "cross")
+    }
     assert len(between) == 3
     near_far = between["near", "far"]
     # 0.4 - 0.35, 0.4 - 0.36 and 0.405 - 0.345: mean 0.05, standard deviation 0.01, t 4.303 for two degrees of freedom
     assert near_far["values"] == pytest.approx([0.05, 0.04, 0.06])
     assert near_far["spread"] == pytest.approx(0.01)
-    assert near_far["interval"] == pytest.approx((0.05 - 4.303 * 0.01 / 3**0.5, 0.05 + 4.303 * 0.01 / 3**0.5), abs=1e-5)
+    assert near_far["interval"] == pytest.approx(
+        (0.05 - 4.303 * 0.01 / 3**0.5, 0.05 + 4.303 * 0.01 / 3**0.5), abs=1e-5
+    )
     assert near_far["decided"] is True
     # self-tests, the same in the first two seeds: 0.54 - 0.6, 0.63 - 0.7 and 0.55 - 0.6
     own = {(each["method"], each["other"]): each for each in spreads.differences(results, "self")}
@@ -87,11 +102,15 @@ def test_a_difference_is_decided_by_its_interval_over_seeds(results):
 
 def test_two_seeds_decide_little(results):
     """The difference is six times its spread, and yet chance does that in one of ten."""
-    pairs = {(each["method"], each["other"]): each for each in spreads.differences(results, "cross")}
+    pairs = {
+        (each["method"], each["other"]): each for each in spreads.differences(results, "cross")
+    }
     each = pairs["near", "far"]
     # 0.05 and 0.04: mean 0.045, standard deviation 0.00707, t 12.71 for one degree of freedom
     assert each["mean"] == pytest.approx(0.045)
-    assert each["interval"] == pytest.approx((0.045 - 12.706 * 0.005, 0.045 + 12.706 * 0.005), abs=1e-5)
+    assert each["interval"] == pytest.approx(
+        (0.045 - 12.706 * 0.005, 0.045 + 12.706 * 0.005), abs=1e-5
+    )
     assert each["decided"] is False
 
 
@@ -120,14 +139,20 @@ def test_the_ranking_is_by_the_harmonic_mean_over_all_cells(results):
     assert [row["above_old"] for row in ranked] == [1.0, 0.5, 0.0]
     # Seed by seed: above by 0.2 and 0.1 in both cells; by 0.15 and 0.06 in the first cell alone; below.
     words = ("compatible", "undecided", "not compatible")
-    assert [tuple(row["verdicts"][word] for word in words) for row in ranked] == [(2, 2, 0), (0, 2, 2), (0, 0, 4)]
+    assert [tuple(row["verdicts"][word] for word in words) for row in ranked] == [
+        (2, 2, 0),
+        (0, 2, 2),
+        (0, 0, 4),
+    ]
     assert ranked[0]["update_gain"] == pytest.approx(0.375)
     assert ranked[0]["kept"] == pytest.approx(0.9)
 
 
 @pytest.mark.parametrize("missing", ["a seed", "a cell", "the reference"])
 def test_a_method_that_is_missing_somewhere_has_no_rank(results, missing):
-    second = {("open-data", "weak", method): dict(seeds) for (_, _, method), seeds in results.items()}
+    second = {
+        ("open-data", "weak", method): dict(seeds) for (_, _, method), seeds in results.items()
+    }
     if missing == "a seed":
         del second["open-data", "weak", "near"][1]
     else:
@@ -152,7 +177,9 @@ def test_where_no_constraint_is_no_better_than_the_old_encoder_there_is_no_way_t
     assert values["update_gain"]["mean"] is None
     assert values["score"]["mean"] is None
     why = "the network without constraint is not above the old encoder by top-1 (open-class, old encoder weak, seed 0)"
-    assert {row["unranked"] for row in spreads.ranking(spreads.cells(results, "free"), "top-1")} == {why}
+    assert {
+        row["unranked"] for row in spreads.ranking(spreads.cells(results, "free"), "top-1")
+    } == {why}
 
 
 @pytest.mark.parametrize(
@@ -165,10 +192,16 @@ def test_the_harmonic_mean(first, second, mean):
 
 def test_the_ranking_tells_who_is_behind_the_first_by_more_than_chance():
     """Four seeds, in which the second is behind by about 0.1 each time, and the third by 0.1 but for one seed."""
-    gains = {"free": [0.3] * 4, "first": [0.2] * 4, "second": [0.10, 0.11, 0.09, 0.10], "third": [0.1, 0.1, 0.25, 0.1]}
+    gains = {
+        "free": [0.3] * 4,
+        "first": [0.2] * 4,
+        "second": [0.10, 0.11, 0.09, 0.10],
+        "third": [0.1, 0.1, 0.25, 0.1],
+    }
     results: Results = {
         ("open-class", "weak", name): {
-            seed: found(0, 0.6, 0.2 + gain) | {"above_old": {"top-1": True}} for seed, gain in enumerate(values)
+            seed: found(0, 0.6, 0.2 + gain) | {"above_old": {"top-1": True}}
+            for seed, gain in enumerate(values)
         }
         for name, values in gains.items()
     }
@@ -177,4 +210,9 @@ def test_the_ranking_tells_who_is_behind_the_first_by_more_than_chance():
     ranked = spreads.ranking(spreads.cells(results, "free"), "top-1")
     behind = {row["method"]: row["behind_first"] for row in ranked}
     assert ranked[0]["method"] == "first"
-    assert behind == {"first": False, "third": False, "second": True, "free": False}  # "free" is 0 in each: no spread
+    assert behind == {
+        "first": False,
+        "third": False,
+        "second": True,
+        "free": False,
+    }  # "free" is 0 in each: no spread

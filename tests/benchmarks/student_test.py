@@ -9,7 +9,16 @@ from bct_keras.benchmarks import spreads, student
 @pytest.mark.parametrize(
     # Any table of Student's t, 97.5 % from one side
     ("freedom", "expected"),
-    [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (5, 2.5706), (9, 2.2622), (30, 2.0423), (120, 1.9799)],
+    [
+        (1, 12.7062),
+        (2, 4.3027),
+        (3, 3.1824),
+        (4, 2.7764),
+        (5, 2.5706),
+        (9, 2.2622),
+        (30, 2.0423),
+        (120, 1.9799),
+    ],
 )
 def test_critical_values(freedom, expected):
     assert student.critical(freedom) == pytest.approx(expected, abs=6e-5)
@@ -31,7 +40,14 @@ TRIALS = 20_000
 
 def wrong(seeds: int, draw) -> float:
     """How often a difference is decided between two methods of the same quality."""
-    return float(np.mean([student.decided(values) for values in draw(np.random.default_rng(seeds), seeds).tolist()]))
+    return float(
+        np.mean(
+            [
+                student.decided(values)
+                for values in draw(np.random.default_rng(seeds), seeds).tolist()
+            ]
+        )
+    )
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
@@ -44,7 +60,9 @@ def test_methods_of_the_same_quality_are_told_apart_in_five_of_a_hundred(seeds):
 @pytest.mark.parametrize("step", [0.3, 1.0, 3.0])
 def test_neither_does_a_coarse_metric_tell_them_apart_more_often(seeds, step):
     """As top-1 of few queries, whose differences are often just the same."""
-    error = wrong(seeds, lambda random, seeds: np.round(random.normal(size=(TRIALS, seeds)) / step) * step)
+    error = wrong(
+        seeds, lambda random, seeds: np.round(random.normal(size=(TRIALS, seeds)) / step) * step
+    )
     assert error < 0.06
 
 
@@ -63,7 +81,8 @@ def test_the_mark_of_the_tables_is_this_one(seeds):
         shared = random.normal(0.3, 0.05, seeds)  # an easy or a hard seed for both
         results: spreads.Results = {
             ("open-class", "weak", name): {
-                seed: {"new/old": {"top-1": float(shared[seed] + random.normal(0, 0.01))}} for seed in range(seeds)
+                seed: {"new/old": {"top-1": float(shared[seed] + random.normal(0, 0.01))}}
+                for seed in range(seeds)
             }
             for name in ("one", "other")
         }

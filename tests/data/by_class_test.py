@@ -21,7 +21,9 @@ def sums(block):
     return block.embeddings[0].sum(1)
 
 
-@pytest.mark.parametrize("stretch_bytes", [1, 12 * 9, 2**20], ids=["a class at a time", "a few", "all at once"])
+@pytest.mark.parametrize(
+    "stretch_bytes", [1, 12 * 9, 2**20], ids=["a class at a time", "a few", "all at once"]
+)
 def test_every_class_comes_once_with_its_own_rows(strewn, stretch_bytes, monkeypatch):
     monkeypatch.setattr(by_class, "STRETCH_BYTES", stretch_bytes)
     labels, values, paths = strewn
@@ -48,7 +50,9 @@ def test_a_stretch_never_holds_more_than_it_may(strewn, monkeypatch):
     labels, _, paths = strewn
     read = []
     read_rows = by_class.read_rows
-    monkeypatch.setattr(by_class, "read_rows", lambda files, rows: read.append(len(rows)) or read_rows(files, rows))
+    monkeypatch.setattr(
+        by_class, "read_rows", lambda files, rows: read.append(len(rows)) or read_rows(files, rows)
+    )
     list(map_classes(sums, labels, [paths], "classes"))
     assert sum(read) == len(labels)
     assert max(read) <= 12

@@ -42,9 +42,13 @@ def test_a_whole_data_set_and_a_view_of_it(faces, tmp_path, capsys):
     assert "data set, 5 whole images of 2 identities\n" in capsys.readouterr().out
 
 
-def test_duplicates_are_named_and_those_under_another_identity_counted(tmp_path, write_recordio, small_jpeg, capsys):
+def test_duplicates_are_named_and_those_under_another_identity_counted(
+    tmp_path, write_recordio, small_jpeg, capsys
+):
     one, other = small_jpeg(0), small_jpeg(1)
-    almost = one[:60] + bytes((one[60] ^ 1,)) + one[61:]  # as long, with the same end: in a quantisation table
+    almost = (
+        one[:60] + bytes((one[60] ^ 1,)) + one[61:]
+    )  # as long, with the same end: in a quantisation table
     images = [(0, one), (0, other), (1, almost), (1, one), (0, one)]
     write_recordio(tmp_path, [((float(label),), image) for label, image in images])
     check(tmp_path)
@@ -112,7 +116,9 @@ def test_stored_records_are_those_that_tensorflow_reads(data):
     ours = list(stored_records(path))
     (batch,) = open_data_set(data).batches(100)
     assert [record.id for record in ours if isinstance(record, Stored)] == ids_of(batch)
-    assert [record.label for record in ours if isinstance(record, Stored)] == batch["label"].numpy().tolist()
+    assert [record.label for record in ours if isinstance(record, Stored)] == batch[
+        "label"
+    ].numpy().tolist()
     for record in ours:
         assert isinstance(record, Stored)
         assert stored_at(path, record.offset) == record
@@ -125,7 +131,14 @@ def test_a_damaged_record_of_a_shard_is_named_and_the_others_are_read(data):
     content[offsets[2] + 300] ^= 1
     path.write_bytes(content)
     found = list(stored_records(path))
-    assert [isinstance(record, BadImageError) for record in found] == [False, False, True, False, False, False]
+    assert [isinstance(record, BadImageError) for record in found] == [
+        False,
+        False,
+        True,
+        False,
+        False,
+        False,
+    ]
     assert str(found[2]) == f"{path}, record at byte {offsets[2]}: its checksum is wrong"
     with pytest.raises(InputError, match=rf"record at byte {offsets[2]}: its checksum is wrong"):
         check(data)
@@ -133,14 +146,19 @@ def test_a_damaged_record_of_a_shard_is_named_and_the_others_are_read(data):
     path.write_bytes(content)
     found = list(stored_records(path))
     assert len(found) == 5
-    assert f"record at byte {offsets[4]}: its length is damaged; bytes {offsets[4]} to {len(content)}" in str(found[4])
+    assert (
+        f"record at byte {offsets[4]}: its length is damaged; bytes {offsets[4]} to {len(content)}"
+        in str(found[4])
+    )
 
 
 def test_a_missing_shard_and_one_of_another_data_set_are_broken(data, faces, tmp_path, capsys):
     path = shard_of(data)
     prepare(f"recordio({faces}, image_size=16)", "none", tmp_path / "other", seed=5)
     path.write_bytes((tmp_path / "other/shards" / path.name).read_bytes())  # whole, and as long
-    with pytest.raises(InputError, match=r"its records are whole, but not those of the manifest \(sha256\)"):
+    with pytest.raises(
+        InputError, match=r"its records are whole, but not those of the manifest \(sha256\)"
+    ):
         check(data)
     assert "6 whole images" in capsys.readouterr().out
     path.unlink()

@@ -26,14 +26,18 @@ def own_copy(data_root, tmp_path) -> Path:
     return Path(shutil.copytree(data_root, tmp_path / "faces"))
 
 
-@pytest.mark.parametrize(("view", "first", "identities"), [("", 0, 12), ("old", 0, 2), ("new", 2, 6), ("test", 8, 4)])
+@pytest.mark.parametrize(
+    ("view", "first", "identities"), [("", 0, 12), ("old", 0, 2), ("new", 2, 6), ("test", 8, 4)]
+)
 def test_batches_hold_every_record_once_with_labels_from_0(data_root, view, first, identities):
     data = open_data_set(data_root / view)
     assert (data.classes, data.first_identity, data.records) == (identities, first, 6 * identities)
     seen = []
     for batch in data.batches(10):
         assert batch["image"].dtype == tf.uint8
-        for name, label, image in zip(ids_of(batch), batch["label"].numpy(), batch["image"].numpy(), strict=True):
+        for name, label, image in zip(
+            ids_of(batch), batch["label"].numpy(), batch["image"].numpy(), strict=True
+        ):
             position = position_of(name)
             seen.append(position)
             assert label == SOURCE.labels[position] - first
@@ -45,7 +49,12 @@ def test_batches_hold_every_record_once_with_labels_from_0(data_root, view, firs
 def test_batches_of_some_shards_come_in_stored_order(data_root):
     data = open_data_set(data_root)
     whole = [name for batch in data.batches(7) for name in ids_of(batch)]
-    by_shard = [name for shard in data.shards for batch in data.batches(5, (shard,)) for name in ids_of(batch)]
+    by_shard = [
+        name
+        for shard in data.shards
+        for batch in data.batches(5, (shard,))
+        for name in ids_of(batch)
+    ]
     assert whole == by_shard
 
 
@@ -60,12 +69,19 @@ def test_parsing_is_the_same_eagerly_and_in_tf_data(data_root):
 
 
 def test_the_fingerprint_is_that_of_the_content_and_the_view(data_root, own_copy):
-    fingerprints = {view: open_data_set(data_root / view).fingerprint for view in ("", "old", "new", "all", "test")}
+    fingerprints = {
+        view: open_data_set(data_root / view).fingerprint
+        for view in ("", "old", "new", "all", "test")
+    }
     assert len(set(fingerprints.values())) == 5
-    assert {view: open_data_set(own_copy / view).fingerprint for view in fingerprints} == fingerprints
+    assert {
+        view: open_data_set(own_copy / view).fingerprint for view in fingerprints
+    } == fingerprints
 
 
-@pytest.mark.parametrize(("given", "found"), [(".", "faces/new"), ("..", "faces"), ("../new/..", "faces")])
+@pytest.mark.parametrize(
+    ("given", "found"), [(".", "faces/new"), ("..", "faces"), ("../new/..", "faces")]
+)
 def test_a_folder_given_without_a_name_has_one(own_copy, monkeypatch, given, found):
     monkeypatch.chdir(own_copy / "new")
     assert open_data_set(given).folder == own_copy.parent / found
@@ -93,7 +109,9 @@ def test_a_missing_shard_is_named(own_copy):
 def test_a_shard_that_was_cut_off_is_named(own_copy):
     path = shard_path(own_copy)
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(InputError, match=rf"{path.name}: this shard has \d+ bytes and its manifest says \d+"):
+    with pytest.raises(
+        InputError, match=rf"{path.name}: this shard has \d+ bytes and its manifest says \d+"
+    ):
         open_data_set(own_copy)
 
 
@@ -103,7 +121,9 @@ def test_a_changed_byte_is_found_where_the_content_is_checked(own_copy):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     data = open_data_set(own_copy)
-    with pytest.raises(InputError, match=rf"{path.name}: this shard is not what its manifest says \(sha256\)"):
+    with pytest.raises(
+        InputError, match=rf"{path.name}: this shard is not what its manifest says \(sha256\)"
+    ):
         data.check_content()
 
 
@@ -112,7 +132,9 @@ def test_a_changed_byte_is_found_where_the_content_is_checked(own_copy):
 )
 def test_a_manifest_may_not_name_files_elsewhere(own_copy, path):
     change_manifest(own_copy, lambda manifest: manifest["shards"][0].update(path=path))
-    with pytest.raises(InputError, match=rf"names a shard outside the data set: '{re.escape(path)}'"):
+    with pytest.raises(
+        InputError, match=rf"names a shard outside the data set: '{re.escape(path)}'"
+    ):
         open_data_set(own_copy)
 
 

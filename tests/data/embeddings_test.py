@@ -17,7 +17,9 @@ from bct_keras.methods.class_features import credible
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "credible_rows.npz")
 
 
-def credible_rows(embeddings: np.ndarray, labels: np.ndarray, kept_share: float = 0.9) -> np.ndarray:
+def credible_rows(
+    embeddings: np.ndarray, labels: np.ndarray, kept_share: float = 0.9
+) -> np.ndarray:
     """[records] bool, as `embed` finds them class by class."""
     found = np.zeros(len(labels), bool)
     for label in np.unique(labels):
@@ -72,7 +74,15 @@ def test_the_outlier_of_a_class_is_not_credible():
 @pytest.mark.parametrize(
     ("kept_share", "images", "kept"),
     # 0.07 * 100 is 7.000000000000001 in floating point, and 7 have to be kept.
-    [(0.9, 1, 1), (0.9, 2, 2), (0.9, 11, 10), (0.9, 20, 18), (0.07, 100, 7), (0.071, 100, 8), (1.0, 5, 5)],
+    [
+        (0.9, 1, 1),
+        (0.9, 2, 2),
+        (0.9, 11, 10),
+        (0.9, 20, 18),
+        (0.07, 100, 7),
+        (0.071, 100, 8),
+        (1.0, 5, 5),
+    ],
 )
 def test_the_share_is_rounded_up(kept_share, images, kept):
     embeddings = np.random.default_rng(0).normal(size=(images, 4))
@@ -85,7 +95,9 @@ def test_of_equal_embeddings_the_first_are_credible():
 
 
 def test_normalised_rows_have_length_one_and_nothing_stays_nothing():
-    np.testing.assert_allclose(normalised(np.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0.0, 0.0]])
+    np.testing.assert_allclose(
+        normalised(np.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0.0, 0.0]]
+    )
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -101,7 +113,9 @@ def test_a_stream_gives_the_rows_as_stored(data, embedded, field):
         assert len(rows) == shard.records
 
 
-def test_the_fingerprint_is_that_of_the_content(data, embedded, own_copy, tiny_encoder_path, tmp_path):
+def test_the_fingerprint_is_that_of_the_content(
+    data, embedded, own_copy, tiny_encoder_path, tmp_path
+):
     embed(load_encoder(tiny_encoder_path(5)), data, tmp_path / "other")
     found, copied, other = (
         open_embeddings(path, data).fingerprint for path in (embedded, own_copy, tmp_path / "other")
@@ -110,7 +124,9 @@ def test_the_fingerprint_is_that_of_the_content(data, embedded, own_copy, tiny_e
 
 
 def test_embeddings_of_another_data_set_are_refused(data, data_root, embedded):
-    with pytest.raises(InputError, match=r"by-old holds embeddings of another data set \(.*faces\), not of .*new"):
+    with pytest.raises(
+        InputError, match=r"by-old holds embeddings of another data set \(.*faces\), not of .*new"
+    ):
         open_embeddings(embedded, open_data_set(data_root / "new"))
 
 
@@ -138,12 +154,15 @@ def test_an_embedding_shard_that_is_not_as_written_is_named(data, own_copy, harm
     file = own_copy / f"{data.shards[-1].name}.{field}.npy"
     harm(own_copy, file)
     with pytest.raises(
-        InputError, match=rf"{file.name}: this embedding shard is missing or was changed; remove .*by-old"
+        InputError,
+        match=rf"{file.name}: this embedding shard is missing or was changed; remove .*by-old",
     ):
         open_embeddings(own_copy, data)
 
 
-@pytest.mark.parametrize("harm", [{"files": None}, {"files": "x"}, {"dims": None}, {"dims": "many"}])
+@pytest.mark.parametrize(
+    "harm", [{"files": None}, {"files": "x"}, {"dims": None}, {"dims": "many"}]
+)
 def test_a_manifest_that_is_not_complete_is_named(data, own_copy, harm):
     change_manifest(own_copy, lambda manifest: manifest.update(harm))
     said = r"by-old.manifest\.json: '(files|dims)' has to be .*; remove .* and run embed again"
@@ -153,5 +172,7 @@ def test_a_manifest_that_is_not_complete_is_named(data, own_copy, harm):
 
 def test_a_manifest_names_no_file_outside_the_folder(data, own_copy):
     """Only the names that the data set's own shards give are opened."""
-    change_manifest(own_copy, lambda manifest: manifest["files"].update({"../../elsewhere.npy": "0" * 64}))
+    change_manifest(
+        own_copy, lambda manifest: manifest["files"].update({"../../elsewhere.npy": "0" * 64})
+    )
     assert open_embeddings(own_copy, data).dims == 4

@@ -22,7 +22,9 @@ PAIRS = 12
 SECONDS, KILOBYTES = 2.0, 100_000  # of one damaged file; more is a hang or an unbounded allocation
 
 Reports = list[str]
-Reader = Callable[[Path], tuple[int, Reports]]  # images found whole, and what was said of the others
+Reader = Callable[
+    [Path], tuple[int, Reports]
+]  # images found whole, and what was said of the others
 
 
 def damaged(content: bytes, rng: random.Random) -> bytes:
@@ -41,9 +43,15 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
         return content[:start] + bytes((flipped,)) + content[start + 1 :]
     if kind == 4:
         start -= start % 4
-        number = rng.choice((0, 1, 0x7FFFFFFF, 0xFFFFFFFF, 0x1FFFFFFF, rng.randrange(1 << 32))).to_bytes(4, "little")
+        number = rng.choice(
+            (0, 1, 0x7FFFFFFF, 0xFFFFFFFF, 0x1FFFFFFF, rng.randrange(1 << 32))
+        ).to_bytes(4, "little")
         return (content[:start] + number + content[start + 4 :])[: len(content)]
-    filling = rng.randbytes(stop - start) if kind == 5 else bytes((rng.choice((0, 255, 48)),)) * (stop - start)
+    filling = (
+        rng.randbytes(stop - start)
+        if kind == 5
+        else bytes((rng.choice((0, 255, 48)),)) * (stop - start)
+    )
     return content[:start] + filling + content[stop:]
 
 
@@ -79,7 +87,9 @@ def whole_folder(tmp_path_factory, write_recordio, insightface_records, small_jp
     folder = tmp_path_factory.mktemp("whole")
     write_recordio(folder, insightface_records)
     images = [small_jpeg(number) for number in range(2 * PAIRS)]
-    (folder / "set.bin").write_bytes(pickle.dumps((images, [True, False] * (PAIRS // 2)), protocol=2))
+    (folder / "set.bin").write_bytes(
+        pickle.dumps((images, [True, False] * (PAIRS // 2)), protocol=2)
+    )
     prepare(f"recordio({folder}, image_size=16)", "none", folder / "data")
     return folder
 

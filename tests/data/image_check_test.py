@@ -16,7 +16,9 @@ def encoded(width: int, height: int, kind: str, **options) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize(("kind", "options"), [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {})])
+@pytest.mark.parametrize(
+    ("kind", "options"), [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {})]
+)
 def test_the_size_of_a_whole_image(kind, options):
     size = inspect(encoded(40, 24, kind, **options), "a")
     assert (size.width, size.height) == (40, 24)
@@ -26,7 +28,9 @@ def test_the_size_of_a_whole_image(kind, options):
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.9])
 def test_a_truncated_image_is_named(kind, share):
     image = encoded(64, 64, kind)
-    with pytest.raises(BadImageError, match=r"^photos/a: (not a JPEG or PNG image|the image cannot be decoded)"):
+    with pytest.raises(
+        BadImageError, match=r"^photos/a: (not a JPEG or PNG image|the image cannot be decoded)"
+    ):
         inspect(image[: int(share * len(image))], "photos/a")
 
 
@@ -45,5 +49,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(kind):
     else:
         frame = image.index(b"\xff\xc0")
         image[frame + 5 : frame + 9] = (60_000).to_bytes(2, "big") * 2
-    with pytest.raises(BadImageError, match=r"^a: .*(60000 x 60000 pixels are too many|cannot be decoded)"):
+    with pytest.raises(
+        BadImageError, match=r"^a: .*(60000 x 60000 pixels are too many|cannot be decoded)"
+    ):
         inspect(bytes(image), "a")

@@ -35,20 +35,36 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(bits: int, colour: int, samples: int, before_pixels: bytes = b"", side: int = SIDE, seed: int = 0) -> bytes:
+def png(
+    bits: int,
+    colour: int,
+    samples: int,
+    before_pixels: bytes = b"",
+    side: int = SIDE,
+    seed: int = 0,
+) -> bytes:
     """A PNG of random pixels. Colour types: 0 grey, 2 RGB, 3 palette, 4 grey with alpha, 6 RGB with alpha."""
     row_bytes = -(-side * samples * bits // 8)
     rows = np.random.default_rng(seed).integers(0, 256, (side, row_bytes), np.uint8)
     unfiltered = b"".join(b"\0" + row.tobytes() for row in rows)
     header = struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, 0)
-    parts = [chunk(b"IHDR", header), before_pixels, chunk(b"IDAT", zlib.compress(unfiltered)), chunk(b"IEND", b"")]
+    parts = [
+        chunk(b"IHDR", header),
+        before_pixels,
+        chunk(b"IDAT", zlib.compress(unfiltered)),
+        chunk(b"IEND", b""),
+    ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def palette(bits: int, transparent: bool = False) -> bytes:
     random = np.random.default_rng(bits)
     colours = chunk(b"PLTE", random.integers(0, 256, 3 << bits, np.uint8).tobytes())
-    return colours + (chunk(b"tRNS", random.integers(0, 256, 1 << bits, np.uint8).tobytes()) if transparent else b"")
+    return colours + (
+        chunk(b"tRNS", random.integers(0, 256, 1 << bits, np.uint8).tobytes())
+        if transparent
+        else b""
+    )
 
 
 def picture(mode: str = "RGB", side: int = SIDE) -> Image.Image:
@@ -61,10 +77,19 @@ def saved(image: Image.Image, kind: str, **options) -> bytes:
     return file.getvalue()
 
 
-def exif(orientation: int, order: str = ">", kind: int = 3, count: int = 1, before: int = 0, entries: int = 1) -> bytes:
+def exif(
+    orientation: int,
+    order: str = ">",
+    kind: int = 3,
+    count: int = 1,
+    before: int = 0,
+    entries: int = 1,
+) -> bytes:
     """The segment of Exif that holds an orientation alone, after `before` others."""
     start = {">": b"MM\0*", "<": b"II*\0"}[order] + struct.pack(f"{order}I", 8)
-    others = b"".join(struct.pack(f"{order}HHIHH", 0x0100 + number, 3, 1, 6, 0) for number in range(before))
+    others = b"".join(
+        struct.pack(f"{order}HHIHH", 0x0100 + number, 3, 1, 6, 0) for number in range(before)
+    )
     entry = struct.pack(f"{order}HHIHH", 0x0112, kind, count, orientation, 0)
     table = struct.pack(f"{order}H", before + entries) + others + entry + b"\0\0\0\0"
     return segment(0xE1, b"Exif\0\0" + start + table)
@@ -103,13 +128,26 @@ ACCEPTED = {
     "RGB JPEG": saved(picture(), "JPEG"),
     "grey JPEG": saved(picture("L"), "JPEG"),
     "progressive JPEG": saved(picture(), "JPEG", progressive=True),
-    "JPEG of several images": saved(picture(), "MPO", save_all=True, append_images=[picture().rotate(90)]),
+    "JPEG of several images": saved(
+        picture(), "MPO", save_all=True, append_images=[picture().rotate(90)]
+    ),
     **{f"orientation {turn}": jpeg_with(exif(turn)) for turn in range(1, 9)},
-    **{f"orientation {turn}, little endian": jpeg_with(exif(turn, "<"), jfif=False) for turn in range(1, 9)},
-    "orientation after a profile": jpeg_with(segment(0xE2, b"ICC_PROFILE\0" + bytes(60_000)), exif(6)),
-    "orientation after a comment and fill bytes": jpeg_with(segment(0xFE, b"a photo"), b"\xff\xff" + exif(8)),
-    "orientation as Pillow writes it": saved(picture(), "JPEG", exif=exif(5)[4:], icc_profile=bytes(70_000)),
-    "orientation in a progressive JPEG": saved(picture(), "JPEG", exif=exif(7)[4:], progressive=True),
+    **{
+        f"orientation {turn}, little endian": jpeg_with(exif(turn, "<"), jfif=False)
+        for turn in range(1, 9)
+    },
+    "orientation after a profile": jpeg_with(
+        segment(0xE2, b"ICC_PROFILE\0" + bytes(60_000)), exif(6)
+    ),
+    "orientation after a comment and fill bytes": jpeg_with(
+        segment(0xFE, b"a photo"), b"\xff\xff" + exif(8)
+    ),
+    "orientation as Pillow writes it": saved(
+        picture(), "JPEG", exif=exif(5)[4:], icc_profile=bytes(70_000)
+    ),
+    "orientation in a progressive JPEG": saved(
+        picture(), "JPEG", exif=exif(7)[4:], progressive=True
+    ),
     "orientation in a grey JPEG": saved(picture("L"), "JPEG", exif=exif(3)[4:]),
 }
 REFUSED = {
@@ -125,13 +163,17 @@ REFUSED = {
     "a PNG's start": png(8, 2, 3)[:20],
     "a JPEG's start": saved(picture(), "JPEG")[:12],
     "a PNG of 10^8 pixels": saved(Image.new("L", (10_000, 10_000)), "PNG"),
-    "a PNG of 2^62 pixels": png(8, 0, 1)[:16] + struct.pack(">II", 1 << 31, 1 << 31) + png(8, 0, 1)[24:],
+    "a PNG of 2^62 pixels": png(8, 0, 1)[:16]
+    + struct.pack(">II", 1 << 31, 1 << 31)
+    + png(8, 0, 1)[24:],
     "a PNG of no pixels": png(8, 0, 1)[:16] + bytes(8) + png(8, 0, 1)[24:],
 }
 
 
 def in_tf_data(encoded: bytes) -> np.ndarray:
-    decoded = tf.data.Dataset.from_tensors(encoded).map(lambda image: images.decode(image, SIDE, resize=False))
+    decoded = tf.data.Dataset.from_tensors(encoded).map(
+        lambda image: images.decode(image, SIDE, resize=False)
+    )
     return next(decoded.as_numpy_iterator())
 
 
@@ -174,7 +216,9 @@ STORED_AS = {
     3: lambda upright: upright[::-1, ::-1],
     4: lambda upright: upright[::-1],
     5: lambda upright: upright.transpose(1, 0, 2),
-    6: lambda upright: np.rot90(upright, 1),  # the camera was turned clockwise, so the stored image lies to the left
+    6: lambda upright: np.rot90(
+        upright, 1
+    ),  # the camera was turned clockwise, so the stored image lies to the left
     7: lambda upright: upright[::-1, ::-1].transpose(1, 0, 2),
     8: lambda upright: np.rot90(upright, -1),
 }
@@ -235,7 +279,14 @@ def test_orientations_are_read_alike_whatever_the_metadata_are(photo):
 
 
 def test_a_broken_image_leaves_the_others_of_its_request_alone():
-    names = ["RGB JPEG", "half a JPEG", "orientation 6", "a PNG of 10^8 pixels", "16-bit grey PNG", "nothing"]
+    names = [
+        "RGB JPEG",
+        "half a JPEG",
+        "orientation 6",
+        "a PNG of 10^8 pixels",
+        "16-bit grey PNG",
+        "nothing",
+    ]
     made = [(ACCEPTED | REFUSED)[name] for name in names]
     pixels, decoded = served(tf.constant(made))
     assert decoded.numpy().tolist() == [name in ACCEPTED for name in names]

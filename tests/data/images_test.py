@@ -33,7 +33,9 @@ def eagerly(image: bytes, size: int, resize: bool) -> np.ndarray:
 
 
 def in_tf_data(image: bytes, size: int, resize: bool) -> np.ndarray:
-    decoded = tf.data.Dataset.from_tensors(image).map(lambda encoded: images.decode(encoded, size, resize))
+    decoded = tf.data.Dataset.from_tensors(image).map(
+        lambda encoded: images.decode(encoded, size, resize)
+    )
     assert tf.data.experimental.get_structure(decoded) == tf.TensorSpec((size, size, 3), tf.uint8)
     return next(decoded.as_numpy_iterator())
 
@@ -45,7 +47,8 @@ def decode(request):
 
 @pytest.mark.parametrize("quality", [60, 90, 100])
 @pytest.mark.parametrize(
-    "options", [{}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}, {"optimize": True}]
+    "options",
+    [{}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}, {"optimize": True}],
 )
 def test_a_jpeg_is_decoded_bit_for_bit_as_by_pillow(decode, quality, options):
     image = encoded(picture(112, 112), "JPEG", quality=quality, **options)
@@ -64,10 +67,14 @@ def test_a_png_is_decoded_to_its_pixels(decode, mode):
     np.testing.assert_array_equal(decode(file.getvalue(), 32, False), by_pillow(file.getvalue()))
 
 
-@pytest.mark.parametrize(("width", "height"), [(112, 112), (224, 224), (100, 160), (40, 30), (113, 111)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(112, 112), (224, 224), (100, 160), (40, 30), (113, 111)]
+)
 def test_another_size_is_resized_as_pillow_does(decode, width, height):
     image = encoded(picture(width, height), "PNG")
-    expected = np.asarray(Image.open(io.BytesIO(image)).resize((112, 112), Image.Resampling.BILINEAR), np.int64)
+    expected = np.asarray(
+        Image.open(io.BytesIO(image)).resize((112, 112), Image.Resampling.BILINEAR), np.int64
+    )
     # Pillow rounds after each axis, TensorFlow once.
     assert np.abs(decode(image, 112, True) - expected).max() <= 1
 

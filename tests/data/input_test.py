@@ -24,12 +24,30 @@ def data(tmp_path_factory) -> DataSet:
     folder = tmp_path_factory.mktemp("data")
     (folder / "shards").mkdir()
     entries = []
-    for shard, numbers in enumerate(np.split(np.random.default_rng(0).permutation(120), [10, 35, 60, 100])):
-        frames = (image_records.framed(picture(number), number // 10, b"%d" % number) for number in numbers.tolist())
+    for shard, numbers in enumerate(
+        np.split(np.random.default_rng(0).permutation(120), [10, 35, 60, 100])
+    ):
+        frames = (
+            image_records.framed(picture(number), number // 10, b"%d" % number)
+            for number in numbers.tolist()
+        )
         path = folder / f"shards/all-{shard:05d}.tfrecord"
         size, sha256 = image_records.write_frames(path, frames)
-        entries.append({"path": f"shards/{path.name}", "records": len(numbers), "bytes": size, "sha256": sha256})
-    facts = {"classes": 12, "first_identity": 0, "image_size": 28, "same_size": True, "upright": True}
+        entries.append(
+            {
+                "path": f"shards/{path.name}",
+                "records": len(numbers),
+                "bytes": size,
+                "sha256": sha256,
+            }
+        )
+    facts = {
+        "classes": 12,
+        "first_identity": 0,
+        "image_size": 28,
+        "same_size": True,
+        "upright": True,
+    }
     artefacts.write_manifest(folder, image_records.KIND, {}, shards=entries, **facts)
     return open_data_set(folder)
 
@@ -51,9 +69,14 @@ def old(data, tmp_path_factory) -> EmbeddingShards:
         np.save(field_path(folder, shard, "old_embedding"), rows)
         np.save(field_path(folder, shard, "label"), np.array(numbers) // 10)
         for field in embeddings.CREDIBLE.values():
-            np.save(field_path(folder, shard, field), np.array([number % 2 == 0 for number in numbers], np.float32))
+            np.save(
+                field_path(folder, shard, field),
+                np.array([number % 2 == 0 for number in numbers], np.float32),
+            )
     files = {path.name: artefacts.file_sha256(path) for path in folder.glob("*.npy")}
-    artefacts.write_manifest(folder, embeddings.KIND, {"data": data.fingerprint}, dims=3, files=files)
+    artefacts.write_manifest(
+        folder, embeddings.KIND, {"data": data.fingerprint}, dims=3, files=files
+    )
     return open_embeddings(folder, data)
 
 
@@ -66,8 +89,18 @@ def small_buffers(monkeypatch):
 
 @pytest.fixture
 def batches(data, old) -> Callable[..., list]:
-    def make(seed=0, first_step=0, epochs=1, mirror=True, batch_size=BATCH, context=None, fields=embeddings.FIELDS):
-        made = training_batches(data, old, fields, batch_size, seed, first_step, epochs, mirror, context)
+    def make(
+        seed=0,
+        first_step=0,
+        epochs=1,
+        mirror=True,
+        batch_size=BATCH,
+        context=None,
+        fields=embeddings.FIELDS,
+    ):
+        made = training_batches(
+            data, old, fields, batch_size, seed, first_step, epochs, mirror, context
+        )
         return list(made.as_numpy_iterator())
 
     return make
@@ -92,7 +125,9 @@ def test_an_epoch_holds_every_record_once_beside_its_label_and_embedding(batches
         found = numbers(batch)
         assert fields["image"].shape == (BATCH, 28, 28, 3)
         np.testing.assert_array_equal(labels, found // 10)
-        np.testing.assert_array_equal(fields["old_embedding"], np.stack([found, -found, np.full(BATCH, 0.5)], 1))
+        np.testing.assert_array_equal(
+            fields["old_embedding"], np.stack([found, -found, np.full(BATCH, 0.5)], 1)
+        )
         np.testing.assert_array_equal(fields["credible"], found % 2 == 0)
     assert sorted(np.concatenate([numbers(batch) for batch in made]).tolist()) == list(range(120))
 
@@ -106,7 +141,9 @@ def test_only_the_fields_asked_for_are_read(data, batches):
     assert batches(fields=())[0][0].keys() == {"image"}
     assert batches(fields=("credible",))[0][0].keys() == {"image", "credible"}
     without_old = training_batches(data, None, (), BATCH, 0, 0, 1, True)
-    assert_same([batch[1] for batch in without_old.as_numpy_iterator()], [batch[1] for batch in batches()])
+    assert_same(
+        [batch[1] for batch in without_old.as_numpy_iterator()], [batch[1] for batch in batches()]
+    )
 
 
 def test_the_order_is_a_function_of_seed_and_epoch(batches):
@@ -115,7 +152,10 @@ def test_the_order_is_a_function_of_seed_and_epoch(batches):
     assert_same(three[15:30], batches(first_step=15, epochs=2))
     assert_same(three[30:], batches(first_step=30, epochs=3))
     assert_same(three[20:], batches(first_step=20, epochs=3))
-    orders = [np.concatenate([numbers(batch) for batch in three[start : start + 15]]).tolist() for start in (0, 15, 30)]
+    orders = [
+        np.concatenate([numbers(batch) for batch in three[start : start + 15]]).tolist()
+        for start in (0, 15, 30)
+    ]
     other_seed = np.concatenate([numbers(batch) for batch in batches(seed=1)]).tolist()
     assert len({tuple(order) for order in [*orders, other_seed]}) == 4
 
@@ -165,7 +205,9 @@ def test_workers_together_see_what_one_process_sees(batches, workers, replicas):
         for index, batch in enumerate(made):
             step, replica = divmod(index, per_worker)
             first = share * (worker * per_worker + replica)
-            rows = tf.nest.map_structure(lambda values, start=first: values[start : start + share], expected[step])
+            rows = tf.nest.map_structure(
+                lambda values, start=first: values[start : start + share], expected[step]
+            )
             assert_same([batch], [rows])
 
 
@@ -179,10 +221,14 @@ def test_replicas_of_a_strategy_get_their_rows(data, old, batches, two_replicas)
     for per_replica, whole in zip(made, expected, strict=True):
         for replica in range(2):
             own = tf.nest.map_structure(
-                lambda values, replica=replica: two_replicas.experimental_local_results(values)[replica].numpy(),
+                lambda values, replica=replica: two_replicas.experimental_local_results(values)[
+                    replica
+                ].numpy(),
                 per_replica,
             )
-            rows = tf.nest.map_structure(lambda values, replica=replica: values[4 * replica : 4 * replica + 4], whole)
+            rows = tf.nest.map_structure(
+                lambda values, replica=replica: values[4 * replica : 4 * replica + 4], whole
+            )
             assert_same([own], [rows])
 
 
@@ -206,9 +252,15 @@ def test_draws_are_the_same_eagerly_and_in_tf_data(operation):
 def test_decoding_is_the_same_eagerly_and_in_tf_data(data, upright):
     data = replace(data, upright=upright)  # where that is not known, each image is looked at
     serialized = next(iter(tf.data.TFRecordDataset(str(data.shards[1].path)).batch(6)))
-    batch = {"record": serialized, "mirrored": tf.constant([True, False] * 3), "credible": tf.range(6)}
+    batch = {
+        "record": serialized,
+        "mirrored": tf.constant([True, False] * 3),
+        "credible": tf.range(6),
+    }
     eager = input.decoded(data, dict(batch))
-    (in_tf_data,) = tf.data.Dataset.from_tensors(batch).map(lambda batch: input.decoded(data, dict(batch)))
+    (in_tf_data,) = tf.data.Dataset.from_tensors(batch).map(
+        lambda batch: input.decoded(data, dict(batch))
+    )
     tf.nest.map_structure(np.testing.assert_array_equal, eager, in_tf_data)
     assert np.all(eager[0]["image"][::2, :, :14] == 0)
     assert np.all(eager[0]["image"][1::2, :, 14:] == 0)
@@ -224,4 +276,7 @@ def test_a_folder_name_with_brackets_is_no_pattern(data, tmp_path):
     folder = tmp_path / "data[1]*"
     shutil.copytree(data.folder, folder)
     copied = open_data_set(folder)
-    assert sum(len(labels) for _, labels in training_batches(copied, None, (), BATCH, 0, 0, 1, True)) == 120
+    assert (
+        sum(len(labels) for _, labels in training_batches(copied, None, (), BATCH, 0, 0, 1, True))
+        == 120
+    )

@@ -62,7 +62,9 @@ def test_byte_arrays(tmp_path):
     assert found.content == b"\xff\x00a"
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         for array in (np.array([255, 0, 97], np.uint8), np.array([True, False])):
-            value = loaded(tmp_path, pickle.dumps([array, np.bool_(True), np.bool_(False)], protocol))
+            value = loaded(
+                tmp_path, pickle.dumps([array, np.bool_(True), np.bool_(False)], protocol)
+            )
             assert getattr(value[0], "content", value[0]) == array.tobytes()
             assert value[1:] == [True, False]
         assert loaded(tmp_path, pickle.dumps(bytearray(b"\xffa"), protocol)) == b"\xffa"
@@ -71,7 +73,10 @@ def test_byte_arrays(tmp_path):
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_malicious_pickle_does_not_run(tmp_path, protocol):
     content = pickle.dumps((IMAGES, SAME, Touch(tmp_path / "touched")), protocol)
-    with pytest.raises(InputError, match=r"set.bin was not loaded: it asks for (io|__builtin__)\.open, which is not"):
+    with pytest.raises(
+        InputError,
+        match=r"set.bin was not loaded: it asks for (io|__builtin__)\.open, which is not",
+    ):
         loaded(tmp_path, content)
     assert not (tmp_path / "touched").exists()
     pickle.loads(content)[2].close()
@@ -83,7 +88,10 @@ def test_a_malicious_pickle_does_not_run(tmp_path, protocol):
     [
         (b"cos\nsystem\n(S'true'\ntR.", r"asks for os\.system, which is not allowed"),
         (b"cnumpy.core.multiarray\n_reconstruct.__class__\n.", "not allowed"),
-        (b"\x80\x04\x8c\x05numpy\x8c\x0ddtype.__new__\x93.", r"numpy\.dtype\.__new__, which is not allowed"),
+        (
+            b"\x80\x04\x8c\x05numpy\x8c\x0ddtype.__new__\x93.",
+            r"numpy\.dtype\.__new__, which is not allowed",
+        ),
         (b"(ios\nsystem\n.", "the step INST is not allowed"),
         (b"(cos\nsystem\no.", "the step OBJ is not allowed"),
         (b"}.", "the step EMPTY_DICT is not allowed"),
@@ -132,7 +140,10 @@ BYTE_ARRAY = b"\x96" + struct.pack("<Q", MEGABYTE) + b"a" * MEGABYTE
     ("kept", "repeated"),
     [
         (b"c_codecs\nencode\nq\x00" + TEXT + b"\x85q\x01", b"h\x00h\x01R"),
-        (b"cnumpy.core.numeric\n_frombuffer\nq\x00" + BYTE_ARRAY + KIND + b"\x86q\x01", b"h\x00h\x01R"),
+        (
+            b"cnumpy.core.numeric\n_frombuffer\nq\x00" + BYTE_ARRAY + KIND + b"\x86q\x01",
+            b"h\x00h\x01R",
+        ),
         (BYTE_ARRAY + b"q\x00", b"h\x00"),
     ],
     ids=["calls that encode one text", "calls with one buffer", "one byte array named often"],

@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from bct_keras.data.splits import BOTH, NEW, OLD, TEST, VALIDATION, ClassSplit, DataSplit, WholeSplit
+from bct_keras.data.splits import (
+    BOTH,
+    NEW,
+    OLD,
+    TEST,
+    VALIDATION,
+    ClassSplit,
+    DataSplit,
+    WholeSplit,
+)
 from bct_keras.errors import InputError
 
 # MS1Mv3 (the papers' training set): 5,179,510 images, 93,431 identities, cut into 28,029 and 65,402.
@@ -12,7 +21,9 @@ IMAGES, IDENTITIES = 5_179_510, 93_431
 def long_labels() -> np.ndarray:
     """As many images and identities as MS1Mv3 has; every 100th identity has one image, the others 2 and more."""
     random = np.random.default_rng(0)
-    images = 2 + random.multinomial(IMAGES - 2 * IDENTITIES, random.dirichlet(np.full(IDENTITIES, 1.5)))
+    images = 2 + random.multinomial(
+        IMAGES - 2 * IDENTITIES, random.dirichlet(np.full(IDENTITIES, 1.5))
+    )
     single = np.arange(0, IDENTITIES, 100)
     taken = images[single].sum() - len(single)
     images[single] = 1
@@ -21,7 +32,13 @@ def long_labels() -> np.ndarray:
 
 
 def part_sizes(division) -> dict[str, int]:
-    return dict(zip(division.parts, np.bincount(division.part_of, minlength=len(division.parts)).tolist(), strict=True))
+    return dict(
+        zip(
+            division.parts,
+            np.bincount(division.part_of, minlength=len(division.parts)).tolist(),
+            strict=True,
+        )
+    )
 
 
 def test_class_split_of_as_many_identities_as_the_papers(long_labels):
@@ -39,7 +56,9 @@ def test_class_split_of_as_many_identities_as_the_papers(long_labels):
 def test_data_split_takes_the_first_images_of_each_identity(long_labels):
     division = DataSplit(old_share=0.3).divide(long_labels, IDENTITIES, None)
     images = np.bincount(long_labels)
-    old = np.array([max(1, round(0.3 * count)) for count in images.tolist()])  # the papers' rule, in Python itself
+    old = np.array(
+        [max(1, round(0.3 * count)) for count in images.tolist()]
+    )  # the papers' rule, in Python itself
     order = np.arange(IMAGES) - np.repeat(np.cumsum(images) - images, images)
     expected = np.where(order < old[long_labels], OLD, NEW)
     expected[images[long_labels] == 1] = BOTH
@@ -114,7 +133,9 @@ def test_a_share_is_at_least_0_and_below_1(split, name, share):
 
 
 def test_a_class_split_leaves_each_encoder_an_identity():
-    with pytest.raises(InputError, match=r"old_share=0.1 of 4 identities leaves 0 for the old encoder and 4"):
+    with pytest.raises(
+        InputError, match=r"old_share=0.1 of 4 identities leaves 0 for the old encoder and 4"
+    ):
         ClassSplit(old_share=0.1).divide(np.arange(4), 4, None)
 
 
@@ -124,7 +145,13 @@ def test_one_group_cannot_be_held_out():
 
 
 def test_parts_are_numbered_as_they_are_named():
-    assert DataSplit().divide(np.array([0, 0]), 1, None).parts == ("old", "new", "both", "validation", "test")
+    assert DataSplit().divide(np.array([0, 0]), 1, None).parts == (
+        "old",
+        "new",
+        "both",
+        "validation",
+        "test",
+    )
     assert (OLD, NEW, BOTH, VALIDATION, TEST) == (0, 1, 2, 3, 4)
 
 
@@ -150,18 +177,27 @@ def test_identities_may_be_held_out_to_choose_an_epoch_by(split):
 
 @pytest.mark.parametrize("split", [ClassSplit, DataSplit])
 def test_no_group_is_divided_between_validation_and_test(split):
-    labels, groups = np.repeat(np.arange(20), 2), [f"group-{identity // 4}" for identity in range(20)]
+    labels, groups = (
+        np.repeat(np.arange(20), 2),
+        [f"group-{identity // 4}" for identity in range(20)],
+    )
     division = split(test_share=0.2, validation_share=0.3).divide(labels, 20, groups)
     # 20 - round(0.5 * 20) = 10 is within the group of 8 to 11
-    assert {name: view.first_identity for name, view in division.views.items() if name in ("validation", "test")} == {
+    assert {
+        name: view.first_identity
+        for name, view in division.views.items()
+        if name in ("validation", "test")
+    } == {
         "validation": 8,
         "test": 16,
     }
     with pytest.raises(
-        InputError, match=r"validation_share=0.1 of 20 identities holds none out \(groups are kept whole"
+        InputError,
+        match=r"validation_share=0.1 of 20 identities holds none out \(groups are kept whole",
     ):
         split(test_share=0.15, validation_share=0.1).divide(labels, 20, ["a"] * 12 + ["b"] * 8)
     with pytest.raises(
-        InputError, match=r"test_share \+ validation_share=1.4 of 20 identities leaves none to train on"
+        InputError,
+        match=r"test_share \+ validation_share=1.4 of 20 identities leaves none to train on",
     ):
         split(test_share=0.7, validation_share=0.7).divide(labels, 20, None)

@@ -29,7 +29,9 @@ def without_huffman_table(jpeg: bytes) -> bytes:
 def faces(tmp_path, write_recordio, small_jpeg):
     images = [small_jpeg(number) for number in range(6)]
     images[3] = without_huffman_table(images[3])
-    write_recordio(tmp_path / "faces", [((float(number // 2),), image) for number, image in enumerate(images)])
+    write_recordio(
+        tmp_path / "faces", [((float(number // 2),), image) for number, image in enumerate(images)]
+    )
     return tmp_path / "faces"
 
 
@@ -46,11 +48,16 @@ def place_of(data: DataSet, ident: str) -> str:
         for stored in stored_records(shard.path)
         if not isinstance(stored, BadImageError) and stored.id == ident
     )
-    return re.escape(f"{shard.path}, record at byte {offset} ({ident}): the image cannot be decoded (")
+    return re.escape(
+        f"{shard.path}, record at byte {offset} ({ident}): the image cannot be decoded ("
+    )
 
 
 def test_embed_names_the_image(data, tiny_encoder_path, tmp_path):
-    said = place_of(data, DAMAGED) + r"jpeg::Uncompress failed\..*[^.]\); run prepare again without it: .*decode=True"
+    said = (
+        place_of(data, DAMAGED)
+        + r"jpeg::Uncompress failed\..*[^.]\); run prepare again without it: .*decode=True"
+    )
     with pytest.raises(InputError, match=said) as raised:
         embed(load_encoder(tiny_encoder_path(4)), data, tmp_path / "by-old")
     assert len(str(raised.value).splitlines()) == 1
@@ -70,26 +77,42 @@ def test_reading_by_id_names_the_image(data):
         ImagesById(data, 16).read([DAMAGED])
 
 
-def test_an_image_that_pillow_reads_and_tensorflow_refuses_is_named(data_root, tmp_path, write_recordio, small_jpeg):
-    write_recordio(tmp_path / "small", [((float(number),), small_jpeg(number)) for number in range(2)])
+def test_an_image_that_pillow_reads_and_tensorflow_refuses_is_named(
+    data_root, tmp_path, write_recordio, small_jpeg
+):
+    write_recordio(
+        tmp_path / "small", [((float(number),), small_jpeg(number)) for number in range(2)]
+    )
     prepare(f"recordio({tmp_path / 'small'}, image_size=28)", "none", tmp_path / "data")
     manifest = tmp_path / "data/manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"same_size": True}))  # 16 pixels, not 28
+    manifest.write_text(
+        json.dumps(json.loads(manifest.read_text()) | {"same_size": True})
+    )  # 16 pixels, not 28
     data = open_data_set(tmp_path / "data")
     with (
-        pytest.raises(InputError, match=r"record at byte 0 \(train\.rec/.\): the image cannot be decoded \(.*16"),
+        pytest.raises(
+            InputError,
+            match=r"record at byte 0 \(train\.rec/.\): the image cannot be decoded \(.*16",
+        ),
         unreadable.named(data),
     ):
         list(data.batches(2))
 
 
 def test_an_error_without_a_bad_image_stays_as_it_is(data_root):
-    with pytest.raises(tf.errors.InternalError, match="something else"), unreadable.named(open_data_set(data_root)):
+    with (
+        pytest.raises(tf.errors.InternalError, match="something else"),
+        unreadable.named(open_data_set(data_root)),
+    ):
         raise tf.errors.InternalError(None, None, "something else")
 
 
 def test_prepare_finds_it_where_it_is_to_decode(faces, tmp_path):
     source = f"recordio({faces}, decode=True)"
-    with pytest.raises(InputError, match=rf"{DAMAGED}: the image cannot be decoded \(.*\n.*on_bad=skip"):
+    with pytest.raises(
+        InputError, match=rf"{DAMAGED}: the image cannot be decoded \(.*\n.*on_bad=skip"
+    ):
         prepare(source, "none", tmp_path / "data")
-    assert "5 images of 3 identities\n1 images left out" in prepare(source, "none", tmp_path / "data", on_bad="skip")
+    assert "5 images of 3 identities\n1 images left out" in prepare(
+        source, "none", tmp_path / "data", on_bad="skip"
+    )

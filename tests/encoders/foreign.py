@@ -18,7 +18,9 @@ STEEP = 30.0
 WEIGHTS = np.random.default_rng(0).normal(size=(SIZE * SIZE * 3, DIMS)).astype(np.float32)
 
 
-def expected(images: np.ndarray, mean: Any = 127.5, std: Any = 128.0, order: str = "rgb") -> np.ndarray:
+def expected(
+    images: np.ndarray, mean: Any = 127.5, std: Any = 128.0, order: str = "rgb"
+) -> np.ndarray:
     turned = images if order == "rgb" else images[..., ::-1]
     values = np.clip(STEEP * (turned.astype(np.float32) - mean) / np.array(std), -1, 1)
     return values.reshape(len(images), -1) @ WEIGHTS
@@ -31,18 +33,26 @@ def write_faces(folder: Path, identities: int = 16, images: int = 4) -> Path:
         pattern = 127.5 + 8 * random.choice([-1, 1], (SIZE, SIZE, 3))
         (folder / f"person{identity:02}").mkdir(parents=True)
         for number in range(images):
-            pixels = np.clip(np.rint(pattern + random.normal(0, 4, pattern.shape)), 0, 255).astype(np.uint8)
+            pixels = np.clip(np.rint(pattern + random.normal(0, 4, pattern.shape)), 0, 255).astype(
+                np.uint8
+            )
             Image.fromarray(pixels).save(folder / f"person{identity:02}" / f"{number}.png")
     return folder
 
 
 def embedding(image: tf.Tensor) -> tf.Tensor:
-    return tf.matmul(tf.reshape(tf.clip_by_value(STEEP * image, -1.0, 1.0), [-1, SIZE * SIZE * 3]), WEIGHTS)
+    return tf.matmul(
+        tf.reshape(tf.clip_by_value(STEEP * image, -1.0, 1.0), [-1, SIZE * SIZE * 3]), WEIGHTS
+    )
 
 
 def write_tflite(path: Path, metadata: bytes = b"") -> Path:
-    serve = tf.function(embedding, input_signature=[tf.TensorSpec((None, SIZE, SIZE, 3), tf.float32)])
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], tf.Module())
+    serve = tf.function(
+        embedding, input_signature=[tf.TensorSpec((None, SIZE, SIZE, 3), tf.float32)]
+    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [serve.get_concrete_function()], tf.Module()
+    )
     content = converter.convert()
     path.write_bytes(with_metadata(content, metadata) if metadata else content)
     return path
@@ -78,7 +88,9 @@ def normalization(mean: list[float], std: list[float]) -> bytes:
             builder.PrependUOffsetTRelative(place)
         return builder.EndVector()
 
-    means, stds = (builder.CreateNumpyVector(np.array(values, np.float32)) for values in (mean, std))
+    means, stds = (
+        builder.CreateNumpyVector(np.array(values, np.float32)) for values in (mean, std)
+    )
     options = table(2, _0=means, _1=stds)  # NormalizationOptions
     builder.StartObject(2)  # ProcessUnit: which kind of options, and they
     builder.PrependUint8Slot(0, 1, 0)
@@ -93,7 +105,11 @@ def normalization(mean: list[float], std: list[float]) -> bytes:
 def write_onnx(path: Path, colours_first: bool = False, **properties: str) -> Path:
     shape = [None, 3, SIZE, SIZE] if colours_first else [None, SIZE, SIZE, 3]
     constants = {"steep": STEEP, "low": -1.0, "high": 1.0}
-    turn = [helper.make_node("Transpose", ["image"], ["last"], perm=[0, 2, 3, 1])] if colours_first else []
+    turn = (
+        [helper.make_node("Transpose", ["image"], ["last"], perm=[0, 2, 3, 1])]
+        if colours_first
+        else []
+    )
     graph = helper.make_graph(
         [
             *turn,
@@ -106,12 +122,17 @@ def write_onnx(path: Path, colours_first: bool = False, **properties: str) -> Pa
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [None, DIMS])],
         [
-            *(numpy_helper.from_array(np.array(value, np.float32), name) for name, value in constants.items()),
+            *(
+                numpy_helper.from_array(np.array(value, np.float32), name)
+                for name, value in constants.items()
+            ),
             numpy_helper.from_array(WEIGHTS, "weights"),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    helper.set_model_props(model, {name.replace("_", ".", 1): value for name, value in properties.items()})
+    helper.set_model_props(
+        model, {name.replace("_", ".", 1): value for name, value in properties.items()}
+    )
     onnx.save(model, path)
     return path
 

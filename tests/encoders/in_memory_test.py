@@ -66,7 +66,9 @@ def test_a_cache_never_serves_the_embeddings_of_another_model(tmp_path):
         encoder = InMemoryEncoder(model(seed))
         whole = cache.get(encoder, {"data": "x"}, lambda encoder: encoder.embed(IMAGES))
         np.testing.assert_array_equal(whole, encoder.embed(IMAGES))
-        first = cache.get(FirstDims(encoder, 2), {"data": "x"}, lambda encoder: encoder.embed(IMAGES))
+        first = cache.get(
+            FirstDims(encoder, 2), {"data": "x"}, lambda encoder: encoder.embed(IMAGES)
+        )
         np.testing.assert_array_equal(first, whole[:, :2])
     assert len(list(tmp_path.glob("*.npy"))) == 2
 

@@ -33,7 +33,9 @@ model.invoke()
 
 
 def images(count: int = 2) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (count, foreign.SIZE, foreign.SIZE, 3), np.uint8)
+    return np.random.default_rng(0).integers(
+        0, 256, (count, foreign.SIZE, foreign.SIZE, 3), np.uint8
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +51,24 @@ def refused(path: Path) -> str:
 
 
 def test_a_file_that_kills_its_process_is_a_line():
-    alone = subprocess.run([sys.executable, "-c", ALONE, str(CRASHES)], check=False, capture_output=True)
+    alone = subprocess.run(
+        [sys.executable, "-c", ALONE, str(CRASHES)], check=False, capture_output=True
+    )
     if alone.returncode >= 0:
         pytest.skip("this LiteRT is not killed by it")
     line = refused(CRASHES)
-    assert line.startswith(f"{CRASHES} cannot be loaded as a TFLite encoder: the process that runs it died of SIG")
+    assert line.startswith(
+        f"{CRASHES} cannot be loaded as a TFLite encoder: the process that runs it died of SIG"
+    )
 
 
 def test_a_death_while_it_embeds_is_a_line_and_the_next_encoder_works(tflite):
     encoder = load_encoder(tflite)
     expected = encoder.embed(images())
     os.kill(encoder.child.process.pid, signal.SIGSEGV)  # pyright: ignore[reportAttributeAccessIssue]
-    with pytest.raises(InputError, match=r"old\.tflite cannot embed 2 images of 16 pixels: .* died of SIGSEGV"):
+    with pytest.raises(
+        InputError, match=r"old\.tflite cannot embed 2 images of 16 pixels: .* died of SIGSEGV"
+    ):
         encoder.embed(images())
     np.testing.assert_array_equal(load_encoder(tflite).embed(images()), expected)
 
@@ -93,26 +101,36 @@ def test_a_graph_without_end_takes_no_more_than_its_seconds(tmp_path):
     @tf.function(input_signature=[tf.TensorSpec((None, 16, 16, 3), tf.float32)])
     def run(image):
         start = (0.0, tf.reduce_mean(image, [1, 2]))
-        _, colour = tf.while_loop(lambda count, _: count < 1.0, lambda count, one: (count, tf.cos(one)), start)
+        _, colour = tf.while_loop(
+            lambda count, _: count < 1.0, lambda count, one: (count, tf.cos(one)), start
+        )
         return colour
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([run.get_concrete_function()], tf.Module())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [run.get_concrete_function()], tf.Module()
+    )
     (tmp_path / "endless.tflite").write_bytes(converter.convert())
     start = time.process_time()
     line = refused(tmp_path / "endless.tflite")
     of_the_processor = f"it takes more than {child.LOAD_SECONDS} s of the processor to load"
-    assert of_the_processor in line or "it takes too long" in line  # by the clock, where many share the processor
+    assert (
+        of_the_processor in line or "it takes too long" in line
+    )  # by the clock, where many share the processor
     assert time.process_time() - start < 5  # of this process
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux keeps a limit of memory")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="only Linux keeps a limit of memory"
+)
 def test_a_small_file_that_needs_gigabytes_is_refused(tmp_path):
     @tf.function(input_signature=[tf.TensorSpec((None, 16, 16, 3), tf.float32)])
     def run(image):
         wide = tf.tile(tf.reshape(image, [-1, 768]), [1, 1_000_000])  # 3 GB for one image
         return tf.reduce_max(tf.reshape(wide, [-1, 256_000_000, 3]), 1)
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([run.get_concrete_function()], tf.Module())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [run.get_concrete_function()], tf.Module()
+    )
     (tmp_path / "wide.tflite").write_bytes(converter.convert())
     assert "wide.tflite cannot be loaded as a TFLite encoder: " in refused(tmp_path / "wide.tflite")
 
@@ -122,7 +140,9 @@ def test_an_answer_with_another_number_of_rows_is_refused(tmp_path):
     def run(image):
         return tf.reshape(image, [-1, 384])  # two rows an image
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([run.get_concrete_function()], tf.Module())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [run.get_concrete_function()], tf.Module()
+    )
     (tmp_path / "rows.tflite").write_bytes(converter.convert())
     said = r"answers 1 images with 2 x 384 and not with 1 embeddings of 384 dimensions"
     with pytest.raises(InputError, match=said):
@@ -137,11 +157,15 @@ def test_the_same_of_a_saved_model_and_a_keras_file(tmp_path):
         lambda image: {"embedding": tf.reshape(image, [-1, 384])},
         input_signature=[tf.TensorSpec((None, 16, 16, 3), tf.float32)],
     )
-    tf.saved_model.save(module, str(tmp_path / "rows"), signatures={"serving_default": module.serve})
+    tf.saved_model.save(
+        module, str(tmp_path / "rows"), signatures={"serving_default": module.serve}
+    )
     image = keras.Input((16, 16, 3))
     keras.Model(image, keras.ops.reshape(image, (-1, 384))).save(tmp_path / "rows.keras")
     for name in ("rows", "rows.keras"):
-        with pytest.raises(InputError, match=r"answers 2 images with 4 x 384 and not with 2 embeddings"):
+        with pytest.raises(
+            InputError, match=r"answers 2 images with 4 x 384 and not with 2 embeddings"
+        ):
             load_encoder(tmp_path / name).embed(images())
 
 
@@ -152,7 +176,9 @@ def test_a_file_of_huge_images_is_refused_before_memory_is_taken(tmp_path):
     def run(image):
         return tf.reduce_mean(image, [1, 2])
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([run.get_concrete_function()], tf.Module())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [run.get_concrete_function()], tf.Module()
+    )
     (tmp_path / "huge.tflite").write_bytes(converter.convert())
     assert "is no encoder of square colour images" in refused(tmp_path / "huge.tflite")
 

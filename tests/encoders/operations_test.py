@@ -21,7 +21,9 @@ IMAGE = tf.TensorSpec((None, 28, 28, 3), tf.float32)
 
 def saved(folder: Path, function: Any) -> Path:
     module: Any = tf.Module()
-    module.serve = tf.function(lambda image: {"embedding": function(image)}, input_signature=[IMAGE])
+    module.serve = tf.function(
+        lambda image: {"embedding": function(image)}, input_signature=[IMAGE]
+    )
     tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
     return folder
 
@@ -37,7 +39,9 @@ def writing(image, place: Path):
 
 def hidden(image, place: Path):
     """In a function of a function, and only where a condition holds."""
-    inner = tf.function(lambda values: tf.cond(values[0, 0] > 1e9, lambda: writing(image, place), lambda: values))
+    inner = tf.function(
+        lambda values: tf.cond(values[0, 0] > 1e9, lambda: writing(image, place), lambda: values)
+    )
     return tf.function(lambda values: inner(values))(colour(image))
 
 
@@ -58,11 +62,15 @@ REACHING = {
     "PyFunc": lambda image, place: tf.ensure_shape(
         tf.numpy_function(np.negative, [colour(image)], tf.float32), (None, 3)
     ),
-    "EagerPyFunc": lambda image, place: tf.ensure_shape(tf.py_function(colour, [image], tf.float32), (None, 3)),
+    "EagerPyFunc": lambda image, place: tf.ensure_shape(
+        tf.py_function(colour, [image], tf.float32), (None, 3)
+    ),
     "PrintV2": printing,
     "RestoreV2": lambda image, place: (
         colour(image)
-        + tf.raw_ops.RestoreV2(prefix=str(place), tensor_names=["a"], shape_and_slices=[""], dtypes=[tf.float32])[0]
+        + tf.raw_ops.RestoreV2(
+            prefix=str(place), tensor_names=["a"], shape_and_slices=[""], dtypes=[tf.float32]
+        )[0]
     ),
 }
 
@@ -97,15 +105,24 @@ def test_an_initialiser_that_reaches_out_is_refused(tmp_path):
     file.write_text("a\nb\n")
     module: Any = tf.Module()
     start = tf.lookup.TextFileInitializer(
-        str(file), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER
+        str(file),
+        tf.string,
+        tf.lookup.TextFileIndex.WHOLE_LINE,
+        tf.int64,
+        tf.lookup.TextFileIndex.LINE_NUMBER,
     )
     module.table = tf.lookup.StaticHashTable(start, -1)
     module.serve = tf.function(
-        lambda image: {"embedding": colour(image) + tf.cast(module.table.lookup(tf.constant(["a"])), tf.float32)},
+        lambda image: {
+            "embedding": colour(image)
+            + tf.cast(module.table.lookup(tf.constant(["a"])), tf.float32)
+        },
         input_signature=[IMAGE],
     )
     tf.saved_model.save(module, str(tmp_path / "old"), signatures={"serving_default": module.serve})
-    with pytest.raises(InputError, match="is refused: its graph has the operation InitializeTableFromTextFile"):
+    with pytest.raises(
+        InputError, match="is refused: its graph has the operation InitializeTableFromTextFile"
+    ):
         load_encoder(tmp_path / "old")
 
 
@@ -129,12 +146,19 @@ def test_what_networks_need_is_let_in(tmp_path):
     features = keras.layers.Dropout(0.5, seed=1)(keras.layers.PReLU()(features))
     features = keras.layers.LSTM(4)(keras.layers.Reshape((26, 26 * 4))(features))
     keras.Model(image, features).export(tmp_path / "keras", verbose=False)
-    assert load_encoder(tmp_path / "keras").embed(np.zeros((2, 28, 28, 3), np.uint8)).shape == (2, 4)
+    assert load_encoder(tmp_path / "keras").embed(np.zeros((2, 28, 28, 3), np.uint8)).shape == (
+        2,
+        4,
+    )
 
     def loops(image):
-        return tf.map_fn(lambda one: tf.reduce_mean(tf.image.random_brightness(one, 0.1), [0, 1]), image)
+        return tf.map_fn(
+            lambda one: tf.reduce_mean(tf.image.random_brightness(one, 0.1), [0, 1]), image
+        )
 
-    assert load_encoder(saved(tmp_path / "loops", loops)).embed(np.zeros((2, 28, 28, 3), np.uint8)).shape == (2, 3)
+    assert load_encoder(saved(tmp_path / "loops", loops)).embed(
+        np.zeros((2, 28, 28, 3), np.uint8)
+    ).shape == (2, 3)
 
 
 def test_canary_op_def_registry():

@@ -34,7 +34,9 @@ WRITERS = {
 
 
 def images(count: int = 3) -> np.ndarray:
-    return np.random.default_rng(0).integers(100, 156, (count, foreign.SIZE, foreign.SIZE, 3), np.uint8)
+    return np.random.default_rng(0).integers(
+        100, 156, (count, foreign.SIZE, foreign.SIZE, 3), np.uint8
+    )
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,9 @@ def paths(tmp_path_factory) -> dict[str, Path]:
 def faces(tmp_path_factory) -> DataSet:
     folder = tmp_path_factory.mktemp("faces")
     photos = foreign.write_faces(folder / "photos")
-    prepare(f"folder({photos}, image_size={foreign.SIZE})", "none", folder / "data", process_count=1)
+    prepare(
+        f"folder({photos}, image_size={foreign.SIZE})", "none", folder / "data", process_count=1
+    )
     return open_data_set(folder / "data")
 
 
@@ -63,14 +67,18 @@ def test_every_kind_of_file_gets_the_pixels_that_its_spec_says(paths, kind):
     fingerprints = set()
     for arguments, wanted in tries.items():
         encoder = load_encoder(f"{kind}({paths[kind]}, {arguments})")
-        np.testing.assert_allclose(encoder.embed(images()), foreign.expected(images(), **wanted), rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(
+            encoder.embed(images()), foreign.expected(images(), **wanted), rtol=1e-3, atol=1e-3
+        )
         again = load_encoder(encoder.spec)
         assert (again.spec, again.fingerprint) == (encoder.spec, encoder.fingerprint)
         fingerprints.add(encoder.fingerprint)
     assert len(fingerprints) == len(tries)
     bare = load_encoder(paths[kind])
     assert bare.fingerprint in fingerprints  # of pixels as they are
-    np.testing.assert_allclose(bare.embed(images()), foreign.expected(images(), 0, 1), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        bare.embed(images()), foreign.expected(images(), 0, 1), rtol=1e-3, atol=1e-3
+    )
 
 
 def test_pixels_are_resized_by_the_filter_that_is_named(paths, tmp_path):
@@ -78,14 +86,18 @@ def test_pixels_are_resized_by_the_filter_that_is_named(paths, tmp_path):
     for name in ("a", "b"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         (tmp_path / f"photos/{name}/1.png").write_bytes(tf.io.encode_png(large).numpy())
-    prepare(f"folder({tmp_path / 'photos'}, image_size=40)", "none", tmp_path / "data", process_count=1)
+    prepare(
+        f"folder({tmp_path / 'photos'}, image_size=40)", "none", tmp_path / "data", process_count=1
+    )
     seen = {}
     for name, (method, antialias) in FILTERS.items():
         encoder = load_encoder(f"tflite({paths['tflite']}, mean=127.5, std=128, resize={name})")
         ((found, _),) = encoder.embed_data(open_data_set(tmp_path / "data"))
         resized = tf.image.resize(large, (foreign.SIZE,) * 2, method, antialias=antialias)
         pixels = np.clip(np.rint(resized), 0, 255).astype(np.uint8)
-        np.testing.assert_allclose(found[0], foreign.expected(pixels[None])[0], rtol=1e-2, atol=2e-1)
+        np.testing.assert_allclose(
+            found[0], foreign.expected(pixels[None])[0], rtol=1e-2, atol=2e-1
+        )
         seen[encoder.fingerprint] = found[0].tobytes()
     assert len(seen) == len(set(seen.values())) == len(FILTERS)
 
@@ -128,7 +140,9 @@ def test_a_file_of_whole_numbers_takes_no_mean(tmp_path):
         lambda image: {"embedding": tf.reduce_mean(tf.cast(image, tf.float32), [1, 2])},
         input_signature=[tf.TensorSpec((None, 16, 16, 3), tf.uint8)],
     )
-    tf.saved_model.save(module, str(tmp_path / "bytes"), signatures={"serving_default": module.serve})
+    tf.saved_model.save(
+        module, str(tmp_path / "bytes"), signatures={"serving_default": module.serve}
+    )
     with pytest.raises(InputError, match="takes pixels as whole numbers: leave out mean and std"):
         load_encoder(f"saved_model({tmp_path / 'bytes'}, mean=127.5, std=128)")
     turned = load_encoder(f"saved_model({tmp_path / 'bytes'}, order=bgr)").embed(images())
@@ -148,10 +162,16 @@ def test_a_file_of_whole_numbers_takes_no_mean(tmp_path):
 def test_the_metadata_of_a_tflite_file_are_read(tmp_path, mean, std, wanted):
     path = foreign.write_tflite(tmp_path / "old.tflite", foreign.normalization(mean, std))
     encoder = load_encoder(path)
-    np.testing.assert_allclose(encoder.embed(images()), foreign.expected(images(), **wanted), rtol=1e-3, atol=1e-3)
-    assert encoder.preprocessing.source == ("" if wanted == {"mean": 0.0, "std": 1.0} else "as its metadata say")
+    np.testing.assert_allclose(
+        encoder.embed(images()), foreign.expected(images(), **wanted), rtol=1e-3, atol=1e-3
+    )
+    assert encoder.preprocessing.source == (
+        "" if wanted == {"mean": 0.0, "std": 1.0} else "as its metadata say"
+    )
     plain = load_encoder(f"tflite({path}, mean=0, std=1)")
-    np.testing.assert_allclose(plain.embed(images()), foreign.expected(images(), 0, 1), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        plain.embed(images()), foreign.expected(images(), 0, 1), rtol=1e-3, atol=1e-3
+    )
 
 
 def test_damaged_metadata_never_raise(tmp_path):
@@ -176,7 +196,9 @@ def test_damaged_metadata_never_raise(tmp_path):
 def test_the_image_metadata_of_an_onnx_file_are_read(tmp_path):
     properties = {"Image_BitmapPixelFormat": "Bgr8", "Image_NominalPixelRange": "Normalized_1_1"}
     for colours_first in (True, False):
-        encoder = load_encoder(foreign.write_onnx(tmp_path / "old.onnx", colours_first, **properties))
+        encoder = load_encoder(
+            foreign.write_onnx(tmp_path / "old.onnx", colours_first, **properties)
+        )
         wanted = foreign.expected(images(), 127.5, 127.5, "bgr")
         np.testing.assert_allclose(encoder.embed(images()), wanted, rtol=1e-3, atol=1e-3)
 
@@ -184,14 +206,23 @@ def test_the_image_metadata_of_an_onnx_file_are_read(tmp_path):
 def test_lfw_like_by_flag_and_by_metadata_and_warned_about_without(paths, faces, tmp_path, here):
     """The bar: what a wrong normalisation costs is told before the work, with the spec that mends it."""
     told = foreign.write_tflite(tmp_path / "told.tflite", foreign.normalization([127.5], [128.0]))
-    named = {"bare": paths["tflite"], "flag": f"tflite({paths['tflite']}, mean=127.5, std=128)", "metadata": told}
+    named = {
+        "bare": paths["tflite"],
+        "flag": f"tflite({paths['tflite']}, mean=127.5, std=128)",
+        "metadata": told,
+    }
     protocol, out, found = f"--protocol=retrieval({faces.folder})", {}, {}
     for name, old in named.items():
-        status, out[name], errors = here(evaluate, f"--old={old}", protocol, f"--out={tmp_path / name / 'report'}")
+        status, out[name], errors = here(
+            evaluate, f"--old={old}", protocol, f"--out={tmp_path / name / 'report'}"
+        )
         assert status == 0, errors
         report = (tmp_path / name / "report/report.json").read_text()
         found[name] = json.loads(report)
-    top1 = {name: report["protocols"][protocol.partition("=")[2]]["old/old"]["top-1"] for name, report in found.items()}
+    top1 = {
+        name: report["protocols"][protocol.partition("=")[2]]["old/old"]["top-1"]
+        for name, report in found.items()
+    }
     assert top1["flag"] == top1["metadata"] == 1.0
     assert top1["bare"] < 0.3
     assert WARNING in out["bare"]
@@ -210,7 +241,11 @@ def test_the_old_encoder_is_looked_at_before_it_is_used_to_train(paths, faces):
     assert WARNING in said
     assert said.index(WARNING) < said.index("written: 64 embeddings")
     assert "pixels as they are, channels rgb (nothing says how)" in said
-    assert "nearly coincide" in said or "hardly tell identities apart" in said or "the same embedding" in said
+    assert (
+        "nearly coincide" in said
+        or "hardly tell identities apart" in said
+        or "the same embedding" in said
+    )
     assert WARNING not in embedded(paths["tflite"])[1]  # it was tried once
     spec = f"tflite({paths['tflite']}, mean=127.5, std=128)"
     shards, said = embedded(spec)
@@ -241,7 +276,9 @@ def test_a_series_is_divided_at_the_commas_between_specs(paths):
 
 
 def test_a_benchmark_takes_a_spec_as_its_old_encoder(paths):
-    entry = plan.parse_entry(f"edge: tflite({paths['tflite']}, mean=127.5, std=128) --seed=1", lambda _: {"seed": 1})
+    entry = plan.parse_entry(
+        f"edge: tflite({paths['tflite']}, mean=127.5, std=128) --seed=1", lambda _: {"seed": 1}
+    )
     assert (entry.name, entry.options.written) == ("edge", ("--seed=1",))
     assert load_encoder(Path(entry.spec)).spec == entry.spec
 
@@ -256,5 +293,6 @@ def test_a_gallery_keeps_the_spec_of_its_encoder(paths):
     encoder = load_encoder(f"tflite({paths['tflite']}, mean=127.5, std=128)")
     assert gallery.known(encoder).name == encoder.spec
     assert not np.allclose(
-        normalised(encoder.embed(images())), normalised(load_encoder(paths["tflite"]).embed(images()))
+        normalised(encoder.embed(images())),
+        normalised(load_encoder(paths["tflite"]).embed(images())),
     )

@@ -6,7 +6,9 @@ from PIL import Image
 
 from bct_keras.evaluation import alignment
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "alignment.npz"  # by alignment_by_opencv.py beside it
+GOLDEN = (
+    Path(__file__).parents[1] / "golden" / "alignment.npz"
+)  # by alignment_by_opencv.py beside it
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +21,9 @@ def golden() -> dict[str, np.ndarray]:
 def test_the_map_is_the_way_back_of_umeyamas_similarity(golden, number):
     (found,) = alignment.sampling_maps(golden[f"points{number}"][None], 112)
     forward = np.vstack([golden[f"matrix{number}"], [0, 0, 1]])
-    np.testing.assert_allclose(found.reshape(2, 3), np.linalg.inv(forward)[:2], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        found.reshape(2, 3), np.linalg.inv(forward)[:2], rtol=1e-9, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -46,7 +50,9 @@ def test_a_grey_image_has_three_equal_channels(golden):
     assert (found == found[..., :1]).all()
 
 
-@pytest.mark.parametrize("points", [np.zeros((5, 2)), np.full((5, 2), 1e9), np.linspace(-1e7, 1e7, 10).reshape(5, 2)])
+@pytest.mark.parametrize(
+    "points", [np.zeros((5, 2)), np.full((5, 2), 1e9), np.linspace(-1e7, 1e7, 10).reshape(5, 2)]
+)
 def test_points_that_make_no_sense_give_an_image_all_the_same(points):
     image = Image.fromarray(np.full((40, 30, 3), 200, np.uint8))
     found = alignment.align(image, alignment.sampling_maps(points[None], 112)[0], 112)

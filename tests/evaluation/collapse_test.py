@@ -15,7 +15,13 @@ def spread(identities: int, images: int, dims: int = 256) -> tuple[np.ndarray, n
 
 def test_images_of_one_identity_may_coincide():
     seen = watch(*spread(50, 4))
-    assert (seen.images, seen.coinciding, seen.share, seen.identities, seen.collapsed) == (200, 0, 0.0, 0, False)
+    assert (seen.images, seen.coinciding, seen.share, seen.identities, seen.collapsed) == (
+        200,
+        0,
+        0.0,
+        0,
+        False,
+    )
     assert seen.long == {3: 0.0, 5: 0.0, 10: 0.0}
 
 

@@ -88,7 +88,9 @@ def test_it_is_saved_as_evaluate_does(tmp_path):
     found = compare(old=OLD, new=NEW, labels=LABELS)
     found.save(tmp_path / "report")
     found.save(str(tmp_path / "report"))  # once more in its place
-    assert json.loads((tmp_path / "report" / "report.json").read_text()) == json.loads(json.dumps(found.report))
+    assert json.loads((tmp_path / "report" / "report.json").read_text()) == json.loads(
+        json.dumps(found.report)
+    )
     page = (tmp_path / "report" / "report.html").read_text()
     assert "Compatible: " in page
     (example, *_) = found.report["protocols"][comparison.PROTOCOL]["flips"]["examples"]

@@ -60,31 +60,47 @@ def test_one_encoder_alone_gives_its_self_test(old, new, name):
 
 
 def test_other_dimensions_are_refused():
-    with pytest.raises(InputError, match=r"new\.keras has 8 compatible dimensions and old\.keras 4"):
-        compatibility.self_and_cross_tests(adopted(KnownNumbers(NUMBERS)), OLD, NamedEncoder("new", dims=8))
+    with pytest.raises(
+        InputError, match=r"new\.keras has 8 compatible dimensions and old\.keras 4"
+    ):
+        compatibility.self_and_cross_tests(
+            adopted(KnownNumbers(NUMBERS)), OLD, NamedEncoder("new", dims=8)
+        )
 
 
 def test_the_words_are_written_into_the_results():
     error = {"better": 0.01, "equal": 0.01, "worse": 0.01}
-    results = {"x": result_of(OLD, NEW) | {"error": error, "units": {"count": 100, "name": "identities"}}}
+    results = {
+        "x": result_of(OLD, NEW) | {"error": error, "units": {"count": 100, "name": "identities"}}
+    }
     found = compatibility.judge(results, Rule(decide_by=("better",)))
     assert results["x"]["word"] == {"better": "better", "equal": "open", "worse": "worse"}
     assert found
-    assert found.sentence == "not compatible: worse (-0.2500) is shown to be worse than the old encoder's own"
+    assert (
+        found.sentence
+        == "not compatible: worse (-0.2500) is shown to be worse than the old encoder's own"
+    )
 
 
 def test_of_several_protocols_each_metric_has_its_name():
-    error = {"error": {"better": 0.01, "equal": 0.01, "worse": 0.01}, "units": {"count": 100, "name": "identities"}}
+    error = {
+        "error": {"better": 0.01, "equal": 0.01, "worse": 0.01},
+        "units": {"count": 100, "name": "identities"},
+    }
     results = {name: result_of(OLD, NEW) | error for name in ("x", "y")}
     found = compatibility.judge(results, Rule())
     assert found
-    assert found.because.startswith("worse of x (-0.2500), worse of y (-0.2500) are shown to be worse")
+    assert found.because.startswith(
+        "worse of x (-0.2500), worse of y (-0.2500) are shown to be worse"
+    )
 
 
 def test_numbers_alone_leave_it_undecided():
     result = result_of(OLD, NEW)
     for test in ("old/old", "new/old"):
-        result[test] = {metric: value for metric, value in result[test].items() if metric != "worse"}
+        result[test] = {
+            metric: value for metric, value in result[test].items() if metric != "worse"
+        }
     result |= {"gain": {"better": 0.25, "equal": 0.0}}
     found = compatibility.judge({"pairs": result}, Rule())
     assert found

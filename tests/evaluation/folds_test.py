@@ -17,7 +17,10 @@ def accuracy_by_sklearn(scores: np.ndarray, same: np.ndarray) -> float:
     distances = 2 - 2 * scores
     found = []
     for others, fold in KFold(10, shuffle=False).split(scores):
-        shares = [np.mean((distances[others] < threshold) == same[others]) for threshold in np.arange(0, 4, 0.01)]
+        shares = [
+            np.mean((distances[others] < threshold) == same[others])
+            for threshold in np.arange(0, 4, 0.01)
+        ]
         best = np.arange(0, 4, 0.01)[np.argmax(shares)]
         found.append(np.mean((distances[fold] < best) == same[fold]))
     return float(np.mean(found))
@@ -38,7 +41,9 @@ def tar_by_sklearn(scores: np.ndarray, same: np.ndarray, far: float) -> float:
 @pytest.mark.parametrize("pairs", [2400, 2403])
 def test_ten_folds_are_those_of_sklearn(pairs):
     scores, same = scored_pairs(pairs, seed=pairs)
-    for fold, (expected_others, expected_fold) in zip(folds.divided(pairs, 10), KFold(10).split(scores), strict=True):
+    for fold, (expected_others, expected_fold) in zip(
+        folds.divided(pairs, 10), KFold(10).split(scores), strict=True
+    ):
         np.testing.assert_array_equal(np.flatnonzero(fold.others), expected_others)
         np.testing.assert_array_equal(np.flatnonzero(fold.pairs), expected_fold)
     metrics = folds.metrics(scores, same, 10, fars=(1e-1, 1e-2))
@@ -51,7 +56,9 @@ def test_ten_folds_are_those_of_sklearn(pairs):
 
 
 def test_a_far_that_accepts_fewer_than_ten_pairs_gives_no_metric():
-    scores, same = scored_pairs(600, seed=0)  # 270 impostors outside each fold: 10.8 of them, and 8.1
+    scores, same = scored_pairs(
+        600, seed=0
+    )  # 270 impostors outside each fold: 10.8 of them, and 8.1
     assert list(folds.metrics(scores, same, 10, fars=(4e-2, 3e-2))) == ["accuracy", "TAR@FAR=4e-2"]
 
 

@@ -18,7 +18,11 @@ LIMIT = 0.01
         (0.0113, (0.01, 0.0126), False),  # just the limit may be lost
         (0.0113, None, True),  # a protocol that gives numbers alone
         (0.019, (-0.02, 0.06), False),
-        (0.021, (-0.02, 0.06), True),  # more than twice the limit: not let out for want of identities
+        (
+            0.021,
+            (-0.02, 0.06),
+            True,
+        ),  # more than twice the limit: not let out for want of identities
         (float("inf"), None, True),
         (float("nan"), (float("nan"), float("nan")), True),
     ],

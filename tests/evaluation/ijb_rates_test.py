@@ -22,7 +22,10 @@ def golden() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def sides(golden) -> dict[str, Embedded]:
-    return {name: Embedded(golden[f"{name}_template_features"], np.arange(180)) for name in ("new", "old")}
+    return {
+        name: Embedded(golden[f"{name}_template_features"], np.arange(180))
+        for name in ("new", "old")
+    }
 
 
 def rows(golden, name: str) -> np.ndarray:
@@ -38,7 +41,9 @@ def test_template_features_are_the_released_codes(golden):
     numbers, template_rows = np.unique(golden["few_templates"], return_inverse=True)
     features = golden["few_new"] + golden["few_new_flip"]
     scores = golden["few_face_scores"]
-    weights = templates.image_weights(features, golden["few_templates"], golden["few_medias"], scores, False)
+    weights = templates.image_weights(
+        features, golden["few_templates"], golden["few_medias"], scores, False
+    )
     pooled = templates.pool(features, template_rows, len(numbers), weights)
     np.testing.assert_allclose(pooled, golden["new_template_features"][:25], atol=1e-6)
 
@@ -65,19 +70,25 @@ def test_identification_is_the_released_codes(golden, sides, test, name):
     np.testing.assert_allclose(thresholds, golden[f"{test}/{name}_threshold"], atol=1e-6)
     rates = [identification.tpir(found, threshold) for threshold in thresholds]
     np.testing.assert_allclose(rates, golden[f"{test}/{name}_tpir"], atol=1e-6)
-    assert identification.rank_counts(found, (1, 5, 10)) == golden[f"{test}/{name}_top1_5_10"].tolist()
+    assert (
+        identification.rank_counts(found, (1, 5, 10)) == golden[f"{test}/{name}_top1_5_10"].tolist()
+    )
 
 
 def test_all_numbers_come_out_together(golden, sides, pairs):
     probes = Listed(rows(golden, "probe_templates"), golden["probe_ids"])
-    first, second = (Listed(rows(golden, f"{name}_templates"), golden[f"{name}_ids"]) for name in ("g1", "g2"))
+    first, second = (
+        Listed(rows(golden, f"{name}_templates"), golden[f"{name}_ids"]) for name in ("g1", "g2")
+    )
     lists = Lists(pairs, probes, (first, second))
     found = ijb_rates.measure(sides["new"], sides["old"], lists)
     # 40,000 impostor pairs: at 1e-5 there would be less than one.
     fars = ["TAR@FAR=1e-4", "TAR@FAR=1e-3", "TAR@FAR=1e-2", "TAR@FAR=1e-1"]
     fpirs = ["TPIR@FPIR=1e-3", "TPIR@FPIR=1e-2", "TPIR@FPIR=1e-1"]
     assert list(found.metrics) == [*fars, *fpirs, "top-1", "top-5", "top-10"]
-    np.testing.assert_allclose([found.metrics[far] for far in fars], golden["cross/tar"][2:], atol=1e-6)
+    np.testing.assert_allclose(
+        [found.metrics[far] for far in fars], golden["cross/tar"][2:], atol=1e-6
+    )
     both = [golden[f"cross/{name}_tpir"] for name in ("g1", "g2")]
     np.testing.assert_allclose([found.metrics[fpir] for fpir in fpirs], np.mean(both, 0), atol=1e-6)
     parts = found.influences() if found.influences else {}
@@ -114,8 +125,12 @@ def test_scores_of_pairs_are_plain_products(monkeypatch):
     first_rows, second_rows = random.integers(5, 38, 900), random.integers(0, 29, 900)
     for block in (6_000_000, 100, 1):
         monkeypatch.setattr(templates, "SCORE_BLOCK", block)
-        scores = templates.pair_scores(first, second, first_rows.astype(np.uint8), second_rows.astype(np.uint8))
-        np.testing.assert_allclose(scores, (first[first_rows] * second[second_rows]).sum(1), atol=1e-5)
+        scores = templates.pair_scores(
+            first, second, first_rows.astype(np.uint8), second_rows.astype(np.uint8)
+        )
+        np.testing.assert_allclose(
+            scores, (first[first_rows] * second[second_rows]).sum(1), atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("normalise_first", [False, True])
@@ -125,13 +140,21 @@ def test_pooling_is_the_plain_loop(monkeypatch, normalise_first, detector_score)
     random = np.random.default_rng(0)
     numbers, medias = np.r_[np.arange(20), random.integers(0, 20, 280)], random.integers(0, 90, 300)
     features, scores = random.normal(size=(300, 8)).astype(np.float32), random.random(300)
-    weights = templates.image_weights(features, numbers, medias, scores if detector_score else None, normalise_first)
+    weights = templates.image_weights(
+        features, numbers, medias, scores if detector_score else None, normalise_first
+    )
     pooled = templates.pool(features, numbers, 20, weights)
     for template in range(20):
         total = np.zeros(8)
         for media in np.unique(medias[numbers == template]):
             chosen = features[(numbers == template) & (medias == media)].astype(np.float64)
-            chosen = chosen / np.linalg.norm(chosen, axis=1, keepdims=True) if normalise_first else chosen
-            weight = scores[(numbers == template) & (medias == media), None] if detector_score else 1.0
+            chosen = (
+                chosen / np.linalg.norm(chosen, axis=1, keepdims=True)
+                if normalise_first
+                else chosen
+            )
+            weight = (
+                scores[(numbers == template) & (medias == media), None] if detector_score else 1.0
+            )
             total += (chosen * weight).mean(0)
         np.testing.assert_allclose(pooled[template], total / np.linalg.norm(total), atol=1e-6)

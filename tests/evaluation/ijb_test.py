@@ -15,7 +15,10 @@ from bct_keras.evaluation.alignment import TEMPLATE
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.ijb import IJBB, IJBC
 
-SUBJECTS, PROBES = 8, 6  # one gallery template each, and so many probe templates each; three images a template
+SUBJECTS, PROBES = (
+    8,
+    6,
+)  # one gallery template each, and so many probe templates each; three images a template
 TEMPLATES = SUBJECTS * (1 + PROBES)
 
 
@@ -32,12 +35,20 @@ def write_tree(folder: Path, name: str = "ijbc", galleries: tuple[str, str] = ("
     for image in range(3 * TEMPLATES):
         template = image // 3
         width, height = (int(side) for side in random.integers(50, 90, 2))
-        pixels = colours[template % SUBJECTS] + random.normal(0, 30, (height, width, 3)) + random.normal(0, 12, 3)
+        pixels = (
+            colours[template % SUBJECTS]
+            + random.normal(0, 30, (height, width, 3))
+            + random.normal(0, 12, 3)
+        )
         file = folder / "loose_crop" / f"{image + 1}.jpg"
         Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(file)
         face = TEMPLATE * min(width, height) / 112 + random.normal(0, 1, (5, 2))
-        points.append(f"{file.name} {' '.join(f'{each:.3f}' for each in face.ravel())} {random.uniform(0.5, 1):.6f}")
-        tids.append(f"{file.name} {template + 1} {image // 2 + 1}")  # a media now and then has two images
+        points.append(
+            f"{file.name} {' '.join(f'{each:.3f}' for each in face.ravel())} {random.uniform(0.5, 1):.6f}"
+        )
+        tids.append(
+            f"{file.name} {template + 1} {image // 2 + 1}"
+        )  # a media now and then has two images
     pairs = [
         f"{first + 1} {second + 1} {int(subject_of(first) == subject_of(second))}"
         for first in range(SUBJECTS)
@@ -46,10 +57,18 @@ def write_tree(folder: Path, name: str = "ijbc", galleries: tuple[str, str] = ("
     files = {"name_5pts_score": points, "face_tid_mid": tids, "template_pair_label": pairs}
     for file, lines in files.items():
         (folder / "meta" / f"{name}_{file}.txt").write_text("\n".join(lines) + "\n")
-    lists = {f"gallery_{gallery}": range(half, SUBJECTS, 2) for half, gallery in enumerate(galleries)}
+    lists = {
+        f"gallery_{gallery}": range(half, SUBJECTS, 2) for half, gallery in enumerate(galleries)
+    }
     for file, listed in {**lists, "probe_mixed": range(SUBJECTS, TEMPLATES)}.items():
-        rows = [f"{each + 1},{subject_of(each)},img/{3 * each + n}.jpg,1" for each in listed for n in range(3)]
-        (folder / "meta" / f"{name}_1N_{file}.csv").write_text("\n".join(["TEMPLATE_ID,SUBJECT_ID,FILE,X", *rows]))
+        rows = [
+            f"{each + 1},{subject_of(each)},img/{3 * each + n}.jpg,1"
+            for each in listed
+            for n in range(3)
+        ]
+        (folder / "meta" / f"{name}_1N_{file}.csv").write_text(
+            "\n".join(["TEMPLATE_ID,SUBJECT_ID,FILE,X", *rows])
+        )
     return folder
 
 
@@ -100,7 +119,9 @@ def test_a_tree_goes_end_to_end(tree, tiny_encoder_path, tmp_path):
     old, new = (load_encoder(tiny_encoder_path(dims)) for dims in (8, 8))
     spec = f"ijbc({tree})"
     evaluate(old, new, [spec], tmp_path / "reports" / "ijbc")
-    result = json.loads((tmp_path / "reports" / "ijbc" / "report.json").read_text())["protocols"][spec]
+    result = json.loads((tmp_path / "reports" / "ijbc" / "report.json").read_text())["protocols"][
+        spec
+    ]
     # 8 * 48 - 8 * 6 = 336 impostor pairs: FAR 1e-2 and 1e-1 can be told from zero.
     rates = ["TPIR@FPIR=1e-3", "TPIR@FPIR=1e-2", "TPIR@FPIR=1e-1", "top-1", "top-5", "top-10"]
     metrics = ["TAR@FAR=1e-2", "TAR@FAR=1e-1", *rates]
@@ -124,7 +145,11 @@ def test_a_second_metric_embeds_nothing(tree, tmp_path):
     first = IJBC(str(tree), cache=cache).embed(encoder).query
     assert encoder.images == 2 * 3 * TEMPLATES  # and their mirror images
     again = IJBC(str(tree), cache=cache).embed(encoder).query
-    other = IJBC(str(tree), detector_score=False, normalise_first=True, cache=cache).embed(encoder).query
+    other = (
+        IJBC(str(tree), detector_score=False, normalise_first=True, cache=cache)
+        .embed(encoder)
+        .query
+    )
     assert encoder.images == 2 * 3 * TEMPLATES
     np.testing.assert_array_equal(first.embeddings, again.embeddings)
     assert np.abs(first.embeddings - other.embeddings).max() > 1e-4
@@ -160,13 +185,28 @@ def test_each_image_counts_once_for_its_media_and_by_its_score(tree):
         ("tid_mid", 168, None, r"tid_mid\.txt has no line for image '168\.jpg' .*line 168"),
         ("5pts", 7, "7.jpg 1 2 3", r"5pts_score\.txt, line 7: .*12 columns"),
         ("5pts", 7, "7.jpg 1 2 3 4 5 6 7 8 9 10 nan", r"5pts_score\.txt, line 7"),
-        ("5pts", 7, "../7.jpg 1 2 3 4 5 6 7 8 9 10 1", r"line 7: '\.\./7\.jpg' is no name of an image"),
+        (
+            "5pts",
+            7,
+            "../7.jpg 1 2 3 4 5 6 7 8 9 10 1",
+            r"line 7: '\.\./7\.jpg' is no name of an image",
+        ),
         ("5pts", 168, None, r"tid_mid\.txt has 168 images and .* 167; .*'168\.jpg'"),
         ("pair_label", 9, "1 20", r"pair_label\.txt, line 9: 3 whole numbers"),
         ("pair_label", 9, "1 20 2", r"pair_label\.txt: pair 9 has the label 2"),
         ("pair_label", 9, "1 999 0", r"pair_label\.txt, entry 9: template 999 has no image"),
-        ("gallery_G1", 3, "1,107,a.jpg,1", r"gallery_G1\.csv, line 3: template 1 is subject 107 here and 100 before"),
-        ("gallery_G1", 5, "9,100,a.jpg,1", r"gallery_G1\.csv: subject 100 is in the gallery twice \(templates 1 and 9"),
+        (
+            "gallery_G1",
+            3,
+            "1,107,a.jpg,1",
+            r"gallery_G1\.csv, line 3: template 1 is subject 107 here and 100 before",
+        ),
+        (
+            "gallery_G1",
+            5,
+            "9,100,a.jpg,1",
+            r"gallery_G1\.csv: subject 100 is in the gallery twice \(templates 1 and 9",
+        ),
         ("gallery_G2", 2, "x,107,a.jpg,1", r"gallery_G2\.csv, line 2: a template and a subject"),
         ("probe", 4, "998,100,a.jpg,1", r"probe_mixed\.csv, entry \d+: template 998 has no image"),
     ],
@@ -190,7 +230,9 @@ def test_a_missing_image_is_named_or_left_out(own_tree):
     with pytest.raises(BadImageError, match=r"5\.jpg: no such image, and 0 more"):
         IJBC(str(own_tree))
     protocol = IJBC(str(own_tree), on_bad="skip")
-    whole = IJBC(str(write_tree(own_tree.parent / "whole"))).embed(CountingEncoder()).query.embeddings
+    whole = (
+        IJBC(str(write_tree(own_tree.parent / "whole"))).embed(CountingEncoder()).query.embeddings
+    )
     found = protocol.embed(CountingEncoder()).query.embeddings
     same = np.isclose(found, whole, atol=1e-6).all(1)
     assert np.flatnonzero(~same).tolist() == [1]  # template 2 is made of images 4 to 6
@@ -214,8 +256,12 @@ def test_a_damaged_image_is_named_or_left_out(own_tree):
 def test_an_embedding_that_is_not_finite_is_named(tree):
     encoder = CountingEncoder()
     embed = encoder.embed
-    encoder.embed = lambda images: np.where(np.arange(len(images))[:, None] == 3, np.nan, embed(images))
-    with pytest.raises(BadImageError, match=r"counting1\.0\.keras gives no finite embedding for .*/4\.jpg"):
+    encoder.embed = lambda images: np.where(
+        np.arange(len(images))[:, None] == 3, np.nan, embed(images)
+    )
+    with pytest.raises(
+        BadImageError, match=r"counting1\.0\.keras gives no finite embedding for .*/4\.jpg"
+    ):
         IJBC(str(tree)).embed(encoder)
     protocol = IJBC(str(tree), on_bad="skip")
     assert np.isfinite(protocol.embed(encoder).query.embeddings).all()

@@ -24,7 +24,9 @@ def people() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return queries, gallery, labels
 
 
-def tar_without(people: tuple[np.ndarray, np.ndarray, np.ndarray], far: float, left_out: int | None) -> float:
+def tar_without(
+    people: tuple[np.ndarray, np.ndarray, np.ndarray], far: float, left_out: int | None
+) -> float:
     """By hand, over all scores of everybody else."""
     queries, gallery, labels = people
     kept = labels != left_out
@@ -151,7 +153,10 @@ def test_tpir_has_parts_of_those_who_raise_false_alarms():
 
 
 def test_the_mean_of_two_galleries_has_the_mean_of_the_parts():
-    first, second = Influence(np.ones(3), np.zeros(3), 0.5), Influence(np.zeros(3), np.ones(3), 0.25)
+    first, second = (
+        Influence(np.ones(3), np.zeros(3), 0.5),
+        Influence(np.zeros(3), np.ones(3), 0.25),
+    )
     mean = influence.mean_of([first, second])
     np.testing.assert_allclose(mean.parts, [1.0, 1.0, 1.0])
     assert mean.row == 0.25

@@ -22,7 +22,9 @@ def test_numbers_are_those_that_were_written(tmp_path, monkeypatch, chunk_bytes)
     np.testing.assert_array_equal(np.stack(read_integer_table(path, 3), 1), table)
 
 
-@pytest.mark.parametrize("text", ["1 2\n3 4", "1\t2\n3\t4\n", "1 2\r\n3 4\r\n", " 1  2 \n\n3 4\n\n", "01 2\n3 004\n"])
+@pytest.mark.parametrize(
+    "text", ["1 2\n3 4", "1\t2\n3\t4\n", "1 2\r\n3 4\r\n", " 1  2 \n\n3 4\n\n", "01 2\n3 004\n"]
+)
 def test_blanks_and_line_ends_may_differ(tmp_path, text):
     first, second = read_integer_table(written(tmp_path, text), 2)
     assert (first.tolist(), second.tolist()) == ([1, 3], [2, 4])
@@ -30,7 +32,19 @@ def test_blanks_and_line_ends_may_differ(tmp_path, text):
 
 @pytest.mark.parametrize("chunk_bytes", [1_000_000, 8])
 @pytest.mark.parametrize(
-    "line", ["3", "3 4 5", "3 x", "3 4.5", "3 -4", "3 4;", "3 12345678901234567890", "\x00 4", "é 4", "3,4"]
+    "line",
+    [
+        "3",
+        "3 4 5",
+        "3 x",
+        "3 4.5",
+        "3 -4",
+        "3 4;",
+        "3 12345678901234567890",
+        "\x00 4",
+        "é 4",
+        "3,4",
+    ],
 )
 def test_a_line_that_cannot_be_read_is_named(tmp_path, monkeypatch, chunk_bytes, line):
     monkeypatch.setattr(integer_table, "CHUNK_BYTES", chunk_bytes)

@@ -44,12 +44,16 @@ def test_they_are_those_of_a_protocol(sides, scores):
     assert tar_at_far(scores, same, far=1e-3) == metrics["TAR@FAR=1e-3"]
     for k in (1, 5):
         assert top_k(scores, query.labels, gallery.labels, k) == metrics[f"top-{k}"]
-    assert mean_average_precision(scores, query.labels, gallery.labels) == pytest.approx(metrics["mAP"])
+    assert mean_average_precision(scores, query.labels, gallery.labels) == pytest.approx(
+        metrics["mAP"]
+    )
     assert recall_at_k(scores, query.labels, gallery.labels) == pytest.approx(metrics["Recall@10"])
     rates = []
     for half in (0, 1):  # the gallery of every other identity, as the protocol divides it
         inside = gallery.labels % 2 == half
-        rates.append(tpir_at_fpir(scores[:, inside], query.labels, gallery.labels[inside], fpir=1e-1))
+        rates.append(
+            tpir_at_fpir(scores[:, inside], query.labels, gallery.labels[inside], fpir=1e-1)
+        )
     assert np.mean(rates) == pytest.approx(metrics["TPIR@FPIR=1e-1"])
 
 
@@ -59,13 +63,21 @@ def test_tar_is_that_of_scikit_learn(sides, scores):
     for far in (1e-2, 1e-3, 1e-4):
         assert tar_at_far(scores, same, far) == tpr[fpr <= far].max()
         threshold = threshold_at_far(scores, same, far)
-        assert np.mean(scores[~same] > threshold + TIE) <= far < np.mean(scores[~same] > threshold - 1e-3)
+        assert (
+            np.mean(scores[~same] > threshold + TIE)
+            <= far
+            < np.mean(scores[~same] > threshold - 1e-3)
+        )
 
 
 def test_mean_average_precision_is_that_of_scikit_learn(sides, scores):
     same = sides[0].labels[:, None] == sides[1].labels
-    expected = np.mean([average_precision_score(own, row) for own, row in zip(same, scores, strict=True)])
-    assert mean_average_precision(scores, sides[0].labels, sides[1].labels) == pytest.approx(expected)
+    expected = np.mean(
+        [average_precision_score(own, row) for own, row in zip(same, scores, strict=True)]
+    )
+    assert mean_average_precision(scores, sides[0].labels, sides[1].labels) == pytest.approx(
+        expected
+    )
 
 
 def test_queries_of_unknown_identities_are_left_out_of_the_ranks():
@@ -93,9 +105,15 @@ def test_all_impostors_may_be_accepted():
         (lambda: tar_at_far(np.ones(3), np.ones(2, bool)), r"shape \(3,\) and `same` \(2,\)"),
         (lambda: tar_at_far(np.ones(2), np.ones(2, bool)), "there is one kind alone"),
         (lambda: tar_at_far(np.ones(2), np.array([True, False]), far=2), "has to be from 0 to 1"),
-        (lambda: top_k(np.ones((1, 2)), np.array([0]), np.array([0])), "1 queries and 1 images are labelled"),
+        (
+            lambda: top_k(np.ones((1, 2)), np.array([0]), np.array([0])),
+            "1 queries and 1 images are labelled",
+        ),
         (lambda: top_k(np.ones((1, 1)), np.array([0]), np.array([1])), "nothing can be found"),
-        (lambda: tpir_at_fpir(np.ones((1, 1)), np.array([0]), np.array([0])), "whose identity is not"),
+        (
+            lambda: tpir_at_fpir(np.ones((1, 1)), np.array([0]), np.array([0])),
+            "whose identity is not",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_told(call, said):

@@ -69,23 +69,39 @@ def bin_path(pixels, same, tmp_path) -> str:
 def embedded(encoder: Encoder, pixels: np.ndarray) -> np.ndarray:
     """As published: the image plus its mirror image, then length 1."""
     return normalised(
-        np.stack([encoder.embed(image[None])[0] + encoder.embed(image[None, :, ::-1])[0] for image in pixels])
+        np.stack(
+            [
+                encoder.embed(image[None])[0] + encoder.embed(image[None, :, ::-1])[0]
+                for image in pixels
+            ]
+        )
     )
 
 
 def test_the_second_image_is_the_query_and_the_first_is_in_the_gallery(bin_path, pixels):
     query, gallery = Pairs(bin_path).embed(Left(1))
-    np.testing.assert_allclose(gallery.embeddings, embedded(Left(1), pixels[0::2]), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(query.embeddings, embedded(Left(1), pixels[1::2]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        gallery.embeddings, embedded(Left(1), pixels[0::2]), rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        query.embeddings, embedded(Left(1), pixels[1::2]), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_self_and_cross_tests(bin_path, pixels, same):
     old, new = Left(1), Left(2)
-    found = compatibility.self_and_cross_tests(registry.build(PROTOCOLS, f"pairs({bin_path})"), old, new)
-    for test, (query, gallery) in {"old/old": (old, old), "new/old": (new, old), "new/new": (new, new)}.items():
+    found = compatibility.self_and_cross_tests(
+        registry.build(PROTOCOLS, f"pairs({bin_path})"), old, new
+    )
+    for test, (query, gallery) in {
+        "old/old": (old, old),
+        "new/old": (new, old),
+        "new/new": (new, new),
+    }.items():
         scores = np.sum(embedded(query, pixels[1::2]) * embedded(gallery, pixels[0::2]), axis=1)
         expected = PROTOCOLS["pairs"](bin_path).measure(
-            Embedded(scores[:, None], np.arange(PAIRS)), Embedded(np.ones((PAIRS, 1)), np.arange(PAIRS))
+            Embedded(scores[:, None], np.arange(PAIRS)),
+            Embedded(np.ones((PAIRS, 1)), np.arange(PAIRS)),
         )
         assert found[test] == pytest.approx(expected.metrics)
     assert found["old/old"]["accuracy"] > 0.8  # noise is less than the difference of two faces
@@ -156,7 +172,9 @@ def write_lfw(folder: Path, pixels: np.ndarray, same: np.ndarray) -> Path:
             names = [f"a{row}", f"a{row}" if same[row] else f"b{row}"]
             for side, name in enumerate(names):
                 (folder / "images" / name).mkdir(parents=True, exist_ok=True)
-                (folder / "images" / name / f"{name}_{side + 1:04d}.png").write_bytes(png(pixels[2 * row + side]))
+                (folder / "images" / name / f"{name}_{side + 1:04d}.png").write_bytes(
+                    png(pixels[2 * row + side])
+                )
             lines.append(f"a{row}\t1\t2" if same[row] else f"a{row}\t1\tb{row}\t2")
     (folder / "pairs.txt").write_text("\n".join(lines) + "\n")
     return folder / "pairs.txt"
@@ -166,12 +184,18 @@ def test_lfw_s_list_names_the_pairs(pixels, same, tmp_path):
     path = write_lfw(tmp_path, pixels, same)
     protocol = registry.build(PROTOCOLS, f"lfw({path}, images={tmp_path / 'images'})")
     assert protocol.pair_set.folds == 2
-    np.testing.assert_array_equal(protocol.pair_set.same, np.tile(np.repeat([True, False], PAIRS // 4), 2))
+    np.testing.assert_array_equal(
+        protocol.pair_set.same, np.tile(np.repeat([True, False], PAIRS // 4), 2)
+    )
     order = [*np.flatnonzero(same[:20]), *np.flatnonzero(~same[:20])]
     order += [20 + row for row in order]
     query, gallery = protocol.embed(Left(1))
-    np.testing.assert_allclose(gallery.embeddings, embedded(Left(1), pixels[0::2][order]), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(query.embeddings, embedded(Left(1), pixels[1::2][order]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        gallery.embeddings, embedded(Left(1), pixels[0::2][order]), rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        query.embeddings, embedded(Left(1), pixels[1::2][order]), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_an_image_in_several_pairs_is_embedded_once(pixels, tmp_path):

@@ -70,7 +70,9 @@ def test_notes_are_on_the_encoders_of_the_report_alone(spec, tmp_path):
     for encoder in (fine, collapsed):
         protocol.embed(encoder)
     assert not any("collapsed" in note for note in protocol.notes([fine]))
-    assert protocol.notes([fine, collapsed])[0].startswith(f"warning: {collapsed.path} seems to have collapsed")
+    assert protocol.notes([fine, collapsed])[0].startswith(
+        f"warning: {collapsed.path} seems to have collapsed"
+    )
 
 
 class Own:
@@ -91,7 +93,11 @@ def test_a_protocol_of_the_users_own_needs_no_base_class():
     assert isinstance(protocol, Protocol)
     sides = protocol.embed(None)  # pyright: ignore[reportArgumentType]
     assert protocol.metrics(sides.query, sides.gallery) == {"query": 1, "gallery": 2}
-    assert (protocol.made_from(), protocol.notes([]), protocol.searched_names()) == ({"own": 3}, [], [])
+    assert (protocol.made_from(), protocol.notes([]), protocol.searched_names()) == (
+        {"own": 3},
+        [],
+        [],
+    )
     assert issubclass(Own, Protocol)
     assert not issubclass(dict, Protocol)
 

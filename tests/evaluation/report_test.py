@@ -15,7 +15,9 @@ from bct_keras.prepare import prepare
 TESTS = ["old/old", "new/old", "new/new"]
 
 
-def known_report(verdict: str | None = "compatible", name: str = "retrieval(data)") -> dict[str, Any]:
+def known_report(
+    verdict: str | None = "compatible", name: str = "retrieval(data)"
+) -> dict[str, Any]:
     result = {
         "old/old": {"top-1": 0.5},
         "new/old": {"top-1": 0.75},
@@ -82,11 +84,17 @@ def enough(tmp_path_factory) -> str:
     return f"retrieval({folder})"
 
 
-def test_a_collapsed_encoder_is_told_in_the_json_the_text_and_the_page(encoders, data_root, tmp_path):
+def test_a_collapsed_encoder_is_told_in_the_json_the_text_and_the_page(
+    encoders, data_root, tmp_path
+):
     spec = f"retrieval({data_root / 'test'})"
     found = evaluate(encoders["old"], None, [spec], tmp_path / "report")
-    note, *_ = json.loads((tmp_path / "report" / "report.json").read_text())["protocols"][spec]["notes"]
-    assert re.match(rf"warning: {encoders['old'].path} seems to have collapsed: \d+ of 24 images ", note)
+    note, *_ = json.loads((tmp_path / "report" / "report.json").read_text())["protocols"][spec][
+        "notes"
+    ]
+    assert re.match(
+        rf"warning: {encoders['old'].path} seems to have collapsed: \d+ of 24 images ", note
+    )
     assert f"\n  {note}\n" in f"{report.as_text(found)}\n"
     assert f"<p>{note}</p>" in (tmp_path / "report" / "report.html").read_text()
 
@@ -111,7 +119,12 @@ def test_encoders_of_other_dimensions_leave_no_report(tiny_encoder_path, data_ro
 
 
 def test_a_report_is_made_once(encoders, data_root, tmp_path):
-    given = (encoders["old"], encoders["new"], [f"retrieval({data_root / 'test'})"], tmp_path / "report")
+    given = (
+        encoders["old"],
+        encoders["new"],
+        [f"retrieval({data_root / 'test'})"],
+        tmp_path / "report",
+    )
     found = evaluate(*given)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "report").iterdir()}
     assert evaluate(*given) == found
@@ -149,9 +162,13 @@ def test_page_explains_the_metrics_it_has():
 
 
 def test_every_metric_of_a_report_is_explained(encoders, data_root, tmp_path):
-    found = evaluate(encoders["old"], encoders["new"], [f"retrieval({data_root / 'test'})"], tmp_path / "report")
+    found = evaluate(
+        encoders["old"], encoders["new"], [f"retrieval({data_root / 'test'})"], tmp_path / "report"
+    )
     (result,) = found["protocols"].values()
-    assert all(any(words.is_a(metric, word) for word in words.METRICS) for metric in result["old/old"])
+    assert all(
+        any(words.is_a(metric, word) for word in words.METRICS) for metric in result["old/old"]
+    )
 
 
 def test_flips_have_faces():
@@ -182,14 +199,26 @@ def test_page_escapes_names():
 def test_text_has_a_row_for_each_metric_and_the_verdict():
     heading, columns, row, verdict = report.as_text(known_report()).splitlines()
     assert heading == "retrieval(data)"
-    assert columns.split() == ["metric", *TESTS, "gain", "95", "%", "interval", "word", "above", "old"]
+    assert columns.split() == [
+        "metric",
+        *TESTS,
+        "gain",
+        "95",
+        "%",
+        "interval",
+        "word",
+        "above",
+        "old",
+    ]
     numbers = ["0.5000", "0.7500", "0.8750", "+0.2500", "+0.1250", "to", "+0.3750"]
     assert row.split() == ["top-1", *numbers, "better", "yes"]
     assert verdict == "verdict: compatible: top-1 is better"
     assert len(columns) == len(row)
 
 
-@pytest.mark.parametrize(("word", "colour"), [("better", "good"), ("worse", "bad"), ("open", ""), ("no worse", "")])
+@pytest.mark.parametrize(
+    ("word", "colour"), [("better", "good"), ("worse", "bad"), ("open", ""), ("no worse", "")]
+)
 def test_a_loss_is_told_from_what_may_be_chance(word, colour):
     given = known_report()
     given["protocols"]["retrieval(data)"]["word"]["top-1"] = word

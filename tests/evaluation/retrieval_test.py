@@ -23,7 +23,9 @@ class CornerColours(Encoder):
 
 
 def prepared(folder: Path, identities: int, images: int, seed: int = 0) -> str:
-    prepare(f"synthetic(identities={identities}, images={images}, image_size=28)", "none", folder, seed)
+    prepare(
+        f"synthetic(identities={identities}, images={images}, image_size=28)", "none", folder, seed
+    )
     return str(folder)
 
 
@@ -49,14 +51,20 @@ def test_the_first_half_of_the_ids_is_the_gallery(tmp_path, images, in_gallery):
     # Ids are synthetic-seed0/IDENTITY/IMAGE.
     image_number = {row: int(name.split("/")[-1]) for name, row in by_id(folder).items()}
     assert len(image_number) == 3 * images
-    assert sorted(image_number[row] for row in rows_of(gallery)) == sorted(list(range(in_gallery)) * 3)
-    assert sorted(image_number[row] for row in rows_of(query)) == sorted(list(range(in_gallery, images)) * 3)
+    assert sorted(image_number[row] for row in rows_of(gallery)) == sorted(
+        list(range(in_gallery)) * 3
+    )
+    assert sorted(image_number[row] for row in rows_of(query)) == sorted(
+        list(range(in_gallery, images)) * 3
+    )
     assert not set(rows_of(gallery)) & set(rows_of(query))
 
 
 def test_the_halves_do_not_depend_on_where_records_are_stored(tmp_path):
     embedded = [
-        Retrieval(prepared(tmp_path / str(seed), identities=4, images=5, seed=seed)).embed(CornerColours())
+        Retrieval(prepared(tmp_path / str(seed), identities=4, images=5, seed=seed)).embed(
+            CornerColours()
+        )
         for seed in (0, 1)
     ]
     assert list(by_id(tmp_path / "0")) != list(by_id(tmp_path / "1"))

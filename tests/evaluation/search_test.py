@@ -10,7 +10,9 @@ from bct_keras.evaluation.ranking import average_precision, ranks_of_own, recall
 from bct_keras.evaluation.verification import TIE, Embedded
 
 
-def search(query: Embedded, gallery: Embedded, fars: tuple[float, ...], ranks: tuple[int, ...]) -> dict[str, float]:
+def search(
+    query: Embedded, gallery: Embedded, fars: tuple[float, ...], ranks: tuple[int, ...]
+) -> dict[str, float]:
     return search_module.search(query, gallery, max(fars)).rates(fars, ranks)
 
 
@@ -47,7 +49,9 @@ def test_numbers_are_those_of_sklearn_and_of_a_plain_loop(monkeypatch, scores_at
     metrics = search(query, gallery, fars=(1e-1, 1e-2, 1e-3), ranks=(1, 5))
     assert list(metrics) == ["TAR@FAR=1e-1", "TAR@FAR=1e-2", "TAR@FAR=1e-3", "top-1", "top-5"]
     for far in (1e-1, 1e-2, 1e-3):
-        assert metrics[f"TAR@FAR={far:.0e}".replace("e-0", "e-")] == tar_by_sklearn(query, gallery, far)
+        assert metrics[f"TAR@FAR={far:.0e}".replace("e-0", "e-")] == tar_by_sklearn(
+            query, gallery, far
+        )
     assert 0 < metrics["TAR@FAR=1e-3"] < metrics["TAR@FAR=1e-1"] < 1
     for rank in (1, 5):
         assert metrics[f"top-{rank}"] == pytest.approx(found_at(query, gallery, rank))
@@ -69,13 +73,18 @@ def test_thresholds_let_in_that_share_of_false_ones_and_give_the_tar():
 
 def at_angles(degrees: list[float], labels: list[int]) -> Embedded:
     radians = np.radians(degrees)
-    return Embedded(np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32), np.array(labels))
+    return Embedded(
+        np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32), np.array(labels)
+    )
 
 
 def test_a_wrong_image_as_near_as_the_right_one_counts_against_us():
     # The right one at 30 degrees to one side, the wrong one to the other; then the wrong one 1 degree farther.
     query = at_angles([0], [0])
-    assert search(query, at_angles([30, -30], [0, 1]), fars=(0.5,), ranks=(1, 2)) == {"top-1": 0.0, "top-2": 1.0}
+    assert search(query, at_angles([30, -30], [0, 1]), fars=(0.5,), ranks=(1, 2)) == {
+        "top-1": 0.0,
+        "top-2": 1.0,
+    }
     assert search(query, at_angles([30, -31], [0, 1]), fars=(0.5,), ranks=(1,)) == {"top-1": 1.0}
 
 
@@ -87,12 +96,16 @@ def test_a_tie_at_the_threshold_is_not_accepted():
 
 
 def test_several_images_of_an_identity_count_by_the_nearest():
-    metrics = search(at_angles([0], [0]), at_angles([80, 10, 20], [0, 0, 1]), fars=(0.5,), ranks=(1,))
+    metrics = search(
+        at_angles([0], [0]), at_angles([80, 10, 20], [0, 0, 1]), fars=(0.5,), ranks=(1,)
+    )
     assert metrics == {"top-1": 1.0}
 
 
 def test_a_query_that_is_not_in_the_gallery_is_not_found():
-    metrics = search(at_angles([0, 0], [0, 7]), at_angles([10, 20], [0, 1]), fars=(0.1,), ranks=(1, 2))
+    metrics = search(
+        at_angles([0, 0], [0, 7]), at_angles([10, 20], [0, 1]), fars=(0.1,), ranks=(1, 2)
+    )
     # Both images of the gallery are wrong for the second query, whatever the rank.
     assert metrics == {"top-1": 0.5, "top-2": 0.5}
 

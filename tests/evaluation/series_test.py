@@ -66,7 +66,10 @@ def test_each_candidate_has_a_verdict_of_its_own(encoders):
     results = {"known": series.findings(adopted(Known()), encoders, first_gallery_only=False)}
     found = series.judge(results, Rule())
     # v2's gain is 0.1 and moved by nobody; v3's are 0.05 and -0.05 with an error of about sqrt(100) * 0.004 = 0.04.
-    assert {name: verdict.word for name, verdict in found.items()} == {"2 v2": "compatible", "3 v3": "undecided"}
+    assert {name: verdict.word for name, verdict in found.items()} == {
+        "2 v2": "compatible",
+        "3 v3": "undecided",
+    }
     assert results["known"]["upgrades"]["word"]["top-1"] == [[], ["better"], ["open", "open"]]
     whole = verdict.worst(list(found.values()))
     assert whole
@@ -76,7 +79,10 @@ def test_each_candidate_has_a_verdict_of_its_own(encoders):
 def test_with_a_gallery_only_that_one_decides(encoders):
     results = {"known": series.findings(adopted(Known()), encoders, first_gallery_only=True)}
     found = series.judge(results, Rule())
-    assert {name: verdict.word for name, verdict in found.items()} == {"2 v2": "compatible", "3 v3": "undecided"}
+    assert {name: verdict.word for name, verdict in found.items()} == {
+        "2 v2": "compatible",
+        "3 v3": "undecided",
+    }
     assert results["known"]["upgrades"]["word"]["top-1"] == [[], ["better"], ["open", None]]
     assert results["known"]["matrix"]["top-1"] == [[0.5], [0.6, 0.7], [0.55, None, 0.9]]
     assert results["known"]["average_compatibility"]["top-1"] == 1
@@ -85,16 +91,25 @@ def test_with_a_gallery_only_that_one_decides(encoders):
 def test_with_a_gallery_the_others_need_not_fit_each_other():
     wider = Named(2, dims=8)
     wider.compatible_dims = 4
-    results = {"known": series.findings(adopted(Known()), [Named(1), wider, Named(3)], first_gallery_only=True)}
+    results = {
+        "known": series.findings(
+            adopted(Known()), [Named(1), wider, Named(3)], first_gallery_only=True
+        )
+    }
     series.judge(results, Rule())
-    rows = [line.split() for line in report.as_text({"verdict": None, "protocols": results}).splitlines()]
+    rows = [
+        line.split()
+        for line in report.as_text({"verdict": None, "protocols": results}).splitlines()
+    ]
     assert ["3", "v3", "0.5500", "open", "0.9000"] in rows
 
 
 def test_the_matrix_is_in_text_and_page(encoders):
     results = {"known": series.findings(adopted(Known()), encoders, first_gallery_only=False)}
     verdicts = series.judge(results, Rule())
-    candidates = {name: {"verdict": each.word, "because": each.because} for name, each in verdicts.items()}
+    candidates = {
+        name: {"verdict": each.word, "because": each.because} for name, each in verdicts.items()
+    }
     found = {"verdict": None, "candidates": candidates, "protocols": results, "made_from": {}}
     lines = report.as_text(found).splitlines()
     rows = [line.split() for line in lines]
@@ -130,6 +145,9 @@ def test_with_a_gallery_one_candidate_does_not_spoil_another(encoders, tmp_path,
         "3 v3": "compatible",
     }
     assert found["verdict"] is None
-    assert '<h1 class="">A verdict on each candidate</h1>' in (tmp_path / "one/report.html").read_text()
+    assert (
+        '<h1 class="">A verdict on each candidate</h1>'
+        in (tmp_path / "one/report.html").read_text()
+    )
     whole = evaluate_series(encoders, ["known"], tmp_path / "all")
     assert whole["verdict"] == "not compatible"

@@ -19,7 +19,9 @@ def equal() -> list[dict]:
     return [SCRIPT["judged"](*SCRIPT["sample"](random, case))[0] for _ in range(200)]
 
 
-@pytest.mark.parametrize("metric", ["TAR@FAR=1e-2", "TAR@FAR=1e-3", "top-1", "mAP", "TPIR@FPIR=1e-1"])
+@pytest.mark.parametrize(
+    "metric", ["TAR@FAR=1e-2", "TAR@FAR=1e-3", "top-1", "mAP", "TPIR@FPIR=1e-1"]
+)
 def test_the_errors_are_as_large_as_the_gains_vary(equal, metric):
     gains = [result["gain"][metric] for result in equal]
     error = np.sqrt(np.mean([result["error"][metric] ** 2 for result in equal]))

@@ -5,14 +5,22 @@ from bct_keras.evaluation import verdict
 from bct_keras.evaluation.verdict import Gain, Rule, decide
 
 
-def gain(name: str, value: float, error: float | None = 0.01, old: float = 0.5, units: int = 1001) -> Gain:
+def gain(
+    name: str, value: float, error: float | None = 0.01, old: float = 0.5, units: int = 1001
+) -> Gain:
     return Gain(name, old, old + value, error, units)
 
 
 @pytest.mark.parametrize(
     ("share", "freedom", "expected"),
     # https://en.wikipedia.org/wiki/Student%27s_t-distribution#Table_of_selected_values
-    [(0.975, 5, 2.571), (0.975, 10, 2.228), (0.975, 30, 2.042), (0.975, 100, 1.984), (0.95, 20, 1.725)],
+    [
+        (0.975, 5, 2.571),
+        (0.975, 10, 2.228),
+        (0.975, 30, 2.042),
+        (0.975, 100, 1.984),
+        (0.95, 20, 1.725),
+    ],
 )
 def test_students_t_is_the_tables(share, freedom, expected):
     assert verdict.t_quantile(share, freedom) == pytest.approx(expected, abs=4e-3)
@@ -48,7 +56,9 @@ def test_numbers_alone_show_nothing_but_a_loss():
 
 
 def test_compatible_is_better_by_what_decides_and_by_nothing_worse():
-    found = decide({"x": [gain("TAR@FAR=1e-3", 0.05), gain("TAR@FAR=1e-2", 0.0), gain("top-1", 0.05)]}, Rule())
+    found = decide(
+        {"x": [gain("TAR@FAR=1e-3", 0.05), gain("TAR@FAR=1e-2", 0.0), gain("top-1", 0.05)]}, Rule()
+    )
     assert found
     assert found.word == "compatible"
     assert (
@@ -58,9 +68,14 @@ def test_compatible_is_better_by_what_decides_and_by_nothing_worse():
 
 
 def test_one_that_is_shown_to_be_worse_is_enough():
-    found = decide({"x": [gain("TAR@FAR=1e-3", 0.05), gain("top-1", 0.05), gain("mAP", -0.05)]}, Rule())
+    found = decide(
+        {"x": [gain("TAR@FAR=1e-3", 0.05), gain("top-1", 0.05), gain("mAP", -0.05)]}, Rule()
+    )
     assert found
-    assert found.sentence == "not compatible: mAP (-0.0500) is shown to be worse than the old encoder's own"
+    assert (
+        found.sentence
+        == "not compatible: mAP (-0.0500) is shown to be worse than the old encoder's own"
+    )
 
 
 def test_of_many_metrics_one_looks_worse_by_chance():
@@ -78,13 +93,19 @@ def test_undecided_says_how_many_people_would_tell():
     found = decide({"x": [gain("TAR@FAR=1e-4", 0.01), gain("top-1", 0.05)]}, Rule())
     assert found
     assert (found.word, found.units_needed) == ("undecided", 7900)
-    assert found.because == "TAR@FAR=1e-4 (+0.0100) is not shown to be better; about 7,900 identities would tell"
+    assert (
+        found.because
+        == "TAR@FAR=1e-4 (+0.0100) is not shown to be better; about 7,900 identities would tell"
+    )
 
 
 def test_what_can_never_be_told_is_said():
     found = decide({"x": [gain("top-1", 0.0)]}, Rule())
     assert found
-    assert found.because == "top-1 (+0.0000) is not shown to be better, and no number of identities would tell"
+    assert (
+        found.because
+        == "top-1 (+0.0000) is not shown to be better, and no number of identities would tell"
+    )
 
 
 def test_where_neither_is_ever_wrong_none_can_be_better():

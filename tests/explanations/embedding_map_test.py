@@ -11,8 +11,12 @@ from bct_keras.explanations.embedding_map import IDENTITIES, PROJECTIONS, Maps
 def clusters(identities: int, spread: float, seed: int) -> Embedded:
     """Five images of each identity around an axis of its own."""
     labels = np.repeat(np.arange(identities), 5)
-    embeddings = np.eye(16)[labels] + np.random.default_rng(seed).normal(0, spread, (len(labels), 16))
-    return Embedded((embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype(np.float32), labels)
+    embeddings = np.eye(16)[labels] + np.random.default_rng(seed).normal(
+        0, spread, (len(labels), 16)
+    )
+    return Embedded(
+        (embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype(np.float32), labels
+    )
 
 
 @pytest.fixture

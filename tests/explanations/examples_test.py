@@ -20,14 +20,21 @@ QUERIES = [
 
 def embedded(labels, angles) -> Embedded:
     radians = np.deg2rad(np.array(angles))
-    return Embedded(np.stack([np.cos(radians), np.sin(radians)], 1).astype(np.float32), np.array(labels))
+    return Embedded(
+        np.stack([np.cos(radians), np.sin(radians)], 1).astype(np.float32), np.array(labels)
+    )
 
 
 def test_kinds_and_their_shares_and_what_each_is_taken_for():
     labels, old, new = zip(*QUERIES, strict=True)
     gallery = embedded([0, 1, 0], [*ANGLES_OF_GALLERY, -5.0])
     found = find_examples(embedded(labels, old), embedded(labels, new), gallery)
-    assert found.shares == {"negative flip": 0.4, "positive flip": 0.2, "wrong with both": 0.2, "right with both": 0.2}
+    assert found.shares == {
+        "negative flip": 0.4,
+        "positive flip": 0.2,
+        "wrong with both": 0.2,
+        "right with both": 0.2,
+    }
     # Negative flips first, of them the one that is wrong by most; own: the nearest of its identity's images.
     assert [(each.kind, each.query, each.own, each.other) for each in found.chosen] == [
         ("negative flip", 1, 0, 1),

@@ -22,7 +22,9 @@ ALL = FOR_KERAS | FOR_ANY
 def colour_encoder(path) -> KerasEncoder:
     """Tells how much red, green and blue there is: a feature map and a coordinate of each."""
     image = keras.Input((SIZE, SIZE, 3))
-    colours = keras.layers.Conv2D(3, 4, 4, activation="relu", name="colours")(keras.layers.Rescaling(1 / 255)(image))
+    colours = keras.layers.Conv2D(3, 4, 4, activation="relu", name="colours")(
+        keras.layers.Rescaling(1 / 255)(image)
+    )
     amounts = keras.layers.GlobalAveragePooling2D()(colours)
     model = keras.Model(image, keras.layers.Dense(DIMS, use_bias=False, name="amounts")(amounts))
     # of each colour what is more than the other two, over 4 x 4 pixels
@@ -81,7 +83,9 @@ def trained(data_root, tmp_path_factory) -> tuple[Subject, np.ndarray, np.ndarra
     classifier = keras.Sequential([backbone, keras.layers.Dense(12)])
     classifier.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     classifier.fit(images, labels, batch_size=24, epochs=6, verbose=0)  # pyright: ignore[reportArgumentType]
-    first, second = ([np.flatnonzero(labels == label)[place] for label in range(12)] for place in (0, 1))
+    first, second = (
+        [np.flatnonzero(labels == label)[place] for label in range(12)] for place in (0, 1)
+    )
     encoder = KerasEncoder(tmp_path_factory.mktemp("trained") / "encoder.keras", backbone)
     return Subject(encoder, 16), images[first], normalised(encoder.embed(images[second]))
 
@@ -89,7 +93,10 @@ def trained(data_root, tmp_path_factory) -> tuple[Subject, np.ndarray, np.ndarra
 @pytest.mark.parametrize("name", list(ALL))
 def test_heat_of_a_trained_encoder_is_not_uniform_and_differs_between_identities(trained, name):
     subject, images, references = trained
-    found = [ALL[name](subject, image, reference) for image, reference in zip(images[:4], references, strict=False)]
+    found = [
+        ALL[name](subject, image, reference)
+        for image, reference in zip(images[:4], references, strict=False)
+    ]
     assert_differ(found)
 
 
@@ -116,7 +123,9 @@ def test_cosine_of_the_model_is_that_of_the_encoder(trained):
     expected = subject.cosines(images, reference)
     # cos = sum of e_i r_i, e being the first 6 coordinates at length 1
     embedding = whole.encoder.embed(images)[:, :6]
-    np.testing.assert_allclose(expected, embedding @ reference / np.linalg.norm(embedding, axis=1), atol=1e-6)
+    np.testing.assert_allclose(
+        expected, embedding @ reference / np.linalg.norm(embedding, axis=1), atol=1e-6
+    )
     found = keras_maps.cosine_to(reference)(subject.model([images.astype(np.float32)]))
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -130,7 +139,8 @@ def test_an_encoder_in_16_bits_gives_the_heat_of_the_same_in_32(tmp_path):
         keras.config.set_dtype_policy("float32")
     for explain in FOR_KERAS.values():
         expected, found = (
-            explain(each, coloured_squares(), np.eye(DIMS, dtype=np.float32)[1]) for each in (whole, half)
+            explain(each, coloured_squares(), np.eye(DIMS, dtype=np.float32)[1])
+            for each in (whole, half)
         )
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -153,7 +163,9 @@ class FileEncoder(Encoder):
 
 
 def test_an_encoder_without_gradients_has_occlusion_alone(tmp_path):
-    subject = Subject(FileEncoder(tmp_path / "old.tflite", colour_encoder(tmp_path / "colours.keras")), DIMS)
+    subject = Subject(
+        FileEncoder(tmp_path / "old.tflite", colour_encoder(tmp_path / "colours.keras")), DIMS
+    )
     assert list(explanations(subject)) == ["Occlusion"]
     assert subject.facts() == {"layer": None, "grid": None}
 
@@ -161,13 +173,17 @@ def test_an_encoder_without_gradients_has_occlusion_alone(tmp_path):
 def test_a_keras_encoder_without_convolutions_has_occlusion_alone(tmp_path):
     image = keras.Input((SIZE, SIZE, 3))
     model = keras.Model(image, keras.layers.Dense(DIMS)(keras.layers.Flatten()(image)))
-    assert list(explanations(Subject(KerasEncoder(tmp_path / "dense.keras", model), DIMS))) == ["Occlusion"]
+    assert list(explanations(Subject(KerasEncoder(tmp_path / "dense.keras", model), DIMS))) == [
+        "Occlusion"
+    ]
 
 
 def test_stored_embeddings_are_refused(tmp_path):
     path = tmp_path / "old.npz"
     np.savez(path, embeddings=np.eye(4), ids=np.array(["a/1", "a/2", "b/1", "b/2"]))
-    with pytest.raises(InputError, match=r"old\.npz holds stored embeddings: there is no encoder to ask"):
+    with pytest.raises(
+        InputError, match=r"old\.npz holds stored embeddings: there is no encoder to ask"
+    ):
         Subject(StoredEmbeddings(path), 4)
 
 

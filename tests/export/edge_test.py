@@ -72,8 +72,12 @@ def test_it_ranks_as_the_gallery_does(search, mixed):
     for query, matches in zip(queries, expected, strict=True):
         for top in (1, 5, 450):
             found = device.search(NEW.fingerprint, query, top)
-            assert [(label, ident) for _, label, ident in found] == [(each.label, each.id) for each in matches[:top]]
-            np.testing.assert_allclose([each[0] for each in found], [each.score for each in matches[:top]], atol=1e-5)
+            assert [(label, ident) for _, label, ident in found] == [
+                (each.label, each.id) for each in matches[:top]
+            ]
+            np.testing.assert_allclose(
+                [each[0] for each in found], [each.score for each in matches[:top]], atol=1e-5
+            )
 
 
 @pytest.fixture
@@ -95,7 +99,9 @@ def test_it_finds_no_removed_entry_whose_bytes_are_still_there(search, pending):
     device.check()
     found = device.search(NEW.fingerprint, query, 450)
     assert len(found) == device.entries == 445
-    assert [(label, ident) for _, label, ident in found] == [(each.label, each.id) for each in expected]
+    assert [(label, ident) for _, label, ident in found] == [
+        (each.label, each.id) for each in expected
+    ]
 
 
 @pytest.mark.parametrize("tidied", [True, False])
@@ -143,8 +149,15 @@ def test_the_example_is_short_and_imports_no_more_than_it_says():
         lines = (EDGE / script).read_text().splitlines()
         assert len(lines) < 170
         tree = ast.parse("\n".join(lines))
-        imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-        imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        imported |= {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        imported |= {
+            node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+        }
     others = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names
     assert others == {"ai_edge_litert", "numkong", "numpy", "photo", "PIL"}
 
@@ -153,13 +166,20 @@ def test_the_example_is_short_and_imports_no_more_than_it_says():
 def shipped(tiny_encoder_path, tmp_path_factory) -> Path:
     """A model for the device, a gallery of what it embeds, and a photo."""
     folder = tmp_path_factory.mktemp("shipped")
-    export(Source(keras_encoder(tiny_encoder_path(DIMS))), ["tflite"], folder / "exported", Checks())
+    export(
+        Source(keras_encoder(tiny_encoder_path(DIMS))), ["tflite"], folder / "exported", Checks()
+    )
     model = load_encoder(folder / "exported/encoder.tflite")
     colours = np.random.default_rng(0).integers(0, 256, (40, 1, 1, 3), np.uint8)
     pixels = np.broadcast_to(colours, (40, 28, 28, 3))
     with FileGallery(str(folder / "people.gallery")) as gallery:
         known = KnownEncoder(model.fingerprint, DIMS, "encoder.tflite")
-        gallery.add(known, [f"colour {n}" for n in range(40)], [str(n) for n in range(40)], model.embed(pixels))
+        gallery.add(
+            known,
+            [f"colour {n}" for n in range(40)],
+            [str(n) for n in range(40)],
+            model.embed(pixels),
+        )
     photo = np.broadcast_to(colours[7], (50, 30, 3))
     (folder / "photo.png").write_bytes(tf.io.encode_png(photo).numpy())
     return folder
@@ -169,7 +189,11 @@ def run_alone(script: str, folder: Path, **changed: Path) -> subprocess.Complete
     given = {"model": folder / "exported/encoder.tflite", "gallery": folder / "people.gallery"}
     given |= {"image": folder / "photo.png", **changed}
     arguments = [f"--{name}={path}" for name, path in given.items()]
-    return subprocess.run([sys.executable, "-c", ALONE, str(EDGE / script), *arguments], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-c", ALONE, str(EDGE / script), *arguments],
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_a_photo_finds_its_entry_without_tensorflow(shipped):
@@ -189,7 +213,9 @@ def test_what_is_wrong_is_told_in_one_line(shipped, tmp_path):
     ):
         done = run_alone("search.py", shipped, **changed)
         assert done.returncode == 1
-        said = [line for line in done.stderr.splitlines() if not line.startswith("INFO: ")]  # LiteRT's own
+        said = [
+            line for line in done.stderr.splitlines() if not line.startswith("INFO: ")
+        ]  # LiteRT's own
         assert len(said) == 1
         assert said[0].startswith("error: ")
 
@@ -197,7 +223,9 @@ def test_what_is_wrong_is_told_in_one_line(shipped, tmp_path):
 def test_the_latency_script_tells_each_figure(shipped):
     done = run_alone("latency.py", shipped)
     assert done.returncode == 0, done.stderr
-    figures = {figure["name"]: figure["value"] for figure in map(json.loads, done.stdout.splitlines())}
+    figures = {
+        figure["name"]: figure["value"] for figure in map(json.loads, done.stdout.splitlines())
+    }
     assert len(figures) == 1 + 2 * 3 + 1
     assert all(value > 0 for value in figures.values())
     for name in ("embed the photo, 1 thread", "embed the photo, 2 threads"):

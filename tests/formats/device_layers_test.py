@@ -10,12 +10,16 @@ def features(channels: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(2, 6, 6, channels)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("lowest", "highest"), [(0.1, 0.9), (-0.5, 1.7)], ids=["below 1", "on both sides of 1"])
+@pytest.mark.parametrize(
+    ("lowest", "highest"), [(0.1, 0.9), (-0.5, 1.7)], ids=["below 1", "on both sides of 1"]
+)
 def test_prelu_is_the_same_function(lowest, highest):
     layer = keras.layers.PReLU(shared_axes=[1, 2])
     layer.build((None, 6, 6, 8))
     layer.set_weights([np.linspace(lowest, highest, 8).reshape(1, 1, 8)])
-    np.testing.assert_allclose(ScaledPReLU(layer)(features(8)), layer(features(8)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        ScaledPReLU(layer)(features(8)), layer(features(8)), rtol=1e-5, atol=1e-6
+    )
 
 
 # Channels of a group in and out, here 2, 3 and 4 of 12.

@@ -14,9 +14,50 @@ import google_crc32c
 
 from bct_keras.data.records import LENGTH, masked
 
-NUMBERS = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, (1 << 64) - 1)
-WORDS = (b"", b"-1", b"0", b"1e400", b"nan", b"inf", b"9" * 30, b"9" * 5000, b"\x1b[2J", b"\xff\xfe", b"\0", b"../../x")
-VALUES: tuple[Any, ...] = (None, True, -1, 0, 2**63, 10**30, 1e308, float("nan"), "", "x", "\x1b[31m\n", [], {}, [[1]])
+NUMBERS = (
+    0,
+    1,
+    0x7F,
+    0xFF,
+    0x7FFF,
+    0xFFFF,
+    0x7FFFFFFF,
+    0x80000000,
+    0xFFFFFFFF,
+    1 << 40,
+    (1 << 63) - 1,
+    (1 << 64) - 1,
+)
+WORDS = (
+    b"",
+    b"-1",
+    b"0",
+    b"1e400",
+    b"nan",
+    b"inf",
+    b"9" * 30,
+    b"9" * 5000,
+    b"\x1b[2J",
+    b"\xff\xfe",
+    b"\0",
+    b"../../x",
+)
+VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    2**63,
+    10**30,
+    1e308,
+    float("nan"),
+    "",
+    "x",
+    "\x1b[31m\n",
+    [],
+    {},
+    [[1]],
+)
 Damage = Callable[[bytes, random.Random], bytes]
 
 
@@ -38,7 +79,11 @@ def bits_flipped(content: bytes, chance: random.Random) -> bytes:
 
 def replaced(content: bytes, chance: random.Random) -> bytes:
     start, end = span(content, chance)
-    return content[:start] + chance.choice((bytes(end - start), chance.randbytes(end - start))) + content[end:]
+    return (
+        content[:start]
+        + chance.choice((bytes(end - start), chance.randbytes(end - start)))
+        + content[end:]
+    )
 
 
 def left_out(content: bytes, chance: random.Random) -> bytes:
@@ -59,7 +104,13 @@ def inserted(content: bytes, chance: random.Random) -> bytes:
 def swapped(content: bytes, chance: random.Random) -> bytes:
     (first, end), (second, other) = sorted([span(content, chance), span(content, chance)])
     end, other = min(end, second), max(other, second)
-    return content[:first] + content[second:other] + content[end:second] + content[first:end] + content[other:]
+    return (
+        content[:first]
+        + content[second:other]
+        + content[end:second]
+        + content[first:end]
+        + content[other:]
+    )
 
 
 def number_inflated(content: bytes, chance: random.Random) -> bytes:
@@ -74,17 +125,36 @@ def emptied(content: bytes, chance: random.Random) -> bytes:
 
 
 def of_another_kind(content: bytes, chance: random.Random) -> bytes:
-    starts = (b"PK\x03\x04", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x89HDF\r\n\x1a\n", b"\x80\x05", b"{", b"<html>")
+    starts = (
+        b"PK\x03\x04",
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff",
+        b"\x89HDF\r\n\x1a\n",
+        b"\x80\x05",
+        b"{",
+        b"<html>",
+    )
     return chance.choice(starts) + chance.randbytes(chance.randrange(2000))
 
 
-ANY: tuple[Damage, ...] = (cut_off, bits_flipped, replaced, left_out, doubled, inserted, swapped, number_inflated)
+ANY: tuple[Damage, ...] = (
+    cut_off,
+    bits_flipped,
+    replaced,
+    left_out,
+    doubled,
+    inserted,
+    swapped,
+    number_inflated,
+)
 RARE: tuple[Damage, ...] = (emptied, of_another_kind)
 
 
 def of_bytes(content: bytes, chance: random.Random) -> bytes:
     for _ in range(chance.choice((1, 1, 1, 2, 5))):
-        content = chance.choice(ANY if content and chance.random() < 0.95 else RARE)(content, chance)
+        content = chance.choice(ANY if content and chance.random() < 0.95 else RARE)(
+            content, chance
+        )
     return content
 
 
@@ -123,13 +193,21 @@ def of_json(content: bytes, chance: random.Random) -> bytes:
     else:
         holder[key] = "@"
         depth = chance.choice((50, 900, 100_000))
-        deep = chance.choice(("[" * depth + "]" * depth, '{"a":' * depth + "0" + "}" * depth, "1e400", "9" * 5000))
+        deep = chance.choice(
+            ("[" * depth + "]" * depth, '{"a":' * depth + "0" + "}" * depth, "1e400", "9" * 5000)
+        )
         return json.dumps(tree).replace('"@"', deep).encode()
     return json.dumps(tree).encode()
 
 
 def places_of(tree: Any):
-    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
+    for key, value in (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list)
+        else ()
+    ):
         yield tree, key
         yield from places_of(value)
 
@@ -139,12 +217,17 @@ def of_archive(content: bytes, chance: random.Random) -> bytes:
     if chance.random() < 0.4:
         return of_bytes(content, chance)
     packed = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as before, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as after:
+    with (
+        zipfile.ZipFile(io.BytesIO(content)) as before,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as after,
+    ):
         chosen = chance.choice(before.namelist())
         for name in before.namelist():
             member = before.read(name)
             if name == chosen:
-                member = of_json(member, chance) if name.endswith(".json") else of_member(member, chance)
+                member = (
+                    of_json(member, chance) if name.endswith(".json") else of_member(member, chance)
+                )
             if name != chosen or chance.random() > 0.1:
                 after.writestr(name, member)
     return packed.getvalue()
@@ -154,9 +237,21 @@ def of_member(content: bytes, chance: random.Random) -> bytes:
     """An array's header is what decides how much is read: so it is hit as often as all that comes after it."""
     header = 128 if content.startswith(b"\x93NUMPY") and chance.random() < 0.6 else len(content)
     if header == 128 and chance.random() < 0.3:
-        words = (b"|O", b"<c16", b"<M8[s]", b"<U999999", b"<f2", b"(9999999999,)", b"(-1,)", b"(((((((((((((", b"True")
+        words = (
+            b"|O",
+            b"<c16",
+            b"<M8[s]",
+            b"<U999999",
+            b"<f2",
+            b"(9999999999,)",
+            b"(-1,)",
+            b"(((((((((((((",
+            b"True",
+        )
         start, end = sorted((chance.randrange(10, 128), chance.randrange(10, 128)))
-        return content[:start] + chance.choice(words)[: end - start].ljust(end - start) + content[end:]
+        return (
+            content[:start] + chance.choice(words)[: end - start].ljust(end - start) + content[end:]
+        )
     return of_bytes(content[:header], chance) + content[header:]
 
 
@@ -175,7 +270,12 @@ def of_shard(content: bytes, chance: random.Random) -> bytes:
     frames = []
     for record in records:
         length = LENGTH.pack(len(record))
-        frames += [length, masked(google_crc32c.value(length)), record, masked(google_crc32c.value(record))]
+        frames += [
+            length,
+            masked(google_crc32c.value(length)),
+            record,
+            masked(google_crc32c.value(record)),
+        ]
     return b"".join(frames)
 
 

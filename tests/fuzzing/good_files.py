@@ -29,7 +29,11 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
 
 def make_all(root: Path) -> None:
     """Makes a good file of every kind; runs in a process of its own, as TensorFlow does not outlive a fork."""
-    prepare(f"synthetic(identities=12, images=4, image_size={SIZE})", "class(test_share=0.3)", root / "data")
+    prepare(
+        f"synthetic(identities=12, images=4, image_size={SIZE})",
+        "class(test_share=0.3)",
+        root / "data",
+    )
     image = keras.Input((SIZE, SIZE, 3))
     colour = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(image))
     model: Any = keras.Model(image, keras.layers.Dense(DIMS)(colour))
@@ -49,9 +53,13 @@ def make_other_formats(model: Any, root: Path) -> None:
     specification = tf.TensorSpec((None, SIZE, SIZE, 3), tf.float32)
     module: Any = tf.Module()
     module.weights = [weight.value for weight in model.weights]
-    module.serve = tf.function(lambda image: {"embedding": model(image)}, input_signature=[specification])
+    module.serve = tf.function(
+        lambda image: {"embedding": model(image)}, input_signature=[specification]
+    )
     tf.saved_model.save(module, str(root / "saved"), signatures={"serving_default": module.serve})
-    (root / "old.tflite").write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(root / "saved")).convert())
+    (root / "old.tflite").write_bytes(
+        tf.lite.TFLiteConverter.from_saved_model(str(root / "saved")).convert()
+    )
     keras.backend.clear_session()
 
 
@@ -65,9 +73,15 @@ def make_onnx(root: Path) -> None:
         "mean_colour",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [None, SIZE, SIZE, 3])],
         [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [None, DIMS])],
-        [numpy_helper.from_array(np.array([1, 2], np.int64), "axes"), numpy_helper.from_array(matrix, "matrix")],
+        [
+            numpy_helper.from_array(np.array([1, 2], np.int64), "axes"),
+            numpy_helper.from_array(matrix, "matrix"),
+        ],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), root / "old.onnx")
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9),
+        root / "old.onnx",
+    )
 
 
 def make_run(root: Path) -> None:
@@ -75,19 +89,27 @@ def make_run(root: Path) -> None:
     run.mkdir()
     shutil.copy(root / "old.keras", run / ENCODER_FILE)
     sha256 = artefacts.file_sha256(run / ENCODER_FILE)
-    artefacts.write_manifest(run, RUN_KIND, {"method": "l2", "compatible_dims": DIMS}, encoder=sha256)
+    artefacts.write_manifest(
+        run, RUN_KIND, {"method": "l2", "compatible_dims": DIMS}, encoder=sha256
+    )
     lines = [json.dumps({"epoch": epoch, "steps": 4, "seconds": 2.5}) for epoch in range(1, 5)]
     (run / "times.jsonl").write_text("\n".join(lines) + "\n")
     (run / "metrics.jsonl").write_text("\n".join(lines) + "\n")
     tests = {"old/old": {"top-1": 0.5}, "new/old": {"top-1": 0.6}, "new/new": {"top-1": 0.7}}
-    report = {"made_from": {"old": "a" * 64, "new": "b" * 64}, "verdict": "compatible", "protocols": {"x": tests}}
+    report = {
+        "made_from": {"old": "a" * 64, "new": "b" * 64},
+        "verdict": "compatible",
+        "protocols": {"x": tests},
+    }
     (root / "report.json").write_text(json.dumps(report, indent=1))
 
 
 def make_arrays(root: Path, ids: list[str]) -> None:
     rows = np.random.default_rng(0).normal(size=(len(ids), DIMS)).astype(np.float32)
     np.savez(root / "stored.npz", embeddings=rows, ids=np.array(ids))
-    np.savez_compressed(root / "packed.npz", embeddings=rows.astype(np.float64), ids=np.array(ids, np.bytes_))
+    np.savez_compressed(
+        root / "packed.npz", embeddings=rows.astype(np.float64), ids=np.array(ids, np.bytes_)
+    )
     np.savez(root / "head.npz", class_weights=rows, bias=rows[:, 0])
 
 
@@ -95,7 +117,9 @@ def make_gallery(root: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(50, DIMS)).astype(np.float32)
     ids = [f"person {number % 9}/{number}.jpg" for number in range(len(rows))]
     with registry.build(GALLERIES, f"file({root / 'people.gallery'})") as gallery:
-        gallery.add(KnownEncoder("c" * 64, DIMS, "old.keras"), ids, [ident[:8] for ident in ids], rows)
+        gallery.add(
+            KnownEncoder("c" * 64, DIMS, "old.keras"), ids, [ident[:8] for ident in ids], rows
+        )
 
 
 def make_images(root: Path) -> None:
@@ -128,9 +152,18 @@ def make_lists(root: Path) -> None:
     (meta / "ijbc_name_5pts_score.txt").write_text(points + "\n")
     templates = "\n".join(f"{name} {number // 3} {number}" for number, name in enumerate(names))
     (meta / "ijbc_face_tid_mid.txt").write_text(templates + "\n")
-    (meta / "ijbc_template_pair_label.txt").write_text("".join(f"{n} {n + 1} {n % 2}\n" for n in range(9)))
+    (meta / "ijbc_template_pair_label.txt").write_text(
+        "".join(f"{n} {n + 1} {n % 2}\n" for n in range(9))
+    )
     rows = "".join(f"{number},{number + 100},a.jpg,1\n" for number in range(9))
     (meta / "ijbc_1N_gallery_G1.csv").write_text("TEMPLATE_ID,SUBJECT_ID,FILE,X\n" + rows)
     (root / "inner.flags").write_text("--epochs=3\n# all\n--head=arcface(margin=0.5)\n")
-    given = ("--method=l2(weight=5)", "--backbone=iresnet_small(width=8)", "--optimizer=sgd(momentum=0.9)", "--dims=32")
-    (root / "train.flags").write_text("\n".join(["# what it does", *given, "--flagfile=inner.flags", ""]))
+    given = (
+        "--method=l2(weight=5)",
+        "--backbone=iresnet_small(width=8)",
+        "--optimizer=sgd(momentum=0.9)",
+        "--dims=32",
+    )
+    (root / "train.flags").write_text(
+        "\n".join(["# what it does", *given, "--flagfile=inner.flags", ""])
+    )

@@ -128,7 +128,9 @@ def trained_by(root: Path) -> None:
         command.parsed(arguments)
     else:
         flags.FLAGS(arguments)
-    values: dict[str, Any] = {field: getattr(flags.FLAGS, field) for field in Recipe.__dataclass_fields__}
+    values: dict[str, Any] = {
+        field: getattr(flags.FLAGS, field) for field in Recipe.__dataclass_fields__
+    }
     Recipe(**values)
 
 
@@ -144,19 +146,27 @@ def in_order(root: Path) -> None:
 KINDS = {
     "npz": Kind("stored.npz", of_archive, lambda root: load_encoder(root / "stored.npz")),
     "packed npz": Kind("packed.npz", of_archive, lambda root: load_encoder(root / "packed.npz")),
-    "head npz": Kind("head.npz", of_archive, lambda root: old_head.read_head(root / "head.npz", DIMS)),
+    "head npz": Kind(
+        "head.npz", of_archive, lambda root: old_head.read_head(root / "head.npz", DIMS)
+    ),
     "data set's manifest": Kind("data/manifest.json", of_json, data_set),
     "run's manifest": Kind("run/manifest.json", of_json, lambda root: load_encoder(root / "run")),
     "embeddings' manifest": Kind("by-old/manifest.json", of_json, opened_embeddings),
-    "report": Kind("report.json", of_json, lambda root: admission.read_report(root / "report.json", 0.5)),
+    "report": Kind(
+        "report.json", of_json, lambda root: admission.read_report(root / "report.json", 0.5)
+    ),
     "times": Kind("run/times.jsonl", of_json, lambda root: seconds_per_step(root / "run")),
-    "metrics": Kind("run/metrics.jsonl", of_json, lambda root: MetricsFile(root / "run" / "metrics.jsonl", 3)),
+    "metrics": Kind(
+        "run/metrics.jsonl", of_json, lambda root: MetricsFile(root / "run" / "metrics.jsonl", 3)
+    ),
     "flags": Kind("train.flags", of_text, trained_by),
     "keras": Kind("old.keras", of_archive, lambda root: embedded(root / "old.keras")),
     "onnx": Kind("old.onnx", of_bytes, lambda root: embedded(root / "old.onnx")),
     "tflite": Kind("old.tflite", of_bytes, lambda root: embedded(root / "old.tflite")),
     "SavedModel": Kind("saved/saved_model.pb", of_bytes, lambda root: embedded(root / "saved")),
-    "SavedModel's index": Kind("saved/variables/variables.index", of_bytes, lambda root: embedded(root / "saved")),
+    "SavedModel's index": Kind(
+        "saved/variables/variables.index", of_bytes, lambda root: embedded(root / "saved")
+    ),
     "gallery": Kind("people.gallery", of_bytes, searched),
     "shard": Kind("data/shards/new-00000.tfrecord", of_shard, shard),
     "embedding shard": Kind("by-old/new-00000.old_embedding.npy", of_member, embedding_shard),
@@ -164,7 +174,9 @@ KINDS = {
     "idx": Kind("records/train.idx", of_text, records),
     "property": Kind("records/property", of_text, records),
     "bin": Kind("set.bin", of_bytes, lambda root: pair_sets.read_bin(root / "set.bin")),
-    "pairs.txt": Kind("pairs.txt", of_text, lambda root: pair_sets.read_lfw(root / "pairs.txt", root / "photos")),
+    "pairs.txt": Kind(
+        "pairs.txt", of_text, lambda root: pair_sets.read_lfw(root / "pairs.txt", root / "photos")
+    ),
     "landmarks": Kind("meta/ijbc_name_5pts_score.txt", of_text, ijb),
     "templates": Kind("meta/ijbc_face_tid_mid.txt", of_text, ijb),
     "template pairs": Kind("meta/ijbc_template_pair_label.txt", of_text, ijb),

@@ -9,7 +9,9 @@ from bct_keras.galleries.admission import read_report
 def report(cross: float, own: float = 0.5, **changes) -> dict:
     """As evaluate writes it; the keys are those that tests/gallery_test.py gets from evaluate itself."""
     tests = {"old/old": {"top-1": own, "top-5": 0.9}, "new/old": {"top-1": cross, "top-5": 0.95}}
-    verdict = "compatible" if cross > own else "not compatible" if cross < own - 0.05 else "undecided"
+    verdict = (
+        "compatible" if cross > own else "not compatible" if cross < own - 0.05 else "undecided"
+    )
     made_from = {"old": "0" * 64, "new": "1" * 64, "old encoder": "runs/old"}
     return {
         "verdict": verdict,
@@ -22,7 +24,9 @@ def report(cross: float, own: float = 0.5, **changes) -> dict:
 @pytest.fixture
 def written(tmp_path):
     def write(content) -> str:
-        (tmp_path / "report.json").write_text(content if isinstance(content, str) else json.dumps(content))
+        (tmp_path / "report.json").write_text(
+            content if isinstance(content, str) else json.dumps(content)
+        )
         return str(tmp_path)
 
     return write
@@ -64,7 +68,9 @@ def test_a_loss_that_was_accepted_beforehand_is_taken(written):
 
 @pytest.mark.parametrize(("cross", "own"), [(0.494, 0.5), (float("nan"), 0.5), (-0.1, 0.0)])
 def test_a_larger_loss_is_refused(written, cross, own):
-    with pytest.raises(InputError, match=r"top-1 of retrieval\(x\) loses .* more than max_loss=0.01"):
+    with pytest.raises(
+        InputError, match=r"top-1 of retrieval\(x\) loses .* more than max_loss=0.01"
+    ):
         read_report(written(report(cross, own)), max_loss=0.01)
 
 
@@ -78,7 +84,9 @@ def test_a_report_without_a_metric_says_nothing(written):
         read_report(written(report(0.6, verdict=None, protocols={})), max_loss=0.01)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", "no json", '{"made_from": [], "protocols": {}}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", "no json", '{"made_from": [], "protocols": {}}']
+)
 def test_what_is_no_report_is_refused(written, content):
     with pytest.raises(InputError, match="is no report of evaluate"):
         read_report(written(content))

@@ -22,7 +22,10 @@ def embedding(number: int) -> np.ndarray:
 
 def add(gallery: FileGallery, *numbers: int, encoder: KnownEncoder = OLD) -> int:
     return gallery.add(
-        encoder, [f"id {n}" for n in numbers], ["label"] * len(numbers), np.stack([*map(embedding, numbers)])
+        encoder,
+        [f"id {n}" for n in numbers],
+        ["label"] * len(numbers),
+        np.stack([*map(embedding, numbers)]),
     )
 
 
@@ -53,7 +56,10 @@ def test_a_flipped_byte_is_found_wherever_it_lies(path):
         flipped[position] ^= 1 << (position % 8)
         path.write_bytes(flipped)
         for use in (lambda gallery: gallery.describe(), lambda gallery: add(gallery, 9)):
-            with FileGallery(str(path)) as gallery, pytest.raises(InputError, match=r"damaged|no gallery"):
+            with (
+                FileGallery(str(path)) as gallery,
+                pytest.raises(InputError, match=r"damaged|no gallery"),
+            ):
                 use(gallery)
         assert path.read_bytes() == flipped
 
@@ -127,7 +133,9 @@ class Killed(BaseException):
 
 def test_stopped_at_any_write_it_keeps_what_was_acknowledged(path, tmp_path, monkeypatch):
     """Every call that changes the disk is the last one once, half done where it can be."""
-    monkeypatch.setattr(file, "SPARE_BLOCKS", 2)  # so that the end of the block below puts blocks together
+    monkeypatch.setattr(
+        file, "SPARE_BLOCKS", 2
+    )  # so that the end of the block below puts blocks together
     steps, moments = 0, 0
 
     def counted(name: str):
@@ -137,7 +145,9 @@ def test_stopped_at_any_write_it_keeps_what_was_acknowledged(path, tmp_path, mon
             nonlocal steps
             steps += 1
             if steps == moments:
-                if name == "pwrite" and len(arguments[1]) > 64:  # a head is within one sector, which is written whole
+                if (
+                    name == "pwrite" and len(arguments[1]) > 64
+                ):  # a head is within one sector, which is written whole
                     whole(arguments[0], arguments[1][: len(arguments[1]) // 2], arguments[2])
                 raise Killed
             return whole(*arguments)
@@ -215,7 +225,10 @@ def test_a_writer_that_goes_on_keeps_the_blocks_few(tmp_path, monkeypatch):
             assert add(gallery, number) == 1
             assert len(gallery.contents.rows) <= 6
             assert len(reader.search(OLD.fingerprint, np.ones((1, DIMS)), 100)[0]) == number + 1
-            with FileGallery(str(path)) as second, pytest.raises(InputError, match="another command is writing"):
+            with (
+                FileGallery(str(path)) as second,
+                pytest.raises(InputError, match="another command is writing"),
+            ):
                 add(second, 99)
     assert len(there(path)) == 40
 
@@ -235,11 +248,19 @@ def test_an_empty_file_becomes_no_gallery_by_a_declaration(tmp_path):
         (blocks.encode(b"ENCO", 0, b'{"fingerprint": 1}'), "no KnownEncoder"),
         (blocks.encode(b"COMP", 0, b"[1]"), "no Compatibility"),
         (blocks.encode(b"ENTR", 2**31, b"abc"), "shorter than what it holds"),
-        (blocks.encode(b"REPL", 1, (9).to_bytes(8, "little"), bytes(4 + 2 + 2 * DIMS)), "an entry anew that is not"),
-        (blocks.encode(b"REPL", 1, bytes(8 + 4), b"\7\0", bytes(2 * DIMS)), "an encoder that is not there"),
+        (
+            blocks.encode(b"REPL", 1, (9).to_bytes(8, "little"), bytes(4 + 2 + 2 * DIMS)),
+            "an entry anew that is not",
+        ),
+        (
+            blocks.encode(b"REPL", 1, bytes(8 + 4), b"\7\0", bytes(2 * DIMS)),
+            "an encoder that is not there",
+        ),
     ],
 )
-def test_blocks_that_say_what_cannot_be_are_refused_though_their_checksums_hold(path, block, message):
+def test_blocks_that_say_what_cannot_be_are_refused_though_their_checksums_hold(
+    path, block, message
+):
     written, _ = opening.open_to_write(path, None)
     written.append(block, version=2)
     written.close()
@@ -265,7 +286,9 @@ def test_a_reader_follows_a_file_that_took_the_place_of_another(tmp_path, monkey
 def test_equal_scores_come_in_the_order_of_entry(tmp_path):
     with FileGallery(str(tmp_path / "twins.gallery")) as gallery:
         gallery.add(OLD, ["b", "a", "c"], ["x", "y", "z"], np.ones((3, DIMS)))
-        assert [match.id for match in gallery.search(OLD.fingerprint, np.ones((1, DIMS)), 3)[0]] == ["b", "a", "c"]
+        assert [
+            match.id for match in gallery.search(OLD.fingerprint, np.ones((1, DIMS)), 3)[0]
+        ] == ["b", "a", "c"]
 
 
 def test_one_call_adds_more_than_one_block(tmp_path, monkeypatch):

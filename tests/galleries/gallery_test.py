@@ -89,7 +89,9 @@ def test_the_list_is_that_of_exact_search(opened):
     cosines = queries @ embeddings.T
     for row, matches in zip(cosines, found, strict=True):
         assert [match.id for match in matches] == [ids(30)[number] for number in np.argsort(-row)]
-        np.testing.assert_allclose([match.score for match in matches], np.sort(row)[::-1], atol=2e-4)
+        np.testing.assert_allclose(
+            [match.score for match in matches], np.sort(row)[::-1], atol=2e-4
+        )
 
 
 def test_an_id_is_there_once(opened):
@@ -107,7 +109,9 @@ def test_an_id_is_there_once(opened):
 def test_a_query_of_an_encoder_not_known_to_fit_is_refused(opened):
     with opened() as gallery:
         filled(gallery)
-        with pytest.raises(InputError, match=r"holds entries of runs/old \(000000000000\).*\n.*declare the report"):
+        with pytest.raises(
+            InputError, match=r"holds entries of runs/old \(000000000000\).*\n.*declare the report"
+        ):
             gallery.search(NEW.fingerprint, directions(1), 3)
         gallery.declare(FITS)
         assert len(gallery.search(NEW.fingerprint, directions(1), 3)[0]) == 3
@@ -137,8 +141,12 @@ def test_a_mixed_gallery_gives_one_ranked_list(opened):
     with opened() as gallery:
         found = gallery.search(NEW.fingerprint, query, 50)[0]
         assert gallery.describe().entries == {OLD: 27, NEW: 3}
-    assert [match.id for match in found] == [ids(30)[number] for number in np.argsort(-(query @ mixed.T)[0])]
-    assert {match.id for match in found if match.encoder == NEW.fingerprint} == {ids(30)[i] for i in some}
+    assert [match.id for match in found] == [
+        ids(30)[number] for number in np.argsort(-(query @ mixed.T)[0])
+    ]
+    assert {match.id for match in found if match.encoder == NEW.fingerprint} == {
+        ids(30)[i] for i in some
+    }
 
 
 def test_backfill_leaves_every_entry_once_and_embedded_anew(opened):
@@ -191,7 +199,13 @@ def test_backfill_does_first_what_comes_first(opened):
         filled(gallery, 300)
         gallery.declare(FITS)
         with pytest.raises(KeyboardInterrupt):
-            backfill(gallery, NEW, stops, Given(new), lambda names, _: np.argsort([-int(n.split()[1]) for n in names]))
+            backfill(
+                gallery,
+                NEW,
+                stops,
+                Given(new),
+                lambda names, _: np.argsort([-int(n.split()[1]) for n in names]),
+            )
         found = gallery.search(NEW.fingerprint, new[:1], 1000)[0]
     assert {match.id for match in found if match.encoder == NEW.fingerprint} == set(wanted)
 
@@ -250,7 +264,11 @@ def test_what_is_not_there_cannot_be_removed_and_is_told(opened):
         assert (removal.entries, removal.unknown_ids) == (4, ["nobody"])
         assert removal.unknown_labels == ["person 99", "person"]
         again = gallery.remove([ids(30)[0]], ["person 9"])
-        assert (again.entries, again.unknown_ids, again.unknown_labels) == (0, [ids(30)[0]], ["person 9"])
+        assert (again.entries, again.unknown_ids, again.unknown_labels) == (
+            0,
+            [ids(30)[0]],
+            ["person 9"],
+        )
         assert gallery.remove().entries == 0
         assert gallery.describe().entries == {OLD: 26}
 

@@ -109,7 +109,9 @@ def known(number: int) -> KnownEncoder:
 
 def embedded(encoders: list[int], numbers: list[int]) -> np.ndarray:
     """Of each encoder and number another direction."""
-    return np.sin(np.outer(numbers, np.sqrt(np.arange(2, 2 + DIMS))) + np.array(encoders)[:, None] + 1)
+    return np.sin(
+        np.outer(numbers, np.sqrt(np.arange(2, 2 + DIMS))) + np.array(encoders)[:, None] + 1
+    )
 
 
 def output_until_killed(script: str, path: Path, argument: int, seconds: float) -> tuple[str, bool]:
@@ -140,7 +142,9 @@ def whole_list(path: Path, encoder: int) -> dict[str, Match]:
         assert sum(gallery.describe().entries.values()) == len(matches)
     found = {match.id: match for match in matches}
     assert len(found) == len(matches)
-    given = embedded([int(match.encoder) for match in matches], [int(match.id[3:]) for match in matches])
+    given = embedded(
+        [int(match.encoder) for match in matches], [int(match.id[3:]) for match in matches]
+    )
     cosines = given @ query[0] / np.linalg.norm(given, axis=1) / np.linalg.norm(query)
     np.testing.assert_allclose([match.score for match in matches], cosines, atol=1e-4)
     return found
@@ -165,7 +169,9 @@ def test_no_added_entry_is_lost_or_doubled(tmp_path, kills):
 def filled(path: Path) -> list[str]:
     ids = [f"id {number}" for number in range(ENTRIES)]
     with FileGallery(str(path)) as gallery:
-        gallery.add(known(0), ids, ["label"] * ENTRIES, embedded([0] * ENTRIES, list(range(ENTRIES))))
+        gallery.add(
+            known(0), ids, ["label"] * ENTRIES, embedded([0] * ENTRIES, list(range(ENTRIES)))
+        )
         gallery.declare(Compatibility(known(1).fingerprint, known(0).fingerprint, "", "compatible"))
     return ids
 
@@ -193,13 +199,19 @@ def test_backfill_loses_and_doubles_none_and_goes_on(tmp_path, kills):
     acknowledged: set[str] = set()
     while stopped < kills:
         with FileGallery(str(path)) as gallery:
-            gallery.declare(Compatibility(known(target).fingerprint, known(target - 1).fingerprint, "", "compatible"))
+            gallery.declare(
+                Compatibility(
+                    known(target).fingerprint, known(target - 1).fingerprint, "", "compatible"
+                )
+            )
         said, ended = run_and_kill(BACKFILLS, path, target, moments.uniform(0, 0.25))
         assert not acknowledged & set(said)  # what was done is not done again
         acknowledged |= set(said)
         there = whole_list(path, target)
         assert there.keys() == set(ids)
-        done = {ident for ident, match in there.items() if match.encoder == known(target).fingerprint}
+        done = {
+            ident for ident, match in there.items() if match.encoder == known(target).fingerprint
+        }
         assert acknowledged <= done
         stopped += not ended
         acknowledged = done
@@ -217,7 +229,8 @@ def test_a_removal_is_done_or_not_and_what_it_said_to_be_gone_is_nowhere(tmp_pat
         said, _ = output_until_killed(REMOVES, path, kill, moments.uniform(0, 0.3))
         gone = set(re.findall(r"^(id \d+)\n", said, re.MULTILINE))
         asked = [
-            {f"id {number}" for number in line.split()} for line in re.findall(r"^asked (.*)\n", said, re.MULTILINE)
+            {f"id {number}" for number in line.split()}
+            for line in re.findall(r"^asked (.*)\n", said, re.MULTILINE)
         ]
         before, there = there - gone - {"id 0"}, set(whole_list(path, 0)) - {"id 0"}
         # The last lot asked for, if it was not said to be gone, is there whole or not at all.

@@ -33,7 +33,9 @@ def nasty_names(count: int) -> list[str]:
     return sorted(names)
 
 
-@pytest.mark.parametrize(("uri", "message"), [("nowhere/people.db", "not exists"), ("people.txt", "is illegal")])
+@pytest.mark.parametrize(
+    ("uri", "message"), [("nowhere/people.db", "not exists"), ("people.txt", "is illegal")]
+)
 def test_an_address_that_cannot_be_is_told(tmp_path, uri, message):
     with pytest.raises(InputError, match=f"{uri}: Milvus says: .*{message}"):
         MilvusGallery(str(tmp_path / uri) if uri.startswith("no") else uri)
@@ -46,7 +48,9 @@ def test_an_error_of_the_server_is_one_plain_line(tmp_path):
         gallery.client.drop_collection("gallery")  # by somebody else
         with pytest.raises(InputError, match=r"^[^\n]*Milvus says: [^\n]*$"):
             gallery.search(encoder.fingerprint, np.ones((1, 4)), 3)
-    assert not logging.getLogger("pymilvus.decorators").isEnabledFor(logging.ERROR)  # it would add a traceback
+    assert not logging.getLogger("pymilvus.decorators").isEnabledFor(
+        logging.ERROR
+    )  # it would add a traceback
 
 
 def test_two_collections_are_two_galleries(tmp_path):
@@ -76,10 +80,14 @@ def test_ids_and_labels_may_be_made_of_any_characters(tmp_path, monkeypatch):
     embeddings = np.random.default_rng(0).standard_normal((len(names), 4))
     with MilvusGallery(str(tmp_path / "people.db")) as gallery:
         assert gallery.add(OLD, names, names, embeddings) == len(names)
-        assert gallery.add(OLD, names[::-1], ["another"] * len(names), embeddings) == 0  # none is written over
+        assert (
+            gallery.add(OLD, names[::-1], ["another"] * len(names), embeddings) == 0
+        )  # none is written over
         assert gallery.entries_of_others(NEW.fingerprint) == (names, names)
         found = gallery.search(OLD.fingerprint, embeddings[:1], len(names))[0]
-        assert sorted((match.id, match.label) for match in found) == [(name, name) for name in names]
+        assert sorted((match.id, match.label) for match in found) == [
+            (name, name) for name in names
+        ]
         assert found[0].id == names[0]
         gallery.declare(Compatibility(NEW.fingerprint, OLD.fingerprint, "", "compatible"))
         assert gallery.replace(NEW, names[:9], names[:9], embeddings[:9]) == 9
@@ -100,7 +108,9 @@ def test_a_writer_sees_another_that_has_begun_and_written_nothing_yet(tmp_path):
         with pytest.raises(InputError, match="together no query could be searched"):
             gallery.add(NEW, ["a"], ["b"], np.ones((1, 4)))
         assert gallery.encoders_in_use() == {}
-        assert gallery.add(OLD, ["a"], ["b"], np.ones((1, 4))) == 1  # the refused one is no longer in its way
+        assert (
+            gallery.add(OLD, ["a"], ["b"], np.ones((1, 4))) == 1
+        )  # the refused one is no longer in its way
 
 
 def test_a_writer_that_was_killed_does_not_shut_others_out_for_ever(tmp_path, monkeypatch):
@@ -124,4 +134,6 @@ def test_what_a_backfill_brings_back_meanwhile_is_removed_as_well(tmp_path):
         gallery.client.client.delete = brought_back
         assert gallery.remove(ids=["a"]).entries == 1
         gallery.client.client.delete = delete
-        assert [match.id for match in gallery.search(OLD.fingerprint, np.ones((1, 4)), 5)[0]] == ["b"]
+        assert [match.id for match in gallery.search(OLD.fingerprint, np.ones((1, 4)), 5)[0]] == [
+            "b"
+        ]

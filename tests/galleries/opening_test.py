@@ -136,7 +136,9 @@ def test_tidying_that_fails_keeps_neither_the_lock_nor_its_partial_file(path, mo
     whole = getattr(os, fails)
 
     def no_room(*given):
-        if fails == "replace" or os.path.samefile(f"/proc/self/fd/{given[0]}", opening.partial_of(path)):
+        if fails == "replace" or os.path.samefile(
+            f"/proc/self/fd/{given[0]}", opening.partial_of(path)
+        ):
             raise OSError(errno.ENOSPC, "No space left on device")
         return whole(*given)
 

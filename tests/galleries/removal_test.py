@@ -42,7 +42,9 @@ def traces(number: int, *embeddings: np.ndarray) -> list[bytes]:
 def add(gallery: FileGallery, *numbers: int) -> int:
     names = [name(number) for number in numbers]
     embeddings = np.concatenate([embedding(number) for number in numbers])
-    return gallery.add(OLD, [ident for ident, _ in names], [label for _, label in names], embeddings)
+    return gallery.add(
+        OLD, [ident for ident, _ in names], [label for _, label in names], embeddings
+    )
 
 
 def there(path: Path) -> set[str]:
@@ -79,7 +81,11 @@ def pending(path, monkeypatch) -> Path:
 
 
 def test_the_bytes_of_what_was_removed_are_nowhere_in_the_folder(path):
-    gone = traces(3, embedding(3)) + traces(7, embedding(7), embedding(107)) + traces(25, embedding(25))
+    gone = (
+        traces(3, embedding(3))
+        + traces(7, embedding(7), embedding(107))
+        + traces(25, embedding(25))
+    )
     assert all(trace in path.read_bytes() for trace in gone)
     kept = traces(4, embedding(4))
     with FileGallery(str(path)) as gallery:
@@ -97,9 +103,15 @@ def test_a_removal_that_was_stopped_before_it_tidied_is_done_all_the_same(pendin
     assert there(pending) == ids(*range(ENTRIES)) - ids(3, 7)
     with FileGallery(str(pending)) as gallery:
         remarks = ", ".join(gallery.describe().remarks)
-        assert "2 removed entries still in it until the next command that writes to it ends" in remarks
-        assert "superseded" not in remarks  # what is left of entry 7's first embedding counts as removed
-        assert gallery.entries_of_others(NEW.fingerprint)[0] == sorted(ids(*range(ENTRIES)) - ids(3, 7))
+        assert (
+            "2 removed entries still in it until the next command that writes to it ends" in remarks
+        )
+        assert (
+            "superseded" not in remarks
+        )  # what is left of entry 7's first embedding counts as removed
+        assert gallery.entries_of_others(NEW.fingerprint)[0] == sorted(
+            ids(*range(ENTRIES)) - ids(3, 7)
+        )
     assert traces(7, embedding(7), embedding(107))[0] in pending.read_bytes()
 
 
@@ -119,10 +131,15 @@ def test_whoever_writes_next_erases_what_a_stopped_removal_left(pending, by):
         if by == "remove again":
             assert gallery.remove(ids(3)).unknown_ids == [name(3)[0]]
     whole = pending.read_bytes()
-    assert not any(trace in whole for trace in traces(3, embedding(3)) + traces(7, embedding(7), embedding(107)))
+    assert not any(
+        trace in whole
+        for trace in traces(3, embedding(3)) + traces(7, embedding(7), embedding(107))
+    )
     assert blocks.HEADER.unpack(whole[: blocks.HEADER.size])[1] == 1
     expected = ids(*range(ENTRIES)) - ids(3, 7)
-    assert there(pending) == {"add": expected | ids(99), "remove": expected - ids(0)}.get(by, expected)
+    assert there(pending) == {"add": expected | ids(99), "remove": expected - ids(0)}.get(
+        by, expected
+    )
 
 
 def test_a_program_that_knows_no_removals_refuses_the_file_that_holds_them(pending):
@@ -155,9 +172,15 @@ def test_one_writer_adds_embeds_anew_and_removes_in_any_order(tmp_path, monkeypa
             elif step % 3 == 1:
                 new = [embedding(1000 * step + number) for number in some]
                 names = [name(number) for number in some]
-                given = [ident for ident, _ in names], [label for _, label in names], np.concatenate(new)
+                given = (
+                    [ident for ident, _ in names],
+                    [label for _, label in names],
+                    np.concatenate(new),
+                )
                 assert gallery.replace(NEW, *given) == len(set(some) & model.keys())
-                model |= {number: each for number, each in zip(some, new, strict=True) if number in model}
+                model |= {
+                    number: each for number, each in zip(some, new, strict=True) if number in model
+                }
             else:
                 removal = gallery.remove(ids(*some[:2]), [name(some[2])[1]])
                 assert removal.entries == len(set(some) & model.keys())
@@ -196,19 +219,21 @@ def test_a_gallery_whose_maker_removes_everybody_stays(tmp_path):
 def test_of_a_file_with_another_name_it_is_told_that_the_bytes_are_there(path, tmp_path):
     (tmp_path / "copy.gallery").hardlink_to(path)
     with FileGallery(str(path)) as gallery:
-        assert gallery.remove(ids(3)).erased.endswith("but are where the file has other names (hard links)")
+        assert gallery.remove(ids(3)).erased.endswith(
+            "but are where the file has other names (hard links)"
+        )
 
 
-def test_without_room_to_tidy_the_entry_is_removed_and_it_is_told_that_its_bytes_are_there(path, monkeypatch):
+def test_without_room_to_tidy_the_entry_is_removed_and_it_is_told_that_its_bytes_are_there(
+    path, monkeypatch
+):
     whole = os.replace
 
     def no_room(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", no_room)
-    message = (
-        "1 removed entries are found by no search, but their bytes are still in the file.*No space left.*\n.*again"
-    )
+    message = "1 removed entries are found by no search, but their bytes are still in the file.*No space left.*\n.*again"
     with FileGallery(str(path)) as gallery, pytest.raises(InputError, match=message):
         gallery.remove(ids(3))
     assert there(path) == ids(*range(ENTRIES)) - ids(3)
@@ -263,7 +288,10 @@ def test_stopped_at_any_write_a_removal_is_done_or_not(path, tmp_path, monkeypat
             again.remove(ids(3, 7, 25))
         assert there(copy) == after
         left = b"".join(each.read_bytes() for each in tmp_path.glob(f"*{moments}.gallery*"))
-        assert not any(trace in left for trace in traces(3, embedding(3)) + traces(7, embedding(7), embedding(107)))
+        assert not any(
+            trace in left
+            for trace in traces(3, embedding(3)) + traces(7, embedding(7), embedding(107))
+        )
     assert outcomes == {len(before), len(after)}
     assert moments > 15
 
@@ -275,7 +303,10 @@ def test_a_flipped_byte_is_found_wherever_it_lies(pending):
         flipped[position] ^= 1 << (position % 8)
         pending.write_bytes(flipped)
         for use in (lambda gallery: gallery.describe(), lambda gallery: gallery.remove(ids(9))):
-            with pytest.raises(InputError, match=r"damaged|no gallery"), FileGallery(str(pending)) as gallery:
+            with (
+                pytest.raises(InputError, match=r"damaged|no gallery"),
+                FileGallery(str(pending)) as gallery,
+            ):
                 use(gallery)
         assert pending.read_bytes() == flipped
 
@@ -340,5 +371,8 @@ def test_the_lock_is_taken_before_it_is_looked_who_is_there(path, monkeypatch):
     monkeypatch.setattr(opening, "LOCK_SECONDS", 0)
     with FileGallery(str(path)) as first:
         add(first, 99)
-        with FileGallery(str(path)) as second, pytest.raises(InputError, match="another command is writing"):
+        with (
+            FileGallery(str(path)) as second,
+            pytest.raises(InputError, match="another command is writing"),
+        ):
             second.remove(["nobody"])

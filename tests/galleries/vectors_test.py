@@ -30,7 +30,9 @@ def test_coarse_scores_are_proportional_to_the_cosine(dims):
     entries, queries = directions(500, dims), directions(4, dims, seed=1)
     coarse = vectors.coarse_scores(vectors.pack(queries), vectors.pack(entries))
     exact = queries @ entries.T
-    scaled = coarse * (exact * coarse).sum(1, keepdims=True) / (coarse * coarse).sum(1, keepdims=True)
+    scaled = (
+        coarse * (exact * coarse).sum(1, keepdims=True) / (coarse * coarse).sum(1, keepdims=True)
+    )
     # Both roundings are to 1 / 127 of the largest coordinate; their errors add up like sqrt(dims), and 8 sigma is wide.
     step = np.abs(entries).max() / 127
     assert np.abs(scaled - exact).max() < 8 * step * np.sqrt(2 / 12)

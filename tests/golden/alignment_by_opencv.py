@@ -10,10 +10,20 @@ import cv2  # pyright: ignore[reportMissingImports]
 import numpy as np
 
 TEMPLATE = np.array(
-    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
+    [
+        (38.2946, 51.6963),
+        (73.5318, 51.5014),
+        (56.0252, 71.7366),
+        (41.5493, 92.3655),
+        (70.7299, 92.2041),
+    ]
 )
 # Width, height, and how much larger than the template, turned by how much (radians), moved by how much the face is.
-FACES = [(90, 110, 0.7, 0.3, (-4, 2)), (120, 100, 0.9, -0.2, (18, -6)), (64, 64, 0.55, 0.05, (0, 0))]
+FACES = [
+    (90, 110, 0.7, 0.3, (-4, 2)),
+    (120, 100, 0.9, -0.2, (18, -6)),
+    (64, 64, 0.55, 0.05, (0, 0)),
+]
 
 
 def similarity(points: np.ndarray, goal: np.ndarray) -> np.ndarray:
@@ -37,7 +47,9 @@ def main(out: str) -> None:
         matrix = similarity(points, TEMPLATE)
         stored |= {f"image{number}": image, f"points{number}": points, f"matrix{number}": matrix}
         # Every other pixel of both directions: enough, and a quarter as large.
-        stored[f"aligned{number}"] = cv2.warpAffine(image, matrix, (112, 112), borderValue=0)[::2, ::2]
+        stored[f"aligned{number}"] = cv2.warpAffine(image, matrix, (112, 112), borderValue=0)[
+            ::2, ::2
+        ]
     np.savez_compressed(out, **stored)
 
 

@@ -73,7 +73,9 @@ def read(folder: Path) -> dict:
         header, image = unpack(indexed.read_idx(key))
         images[key] = [header.label.tolist() if header.flag else [header.label], sha256(image)]
     return {
-        "payloads_by_key": sha256("".join(sha256(indexed.read_idx(key)) for key in sorted(indexed.keys)).encode()),
+        "payloads_by_key": sha256(
+            "".join(sha256(indexed.read_idx(key)) for key in sorted(indexed.keys)).encode()
+        ),
         "payloads_in_file_order": sha256("".join(map(sha256, in_file_order)).encode()),
         "images": images,
     }

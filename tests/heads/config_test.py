@@ -137,10 +137,14 @@ def test_what_the_optimizer_keeps_of_the_table_s_rows_is_in_the_file(tmp_path):
     np.testing.assert_array_equal(trained_on.head.table.whole("velocity"), 2.0)
     np.testing.assert_array_equal(trained_on.head.table.whole("momentum"), 0.0)
 
-    used = in_a_model(made("cosface"))  # without an optimizer there is no place for them, and none is needed
+    used = in_a_model(
+        made("cosface")
+    )  # without an optimizer there is no place for them, and none is needed
     used.load_weights(path)
     assert used.head.table.slots == []
-    np.testing.assert_array_equal(used.head.stored()["class_weights"], head.stored()["class_weights"])
+    np.testing.assert_array_equal(
+        used.head.stored()["class_weights"], head.stored()["class_weights"]
+    )
 
 
 def test_the_seed_is_drawn_once_and_kept():

@@ -25,23 +25,33 @@ REFERENCE = Path(__file__).parents[1] / "golden" / "arcface_exact.npz"
 @pytest.fixture(scope="module")
 def reference() -> dict[str, np.ndarray]:
     with np.load(REFERENCE) as stored:
-        return {name: stored[name] for name in stored} | {"labels": stored["labels"].astype(np.int32)}
+        return {name: stored[name] for name in stored} | {
+            "labels": stored["labels"].astype(np.int32)
+        }
 
 
 def test_arcface_logits_are_those_of_the_reference(reference):
     head = built(ArcFace(classes=50, margin=0.5, scale=64.0), reference["weights"])
-    logits = head.logits(tf.constant(reference["embeddings"]), tf.constant(reference["labels"])).numpy()
+    logits = head.logits(
+        tf.constant(reference["embeddings"]), tf.constant(reference["labels"])
+    ).numpy()
     # At cosine 1 the sine is not 0 but the root of 1e-6, which lowers row 0's logit by 64 * 1e-3 * sin 0.5 = 0.03.
-    assert logits[0, reference["labels"][0]] == pytest.approx(64 * (np.cos(0.5) - 1e-3 * np.sin(0.5)), abs=1e-3)
+    assert logits[0, reference["labels"][0]] == pytest.approx(
+        64 * (np.cos(0.5) - 1e-3 * np.sin(0.5)), abs=1e-3
+    )
     logits[0, reference["labels"][0]] = reference["logits"][0, reference["labels"][0]]
     np.testing.assert_allclose(logits, reference["logits"], rtol=1e-5, atol=1e-4)
 
 
 def test_arcface_loss_and_gradients_are_those_of_the_reference(reference):
     head = built(ArcFace(classes=50, margin=0.5, scale=64.0), reference["weights"])
-    losses, d_embeddings, d_weights = losses_and_gradients(head, reference["embeddings"], reference["labels"])
+    losses, d_embeddings, d_weights = losses_and_gradients(
+        head, reference["embeddings"], reference["labels"]
+    )
     # The reference reports no more than -log 1e-30 = 69.1 for an example, and keeps the gradient all the same.
-    assert np.minimum(losses, -np.log(1e-30)).mean() == pytest.approx(reference["loss"].item(), rel=1e-5)
+    assert np.minimum(losses, -np.log(1e-30)).mean() == pytest.approx(
+        reference["loss"].item(), rel=1e-5
+    )
     assert np.isfinite(d_embeddings).all()
     assert np.isfinite(d_weights).all()
     # The angle has no gradient at cosine 1: row 0 and its class are left out of the comparison.
@@ -49,10 +59,14 @@ def test_arcface_loss_and_gradients_are_those_of_the_reference(reference):
         largest = np.abs(reference["d_embeddings"][row]).max()
         # Row 2's is exp(-29): a logit of 53 is known to 4e-6 in float32, and the gradient to a few times that.
         share = 1e-4 if row == 2 else 1e-5
-        np.testing.assert_allclose(d_embeddings[row], reference["d_embeddings"][row], rtol=0, atol=share * largest)
+        np.testing.assert_allclose(
+            d_embeddings[row], reference["d_embeddings"][row], rtol=0, atol=share * largest
+        )
     others = np.arange(50) != reference["labels"][0]
     largest = np.abs(reference["d_weights"][others]).max()
-    np.testing.assert_allclose(d_weights[others], reference["d_weights"][others], rtol=0, atol=1e-5 * largest)
+    np.testing.assert_allclose(
+        d_weights[others], reference["d_weights"][others], rtol=0, atol=1e-5 * largest
+    )
 
 
 def test_softmax_is_cross_entropy_of_scores_with_a_bias():
@@ -65,7 +79,9 @@ def test_softmax_is_cross_entropy_of_scores_with_a_bias():
     # loss_i = log sum_j exp(w_j . x_i + b_j) - (w_y . x_i + b_y)
     scores = embeddings @ weights.T + bias
     expected = np.log(np.exp(scores).sum(1)) - scores[np.arange(6), labels]
-    np.testing.assert_allclose(head(tf.constant(embeddings), tf.constant(labels)), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        head(tf.constant(embeddings), tf.constant(labels)), expected, rtol=1e-5
+    )
 
 
 def test_arcface_without_margin_is_softmax_of_scaled_cosines():
@@ -76,7 +92,9 @@ def test_arcface_without_margin_is_softmax_of_scaled_cosines():
     scores = 10 * (embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True))
     scores = scores @ (weights / np.linalg.norm(weights, axis=1, keepdims=True)).T
     expected = np.log(np.exp(scores).sum(1)) - scores[np.arange(6), labels]
-    np.testing.assert_allclose(head(tf.constant(embeddings), tf.constant(labels)), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        head(tf.constant(embeddings), tf.constant(labels)), expected, rtol=1e-5, atol=1e-6
+    )
 
 
 def reference_losses(margin, scale: float, embeddings, weights, labels) -> np.ndarray:
@@ -84,7 +102,9 @@ def reference_losses(margin, scale: float, embeddings, weights, labels) -> np.nd
     unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (embeddings, weights)]
     logits = scale * unit[0] @ unit[1].T
     for row, label in enumerate(labels):
-        logits[row, label] = scale * margin(logits[row, label] / scale, np.linalg.norm(embeddings[row]))
+        logits[row, label] = scale * margin(
+            logits[row, label] / scale, np.linalg.norm(embeddings[row])
+        )
     return np.log(np.exp(logits).sum(1)) - logits[np.arange(len(labels)), labels]
 
 
@@ -97,14 +117,18 @@ def ada_margin(cosine, length):
     lengths = np.linalg.norm(RANDOM_EMBEDDINGS, axis=1)
     mean, deviation = 0.99 * 20 + 0.01 * lengths.mean(), 0.99 * 100 + 0.01 * lengths.std(ddof=1)
     quality = np.clip(0.333 * (length - mean) / (deviation + 1e-3), -1, 1)
-    return np.cos(np.clip(np.arccos(cosine) - 0.4 * quality, 1e-3, np.pi - 1e-3)) - (0.4 * quality + 0.4)
+    return np.cos(np.clip(np.arccos(cosine) - 0.4 * quality, 1e-3, np.pi - 1e-3)) - (
+        0.4 * quality + 0.4
+    )
 
 
 def mag_margin(cosine, length):
     return angle(cosine, 1, 0.45 + 0.35 * (np.clip(length, 10, 110) - 10) / 100)
 
 
-RANDOM_EMBEDDINGS = (np.random.default_rng(5).normal(size=(6, 4)) * np.arange(1, 7)[:, None] * 5).astype(np.float32)
+RANDOM_EMBEDDINGS = (
+    np.random.default_rng(5).normal(size=(6, 4)) * np.arange(1, 7)[:, None] * 5
+).astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -113,23 +137,39 @@ RANDOM_EMBEDDINGS = (np.random.default_rng(5).normal(size=(6, 4)) * np.arange(1,
         ("normface(scale=8)", lambda cosine, length: cosine),
         ("cosface(margin=0.3, scale=8)", lambda cosine, length: cosine - 0.3),
         ("arcface(margin=0.3, scale=8)", lambda cosine, length: angle(cosine, 1, 0.3)),
-        ("combined(margins=(1.1, 0.2, 0.1), scale=8)", lambda cosine, length: angle(cosine, 1.1, 0.2) - 0.1),
+        (
+            "combined(margins=(1.1, 0.2, 0.1), scale=8)",
+            lambda cosine, length: angle(cosine, 1.1, 0.2) - 0.1,
+        ),
         ("adaface(scale=8)", ada_margin),
         ("magface(scale=8, pull=0)", mag_margin),
-        ("subcenter_arcface(centres=1, margin=0.3, scale=8)", lambda cosine, length: angle(cosine, 1, 0.3)),
+        (
+            "subcenter_arcface(centres=1, margin=0.3, scale=8)",
+            lambda cosine, length: angle(cosine, 1, 0.3),
+        ),
     ],
 )
 def test_losses_are_those_of_the_formula(spec, margin):
     weights = np.random.default_rng(2).normal(size=(5, 4)).astype(np.float32)
     labels = np.array([0, 1, 2, 3, 4, 0], np.int32)
-    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (RANDOM_EMBEDDINGS, weights)]
-    assert np.sum(unit[0] * unit[1][labels], axis=1).min() > -0.6  # no margin here passes pi: acos(-0.6) + 0.8 < pi
+    unit = [
+        rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (RANDOM_EMBEDDINGS, weights)
+    ]
+    assert (
+        np.sum(unit[0] * unit[1][labels], axis=1).min() > -0.6
+    )  # no margin here passes pi: acos(-0.6) + 0.8 < pi
     head = built(registry.build(HEADS, spec, classes=5), weights)
-    expected = reference_losses(margin, 8.0, RANDOM_EMBEDDINGS.astype(np.float64), weights.astype(np.float64), labels)
-    np.testing.assert_allclose(head(tf.constant(RANDOM_EMBEDDINGS), tf.constant(labels)), expected, rtol=1e-4)
+    expected = reference_losses(
+        margin, 8.0, RANDOM_EMBEDDINGS.astype(np.float64), weights.astype(np.float64), labels
+    )
+    np.testing.assert_allclose(
+        head(tf.constant(RANDOM_EMBEDDINGS), tf.constant(labels)), expected, rtol=1e-4
+    )
 
 
-@pytest.mark.parametrize("margins", [(1.1, 0.2, 0.1), (1.35, 0.3, 0.0), (2.0, 1.0, 0.0), (4.0, 0.0, 0.2)])
+@pytest.mark.parametrize(
+    "margins", [(1.1, 0.2, 0.1), (1.35, 0.3, 0.0), (2.0, 1.0, 0.0), (4.0, 0.0, 0.2)]
+)
 def test_the_combined_margin_falls_with_the_angle_however_often_that_passes_pi(margins):
     factor, added, subtracted = margins
     angles = np.linspace(0.01, np.pi - 0.01, 500)
@@ -170,7 +210,9 @@ def test_filtered_classes_count_as_cosine_0():
     head = built(registry.build(HEADS, "normface(scale=2, filter_above=0.7)", classes=3), dims=2)
     head.class_weights.assign([[0.8, 0.6], [1.0, 0.0], [0.0, 1.0]])
     np.testing.assert_allclose(head.logits(embeddings, labels), [[2.0, 0.0, 1.2]], rtol=1e-6)
-    assert float(head(embeddings, labels)[0]) == pytest.approx(np.log(np.exp(2) + 1 + np.exp(1.2)) - 2, rel=1e-5)
+    assert float(head(embeddings, labels)[0]) == pytest.approx(
+        np.log(np.exp(2) + 1 + np.exp(1.2)) - 2, rel=1e-5
+    )
 
 
 def test_smoothed_labels_give_every_class_its_share():
@@ -187,14 +229,20 @@ def test_smoothed_labels_give_every_class_its_share():
 def test_smoothed_labels_are_those_of_keras(spec):
     head = built(registry.build(HEADS, spec, classes=5))
     labels = tf.constant([0, 1, 2, 3, 4, 0])
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.3, reduction="none")
+    loss = keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=0.3, reduction="none"
+    )
     expected: Any = loss(tf.one_hot(labels, 5), head.logits(tf.constant(RANDOM_EMBEDDINGS), labels))
     np.testing.assert_allclose(head(tf.constant(RANDOM_EMBEDDINGS), labels), expected, rtol=1e-5)
 
 
 def test_the_nearest_of_a_class_s_centres_counts():
-    head = built(registry.build(HEADS, "subcenter_arcface(centres=2, margin=0, scale=1)", classes=2), dims=2)
-    head.class_weights.assign([[1, 0], [0.6, 0.8], [0, -1], [-1, 0]])  # class 0: rows 0 and 1; class 1: rows 2 and 3
+    head = built(
+        registry.build(HEADS, "subcenter_arcface(centres=2, margin=0, scale=1)", classes=2), dims=2
+    )
+    head.class_weights.assign(
+        [[1, 0], [0.6, 0.8], [0, -1], [-1, 0]]
+    )  # class 0: rows 0 and 1; class 1: rows 2 and 3
     logits = head.logits(tf.constant([[0.6, 0.8]]), tf.constant([1]))
     np.testing.assert_allclose(logits, [[1.0, -0.6]], atol=1e-6)
 
@@ -204,7 +252,10 @@ def test_gradient_through_the_margin_or_past_it():
     embeddings, weights = random.normal(size=(6, 4)).astype(np.float32), random.normal(size=(5, 4))
     labels = np.array([0, 1, 2, 3, 4, 0], np.int32)
     exact, passed = (
-        built(registry.build(HEADS, f"arcface(margin=0.2, scale=4, gradient={gradient})", classes=5), weights)
+        built(
+            registry.build(HEADS, f"arcface(margin=0.2, scale=4, gradient={gradient})", classes=5),
+            weights,
+        )
         for gradient in ("exact", "straight_through")
     )
     exact_losses, exact_gradient, _ = losses_and_gradients(exact, embeddings, labels)
@@ -217,7 +268,9 @@ def test_gradient_through_the_margin_or_past_it():
 @pytest.mark.parametrize("name", HEADS)
 def test_a_label_outside_the_classes_is_an_error(name, label):
     head = built(registry.build(HEADS, name, classes=3), dims=2)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="a label is outside the head's 3 classes, 0 to 2"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="a label is outside the head's 3 classes, 0 to 2"
+    ):
         head(tf.constant([[1.0, 0.0]]), tf.constant([label]))
 
 
@@ -225,7 +278,9 @@ def test_a_label_outside_the_classes_is_an_error(name, label):
 def test_an_embedding_that_is_no_number_is_an_error(name):
     head = built(registry.build(HEADS, name, classes=3), dims=2)
     embeddings, labels = tf.constant([[1.0, 0.0], [np.nan, 0.0]]), tf.constant([1, 1])
-    with pytest.raises(InputError, match="the embedding of row 1 of the batch is not a finite number"):
+    with pytest.raises(
+        InputError, match="the embedding of row 1 of the batch is not a finite number"
+    ):
         head(embeddings, labels)
     # Within a step it is not hidden: training stops at such a loss and names the records, or drops the step.
     losses = tf.function(lambda given: head(given, labels), autograph=False)(embeddings).numpy()
@@ -235,15 +290,33 @@ def test_an_embedding_that_is_no_number_is_an_error(name):
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("arcface(gradient=none)", "gradient='none' of a head has to be one of exact, straight_through"),
-        ("cosface(label_smoothing=1)", "label_smoothing=1 of a head has to be at least 0 and below 1"),
-        ("softmax(label_smoothing=-0.1)", "label_smoothing=-0.1 of a head has to be at least 0 and below 1"),
-        ("arcface(margin=28.6)", "margin=28.6 of arcface has to be an angle in radians, from 0 to pi"),
-        ("subcenter_arcface(margin=-0.5)", "margin=-0.5 of subcenter_arcface has to be an angle in radians"),
+        (
+            "arcface(gradient=none)",
+            "gradient='none' of a head has to be one of exact, straight_through",
+        ),
+        (
+            "cosface(label_smoothing=1)",
+            "label_smoothing=1 of a head has to be at least 0 and below 1",
+        ),
+        (
+            "softmax(label_smoothing=-0.1)",
+            "label_smoothing=-0.1 of a head has to be at least 0 and below 1",
+        ),
+        (
+            "arcface(margin=28.6)",
+            "margin=28.6 of arcface has to be an angle in radians, from 0 to pi",
+        ),
+        (
+            "subcenter_arcface(margin=-0.5)",
+            "margin=-0.5 of subcenter_arcface has to be an angle in radians",
+        ),
         ("combined(margins=(1, 28.6, 0))", "margin=28.6 of combined has to be an angle in radians"),
         ("magface(margins=(28, 45))", "margin=28 of magface has to be an angle in radians"),
         ("combined(margins=(1, 2))", r"margins=\(1, 2\) of combined have to be three numbers"),
-        ("magface(margins=('a', 'b'))", r"margins=\('a', 'b'\) and lengths=.* of magface have to be \(least, most\)"),
+        (
+            "magface(margins=('a', 'b'))",
+            r"margins=\('a', 'b'\) and lengths=.* of magface have to be \(least, most\)",
+        ),
         ("magface(lengths=(5, 5))", r"lengths=\(5, 5\) of magface have to be \(least, most\)"),
         ("normface(sample_rate=0)", "sample_rate=0 of a head has to be above 0 and at most 1"),
         ("subcenter_arcface(centres=0)", "centres=0 of subcenter_arcface has to be at least 1"),

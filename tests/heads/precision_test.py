@@ -80,7 +80,9 @@ def test_loss_and_gradients_are_finite(spec, dtype, compiled):
         with tf.GradientTape() as tape:
             tape.watch(embeddings)
             losses = head(embeddings, labels)
-        gradients: Any = tape.gradient(losses, [embeddings, *(weight.value for weight in head.trainable_weights)])
+        gradients: Any = tape.gradient(
+            losses, [embeddings, *(weight.value for weight in head.trainable_weights)]
+        )
         return [tf.cast(found, tf.float32) for found in (losses, *gradients)]
 
     for name, embedding in DEGENERATE.items():

@@ -49,11 +49,18 @@ def test_same_seed_same_draw_and_another_step_another():
 
 
 def test_columns_are_where_labels_stand():
-    assert columns_of(tf.constant([9, 2, 5, 11]), tf.constant([2, 5, 9])).numpy().tolist() == [2, 0, 1, -1]
+    assert columns_of(tf.constant([9, 2, 5, 11]), tf.constant([2, 5, 9])).numpy().tolist() == [
+        2,
+        0,
+        1,
+        -1,
+    ]
 
 
 def test_no_room_for_the_batch_s_classes_is_an_error():
-    with pytest.raises(tf.errors.InvalidArgumentError, match="no room for the batch: it takes 2 of the 10"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="no room for the batch: it takes 2 of the 10"
+    ):
         drawn([1, 2, 3], 10, 2, 0)
 
 
@@ -69,7 +76,9 @@ def test_all_classes_drawn_are_the_full_head(name):
 @pytest.mark.parametrize("optimizer", ["sgdw", "adamw", "sgd(momentum=0)"])
 def test_the_table_learns_as_the_optimizer_has_it(optimizer):
     strategy = tf.distribute.get_strategy()
-    full, sampled = (trained(spec, strategy, optimizer) for spec in ("cosface", "cosface(sample_rate=0.99)"))
+    full, sampled = (
+        trained(spec, strategy, optimizer) for spec in ("cosface", "cosface(sample_rate=0.99)")
+    )
     for key, values in full.items():
         np.testing.assert_allclose(sampled[key], values, rtol=1e-5, atol=1e-5, err_msg=key)
 
@@ -127,12 +136,17 @@ def test_lamb_cannot_change_some_rows_alone():
     [
         ("arcface", "a label is outside the head's 31 classes, 0 to 30"),
         ("arcface(sample_rate=0.9)", "a label is outside the head's 31 classes, 0 to 30"),
-        ("arcface(sample_rate=0.1)", "sample_rate leaves no room for the batch: it takes 4 of the 31 classes"),
+        (
+            "arcface(sample_rate=0.1)",
+            "sample_rate leaves no room for the batch: it takes 4 of the 31 classes",
+        ),
     ],
 )
 def test_a_step_tells_plainly_what_it_refuses(spec, said, monkeypatch):
     # A batch of 30 has more than 4 classes; 31 is no class.
-    batches = trained_head.batches().map(lambda images, labels: (images, labels + 20 * ("0.1" not in spec)))
+    batches = trained_head.batches().map(
+        lambda images, labels: (images, labels + 20 * ("0.1" not in spec))
+    )
     monkeypatch.setattr(trained_head, "batches", lambda: batches)
     with pytest.raises(InputError) as caught:
         trained(spec, tf.distribute.get_strategy())

@@ -33,7 +33,10 @@ RUNS = {
     5: ("arcface",),
 }
 UNSHARDED = {
-    **{name: spec.replace(", sharded=true", "").replace("sharded=true", "") for name, spec in SPECS.items()},
+    **{
+        name: spec.replace(", sharded=true", "").replace("sharded=true", "")
+        for name, spec in SPECS.items()
+    },
     "drawn": "arcface",
 }
 
@@ -60,12 +63,19 @@ def test_several_devices_learn_what_one_does(folder, name):
         with np.load(folder / f"{name}-{devices}.npz") as found:
             assert set(found) == set(expected)
             for key, values in expected.items():
-                np.testing.assert_allclose(found[key], values, rtol=1e-5, atol=1e-5, err_msg=f"{devices} {key}")
+                np.testing.assert_allclose(
+                    found[key], values, rtol=1e-5, atol=1e-5, err_msg=f"{devices} {key}"
+                )
 
 
 @pytest.mark.parametrize(
     ("devices", "spans"),
-    [(1, [(0, 7)]), (2, [(0, 4), (4, 7)]), (3, [(0, 3), (3, 5), (5, 7)]), (7, [(i, i + 1) for i in range(7)])],
+    [
+        (1, [(0, 7)]),
+        (2, [(0, 4), (4, 7)]),
+        (3, [(0, 3), (3, 5), (5, 7)]),
+        (7, [(i, i + 1) for i in range(7)]),
+    ],
 )
 def test_classes_are_divided_evenly(devices, spans):
     assert spans_of(7, devices) == spans

@@ -33,14 +33,20 @@ def built(spec: str, strategy: tf.distribute.Strategy, optimizer: str = "sgd") -
     with strategy.scope():
         inputs = keras.Input((5,))
         backbone = keras.Model(inputs, keras.layers.Dense(DIMS)(inputs))
-        model = CompatibleModel(backbone, registry.build(HEADS, spec, classes=CLASSES), Independent())
+        model = CompatibleModel(
+            backbone, registry.build(HEADS, spec, classes=CLASSES), Independent()
+        )
         built_optimizer = registry.build(OPTIMIZERS, optimizer, learning_rate=0.001)
         model.compile(built_optimizer)
     return model
 
 
 def trained(
-    spec: str, strategy: tf.distribute.Strategy, optimizer: str = "sgd", folder: Path | None = None, until: int = STEPS
+    spec: str,
+    strategy: tf.distribute.Strategy,
+    optimizer: str = "sgd",
+    folder: Path | None = None,
+    until: int = STEPS,
 ) -> dict[str, np.ndarray]:
     """What was learned after so many steps; with a folder, from its checkpoint on if it has one."""
     model = built(spec, strategy, optimizer)
@@ -48,8 +54,18 @@ def trained(
     done = checkpoints.restore() if checkpoints else 0
     callbacks: Any = [checkpoints] if checkpoints else []
     data = batches().skip(done)
-    model.fit(data, initial_epoch=done, epochs=until, steps_per_epoch=1, shuffle=False, verbose=0, callbacks=callbacks)  # pyright: ignore
-    backbone = {f"backbone_{index}": weight.numpy() for index, weight in enumerate(model.backbone.weights)}
+    model.fit(
+        data,
+        initial_epoch=done,
+        epochs=until,
+        steps_per_epoch=1,
+        shuffle=False,
+        verbose=0,
+        callbacks=callbacks,
+    )  # pyright: ignore
+    backbone = {
+        f"backbone_{index}": weight.numpy() for index, weight in enumerate(model.backbone.weights)
+    }
     return {**backbone, **model.head.stored()}
 
 

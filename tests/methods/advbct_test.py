@@ -31,7 +31,9 @@ KEPT = np.array([5, 4, 6, 1], np.float32)  # the last class has no boundary
 def method() -> AdvBCT:
     """With random numbers wherever it would start with zeros or ones."""
     made: Any = AdvBCT(THRESHOLD, SET_WEIGHT, ADVERSARIAL_WEIGHT)
-    old: Any = SimpleNamespace(feature={"centres": CENTRES, "radii": RADII, "kept": KEPT}.__getitem__)
+    old: Any = SimpleNamespace(
+        feature={"centres": CENTRES, "radii": RADII, "kept": KEPT}.__getitem__
+    )
     made.prepare(old, Training(CLASSES, DIMS, EPOCHS, STEPS))
     made.build((None, DIMS))
     start = np.random.default_rng(1)
@@ -51,10 +53,14 @@ def point_to_set(new: np.ndarray, elastic: np.ndarray) -> np.ndarray:
     return excess / np.mean(excess > 0)
 
 
-def log_shares(embeddings: np.ndarray, kernel: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
+def log_shares(
+    embeddings: np.ndarray, kernel: np.ndarray, weights: dict[str, np.ndarray]
+) -> np.ndarray:
     """Of the discriminator, [batch, new and old]"""
     hidden = unit(embeddings) @ kernel
-    hidden = (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + 1e-5) * weights["gamma"] + weights["beta"]
+    hidden = (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + 1e-5) * weights["gamma"] + weights[
+        "beta"
+    ]
     scores = np.maximum(hidden, 0) @ weights["kernel"] + weights["bias"]
     return scores - np.log(np.exp(scores).sum(1, keepdims=True))
 
@@ -74,8 +80,16 @@ def in_float64(weight) -> np.ndarray:
 
 
 def test_the_penalty_and_its_gradients_are_those_of_the_formula(method):
-    weights = {weight.name: in_float64(weight) for layer in (method.norm, method.verdict) for weight in layer.weights}
-    kernel, elastic, new = in_float64(method.hidden.kernel), in_float64(method.elastic), NEW.astype(np.float64)
+    weights = {
+        weight.name: in_float64(weight)
+        for layer in (method.norm, method.verdict)
+        for weight in layer.weights
+    }
+    kernel, elastic, new = (
+        in_float64(method.hidden.kernel),
+        in_float64(method.elastic),
+        NEW.astype(np.float64),
+    )
 
     def to_set(new, elastic):
         return SET_WEIGHT * point_to_set(new, elastic)
@@ -100,7 +114,9 @@ def test_the_penalty_and_its_gradients_are_those_of_the_formula(method):
         slopes(lambda values: told_apart(new, values), kernel),
     ]
     for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_allclose(tf.convert_to_tensor(ours), theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
+        np.testing.assert_allclose(
+            tf.convert_to_tensor(ours), theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max()
+        )
 
 
 def test_the_gradient_is_reversed_and_the_value_is_not():
@@ -113,7 +129,9 @@ def test_the_gradient_is_reversed_and_the_value_is_not():
 
 
 # (E - e + 1) / E with 4 epochs of 10 steps
-@pytest.mark.parametrize(("step", "expected"), [(0, 5 / 4), (9, 5 / 4), (10, 4 / 4), (39, 2 / 4), (40, 2 / 4)])
+@pytest.mark.parametrize(
+    ("step", "expected"), [(0, 5 / 4), (9, 5 / 4), (10, 4 / 4), (39, 2 / 4), (40, 2 / 4)]
+)
 def test_the_discriminator_fades_over_the_epochs(step, expected):
     made = AdvBCT()
     made.epochs, made.steps = 4, 40

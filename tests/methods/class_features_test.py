@@ -62,7 +62,9 @@ def by_inverse(old, new, temperature, smoothing, axis):
 def test_refined_prototypes_are_those_of_the_inverse(temperature, smoothing):
     old, new = embeddings().astype(np.float64), embeddings().astype(np.float64)
     found = refined_prototypes(old, normalised(new), temperature, smoothing)
-    np.testing.assert_allclose(found, by_inverse(old, new, temperature, smoothing, axis=1), rtol=1e-9)
+    np.testing.assert_allclose(
+        found, by_inverse(old, new, temperature, smoothing, axis=1), rtol=1e-9
+    )
 
 
 def test_the_released_refinement_over_columns_leaves_plain_means():

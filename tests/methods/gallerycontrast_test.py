@@ -19,13 +19,17 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def built(**arguments) -> GalleryContrast:
-    method = GalleryContrast(**{"queue": 10, "temperature": 0.2, "weight": 3.0, "own": 0.25} | arguments)
+    method = GalleryContrast(
+        **{"queue": 10, "temperature": 0.2, "weight": 3.0, "own": 0.25} | arguments
+    )
     method.compatible_dims = 4
     method.build()
     return method
 
 
-def step(method: GalleryContrast, new: np.ndarray, old: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def step(
+    method: GalleryContrast, new: np.ndarray, old: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
     batch = {"old_embedding": tf.constant(old)}
     return method.penalty(tf.constant(new), tf.constant(labels, tf.int32), batch, None).numpy()
 
@@ -43,12 +47,16 @@ def test_penalty_is_the_formula_over_what_two_steps_have_left_in_the_queue():
     method, new, old = built(), embeddings(1), [embeddings(2), embeddings(3)]
     first = step(method, new, old[0], FIRST)
     np.testing.assert_allclose(
-        first, [by_hand(new[row], old[0][row], FIRST[row], old[0], FIRST) for row in range(4)], rtol=1e-5
+        first,
+        [by_hand(new[row], old[0][row], FIRST[row], old[0], FIRST) for row in range(4)],
+        rtol=1e-5,
     )
     queue, labels = np.concatenate(old), np.concatenate([FIRST, SECOND])
     second = step(method, new, old[1], SECOND)
     np.testing.assert_allclose(
-        second, [by_hand(new[row], old[1][row], SECOND[row], queue, labels) for row in range(4)], rtol=1e-5
+        second,
+        [by_hand(new[row], old[1][row], SECOND[row], queue, labels) for row in range(4)],
+        rtol=1e-5,
     )
 
 
@@ -81,7 +89,9 @@ def test_own_tells_whether_its_own_embedding_or_its_class_counts():
 def test_a_wider_embedding_is_searched_with_by_its_first_coordinates():
     new, old = embeddings(1), embeddings(2)
     wide = np.concatenate([new, 10 * embeddings(3)], axis=1)
-    np.testing.assert_allclose(step(built(), wide, old, FIRST), step(built(), new, old, FIRST), rtol=1e-5)
+    np.testing.assert_allclose(
+        step(built(), wide, old, FIRST), step(built(), new, old, FIRST), rtol=1e-5
+    )
 
 
 def test_of_more_rows_than_places_the_last_ones_stay():
@@ -101,5 +111,7 @@ def test_a_temperature_that_is_none_is_refused(name):
 
 
 def test_a_share_that_is_none_is_refused():
-    with pytest.raises(InputError, match=r"^own=1\.5 of gallerycontrast has to be between 0 and 1$"):
+    with pytest.raises(
+        InputError, match=r"^own=1\.5 of gallerycontrast has to be between 0 and 1$"
+    ):
         GalleryContrast(own=1.5)

@@ -38,7 +38,15 @@ def odd_rows(rows: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("rows", "ratio", "expected"),
     # floor(ratio * rows); as binary numbers 0.29 * 100 is 28.999...
-    [(10, 0.3, 3), (128, 0.3, 38), (9, 0.3, 2), (100, 0.29, 29), (10, 0.0, 0), (10, 1.0, 10), (1, 0.3, 0)],
+    [
+        (10, 0.3, 3),
+        (128, 0.3, 38),
+        (9, 0.3, 2),
+        (100, 0.29, 29),
+        (10, 0.0, 0),
+        (10, 1.0, 10),
+        (1, 0.3, 0),
+    ],
 )
 def test_so_many_rows_are_mixed(rows, ratio, expected):
     assert mixed_rows(batch_of(rows), mix_ratio=ratio).sum() == expected
@@ -62,7 +70,9 @@ def test_no_credible_rows_mix_none():
 
 
 def test_every_credible_row_has_its_turn():
-    drawn = sum(mixed_rows(batch_of(20, step=step), mix_ratio=0.3).astype(int) for step in range(200))
+    drawn = sum(
+        mixed_rows(batch_of(20, step=step), mix_ratio=0.3).astype(int) for step in range(200)
+    )
     # 200 draws of 6 in 20: each row 60 times, standard deviation 6.5
     assert np.all(np.abs(drawn - 60) < 4 * 6.5)
 
@@ -89,7 +99,9 @@ def test_mixed_rows_have_no_gradient():
     gradient = cast(tf.Tensor, tape.gradient(loss, new)).numpy()
     mixed, still = mixed_rows(batch), np.all(gradient == 0, axis=1)
     assert still[mixed].all()
-    assert np.mean(still[~mixed]) < 0.5  # a row that the head is sure of may have a gradient of 0 too
+    assert (
+        np.mean(still[~mixed]) < 0.5
+    )  # a row that the head is sure of may have a gradient of 0 too
 
 
 def long_and_short(rows: int) -> tf.Tensor:
@@ -120,7 +132,9 @@ def test_a_mixed_row_has_the_margin_of_its_image(head):
     pull = other.length_loss(tf.norm(new, axis=1)).numpy()
     expected = other(rescaled, labels).numpy() - np.where(mixed, pull, 0.0)
     np.testing.assert_allclose(head(given, labels, swapped=swapped), expected, rtol=1e-4, atol=1e-4)
-    assert np.any(np.abs(head(given, labels) - expected)[mixed] > 0.1)  # with the length 1 it is another loss
+    assert np.any(
+        np.abs(head(given, labels) - expected)[mixed] > 0.1
+    )  # with the length 1 it is another loss
 
 
 @pytest.mark.parametrize("head", [0, 1])
@@ -129,7 +143,9 @@ def test_the_length_of_a_new_embedding_learns_nothing_from_a_mixed_row(head):
     with tf.GradientTape() as tape:
         tape.watch(new)
         swapped = method.swapped(new, batch)
-        loss = heads_by_length()[head](method.head_input(new, batch), tf.range(20) % 3, swapped=swapped)
+        loss = heads_by_length()[head](
+            method.head_input(new, batch), tf.range(20) % 3, swapped=swapped
+        )
     gradient = cast(tf.Tensor, tape.gradient(loss, new)).numpy()
     np.testing.assert_array_equal(np.all(gradient == 0, axis=1), mixed_rows(batch))
 
@@ -147,7 +163,9 @@ def test_running_lengths_of_adaface_are_those_of_new_embeddings():
 
 def test_the_draw_depends_on_seed_and_step_alone():
     batch = batch_of(40, step=5)
-    np.testing.assert_array_equal(mixed_rows(batch, seed=3), mixed_rows(batch_of(40, step=5), seed=3))
+    np.testing.assert_array_equal(
+        mixed_rows(batch, seed=3), mixed_rows(batch_of(40, step=5), seed=3)
+    )
     assert np.any(mixed_rows(batch, seed=3) != mixed_rows(batch, seed=4))
     assert np.any(mixed_rows(batch, seed=3) != mixed_rows(batch_of(40, step=6), seed=3))
 

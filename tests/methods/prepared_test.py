@@ -39,7 +39,9 @@ def stored(data_root, tiny_encoder_path, tmp_path_factory) -> StoredOldEmbedding
     """36 images of 6 classes, embedded by an encoder whose head lies beside it."""
     data, path = open_data_set(data_root / "new"), tiny_encoder_path(DIMS)
     np.savez(
-        path.parent / "head.npz", class_weights=np.eye(3, DIMS, dtype=np.float32), bias=np.array([0, 1, 2], np.float32)
+        path.parent / "head.npz",
+        class_weights=np.eye(3, DIMS, dtype=np.float32),
+        bias=np.array([0, 1, 2], np.float32),
     )
     folder = tmp_path_factory.mktemp("prepared") / "new-by-old"
     embed(load_encoder(path), data, folder)
@@ -115,7 +117,9 @@ def test_features_of_classes_by_another_formula_are_not_taken(own_features, monk
     assert own_features.folder != before
 
 
-def test_what_is_made_from_the_folder_one_stands_in_lies_beside_it(data_root, tiny_encoder_path, tmp_path, monkeypatch):
+def test_what_is_made_from_the_folder_one_stands_in_lies_beside_it(
+    data_root, tiny_encoder_path, tmp_path, monkeypatch
+):
     faces = Path(shutil.copytree(data_root, tmp_path / "faces"))
     monkeypatch.chdir(faces / "new")
     made = old_encoders.embeddings(tiny_encoder_path(DIMS), open_data_set("."), DIMS).folder
@@ -130,7 +134,9 @@ def test_bct_is_the_cross_entropy_with_the_old_class_means(stored, old, labels):
     new = random_new(36)
     logits = 4.0 * unit(new) @ class_means(old, labels).T
     expected = np.log(np.exp(logits).sum(1)) - logits[np.arange(36), labels]
-    found = ready(BCT(scale=4.0, weight=2.0), stored).penalty(tf.constant(new), tf.constant(labels), {}, None)
+    found = ready(BCT(scale=4.0, weight=2.0), stored).penalty(
+        tf.constant(new), tf.constant(labels), {}, None
+    )
     np.testing.assert_allclose(found, 2.0 * expected, rtol=1e-4)
 
 
@@ -140,25 +146,35 @@ def test_fd_weighs_up_rows_where_the_old_encoder_is_right(stored, old, labels):
     assert 0 < np.mean(nearest == labels) < 1
     expected = np.where(nearest == labels, 6.0, 1.0) * np.square(unit(new) - unit(old)).sum(1)
     batch = {"old_embedding": tf.constant(old)}
-    found = ready(FD(base=1.0, focus=5.0), stored).penalty(tf.constant(new), tf.constant(labels), batch, None)
+    found = ready(FD(base=1.0, focus=5.0), stored).penalty(
+        tf.constant(new), tf.constant(labels), batch, None
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_lwf_is_least_where_the_old_head_says_the_same_of_both(stored, old, labels):
     method = ready(LwF(temperature=2.0), stored)
-    same = method.penalty(tf.constant(old), tf.constant(labels), {"old_embedding": tf.constant(old)}, None)
+    same = method.penalty(
+        tf.constant(old), tf.constant(labels), {"old_embedding": tf.constant(old)}, None
+    )
     logits = (old @ np.eye(DIMS, 3) + [0, 1, 2]) / 2.0
     shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(same, -(shares * np.log(shares)).sum(1), rtol=1e-4)  # the entropy
-    other = method.penalty(tf.constant(random_new(36)), tf.constant(labels), {"old_embedding": tf.constant(old)}, None)
+    other = method.penalty(
+        tf.constant(random_new(36)), tf.constant(labels), {"old_embedding": tf.constant(old)}, None
+    )
     assert np.all(other >= same)
 
 
 def test_lwf_without_an_old_head_says_what_to_do(stored, tmp_path):
-    with pytest.raises(InputError, match=r"nowhere\.npz cannot be read: .* give lwf\(old_head=FILE\.npz\)"):
+    with pytest.raises(
+        InputError, match=r"nowhere\.npz cannot be read: .* give lwf\(old_head=FILE\.npz\)"
+    ):
         LwF(old_head=str(tmp_path / "nowhere.npz")).prepare(stored, TRAINING)
     np.savez(tmp_path / "narrow.npz", class_weights=np.zeros((3, 5), np.float32))
-    with pytest.raises(InputError, match=r"narrow\.npz: `class_weights` has to be there, \[classes, 8\]"):
+    with pytest.raises(
+        InputError, match=r"narrow\.npz: `class_weights` has to be there, \[classes, 8\]"
+    ):
         LwF(old_head=str(tmp_path / "narrow.npz")).prepare(stored, TRAINING)
 
 
@@ -171,17 +187,25 @@ def test_advbct_pulls_only_what_is_outside_its_boundary(stored, labels):
     excess = np.maximum(np.linalg.norm(unit(new) - centres, axis=1) - boundaries, 0)
     found = method.point_to_set(tf.constant(unit(new)), tf.constant(labels))
     assert np.mean(found) == pytest.approx(excess[excess > 0].mean(), rel=1e-4)
-    np.testing.assert_array_equal(method.point_to_set(tf.constant(centres), tf.constant(labels)), np.zeros(36))
+    np.testing.assert_array_equal(
+        method.point_to_set(tf.constant(centres), tf.constant(labels)), np.zeros(36)
+    )
 
 
 def compiled(stored: StoredOldEmbeddings, method: UniBCT) -> CompatibleModel:
-    model = CompatibleModel(iresnet_small(image_size=28, dims=DIMS, width=4), ArcFace(classes=6), ready(method, stored))
+    model = CompatibleModel(
+        iresnet_small(image_size=28, dims=DIMS, width=4), ArcFace(classes=6), ready(method, stored)
+    )
     model.compile(optimizer=keras.optimizers.SGD())
     return model
 
 
-def fit(model: CompatibleModel, stored: StoredOldEmbeddings, first_epoch: int, epochs: int, *callbacks) -> None:
-    batches = stored.shards.data.batches(12).map(lambda record: ({"image": record["image"]}, record["label"]))
+def fit(
+    model: CompatibleModel, stored: StoredOldEmbeddings, first_epoch: int, epochs: int, *callbacks
+) -> None:
+    batches = stored.shards.data.batches(12).map(
+        lambda record: ({"image": record["image"]}, record["label"])
+    )
     model.fit(
         batches.take(3).repeat(),
         initial_epoch=first_epoch,
@@ -236,7 +260,9 @@ def linear(stored: StoredOldEmbeddings, method: UniBCT) -> CompatibleModel:
     return model
 
 
-def trained_by_hand(kernel: np.ndarray, prototypes: np.ndarray, stored: StoredOldEmbeddings) -> np.ndarray:
+def trained_by_hand(
+    kernel: np.ndarray, prototypes: np.ndarray, stored: StoredOldEmbeddings
+) -> np.ndarray:
     """The three steps of `fit`, with the gradient of the mean of -log softmax_c(<x / |x|, prototype_c>)"""
     for batch in stored.shards.data.batches(12).take(3):
         pixels = batch["image"].numpy().reshape(12, -1) / 255
@@ -244,28 +270,36 @@ def trained_by_hand(kernel: np.ndarray, prototypes: np.ndarray, stored: StoredOl
         lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
         directions = embeddings / lengths
         exponentials = np.exp(directions @ prototypes.T)
-        of_logits = exponentials / exponentials.sum(1, keepdims=True) - np.eye(6)[batch["label"].numpy()]
+        of_logits = (
+            exponentials / exponentials.sum(1, keepdims=True) - np.eye(6)[batch["label"].numpy()]
+        )
         of_directions = of_logits @ prototypes / 12
         along = np.sum(of_directions * directions, axis=1, keepdims=True)
         kernel = kernel - RATE * pixels.T @ ((of_directions - along * directions) / lengths)
     return kernel
 
 
-def test_unibct_as_released_trains_from_its_first_refresh_on_by_means_at_their_own_length(stored, old, labels):
+def test_unibct_as_released_trains_from_its_first_refresh_on_by_means_at_their_own_length(
+    stored, old, labels
+):
     model = linear(stored, UniBCT(refresh_epochs=(1,)))
     (kernel,) = model.trainable_variables
     start = kernel.numpy()
     fit(model, stored, 0, 1)
     np.testing.assert_array_equal(kernel.numpy(), start)
     means = np.stack([old[labels == label].mean(0) for label in range(6)])
-    assert np.abs(np.linalg.norm(means, axis=1) - 1).min() > 0.05  # embeddings are stored as the encoder gave them
+    assert (
+        np.abs(np.linalg.norm(means, axis=1) - 1).min() > 0.05
+    )  # embeddings are stored as the encoder gave them
     fit(model, stored, 1, 2)
     np.testing.assert_allclose(model.method.prototypes.numpy(), means, rtol=1e-5, atol=1e-6)
     expected = trained_by_hand(start.astype(np.float64), means.astype(np.float64), stored)
     way = np.abs(expected - start).max()
     np.testing.assert_allclose(kernel.numpy(), expected, rtol=0, atol=1e-3 * way)
     # At length 1 they would have trained something else.
-    other = trained_by_hand(start.astype(np.float64), class_means(old, labels).astype(np.float64), stored)
+    other = trained_by_hand(
+        start.astype(np.float64), class_means(old, labels).astype(np.float64), stored
+    )
     assert np.abs(other - expected).max() > 0.05 * way
 
 
@@ -275,9 +309,13 @@ def test_unibct_as_released_embeds_nothing_at_a_refresh(stored, monkeypatch):
 
 
 def test_unibct_that_would_never_refresh_or_to_no_known_kind_is_refused(stored):
-    with pytest.raises(InputError, match=r"at epoch 10, and the training has 4 epoch.* refresh_epochs=\(1,\)"):
+    with pytest.raises(
+        InputError, match=r"at epoch 10, and the training has 4 epoch.* refresh_epochs=\(1,\)"
+    ):
         UniBCT().prepare(stored, TRAINING)
-    with pytest.raises(InputError, match=r"^prototypes='rows' of unibct has to be released or refined$"):
+    with pytest.raises(
+        InputError, match=r"^prototypes='rows' of unibct has to be released or refined$"
+    ):
         UniBCT(prototypes="rows")
 
 
@@ -285,7 +323,9 @@ def test_a_wider_encoder_is_compatible_in_its_first_coordinates(stored, old, lab
     wide = np.concatenate([random_new(36), 100 * random_new(36)], axis=1)
     method = ready(BCT(), stored)
     narrow = method.penalty(tf.constant(wide[:, :DIMS]), tf.constant(labels), {}, None)
-    np.testing.assert_allclose(method.penalty(tf.constant(wide), tf.constant(labels), {}, None), narrow, rtol=1e-6)
+    np.testing.assert_allclose(
+        method.penalty(tf.constant(wide), tf.constant(labels), {}, None), narrow, rtol=1e-6
+    )
 
 
 def test_a_damaged_shard_of_old_embeddings_is_found(stored, tmp_path):

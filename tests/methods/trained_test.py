@@ -62,7 +62,10 @@ def model_of(method: Any, monkeypatch) -> CompatibleModel:
 
 def train(model: CompatibleModel) -> None:
     for images, old, labels in zip(IMAGES, OLD, LABELS, strict=True):
-        batch = {"image": tf.constant(images, tf.float32), "old_embedding": tf.constant(old, tf.float32)}
+        batch = {
+            "image": tf.constant(images, tf.float32),
+            "old_embedding": tf.constant(old, tf.float32),
+        }
         model.train_step((batch, tf.constant(labels, tf.int64)))
 
 
@@ -86,7 +89,9 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def arcface(new: np.ndarray, class_weights: np.ndarray, labels: np.ndarray) -> np.ndarray:
     cosine = unit(new) @ unit(class_weights).T
     own = np.eye(CLASSES)[labels]
-    return cross_entropy(SCALE * ((1 - own) * cosine + own * np.cos(np.arccos(cosine) + MARGIN)), labels)
+    return cross_entropy(
+        SCALE * ((1 - own) * cosine + own * np.cos(np.arccos(cosine) + MARGIN)), labels
+    )
 
 
 def slope(loss, weights: Weights, name: str) -> np.ndarray:
@@ -108,7 +113,9 @@ def stepped(weights: Weights, buffers: Weights, gradients: Weights, head: str) -
     assert norm > CLIP_NORM  # or the clipping were not seen
     for name, gradient in gradients.items():
         factor = 1.0 if name == head else CLIP_NORM / norm
-        buffers[name] = MOMENTUM * buffers.get(name, 0.0) + factor * gradient + DECAY * weights[name]
+        buffers[name] = (
+            MOMENTUM * buffers.get(name, 0.0) + factor * gradient + DECAY * weights[name]
+        )
         weights[name] = weights[name] - RATE * buffers[name]
 
 
@@ -131,7 +138,9 @@ def queued(steps: int, queue: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("alpha", [8.0, 1.0])
 def test_nccl_trains_the_first_term_as_often_as_the_released_code_has_gpus(alpha, monkeypatch):
     queue = 2 * ROWS + 3  # not full in the first two steps, and written over in the third
-    model = model_of(NCCL(queue=queue) if alpha == 8.0 else NCCL(queue=queue, alpha=alpha), monkeypatch)
+    model = model_of(
+        NCCL(queue=queue) if alpha == 8.0 else NCCL(queue=queue, alpha=alpha), monkeypatch
+    )
     start = in_float64(model)
     head = next(name for name in start if name.endswith("class_weights"))
     weights, buffers = dict(start), {}
@@ -142,8 +151,15 @@ def test_nccl_trains_the_first_term_as_often_as_the_released_code_has_gpus(alpha
             new, labels = IMAGES[step] @ values["encoder/kernel"], LABELS[step]
             products = unit(new) @ old_queue.T
             same_class = labels[:, None] == queue_labels[None, :]
-            shares = same_class * 0.5 * (1 + unit(OLD[step]) @ old_queue.T) / same_class.sum(1, keepdims=True)
-            of_first_term = -(shares * (products - np.log(np.exp(products).sum(1, keepdims=True)))).sum(1)
+            shares = (
+                same_class
+                * 0.5
+                * (1 + unit(OLD[step]) @ old_queue.T)
+                / same_class.sum(1, keepdims=True)
+            )
+            of_first_term = -(
+                shares * (products - np.log(np.exp(products).sum(1, keepdims=True)))
+            ).sum(1)
             return np.mean(arcface(new, values[head], labels) + alpha * of_first_term)
 
         stepped(weights, buffers, {name: slope(loss, weights, name) for name in weights}, head)
@@ -155,7 +171,10 @@ def test_advbct_trains_encoder_boundaries_and_discriminator_together(monkeypatch
     method: Any = AdvBCT()
     model = model_of(method, monkeypatch)
     start = in_float64(model)
-    names = {weight.path.split("/")[-1]: name for weight, name in zip(model.trainable_variables, start, strict=True)}
+    names = {
+        weight.path.split("/")[-1]: name
+        for weight, name in zip(model.trainable_variables, start, strict=True)
+    }
     head, elastic, encoder = names["class_weights"], names["elastic"], "encoder/kernel"
     hidden, norm, verdict = method.hidden.name, method.norm.name, method.verdict.name
 
@@ -174,7 +193,9 @@ def test_advbct_trains_encoder_boundaries_and_discriminator_together(monkeypatch
 
     def told_apart(values, step):
         epoch = step * EPOCHS // STEPS
-        of_new = cross_entropy(judged(values, unit(IMAGES[step] @ values[encoder])), np.zeros(ROWS, int))
+        of_new = cross_entropy(
+            judged(values, unit(IMAGES[step] @ values[encoder])), np.zeros(ROWS, int)
+        )
         of_old = cross_entropy(judged(values, unit(OLD[step])), np.ones(ROWS, int))
         return 4 * (EPOCHS - epoch + 1) / EPOCHS * np.mean(of_new + of_old)
 
@@ -186,9 +207,13 @@ def test_advbct_trains_encoder_boundaries_and_discriminator_together(monkeypatch
         reversal = 2 / (1 + np.exp(-10 * step / STEPS)) - 1
         gradients = {}
         for name in weights:
-            sign = -reversal if name == encoder else 1.0  # the encoder makes the kinds harder to tell apart
+            sign = (
+                -reversal if name == encoder else 1.0
+            )  # the encoder makes the kinds harder to tell apart
             gradients[name] = slope(
-                lambda values, step=step: of_head(values, step) + to_set(values, step), weights, name
+                lambda values, step=step: of_head(values, step) + to_set(values, step),
+                weights,
+                name,
             ) + sign * slope(lambda values, step=step: told_apart(values, step), weights, name)
         stepped(weights, buffers, gradients, head)
     train(model)
@@ -206,4 +231,6 @@ def test_the_discriminator_starts_as_pytorchs_layers_do():
             assert values.max() <= bound
             assert values.max() > bound / 4
     # Uniform: a mean of bound / 2, to within five times what chance gives 600 values
-    assert np.abs(method.hidden.kernel.numpy()).mean() == pytest.approx(DIMS**-0.5 / 2, rel=5 * 600**-0.5 / 3**0.5)
+    assert np.abs(method.hidden.kernel.numpy()).mean() == pytest.approx(
+        DIMS**-0.5 / 2, rel=5 * 600**-0.5 / 3**0.5
+    )

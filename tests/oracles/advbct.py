@@ -17,13 +17,39 @@ from bct_keras.methods.method import Training, unit
 
 TOLERANCE = 1e-5
 CASES = ("start", "early", "half", "end", "inside")
-INPUTS = {"old_features", "old_labels", "batch_index", "labels", "new_embeddings", "inside/new_embeddings"}
-INPUTS |= {"threshold", "p2s_weight", "adv_weight", "bn_epsilon", "bn_momentum", "epochs", "steps_per_epoch"}
+INPUTS = {
+    "old_features",
+    "old_labels",
+    "batch_index",
+    "labels",
+    "new_embeddings",
+    "inside/new_embeddings",
+}
+INPUTS |= {
+    "threshold",
+    "p2s_weight",
+    "adv_weight",
+    "bn_epsilon",
+    "bn_momentum",
+    "epochs",
+    "steps_per_epoch",
+}
 INPUTS |= {f"weights/{part}_{kind}" for part in ("fc1", "bn", "fc2") for kind in ("weight", "bias")}
-INPUTS |= {"weights/elastic"} | {f"{case}/{name}" for case in CASES for name in ("epoch", "batch_in_epoch")}
-INPUTS |= {f"authors/{name}" for name in ("has_old_statistics", "threshold", "epochs", "steps_per_epoch")}
+INPUTS |= {"weights/elastic"} | {
+    f"{case}/{name}" for case in CASES for name in ("epoch", "batch_in_epoch")
+}
+INPUTS |= {
+    f"authors/{name}" for name in ("has_old_statistics", "threshold", "epochs", "steps_per_epoch")
+}
 INPUTS |= {"authors/epoch", "authors/batch_in_epoch"}
-OF_DISCRIMINATOR = ("d_fc1_weight", "d_fc1_bias", "d_bn_weight", "d_bn_bias", "d_fc2_weight", "d_fc2_bias")
+OF_DISCRIMINATOR = (
+    "d_fc1_weight",
+    "d_fc1_bias",
+    "d_bn_weight",
+    "d_bn_bias",
+    "d_fc2_weight",
+    "d_fc2_bias",
+)
 
 
 def check(stored):
@@ -37,7 +63,10 @@ def check(stored):
 
 def of_classes(stored) -> dict[str, np.ndarray]:
     features, labels = stored["old_features"], stored["old_labels"]
-    found = [class_features.centres_and_radii(features[None, labels == label]) for label in np.unique(labels)]
+    found = [
+        class_features.centres_and_radii(features[None, labels == label])
+        for label in np.unique(labels)
+    ]
     centres, radii, kept = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return {"centres": centres, "radius": radii, "radius_count": kept}
 
@@ -46,9 +75,17 @@ def of_case(case: str, stored) -> dict[str, Any]:
     """Every value that any case stores"""
     authors = case == "authors"
     timing = "authors/" if authors else ""
-    epochs, steps_per_epoch = int(stored[f"{timing}epochs"]), int(stored[f"{timing}steps_per_epoch"])
-    method = built(stored, float(stored[f"{timing}threshold"]), epochs, epochs * steps_per_epoch, authors)
-    step = tf.constant(int(stored[f"{case}/epoch"]) * steps_per_epoch + int(stored[f"{case}/batch_in_epoch"]), tf.int64)
+    epochs, steps_per_epoch = (
+        int(stored[f"{timing}epochs"]),
+        int(stored[f"{timing}steps_per_epoch"]),
+    )
+    method = built(
+        stored, float(stored[f"{timing}threshold"]), epochs, epochs * steps_per_epoch, authors
+    )
+    step = tf.constant(
+        int(stored[f"{case}/epoch"]) * steps_per_epoch + int(stored[f"{case}/batch_in_epoch"]),
+        tf.int64,
+    )
     strength = method.reversal(step)
     labels = tf.constant(stored["labels"], tf.int32)
     new = tf.constant(stored["inside/new_embeddings" if case == "inside" else "new_embeddings"])
@@ -86,7 +123,10 @@ def of_case(case: str, stored) -> dict[str, Any]:
     # Nothing but rounding: the normalisation takes a bias away. It is compared with the size of the other gradients.
     rounding = TOLERANCE * np.abs(found["d_fc1_weight"]).max()
     stored_bias = stored.get(f"{case}/d_fc1_bias")
-    if stored_bias is not None and max(np.abs(found["d_fc1_bias"]).max(), np.abs(stored_bias).max()) < rounding:
+    if (
+        stored_bias is not None
+        and max(np.abs(found["d_fc1_bias"]).max(), np.abs(stored_bias).max()) < rounding
+    ):
         found["d_fc1_bias"] = stored_bias
     return found | of_statistics(stored, seen)
 
@@ -96,19 +136,27 @@ def of_statistics(stored, seen: tuple[tf.Tensor, tf.Tensor]) -> dict[str, np.nda
     method = built(stored, threshold=0.4, epochs=1, steps=1)
     found = {}
     for name, embeddings in zip(("new", "old"), seen, strict=True):
-        found[f"log_probabilities_{name}"] = tf.nn.log_softmax(method.discriminator(embeddings), axis=1).numpy()
+        found[f"log_probabilities_{name}"] = tf.nn.log_softmax(
+            method.discriminator(embeddings), axis=1
+        ).numpy()
     found["bn_running_mean"] = method.norm.moving_mean.numpy()
     # PyTorch keeps the variance that is divided by n - 1, Keras the one divided by n. Of the start 0.9^2 is left.
     rows = len(stored["labels"])
     left = float(method.norm.momentum) ** 2
-    found["bn_running_var"] = left + (method.norm.moving_variance.numpy() - left) * rows / (rows - 1)
+    found["bn_running_var"] = left + (method.norm.moving_variance.numpy() - left) * rows / (
+        rows - 1
+    )
     return found
 
 
 def built(stored, threshold: float, epochs: int, steps: int, authors: bool = False) -> Any:
     weights = (1.0, 1.0) if authors else (float(stored["p2s_weight"]), float(stored["adv_weight"]))
     method: Any = AdvBCT(threshold, *weights)
-    kept = np.where(stored["authors/has_old_statistics"], stored["radius_count"], 0) if authors else None
+    kept = (
+        np.where(stored["authors/has_old_statistics"], stored["radius_count"], 0)
+        if authors
+        else None
+    )
     features = {
         "centres": stored["centres"],
         "radii": stored["radius"],
@@ -128,4 +176,8 @@ def built(stored, threshold: float, epochs: int, steps: int, authors: bool = Fal
 
 def gradient(tape: tf.GradientTape, loss: tf.Tensor, variable: Any) -> np.ndarray:
     found: Any = tape.gradient(loss, variable)
-    return np.zeros(variable.shape, np.float32) if found is None else tf.convert_to_tensor(found).numpy()
+    return (
+        np.zeros(variable.shape, np.float32)
+        if found is None
+        else tf.convert_to_tensor(found).numpy()
+    )

@@ -30,7 +30,9 @@ def check(stored):
     results = {}
     for name in names:
         if name in SPECS:
-            results |= {f"{name}/{key}": (value, TOLERANCE) for key, value in of_head(name, stored).items()}
+            results |= {
+                f"{name}/{key}": (value, TOLERANCE) for key, value in of_head(name, stored).items()
+            }
     return INPUTS, results
 
 
@@ -58,7 +60,8 @@ def of_head(name: str, stored) -> dict[str, np.ndarray]:
 
 def leave_out_exact_rows(found: dict[str, np.ndarray], stored, name: str) -> None:
     unit = [
-        values / np.linalg.norm(values, axis=1, keepdims=True) for values in (stored["embeddings"], stored["weights"])
+        values / np.linalg.norm(values, axis=1, keepdims=True)
+        for values in (stored["embeddings"], stored["weights"])
     ]
     distance = 1 - np.abs(np.sum(unit[0] * unit[1][stored["labels"]], axis=1))
     for row in np.flatnonzero(distance < 1e-5):

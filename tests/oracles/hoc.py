@@ -28,13 +28,19 @@ LEFT_OUT = {
 
 def check(stored):
     anchors, own = stored["old_features"], stored["new_features"]
-    method = GalleryContrast(queue=len(anchors), temperature=1 / float(stored["mu"]), weight=1.0, own=1.0)
+    method = GalleryContrast(
+        queue=len(anchors), temperature=1 / float(stored["mu"]), weight=1.0, own=1.0
+    )
     method.compatible_dims = anchors.shape[1]
     method.build()
     labels = tf.constant(stored["targets"], tf.int32)
-    ours = method.penalty(tf.constant(anchors), labels, {"old_embedding": tf.constant(own)}, None).numpy()
+    ours = method.penalty(
+        tf.constant(anchors), labels, {"old_embedding": tf.constant(own)}, None
+    ).numpy()
     same_class = stored["targets"][:, None] == stored["targets"][None, :]
-    unit_anchors, unit_own = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (anchors, own))
+    unit_anchors, unit_own = (
+        rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (anchors, own)
+    )
     own_scores = float(stored["mu"]) * np.sum(unit_anchors * unit_own, axis=1)
     hoc = np.log(np.expm1(ours.astype(np.float64)) + same_class.sum(1) * np.exp(-own_scores)).mean()
     return INPUTS, {"hoc": (hoc, TOLERANCE), "same_class": (same_class, 0.0)}

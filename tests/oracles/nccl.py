@@ -26,7 +26,10 @@ class StoredLogits(keras.layers.Layer):
 def built(stored, name: str) -> NCCL:
     alpha, beta = WEIGHTS[name]
     method = NCCL(queue=int(stored["queue_size"]), alpha=alpha, beta=beta)
-    method.classes, method.compatible_dims = int(stored["num_classes"]), stored["call0/old_embeddings"].shape[1]
+    method.classes, method.compatible_dims = (
+        int(stored["num_classes"]),
+        stored["call0/old_embeddings"].shape[1],
+    )
     method.build()
     return method
 
@@ -34,7 +37,9 @@ def built(stored, name: str) -> NCCL:
 def check(stored):
     methods = {name: built(stored, name) for name in WEIGHTS}
     calls = sorted({name.partition("/")[0] for name in stored if "/" in name})
-    inputs = {"queue_size", "num_classes"} | {f"{call}/{field}" for call in calls for field in INPUT_FIELDS}
+    inputs = {"queue_size", "num_classes"} | {
+        f"{call}/{field}" for call in calls for field in INPUT_FIELDS
+    }
     results = {}
     for call in calls:
         given = {field: tf.constant(stored[f"{call}/{field}"]) for field in INPUT_FIELDS}
@@ -44,10 +49,16 @@ def check(stored):
                 tape.watch([new, new_logits])
                 head = StoredLogits(given["old_logits"], new_logits)
                 batch = {"old_embedding": given["old_embeddings"]}
-                loss = tf.reduce_mean(method.penalty(new, tf.cast(given["labels"], tf.int32), batch, head))
+                loss = tf.reduce_mean(
+                    method.penalty(new, tf.cast(given["labels"], tf.int32), batch, head)
+                )
             if name != "gradient":
                 results[f"{call}/{name}"] = (loss.numpy(), TOLERANCE)
                 continue
-            gradients: Any = tape.gradient(loss, {"d_new_embeddings": new, "d_new_logits": new_logits})
-            results |= {f"{call}/{key}": (value.numpy(), TOLERANCE) for key, value in gradients.items()}
+            gradients: Any = tape.gradient(
+                loss, {"d_new_embeddings": new, "d_new_logits": new_logits}
+            )
+            results |= {
+                f"{call}/{key}": (value.numpy(), TOLERANCE) for key, value in gradients.items()
+            }
     return inputs, results

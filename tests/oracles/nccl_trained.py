@@ -25,7 +25,10 @@ def check(stored):
     calls = sorted({name.partition("/")[0] for name in stored if "/" in name})
     head = arcface(stored)
     l1 = built(stored, alpha=float(stored["alpha"]), beta=0.0)
-    trained = {world: built(stored, float(stored["alpha"]) * count, 0.0) for world, count in OF_PROCESSES.items()}
+    trained = {
+        world: built(stored, float(stored["alpha"]) * count, 0.0)
+        for world, count in OF_PROCESSES.items()
+    }
     l2 = {kind: built(stored, alpha=0.0, beta=1.0) for kind in ("clamped", "unclamped")}
     found: dict[str, Any] = {}
     for call in calls:
@@ -61,7 +64,9 @@ def check(stored):
 
 def arcface(stored) -> ArcFace:
     classes, dims = stored["class_weights"].shape
-    head: Any = ArcFace(classes=classes, scale=float(stored["scale"]), margin=float(stored["margin"]))
+    head: Any = ArcFace(
+        classes=classes, scale=float(stored["scale"]), margin=float(stored["margin"])
+    )
     head.build((None, dims))
     head.class_weights.assign(stored["class_weights"])
     return head

@@ -23,7 +23,9 @@ def by_class(stored, function, folder: Path):
         sources.append([folder / f"{field}{part}.npy" for part in range(3)])
         for path, rows in zip(sources[-1], np.array_split(stored[field][order], 3), strict=True):
             np.save(path, rows)
-    found = map_classes(lambda block: function(*block.embeddings), stored["labels"][order], sources, "classes")
+    found = map_classes(
+        lambda block: function(*block.embeddings), stored["labels"][order], sources, "classes"
+    )
     for block, result in found:
         yield block.classes, order[block.records], result
 
@@ -32,7 +34,9 @@ def credible(stored, share: float, normalised: str, folder: Path) -> np.ndarray:
     np.save(folder / "all.npy", stored["old_features"])
     norms = column_norms([folder / "all.npy"]) if normalised == "rows_then_columns" else None
     rows = np.zeros(len(stored["labels"]), bool)
-    for _, records, kept in by_class(stored, lambda old, new: class_features.credible(old, share, norms), folder):
+    for _, records, kept in by_class(
+        stored, lambda old, new: class_features.credible(old, share, norms), folder
+    ):
         rows[records] = kept
     return rows
 

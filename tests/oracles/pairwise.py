@@ -17,7 +17,9 @@ def loss_of(key: str, new: tf.Tensor, old: tf.Tensor, same_class: tf.Tensor) -> 
     if name == "l2_threshold":
         return l2.beyond(l2.distance(new, old), float(number))
     if name == "l2":
-        return fd.squared_distance(new, old) / int(new.shape[1] or 0)  # the mean over all coordinates
+        return fd.squared_distance(new, old) / int(
+            new.shape[1] or 0
+        )  # the mean over all coordinates
     kinds = [old, new] if name.endswith("ract") else [old]
     k = int(number.removeprefix("top"))
     if name.startswith("contra"):

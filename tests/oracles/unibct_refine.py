@@ -17,12 +17,22 @@ from bct_keras.methods.unibct import UniBCT
 TOLERANCE = 1e-5
 # The stored ones went through an inverse in float32.
 PROTOTYPE_TOLERANCE = 1e-4
-INPUTS = {"old_features", "new_features", "labels", "embeddings", "embedding_labels", "lam", "temperature"}
+INPUTS = {
+    "old_features",
+    "new_features",
+    "labels",
+    "embeddings",
+    "embedding_labels",
+    "lam",
+    "temperature",
+}
 
 
 def check(stored):
     means = prototypes_of(stored, lambda old, new: class_features.means(old))
-    unit_means = prototypes_of(stored, lambda old, new: class_features.means(class_features.normalised(old)))
+    unit_means = prototypes_of(
+        stored, lambda old, new: class_features.means(class_features.normalised(old))
+    )
     initial = prototypes_of(stored, lambda old, new: class_features.prototypes(old))
     found = {"released": means}
     for new_kind in ("raw", "unit"):
@@ -46,7 +56,9 @@ def prototypes_of(stored, formula) -> np.ndarray:
     found = []
     for label in np.unique(labels):
         rows = labels == label
-        found.append(formula(stored["old_features"][None, rows], stored["new_features"][None, rows]))
+        found.append(
+            formula(stored["old_features"][None, rows], stored["new_features"][None, rows])
+        )
     return np.concatenate(found)
 
 
@@ -63,7 +75,10 @@ def refined(stored, old_kind: str, new_kind: str) -> np.ndarray:
 
 def of_loss(stored, name: str, kind: str, prototypes: np.ndarray) -> dict[str, tuple[Any, float]]:
     method = built(prototypes, refreshed=True)
-    embeddings, labels = tf.constant(stored["embeddings"]), tf.constant(stored["embedding_labels"], tf.int32)
+    embeddings, labels = (
+        tf.constant(stored["embeddings"]),
+        tf.constant(stored["embedding_labels"], tf.int32),
+    )
     with tf.GradientTape() as tape:
         tape.watch(embeddings)
         loss = tf.reduce_mean(method.penalty(embeddings, labels, {}, None))
@@ -78,7 +93,10 @@ def of_loss(stored, name: str, kind: str, prototypes: np.ndarray) -> dict[str, t
 
 def weights(stored) -> tuple[float, float]:
     """Of the loss, before the first refresh and after it"""
-    embeddings, labels = tf.constant(stored["embeddings"]), tf.constant(stored["embedding_labels"], tf.int32)
+    embeddings, labels = (
+        tf.constant(stored["embeddings"]),
+        tf.constant(stored["embedding_labels"], tf.int32),
+    )
     losses = []
     for refreshed in (False, True):
         method = built(stored["class_means"], refreshed)

@@ -44,7 +44,9 @@ def test_a_plot_goes_in_as_it_is_and_its_caption_escaped():
 
 def test_a_field_that_is_missing_is_an_error():
     with pytest.raises(jinja2.UndefinedError, match="setting"):
-        document.render("benchmark", **{name: value for name, value in FIELDS.items() if name != "setting"})
+        document.render(
+            "benchmark", **{name: value for name, value in FIELDS.items() if name != "setting"}
+        )
 
 
 def test_a_picture_is_a_thumbnail_within_the_page():

@@ -77,7 +77,9 @@ def test_what_may_pass_is_tried_again(connect, server, kind, code):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_stays_wrong_is_tried_once(connect, server, client_module, kind):
     server.refusals = [("INVALID_ARGUMENT", "no"), ("INVALID_ARGUMENT", "asked again")]
-    with pytest.raises(client_module.ServingError, match=r"the request was refused \(INVALID_ARGUMENT: no\)"):
+    with pytest.raises(
+        client_module.ServingError, match=r"the request was refused \(INVALID_ARGUMENT: no\)"
+    ):
         connect(kind).embed([photo(0)])
     assert server.refusals == [("INVALID_ARGUMENT", "asked again")]
 
@@ -86,19 +88,57 @@ FAILURES = {
     # name: (options of the client, refusals of the server, its delay, the image, what is said)
     "gone": ({"address": True}, [], 0, photo(0), r"no server answers there.*\(attempt \d of 4\)"),
     "slow": ({}, [], 4, photo(0), r"no answer within the time-out \(DEADLINE_EXCEEDED"),
-    "out of memory": ({}, [("RESOURCE_EXHAUSTED", "OOM")] * 4, 0, photo(0), r"out of memory.*RESOURCE_EXHAUSTED: OOM"),
-    "wrong signature": ({"signature": "faces"}, [], 0, photo(0), r'cannot answer.*signature key "faces" not found'),
-    "signature of pixels": ({"signature": "pixels"}, [], 0, photo(0), r"the request was refused \(INVALID_ARGUMENT"),
-    "wrong label": ({"label": "beta"}, [], 0, photo(0), r"no such model, version or label \(NOT_FOUND"),
-    "wrong model": ({"model": "decoder"}, [], 0, photo(0), r"no such model, version or label \(NOT_FOUND"),
-    "10 MB image": ({}, [], 0, b"\xff\xd8\xff" + bytes(10_000_000), r"image 0 has 10\.0 MB, more than 8\.0 MB"),
+    "out of memory": (
+        {},
+        [("RESOURCE_EXHAUSTED", "OOM")] * 4,
+        0,
+        photo(0),
+        r"out of memory.*RESOURCE_EXHAUSTED: OOM",
+    ),
+    "wrong signature": (
+        {"signature": "faces"},
+        [],
+        0,
+        photo(0),
+        r'cannot answer.*signature key "faces" not found',
+    ),
+    "signature of pixels": (
+        {"signature": "pixels"},
+        [],
+        0,
+        photo(0),
+        r"the request was refused \(INVALID_ARGUMENT",
+    ),
+    "wrong label": (
+        {"label": "beta"},
+        [],
+        0,
+        photo(0),
+        r"no such model, version or label \(NOT_FOUND",
+    ),
+    "wrong model": (
+        {"model": "decoder"},
+        [],
+        0,
+        photo(0),
+        r"no such model, version or label \(NOT_FOUND",
+    ),
+    "10 MB image": (
+        {},
+        [],
+        0,
+        b"\xff\xd8\xff" + bytes(10_000_000),
+        r"image 0 has 10\.0 MB, more than 8\.0 MB",
+    ),
     "not an image": ({}, [], 0, b"GIF89a", r"image 0 is neither JPEG nor PNG"),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("failure", FAILURES)
-def test_each_failure_is_a_clear_line_within_the_time_out(connect, server, client_module, kind, failure):
+def test_each_failure_is_a_clear_line_within_the_time_out(
+    connect, server, client_module, kind, failure
+):
     options, refusals, delay, image, said = FAILURES[failure]
     if options.get("address"):
         options = {"address": f"{kind}://127.0.0.1:{free_port()}"}
@@ -135,9 +175,13 @@ ADDRESSES = [
 ]
 
 
-@pytest.mark.parametrize("address", [*ADDRESSES, "http://host/v2", "http://host:99999", "http://a\x1b[31m:80"])
+@pytest.mark.parametrize(
+    "address", [*ADDRESSES, "http://host/v2", "http://host:99999", "http://a\x1b[31m:80"]
+)
 def test_an_address_of_no_known_kind_is_told(client_module, address):
-    with pytest.raises(client_module.ServingError, match=r"is not one of grpc://host:port, .* https://host:port"):
+    with pytest.raises(
+        client_module.ServingError, match=r"is not one of grpc://host:port, .* https://host:port"
+    ):
         client_module.Client(address)
 
 
@@ -149,7 +193,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_broken_image_is_told_and_leaves_the_others_of_its_batch_alone(connect, server, served_models, kind):
+def test_a_broken_image_is_told_and_leaves_the_others_of_its_batch_alone(
+    connect, server, served_models, kind
+):
     good = [photo(0), photo(1, form="JPEG")]
     found = connect(kind).embed([good[0], *BROKEN.values(), good[1]])
     assert server.batches == [2 + len(BROKEN)]
@@ -161,7 +207,9 @@ def test_a_broken_image_is_told_and_leaves_the_others_of_its_batch_alone(connect
 def test_another_encoder_than_was_expected_is_refused(connect, client_module, exported, kind):
     name = client_module.expected_encoder(str(exported[2]))
     assert connect(kind, label="canary", expect=name).embed([photo(0)]).shape == (1, 8)
-    with pytest.raises(client_module.ServingError, match=f"is by the encoder [0-9a-f]+, and {name} was expected"):
+    with pytest.raises(
+        client_module.ServingError, match=f"is by the encoder [0-9a-f]+, and {name} was expected"
+    ):
         connect(kind, label="stable", expect=name).embed([photo(0)])
 
 
@@ -184,9 +232,7 @@ def test_a_folder_that_names_no_encoder_is_told(client_module, tmp_path, manifes
 
 
 def test_the_client_needs_neither_tensorflow_nor_protobuf():
-    blocked = (
-        "import sys\nfor name in ('tensorflow', 'google', 'tensorflow_serving', 'keras'): sys.modules[name] = None\n"
-    )
+    blocked = "import sys\nfor name in ('tensorflow', 'google', 'tensorflow_serving', 'keras'): sys.modules[name] = None\n"
     code = f"{blocked}sys.path.insert(0, {str(SERVING)!r})\nimport client\nclient.Client('grpc://127.0.0.1:1')"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
@@ -194,7 +240,12 @@ def test_the_client_needs_neither_tensorflow_nor_protobuf():
 @pytest.mark.slow
 def test_the_command_writes_embeddings_or_one_line(server, served_models, tmp_path):
     (tmp_path / "photo.png").write_bytes(photo(3))
-    command = [sys.executable, str(SERVING / "client.py"), f"--server={server.address('http')}", "--label=stable"]
+    command = [
+        sys.executable,
+        str(SERVING / "client.py"),
+        f"--server={server.address('http')}",
+        "--label=stable",
+    ]
     files = [str(tmp_path / "photo.png"), f"--out={tmp_path / 'found.npy'}"]
     subprocess.run([*command, *files], check=True, capture_output=True)
     found = np.load(tmp_path / "found.npy")
@@ -204,21 +255,30 @@ def test_the_command_writes_embeddings_or_one_line(server, served_models, tmp_pa
     assert failed.returncode == 1
     assert failed.stderr == f"error: {tmp_path / 'text.jpg'} is neither JPEG nor PNG\n"
     (tmp_path / "half.png").write_bytes(photo(3)[:200])
-    partly = subprocess.run([*command, str(tmp_path / "half.png"), *files], capture_output=True, text=True)
+    partly = subprocess.run(
+        [*command, str(tmp_path / "half.png"), *files], capture_output=True, text=True
+    )
     assert partly.returncode == 1
-    assert partly.stderr == f"error: {tmp_path / 'half.png'}: the server cannot decode it, or it has too many pixels\n"
+    assert (
+        partly.stderr
+        == f"error: {tmp_path / 'half.png'}: the server cannot decode it, or it has too many pixels\n"
+    )
     np.testing.assert_array_equal(np.isnan(np.load(tmp_path / "found.npy")).all(1), [True, False])
 
 
 def test_warm_up_requests_are_predictions_that_the_server_can_answer(server, served_models):
-    prediction_log = importlib.import_module("tensorflow_serving.apis.prediction_log_pb2").PredictionLog
+    prediction_log = importlib.import_module(
+        "tensorflow_serving.apis.prediction_log_pb2"
+    ).PredictionLog
     path = served_models / "encoder" / "1" / "assets.extra" / "tf_serving_warmup_requests"
     requests = []
     for record in tf.data.TFRecordDataset(str(path)):
         log = prediction_log.FromString(record.numpy())
         assert log.WhichOneof("log_type") == "predict_log"
         request = log.predict_log.request
-        request.model_spec.name = "encoder"  # the server gives each request to the model that it lies beside
+        request.model_spec.name = (
+            "encoder"  # the server gives each request to the model that it lies beside
+        )
         assert tf.make_ndarray(server.predict(request).outputs["embedding"]).shape[0] == 1
         requests.append(request.model_spec.signature_name)
     assert requests == ["serving_default", "pixels", "float"]
@@ -234,10 +294,19 @@ def real_server(served_models, tmp_path_factory) -> Iterator[str]:
     if not binary:
         pytest.skip("neither TF_SERVING_ADDRESS nor tensorflow_model_server is there")
     config = tmp_path_factory.mktemp("config") / "models.config"
-    config.write_text((SERVING / "models.config").read_text().replace("/models/", f"{served_models}/"))
+    config.write_text(
+        (SERVING / "models.config").read_text().replace("/models/", f"{served_models}/")
+    )
     port = free_port()
-    flags = [f"--port={port}", f"--model_config_file={config}", "--allow_version_labels_for_unavailable_models=true"]
-    batching = ["--enable_batching=true", f"--batching_parameters_file={SERVING / 'batching.config'}"]
+    flags = [
+        f"--port={port}",
+        f"--model_config_file={config}",
+        "--allow_version_labels_for_unavailable_models=true",
+    ]
+    batching = [
+        "--enable_batching=true",
+        f"--batching_parameters_file={SERVING / 'batching.config'}",
+    ]
     process = subprocess.Popen([binary, *flags, *batching])
     yield f"grpc://127.0.0.1:{port}"
     process.terminate()

@@ -32,7 +32,11 @@ def message(name: str) -> Any:
     for message_name, fields in MESSAGES.items():
         described = file.message_type.add(name=message_name)
         for field_name, number, kind in fields:
-            label = FIELD.LABEL_REPEATED if field_name == "allowed_batch_sizes" else FIELD.LABEL_OPTIONAL
+            label = (
+                FIELD.LABEL_REPEATED
+                if field_name == "allowed_batch_sizes"
+                else FIELD.LABEL_OPTIONAL
+            )
             field = described.field.add(name=field_name, number=number, label=label)
             field.type = FIELD.TYPE_MESSAGE if isinstance(kind, str) else kind
             if isinstance(kind, str):
@@ -47,13 +51,19 @@ def message(name: str) -> Any:
 
 def models_config() -> Any:
     config = pytest.importorskip("tensorflow_serving.config.model_server_config_pb2")
-    parsed: Any = text_format.Parse((SERVING / "models.config").read_text(), config.ModelServerConfig())
+    parsed: Any = text_format.Parse(
+        (SERVING / "models.config").read_text(), config.ModelServerConfig()
+    )
     return parsed.model_config_list.config
 
 
 def test_two_versions_side_by_side_with_their_labels():
     (config,) = models_config()
-    assert (config.name, config.base_path, config.model_platform) == ("encoder", "/models/encoder", "tensorflow")
+    assert (config.name, config.base_path, config.model_platform) == (
+        "encoder",
+        "/models/encoder",
+        "tensorflow",
+    )
     versions = list(config.model_version_policy.specific.versions)
     assert len(set(versions)) == 2
     assert set(config.version_labels) == {"stable", "canary"}
@@ -61,7 +71,9 @@ def test_two_versions_side_by_side_with_their_labels():
 
 
 def test_batches_are_of_allowed_sizes():
-    batching = text_format.Parse((SERVING / "batching.config").read_text(), message("BatchingParameters"))
+    batching = text_format.Parse(
+        (SERVING / "batching.config").read_text(), message("BatchingParameters")
+    )
     sizes = list(batching.allowed_batch_sizes)
     # The server refuses other orders, and a largest size that is not the limit.
     assert sizes == sorted(set(sizes))
@@ -71,7 +83,9 @@ def test_batches_are_of_allowed_sizes():
 
 
 def test_prometheus_is_where_kubernetes_looks():
-    monitoring = text_format.Parse((SERVING / "monitoring.config").read_text(), message("MonitoringConfig"))
+    monitoring = text_format.Parse(
+        (SERVING / "monitoring.config").read_text(), message("MonitoringConfig")
+    )
     assert monitoring.prometheus_config.enable
     annotations = manifest("Deployment")["spec"]["template"]["metadata"]["annotations"]
     assert annotations["prometheus.io/path"] == monitoring.prometheus_config.path
@@ -95,7 +109,9 @@ def test_probes_ask_for_a_model_and_label_that_are_configured():
         asked = container()[probe]["httpGet"]
         assert asked["path"] == f"/v1/models/{config.name}/labels/stable/metadata"
         assert f"--rest_api_port={ports[asked['port']]}" in container()["args"]
-    assert f"--port={ports[container()['livenessProbe']['tcpSocket']['port']]}" in container()["args"]
+    assert (
+        f"--port={ports[container()['livenessProbe']['tcpSocket']['port']]}" in container()["args"]
+    )
 
 
 @pytest.mark.parametrize("where", ["kubernetes", "compose"])
@@ -106,11 +122,15 @@ def test_every_file_that_the_server_is_given_is_mounted(where):
         mounted = {volume.split(":")[1] for volume in service["volumes"]}
     else:
         arguments = container()["args"]
-        names = yaml.safe_load((SERVING / "kustomization.yaml").read_text())["configMapGenerator"][0]["files"]
+        names = yaml.safe_load((SERVING / "kustomization.yaml").read_text())["configMapGenerator"][
+            0
+        ]["files"]
         mounted = {f"/config/{name}" for name in names}
     files = {argument.split("=")[1] for argument in arguments if "_file=" in argument}
     assert files <= mounted
-    assert {path.rsplit("/", 1)[1] for path in files} == {path.name for path in SERVING.glob("*.config")}
+    assert {path.rsplit("/", 1)[1] for path in files} == {
+        path.name for path in SERVING.glob("*.config")
+    }
 
 
 def test_what_selects_the_pods_fits_them():

@@ -21,7 +21,9 @@ from bct_keras.export_run import Checks, export, keras_encoder
 from bct_keras.formats.format import Source
 
 SERVING = Path(__file__).parents[2] / "export" / "serving"
-sys.path.insert(0, str(SERVING))  # the client is a script beside its transports, no part of bct_keras
+sys.path.insert(
+    0, str(SERVING)
+)  # the client is a script beside its transports, no part of bct_keras
 
 # tensorflow_serving/util/net_http: the HTTP status of each code
 STATUS = {
@@ -54,10 +56,14 @@ class Loopback:
         from google.protobuf import text_format
 
         text = (SERVING / "models.config").read_text()
-        parsed = text_format.Parse(text, messages("config.model_server_config_pb2").ModelServerConfig())
+        parsed = text_format.Parse(
+            text, messages("config.model_server_config_pb2").ModelServerConfig()
+        )
         self.configs = {config.name: config for config in parsed.model_config_list.config}
         self.models: dict[tuple[str, int], Any] = {
-            (name, version): tf.saved_model.load(str(models / Path(config.base_path).name / str(version)))
+            (name, version): tf.saved_model.load(
+                str(models / Path(config.base_path).name / str(version))
+            )
             for name, config in self.configs.items()
             for version in config.model_version_policy.specific.versions
         }
@@ -75,7 +81,10 @@ class Loopback:
             raise RefusedError("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
         serve = signatures[name]
         if set(request.inputs) != set(serve.structured_input_signature[1]):
-            raise RefusedError("INVALID_ARGUMENT", f"inputs {sorted(request.inputs)} are not those of the signature")
+            raise RefusedError(
+                "INVALID_ARGUMENT",
+                f"inputs {sorted(request.inputs)} are not those of the signature",
+            )
         given = {key: tf.constant(tf.make_ndarray(value)) for key, value in request.inputs.items()}
         self.batches.append(len(next(iter(given.values()))))
         try:
@@ -108,7 +117,9 @@ class Loopback:
                 except RefusedError as refused:
                     context.abort(grpc.StatusCode[refused.code], refused.details)
 
-        server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", -1)])
+        server = grpc.server(
+            ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", -1)]
+        )
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Servicer(), server)
         self.grpc_port = server.add_insecure_port("127.0.0.1:0")
         server.start()
@@ -149,7 +160,10 @@ class Loopback:
         for key, values in given["inputs"].items():
             binary = [base64.b64decode(value["b64"]) for value in values]
             request.inputs[key].CopyFrom(tf.make_tensor_proto(binary))
-        outputs = {key: as_json(tf.make_ndarray(value)) for key, value in self.predict(request).outputs.items()}
+        outputs = {
+            key: as_json(tf.make_ndarray(value))
+            for key, value in self.predict(request).outputs.items()
+        }
         return {"outputs": next(iter(outputs.values())) if len(outputs) == 1 else outputs}
 
     def address(self, kind: str) -> str:
@@ -178,7 +192,12 @@ def exported(tmp_path_factory, tiny_encoder_path: Callable[[int], Path]) -> dict
     folders = {}
     for version, dims in ((1, 4), (2, 8)):
         folders[version] = tmp_path_factory.mktemp("exported") / "files"
-        export(Source(keras_encoder(tiny_encoder_path(dims))), ["saved_model"], folders[version], Checks())
+        export(
+            Source(keras_encoder(tiny_encoder_path(dims))),
+            ["saved_model"],
+            folders[version],
+            Checks(),
+        )
     return folders
 
 

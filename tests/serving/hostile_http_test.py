@@ -12,11 +12,25 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from servers import IMAGES, IN_TIME, LENGTH, ROWS, SHAPE, answering, http, outputs, raw_server, read_request, silent
+from servers import (
+    IMAGES,
+    IN_TIME,
+    LENGTH,
+    ROWS,
+    SHAPE,
+    answering,
+    http,
+    outputs,
+    raw_server,
+    read_request,
+    silent,
+)
 
 
 def test_a_sound_answer_is_taken(client_module):
-    with raw_server(answering(outputs(embedding=ROWS, ok=[True, True], encoder=["a", "a"]))) as port:
+    with raw_server(
+        answering(outputs(embedding=ROWS, ok=[True, True], encoder=["a", "a"]))
+    ) as port:
         found = client_module.Client(f"http://127.0.0.1:{port}", expect="a").embed(IMAGES)
     np.testing.assert_allclose(found, np.array(ROWS, np.float32))
 
@@ -32,15 +46,24 @@ ANSWERS = {
     "deep JSON": (http('{"outputs": ' + "[" * 200_000), JSON),
     "deep JSON that is closed": (http('{"outputs": ' + "[" * 90_000 + "]" * 90_000 + "}"), JSON),
     "not UTF-8": (http(b'{"outputs": "\xff\xfe"}'), JSON),
-    "a number of 10,000 digits": (http('{"outputs": [[%s,0,0,0],[1,0,0,0]]}' % ("9" * 10_000)), JSON),
-    "a number of 1,000 digits": (http('{"outputs": [[%s,0,0,0],[1,0,0,0]]}' % ("9" * 1000)), "too large"),
+    "a number of 10,000 digits": (
+        http('{"outputs": [[%s,0,0,0],[1,0,0,0]]}' % ("9" * 10_000)),
+        JSON,
+    ),
+    "a number of 1,000 digits": (
+        http('{"outputs": [[%s,0,0,0],[1,0,0,0]]}' % ("9" * 1000)),
+        "too large",
+    ),
     "a list": (http("[1, 2]"), "JSON without outputs"),
     "null": (http("null"), "JSON without outputs"),
     "a text": (http('"outputs"'), "JSON without outputs"),
     "no outputs": (http("{}"), "JSON without outputs"),
     "outputs of a number": (http('{"outputs": 3}'), "JSON without outputs"),
     "other outputs": (outputs(scores=ROWS), "gives scores and no 'embedding'"),
-    "other outputs with escape codes": (http('{"outputs": {"a\\u001b[31m": 1}}'), r"gives a\?\[31m and no"),
+    "other outputs with escape codes": (
+        http('{"outputs": {"a\\u001b[31m": 1}}'),
+        r"gives a\?\[31m and no",
+    ),
     "an embedding of text": (outputs(embedding="abc"), "no list of rows"),
     "an embedding of null": (outputs(embedding=None), "no list of rows"),
     "rows of null": (outputs(embedding=[None, None]), "no list of rows"),
@@ -64,18 +87,33 @@ ANSWERS = {
     "ok of one": (outputs(embedding=ROWS, ok=[True]), "says of 1 whether they were taken"),
     "ok of nothing": (outputs(embedding=ROWS, ok=None), "'ok' is no list of bool"),
     "encoders of numbers": (outputs(embedding=ROWS, encoder=[1, 2]), "'encoder' is no list of str"),
-    "another encoder": (outputs(embedding=ROWS, encoder=["b", "b"]), "by the encoder b, and a was expected"),
-    "two encoders": (outputs(embedding=ROWS, encoder=["a", "\x1b[2J"]), r"by the encoder \?\[2J, and a was"),
+    "another encoder": (
+        outputs(embedding=ROWS, encoder=["b", "b"]),
+        "by the encoder b, and a was expected",
+    ),
+    "two encoders": (
+        outputs(embedding=ROWS, encoder=["a", "\x1b[2J"]),
+        r"by the encoder \?\[2J, and a was",
+    ),
     "one encoder for two": (outputs(embedding=ROWS, encoder=["a"]), "2 images names 1 encoders"),
     "no encoder": (outputs(embedding=ROWS), "does not say which encoder"),
     "a redirect": (
         http("", "301 Moved", "Location: http://127.0.0.1:1/\r\n"),
         r"sends to another address \(HTTP 301\)",
     ),
-    "gzip": (http(gzip.compress(bytes(10_000_000)), headers="Content-Encoding: gzip\r\n"), "compressed"),
-    "a huge Content-Length": (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{", "more than the .* bytes"),
+    "gzip": (
+        http(gzip.compress(bytes(10_000_000)), headers="Content-Encoding: gzip\r\n"),
+        "compressed",
+    ),
+    "a huge Content-Length": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{",
+        "more than the .* bytes",
+    ),
     "no Content-Length and no number": (b"HTTP/1.1 200 OK\r\nContent-Length: -1e9\r\n\r\n{", JSON),
-    "an end within the answer": (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", "closed within the answer"),
+    "an end within the answer": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{",
+        "closed within the answer",
+    ),
     "chunks of garbage": (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n",
         "UNAVAILABLE|no answer in HTTP",
@@ -96,7 +134,10 @@ ANSWERS = {
     ),
     "an error that is text": (http("\x1b]0;title\x07", "500 Error"), r"HTTP 500: \?\]0;title"),
     "an error that is a list": (http('["x"]', "400 Bad"), "INVALID_ARGUMENT"),
-    "an error of many lines": (http('{"error": "a\\nb\\nc"}', "400 Bad"), r"INVALID_ARGUMENT: a\)$"),
+    "an error of many lines": (
+        http('{"error": "a\\nb\\nc"}', "400 Bad"),
+        r"INVALID_ARGUMENT: a\)$",
+    ),
     "an error of 10 MB": (
         http('{"error": "' + "e" * 10_000_000 + '"}', "400 Bad"),
         "bytes that one|INVALID_ARGUMENT: e",
@@ -111,7 +152,9 @@ def test_a_hostile_answer_is_one_line(client_module, name):
     # One name is expected where the answers are of encoders, and everywhere else none.
     expect = "a" if "encoder" in name and "numbers" not in name else None
     with raw_server(answering(sent)) as port:
-        client = client_module.Client(f"http://127.0.0.1:{port}", timeout=20.0, attempts=1, expect=expect)
+        client = client_module.Client(
+            f"http://127.0.0.1:{port}", timeout=20.0, attempts=1, expect=expect
+        )
         with pytest.raises(client_module.ServingError, match=said) as raised:
             client.embed(IMAGES)
     text = str(raised.value)
@@ -140,8 +183,12 @@ ENDLESS = {
     "100 Continue, now and then": for_ever(b"HTTP/1.1 100 Continue\r\n\r\n", 0.2),
     "a status line, letter by letter": for_ever(b"H", 0.2),
     "headers, letter by letter": for_ever(b"a", 0.2, b"HTTP/1.1 200 OK\r\n"),
-    "a body, byte by byte": for_ever(b" ", 0.2, b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"),
-    "chunks, byte by byte": for_ever(b"1\r\n \r\n", 0.2, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    "a body, byte by byte": for_ever(
+        b" ", 0.2, b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+    ),
+    "chunks, byte by byte": for_ever(
+        b"1\r\n \r\n", 0.2, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ),
     "a request that is not read": never_reads,
 }
 
@@ -152,7 +199,9 @@ def test_a_slow_server_holds_nobody_longer_than_the_time_out(client_module, name
     with raw_server(ENDLESS[name]) as port:
         client = client_module.Client(f"http://127.0.0.1:{port}", timeout=1.0)
         start = time.monotonic()
-        with pytest.raises(client_module.ServingError, match=r"no answer within the time-out \(DEADLINE_EXCEEDED"):
+        with pytest.raises(
+            client_module.ServingError, match=r"no answer within the time-out \(DEADLINE_EXCEEDED"
+        ):
             client.embed(images)
         assert time.monotonic() - start < 1.0 + IN_TIME
 

@@ -24,7 +24,9 @@ IN_TIME = 1.5  # seconds that a busy machine may take beyond the time-out
 
 
 @contextlib.contextmanager
-def raw_server(serve: Callable[[socket.socket], None], tls: ssl.SSLContext | None = None) -> Iterator[int]:
+def raw_server(
+    serve: Callable[[socket.socket], None], tls: ssl.SSLContext | None = None
+) -> Iterator[int]:
     """A server whose `serve` is given each connection; yields its port."""
     listening = socket.create_server(("127.0.0.1", 0))
     stopped = threading.Event()
@@ -84,7 +86,9 @@ def answering(*parts: bytes) -> Callable[[socket.socket], None]:
 
 def http(body: bytes | str, status: str = "200 OK", headers: str = "") -> bytes:
     content = body.encode() if isinstance(body, str) else body
-    return f"HTTP/1.1 {status}\r\nContent-Length: {len(content)}\r\n{headers}\r\n".encode() + content
+    return (
+        f"HTTP/1.1 {status}\r\nContent-Length: {len(content)}\r\n{headers}\r\n".encode() + content
+    )
 
 
 def outputs(**fields: Any) -> bytes:
@@ -97,7 +101,9 @@ def silent(connection: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def grpc_server(answer: Callable[[bytes, Any], bytes], credentials: Any = None, **options: Any) -> Iterator[int]:
+def grpc_server(
+    answer: Callable[[bytes, Any], bytes], credentials: Any = None, **options: Any
+) -> Iterator[int]:
     grpc = pytest.importorskip("grpc")
 
     class Handler(grpc.GenericRpcHandler):
@@ -106,7 +112,11 @@ def grpc_server(answer: Callable[[bytes, Any], bytes], credentials: Any = None, 
 
     server = grpc.server(ThreadPoolExecutor(2), handlers=[Handler()], **options)
     address = "127.0.0.1:0"
-    port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+    port = (
+        server.add_secure_port(address, credentials)
+        if credentials
+        else server.add_insecure_port(address)
+    )
     server.start()
     try:
         yield port
@@ -121,7 +131,8 @@ def tensor(wire: Any, dtype: int, shape: list[int], *values: bytes) -> bytes:
 
 def response(wire: Any, **tensors: bytes) -> bytes:
     return b"".join(
-        wire.field(1, wire.field(1, name.encode()) + wire.field(2, content)) for name, content in tensors.items()
+        wire.field(1, wire.field(1, name.encode()) + wire.field(2, content))
+        for name, content in tensors.items()
     )
 
 

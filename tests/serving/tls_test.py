@@ -44,10 +44,14 @@ def test_https_and_the_token(client_module):
 
     with raw_server(serve, server_tls()) as port:
         address = f"https://127.0.0.1:{port}"
-        client = client_module.Client(address, ca_file=TLS / "ca.pem", token="secret-1", timeout=20.0)
+        client = client_module.Client(
+            address, ca_file=TLS / "ca.pem", token="secret-1", timeout=20.0
+        )
         np.testing.assert_allclose(client.embed(IMAGES), np.array(ROWS, np.float32))
         assert b"\r\nAuthorization: Bearer secret-1" in heads[0]
-        with pytest.raises(client_module.ServingError, match="the server's certificate is not trusted: "):
+        with pytest.raises(
+            client_module.ServingError, match="the server's certificate is not trusted: "
+        ):
             client_module.Client(address, token="secret-1", timeout=20.0).embed(IMAGES)
         assert len(heads) == 1  # the token was not shown to whom is not trusted
 
@@ -63,11 +67,15 @@ def test_grpcs_and_the_token(client_module, wire):
     pair = ((TLS / "server.key").read_bytes(), (TLS / "server.pem").read_bytes())
     with grpc_server(answer, grpc.ssl_server_credentials([pair])) as port:
         address = f"grpcs://127.0.0.1:{port}"
-        client = client_module.Client(address, ca_file=TLS / "ca.pem", token="secret-1", timeout=20.0)
+        client = client_module.Client(
+            address, ca_file=TLS / "ca.pem", token="secret-1", timeout=20.0
+        )
         np.testing.assert_allclose(client.embed(IMAGES), np.array(ROWS, np.float32))
         client.close()
         untrusting = client_module.Client(address, token="secret-1", timeout=2.0)
-        with pytest.raises(client_module.ServingError, match=r"UNAVAILABLE.*CERTIFICATE_VERIFY_FAILED|DEADLINE"):
+        with pytest.raises(
+            client_module.ServingError, match=r"UNAVAILABLE.*CERTIFICATE_VERIFY_FAILED|DEADLINE"
+        ):
             untrusting.embed(IMAGES)
         untrusting.close()
     assert seen == ["Bearer secret-1"]
@@ -76,15 +84,25 @@ def test_grpcs_and_the_token(client_module, wire):
 def test_https_where_there_is_no_tls_is_told(client_module):
     with raw_server(answering(b"HTTP/1.1 400 Bad\r\n\r\n")) as port:
         client = client_module.Client(f"https://127.0.0.1:{port}", timeout=2.0)
-        with pytest.raises(client_module.ServingError, match=r"no TLS connection|UNAVAILABLE|time-out"):
+        with pytest.raises(
+            client_module.ServingError, match=r"no TLS connection|UNAVAILABLE|time-out"
+        ):
             client.embed(IMAGES)
 
 
 @pytest.mark.parametrize(
     ("server", "options", "said"),
     [
-        ("http://a.example:80", {"token": "secret"}, "the token would be sent in clear; use https://"),
-        ("grpc://10.0.0.1:80", {"token": "secret"}, "the token would be sent in clear; use grpcs://"),
+        (
+            "http://a.example:80",
+            {"token": "secret"},
+            "the token would be sent in clear; use https://",
+        ),
+        (
+            "grpc://10.0.0.1:80",
+            {"token": "secret"},
+            "the token would be sent in clear; use grpcs://",
+        ),
         ("https://a.example", {"token": "a\r\nX-Other: b"}, "letters that none has"),
         ("http://127.0.0.1:80", {"ca_file": TLS / "ca.pem"}, "--ca_file goes with https://"),
         ("https://127.0.0.1", {"ca_file": TLS / "none.pem"}, "no such file of certificates"),

@@ -47,7 +47,9 @@ def records_per_second(folder: Path, images: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=200_000)
     images = parser.parse_args().images
     with tempfile.TemporaryDirectory() as name:

@@ -21,7 +21,9 @@ INT8_SIZE, INT8_SPEED, SAVED_MODEL_SIZE = 0.27, 1.8, 1.02  # what is asked for
 
 
 def milliseconds(paths: dict[str, Path]) -> dict[str, float]:
-    running: dict[str, Any] = {name: Interpreter(model_path=str(path), num_threads=1) for name, path in paths.items()}
+    running: dict[str, Any] = {
+        name: Interpreter(model_path=str(path), num_threads=1) for name, path in paths.items()
+    }
     image = np.random.default_rng(0).integers(0, 256, (1, 112, 112, 3), np.uint8)
     for interpreter in running.values():
         interpreter.allocate_tensors()
@@ -37,30 +39,73 @@ def milliseconds(paths: dict[str, Path]) -> dict[str, float]:
 
 
 def show(name: str, value: float, unit: str, against: str, ratio: float) -> None:
-    print(json.dumps({"name": name, "value": value, "unit": unit, "against": against, "ratio": round(ratio, 4)}))
+    print(
+        json.dumps(
+            {
+                "name": name,
+                "value": value,
+                "unit": unit,
+                "against": against,
+                "ratio": round(ratio, 4),
+            }
+        )
+    )
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        prepare("synthetic(identities=20, images=10, image_size=112)", "class(old_share=0.3)", folder / "data")
+        prepare(
+            "synthetic(identities=20, images=10, image_size=112)",
+            "class(old_share=0.3)",
+            folder / "data",
+        )
         model = mobilefacenet(image_size=112, dims=512)
         model.save(folder / "encoder.keras")
-        source = Source(keras_encoder(folder / "encoder.keras"), calibration=open_data_set(folder / "data" / "all"))
+        source = Source(
+            keras_encoder(folder / "encoder.keras"),
+            calibration=open_data_set(folder / "data" / "all"),
+        )
         paths = {name: folder / form.file for name, form in FORMATS.items()}
         for name, form in FORMATS.items():
             form.write(source, paths[name])
         weights = sum(weight.nbytes for weight in model.get_weights())
         variables = size_of(paths["saved_model"] / "variables")
-        show("saved_model, weights", variables, "bytes", f"{SAVED_MODEL_SIZE} x weights", variables / weights)
+        show(
+            "saved_model, weights",
+            variables,
+            "bytes",
+            f"{SAVED_MODEL_SIZE} x weights",
+            variables / weights,
+        )
         whole = size_of(paths.pop("saved_model"))
-        show("saved_model, with its graph", whole, "bytes", f"{SAVED_MODEL_SIZE} x weights", whole / weights)
+        show(
+            "saved_model, with its graph",
+            whole,
+            "bytes",
+            f"{SAVED_MODEL_SIZE} x weights",
+            whole / weights,
+        )
         times = milliseconds(paths)
         for name, path in paths.items():
             against = f"{INT8_SIZE} x float32" if name == "tflite_int8" else "float32"
-            show(f"{name}, size", size_of(path), "bytes", against, size_of(path) / size_of(paths["tflite"]))
-            against = f"{INT8_SPEED} times as fast as float32" if name == "tflite_int8" else "float32"
-            show(f"{name}, 1 thread", round(times[name], 2), "ms", against, times["tflite"] / times[name])
+            show(
+                f"{name}, size",
+                size_of(path),
+                "bytes",
+                against,
+                size_of(path) / size_of(paths["tflite"]),
+            )
+            against = (
+                f"{INT8_SPEED} times as fast as float32" if name == "tflite_int8" else "float32"
+            )
+            show(
+                f"{name}, 1 thread",
+                round(times[name], 2),
+                "ms",
+                against,
+                times["tflite"] / times[name],
+            )
 
 
 if __name__ == "__main__":

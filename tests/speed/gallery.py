@@ -26,7 +26,17 @@ def figure(name: str, value: float, unit: str, against: float, better: str) -> N
     """`ratio` is above 1 where the bar is met."""
     ratio = value / against if better == "more" else against / value
     bar = f"{'at least' if better == 'more' else 'at most'} {against:,} {unit}".strip()
-    print(json.dumps({"name": name, "value": round(value, 4), "unit": unit, "against": bar, "ratio": round(ratio, 2)}))
+    print(
+        json.dumps(
+            {
+                "name": name,
+                "value": round(value, 4),
+                "unit": unit,
+                "against": bar,
+                "ratio": round(ratio, 2),
+            }
+        )
+    )
 
 
 def directions(count: int, dims: int, seed: int) -> np.ndarray:
@@ -49,7 +59,9 @@ def timed(call: Callable[[np.ndarray], object], queries: np.ndarray) -> tuple[li
 
 
 def recall(found: list[list[int]], exact: list[list[int]]) -> float:
-    return float(np.mean([len(set(some) & set(all_)) / TOP for some, all_ in zip(found, exact, strict=True)]))
+    return float(
+        np.mean([len(set(some) & set(all_)) / TOP for some, all_ in zip(found, exact, strict=True)])
+    )
 
 
 def adding(folder: Path, entries: int = 1_000_000, dims: int = 128, at_once: int = 10_000) -> None:
@@ -61,15 +73,27 @@ def adding(folder: Path, entries: int = 1_000_000, dims: int = 128, at_once: int
     with FileGallery(str(path)) as gallery:
         for first in range(0, entries, at_once):
             some = slice(first, first + at_once)
-            gallery.add(KnownEncoder("0" * 64, dims, "random"), ids[some], labels[some], embeddings[some])
+            gallery.add(
+                KnownEncoder("0" * 64, dims, "random"), ids[some], labels[some], embeddings[some]
+            )
         seconds = time.perf_counter() - start
-    figure(f"{entries:,} entries of {dims} dimensions added durably", entries / seconds, "entries/s", 20_000, "more")
+    figure(
+        f"{entries:,} entries of {dims} dimensions added durably",
+        entries / seconds,
+        "entries/s",
+        20_000,
+        "more",
+    )
     with FileGallery(str(path)) as gallery:
         start = time.perf_counter()
         (found,) = gallery.search("0" * 64, embeddings[7:8], TOP)
         waited = time.perf_counter() - start
         assert found[0].id == ids[7]
-    print(json.dumps({"name": "searchable after", "value": round(waited, 2), "unit": "s, checksums and all"}))
+    print(
+        json.dumps(
+            {"name": "searchable after", "value": round(waited, 2), "unit": "s, checksums and all"}
+        )
+    )
     path.unlink()
 
 
@@ -82,14 +106,21 @@ def querying(folder: Path, entries: int = 100_000, dims: int = 512) -> None:
     exact = np.argsort(-(queries @ embeddings.T), axis=1)[:, :TOP].tolist()
     number_of = dict(zip(ids, range(entries), strict=True))
     extra = path.stat().st_size / entries - 2 * dims
-    figure("bytes an entry beyond its 16-bit vector, id and label included", extra, "bytes", 300, "less")
+    figure(
+        "bytes an entry beyond its 16-bit vector, id and label included",
+        extra,
+        "bytes",
+        300,
+        "less",
+    )
     search = edge_search()
     start = time.perf_counter()
     device = search.Gallery(str(path))
     figure("opening it on the device", (time.perf_counter() - start) * 1e3, "ms", 50, "less")
     device.check()
     found, median = timed(
-        lambda query: [number_of[ident] for *_, ident in device.search("0" * 64, query, TOP)], queries
+        lambda query: [number_of[ident] for *_, ident in device.search("0" * 64, query, TOP)],
+        queries,
     )
     of = f"of {entries:,} entries of {dims} dimensions"
     figure(f"query {of} on the device, median", median, "ms", 5, "less")

@@ -65,7 +65,9 @@ def steps_of(kind: str, classes: int) -> Callable[[], Any]:
         optimizer: Any = keras.optimizers.SGD(0.1, momentum=0.9)
     else:
         spec = "arcface" if kind == "full" else f"arcface(sample_rate={SHARE})"
-        model = CompatibleModel(backbone, registry.build(HEADS, spec, classes=classes), Independent())
+        model = CompatibleModel(
+            backbone, registry.build(HEADS, spec, classes=classes), Independent()
+        )
         given, optimizer = ({"image": images}, labels), SGD(0.1)
         model.head.add_slots(optimizer)
     model.compile(optimizer=optimizer, jit_compile=False)  # pyright: ignore
@@ -83,17 +85,31 @@ def one_hot_model(backbone, classes: int):
         def __init__(self):
             super().__init__()
             self.backbone = backbone
-            self.classes = self.add_weight(shape=(classes, DIMS), initializer="random_normal", name="classes")
+            self.classes = self.add_weight(
+                shape=(classes, DIMS), initializer="random_normal", name="classes"
+            )
             self.built = True
 
         def call(self, images, training=False):
             return self.backbone(images)
 
-        def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight=None, training=True):
-            units = [tf.math.l2_normalize(rows, axis=1) for rows in (y_pred, tf.convert_to_tensor(self.classes))]
+        def compute_loss(
+            self,
+            x: Any = None,
+            y: Any = None,
+            y_pred: Any = None,
+            sample_weight=None,
+            training=True,
+        ):
+            units = [
+                tf.math.l2_normalize(rows, axis=1)
+                for rows in (y_pred, tf.convert_to_tensor(self.classes))
+            ]
             cosine = tf.clip_by_value(tf.matmul(*units, transpose_b=True), -1.0, 1.0)
             turned = tf.cos(tf.acos(tf.clip_by_value(cosine, -1 + 1e-6, 1 - 1e-6)) + 0.5)
-            return keras.losses.CategoricalCrossentropy(from_logits=True)(y, 64.0 * (y * turned + (1.0 - y) * cosine))
+            return keras.losses.CategoricalCrossentropy(from_logits=True)(
+                y, 64.0 * (y * turned + (1.0 - y) * cosine)
+            )
 
     return OneHot()
 
@@ -107,14 +123,24 @@ def peak_bytes() -> int:
 
 
 def in_a_process(arguments: list[str], **environment: str) -> dict[str, float]:
-    done = subprocess.run(arguments, env={**os.environ, **environment}, capture_output=True, text=True)
+    done = subprocess.run(
+        arguments, env={**os.environ, **environment}, capture_output=True, text=True
+    )
     if done.returncode:
         sys.exit(f"{' '.join(arguments)} failed: {done.stderr[-800:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def ours(kind: str, classes: int, repeats: int) -> dict[str, float]:
-    return in_a_process([sys.executable, __file__, f"--measure={kind}", f"--classes={classes}", f"--repeats={repeats}"])
+    return in_a_process(
+        [
+            sys.executable,
+            __file__,
+            f"--measure={kind}",
+            f"--classes={classes}",
+            f"--repeats={repeats}",
+        ]
+    )
 
 
 def theirs(python: str, share: float, repeats: int) -> float:
@@ -124,15 +150,30 @@ def theirs(python: str, share: float, repeats: int) -> float:
 
 
 def say(name: str, value: float, unit: str, against: str, ratio: float) -> None:
-    figure = {"name": name, "value": round(value, 4), "unit": unit, "against": against, "ratio": round(ratio, 3)}
+    figure = {
+        "name": name,
+        "value": round(value, 4),
+        "unit": unit,
+        "against": against,
+        "ratio": round(ratio, 3),
+    }
     print(json.dumps(figure), flush=True)
 
 
 def against_pytorch(python: str, full: float, sampled: float, repeats: int) -> None:
-    if not shutil.which(python) or subprocess.run([python, "-c", "import torch"], capture_output=True).returncode:
-        print(f"{python} has no torch, which these figures are set against: see --help", file=sys.stderr)
+    if (
+        not shutil.which(python)
+        or subprocess.run([python, "-c", "import torch"], capture_output=True).returncode
+    ):
+        print(
+            f"{python} has no torch, which these figures are set against: see --help",
+            file=sys.stderr,
+        )
         return
-    for name, share, seconds, bar in (("full", 1.0, full, 1.5), (f"sampled {SHARE}", SHARE, sampled, 1.4)):
+    for name, share, seconds, bar in (
+        ("full", 1.0, full, 1.5),
+        (f"sampled {SHARE}", SHARE, sampled, 1.4),
+    ):
         value = theirs(python, share, repeats)
         say(
             f"{name} step",
@@ -144,10 +185,16 @@ def against_pytorch(python: str, full: float, sampled: float, repeats: int) -> N
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--torch_python", default=sys.executable, help="an interpreter that has PyTorch 2.13")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--torch_python", default=sys.executable, help="an interpreter that has PyTorch 2.13"
+    )
     parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--nocurve", action="store_true", help="leave the curve of up to 2,000,000 classes out")
+    parser.add_argument(
+        "--nocurve", action="store_true", help="leave the curve of up to 2,000,000 classes out"
+    )
     parser.add_argument("--measure", choices=["full", "sampled", "one_hot"], help=argparse.SUPPRESS)
     parser.add_argument("--classes", type=int, default=CLASSES, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -159,7 +206,13 @@ def main() -> None:
     share = sampled["seconds"] / full["seconds"]
     say(f"sampled {SHARE} step", sampled["seconds"], "s", "the full step; at most 0.25", share)
     one_hot = ours("one_hot", CLASSES, options.repeats)["seconds"]
-    say("full step", full["seconds"], "s", f"one-hot labels, {one_hot:.3f} s; at least 1.8", one_hot / full["seconds"])
+    say(
+        "full step",
+        full["seconds"],
+        "s",
+        f"one-hot labels, {one_hot:.3f} s; at least 1.8",
+        one_hot / full["seconds"],
+    )
     needed = 4 * (3 * CLASSES * DIMS + 2 * BATCH * CLASSES)
     against = f"weights, momentum, gradient and two copies of the logits, {needed / 1e6:.0f} MB; at most 1.2"
     say("memory of a full step", full["bytes"] / 1e6, "MB", against, full["bytes"] / needed)

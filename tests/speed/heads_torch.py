@@ -21,7 +21,9 @@ def loss_of(embeddings, weights, labels):
 
 
 def full_step(layer, weights, images, labels):
-    optimizer = torch.optim.SGD([*layer.parameters(), weights], RATE, momentum=MOMENTUM, weight_decay=L2)
+    optimizer = torch.optim.SGD(
+        [*layer.parameters(), weights], RATE, momentum=MOMENTUM, weight_decay=L2
+    )
 
     def step():
         optimizer.zero_grad()
@@ -58,7 +60,10 @@ def main() -> None:
     torch.manual_seed(0)
     layer = torch.nn.Linear(int(dims), int(dims))
     weights = torch.nn.Parameter(torch.randn(int(classes), int(dims)) * 0.01)
-    images, labels = torch.randn(int(batch), int(dims)), torch.randint(0, int(classes), (int(batch),))
+    images, labels = (
+        torch.randn(int(batch), int(dims)),
+        torch.randint(0, int(classes), (int(batch),)),
+    )
     given = (layer, weights, images, labels)
     step = full_step(*given) if share == 1 else sampled_step(*given, share)
     seconds = []

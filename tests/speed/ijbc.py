@@ -38,7 +38,15 @@ FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 
 def figure(name: str, value: float, unit: str, against: str, ratio: float) -> None:
     print(
-        json.dumps({"name": name, "value": round(value, 3), "unit": unit, "against": against, "ratio": round(ratio, 2)})
+        json.dumps(
+            {
+                "name": name,
+                "value": round(value, 3),
+                "unit": unit,
+                "against": against,
+                "ratio": round(ratio, 2),
+            }
+        )
     )
     sys.stdout.flush()
 
@@ -52,15 +60,23 @@ def made_lists() -> dict[str, Any]:
     is_impostor = np.ones(gallery * PROBES, bool)
     is_impostor[genuine] = False
     impostors = random.permutation(np.flatnonzero(is_impostor).astype(np.int32))
-    first, second = np.divmod(np.concatenate([genuine[:GENUINE], impostors[: PAIRS - GENUINE]]), PROBES)
+    first, second = np.divmod(
+        np.concatenate([genuine[:GENUINE], impostors[: PAIRS - GENUINE]]), PROBES
+    )
     second += gallery
-    image_templates = np.concatenate([np.arange(TEMPLATES), random.integers(0, TEMPLATES, IMAGES - TEMPLATES)])
+    image_templates = np.concatenate(
+        [np.arange(TEMPLATES), random.integers(0, TEMPLATES, IMAGES - TEMPLATES)]
+    )
     return {
         "templates": image_templates,
         "medias": image_templates * 40 + random.integers(0, 10, IMAGES),
         "scores": random.random(IMAGES),
         "lists": Lists(
-            TemplatePairs(first.astype(np.uint16), second.astype(np.uint16), subjects[first] == subjects[second]),
+            TemplatePairs(
+                first.astype(np.uint16),
+                second.astype(np.uint16),
+                subjects[first] == subjects[second],
+            ),
             Listed(np.arange(gallery, TEMPLATES), subjects[gallery:]),
             (
                 Listed(np.arange(GALLERIES[0]), subjects[: GALLERIES[0]]),
@@ -71,7 +87,9 @@ def made_lists() -> dict[str, Any]:
 
 
 def ours(features: np.ndarray, lists: dict[str, Any]) -> dict[str, float]:
-    weights = templates.image_weights(features, lists["templates"], lists["medias"], lists["scores"], False)
+    weights = templates.image_weights(
+        features, lists["templates"], lists["medias"], lists["scores"], False
+    )
     pooled = templates.pool(features, lists["templates"], TEMPLATES, weights)
     side = Embedded(pooled, np.arange(TEMPLATES))
     return ijb_rates.measure(side, side, lists["lists"]).metrics
@@ -85,7 +103,8 @@ def plain(features: np.ndarray, lists: dict[str, Any]) -> dict[str, float]:
         (rows,) = np.where(lists["templates"] == template)
         medias, counts = np.unique(lists["medias"][rows], return_counts=True)
         means = [
-            weighted[rows[lists["medias"][rows] == media]].mean(0) for media, _ in zip(medias, counts, strict=True)
+            weighted[rows[lists["medias"][rows] == media]].mean(0)
+            for media, _ in zip(medias, counts, strict=True)
         ]
         pooled[template] = np.sum(means, axis=0)
     pooled /= np.sqrt(np.sum(pooled**2, -1, keepdims=True))
@@ -95,8 +114,13 @@ def plain(features: np.ndarray, lists: dict[str, Any]) -> dict[str, float]:
         scores[rows] = np.sum(pooled[pairs.first[rows]] * pooled[pairs.second[rows]], -1)
     fpr, tpr, _ = roc_curve(pairs.genuine, scores)
     fpr, tpr = np.flipud(fpr), np.flipud(tpr)
-    found = {ijb_rates.rate_name("TAR@FAR", far): float(tpr[np.argmin(np.abs(fpr - far))]) for far in FARS}
-    first_places = [plain_search(pooled, lists["lists"].probes, listed) for listed in lists["lists"].galleries]
+    found = {
+        ijb_rates.rate_name("TAR@FAR", far): float(tpr[np.argmin(np.abs(fpr - far))])
+        for far in FARS
+    }
+    first_places = [
+        plain_search(pooled, lists["lists"].probes, listed) for listed in lists["lists"].galleries
+    ]
     return found | {"top-1": float(np.mean(first_places))}
 
 
@@ -109,7 +133,11 @@ def plain_search(pooled: np.ndarray, probes: Listed, gallery: Listed) -> float:
 
 def memory(field: str) -> int:
     """VmRSS now, or VmHWM, the most since it was last reset; bytes."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    (line,) = (
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith(field)
+    )
     return int(line.split()[1]) * 1024
 
 
@@ -144,17 +172,24 @@ def files() -> None:
     lists, random = made_lists(), np.random.default_rng(2)
     with tempfile.TemporaryDirectory() as folder:
         meta = Path(folder)
-        pairs = np.stack([lists["lists"].pairs.first, lists["lists"].pairs.second, lists["lists"].pairs.genuine], 1)
+        pairs = np.stack(
+            [lists["lists"].pairs.first, lists["lists"].pairs.second, lists["lists"].pairs.genuine],
+            1,
+        )
         with (meta / "ijbc_template_pair_label.txt").open("w") as file:
             for block in np.array_split(pairs, 200):
                 file.write("".join(f"{a} {b} {c}\n" for a, b, c in block.tolist()))
         points = random.uniform(0, 300, (IMAGES, 10))
         with (meta / "ijbc_name_5pts_score.txt").open("w") as file:
             for image, row in enumerate(points.tolist()):
-                file.write(f"{image + 1}.jpg {' '.join(f'{each:.3f}' for each in row)} {row[0] / 300:.6f}\n")
+                file.write(
+                    f"{image + 1}.jpg {' '.join(f'{each:.3f}' for each in row)} {row[0] / 300:.6f}\n"
+                )
         with (meta / "ijbc_face_tid_mid.txt").open("w") as file:
             columns = zip(lists["templates"].tolist(), lists["medias"].tolist(), strict=True)
-            file.writelines(f"{image + 1}.jpg {tid} {mid}\n" for image, (tid, mid) in enumerate(columns))
+            file.writelines(
+                f"{image + 1}.jpg {tid} {mid}\n" for image, (tid, mid) in enumerate(columns)
+            )
         start = time.perf_counter()
         read = ijb_files.read_pairs(meta, "ijbc")
         ijb_files.read_images(meta, "ijbc")
@@ -170,7 +205,9 @@ def written_images(folder: Path, count: int) -> tuple[list[str], np.ndarray]:
     for number in range(count):
         height = int(random.integers(120, 360))
         width = int(0.85 * height)
-        coarse = Image.fromarray(random.integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), np.uint8))
+        coarse = Image.fromarray(
+            random.integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), np.uint8)
+        )
         pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.float32)
         pixels = np.clip(pixels + random.normal(0, 6, pixels.shape), 0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.jpg", quality=90)
@@ -197,7 +234,9 @@ def aligning() -> None:
 
         def decode_by_tensorflow() -> None:
             data = tf.data.Dataset.from_tensor_slices(paths).map(
-                lambda path: tf.io.decode_jpeg(tf.io.read_file(path), 3, dct_method="INTEGER_ACCURATE"),
+                lambda path: tf.io.decode_jpeg(
+                    tf.io.read_file(path), 3, dct_method="INTEGER_ACCURATE"
+                ),
                 num_parallel_calls=2,
             )
             for _ in data:
@@ -205,7 +244,10 @@ def aligning() -> None:
 
         def decode_by_pillow() -> None:
             with ThreadPoolExecutor(2) as pool:
-                for _ in pool.map(lambda path: np.asarray(image_check.decode(Path(path).read_bytes(), path)), paths):
+                for _ in pool.map(
+                    lambda path: np.asarray(image_check.decode(Path(path).read_bytes(), path)),
+                    paths,
+                ):
                     pass
 
         both = rate(lambda: [None for _ in aligned.batches(112)], count)

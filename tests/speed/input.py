@@ -32,14 +32,26 @@ def main() -> None:
         data = made_data(Path(folder))
         old = made_embeddings(Path(folder) / "by-old", data)
         pipelines = {
-            "training": training_batches(data, old, FIELDS, BATCH_SIZE, seed=0, first_step=0, epochs=100, mirror=True),
+            "training": training_batches(
+                data, old, FIELDS, BATCH_SIZE, seed=0, first_step=0, epochs=100, mirror=True
+            ),
             "decoding": decoding_alone(data),
             "map, batch": map_then_batch(data),
         }
         rates = measured({name: iter(pipeline) for name, pipeline in pipelines.items()})
-    compare("training input", rates["training"], "decoding alone", rates["decoding"], REQUIRED_OF_DECODING)
     compare(
-        "training input", rates["training"], "map(decode), batch", rates["map, batch"], REQUIRED_OVER_MAP_THEN_BATCH
+        "training input",
+        rates["training"],
+        "decoding alone",
+        rates["decoding"],
+        REQUIRED_OF_DECODING,
+    )
+    compare(
+        "training input",
+        rates["training"],
+        "map(decode), batch",
+        rates["map, batch"],
+        REQUIRED_OVER_MAP_THEN_BATCH,
     )
 
 
@@ -53,20 +65,31 @@ def made_embeddings(folder: Path, data: DataSet) -> embeddings.EmbeddingShards:
     folder.mkdir()
     random = np.random.default_rng(0)
     for shard in data.shards:
-        rows: dict[str, np.ndarray] = {"old_embedding": random.standard_normal((shard.records, DIMS), np.float32)}
-        rows |= {field: np.ones(shard.records, np.float32) for field in embeddings.CREDIBLE.values()}
+        rows: dict[str, np.ndarray] = {
+            "old_embedding": random.standard_normal((shard.records, DIMS), np.float32)
+        }
+        rows |= {
+            field: np.ones(shard.records, np.float32) for field in embeddings.CREDIBLE.values()
+        }
         rows["label"] = np.zeros(shard.records, np.int64)
         for field, values in rows.items():
             np.save(embeddings.field_path(folder, shard, field), values)
     files = {file.name: artefacts.file_sha256(file) for file in folder.glob("*.npy")}
-    artefacts.write_manifest(folder, embeddings.KIND, {"data": data.fingerprint}, dims=DIMS, files=files)
+    artefacts.write_manifest(
+        folder, embeddings.KIND, {"data": data.fingerprint}, dims=DIMS, files=files
+    )
     return embeddings.open_embeddings(folder, data)
 
 
 def decoding_alone(data: DataSet) -> tf.data.Dataset:
     """Of records that are in memory and parsed."""
     serialized = next(iter(tf.data.TFRecordDataset(str(data.shards[0].path)).batch(BATCH_SIZE * 8)))
-    batches = tf.data.Dataset.from_tensor_slices(data.parse(serialized)["image"]).batch(BATCH_SIZE).cache().repeat()
+    batches = (
+        tf.data.Dataset.from_tensor_slices(data.parse(serialized)["image"])
+        .batch(BATCH_SIZE)
+        .cache()
+        .repeat()
+    )
     decode = lambda batch: tf.map_fn(data.decode, batch, fn_output_signature=tf.uint8)  # noqa: E731
     return batches.map(decode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
@@ -77,7 +100,11 @@ def map_then_batch(data: DataSet) -> tf.data.Dataset:
         return data.decode(record["image"][0]), record["label"][0]
 
     records = tf.data.TFRecordDataset([str(shard.path) for shard in data.shards]).repeat()
-    return records.map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH_SIZE).prefetch(tf.data.AUTOTUNE)
+    return (
+        records.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(BATCH_SIZE)
+        .prefetch(tf.data.AUTOTUNE)
+    )
 
 
 def measured(running: dict[str, tf.data.Iterator]) -> dict[str, float]:
@@ -91,7 +118,9 @@ def measured(running: dict[str, tf.data.Iterator]) -> dict[str, float]:
             for _ in range(150):
                 next(batches)
             rates[name] = max(rates[name], 150 * BATCH_SIZE / (time.perf_counter() - start))
-            time.sleep(0.3)  # until its buffers are full, so that it does not decode in another's time
+            time.sleep(
+                0.3
+            )  # until its buffers are full, so that it does not decode in another's time
     return rates
 
 

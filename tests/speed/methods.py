@@ -35,7 +35,8 @@ STEP_IMAGES = 32
 
 def advbct(classes: int) -> Method:
     features = {
-        "centres": np.random.default_rng(0).normal(size=(classes, DIMS)).astype(np.float32) / DIMS**0.5,
+        "centres": np.random.default_rng(0).normal(size=(classes, DIMS)).astype(np.float32)
+        / DIMS**0.5,
         "radii": np.full(classes, 0.6, np.float32),
         "kept": np.full(classes, 10.0, np.float32),
     }
@@ -46,7 +47,9 @@ def advbct(classes: int) -> Method:
 
 
 def nccl(classes: int) -> Method:
-    method: Any = NCCL(queue=8192, alpha=1, beta=0.01)  # both terms: the second one is most of the work
+    method: Any = NCCL(
+        queue=8192, alpha=1, beta=0.01
+    )  # both terms: the second one is most of the work
     method.classes, method.compatible_dims = classes, DIMS
     return method
 
@@ -90,10 +93,16 @@ def penalty_seconds(method: Method, classes: int, batch_size: int, repeats: int)
             tape.watch(new)
             batch = {"old_embedding": old, "step": tf.constant(10, tf.int64)}
             loss = tf.reduce_mean(method.penalty(new, labels, batch, head))
-        variables = [weight.value for weight in (*method.trainable_variables, *head.trainable_variables)]
-        return tape.gradient(loss, [new, *variables], unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        variables = [
+            weight.value for weight in (*method.trainable_variables, *head.trainable_variables)
+        ]
+        return tape.gradient(
+            loss, [new, *variables], unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
 
-    return fastest(lambda: [np.asarray(tf.convert_to_tensor(gradient)[:1]) for gradient in run()], repeats)
+    return fastest(
+        lambda: [np.asarray(tf.convert_to_tensor(gradient)[:1]) for gradient in run()], repeats
+    )
 
 
 def main() -> None:
@@ -103,7 +112,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2)
     options = parser.parse_args()
     sizes = (options.classes, options.batch_size, options.repeats)
-    step = step_seconds(options.classes, STEP_IMAGES, options.repeats) * options.batch_size / STEP_IMAGES
+    step = (
+        step_seconds(options.classes, STEP_IMAGES, options.repeats)
+        * options.batch_size
+        / STEP_IMAGES
+    )
     for build in (advbct, nccl, gallerycontrast):
         extra = penalty_seconds(build(options.classes), *sizes)
         figure = {

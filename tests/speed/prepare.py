@@ -56,7 +56,9 @@ print(time.perf_counter() - start)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--mxnet_python", type=Path, default=Path("/tmp/mxnet-venv/bin/python"))
     parser.add_argument("--images", type=int, default=200_000)
     options = parser.parse_args()
@@ -80,20 +82,35 @@ def measure_rate(folder: Path, images: int, mxnet_python: Path) -> None:
             loop.append(seconds(mxnet_python, MXNET_HALF, folder / "faces/train.rec"))
             loop[-1] += seconds(Path(sys.executable), TENSORFLOW_HALF, folder, str(images))
     rate = images / min(ours)
-    show("prepare, RecordIO to TFRecord", round(rate), "images/s", f"{REQUIRED_RATE:,} images/s", rate / REQUIRED_RATE)
+    show(
+        "prepare, RecordIO to TFRecord",
+        round(rate),
+        "images/s",
+        f"{REQUIRED_RATE:,} images/s",
+        rate / REQUIRED_RATE,
+    )
     if loop:
         against = f"a plain loop, {images / min(loop):,.0f} images/s (required: {REQUIRED_OVER_LOOP} times)"
         show("prepare, over a plain loop", round(rate), "images/s", against, min(loop) / min(ours))
     else:
-        print(f"no comparison with MXNet: {mxnet_python} is missing (--mxnet_python, mxnet==1.9.1)", file=sys.stderr)
+        print(
+            f"no comparison with MXNet: {mxnet_python} is missing (--mxnet_python, mxnet==1.9.1)",
+            file=sys.stderr,
+        )
 
 
 def measure_memory(folder: Path) -> None:
     """Of all processes, memory that they share counted once."""
     pixel = png(np.zeros((3, 1, 1), np.uint8))
     write_recordio(folder / "tiny", [pixel], TINY_RECORDS)
-    arguments = [f"--source=recordio({folder / 'tiny'})", "--split=data(old_share=0.3)", f"--out={folder / 'tiny-out'}"]
-    command = subprocess.Popen([sys.executable, "-m", "bct_keras.prepare", *arguments], stdout=subprocess.DEVNULL)
+    arguments = [
+        f"--source=recordio({folder / 'tiny'})",
+        "--split=data(old_share=0.3)",
+        f"--out={folder / 'tiny-out'}",
+    ]
+    command = subprocess.Popen(
+        [sys.executable, "-m", "bct_keras.prepare", *arguments], stdout=subprocess.DEVNULL
+    )
     first, peak = psutil.Process(command.pid), 0
     while command.poll() is None:
         peak = max(peak, sum(map(proportional_bytes, [first, *children_of(first)])))
@@ -120,13 +137,23 @@ def proportional_bytes(process: psutil.Process) -> int:
 
 
 def seconds(python: Path, half: str, *arguments: Path | str) -> float:
-    done = subprocess.run([python, "-c", half, *arguments], check=True, text=True, stdout=subprocess.PIPE)
+    done = subprocess.run(
+        [python, "-c", half, *arguments], check=True, text=True, stdout=subprocess.PIPE
+    )
     return float(done.stdout)
 
 
 def show(name: str, value: float, unit: str, against: str, ratio: float) -> None:
     print(
-        json.dumps({"name": name, "value": value, "unit": unit, "against": against, "ratio": round(ratio, 2)}),
+        json.dumps(
+            {
+                "name": name,
+                "value": value,
+                "unit": unit,
+                "against": against,
+                "ratio": round(ratio, 2),
+            }
+        ),
         flush=True,
     )
 

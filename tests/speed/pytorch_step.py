@@ -32,7 +32,11 @@ class Block(nn.Module):
 
 
 def network(classes: int) -> nn.Module:
-    layers: list[nn.Module] = [nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64)]
+    layers: list[nn.Module] = [
+        nn.Conv2d(3, 64, 3, 1, 1, bias=False),
+        nn.BatchNorm2d(64),
+        nn.PReLU(64),
+    ]
     given = 64
     for width in (64, 128, 256, 512):
         layers += [Block(given, width, 2), Block(width, width, 1)]
@@ -58,4 +62,8 @@ def images_per_second(batch_size: int, layout: torch.memory_format) -> float:
 
 if __name__ == "__main__":
     layouts = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
-    print(json.dumps({name: images_per_second(int(sys.argv[1]), layout) for name, layout in layouts.items()}))
+    print(
+        json.dumps(
+            {name: images_per_second(int(sys.argv[1]), layout) for name, layout in layouts.items()}
+        )
+    )

@@ -38,7 +38,9 @@ def write_recordio(folder: Path, images: Sequence[bytes], count: int) -> None:
         def write(key: int, first: float, second: float, image: bytes) -> None:
             payload = struct.pack("<IfQQff", 2, 0.0, key, 0, first, second) + image
             index.write(f"{key}\t{file.tell()}\n")
-            file.write(struct.pack("<II", 0xCED7230A, len(payload)) + payload + bytes(-len(payload) % 4))
+            file.write(
+                struct.pack("<II", 0xCED7230A, len(payload)) + payload + bytes(-len(payload) % 4)
+            )
 
         write(0, count + 1, count + 1 + identities, b"")
         for number in range(count):

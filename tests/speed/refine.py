@@ -30,7 +30,9 @@ def write_shards(folder: Path, records: int, classes: int) -> tuple[np.ndarray, 
         rows = labels[first : first + SHARD_RECORDS]
         for name, files in zip(("old", "new"), sources, strict=True):
             files.append(folder / f"{name}-{first}.npy")
-            np.save(files[-1], centres[rows] + random.normal(size=(len(rows), DIMS)).astype(np.float32))
+            np.save(
+                files[-1], centres[rows] + random.normal(size=(len(rows), DIMS)).astype(np.float32)
+            )
     return labels, sources
 
 
@@ -39,20 +41,26 @@ def refine(labels: np.ndarray, sources: list[list[Path]]) -> np.ndarray:
 
     def of_block(block):
         old, new = block.embeddings
-        return class_features.refined_prototypes(old, class_features.normalised(new), TEMPERATURE, SMOOTHING)
+        return class_features.refined_prototypes(
+            old, class_features.normalised(new), TEMPERATURE, SMOOTHING
+        )
 
     for block, found in map_classes(of_block, labels, sources, "refining"):
         prototypes[block.classes] = found
     return prototypes
 
 
-def loop_seconds(labels: np.ndarray, sources: list[list[Path]]) -> tuple[float, dict[int, np.ndarray]]:
+def loop_seconds(
+    labels: np.ndarray, sources: list[list[Path]]
+) -> tuple[float, dict[int, np.ndarray]]:
     """Seconds an image as the released code goes: over images, the whole class with its inverse for each of them.
 
     Its softmax is over the other axis, which takes as long.
     """
     old, new = (np.concatenate([np.load(path) for path in files]) for files in sources)
-    of_class = {label: np.flatnonzero(labels == label) for label in np.unique(labels[:LOOPED_IMAGES])}
+    of_class = {
+        label: np.flatnonzero(labels == label) for label in np.unique(labels[:LOOPED_IMAGES])
+    }
     found = {}
     begin = time.perf_counter()
     for label in labels[:LOOPED_IMAGES]:
@@ -62,14 +70,24 @@ def loop_seconds(labels: np.ndarray, sources: list[list[Path]]) -> tuple[float, 
         np.fill_diagonal(edges, -1e9)
         edges = np.exp(edges - edges.max(1, keepdims=True))
         edges /= edges.sum(1, keepdims=True)
-        spread = (1 - SMOOTHING) * np.linalg.inv(np.eye(len(edges), dtype=np.float32) - SMOOTHING * edges)
+        spread = (1 - SMOOTHING) * np.linalg.inv(
+            np.eye(len(edges), dtype=np.float32) - SMOOTHING * edges
+        )
         found[int(label)] = (spread @ old[of_class[label]]).mean(0)
     return (time.perf_counter() - begin) / LOOPED_IMAGES, found
 
 
 def say(name: str, value: float, unit: str, against: str, ratio: float) -> None:
     print(
-        json.dumps({"name": name, "value": round(value, 2), "unit": unit, "against": against, "ratio": round(ratio, 2)})
+        json.dumps(
+            {
+                "name": name,
+                "value": round(value, 2),
+                "unit": unit,
+                "against": against,
+                "ratio": round(ratio, 2),
+            }
+        )
     )
 
 
@@ -86,11 +104,26 @@ def main() -> None:
         seconds = time.perf_counter() - begin
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         each, expected = loop_seconds(labels, sources)
-    assert all(np.allclose(refined[label], found, rtol=1e-4, atol=1e-4) for label, found in expected.items())
+    assert all(
+        np.allclose(refined[label], found, rtol=1e-4, atol=1e-4)
+        for label, found in expected.items()
+    )
     say(what, seconds, "s", f"{REQUIRED_SECONDS} s", REQUIRED_SECONDS / seconds)
-    say(f"{what}, memory at most", used / 1e9, "GB", f"{REQUIRED_BYTES / 1e9} GB", REQUIRED_BYTES / used)
+    say(
+        f"{what}, memory at most",
+        used / 1e9,
+        "GB",
+        f"{REQUIRED_BYTES / 1e9} GB",
+        REQUIRED_BYTES / used,
+    )
     loop = each * options.records
-    say(f"{what}, the released code's loop, scaled", loop, "s", f"{REQUIRED_RATIO} times ours", loop / seconds)
+    say(
+        f"{what}, the released code's loop, scaled",
+        loop,
+        "s",
+        f"{REQUIRED_RATIO} times ours",
+        loop / seconds,
+    )
 
 
 if __name__ == "__main__":

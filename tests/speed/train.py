@@ -71,9 +71,13 @@ RECIPE = Recipe(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", nargs="*", default=["overhead", "pytorch", "variants"])
-    parser.add_argument("--torch", default="/tmp/torch-venv/bin/python", help="a Python that has torch")
+    parser.add_argument(
+        "--torch", default="/tmp/torch-venv/bin/python", help="a Python that has torch"
+    )
     arguments = parser.parse_args()
     if "overhead" in arguments.what:
         overhead()
@@ -92,7 +96,15 @@ def overhead() -> None:
         after = timed(bare, STEPS // 2)
     # The first step of the trainer traces, and the last has no next one.
     seconds, other = statistics.median(whole[1:]), statistics.median([*before, *after])
-    tell("trainer, seconds a step", seconds, "s", "bare tf.function", other, REQUIRED_OVERHEAD, seconds / other)
+    tell(
+        "trainer, seconds a step",
+        seconds,
+        "s",
+        "bare tf.function",
+        other,
+        REQUIRED_OVERHEAD,
+        seconds / other,
+    )
 
 
 def made_data(folder: Path) -> DataSet:
@@ -124,7 +136,9 @@ def bare_step(model: CompatibleModel, batch_size: int, classes: int) -> Callable
     def step():
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(model.head(model.backbone(batch["image"], training=True), labels))
-        model.optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+        model.optimizer.apply(
+            tape.gradient(loss, model.trainable_variables), model.trainable_variables
+        )
         return loss
 
     return step
@@ -160,13 +174,23 @@ def against_pytorch(python: str) -> None:
     except FileNotFoundError:
         done = None
     if done is None or done.returncode:
-        print(f"pytorch: left out, {python} has no torch (pip install torch==2.13.0; --torch names another)")
+        print(
+            f"pytorch: left out, {python} has no torch (pip install torch==2.13.0; --torch names another)"
+        )
         return
     layouts = json.loads(done.stdout)
     best = max(layouts, key=lambda layout: layouts[layout])
     rate = images_per_second(replace(RECIPE, batch_size=32))
     against = f"PyTorch, {best}"
-    tell("iresnet18, batch 32", rate, "images/s", against, layouts[best], REQUIRED_OF_PYTORCH, rate / layouts[best])
+    tell(
+        "iresnet18, batch 32",
+        rate,
+        "images/s",
+        against,
+        layouts[best],
+        REQUIRED_OF_PYTORCH,
+        rate / layouts[best],
+    )
 
 
 def variants() -> None:
@@ -178,12 +202,34 @@ def variants() -> None:
         "--jit --precision=mixed_bfloat16": replace(plain, jit=True, precision="mixed_bfloat16"),
     }.items():
         found = images_per_second(recipe)
-        tell(f"iresnet18, batch 32, {name}", found, "images/s", "float32 without XLA", rate, None, found / rate)
+        tell(
+            f"iresnet18, batch 32, {name}",
+            found,
+            "images/s",
+            "float32 without XLA",
+            rate,
+            None,
+            found / rate,
+        )
 
 
-def tell(name: str, value: float, unit: str, against: str, other: float, required: float | None, ratio: float) -> None:
+def tell(
+    name: str,
+    value: float,
+    unit: str,
+    against: str,
+    other: float,
+    required: float | None,
+    ratio: float,
+) -> None:
     against = f"{against}, {other:.4g} {unit}" + (f" (required: {required})" if required else "")
-    figure = {"name": name, "value": round(value, 4), "unit": unit, "against": against, "ratio": round(ratio, 3)}
+    figure = {
+        "name": name,
+        "value": round(value, 4),
+        "unit": unit,
+        "against": against,
+        "ratio": round(ratio, 3),
+    }
     print(json.dumps(figure), flush=True)
 
 

@@ -50,7 +50,9 @@ def refused(path: Path) -> str:
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @pytest.mark.parametrize("ids", [IDS, IDS.astype(np.bytes_), IDS.astype(">U9")])
-@pytest.mark.parametrize("rows", [ROWS, ROWS.astype(">f8"), np.asfortranarray(ROWS), ROWS.astype(np.int16)])
+@pytest.mark.parametrize(
+    "rows", [ROWS, ROWS.astype(">f8"), np.asfortranarray(ROWS), ROWS.astype(np.int16)]
+)
 def test_what_numpy_writes_is_read(tmp_path, save, ids, rows):
     save(tmp_path / "old.npz", embeddings=rows, ids=ids)
     encoder = StoredEmbeddings(tmp_path / "old.npz")
@@ -59,7 +61,16 @@ def test_what_numpy_writes_is_read(tmp_path, save, ids, rows):
 
 
 @pytest.mark.parametrize(
-    "array", [ROWS, np.asfortranarray(ROWS), np.zeros((0, 3)), np.zeros((3, 0)), np.float32(1), IDS, ROWS > 2]
+    "array",
+    [
+        ROWS,
+        np.asfortranarray(ROWS),
+        np.zeros((0, 3)),
+        np.zeros((3, 0)),
+        np.float32(1),
+        IDS,
+        ROWS > 2,
+    ],
 )
 def test_an_array_on_the_disk_is_as_numpy_saved_it(tmp_path, array):
     np.save(tmp_path / "x.npy", array)
@@ -79,12 +90,24 @@ def test_an_array_on_the_disk_is_as_numpy_saved_it(tmp_path, array):
         (npy(np.array([{}], object)), "it holds values of type object, not plain numbers or texts"),
         (npy(np.zeros(1, "M8[s]")), "not plain numbers or texts"),
         (npy(np.zeros(1, [("a", "f4")])), "not plain numbers or texts"),
-        (header("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999, 9999)}"), "0 bytes are there"),
-        (header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -4)}") + bytes(16), "16 bytes are there"),
-        (header("{'descr': '<f4', 'fortran_order': False, 'shape': (True, 4)}") + bytes(16), "16 bytes are there"),
+        (
+            header("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999, 9999)}"),
+            "0 bytes are there",
+        ),
+        (
+            header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -4)}") + bytes(16),
+            "16 bytes are there",
+        ),
+        (
+            header("{'descr': '<f4', 'fortran_order': False, 'shape': (True, 4)}") + bytes(16),
+            "16 bytes are there",
+        ),
         (header("(" * 5000), "its header is damaged"),
         (header("-" * 9000 + "1"), "its header is damaged"),
-        (header("{'descr': '<U0', 'fortran_order': False, 'shape': (9,)}"), "not plain numbers or texts"),
+        (
+            header("{'descr': '<U0', 'fortran_order': False, 'shape': (9,)}"),
+            "not plain numbers or texts",
+        ),
         (header("__import__('os').system('false')"), "its header is damaged"),
         (header(" " * 100_000, version=2), "its header is damaged"),
     ],
@@ -148,8 +171,12 @@ def test_a_list_of_members_that_is_longer_than_any(tmp_path):
 
 
 def test_what_is_missing_is_named(tmp_path):
-    assert "it has no `ids`; there is embeddings" in refused(npz(tmp_path / "x.npz", embeddings=npy(ROWS)))
-    with pytest.raises(InputError, match=r"lwf needs the old encoder's head: .*x.npz .* has no `class_weights`"):
+    assert "it has no `ids`; there is embeddings" in refused(
+        npz(tmp_path / "x.npz", embeddings=npy(ROWS))
+    )
+    with pytest.raises(
+        InputError, match=r"lwf needs the old encoder's head: .*x.npz .* has no `class_weights`"
+    ):
         read_head(tmp_path / "x.npz", 2)
 
 
@@ -158,7 +185,10 @@ def test_what_is_missing_is_named(tmp_path):
     [
         (np.array([b"a", b"\xff", b"c"]), r"the text b'\\xff' is not UTF-8"),
         (np.array(["a", "b", "\ud800"]), "a text holds what is no character"),
-        (np.array([0x61, 0x110000, 0x63], np.uint32).view("<U1"), "a text holds what is no character"),
+        (
+            np.array([0x61, 0x110000, 0x63], np.uint32).view("<U1"),
+            "a text holds what is no character",
+        ),
         (np.array([1, 2, 3]), "`ids` .n. texts"),
     ],
 )
@@ -169,7 +199,9 @@ def test_ids_that_are_no_texts(tmp_path, ids, said):
 
 @pytest.mark.parametrize("rows", [IDS, ROWS.astype("S4"), ROWS[:, :0], ROWS[0]])
 def test_embeddings_that_are_none(tmp_path, rows):
-    assert "`embeddings` has to be" in refused(npz(tmp_path / "x.npz", embeddings=npy(rows), ids=npy(IDS)))
+    assert "`embeddings` has to be" in refused(
+        npz(tmp_path / "x.npz", embeddings=npy(rows), ids=npy(IDS))
+    )
 
 
 def test_an_archive_with_any_byte_changed(tmp_path):
@@ -186,7 +218,9 @@ def test_an_archive_with_any_byte_changed(tmp_path):
 def test_any_fault_while_an_archive_is_used_is_told(tmp_path):
     path = npz(tmp_path / "x.npz", ids=npy(IDS))
     with (
-        pytest.raises(InputError, match=r"x.npz is no archive: KeyError|x.npz is no archive: .*missing"),
+        pytest.raises(
+            InputError, match=r"x.npz is no archive: KeyError|x.npz is no archive: .*missing"
+        ),
         archives.opened_archive(path, "is no archive") as archive,
     ):
         archive.read("missing")

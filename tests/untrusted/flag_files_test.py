@@ -19,7 +19,18 @@ from bct_keras.optimizers import OPTIMIZERS
 from bct_keras.schedules import SCHEDULES
 from bct_keras.untrusted import flag_files
 
-TABLES = (BACKBONES, HEADS, METHODS, OPTIMIZERS, SCHEDULES, SOURCES, SPLITS, PROTOCOLS, GALLERIES, ORDERS)
+TABLES = (
+    BACKBONES,
+    HEADS,
+    METHODS,
+    OPTIMIZERS,
+    SCHEDULES,
+    SOURCES,
+    SPLITS,
+    PROTOCOLS,
+    GALLERIES,
+    ORDERS,
+)
 
 
 def refused(path: Path) -> str:
@@ -74,7 +85,9 @@ def test_flag_files_that_grow_without_end(tmp_path):
     assert "more than 100 flag files name each other" in refused(tmp_path / "0")
 
 
-@pytest.mark.parametrize("way", ["--flagfile=x", "-flagfile=x", "--flagfile= x ", "--flagfile x", "-flagfile x"])
+@pytest.mark.parametrize(
+    "way", ["--flagfile=x", "-flagfile=x", "--flagfile= x ", "--flagfile x", "-flagfile x"]
+)
 def test_the_ways_to_name_one(way):
     arguments = way.split(" ", 1) if way.endswith(" x") else [way]
     assert list(flag_files.named_in(["--dims=3", *arguments, "--seed=1"])) == ["x"]
@@ -82,7 +95,12 @@ def test_the_ways_to_name_one(way):
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: min(table))
 @pytest.mark.parametrize(
-    "call", ["os:system(command='touch FILE')", "subprocess:getoutput(cmd='touch FILE')", "pathlib:Path(FILE)"]
+    "call",
+    [
+        "os:system(command='touch FILE')",
+        "subprocess:getoutput(cmd='touch FILE')",
+        "pathlib:Path(FILE)",
+    ],
 )
 def test_what_is_of_no_right_kind_is_not_called(tmp_path, table, call):
     file = tmp_path / "touched"
@@ -111,7 +129,9 @@ def test_a_function_of_ones_own_says_what_it_makes(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_command_ends_with_a_line(tmp_path):
     path = tmp_path / "x.flags"
-    path.write_text(f"--source=os:system(command='touch {tmp_path / 'touched'}')\n--out={tmp_path / 'out'}\n")
+    path.write_text(
+        f"--source=os:system(command='touch {tmp_path / 'touched'}')\n--out={tmp_path / 'out'}\n"
+    )
     ended = forked.run("-m", "bct_keras.prepare", f"--flagfile={path}")
     assert ended.returncode == 1
     assert ended.stderr.startswith("error: 'os:system(command=")

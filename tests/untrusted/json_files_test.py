@@ -14,7 +14,9 @@ def said(content: bytes) -> str:
     return line
 
 
-@pytest.mark.parametrize("value", [{"a": [1, -2.5, 'ä\\"[{', None, True]}, [], "[[[", 0, float("inf")])
+@pytest.mark.parametrize(
+    "value", [{"a": [1, -2.5, 'ä\\"[{', None, True]}, [], "[[[", 0, float("inf")]
+)
 def test_what_python_writes_is_read(value):
     assert parse_json(json.dumps(value).encode(), "x") == value
     assert parse_json(json.dumps(value, ensure_ascii=False).encode(), "x") == value
@@ -30,8 +32,14 @@ def test_what_python_writes_is_read(value):
         (b"-1e999", "the number -1e999 is too large"),
         (b"9" * 30, "the number 999999999999999999999999999999 is too large"),
         (b"9" * 5000, "is too large"),
-        (b"[" * 100_000 + b"]" * 100_000, "lists and objects lie 100 deep in each other at byte 100"),
-        (b'{"a":' * 500 + b"0" + b"}" * 500, "lists and objects lie 100 deep in each other at byte 500"),
+        (
+            b"[" * 100_000 + b"]" * 100_000,
+            "lists and objects lie 100 deep in each other at byte 100",
+        ),
+        (
+            b'{"a":' * 500 + b"0" + b"}" * 500,
+            "lists and objects lie 100 deep in each other at byte 500",
+        ),
         (b'"\\ud800"', "half a character"),
         (b'{"\\udfff": 1}', "half a character"),
         (b"[" + b"[]," * 2_000_000 + b"[]]", "more than 2,000,000 values"),
@@ -69,7 +77,11 @@ def test_a_field_is_of_its_kind_and_nothing_else(value, kind, wanted):
     assert field({"key": value}, "key", kind, "x") == value
     for other in (None, 1, 1.5, "a", True, [1], {"a": 1}, -1, float("nan"), float("inf")):
         fits = type(other) is kind or (kind is float and type(other) is int)
-        if fits and other in (1, 1.5, -1.0, "a", [1], {"a": 1}) and not (kind is int and other == -1):
+        if (
+            fits
+            and other in (1, 1.5, -1.0, "a", [1], {"a": 1})
+            and not (kind is int and other == -1)
+        ):
             field({"key": other}, "key", kind, "x")
             continue
         with pytest.raises(InputError, match=rf"^x: 'key' has to be {wanted}, not "):
@@ -79,13 +91,17 @@ def test_a_field_is_of_its_kind_and_nothing_else(value, kind, wanted):
 def test_a_field_that_is_missing_is_named():
     with pytest.raises(InputError, match=r"^manifest.json is not complete: 'dims' is missing$"):
         field({}, "dims", int, "manifest.json")
-    with pytest.raises(InputError, match=r"^x: an object of keys and values was expected, not \[\]$"):
+    with pytest.raises(
+        InputError, match=r"^x: an object of keys and values was expected, not \[\]$"
+    ):
         field([], "dims", int, "x")
 
 
 def test_an_object_is_needed(tmp_path):
     (tmp_path / "x.json").write_text("[1]")
-    with pytest.raises(InputError, match=r"x.json holds \[1\], and an object of keys and values was expected"):
+    with pytest.raises(
+        InputError, match=r"x.json holds \[1\], and an object of keys and values was expected"
+    ):
         read_object(tmp_path / "x.json")
 
 

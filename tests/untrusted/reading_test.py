@@ -34,7 +34,12 @@ def make_socket(path: Path) -> None:
         listening.bind(path.name)
 
 
-NO_FILES = {"a pipe": make_pipe, "a device": make_device, "a folder": make_folder, "a socket": make_socket}
+NO_FILES = {
+    "a pipe": make_pipe,
+    "a device": make_device,
+    "a folder": make_folder,
+    "a socket": make_socket,
+}
 
 
 @pytest.mark.parametrize("kind", NO_FILES)
@@ -95,7 +100,11 @@ def test_a_sparse_file_is_not_read(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("missing", "No such file or directory"), ("a" * 300, "File name too long"), ("a\0b", "embedded null byte")],
+    [
+        ("missing", "No such file or directory"),
+        ("a" * 300, "File name too long"),
+        ("a\0b", "embedded null byte"),
+    ],
 )
 def test_what_the_system_says_is_told_in_a_line(tmp_path, name, said):
     with pytest.raises(InputError, match=f"cannot be read: {said}$"):

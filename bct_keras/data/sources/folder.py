@@ -28,8 +28,15 @@ class Folder(Source):
         self.image_size = image_size
         if not self.root.is_dir():
             raise InputError(f"{path}: no such folder")
-        found = {entry: sorted(entry.iterdir()) if entry.is_dir() else [entry] for entry in sorted(self.root.iterdir())}
-        in_folders = {entry.name: list(filter(is_image, files)) for entry, files in found.items() if entry.is_dir()}
+        found = {
+            entry: sorted(entry.iterdir()) if entry.is_dir() else [entry]
+            for entry in sorted(self.root.iterdir())
+        }
+        in_folders = {
+            entry.name: list(filter(is_image, files))
+            for entry, files in found.items()
+            if entry.is_dir()
+        }
         by_identity = {name: files for name, files in in_folders.items() if files}
         if len(by_identity) < 2:
             raise InputError(
@@ -45,7 +52,9 @@ class Folder(Source):
             for file in itertools.chain(*found.values())
             if file not in known and not file.name.startswith(".")
         ]
-        self.labels = np.repeat(np.arange(len(by_identity)), [len(files) for files in by_identity.values()])
+        self.labels = np.repeat(
+            np.arange(len(by_identity)), [len(files) for files in by_identity.values()]
+        )
 
     def read(self, position: int) -> Record:
         file = self.files[position]

@@ -34,7 +34,9 @@ class RecordIO(Source):
         labels, self.labels = np.unique(images.labels, return_inverse=True)
         self.identities = [str(label) for label in labels.tolist()]
         self._labels_in_file, self._name = labels, self.file.path.name
-        self.image_size = image_size or size_by_property(self.file.path.parent) or self.size_of_first_image()
+        self.image_size = (
+            image_size or size_by_property(self.file.path.parent) or self.size_of_first_image()
+        )
 
     def read(self, position: int) -> Record:
         start, end = self.places.span(position)
@@ -46,7 +48,9 @@ class RecordIO(Source):
                 start,
                 f"its label is {head.labels[0]} and its identity's range record says {expected}",
             )
-        return Record(payload[head.image_starts :], f"{self._name}/{self.places.keys.item(position)}")
+        return Record(
+            payload[head.image_starts :], f"{self._name}/{self.places.keys.item(position)}"
+        )
 
     def fingerprint(self) -> str:
         files = (
@@ -55,7 +59,9 @@ class RecordIO(Source):
             self.file.path.with_name("property"),
         )
         states = [(file.name, file.stat()) for file in files if file.is_file()]
-        return fingerprint([[name, state.st_size, state.st_mtime_ns] for name, state in states] + [self.image_size])
+        return fingerprint(
+            [[name, state.st_size, state.st_mtime_ns] for name, state in states] + [self.image_size]
+        )
 
     def size_of_first_image(self) -> int:
         record = self.read(0)

@@ -24,7 +24,9 @@ class Source(ABC):
     groups: list[str] | None = None  # for each identity what must stay together in a test split
     labels: np.ndarray  # [records] int64: the identity of each record; every identity occurs
 
-    broken: Sequence[str] = ()  # found while opening, with where and why: records that have no position
+    broken: Sequence[
+        str
+    ] = ()  # found while opening, with where and why: records that have no position
     passed_over: Sequence[str] = ()  # what lies among the images and is none that can be read
     # Whether `prepare` decodes every image, some 300 microseconds, or looks at headers and ends alone, 5 of them.
     decode_to_check: bool = True

@@ -27,7 +27,9 @@ IDENTITY_SCALES = {
     12: 0.8,
 }  # cells along a side of the pattern's grids: share in it
 IDENTITY_COLOUR = 0.35  # how much of the pattern is coloured
-ASYMMETRY = 0.4  # how much of the pattern is not its own mirror image; at 1 left and right are unrelated
+ASYMMETRY = (
+    0.4  # how much of the pattern is not its own mirror image; at 1 left and right are unrelated
+)
 FEATURE_JITTER = 0.15  # relative: place and size of eyes, nose, mouth, ...
 POSE_ROTATION = 0.15  # tangent of half the angle
 POSE_SCALE = 0.15  # relative, width and height each on its own
@@ -69,13 +71,17 @@ class Synthetic(Source):
 
     decode_to_check = False
 
-    def __init__(self, identities: int = 500, images: int = 20, image_size: int = 32, seed: int = 0):
+    def __init__(
+        self, identities: int = 500, images: int = 20, image_size: int = 32, seed: int = 0
+    ):
         if identities < 2:
             raise InputError(f"identities={identities}: at least 2 are needed")
         if images < 1:
             raise InputError(f"images={images}: each identity needs at least 1")
         if image_size not in IMAGE_SIZES:
-            raise InputError(f"image_size={image_size}: must be {IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}")
+            raise InputError(
+                f"image_size={image_size}: must be {IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}"
+            )
         self.images = images
         self.image_size = image_size
         self.seed = seed
@@ -88,7 +94,9 @@ class Synthetic(Source):
         return Record(png(picture), f"synthetic-seed{self.seed}/{identity:05d}/{image:03d}")
 
     def fingerprint(self) -> str:
-        return fingerprint([GENERATOR_VERSION, len(self.identities), self.images, self.image_size, self.seed])
+        return fingerprint(
+            [GENERATOR_VERSION, len(self.identities), self.images, self.image_size, self.seed]
+        )
 
 
 def render(seed: int, identity: int, image: int, size: int) -> np.ndarray:
@@ -124,11 +132,15 @@ def pick(count: int, draws: Iterator[float]) -> int:
 def face_textures(seed: int, identity: int) -> tuple[np.ndarray, np.ndarray]:
     """The face sharp and blurred, each [SIDE, SIDE, 4] uint8: red, green, blue, and where the face is."""
     x, y = SPAN * centres(SIDE), SPAN * centres(SIDE)[:, None]
-    inside = np.clip(FACE_EDGE * (1.0 - np.square(x / FACE_WIDTH) - np.square(y / FACE_HEIGHT)), 0.0, 1.0)
+    inside = np.clip(
+        FACE_EDGE * (1.0 - np.square(x / FACE_WIDTH) - np.square(y / FACE_HEIGHT)), 0.0, 1.0
+    )
     colours = pattern(seed, identity)
     jitter = 1.0 + FEATURE_JITTER * uniform(4 * len(FEATURES), "features", seed, identity)
     places = np.array([place for place, _ in FEATURES], np.float32) * jitter.reshape(-1, 4)
-    for (feature_x, feature_y, width, height), (_, colour) in zip(places.tolist(), FEATURES, strict=True):
+    for (feature_x, feature_y, width, height), (_, colour) in zip(
+        places.tolist(), FEATURES, strict=True
+    ):
         distance = np.square((np.abs(x) - feature_x) / width) + np.square((y - feature_y) / height)
         colours += column(colour) * np.square(np.maximum(1.0 - distance, 0.0))
     # The mean is the same for all, so that it takes more than an average colour to tell them apart.
@@ -148,7 +160,9 @@ def pattern(seed: int, identity: int) -> np.ndarray:
 
 def smooth_noise(channels: int, cells: int, side: int, key: tuple[str | int, ...]) -> np.ndarray:
     """[channels, side, side] in [-1, 1): random at the corners of a grid, smooth between them."""
-    corners = uniform(channels * (cells + 1) ** 2, *key, cells).reshape(channels, cells + 1, cells + 1)
+    corners = uniform(channels * (cells + 1) ** 2, *key, cells).reshape(
+        channels, cells + 1, cells + 1
+    )
     place = (centres(side) + 1.0) * (cells / 2.0)
     left = place.astype(np.intp)
     share = place - np.floor(place)
@@ -167,13 +181,17 @@ def mean_inside(colours: np.ndarray, inside: np.ndarray) -> np.ndarray:
 def blurred(texture: np.ndarray) -> np.ndarray:
     for step in BLUR_STEPS:
         for axis in (0, 1):
-            texture = 0.5 * texture + 0.25 * (np.roll(texture, -step, axis) + np.roll(texture, step, axis))
+            texture = 0.5 * texture + 0.25 * (
+                np.roll(texture, -step, axis) + np.roll(texture, step, axis)
+            )
     return texture
 
 
 def softened(sharp: np.ndarray, soft: np.ndarray, draws: Iterator[float]) -> np.ndarray:
     """[SIDE * SIDE, 4] float32: between the two."""
-    texture = mix(sharp.astype(np.float32), soft.astype(np.float32), between(0.0, BLUR_STRENGTH, draws))
+    texture = mix(
+        sharp.astype(np.float32), soft.astype(np.float32), between(0.0, BLUR_STRENGTH, draws)
+    )
     return texture.reshape(-1, 4)
 
 
@@ -256,7 +274,9 @@ def png(picture: np.ndarray) -> bytes:
     block = struct.pack("<BHH", 1, len(data), len(data) ^ 0xFFFF) + data
     stream = b"\x78\x01" + block + struct.pack(">I", zlib.adler32(data))
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", stream) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", stream) + chunk(b"IEND", b"")
+    )
 
 
 def chunk(name: bytes, data: bytes) -> bytes:

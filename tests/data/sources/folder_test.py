@@ -28,7 +28,12 @@ def test_identities_and_images_are_in_the_order_of_their_names(photos, small_jpe
     assert source.identities == ["anna", "bert"]
     assert source.labels.tolist() == [0, 0, 0, 1]
     records = [source.read(position) for position in range(4)]
-    assert [record.id for record in records] == ["anna/10.jpg", "anna/9.JPEG", "anna/a.PNG", "bert/1.jpg"]
+    assert [record.id for record in records] == [
+        "anna/10.jpg",
+        "anna/9.JPEG",
+        "anna/a.PNG",
+        "bert/1.jpg",
+    ]
     assert [record.image for record in records] == [small_jpeg(number) for number in (3, 2, 1, 0)]
     assert source.image_size == 112
     assert source.groups is None
@@ -37,9 +42,16 @@ def test_identities_and_images_are_in_the_order_of_their_names(photos, small_jpe
 
 def test_what_is_passed_over_is_told(photos, tmp_path):
     (photos / "anna/.hidden").write_text("nobody's business")
-    assert [Path(name).name for name in Folder(str(photos)).passed_over] == ["deep.jpg", "notes.txt", "list.jpg"]
+    assert [Path(name).name for name in Folder(str(photos)).passed_over] == [
+        "deep.jpg",
+        "notes.txt",
+        "list.jpg",
+    ]
     said = prepare(f"folder({photos})", "none", tmp_path / "made")
-    assert said.splitlines()[-1] == f"passed over, as no image that can be read: 3, such as {photos}/anna/deep.jpg"
+    assert (
+        said.splitlines()[-1]
+        == f"passed over, as no image that can be read: 3, such as {photos}/anna/deep.jpg"
+    )
 
 
 def test_an_image_whose_name_is_not_utf_8_is_left_out(photos, small_jpeg, tmp_path):
@@ -47,7 +59,9 @@ def test_an_image_whose_name_is_not_utf_8_is_left_out(photos, small_jpeg, tmp_pa
         path = photos / os.fsdecode(name)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(small_jpeg(number))
-    with pytest.raises(InputError, match=r"^anna/\\xff\.jpg: the name is not UTF-8; rename it\n.*on_bad=skip"):
+    with pytest.raises(
+        InputError, match=r"^anna/\\xff\.jpg: the name is not UTF-8; rename it\n.*on_bad=skip"
+    ):
         prepare(f"folder({photos})", "none", tmp_path / "made")
     said = prepare(f"folder({photos})", "none", tmp_path / "made", on_bad="skip")
     said.encode()  # can be printed
@@ -103,7 +117,10 @@ def test_too_few_identities(tmp_path, small_jpeg, identities):
     for number in range(identities):
         (tmp_path / f"{number}").mkdir()
         (tmp_path / f"{number}/1.jpg").write_bytes(small_jpeg(number))
-    with pytest.raises(InputError, match=rf"{identities} identities with images found, at least 2 are needed.*\.jpg"):
+    with pytest.raises(
+        InputError,
+        match=rf"{identities} identities with images found, at least 2 are needed.*\.jpg",
+    ):
         Folder(str(tmp_path))
 
 

@@ -48,7 +48,9 @@ def images_of(source: RecordIO) -> dict[str, list]:
 def images_by_mxnet(name: str) -> dict[str, list]:
     """[label, sha256] by key, without records that have no image (the header, ranges)."""
     images = BY_MXNET[name]["images"]
-    return {key: [labels[0], image] for key, (labels, image) in images.items() if image != sha256(b"")}
+    return {
+        key: [labels[0], image] for key, (labels, image) in images.items() if image != sha256(b"")
+    }
 
 
 @pytest.mark.parametrize("folder", golden_folders())
@@ -58,8 +60,13 @@ def test_payloads_are_those_of_mxnet(folder):
     places = places_by_index(path.with_suffix(".idx"), file.size)
     by_key = [file.read(start, end) for start, end in zip(places.starts, places.ends, strict=True)]
     assert sha256("".join(map(sha256, by_key)).encode()) == BY_MXNET[folder.name]["payloads_by_key"]
-    scanned = [file.read(*found[:2]) for found in file.scan() if not isinstance(found, BadImageError)]
-    assert sha256("".join(map(sha256, scanned)).encode()) == BY_MXNET[folder.name]["payloads_in_file_order"]
+    scanned = [
+        file.read(*found[:2]) for found in file.scan() if not isinstance(found, BadImageError)
+    ]
+    assert (
+        sha256("".join(map(sha256, scanned)).encode())
+        == BY_MXNET[folder.name]["payloads_in_file_order"]
+    )
 
 
 @pytest.mark.parametrize("folder", golden_folders())
@@ -91,7 +98,9 @@ def test_the_index_may_be_in_any_order(tmp_path):
 def test_opening_with_ranges_reads_one_image_of_each_identity(monkeypatch):
     read = []
     head = RecordFile.head
-    monkeypatch.setattr(RecordFile, "head", lambda self, *place: read.append(place) or head(self, *place))
+    monkeypatch.setattr(
+        RecordFile, "head", lambda self, *place: read.append(place) or head(self, *place)
+    )
     RecordIO(str(GOLDEN))
     assert len(read) == 1 + 3 + 3  # the header, the ranges, an image for each
 
@@ -106,16 +115,26 @@ def test_records_are_read_in_another_process_s_copy():
 
 def test_labels_are_those_of_the_file_in_their_order(write_recordio, small_jpeg, tmp_path):
     # No header, one label each; identities 7, 3 and 1000.
-    write_recordio(tmp_path, [((label,), small_jpeg(number)) for number, label in enumerate((7, 3, 7, 1000))])
+    write_recordio(
+        tmp_path, [((label,), small_jpeg(number)) for number, label in enumerate((7, 3, 7, 1000))]
+    )
     source = RecordIO(str(tmp_path))
     assert source.identities == ["3", "7", "1000"]
     assert source.labels.tolist() == [1, 0, 1, 2]
     assert source.image_size == 16  # the first image's
 
 
-@pytest.mark.parametrize("ranges", [[(1, 2), (2, 5)], [(1, 2), (2, 6), (5, 7)], [(1, 2), (2, 5), (5, float("nan"))]])
-def test_ranges_that_do_not_fit_are_not_believed(write_recordio, insightface_records, tmp_path, ranges):
-    records = [((7, 7 + len(ranges)), b""), *insightface_records[1:7], *((pair, b"") for pair in ranges)]
+@pytest.mark.parametrize(
+    "ranges", [[(1, 2), (2, 5)], [(1, 2), (2, 6), (5, 7)], [(1, 2), (2, 5), (5, float("nan"))]]
+)
+def test_ranges_that_do_not_fit_are_not_believed(
+    write_recordio, insightface_records, tmp_path, ranges
+):
+    records = [
+        ((7, 7 + len(ranges)), b""),
+        *insightface_records[1:7],
+        *((pair, b"") for pair in ranges),
+    ]
     write_recordio(tmp_path, records)
     source = RecordIO(str(tmp_path))
     assert source.labels.tolist() == [0, 1, 1, 1, 2, 2]
@@ -126,9 +145,13 @@ def test_a_label_that_is_not_its_range_s_is_an_error(write_recordio, insightface
     insightface_records[3] = ((2.0, 0.0), insightface_records[3][1])
     starts = write_recordio(tmp_path, insightface_records)
     source = RecordIO(str(tmp_path))
-    with pytest.raises(BadImageError, match=rf"train.rec, record at byte {starts[3]}: its label is 2.0 .* says 1"):
+    with pytest.raises(
+        BadImageError, match=rf"train.rec, record at byte {starts[3]}: its label is 2.0 .* says 1"
+    ):
         source.read(2)
-    (tmp_path / "train.idx").unlink()  # as its message for other faults advises: then each label is believed
+    (
+        tmp_path / "train.idx"
+    ).unlink()  # as its message for other faults advises: then each label is believed
     assert RecordIO(str(tmp_path)).labels.tolist() == [0, 1, 2, 1, 2, 2]
 
 
@@ -138,10 +161,14 @@ def test_a_label_that_is_no_identity_is_broken(write_recordio, small_jpeg, tmp_p
     source = RecordIO(str(tmp_path))
     assert source.labels.tolist() == [0, 1]
     (broken,) = source.broken
-    assert f"record at byte {starts[1]}: its label {label} is not the number of an identity" in broken
+    assert (
+        f"record at byte {starts[1]}: its label {label} is not the number of an identity" in broken
+    )
 
 
-def test_images_that_the_header_counts_and_nobody_finds_are_reported(write_recordio, insightface_records, tmp_path):
+def test_images_that_the_header_counts_and_nobody_finds_are_reported(
+    write_recordio, insightface_records, tmp_path
+):
     # Cut off exactly between two records: nothing else shows that images are missing.
     starts = write_recordio(tmp_path, insightface_records)
     path = tmp_path / "train.rec"
@@ -193,15 +220,24 @@ def test_a_damaged_index_is_refused(tmp_path, index, message):
 def test_a_record_that_the_index_leaves_out_is_noticed(tmp_path):
     shutil.copytree(GOLDEN, tmp_path, dirs_exist_ok=True)
     lines = (GOLDEN / "train.idx").read_text().splitlines(keepends=True)
-    (tmp_path / "train.idx").write_text("".join(lines[:3] + lines[4:]))  # without key 3, at byte 1404
+    (tmp_path / "train.idx").write_text(
+        "".join(lines[:3] + lines[4:])
+    )  # without key 3, at byte 1404
     source = RecordIO(str(tmp_path))
     assert len(source.labels) == 4
-    assert "record at byte 716: it ends at byte 1404 and the next one of the index starts at 2088" in source.broken[0]
+    assert (
+        "record at byte 716: it ends at byte 1404 and the next one of the index starts at 2088"
+        in source.broken[0]
+    )
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("3,16", "classes,height,width"), ("3,112,96", "96 x 112 pixels; give a square size"), ("3,2,2", "2 x 2")],
+    [
+        ("3,16", "classes,height,width"),
+        ("3,112,96", "96 x 112 pixels; give a square size"),
+        ("3,2,2", "2 x 2"),
+    ],
 )
 def test_a_property_that_says_no_size_is_refused(tmp_path, content, message):
     shutil.copytree(GOLDEN, tmp_path, dirs_exist_ok=True)

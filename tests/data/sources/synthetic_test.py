@@ -76,7 +76,10 @@ def test_records_are_in_file_order():
 
 
 def test_an_image_depends_on_its_numbers_not_on_how_many_there_are():
-    few, many = Synthetic(identities=4, images=3, seed=9), Synthetic(identities=400, images=50, seed=9)
+    few, many = (
+        Synthetic(identities=4, images=3, seed=9),
+        Synthetic(identities=400, images=50, seed=9),
+    )
     for identity, image in [(0, 0), (1, 2), (3, 1)]:
         assert few.read(identity * 3 + image) == many.read(identity * 50 + image)
 
