@@ -23,173 +23,17 @@ too few to tell; then it says about how many would. Shown means that the gain's 
 identities lies on one side of 0.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from absl import flags
 
-import bct_keras
-from bct_keras import artefacts, command, progress, registry
-from bct_keras.encoders import Encoder, load_encoder, trial
-from bct_keras.errors import InputError, option
-from bct_keras.evaluation import build_protocols, compatibility, report, series
-from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.protocol import Protocol
-from bct_keras.evaluation.report_folder import (
-    KIND,
-    REPORT,
-    rule_facts,
-    verdict_facts,
-    write_report,
-)
-from bct_keras.evaluation.verdict import MARGIN, Rule, worst
-
-
-def evaluate(
-    old: Encoder | None,
-    new: Encoder | None,
-    protocols: Sequence[str] | Mapping[str, Protocol],
-    out: Path,
-    independent: Encoder | None = None,
-    on_bad: str = "fail",
-    rule: Rule | None = None,
-    say: progress.Say = progress.silent,
-) -> dict[str, Any]:
-    """Returns what report.json says of one upgrade; it is made anew only where what it is made
-    from has changed.
-
-    Args:
-        old: The old encoder; without it there is the new one's self-test alone.
-        new: The new encoder, likewise.
-        protocols: How to measure: names with options, or what `build_protocols` has built of them.
-        out: The folder to make.
-        independent: The new network trained without constraint.
-        on_bad: What to do with an image that cannot be used, where the protocols are built here.
-        rule: What the verdict goes by.
-        say: Takes lines on what the encoders are given and what looks wrong with their embeddings.
-    """
-    compatibility.check_dims(old, new)
-    given = {"old": old, "new": new, "independent": independent}
-    encoders = {name: encoder for name, encoder in given.items() if encoder}
-
-    def find(protocol: Protocol) -> dict[str, Any]:
-        return compatibility.findings(protocol, old, new, independent)
-
-    def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        return verdict_facts(compatibility.judge(results, rule or Rule()))
-
-    facts = rule_facts(rule or Rule())
-    return Evaluation(encoders, protocols, on_bad, find, judge, facts, say).written(out)
-
-
-def evaluate_series(
-    encoders: list[Encoder],
-    protocols: Sequence[str] | Mapping[str, Protocol],
-    out: Path,
-    first_gallery_only: bool = False,
-    on_bad: str = "fail",
-    rule: Rule | None = None,
-    say: progress.Say = progress.silent,
-) -> dict[str, Any]:
-    """Returns the same of a series of upgrades, oldest first; `first_gallery_only` compares all
-    with the oldest.
-    """
-    named = {f"encoders, {place}": encoder for place, encoder in enumerate(encoders, 1)}
-    check_series(encoders)
-
-    def find(protocol: Protocol) -> dict[str, Any]:
-        return series.findings(protocol, encoders, first_gallery_only)
-
-    def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        found = series.judge(results, rule or Rule())
-        candidates = {name: verdict_facts(verdict) for name, verdict in found.items()}
-        # The whole series is as good as its worst upgrade; of candidates for one gallery each
-        # stands for itself.
-        whole = None if first_gallery_only else worst(list(found.values()))
-        return verdict_facts(whole) | {"candidates": candidates}
-
-    facts = {"verdict on": "the first gallery" if first_gallery_only else "all galleries"}
-    facts |= rule_facts(rule or Rule())
-    return Evaluation(named, protocols, on_bad, find, judge, facts, say).written(out)
-
-
-def check_series(encoders: list[Encoder]) -> None:
-    if len(encoders) < 2:
-        raise InputError(f"{option('encoders')} needs two encoders, or one and {option('gallery')}")
-    known: dict[str, str] = {}
-    for encoder in encoders:
-        if encoder.fingerprint in known:
-            raise InputError(
-                f"{encoder.spec} and {known[encoder.fingerprint]} are the same encoder; give it "
-                "once"
-            )
-        known[encoder.fingerprint] = encoder.spec
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What makes one report."""
-
-    encoders: dict[str, Encoder]  # by the option that names them
-    protocols: Sequence[str] | Mapping[str, Protocol]
-    on_bad: str
-    find: Callable[[Protocol], dict[str, Any]]  # a protocol's part of the report
-    judge: Callable[[dict[str, dict[str, Any]]], dict[str, Any]]  # the verdict on all parts
-    facts: dict[str, str]  # what decides the report, besides encoders and protocols
-    say: progress.Say
-
-    def written(self, out: Path) -> dict[str, Any]:
-        """Returns what report.json says, made where it is not there."""
-        protocols = self.built(out)
-        made_from = {name: encoder.fingerprint for name, encoder in self.encoders.items()}
-        made_from |= self.facts
-        made_from |= {spec: protocol.made_from() for spec, protocol in protocols.items()}
-        with artefacts.making(out, KIND, made_from) as folder:
-            if folder:
-                found = self.found(protocols, made_from)
-                write_report(found, protocols, made_from, folder)
-        return artefacts.read_result(out, KIND, REPORT)
-
-    def built(self, out: Path) -> Mapping[str, Protocol]:
-        """Returns the protocols; those that are built here keep embeddings beside the report."""
-        if isinstance(self.protocols, Mapping):
-            return self.protocols
-        return build_protocols(
-            self.protocols, EmbeddingCache(out.parent / "embeddings"), self.on_bad
-        )
-
-    def found(self, protocols: Mapping[str, Protocol], made_from: dict[str, Any]) -> dict[str, Any]:
-        """Measures, and returns what report.json says."""
-        for line in remarks(list(self.encoders.values()), protocols.values()):
-            self.say(line)
-        results = {spec: self.find(protocol) for spec, protocol in protocols.items()}
-        specs = {f"--{name}": encoder.spec for name, encoder in self.encoders.items()}
-        return {
-            "version": bct_keras.__version__,
-            **self.judge(results),
-            "protocols": results,
-            "made_from": specs | {"--on_bad": self.on_bad} | made_from,
-        }
-
-
-def remarks(encoders: list[Encoder], protocols: Iterable[Protocol]) -> Iterator[str]:
-    """Yields which pixels the encoders get and, where a protocol's images have labels, what
-    looks wrong with them.
-    """
-    for encoder in encoders:
-        yield from trial.told(encoder)
-    for protocol in protocols:
-        if protocol.data is None:
-            continue
-        for encoder in encoders:
-            yield from trial.before(encoder, protocol.data)
-            sides = protocol.embed(encoder)
-            embeddings = np.concatenate([side.embeddings for side in sides])
-            labels = np.concatenate([side.labels for side in sides])
-            yield from trial.after(encoder.spec, embeddings, labels)
+from bct_keras import command, registry
+from bct_keras.encoders import load_encoder
+from bct_keras.errors import InputError
+from bct_keras.evaluate_run import evaluate, evaluate_series
+from bct_keras.evaluation import report
+from bct_keras.evaluation.verdict import MARGIN, Rule
 
 
 def define_flags() -> None:

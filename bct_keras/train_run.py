@@ -19,14 +19,14 @@ from bct_keras.data.dataset import DataSet, open_data_set, open_to_train_on
 from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.encoders import RUN_KIND, Encoder, load_encoder
 from bct_keras.errors import InputError, option
-from bct_keras.evaluate import evaluate
+from bct_keras.evaluate_run import evaluate
 from bct_keras.evaluation import build_protocols, report
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.protocol import Protocol
 from bct_keras.export_run import Exported, export, keras_encoder
 from bct_keras.formats import FORMATS
 from bct_keras.formats.format import Source
-from bct_keras.prepare import prepare
+from bct_keras.prepare_run import prepare
 from bct_keras.progress import Say
 from bct_keras.train_plan import Plan
 from bct_keras.trainer import UNFINISHED_KIND, Run, Watch

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bct_keras import embed, evaluate, export, prepare, train
+from bct_keras import embed, embed_run, evaluate, export, prepare, train
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import load_encoder
 
@@ -210,14 +210,14 @@ TRAIN_ON_NEW = (
 
 
 def test_embeddings_of_another_data_set(own_data, old):
-    embed.embed(load_encoder(old), open_data_set("data/old"), Path("by-old"))
+    embed_run.embed(load_encoder(old), open_data_set("data/old"), Path("by-old"))
     said = r"^error: by-old holds embeddings of another data set \(data/old\), not of data/new; run embed on it$"
     assert_refused(in_a_process_of_its_own, train, *TRAIN_ON_NEW, "--dims=4", said=said)
 
 
 @pytest.mark.parametrize("given", ["by-old", "old.keras"])
 def test_old_embeddings_of_another_dimension(own_data, old, here, given):
-    embed.embed(load_encoder(old), open_data_set("data/new"), Path("by-old"))
+    embed_run.embed(load_encoder(old), open_data_set("data/new"), Path("by-old"))
     said = (
         rf"^error: {re.escape(given)} has embeddings of 4 dimensions and the new encoder would have 5 to be "
         r"compatible; train with --dims=4, or with more and --compatible_dims=4$"
@@ -263,7 +263,7 @@ def test_a_typo_within_a_flag_is_told_before_any_work(own_data, old, here, typo,
 def test_an_output_folder_that_holds_something_else(own_data, old, workplace, here, holds):
     place = workplace / "place"
     if holds == "another artefact":
-        embed.embed(load_encoder(old), open_data_set("data/old"), place)
+        embed_run.embed(load_encoder(old), open_data_set("data/old"), place)
         said = r"place holds something else \(its manifest\.json says 'embeddings'\); choose another folder or remove it"
     else:
         said = (

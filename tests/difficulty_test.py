@@ -8,8 +8,8 @@ import pytest
 from bct_keras import registry
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import load_encoder
-from bct_keras.evaluate import evaluate
-from bct_keras.prepare import prepare
+from bct_keras.evaluate_run import evaluate
+from bct_keras.prepare_run import prepare
 
 ROOT = Path(__file__).parents[1]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bct_keras import embed, train
+from bct_keras import embed_run, train
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import load_encoder
 
@@ -165,7 +165,7 @@ def test_what_is_missing_is_named_and_the_rest_is_told_all_the_same(told):
     ],
 )
 def test_what_does_not_fit_together(told, data_root, tiny_encoder_path, arguments, name, said):
-    embed.embed(
+    embed_run.embed(
         load_encoder(tiny_encoder_path(4)), open_data_set(data_root / "new"), Path("by-old")
     )
     status, found, _ = told(f"--data={data_root}/new", "--old=by-old", *arguments)

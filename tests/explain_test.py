@@ -11,13 +11,14 @@ import tensorflow as tf
 from PIL import Image
 
 from bct_keras import explain as explain_command
+from bct_keras import explain_run
 from bct_keras.backbones import BACKBONES
 from bct_keras.encoders import KerasEncoder, keras_file_encoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.explain import explain
+from bct_keras.explain_run import explain
 from bct_keras.explanations import FOR_ANY, FOR_KERAS
 from bct_keras.explanations.examples import KINDS
-from bct_keras.prepare import prepare
+from bct_keras.prepare_run import prepare
 
 
 @pytest.fixture(scope="module")
@@ -169,4 +170,4 @@ def test_a_missing_extra_is_told(monkeypatch):
     with pytest.raises(
         InputError, match=r"explain needs tf_keras_vis, .* pip install -e '.\[explain\]'"
     ):
-        explain_command.check_installed()
+        explain_run.check_installed()

@@ -16,7 +16,7 @@ from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import KerasEncoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import evaluate
+from bct_keras.evaluate_run import evaluate
 from bct_keras.evaluation import PROTOCOLS
 from bct_keras.evaluation.influence import Influence
 from bct_keras.evaluation.measured import Measured

@@ -8,13 +8,13 @@ import pytest
 
 from bct_keras.data import dataset
 from bct_keras.data.dataset import open_data_set
-from bct_keras.embed import embed
+from bct_keras.embed_run import embed
 from bct_keras.encoders import Encoder, load_encoder
-from bct_keras.evaluate import evaluate
+from bct_keras.evaluate_run import evaluate
 from bct_keras.galleries.entries import fitted
 from bct_keras.galleries.file import FileGallery
 from bct_keras.galleries.gallery import KnownEncoder
-from bct_keras.prepare import prepare
+from bct_keras.prepare_run import prepare
 
 pytestmark = pytest.mark.seconds(8)
 

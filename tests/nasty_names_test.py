@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bct_keras import artefacts, gallery, model_card, prepare
+from bct_keras import artefacts, gallery, model_card, prepare_run
 from bct_keras.data.dataset import open_data_set
-from bct_keras.embed import embed
+from bct_keras.embed_run import embed
 from bct_keras.encoders import RUN_KIND, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import evaluate
+from bct_keras.evaluate_run import evaluate
 from bct_keras.evaluation import plots, report
 from bct_keras.formats.format import Source
 
@@ -38,7 +38,7 @@ def photos(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def data(photos, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("data") / f"set{BIDI}"
-    prepare.prepare(f"folder({str(photos)!r}, image_size=28)", "none", out)
+    prepare_run.prepare(f"folder({str(photos)!r}, image_size=28)", "none", out)
     return out
 
 
@@ -49,18 +49,18 @@ def check_plain(text: str) -> None:
 
 
 def test_what_prepare_says_is_plain(photos, tmp_path):
-    said = prepare.prepare(f"folder({str(photos)!r}, image_size=28)", "none", tmp_path / "out")
+    said = prepare_run.prepare(f"folder({str(photos)!r}, image_size=28)", "none", tmp_path / "out")
     assert "passed over, as no image that can be read: 1" in said
     check_plain(said)
     bad = next(photos.iterdir()) / "9\x1b[2J\n.jpg"
     bad.write_bytes(b"\xff\xd8 no image")
     try:
         source = f"folder({str(photos)!r}, image_size=28)"
-        said = prepare.prepare(source, "none", tmp_path / "skipped", on_bad="skip")
+        said = prepare_run.prepare(source, "none", tmp_path / "skipped", on_bad="skip")
         assert "1 images left out" in said
         check_plain(said)
         with pytest.raises(InputError) as error:
-            prepare.prepare(source, "none", tmp_path / "failed")
+            prepare_run.prepare(source, "none", tmp_path / "failed")
         check_plain(str(error.value))
         assert len(str(error.value).split("\n")) == 2
     finally:

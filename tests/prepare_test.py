@@ -18,7 +18,7 @@ from bct_keras.data import records, writing
 from bct_keras.data.dataset import ids_of, open_data_set
 from bct_keras.data.sources.synthetic import Synthetic
 from bct_keras.errors import InputError
-from bct_keras.prepare import prepare
+from bct_keras.prepare_run import prepare
 
 pytestmark = pytest.mark.seconds(9)
 

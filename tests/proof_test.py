@@ -9,7 +9,7 @@ import pytest
 from bct_keras import old_encoders, proof, registry, train
 from bct_keras.data import dataset
 from bct_keras.data.dataset import DataSet, open_data_set
-from bct_keras.embed import embed
+from bct_keras.embed_run import embed
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS, build_protocols
@@ -17,7 +17,7 @@ from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.retrieval import Retrieval
 from bct_keras.export_run import keras_encoder
 from bct_keras.formats.format import Reference, Source
-from bct_keras.prepare import prepare
+from bct_keras.prepare_run import prepare
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from bct_keras.data import check as checking
 from bct_keras.data.dataset import ids_of, open_data_set
 from bct_keras.data.shards import Stored, stored_at, stored_records
 from bct_keras.errors import BadImageError, InputError
-from bct_keras.prepare import prepare
+from bct_keras.prepare_run import prepare
 
 
 def check(path, process_count=0):

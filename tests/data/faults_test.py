@@ -15,7 +15,7 @@ from bct_keras.data.check_targets import DataSetTarget
 from bct_keras.data.pair_sets import read_bin
 from bct_keras.data.sources.recordio import RecordIO
 from bct_keras.errors import BadImageError, InputError
-from bct_keras.prepare import prepare
+from bct_keras.prepare_run import prepare
 
 IMAGES = 6  # of the RecordIO folder and of the shard
 PAIRS = 12

@@ -12,7 +12,7 @@ from bct_keras import registry
 from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import evaluate
+from bct_keras.evaluate_run import evaluate
 from bct_keras.evaluation import PROTOCOLS, compatibility
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.pairs import LFW, Pairs

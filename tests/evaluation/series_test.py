@@ -5,7 +5,7 @@ import pytest
 
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import evaluate_series
+from bct_keras.evaluate_run import evaluate_series
 from bct_keras.evaluation import PROTOCOLS, page, report, series, verdict
 from bct_keras.evaluation.influence import Influence
 from bct_keras.evaluation.measured import Measured

@@ -17,11 +17,11 @@ from PIL import Image
 from bct_keras import artefacts, registry
 from bct_keras.data import dataset
 from bct_keras.data.shards import stored_records
-from bct_keras.embed import embed
+from bct_keras.embed_run import embed
 from bct_keras.encoders import ENCODER_FILE, RUN_KIND, load_encoder
 from bct_keras.galleries import GALLERIES
 from bct_keras.galleries.gallery import KnownEncoder
-from bct_keras.prepare import prepare
+from bct_keras.prepare_run import prepare
 
 SIZE, DIMS = 28, 4
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)

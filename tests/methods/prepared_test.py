@@ -16,7 +16,7 @@ from bct_keras.data import class_store
 from bct_keras.data.class_store import StoredOldEmbeddings
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import open_embeddings
-from bct_keras.embed import embed
+from bct_keras.embed_run import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.heads.arcface import ArcFace

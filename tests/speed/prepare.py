@@ -21,7 +21,7 @@ import psutil
 from recordio_files import jpegs, write_recordio
 
 from bct_keras.data.sources.synthetic import png
-from bct_keras.prepare import prepare
+from bct_keras.prepare_run import prepare
 
 REQUIRED_RATE, REQUIRED_OVER_LOOP, REQUIRED_MEGABYTES = 60_000, 1.5, 600
 ROUNDS = 3  # the fastest counts: other programs on the machine only ever slow a round down

@@ -5,7 +5,7 @@ import pytest
 
 from bct_keras.data.sources.folder import Folder
 from bct_keras.errors import InputError
-from bct_keras.prepare import prepare
+from bct_keras.prepare_run import prepare
 
 
 @pytest.fixture

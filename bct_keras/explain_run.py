@@ -1,0 +1,149 @@
+"""Finds what the upgrade gets wrong and mends, and draws what both encoders look at."""
+
+import contextlib
+import importlib.util
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import bct_keras
+from bct_keras import artefacts, progress
+from bct_keras.data import records
+from bct_keras.encoders import Encoder, FirstDims
+from bct_keras.errors import InputError
+from bct_keras.evaluation import plots
+from bct_keras.evaluation.compatibility import check_dims
+from bct_keras.evaluation.embedding_cache import EmbeddingCache
+from bct_keras.evaluation.retrieval import Retrieval
+from bct_keras.evaluation.verification import Embedded, Sides
+from bct_keras.explanations import page
+from bct_keras.explanations.embedding_map import Maps
+from bct_keras.explanations.examples import find_examples
+from bct_keras.explanations.looks import Look, Looker, trust
+from bct_keras.explanations.subject import Subject
+from bct_keras.pages.document import Plot
+from bct_keras.prepare_run import prepare
+from bct_keras.registry import quoted
+
+KIND = "explanation"
+
+
+FACTS = "explain.json"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What there is to tell of two encoders."""
+
+    facts: dict[str, Any]  # what explain.json says, but for what it is made from
+    looks: list[Look]
+    maps: Maps
+
+
+def explain(old: Encoder, new: Encoder, images: Path, out: Path) -> dict[str, Any]:
+    """Returns what explain.json says; it is made anew only where what it is made from has changed.
+
+    Args:
+        old: The old encoder.
+        new: The new one.
+        images: A data set, or a folder with one sub-folder of images for each identity.
+        out: The folder to make.
+    """
+    check_dims(old, new)
+    subjects = {"old/old": Subject(old, old.dims), "new/old": Subject(new, old.dims)}
+    with data_set(images) as folder:
+        protocol = Retrieval(str(folder), EmbeddingCache(out.parent / "embeddings"))
+        made_from = {"old": old.fingerprint, "new": new.fingerprint}
+        made_from["images"] = protocol.data.fingerprint
+        with artefacts.making(out, KIND, made_from) as place:
+            if place:
+                found = explained(old, new, protocol, subjects)
+                paths = {"--old": old.spec, "--new": new.spec, "--images": str(images)}
+                facts = found.facts | {"made_from": paths | made_from}
+                files = write(facts, found, place)
+                artefacts.write_manifest(place, KIND, made_from, files=files)
+    return artefacts.read_result(out, KIND, FACTS)
+
+
+def explained(
+    old: Encoder, new: Encoder, protocol: Retrieval, subjects: dict[str, Subject]
+) -> Explanation:
+    """Looks at the examples by both encoders."""
+    of_old = protocol.embed(old)
+    of_new = protocol.embed(FirstDims(new, old.dims) if new.dims > old.dims else new)
+    queries, gallery = {"old/old": of_old.query, "new/old": of_new.query}, of_old.gallery
+    examples = find_examples(of_old.query, of_new.query, gallery)
+    looker = Looker(protocol, subjects, queries, gallery)
+    looks, wanted = [], []
+    for example in progress.track(examples.chosen, "explaining", unit="queries"):
+        looks.append(looker.look(example))
+        wanted += example.identities(of_old.query, gallery)
+    maps = Maps(joined(of_old), joined(of_new), wanted, looker.identity_names())
+    encoders = {}
+    for test, subject in subjects.items():
+        name, _, _ = test.partition("/")
+        encoders[name] = subject.facts()
+    facts = {
+        "version": bct_keras.__version__,
+        "shares": examples.shares,
+        "examples": [look.facts() for look in looks],
+        "trust": trust(looks),
+        "nearness": maps.nearness(),
+        "encoders": encoders,
+    }
+    return Explanation(facts, looks, maps)
+
+
+@contextlib.contextmanager
+def data_set(images: Path) -> Iterator[Path]:
+    """The folder of a data set: the one given, or one that is made of the images for the time
+    being.
+    """
+    if artefacts.kind_of(images) == records.KIND:
+        yield images
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "images"
+        # One process: others are forked, which TensorFlow does not outlive.
+        prepare(f"folder({quoted(str(images))})", "none", made, process_count=1)
+        yield made
+
+
+def joined(sides: Sides) -> Embedded:
+    """Returns the queries and behind them the gallery."""
+    embeddings = np.concatenate([side.embeddings for side in sides])
+    labels = np.concatenate([side.labels for side in sides])
+    return Embedded(embeddings, labels)
+
+
+def write(facts: dict[str, Any], found: Explanation, folder: Path) -> dict[str, str]:
+    """Writes all files; returns the fingerprints of those that a later run reads again."""
+    files = artefacts.write_result(folder, FACTS, facts)
+    drawings = []
+    for plot in found.maps.plots():
+        plots.save_png(plot.draw, folder / f"map_{plot.name}.png")
+        drawings.append(Plot(plot.caption, plots.as_svg(plot.draw, f"map-{plot.name}")))
+    (folder / "explain.html").write_text(page.as_html(facts, found.looks, drawings))
+    return files
+
+
+def as_text(found: dict[str, Any]) -> str:
+    shares = ", ".join(f"{share:.1%} {kind}" for kind, share in found["shares"].items())
+    near = found["nearness"]
+    return (
+        f"queries: {shares}\nnew and old embedding of the same image: cosine "
+        f"{near['same image']:.3f}, of other "
+        f"identities {near['other identities']:.3f}"
+    )
+
+
+def check_installed() -> None:
+    for package in ("tf_keras_vis", "sklearn"):
+        if importlib.util.find_spec(package) is None:
+            raise InputError(
+                f"explain needs {package}, which is not installed: pip install -e '.[explain]'"
+            )

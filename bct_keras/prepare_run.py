@@ -1,0 +1,127 @@
+"""Makes a data set of images: TFRecord shards, and a manifest for each view of them."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from bct_keras import artefacts, processes, registry
+from bct_keras.data import records, writing
+from bct_keras.data.sources import SOURCES
+from bct_keras.data.sources.source import Source
+from bct_keras.data.splits import SPLITS, Division, View
+from bct_keras.printable import line
+from bct_keras.untrusted.json_files import field
+
+LISTED_SKIPPED = 20
+
+
+def prepare(
+    source_spec: str,
+    split_spec: str,
+    out: Path,
+    seed: int | None = None,
+    on_bad: str = "fail",
+    limit: int = 0,
+    process_count: int = 0,
+) -> str:
+    """Returns one line that says what is there now; without a `seed` it is that of the data set that is there, or 0."""
+    source: Source = registry.build(SOURCES, source_spec)
+    split = registry.build(SPLITS, split_spec)
+    made_from: dict[str, Any] = {
+        "source": source_spec,
+        "source_fingerprint": source.fingerprint(),
+        "split": split_spec,
+        "seed": seed_of(out) if seed is None else seed,
+        "on_bad": on_bad,
+        "limit": limit or None,
+    }
+    with artefacts.making(out, records.KIND, made_from, resume=True) as folder:
+        if folder is None:
+            return f"{line(out)} is up to date: {summary(out)}"
+        wanted = min(limit or len(source.labels), len(source.labels))
+        place = writing.Workplace(source, folder, process_count or processes.cores())
+        look_at = writing.check if on_bad == "skip" else writing.unchecked
+        checked = look_at(place, wanted)
+        groups = None
+        if source.groups:
+            groups = [source.groups[identity] for identity in checked.kept.tolist()]
+        division = split.divide(checked.labels, len(checked.kept), groups)
+        plans = writing.plan_shards(division, made_from["seed"])
+        shards = writing.write_shards(place, checked, plans)
+        write_manifests(place, division, checked, shards=shards, made_from=made_from)
+        shutil.rmtree(place.results)
+    return f"{line(out)} written: {summary(out)}{passed_over(source)}"
+
+
+def seed_of(out: Path) -> int:
+    """Returns the seed of the data set that is there, which its shards depend on; 0 where there is none."""
+    if artefacts.kind_of(out) != records.KIND:
+        return 0
+    return artefacts.read_manifest(out, records.KIND)["made_from"].get("seed", 0)
+
+
+def write_manifests(
+    place: writing.Workplace,
+    division: Division,
+    checked: writing.Checked,
+    shards: list[dict[str, Any]],
+    made_from: dict[str, Any],
+) -> None:
+    """Writes the manifest of the whole data set, and one for each view."""
+    whole = View(tuple(sorted(division.parts)), 0, len(checked.kept))
+    for name, view in {"": whole, **division.views}.items():
+        (place.folder / name).mkdir(exist_ok=True)
+        found = []
+        for part in view.parts:
+            found += [shard for shard in shards if shard["name"].startswith(f"{part}-")]
+        artefacts.write_manifest(
+            place.folder / name,
+            records.KIND,
+            made_from,
+            records=sum(shard["records"] for shard in found),
+            classes=view.identities,
+            first_identity=view.first_identity,
+            image_size=place.source.image_size,
+            same_size=all(shard["same_size"] for shard in shards),
+            upright=all(shard["upright"] for shard in shards),
+            shards=[manifest_entry(shard, "../" if name else "") for shard in found],
+            views=[] if name else sorted(division.views),
+            skipped=checked.skipped,
+        )
+
+
+def manifest_entry(shard: dict[str, Any], way_up: str) -> dict[str, Any]:
+    """Returns what a manifest says of a shard; `way_up` leads from a view to the whole data set."""
+    return {
+        "path": f"{way_up}shards/{shard['name']}.tfrecord",
+        "records": shard["records"],
+        "bytes": shard["bytes"],
+        "sha256": shard["sha256"],
+    }
+
+
+def summary(out: Path) -> str:
+    """Returns what the manifest says is there."""
+    manifest = artefacts.read_manifest(out, records.KIND)
+    where = out / artefacts.MANIFEST
+    views = field(manifest, "views", list, where)
+    skipped = field(manifest, "skipped", list, where)
+    images = field(manifest, "records", int, where)
+    identities = field(manifest, "classes", int, where)
+    text = f"{images:,} images of {identities:,} identities"
+    if views:
+        text += f", views {', '.join(map(line, views))}"
+    if skipped:
+        text += f"\n{len(skipped)} images left out:"
+        for reason in skipped[:LISTED_SKIPPED]:
+            text += f"\n  {line(reason)}"
+    return text
+
+
+def passed_over(source: Source) -> str:
+    """Returns a line on files that are no images, where there are some."""
+    found = source.passed_over
+    if not found:
+        return ""
+    what = f"{len(found)}, such as {line(found[0])}"
+    return f"\npassed over, as no image that can be read: {what}"
