@@ -37,7 +37,7 @@ from typing import Any
 
 from absl import flags
 
-from bct_keras import artefacts, command, proof, registry, train
+from bct_keras import artefacts, command, proof, specs, train
 from bct_keras.benchmarks import report, spreads, tables
 from bct_keras.benchmarks.jobs import Runner, StoppedError
 from bct_keras.benchmarks.measuring import Measuring
@@ -188,7 +188,7 @@ def values_of(written: Sequence[str]) -> dict[str, Any]:
 def prepared(cut: str, folder: Path) -> Cut:
     """Makes the data set of a class or data split."""
     FLAGS = flags.FLAGS
-    _, positional, keywords = registry.parse(FLAGS.split)
+    _, positional, keywords = specs.parse(FLAGS.split)
     arguments = [*positional, *(f"{key}={value}" for key, value in keywords.items())]
     split = f"{cut}({', '.join(arguments)})"
     command.say(prepare(command.required("source"), split, folder, on_bad=FLAGS.on_bad))

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from bct_keras import artefacts, distribution, memory, old_encoders, proof, registry
+from bct_keras import artefacts, distribution, memory, old_encoders, proof, specs
 from bct_keras.data.dataset import open_to_train_on
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
 from bct_keras.data.sources import SOURCES
@@ -116,8 +116,8 @@ class DryRun:
 
     def facts_of_source(self, place: Path, spec: str) -> Facts:
         """Returns what the data set would be, by its source alone."""
-        source: Source = registry.build(SOURCES, spec)
-        split = registry.build(SPLITS, self.plan.split)
+        source: Source = specs.build(SOURCES, spec)
+        split = specs.build(SPLITS, self.plan.split)
         division = split.divide(source.labels, len(source.identities), source.groups)
         if self.plan.view not in division.views:
             given = option("split", self.plan.split)
@@ -227,7 +227,7 @@ def images(records: int, classes: int, size: int) -> str:
 
 def protocol_facts(spec: str) -> str:
     """Builds the protocol, which raises where a file of it is missing."""
-    registry.build(PROTOCOLS, spec, cache=None, on_bad="fail")
+    specs.build(PROTOCOLS, spec, cache=None, on_bad="fail")
     return f"{spec}: its files are there"
 
 

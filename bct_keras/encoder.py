@@ -12,7 +12,7 @@ from bct_keras import artefacts
 from bct_keras.data import dataset, unreadable
 from bct_keras.data.preprocessing import CHANNELS, OWN, Preprocessing
 from bct_keras.errors import InputError
-from bct_keras.registry import quoted
+from bct_keras.specs import quoted
 
 BATCH_SIZE = 256
 LARGEST_SIZE = 2048  # pixels of a side

@@ -28,7 +28,7 @@ from typing import Any
 
 from absl import flags
 
-from bct_keras import command, registry
+from bct_keras import command, specs
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate_run import evaluate, evaluate_series
@@ -111,7 +111,7 @@ def series_of_flags(out: Path) -> dict[str, Any]:
         raise InputError(
             "--encoders and --gallery stand in place of --old, --new and --independent"
         )
-    paths = registry.split_arguments(FLAGS.encoders, "--encoders")
+    paths = specs.split_arguments(FLAGS.encoders, "--encoders")
     if FLAGS.gallery:
         paths = [FLAGS.gallery, *paths]
     return evaluate_series(

@@ -27,7 +27,7 @@ from bct_keras.explanations.looks import Look, Looker, trust
 from bct_keras.explanations.subject import Subject
 from bct_keras.pages.document import Plot
 from bct_keras.prepare_run import prepare
-from bct_keras.registry import quoted
+from bct_keras.specs import quoted
 
 KIND = "explanation"
 

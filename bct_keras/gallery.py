@@ -26,7 +26,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from bct_keras import command, progress, registry
+from bct_keras import command, progress, specs
 from bct_keras.data import image_check, images, images_by_id, unreadable
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.encoders import Encoder, load_encoder
@@ -58,7 +58,7 @@ def photo_encoder(gallery: Gallery) -> Encoder:
 
 
 def open_gallery() -> Gallery:
-    return registry.build(GALLERIES, command.required("gallery"))
+    return specs.build(GALLERIES, command.required("gallery"))
 
 
 def add() -> None:
@@ -153,8 +153,8 @@ def as_text(path: str, matches: list[Match]) -> str:
 
 
 def fill() -> None:
-    order = registry.build(ORDERS, FLAGS.order)
-    registry.require(Callable, order, FLAGS.order)
+    order = specs.build(ORDERS, FLAGS.order)
+    specs.require(Callable, order, FLAGS.order)
     with open_gallery() as gallery:
         gallery.refresh()
         data = open_data_set(command.required("data"))

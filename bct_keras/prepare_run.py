@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from bct_keras import artefacts, processes, registry
+from bct_keras import artefacts, processes, specs
 from bct_keras.data import records, writing
 from bct_keras.data.sources import SOURCES
 from bct_keras.data.sources.source import Source
@@ -25,8 +25,8 @@ def prepare(
     process_count: int = 0,
 ) -> str:
     """Returns one line that says what is there now; without a `seed` it is that of the data set that is there, or 0."""
-    source: Source = registry.build(SOURCES, source_spec)
-    split = registry.build(SPLITS, split_spec)
+    source: Source = specs.build(SOURCES, source_spec)
+    split = specs.build(SPLITS, split_spec)
     made_from: dict[str, Any] = {
         "source": source_spec,
         "source_fingerprint": source.fingerprint(),

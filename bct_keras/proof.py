@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from bct_keras import artefacts, registry
+from bct_keras import artefacts, specs
 from bct_keras.data import records
 from bct_keras.data.dataset import DataSet
 from bct_keras.encoders import Encoder
@@ -38,7 +38,7 @@ def test_protocol(data: DataSet) -> list[str]:
     test = data.folder.parent / "test"
     if not (test / artefacts.MANIFEST).is_file():
         return []
-    return [f"retrieval({registry.quoted(str(test))})"]
+    return [f"retrieval({specs.quoted(str(test))})"]
 
 
 def check(

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.backbones import BACKBONES, one_dnn
 from bct_keras.errors import InputError, option
 from bct_keras.heads import HEADS
@@ -47,11 +47,11 @@ class Recipe:
 
     def __post_init__(self):
         # A typo is told at once, not after the data was made and the old encoder trained.
-        registry.bind(BACKBONES, self.backbone, ("image_size", "dims"))
-        registry.bind(HEADS, self.head, ("classes",))
-        registry.bind(METHODS, self.method, ("seed",))
-        registry.bind(OPTIMIZERS, self.optimizer, ("learning_rate",))
-        registry.bind(SCHEDULES, self.schedule, ("learning_rate", "steps", "steps_per_epoch"))
+        specs.bind(BACKBONES, self.backbone, ("image_size", "dims"))
+        specs.bind(HEADS, self.head, ("classes",))
+        specs.bind(METHODS, self.method, ("seed",))
+        specs.bind(OPTIMIZERS, self.optimizer, ("learning_rate",))
+        specs.bind(SCHEDULES, self.schedule, ("learning_rate", "steps", "steps_per_epoch"))
         if not 0 <= self.average < 1:
             raise InputError(f"{option('average', self.average)} has to be at least 0 and below 1")
         if self.compatible_dims > self.dims:
@@ -69,7 +69,7 @@ class Recipe:
 
     def build_method(self) -> Method:
         """Returns the method, which is not yet prepared."""
-        return registry.build(METHODS, self.method, seed=self.seed)
+        return specs.build(METHODS, self.method, seed=self.seed)
 
     def build_model(
         self, image_size: int, classes: int, steps: int, method: Method
@@ -81,8 +81,8 @@ class Recipe:
 
     def build_backbone(self, image_size: int) -> keras.Model:
         """Returns the network, with new weights."""
-        backbone = registry.build(BACKBONES, self.backbone, image_size=image_size, dims=self.dims)
-        registry.require(keras.Model, backbone, self.backbone)
+        backbone = specs.build(BACKBONES, self.backbone, image_size=image_size, dims=self.dims)
+        specs.require(keras.Model, backbone, self.backbone)
         return backbone
 
     def build_encoder(self, trained: keras.Model, image_size: int) -> keras.Model:
@@ -99,7 +99,7 @@ class Recipe:
         for layer in backbone.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = self.synchronized
-        head = registry.build(HEADS, self.head, classes=classes)
+        head = specs.build(HEADS, self.head, classes=classes)
         model = CompatibleModel(
             backbone,
             head,
@@ -109,15 +109,15 @@ class Recipe:
             average=self.average,
             drop_not_finite=self.on_nan == "skip",
         )
-        rate = registry.build(
+        rate = specs.build(
             SCHEDULES,
             self.schedule,
             learning_rate=self.learning_rate,
             steps=steps,
             steps_per_epoch=steps / self.epochs,
         )
-        registry.require(keras.optimizers.schedules.LearningRateSchedule, rate, self.schedule)
-        optimizer = registry.build(OPTIMIZERS, self.optimizer, learning_rate=rate)
+        specs.require(keras.optimizers.schedules.LearningRateSchedule, rate, self.schedule)
+        optimizer = specs.build(OPTIMIZERS, self.optimizer, learning_rate=rate)
         # As the papers do, over the backbone and what the method trains: the head's gradient is of another size.
         optimizer.clip(self.clip_norm, [*backbone.trainable_variables, *method.trainable_variables])
         model.compile(optimizer)

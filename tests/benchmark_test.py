@@ -11,7 +11,7 @@ import forked
 import pytest
 import tiny_backbones
 
-from bct_keras import benchmark, registry
+from bct_keras import benchmark, specs
 from bct_keras.encoders import load_encoder
 from bct_keras.evaluate_run import evaluate
 
@@ -99,7 +99,7 @@ def test_the_numbers_are_those_of_evaluate(folder, found, tmp_path):
     (cell,) = [row for row in found["cells"] if row["method"] == METHODS[1]]
     places = ("old/class/weak*", "open-class/weak/mixbct*")
     old, new = (load_encoder(next((folder / "out/runs").glob(place))) for place in places)
-    protocol = f"retrieval({registry.quoted(str(folder / 'out/data/class/test'))})"
+    protocol = f"retrieval({specs.quoted(str(folder / 'out/data/class/test'))})"
     (result,) = evaluate(old, new, [protocol], tmp_path / "report")["protocols"].values()
     for metric, row in cell["metrics"].items():
         for name, test in {"self": "new/new", "cross": "new/old", "old": "old/old"}.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from absl import flags
 
-from bct_keras import benchmark, registry, train
+from bct_keras import benchmark, specs, train
 from bct_keras.benchmarks import plan as plans
 from bct_keras.data.sources import SOURCES
 from bct_keras.data.splits import SPLITS
@@ -99,18 +99,18 @@ def test_every_command_can_be_built(defined):
         if key in built:
             continue
         built.add(key)
-        registry.build(HEADS, recipe.head, classes=10).build((None, recipe.dims))
-        rate = registry.build(
+        specs.build(HEADS, recipe.head, classes=10).build((None, recipe.dims))
+        rate = specs.build(
             SCHEDULES, recipe.schedule, learning_rate=0.1, steps=350, steps_per_epoch=10
         )
-        registry.build(OPTIMIZERS, recipe.optimizer, learning_rate=rate)
+        specs.build(OPTIMIZERS, recipe.optimizer, learning_rate=rate)
         assert (
             recipe.steps_per_epoch(1_581_241, replicas=own.replicas) == 1544
         )  # MS1Mv3's 28,029 first identities
-        registry.build(SPLITS, own.split)
-        registry.bind(SOURCES, own.source, ())
+        specs.build(SPLITS, own.split)
+        specs.bind(SOURCES, own.source, ())
         for spec in own.protocol:
-            registry.bind(PROTOCOLS, spec, ("cache", "on_bad"))
+            specs.bind(PROTOCOLS, spec, ("cache", "on_bad"))
     assert len(built) == 6  # three widths, and UniBCT's schedule with each
 
 

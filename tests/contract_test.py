@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from tiny_backbones import linear
 
-from bct_keras import old_head, registry
+from bct_keras import old_head, specs
 from bct_keras.backbones import BACKBONES, iresnet, vit
 from bct_keras.checkpoints import Checkpoints
 from bct_keras.data.class_store import StoredOldEmbeddings
@@ -187,8 +187,8 @@ def test_a_step_in_mixed_precision(parts, stored):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_method_gives_a_row_to_the_head_and_a_penalty_for_every_example(name, stored):
-    method = registry.build(METHODS, SPECS.get(str(name), str(name)), seed=0)
-    head = registry.build(HEADS, "arcface", classes=CLASSES)
+    method = specs.build(METHODS, SPECS.get(str(name), str(name)), seed=0)
+    head = specs.build(HEADS, "arcface", classes=CLASSES)
     method.prepare(stored, TRAINING)
     method.build((None, DIMS))
     head.build((None, DIMS))
@@ -206,8 +206,8 @@ def test_method_gives_a_row_to_the_head_and_a_penalty_for_every_example(name, st
 def test_method_is_the_same_compiled_by_xla(name, stored):
     def loss_and_gradient(jit: bool):
         keras.utils.set_random_seed(0)
-        method = registry.build(METHODS, SPECS.get(str(name), str(name)), seed=0)
-        head = registry.build(HEADS, "arcface", classes=CLASSES)
+        method = specs.build(METHODS, SPECS.get(str(name), str(name)), seed=0)
+        head = specs.build(HEADS, "arcface", classes=CLASSES)
         method.prepare(stored, TRAINING)
         method.build((None, DIMS))
         head.build((None, DIMS))
@@ -232,7 +232,7 @@ def test_method_is_the_same_compiled_by_xla(name, stored):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_method_reads_only_the_fields_it_needs(name, stored):
-    needs = registry.build(METHODS, name, seed=0).needs
+    needs = specs.build(METHODS, name, seed=0).needs
     shards = stored.shards
     batches = training_batches(
         shards.data, shards, needs, BATCH, seed=0, first_step=0, epochs=1, mirror=False
@@ -280,7 +280,7 @@ def test_method_goes_on_from_a_checkpoint_bit_for_bit(name, stored, tmp_path):
 
 @pytest.mark.parametrize("name", HEADS)
 def test_head_gives_a_loss_for_every_example(name):
-    head = registry.build(HEADS, name, classes=CLASSES)
+    head = specs.build(HEADS, name, classes=CLASSES)
     losses = head(
         tf.random.stateless_normal((BATCH, DIMS), (1, 2)), tf.constant(labels(), tf.int32)
     )
@@ -292,7 +292,7 @@ def test_head_gives_a_loss_for_every_example(name):
 @pytest.mark.parametrize("name", TRAINED)
 def test_backbone_saves_and_loads(name: str, tmp_path):
     parts = Parts(backbone=SPECS.get(name, name))
-    model = registry.build(BACKBONES, parts.backbone, image_size=parts.image_size, dims=DIMS)
+    model = specs.build(BACKBONES, parts.backbone, image_size=parts.image_size, dims=DIMS)
     embeddings = model(images(parts.image_size), training=False)
     assert (embeddings.shape, embeddings.dtype) == ((BATCH, DIMS), tf.float32)
     model.save(tmp_path / "encoder.keras")

@@ -5,7 +5,7 @@ from pathlib import Path
 import forked
 import pytest
 
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import load_encoder
 from bct_keras.evaluate_run import evaluate
@@ -34,6 +34,6 @@ def test_an_old_encoder_lands_in_the_middle_on_identities_that_it_never_saw(tmp_
     )
     done = forked.run("-m", "bct_keras.train", *arguments, cwd=ROOT, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    protocol = f"retrieval({registry.quoted(str(test.folder))})"
+    protocol = f"retrieval({specs.quoted(str(test.folder))})"
     found = evaluate(load_encoder(tmp_path / "old"), None, [protocol], tmp_path / "report")
     assert 0.2 < found["protocols"][protocol]["old/old"]["TAR@FAR=1e-3"] < 0.7

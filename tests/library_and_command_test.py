@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import bct_keras as bct
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.backbones.iresnet import iresnet_small
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import EmbeddingShards, field_path, open_embeddings
@@ -67,7 +67,7 @@ def by_library(method: str, shards: EmbeddingShards) -> list[np.ndarray]:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True  # as the command has it by default; it sums in another order
     head = bct.heads.ArcFace(classes=shards.data.classes, margin=0.3)
-    model = bct.CompatibleModel(backbone, head, registry.build(METHODS, method, seed=SEED))
+    model = bct.CompatibleModel(backbone, head, specs.build(METHODS, method, seed=SEED))
     rate = keras.optimizers.schedules.CosineDecay(RATE, steps)
     model.compile(optimizer=bct.optimizers.SGD(rate), old=old)
     arrays: Any = arrays_in_order(shards, model.method.needs)

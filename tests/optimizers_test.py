@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.errors import InputError
 from bct_keras.optimizers import OPTIMIZERS
 
@@ -45,7 +45,7 @@ def by_pytorch(
 @pytest.mark.parametrize(("momentum", "l2"), [(0.9, 0.1), (0.9, 0.0), (0.0, 0.1)])
 def test_sgd_is_that_of_pytorch(momentum, l2):
     start = np.array([1.0, -2.0, 3.0, 0.0], np.float32)
-    sgd = registry.build(OPTIMIZERS, f"sgd(momentum={momentum}, l2={l2})", learning_rate=0.1)
+    sgd = specs.build(OPTIMIZERS, f"sgd(momentum={momentum}, l2={l2})", learning_rate=0.1)
     found = after_steps(sgd, start, random_gradients())
     np.testing.assert_allclose(
         found, by_pytorch(start, random_gradients(), [0.1] * 3, momentum, l2), rtol=1e-5
@@ -54,7 +54,7 @@ def test_sgd_is_that_of_pytorch(momentum, l2):
 
 def test_sgd_is_that_of_pytorch_where_the_rate_changes():
     start = np.array([1.0, -2.0, 3.0, 0.0], np.float32)
-    sgd = registry.build(OPTIMIZERS, "sgd(momentum=0.9, l2=0.1)", learning_rate=RateOfStep())
+    sgd = specs.build(OPTIMIZERS, "sgd(momentum=0.9, l2=0.1)", learning_rate=RateOfStep())
     found = after_steps(sgd, start, random_gradients())
     rates = [0.5, 0.25, 0.125]
     np.testing.assert_allclose(
@@ -65,13 +65,13 @@ def test_sgd_is_that_of_pytorch_where_the_rate_changes():
 def test_decay_passes_through_momentum():
     # g = 0, lr 0.5, momentum 0.5, l2 1:  b = 1, w = 1 - 0.5 = 0.5;  b = 0.5 + 0.5 = 1, w = 0.5 - 0.5 = 0.
     # Decoupled decay would have left 1 * 0.5 * 0.5 = 0.25.
-    sgd = registry.build(OPTIMIZERS, "sgd(momentum=0.5, l2=1)", learning_rate=0.5)
+    sgd = specs.build(OPTIMIZERS, "sgd(momentum=0.5, l2=1)", learning_rate=0.5)
     assert after_steps(sgd, np.ones(1, np.float32), np.zeros((2, 1), np.float32)) == 0.0
 
 
 def test_decay_of_adamw_is_decoupled():
     # Without a gradient nothing but the decay is left: w (1 - 0.1 * 0.5)^2 = 0.9025.
-    adamw = registry.build(OPTIMIZERS, "adamw(weight_decay=0.5)", learning_rate=0.1)
+    adamw = specs.build(OPTIMIZERS, "adamw(weight_decay=0.5)", learning_rate=0.1)
     found = after_steps(adamw, np.ones(1, np.float32), np.zeros((2, 1), np.float32))
     assert found == pytest.approx(0.9025, rel=1e-5)
 
@@ -93,14 +93,14 @@ def addons() -> dict[str, np.ndarray]:
 )
 def test_optimizers_agree_with_tensorflow_addons(addons, key, spec):
     for steps in range(1, 6):
-        optimizer = registry.build(OPTIMIZERS, spec, learning_rate=0.1)
+        optimizer = specs.build(OPTIMIZERS, spec, learning_rate=0.1)
         found = after_steps(optimizer, addons["start"], addons["gradients"][:steps])
         np.testing.assert_allclose(found, addons[key][steps - 1], rtol=1e-5, atol=1e-6)
 
 
 def test_lamb_leaves_zeros_and_no_gradient_finite():
     # Neither a length of the weights nor one of the step: the ratio is 1, and nothing moves.
-    lamb = registry.build(OPTIMIZERS, "lamb", learning_rate=0.1)
+    lamb = specs.build(OPTIMIZERS, "lamb", learning_rate=0.1)
     np.testing.assert_array_equal(
         after_steps(lamb, np.zeros(3, np.float32), np.zeros((2, 3), np.float32)), 0.0
     )
@@ -118,7 +118,7 @@ def clipped_step(
 
 def test_clipping_is_by_the_norm_over_the_chosen_variables():
     # |(3, 4, 12)| = 13 -> 6.5 halves it; the third variable is not among the chosen.
-    sgd = registry.build(OPTIMIZERS, "sgd(momentum=0, l2=0)", learning_rate=1.0)
+    sgd = specs.build(OPTIMIZERS, "sgd(momentum=0, l2=0)", learning_rate=1.0)
     first, second, third = clipped_step(
         sgd, [[3.0, 4.0], [12.0], [100.0]], clipped=[0, 1], norm=6.5
     )
@@ -128,7 +128,7 @@ def test_clipping_is_by_the_norm_over_the_chosen_variables():
 
 
 def test_a_short_gradient_is_not_clipped():
-    sgd = registry.build(OPTIMIZERS, "sgd(momentum=0, l2=0)", learning_rate=1.0)
+    sgd = specs.build(OPTIMIZERS, "sgd(momentum=0, l2=0)", learning_rate=1.0)
     (found,) = clipped_step(sgd, [[3.0, 4.0]], clipped=[0], norm=5.1)
     np.testing.assert_array_equal(found, [-3.0, -4.0])
 
@@ -139,7 +139,7 @@ def test_clipping_is_of_the_gradient_summed_over_replicas(name, precision, two_r
     # Replicas with (3, 0) and (0, 4) have the sum (3, 4), of norm 5, which is to become 1: (0.6, 0.8).
     # Each clipped alone would sum to (1, 1) at norm 1. The scale of float16 must not count in the norm.
     with two_replicas.scope():
-        optimizer = registry.build(OPTIMIZERS, name, learning_rate=0.1)
+        optimizer = specs.build(OPTIMIZERS, name, learning_rate=0.1)
         variable = keras.Variable(np.ones(2, np.float32))
         optimizer.clip(1.0, [variable])
         outer = (
@@ -159,7 +159,7 @@ def test_clipping_is_of_the_gradient_summed_over_replicas(name, precision, two_r
         two_replicas.run(in_replica)
 
     step()
-    alone = registry.build(OPTIMIZERS, name, learning_rate=0.1)
+    alone = specs.build(OPTIMIZERS, name, learning_rate=0.1)
     np.testing.assert_allclose(
         variable.numpy(),
         after_steps(alone, np.ones(2, np.float32), np.array([[0.6, 0.8]], np.float32)),
@@ -177,7 +177,7 @@ CONFIGURED = {
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimizer_made_from_its_config_takes_the_same_steps(name):
-    optimizer: Any = registry.build(OPTIMIZERS, CONFIGURED[name], learning_rate=0.2)
+    optimizer: Any = specs.build(OPTIMIZERS, CONFIGURED[name], learning_rate=0.2)
     variable = keras.Variable(np.ones(4, np.float32), name="clipped")
     optimizer.clip(0.5, [variable])
     again: Any = keras.saving.deserialize_keras_object(
@@ -195,7 +195,7 @@ def test_an_optimizer_made_from_its_config_takes_the_same_steps(name):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_what_an_optimizer_keeps_stands_in_keras_s_order(name):
     # A checkpoint of an earlier version has these by their places.
-    ours = registry.build(OPTIMIZERS, name, learning_rate=0.2)
+    ours = specs.build(OPTIMIZERS, name, learning_rate=0.2)
     of_keras = {"adamw": "AdamW", "lamb": "Lamb", "sgd": "SGD", "sgdw": "SGD"}[name]
     theirs = getattr(keras.optimizers, of_keras)(
         0.2, **({"momentum": 0.9} if of_keras == "SGD" else {})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS, compatibility
@@ -30,7 +30,7 @@ def own_module(tmp_path, monkeypatch) -> str:
 
 
 def test_the_readmes_method_is_built_and_works(own_module):
-    method = registry.build(METHODS, f"{own_module}(weight=5)", seed=0)
+    method = specs.build(METHODS, f"{own_module}(weight=5)", seed=0)
     new = tf.constant([[2.0, 0.0], [0.0, 1.0]])
     batch = {"old_embedding": tf.constant([[1.0, 0.0], [3.0, 0.0]])}
     # 5 * (1 - cos): the first looks the same way, the second stands at a right angle
@@ -57,12 +57,12 @@ def test_the_readmes_method_is_built_and_works(own_module):
 )
 def test_what_is_of_another_kind_is_refused(own_module, table, spec, said):
     with pytest.raises(InputError, match=said):
-        registry.build(table, spec.format(module=own_module.partition(":")[0]))
+        specs.build(table, spec.format(module=own_module.partition(":")[0]))
 
 
 def test_what_is_of_another_kind_is_refused_before_it_is_built(own_module):
     with pytest.raises(InputError, match="and a Head is needed"):
-        registry.bind(HEADS, own_module, ("classes",))
+        specs.bind(HEADS, own_module, ("classes",))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_what_is_of_another_kind_is_refused_before_it_is_built(own_module):
 )
 def test_a_mistake_in_its_name_is_told(own_module, spec, said):
     with pytest.raises(InputError, match=said):
-        registry.build(METHODS, spec.format(module=own_module.partition(":")[0]))
+        specs.build(METHODS, spec.format(module=own_module.partition(":")[0]))
 
 
 class Fixed:
@@ -101,4 +101,4 @@ def test_cross_test_takes_the_compatible_dims_and_self_test_all(tiny_encoder_pat
 
 
 def test_keras_keeps_the_example_a_layer(own_module):
-    assert isinstance(registry.build(METHODS, own_module), keras.layers.Layer)
+    assert isinstance(specs.build(METHODS, own_module), keras.layers.Layer)

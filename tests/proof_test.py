@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bct_keras import old_encoders, proof, registry, train
+from bct_keras import old_encoders, proof, specs, train
 from bct_keras.data import dataset
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.embed_run import embed
@@ -167,7 +167,7 @@ def test_an_epoch_is_not_chosen_by_the_images_of_the_proof(apart):
 def test_other_images_of_the_same_identities_are_noticed(apart):
     again = apart.with_name("again")
     views = {
-        name: registry.build(PROTOCOLS, f"retrieval({again / name})")
+        name: specs.build(PROTOCOLS, f"retrieval({again / name})")
         for name in ("old", "new", "test")
     }
     assert proof.in_common(views["old"], views["new"]) == "identities"

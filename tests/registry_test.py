@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.errors import InputError
 
 
@@ -44,7 +44,7 @@ TAKES = "margin takes: classes, dims, margin=0.5, easy=False, margins=(1.0, 0.0)
 
 
 def built(spec: str, **given):
-    return registry.build(TABLE, spec, **given)
+    return specs.build(TABLE, spec, **given)
 
 
 @pytest.mark.parametrize("spec", ["bare", "bare()", " bare ", "bare ( )", "ns.v2:x"])
@@ -105,12 +105,12 @@ def test_an_equals_sign_in_a_text():
     ["data/test", "007", "None", "", "a,b", "a (b", "a=b", "it's", '"it\'s"', "a\\", "ä b", "#"],
 )
 def test_a_quoted_text_comes_back(text):
-    assert built(f"pictures({registry.quoted(text)})").path == text
-    assert built(f"pictures(path={registry.quoted(text)})").path == text
+    assert built(f"pictures({specs.quoted(text)})").path == text
+    assert built(f"pictures(path={specs.quoted(text)})").path == text
 
 
 def test_a_plain_path_is_not_quoted():
-    assert registry.quoted("data/demo-2/test.v1") == "data/demo-2/test.v1"
+    assert specs.quoted("data/demo-2/test.v1") == "data/demo-2/test.v1"
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_what_the_entry_does_not_take_is_an_error_that_lists_what_it_takes(spec,
 )
 def test_what_is_no_spec_is_an_error(spec):
     with pytest.raises(InputError, match="is not of the form name or name"):
-        registry.parse(spec)
+        specs.parse(spec)
 
 
 @pytest.mark.parametrize(
@@ -209,13 +209,13 @@ def test_what_is_no_spec_is_an_error(spec):
 )
 def test_a_bracket_or_quote_without_its_partner_is_an_error(arguments):
     with pytest.raises(InputError, match="has a bracket or a quote without its partner"):
-        registry.parse(f"pictures({arguments})")
+        specs.parse(f"pictures({arguments})")
 
 
 @pytest.mark.parametrize("arguments", [",", ",a", "a,,b", "a, ,b", "a,,"])
 def test_an_empty_argument_is_an_error(arguments):
     with pytest.raises(InputError, match="has an empty argument"):
-        registry.parse(f"pictures({arguments})")
+        specs.parse(f"pictures({arguments})")
 
 
 def test_given_arguments_reach_the_entry_that_declares_them():
@@ -236,8 +236,8 @@ def test_bind_builds_nothing():
     def explode(size: int):
         raise AssertionError(size)
 
-    assert registry.bind({"explode": explode}, "explode(3)", ()) == (explode, {"size": 3})
-    assert registry.bind({"explode": explode}, "explode", ("size",)) == (explode, {})
+    assert specs.bind({"explode": explode}, "explode(3)", ()) == (explode, {"size": 3})
+    assert specs.bind({"explode": explode}, "explode", ("size",)) == (explode, {})
 
 
 def test_annotations_may_be_text():
@@ -245,7 +245,7 @@ def test_annotations_may_be_text():
         return size
 
     with pytest.raises(InputError, match="has to be of type int"):
-        registry.build({"typed": typed}, "typed(x)")
+        specs.build({"typed": typed}, "typed(x)")
 
 
 class Base:
@@ -278,30 +278,30 @@ VARIANTS = {"variant": Variant, "of_keras": OfKeras}
 
 
 def test_options_of_the_base_class_are_those_of_a_variant_that_passes_them_on():
-    made = registry.build(VARIANTS, "variant(0.3, smoothing=1, seed=4)", classes=10)
+    made = specs.build(VARIANTS, "variant(0.3, smoothing=1, seed=4)", classes=10)
     assert (made.margin, made.given) == (0.3, (10, 1.0, 4))
     takes = r"variant takes: margin=0\.5, smoothing=0\.0, seed=None"
     with pytest.raises(InputError, match=rf"unknown argument 'shared' in .*; {takes}"):
-        registry.build(VARIANTS, "variant(shared=1)", classes=10)
+        specs.build(VARIANTS, "variant(shared=1)", classes=10)
 
 
 def test_what_is_given_reaches_a_variant_by_its_base_class():
-    made = registry.build(VARIANTS, "variant", classes=10, smoothing=0.5)
+    made = specs.build(VARIANTS, "variant", classes=10, smoothing=0.5)
     assert made.given == (10, 0.5, None)
 
 
 def test_options_of_keras_s_own_classes_are_not_for_specs():
-    assert registry.build(VARIANTS, "of_keras(0.3)").margin == 0.3
+    assert specs.build(VARIANTS, "of_keras(0.3)").margin == 0.3
     with pytest.raises(InputError, match=r"unknown argument 'dtype' .* takes: margin=0\.5$"):
-        registry.build(VARIANTS, "of_keras(dtype=float16)")
+        specs.build(VARIANTS, "of_keras(dtype=float16)")
 
 
 @pytest.mark.parametrize(("written", "seed"), [("None", None), ("3", 3)])
 def test_a_number_or_none(written, seed):
-    made = registry.build(VARIANTS, f"variant(seed={written})", classes=10)
+    made = specs.build(VARIANTS, f"variant(seed={written})", classes=10)
     assert made.given == (10, 0.0, seed)
 
 
 def test_neither_a_number_nor_none_is_an_error():
     with pytest.raises(InputError, match=r"'seed' in .* has to be of type int, not 'x'"):
-        registry.build(VARIANTS, "variant(seed=x)", classes=10)
+        specs.build(VARIANTS, "variant(seed=x)", classes=10)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.errors import InputError
 from bct_keras.schedules import SCHEDULES
 
@@ -16,7 +16,7 @@ def rates(
 ) -> list[float]:
     """Of every step of a run, and of the one after it."""
     steps = epochs * steps_per_epoch
-    schedule = registry.build(
+    schedule = specs.build(
         SCHEDULES,
         spec,
         learning_rate=learning_rate,
@@ -81,7 +81,7 @@ def test_what_makes_no_schedule_is_refused(spec, said):
     "spec", ["polynomial(power=2, warm_up=1)", "cosine(warm_up=1)", "step(epochs=(2, 5))"]
 )
 def test_a_schedule_made_from_its_config_has_the_same_rates(spec):
-    schedule = registry.build(SCHEDULES, spec, learning_rate=0.4, steps=40, steps_per_epoch=4.0)
+    schedule = specs.build(SCHEDULES, spec, learning_rate=0.4, steps=40, steps_per_epoch=4.0)
     written = json.dumps(keras.saving.serialize_keras_object(schedule))
     again: Any = keras.saving.deserialize_keras_object(json.loads(written))
     assert [float(again(step)) for step in range(41)] == rates(spec)

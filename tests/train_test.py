@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from bct_keras import proof, registry
+from bct_keras import proof, specs
 from bct_keras.backbones.iresnet import iresnet_small
 from bct_keras.data.dataset import open_data_set
 from bct_keras.evaluation import PROTOCOLS
@@ -207,4 +207,4 @@ def test_what_cannot_be_trained_is_refused_in_a_line(folder, output, flags, said
 def test_the_test_view_is_found_whatever_the_folder_is_called(data_root, tmp_path):
     copy = Path(shutil.copytree(data_root, tmp_path / "it's (mine), 2"))
     (spec,) = proof.test_protocol(open_data_set(copy / "new"))
-    assert registry.build(PROTOCOLS, spec).data.folder == copy / "test"
+    assert specs.build(PROTOCOLS, spec).data.folder == copy / "test"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bct_keras import artefacts, registry
+from bct_keras import artefacts, specs
 from bct_keras.data.preprocessing import OWN
 from bct_keras.encoder import Encoder, FileEncoder, first_sentence
 from bct_keras.encoders.isolated import OnnxEncoder, TFLiteEncoder
@@ -112,7 +112,7 @@ def load_encoder(named: str | Path, may_trust: bool = True) -> Encoder:
 
 def from_spec(spec: str, may_trust: bool) -> FileEncoder:
     """Returns the encoder of a spec such as `tflite(old.tflite, mean=127.5)`."""
-    file: EncoderFile = registry.build(ENCODERS, spec)
+    file: EncoderFile = specs.build(ENCODERS, spec)
     if getattr(file, "trust", False) and not may_trust:
         raise InputError(f"{spec}: give it yourself to trust it; it stood in a file")
     encoder = opened(Path(file.path), file.open)

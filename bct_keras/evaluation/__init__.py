@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from bct_keras import registry
+from bct_keras import specs as registry
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.ijb import IJBB, IJBC
 from bct_keras.evaluation.pairs import LFW, Pairs

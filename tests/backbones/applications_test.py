@@ -4,13 +4,13 @@ import keras
 import numpy as np
 import pytest
 
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.backbones import BACKBONES, applications
 from bct_keras.errors import InputError
 
 
 def build(spec: str, image_size: int = 32) -> keras.Model:
-    return registry.build(BACKBONES, spec, image_size=image_size, dims=8)
+    return specs.build(BACKBONES, spec, image_size=image_size, dims=8)
 
 
 def scaled(name: str, pixels: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.backbones import BACKBONES, iresnet
 
 pytestmark = pytest.mark.seconds(14)
@@ -52,7 +52,7 @@ def with_random_weights(model: keras.Model) -> keras.Model:
     ],
 )
 def test_trainable_parameters_are_those_of_the_reference(name, dims):
-    model = registry.build(BACKBONES, name, image_size=112, dims=dims)
+    model = specs.build(BACKBONES, name, image_size=112, dims=dims)
     assert (
         sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
         == TRAINABLE_PARAMETERS[name, dims]

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.backbones import BACKBONES, iresnet, one_dnn
 from bct_keras.encoders import KerasEncoder
 from bct_keras.errors import InputError
@@ -71,7 +71,7 @@ def found(layer: layers.Layer, channels: int, nested: bool = False) -> list[Any]
     ],
 )
 def test_no_backbone_has_a_gradient_that_one_dnn_gets_wrong(spec):
-    model = registry.build(BACKBONES, spec, image_size=331 if "(name" in spec else 32, dims=4)
+    model = specs.build(BACKBONES, spec, image_size=331 if "(name" in spec else 32, dims=4)
     assert one_dnn.unsafe_layers(model) == []
 
 
@@ -111,7 +111,7 @@ def test_training_and_explaining_are_refused_and_embedding_is_not(monkeypatch):
     monkeypatch.setitem(BACKBONES, "strided", strided_network)
     recipe = Recipe("strided", 4, "softmax", "independent", "sgd", "cosine", 0.1, 2, 1, False, 0)
     with pytest.raises(InputError, match=f"backbone=strided: .*{said}"):
-        recipe.build_model(28, 2, 1, registry.build(METHODS, "independent"))
+        recipe.build_model(28, 2, 1, specs.build(METHODS, "independent"))
     encoder = KerasEncoder(Path("other.keras"), strided_network(28, 4))
     with pytest.raises(InputError, match=f"other.keras: .*{said}"):
         Subject(encoder, 4)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.backbones import BACKBONES, vit
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import normalised
@@ -29,7 +29,7 @@ def reference_parameters(width: int, depth: int, dims: int) -> int:
     [("tiny", 256, 12), ("small", 512, 12), pytest.param("base", 512, 24, marks=pytest.mark.long)],
 )
 def test_trainable_parameters_are_those_of_the_reference(name, width, depth):
-    model = registry.build(BACKBONES, f"vit_{name}", image_size=112, dims=512)
+    model = specs.build(BACKBONES, f"vit_{name}", image_size=112, dims=512)
     parameters = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     # Theirs has a bias of the patches that a place's own bias makes needless, and that token: 2 * width more.
     assert parameters == reference_parameters(width, depth, 512) - 2 * width

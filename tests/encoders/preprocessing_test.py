@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from bct_keras import embed as embed_command
-from bct_keras import evaluate, gallery, old_encoders, registry
+from bct_keras import evaluate, gallery, old_encoders, specs
 from bct_keras.benchmarks import plan
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import normalised
@@ -269,7 +269,7 @@ def test_embed_says_what_it_does(paths, faces, tmp_path, here):
 
 def test_a_series_is_divided_at_the_commas_between_specs(paths):
     text = f"tflite({paths['tflite']}, mean=127.5, std=128),{paths['keras']}"
-    assert registry.split_arguments(text, "--encoders") == [
+    assert specs.split_arguments(text, "--encoders") == [
         f"tflite({paths['tflite']}, mean=127.5, std=128)",
         str(paths["keras"]),
     ]

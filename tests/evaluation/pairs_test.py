@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_curve
 
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
@@ -91,7 +91,7 @@ def test_the_second_image_is_the_query_and_the_first_is_in_the_gallery(bin_path,
 def test_self_and_cross_tests(bin_path, pixels, same):
     old, new = Left(1), Left(2)
     found = compatibility.self_and_cross_tests(
-        registry.build(PROTOCOLS, f"pairs({bin_path})"), old, new
+        specs.build(PROTOCOLS, f"pairs({bin_path})"), old, new
     )
     for test, (query, gallery) in {
         "old/old": (old, old),
@@ -144,8 +144,8 @@ def test_embeddings_are_kept_for_the_next_time(bin_path, tmp_path):
             return super().embed(images)
 
     cache = EmbeddingCache(tmp_path / "embeddings")
-    first = registry.build(PROTOCOLS, f"pairs({bin_path})", cache=cache).embed(Once(1))
-    again = registry.build(PROTOCOLS, f"pairs({bin_path})", cache=cache).embed(Once(1))
+    first = specs.build(PROTOCOLS, f"pairs({bin_path})", cache=cache).embed(Once(1))
+    again = specs.build(PROTOCOLS, f"pairs({bin_path})", cache=cache).embed(Once(1))
     for made, kept in zip(first, again, strict=True):
         np.testing.assert_array_equal(made.embeddings, kept.embeddings)
 
@@ -182,7 +182,7 @@ def write_lfw(folder: Path, pixels: np.ndarray, same: np.ndarray) -> Path:
 
 def test_lfw_s_list_names_the_pairs(pixels, same, tmp_path):
     path = write_lfw(tmp_path, pixels, same)
-    protocol = registry.build(PROTOCOLS, f"lfw({path}, images={tmp_path / 'images'})")
+    protocol = specs.build(PROTOCOLS, f"lfw({path}, images={tmp_path / 'images'})")
     assert protocol.pair_set.folds == 2
     np.testing.assert_array_equal(
         protocol.pair_set.same, np.tile(np.repeat([True, False], PAIRS // 4), 2)

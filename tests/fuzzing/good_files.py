@@ -14,7 +14,7 @@ import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from bct_keras import artefacts, registry
+from bct_keras import artefacts, specs
 from bct_keras.data import dataset
 from bct_keras.data.shards import stored_records
 from bct_keras.embed_run import embed
@@ -116,7 +116,7 @@ def make_arrays(root: Path, ids: list[str]) -> None:
 def make_gallery(root: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(50, DIMS)).astype(np.float32)
     ids = [f"person {number % 9}/{number}.jpg" for number in range(len(rows))]
-    with registry.build(GALLERIES, f"file({root / 'people.gallery'})") as gallery:
+    with specs.build(GALLERIES, f"file({root / 'people.gallery'})") as gallery:
         gallery.add(
             KnownEncoder("c" * 64, DIMS, "old.keras"), ids, [ident[:8] for ident in ids], rows
         )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from bct_keras import artefacts, command, gallery, old_head, registry, train
+from bct_keras import artefacts, command, gallery, old_head, specs, train
 from bct_keras.benchmarks.measuring import seconds_per_step
 from bct_keras.callbacks import MetricsFile
 from bct_keras.data import check_targets, dataset, embeddings, image_check, image_header, pair_sets
@@ -88,7 +88,7 @@ def opened_embeddings(root: Path) -> None:
 
 
 def searched(root: Path) -> None:
-    with registry.build(GALLERIES, f"file({root / 'people.gallery'})") as gallery:
+    with specs.build(GALLERIES, f"file({root / 'people.gallery'})") as gallery:
         gallery.refresh()
         gallery.describe()
         gallery.search("c" * 64, np.ones((1, DIMS), np.float32), 5)
@@ -140,7 +140,7 @@ def define_flags() -> None:
 
 
 def in_order(root: Path) -> None:
-    registry.build(ORDERS, f"listed({root / 'listed.txt'})")(["person 1"], ["1"])
+    specs.build(ORDERS, f"listed({root / 'listed.txt'})")(["person 1"], ["1"])
 
 
 KINDS = {

@@ -1,6 +1,6 @@
 import pytest
 
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.errors import InputError
 from bct_keras.galleries import ORDERS
 
@@ -9,7 +9,7 @@ LABELS = ["2", "1", "2", "1"]
 
 
 def order(spec: str) -> list[str]:
-    return [IDS[position] for position in registry.build(ORDERS, spec)(IDS, LABELS)]
+    return [IDS[position] for position in specs.build(ORDERS, spec)(IDS, LABELS)]
 
 
 def test_stored_is_as_they_were_added():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.errors import InputError
 from bct_keras.heads import HEADS
 from bct_keras.optimizers import OPTIMIZERS
@@ -30,7 +30,7 @@ LABELS = tf.constant([0, 2, 5])
 
 
 def made(name: str) -> Any:
-    return registry.build(HEADS, SPECS[name], classes=6)
+    return specs.build(HEADS, SPECS[name], classes=6)
 
 
 def again(head: Any) -> Any:
@@ -83,8 +83,8 @@ def test_the_registered_name_has_the_package_and_no_module(name):
 @pytest.mark.parametrize("name", HEADS)
 def test_the_config_has_every_argument(name):
     config = made(name).get_config()
-    _, written = registry.bind(HEADS, SPECS[name], ("classes",))
-    parameters = registry.settable(registry.parameters_of(HEADS[name], name), ())
+    _, written = specs.bind(HEADS, SPECS[name], ("classes",))
+    parameters = specs.settable(specs.parameters_of(HEADS[name], name), ())
     assert set(config) - KEPT_BY_KERAS == set(parameters)
     assert {key: config[key] for key in written} == written
 
@@ -125,7 +125,7 @@ def test_a_head_in_a_keras_file_has_the_losses_it_had(name, tmp_path):
 def test_what_the_optimizer_keeps_of_the_table_s_rows_is_in_the_file(tmp_path):
     head = made("cosface")
     model = in_a_model(head)
-    optimizer = registry.build(OPTIMIZERS, "adamw", learning_rate=0.1)
+    optimizer = specs.build(OPTIMIZERS, "adamw", learning_rate=0.1)
     head.add_slots(optimizer)
     head.table.assign("velocity", np.full((6, 4), 2.0, np.float32))
     path = tmp_path / "model.weights.h5"
@@ -149,7 +149,7 @@ def test_what_the_optimizer_keeps_of_the_table_s_rows_is_in_the_file(tmp_path):
 
 def test_the_seed_is_drawn_once_and_kept():
     random.seed(1)
-    head = registry.build(HEADS, "arcface(sample_rate=0.5)", classes=6)
+    head = specs.build(HEADS, "arcface(sample_rate=0.5)", classes=6)
     random.seed(1)
     assert head.seed == random.getrandbits(31)
     # Made again it draws nothing, so what is drawn after it stays the same.
@@ -168,7 +168,7 @@ def test_a_given_seed_draws_the_same_classes():
 
 
 def test_every_keras_optimizer_will_do_where_there_is_no_table():
-    head = registry.build(HEADS, "arcface", classes=6)
+    head = specs.build(HEADS, "arcface", classes=6)
     head.build((None, 4))
     for optimizer in (keras.optimizers.Adam(), keras.optimizers.get("rmsprop")):
         head.add_slots(optimizer)
@@ -179,15 +179,15 @@ def test_another_optimizer_has_slots_of_its_own():
     head = made("cosface")
     head.build((None, 4))
     for name, slots in (("adamw", ["momentum", "velocity"]), ("sgd", ["momentum"])):
-        head.add_slots(registry.build(OPTIMIZERS, name, learning_rate=0.1))
+        head.add_slots(specs.build(OPTIMIZERS, name, learning_rate=0.1))
         assert head.table.slots == slots
         np.testing.assert_array_equal(head.table.whole("momentum"), 0.0)
 
 
 @pytest.mark.parametrize("name", ["arcface", "subcenter_arcface", "softmax"])
 def test_scores_are_logits_without_a_margin(name):
-    with_margin = registry.build(HEADS, name, classes=6)
-    without = registry.build(HEADS, name if name == "softmax" else f"{name}(margin=0)", classes=6)
+    with_margin = specs.build(HEADS, name, classes=6)
+    without = specs.build(HEADS, name if name == "softmax" else f"{name}(margin=0)", classes=6)
     for head in (with_margin, without):
         head.build((None, 4))
     without.class_weights.assign(with_margin.class_weights)

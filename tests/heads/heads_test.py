@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.errors import InputError
 from bct_keras.heads import HEADS
 from bct_keras.heads.arcface import ArcFace
@@ -158,7 +158,7 @@ def test_losses_are_those_of_the_formula(spec, margin):
     assert (
         np.sum(unit[0] * unit[1][labels], axis=1).min() > -0.6
     )  # no margin here passes pi: acos(-0.6) + 0.8 < pi
-    head = built(registry.build(HEADS, spec, classes=5), weights)
+    head = built(specs.build(HEADS, spec, classes=5), weights)
     expected = reference_losses(
         margin, 8.0, RANDOM_EMBEDDINGS.astype(np.float64), weights.astype(np.float64), labels
     )
@@ -183,7 +183,7 @@ def test_the_combined_margin_falls_with_the_angle_however_often_that_passes_pi(m
 @pytest.mark.parametrize("spec", SPECS)
 def test_gradients_are_those_of_the_logits_differentiated(spec):
     """The written-out gradient against TensorFlow's own of a plain cross entropy of `logits`."""
-    head = built(registry.build(HEADS, spec, classes=5))
+    head = built(specs.build(HEADS, spec, classes=5))
     head.class_weights.assign(np.random.default_rng(6).normal(size=head.class_weights.shape))
     labels = np.array([0, 1, 2, 3, 4, 0], np.int32)
     embeddings = tf.constant(RANDOM_EMBEDDINGS)
@@ -207,7 +207,7 @@ def test_gradients_are_those_of_the_logits_differentiated(spec):
 def test_filtered_classes_count_as_cosine_0():
     # cos to class 1 is 0.8, above the filter of 0.7: it counts as 0. To class 2 it is 0.6, and the own class is kept.
     embeddings, labels = tf.constant([[0.8, 0.6]]), tf.constant([0])
-    head = built(registry.build(HEADS, "normface(scale=2, filter_above=0.7)", classes=3), dims=2)
+    head = built(specs.build(HEADS, "normface(scale=2, filter_above=0.7)", classes=3), dims=2)
     head.class_weights.assign([[0.8, 0.6], [1.0, 0.0], [0.0, 1.0]])
     np.testing.assert_allclose(head.logits(embeddings, labels), [[2.0, 0.0, 1.2]], rtol=1e-6)
     assert float(head(embeddings, labels)[0]) == pytest.approx(
@@ -217,7 +217,7 @@ def test_filtered_classes_count_as_cosine_0():
 
 def test_smoothed_labels_give_every_class_its_share():
     embeddings, labels = tf.constant([[0.8, 0.6]]), tf.constant([0])
-    head = built(registry.build(HEADS, "normface(scale=2, label_smoothing=0.3)", classes=3), dims=2)
+    head = built(specs.build(HEADS, "normface(scale=2, label_smoothing=0.3)", classes=3), dims=2)
     head.class_weights.assign([[0.8, 0.6], [1.0, 0.0], [0.0, 1.0]])
     # targets 0.8, 0.1, 0.1 of logits 2, 1.6, 1.2
     log_total = np.log(np.exp(2) + np.exp(1.6) + np.exp(1.2))
@@ -227,7 +227,7 @@ def test_smoothed_labels_give_every_class_its_share():
 
 @pytest.mark.parametrize("spec", ["softmax(label_smoothing=0.3)", "normface(label_smoothing=0.3)"])
 def test_smoothed_labels_are_those_of_keras(spec):
-    head = built(registry.build(HEADS, spec, classes=5))
+    head = built(specs.build(HEADS, spec, classes=5))
     labels = tf.constant([0, 1, 2, 3, 4, 0])
     loss = keras.losses.CategoricalCrossentropy(
         from_logits=True, label_smoothing=0.3, reduction="none"
@@ -238,7 +238,7 @@ def test_smoothed_labels_are_those_of_keras(spec):
 
 def test_the_nearest_of_a_class_s_centres_counts():
     head = built(
-        registry.build(HEADS, "subcenter_arcface(centres=2, margin=0, scale=1)", classes=2), dims=2
+        specs.build(HEADS, "subcenter_arcface(centres=2, margin=0, scale=1)", classes=2), dims=2
     )
     head.class_weights.assign(
         [[1, 0], [0.6, 0.8], [0, -1], [-1, 0]]
@@ -253,7 +253,7 @@ def test_gradient_through_the_margin_or_past_it():
     labels = np.array([0, 1, 2, 3, 4, 0], np.int32)
     exact, passed = (
         built(
-            registry.build(HEADS, f"arcface(margin=0.2, scale=4, gradient={gradient})", classes=5),
+            specs.build(HEADS, f"arcface(margin=0.2, scale=4, gradient={gradient})", classes=5),
             weights,
         )
         for gradient in ("exact", "straight_through")
@@ -267,7 +267,7 @@ def test_gradient_through_the_margin_or_past_it():
 @pytest.mark.parametrize("label", [-1, 3])
 @pytest.mark.parametrize("name", HEADS)
 def test_a_label_outside_the_classes_is_an_error(name, label):
-    head = built(registry.build(HEADS, name, classes=3), dims=2)
+    head = built(specs.build(HEADS, name, classes=3), dims=2)
     with pytest.raises(
         tf.errors.InvalidArgumentError, match="a label is outside the head's 3 classes, 0 to 2"
     ):
@@ -276,7 +276,7 @@ def test_a_label_outside_the_classes_is_an_error(name, label):
 
 @pytest.mark.parametrize("name", HEADS)
 def test_an_embedding_that_is_no_number_is_an_error(name):
-    head = built(registry.build(HEADS, name, classes=3), dims=2)
+    head = built(specs.build(HEADS, name, classes=3), dims=2)
     embeddings, labels = tf.constant([[1.0, 0.0], [np.nan, 0.0]]), tf.constant([1, 1])
     with pytest.raises(
         InputError, match="the embedding of row 1 of the batch is not a finite number"
@@ -324,4 +324,4 @@ def test_an_embedding_that_is_no_number_is_an_error(name):
 )
 def test_what_makes_no_head_is_refused(spec, said):
     with pytest.raises(InputError, match=said):
-        registry.build(HEADS, spec, classes=3)
+        specs.build(HEADS, spec, classes=3)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.heads import HEADS
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -51,7 +51,7 @@ def test_compiled_where_classes_are_many_is_the_same(spec, monkeypatch):
     random = np.random.default_rng(7)
     weights = random.normal(size=(300, 16)).astype(np.float32)
     embeddings = (weights[:32] + random.normal(size=(32, 16))).astype(np.float32)
-    head = built(registry.build(HEADS, spec, classes=300), dims=16)
+    head = built(specs.build(HEADS, spec, classes=300), dims=16)
     if head.class_weights.shape == weights.shape:
         head.class_weights.assign(weights)
     labels = np.arange(32, dtype=np.int32)
@@ -69,7 +69,7 @@ def test_loss_and_gradients_are_finite(spec, dtype, compiled):
     policy = dtype if dtype == "float32" else f"mixed_{dtype}"
     keras.config.set_dtype_policy(policy)
     try:
-        head = built(registry.build(HEADS, spec, classes=3), dims=2)
+        head = built(specs.build(HEADS, spec, classes=3), dims=2)
     finally:
         keras.config.set_dtype_policy("float32")
     start = np.repeat([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]], head.centres, axis=0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.errors import InputError
 from bct_keras.heads import HEADS, cross_entropy
 from bct_keras.heads.sampling import columns_of, sampled_classes
@@ -41,7 +41,7 @@ def test_the_batch_s_classes_are_always_drawn_and_others_uniformly():
 def test_same_seed_same_draw_and_another_step_another():
     assert np.array_equal(drawn([1], 50, 10, 4), drawn([1], 50, 10, 4))
     assert not np.array_equal(drawn([1], 50, 10, 4), drawn([1], 50, 10, 5))
-    head = registry.build(HEADS, "arcface(sample_rate=0.2)", classes=50)
+    head = specs.build(HEADS, "arcface(sample_rate=0.2)", classes=50)
     head.build((None, 4))
     first, again, other = (head.rows(tf.constant([1]), step).classes.numpy() for step in (0, 0, 1))
     assert np.array_equal(first, again)
@@ -84,9 +84,9 @@ def test_the_table_learns_as_the_optimizer_has_it(optimizer):
 
 
 def test_rows_that_are_not_drawn_keep_weights_and_momentum():
-    head: Any = registry.build(HEADS, "arcface(sample_rate=0.2)", classes=20)
+    head: Any = specs.build(HEADS, "arcface(sample_rate=0.2)", classes=20)
     head.build((None, 4))
-    optimizer = registry.build(OPTIMIZERS, "sgd", learning_rate=0.1)
+    optimizer = specs.build(OPTIMIZERS, "sgd", learning_rate=0.1)
     head.add_slots(optimizer)
     head.table.assign("momentum", tf.ones((20, 4)))
     before = head.stored()["class_weights"]
@@ -104,9 +104,9 @@ def test_rows_that_are_not_drawn_keep_weights_and_momentum():
 
 
 def test_a_step_that_is_dropped_changes_nothing():
-    head: Any = registry.build(HEADS, "arcface(sample_rate=0.5)", classes=6)
+    head: Any = specs.build(HEADS, "arcface(sample_rate=0.5)", classes=6)
     head.build((None, 4))
-    optimizer = registry.build(OPTIMIZERS, "sgd", learning_rate=0.1)
+    optimizer = specs.build(OPTIMIZERS, "sgd", learning_rate=0.1)
     head.add_slots(optimizer)
     before = head.stored()["class_weights"]
     rows = head.rows(tf.constant([3]), 0)
@@ -125,10 +125,10 @@ def test_compiled_where_classes_are_many_is_the_same(monkeypatch):
 
 
 def test_lamb_cannot_change_some_rows_alone():
-    head = registry.build(HEADS, "arcface(sample_rate=0.5)", classes=6)
+    head = specs.build(HEADS, "arcface(sample_rate=0.5)", classes=6)
     head.build((None, 4))
     with pytest.raises(InputError, match="the optimizer lamb cannot change some rows alone"):
-        head.add_slots(registry.build(OPTIMIZERS, "lamb", learning_rate=0.1))
+        head.add_slots(specs.build(OPTIMIZERS, "lamb", learning_rate=0.1))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_step_tells_plainly_what_it_refuses(spec, said, monkeypatch):
 
 
 def test_a_method_that_needs_all_logits_is_told_so():
-    head = registry.build(HEADS, "arcface(sample_rate=0.5)", classes=6)
+    head = specs.build(HEADS, "arcface(sample_rate=0.5)", classes=6)
     head.build((None, 4))
     with pytest.raises(InputError, match="needs the logits of all classes"):
         head.logits(tf.ones((1, 4)), tf.constant([1]))

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bct_keras import distribution, registry
+from bct_keras import distribution
+from bct_keras import specs as registry
 from bct_keras.checkpoints import Checkpoints
 from bct_keras.heads import HEADS
 from bct_keras.methods.independent import Independent

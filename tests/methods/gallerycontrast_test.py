@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.errors import InputError
 from bct_keras.methods import METHODS
 from bct_keras.methods.gallerycontrast import GalleryContrast
@@ -107,7 +107,7 @@ def test_of_more_rows_than_places_the_last_ones_stay():
 @pytest.mark.parametrize("name", ["nccl", "gallerycontrast"])
 def test_a_temperature_that_is_none_is_refused(name):
     with pytest.raises(InputError, match=r"^temperature=0 has to be above 0$"):
-        registry.build(METHODS, f"{name}(temperature=0)")
+        specs.build(METHODS, f"{name}(temperature=0)")
 
 
 def test_a_share_that_is_none_is_refused():

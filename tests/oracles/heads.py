@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.heads import HEADS
 
 TOLERANCE = 1e-5
@@ -38,7 +38,7 @@ def check(stored):
 
 def of_head(name: str, stored) -> dict[str, np.ndarray]:
     classes, dims = stored["weights"].shape
-    head: Any = registry.build(HEADS, SPECS[name], classes=classes)
+    head: Any = specs.build(HEADS, SPECS[name], classes=classes)
     head.build((None, dims))
     head.class_weights.assign(stored["weights"])
     embeddings, labels = tf.constant(stored["embeddings"]), tf.constant(stored["labels"], tf.int32)

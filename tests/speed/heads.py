@@ -49,7 +49,7 @@ def steps_of(kind: str, classes: int) -> Callable[[], Any]:
     import keras
     import tensorflow as tf
 
-    from bct_keras import registry
+    from bct_keras import specs
     from bct_keras.heads import HEADS
     from bct_keras.methods.independent import Independent
     from bct_keras.models import CompatibleModel
@@ -65,9 +65,7 @@ def steps_of(kind: str, classes: int) -> Callable[[], Any]:
         optimizer: Any = keras.optimizers.SGD(0.1, momentum=0.9)
     else:
         spec = "arcface" if kind == "full" else f"arcface(sample_rate={SHARE})"
-        model = CompatibleModel(
-            backbone, registry.build(HEADS, spec, classes=classes), Independent()
-        )
+        model = CompatibleModel(backbone, specs.build(HEADS, spec, classes=classes), Independent())
         given, optimizer = ({"image": images}, labels), SGD(0.1)
         model.head.add_slots(optimizer)
     model.compile(optimizer=optimizer, jit_compile=False)  # pyright: ignore

@@ -6,7 +6,7 @@ from pathlib import Path
 import forked
 import pytest
 
-from bct_keras import own_code, registry
+from bct_keras import specs
 from bct_keras.backbones import BACKBONES
 from bct_keras.data.sources import SOURCES
 from bct_keras.data.splits import SPLITS
@@ -17,7 +17,7 @@ from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.optimizers import OPTIMIZERS
 from bct_keras.schedules import SCHEDULES
-from bct_keras.untrusted import flag_files
+from bct_keras.untrusted import flag_files, own_code
 
 TABLES = (
     BACKBONES,
@@ -105,7 +105,7 @@ def test_the_ways_to_name_one(way):
 def test_what_is_of_no_right_kind_is_not_called(tmp_path, table, call):
     file = tmp_path / "touched"
     with pytest.raises(InputError, match=r"is not called, because|makes a Path, "):
-        registry.build(table, call.replace("FILE", str(file)))
+        specs.build(table, call.replace("FILE", str(file)))
     assert not file.exists()
 
 
@@ -120,10 +120,10 @@ def test_a_function_of_ones_own_says_what_it_makes(tmp_path, monkeypatch):
     code = "import keras\ndef said(image_size: int, dims: int) -> keras.Model:\n    return keras.Sequential()\n"
     code += "def unsaid(image_size: int, dims: int):\n    raise AssertionError\n"
     (tmp_path / "own_backbones.py").write_text(code)
-    assert registry.build(BACKBONES, "own_backbones:said", image_size=28, dims=4).layers == []
+    assert specs.build(BACKBONES, "own_backbones:said", image_size=28, dims=4).layers == []
     said = "does not say that it makes a Model: write it as a class of that kind, or .* with the annotation -> Model"
     with pytest.raises(InputError, match=said):
-        registry.build(BACKBONES, "own_backbones:unsaid", image_size=28, dims=4)
+        specs.build(BACKBONES, "own_backbones:unsaid", image_size=28, dims=4)
 
 
 @pytest.mark.slow

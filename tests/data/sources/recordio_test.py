@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bct_keras import registry
+from bct_keras import specs
 from bct_keras.data import recordio_images
 from bct_keras.data.recordio import RecordFile
 from bct_keras.data.recordio_index import places_by_index
@@ -79,7 +79,7 @@ def test_images_and_labels_are_those_of_mxnet(folder, indexed, tmp_path):
 
 
 def test_identities_and_image_size_of_the_golden_file():
-    source = registry.build(SOURCES, f"recordio({GOLDEN})")
+    source = specs.build(SOURCES, f"recordio({GOLDEN})")
     assert source.image_size == 16
     assert source.identities == ["0", "1", "2"]
     assert source.labels.tolist() == [0, 1, 1, 1, 2, 2]
