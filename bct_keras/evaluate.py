@@ -33,7 +33,7 @@ from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate_run import evaluate, evaluate_series
 from bct_keras.evaluation import report
-from bct_keras.evaluation.verdict import MARGIN, Rule
+from bct_keras.metrics.verdict import MARGIN, Rule
 
 
 def define_flags() -> None:

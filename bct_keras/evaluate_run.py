@@ -21,7 +21,7 @@ from bct_keras.evaluation.report_folder import (
     verdict_facts,
     write_report,
 )
-from bct_keras.evaluation.verdict import Rule, worst
+from bct_keras.metrics.verdict import Rule, worst
 
 
 def evaluate(

@@ -16,10 +16,10 @@ from bct_keras.errors import InputError, option
 from bct_keras.evaluation import build_protocols
 from bct_keras.evaluation.gate import Gate
 from bct_keras.evaluation.protocol import Protocol
-from bct_keras.evaluation.verdict import COMPATIBLE, UNDECIDED, Rule
 from bct_keras.formats import FORMATS
 from bct_keras.formats.closeness import Closeness, compared
 from bct_keras.formats.format import Format, Reference, Source
+from bct_keras.metrics.verdict import COMPATIBLE, UNDECIDED, Rule
 from bct_keras.printable import line
 
 # What is tried in turn where a quantised file is refused.

@@ -18,11 +18,11 @@ from bct_keras.encoders import KerasEncoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate_run import evaluate
 from bct_keras.evaluation import PROTOCOLS
-from bct_keras.evaluation.influence import Influence
-from bct_keras.evaluation.measured import Measured
 from bct_keras.export_run import Checks, export, keras_encoder
 from bct_keras.formats import FORMATS
 from bct_keras.formats.format import Source
+from bct_keras.metrics.influence import Influence
+from bct_keras.metrics.measured import Measured
 
 pytestmark = pytest.mark.seconds(9)
 

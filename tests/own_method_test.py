@@ -13,9 +13,9 @@ from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS, compatibility
 from bct_keras.evaluation.protocol import adopted
-from bct_keras.evaluation.verification import Embedded
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
+from bct_keras.metrics.verification import Embedded
 
 README = Path(__file__).parents[1] / "README.md"
 

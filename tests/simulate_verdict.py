@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from bct_keras.evaluation import compatibility, gains
-from bct_keras.evaluation.measured import Measured
+from bct_keras.evaluation import compatibility
 from bct_keras.evaluation.retrieval import measure
-from bct_keras.evaluation.verdict import Rule
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.metrics import gains
+from bct_keras.metrics.measured import Measured
+from bct_keras.metrics.verdict import Rule
+from bct_keras.metrics.verification import Embedded
 
 IMAGES = 4  # of each person, in the gallery and as queries
 HARDNESS = 0.4  # spread of the logarithm of how much the images of a person differ

@@ -23,10 +23,10 @@ from bct_keras.evaluation.compatibility import (
     summary,
 )
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.flips import flips
-from bct_keras.evaluation.gains import evidence
 from bct_keras.evaluation.protocol import Protocol
-from bct_keras.evaluation.verdict import Rule
+from bct_keras.metrics.flips import flips
+from bct_keras.metrics.gains import evidence
+from bct_keras.metrics.verdict import Rule
 from bct_keras.untrusted.json_files import field, parse_json
 from bct_keras.untrusted.reading import read_bytes
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bct_keras.benchmarks import student
-from bct_keras.evaluation.verdict import COMPATIBLE, NOT_COMPATIBLE, UNDECIDED
+from bct_keras.metrics import student
+from bct_keras.metrics.verdict import COMPATIBLE, NOT_COMPATIBLE, UNDECIDED
 
 TESTS = {"self": "new/new", "cross": "new/old", "old": "old/old"}
 # {(scenario, old encoder, method): {seed: what Measuring.measure found}}

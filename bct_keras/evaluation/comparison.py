@@ -16,10 +16,10 @@ from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import compatibility, report_folder
 from bct_keras.evaluation.compatibility import TESTS
-from bct_keras.evaluation.flips import SearchedNames
 from bct_keras.evaluation.retrieval import Divided, divide
-from bct_keras.evaluation.verdict import MARGIN, Rule, Verdict
-from bct_keras.evaluation.verification import Sides
+from bct_keras.metrics.flips import SearchedNames
+from bct_keras.metrics.verdict import MARGIN, Rule, Verdict
+from bct_keras.metrics.verification import Sides
 
 PROTOCOL = "embeddings"  # what a report calls the protocol
 

@@ -7,15 +7,15 @@ from typing import Any
 from bct_keras import progress
 from bct_keras.encoders import Encoder, FirstDims
 from bct_keras.errors import InputError
-from bct_keras.evaluation import baselines
-from bct_keras.evaluation.flips import flips
-from bct_keras.evaluation.gains import against_independent, curves, evidence, gains, thresholds
-from bct_keras.evaluation.measured import Measured, as_measured
-from bct_keras.evaluation.order import order_constraints
 from bct_keras.evaluation.protocol import Protocol, Sides, adopted
-from bct_keras.evaluation.refresh import hot_refresh, rank_merging
-from bct_keras.evaluation.verdict import Gain, Rule, Verdict, check_rule, decide, gains_of
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.metrics import baselines
+from bct_keras.metrics.flips import flips
+from bct_keras.metrics.gains import against_independent, curves, evidence, gains, thresholds
+from bct_keras.metrics.measured import Measured, as_measured
+from bct_keras.metrics.order import order_constraints
+from bct_keras.metrics.refresh import hot_refresh, rank_merging
+from bct_keras.metrics.verdict import Gain, Rule, Verdict, check_rule, decide, gains_of
+from bct_keras.metrics.verification import Embedded
 
 OLD_OLD, NEW_OLD, NEW_NEW = "old/old", "new/old", "new/new"  # query encoder / gallery encoder
 TESTS = (OLD_OLD, NEW_OLD, NEW_NEW)

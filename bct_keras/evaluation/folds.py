@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bct_keras.evaluation.measured import is_resolvable, rate_name
-from bct_keras.evaluation.verification import accepted_share
+from bct_keras.metrics.measured import is_resolvable, rate_name
+from bct_keras.metrics.verification import accepted_share
 
 # Of the squared distance between embeddings of length 1, as in the code that the published results
 # were made with.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from bct_keras.encoders import Encoder, FirstDims
 from bct_keras.evaluation.compatibility import check_dims
-from bct_keras.evaluation.gains import evidence, gains
-from bct_keras.evaluation.measured import Measured, as_measured
 from bct_keras.evaluation.protocol import Protocol, adopted
-from bct_keras.evaluation.verdict import (
+from bct_keras.metrics.gains import evidence, gains
+from bct_keras.metrics.measured import Measured, as_measured
+from bct_keras.metrics.verdict import (
     NOT_COMPATIBLE,
     UNDECIDED,
     Gain,
@@ -19,7 +19,7 @@ from bct_keras.evaluation.verdict import (
     decide,
     gains_of,
 )
-from bct_keras.evaluation.verification import Sides
+from bct_keras.metrics.verification import Sides
 
 ENCODER, OLD = "encoder", "old"
 # A loss of more than so many times the limit refuses a file however uncertain it is: with few

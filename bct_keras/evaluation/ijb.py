@@ -17,13 +17,13 @@ from bct_keras.encoders import Encoder
 from bct_keras.errors import BadImageError, InputError, option
 from bct_keras.evaluation import alignment, ijb_files, ijb_rates, templates
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.flips import SearchedNames
 from bct_keras.evaluation.ijb_files import Subjects
 from bct_keras.evaluation.ijb_images import AlignedImages
 from bct_keras.evaluation.ijb_rates import Listed, Lists, TemplatePairs
-from bct_keras.evaluation.measured import Measured, unresolved_notes
 from bct_keras.evaluation.protocol import Protocol
-from bct_keras.evaluation.verification import Embedded, Sides
+from bct_keras.metrics.flips import SearchedNames
+from bct_keras.metrics.measured import Measured, unresolved_notes
+from bct_keras.metrics.verification import Embedded, Sides
 
 
 @dataclass(frozen=True)

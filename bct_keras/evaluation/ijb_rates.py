@@ -7,12 +7,13 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from bct_keras.evaluation import identification, influence, templates
-from bct_keras.evaluation.identification import Identification, identify
-from bct_keras.evaluation.influence import Influence
-from bct_keras.evaluation.measured import Measured, is_resolvable, rate_name
-from bct_keras.evaluation.roc import Roc, roc_curve
-from bct_keras.evaluation.verification import Embedded, Verification, histogram, kept_impostors
+from bct_keras.evaluation import templates
+from bct_keras.metrics import identification, influence
+from bct_keras.metrics.identification import Identification, identify
+from bct_keras.metrics.influence import Influence
+from bct_keras.metrics.measured import Measured, is_resolvable, rate_name
+from bct_keras.metrics.roc import Roc, roc_curve
+from bct_keras.metrics.verification import Embedded, Verification, histogram, kept_impostors
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 FPIRS = (1e-3, 1e-2, 1e-1)

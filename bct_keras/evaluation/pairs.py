@@ -13,12 +13,13 @@ from bct_keras.data import image_check, images
 from bct_keras.data.pair_sets import PairSet, read_bin, read_lfw
 from bct_keras.encoder import BATCH_SIZE, Encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluation import folds, influence
+from bct_keras.evaluation import folds
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.influence import Influence
-from bct_keras.evaluation.measured import Measured, rate_name, unresolved_notes
 from bct_keras.evaluation.protocol import Protocol
-from bct_keras.evaluation.verification import NOBODY, Embedded, Sides, Verification, histogram
+from bct_keras.metrics import influence
+from bct_keras.metrics.influence import Influence
+from bct_keras.metrics.measured import Measured, rate_name, unresolved_notes
+from bct_keras.metrics.verification import NOBODY, Embedded, Sides, Verification, histogram
 from bct_keras.vectors import normalised
 
 FARS = (1e-2, 1e-3)

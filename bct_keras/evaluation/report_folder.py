@@ -9,7 +9,7 @@ from PIL import Image
 from bct_keras import artefacts
 from bct_keras.evaluation import page, plots
 from bct_keras.evaluation.protocol import Protocol
-from bct_keras.evaluation.verdict import Rule, Verdict
+from bct_keras.metrics.verdict import Rule, Verdict
 from bct_keras.pages.document import Plot
 
 KIND = "report"

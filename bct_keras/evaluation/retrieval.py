@@ -11,16 +11,16 @@ from bct_keras.data import dataset, image_check, unreadable
 from bct_keras.data.splits import order_within_identity
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluation import identification, influence
-from bct_keras.evaluation.collapse import Watched, watch
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.flips import SearchedNames
-from bct_keras.evaluation.influence import Influence
-from bct_keras.evaluation.measured import Measured, is_resolvable, rate_name, unresolved_notes
 from bct_keras.evaluation.protocol import Protocol
-from bct_keras.evaluation.ranking import RECALL_RANKS
-from bct_keras.evaluation.search import Searched, search
-from bct_keras.evaluation.verification import Embedded, Sides
+from bct_keras.metrics import identification, influence
+from bct_keras.metrics.collapse import Watched, watch
+from bct_keras.metrics.flips import SearchedNames
+from bct_keras.metrics.influence import Influence
+from bct_keras.metrics.measured import Measured, is_resolvable, rate_name, unresolved_notes
+from bct_keras.metrics.ranking import RECALL_RANKS
+from bct_keras.metrics.search import Searched, search
+from bct_keras.metrics.verification import Embedded, Sides
 from bct_keras.vectors import normalised
 
 FARS = (1e-2, 1e-3, 1e-4)

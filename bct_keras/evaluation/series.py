@@ -7,10 +7,10 @@ from typing import Any
 
 from bct_keras.encoders import ENCODER_FILE, Encoder, FirstDims
 from bct_keras.evaluation.compatibility import check_dims
-from bct_keras.evaluation.gains import evidence, gains
-from bct_keras.evaluation.measured import Measured, as_measured
 from bct_keras.evaluation.protocol import Protocol, adopted
-from bct_keras.evaluation.verdict import Gain, Rule, Verdict, check_rule, decide
+from bct_keras.metrics.gains import evidence, gains
+from bct_keras.metrics.measured import Measured, as_measured
+from bct_keras.metrics.verdict import Gain, Rule, Verdict, check_rule, decide
 
 Place = tuple[int, int]  # of the query's encoder and of the gallery's
 

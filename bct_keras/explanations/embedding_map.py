@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bct_keras.evaluation.plots import Drawing
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.metrics.verification import Embedded
 
 IDENTITIES = 10  # as many as colours can be told apart
 MARKERS = {"old": "o", "new": "x"}

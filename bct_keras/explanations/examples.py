@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bct_keras.errors import InputError
-from bct_keras.evaluation.flips import margin
-from bct_keras.evaluation.search import search
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.metrics.flips import margin
+from bct_keras.metrics.search import search
+from bct_keras.metrics.verification import Embedded
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import numpy as np
 
 from bct_keras.data.images_by_id import ImagesById
 from bct_keras.evaluation.retrieval import Retrieval
-from bct_keras.evaluation.verification import Embedded
 from bct_keras.explanations import FOR_ANY, FOR_KERAS
 from bct_keras.explanations.examples import Example
 from bct_keras.explanations.subject import Subject
+from bct_keras.metrics.verification import Embedded
 
 # (subject, image [size, size, 3] uint8, reference [dims]) -> heat [size, size], 0 to 1
 Explain = Callable[[Subject, np.ndarray, np.ndarray], np.ndarray]

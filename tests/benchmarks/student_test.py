@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bct_keras.benchmarks import spreads, student
+from bct_keras.benchmarks import spreads
+from bct_keras.metrics import student
 
 
 @pytest.mark.parametrize(

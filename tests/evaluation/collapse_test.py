@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from bct_keras.evaluation import collapse
-from bct_keras.evaluation.collapse import watch
+from bct_keras.metrics import collapse
+from bct_keras.metrics.collapse import watch
 
 
 def spread(identities: int, images: int, dims: int = 256) -> tuple[np.ndarray, np.ndarray]:

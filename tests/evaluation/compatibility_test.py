@@ -8,7 +8,7 @@ from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import compatibility
 from bct_keras.evaluation.protocol import adopted
-from bct_keras.evaluation.verdict import Rule
+from bct_keras.metrics.verdict import Rule
 
 
 class NamedEncoder(Encoder):

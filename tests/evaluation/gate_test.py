@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bct_keras.evaluation.gate import judged, loss_intervals
-from bct_keras.evaluation.influence import of_shares
-from bct_keras.evaluation.measured import Measured
+from bct_keras.metrics.influence import of_shares
+from bct_keras.metrics.measured import Measured
 
 LIMIT = 0.01
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
-from bct_keras.evaluation import identification, ijb_rates, roc, templates
+from bct_keras.evaluation import ijb_rates, templates
 from bct_keras.evaluation.ijb_rates import Listed, Lists, TemplatePairs
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.metrics import identification, roc
+from bct_keras.metrics.verification import Embedded
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ijbc.npz"
 TESTS = {"self_new": ("new", "new"), "self_old": ("old", "old"), "cross": ("new", "old")}

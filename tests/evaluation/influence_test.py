@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from bct_keras.evaluation import influence
-from bct_keras.evaluation.identification import Identification
-from bct_keras.evaluation.influence import Influence
-from bct_keras.evaluation.search import search
-from bct_keras.evaluation.verification import NOBODY, TIE, Embedded, Verification, histogram
+from bct_keras.metrics import influence
+from bct_keras.metrics.identification import Identification
+from bct_keras.metrics.influence import Influence
+from bct_keras.metrics.search import search
+from bct_keras.metrics.verification import NOBODY, TIE, Embedded, Verification, histogram
 
 PEOPLE, IMAGES, DIMS = 120, 3, 8
 

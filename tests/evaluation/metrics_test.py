@@ -8,10 +8,11 @@ from sklearn.metrics import average_precision_score, roc_curve
 
 from bct_keras import vectors
 from bct_keras.errors import InputError
-from bct_keras.evaluation import identification, ranking, retrieval, verification
-from bct_keras.evaluation.identification import tpir_at_fpir
-from bct_keras.evaluation.ranking import mean_average_precision, recall_at_k, top_k
-from bct_keras.evaluation.verification import TIE, Embedded, tar_at_far, threshold_at_far
+from bct_keras.evaluation import retrieval
+from bct_keras.metrics import identification, ranking, verification
+from bct_keras.metrics.identification import tpir_at_fpir
+from bct_keras.metrics.ranking import mean_average_precision, recall_at_k, top_k
+from bct_keras.metrics.verification import TIE, Embedded, tar_at_far, threshold_at_far
 from bct_keras.vectors import normalised
 
 

@@ -16,7 +16,7 @@ from bct_keras.evaluate_run import evaluate
 from bct_keras.evaluation import PROTOCOLS, compatibility
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.pairs import LFW, Pairs
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.metrics.verification import Embedded
 
 PAIRS = 40
 

@@ -4,10 +4,10 @@ from sklearn.metrics import roc_curve
 
 from bct_keras.data.embeddings import normalised
 from bct_keras.errors import InputError
-from bct_keras.evaluation import search as search_module
-from bct_keras.evaluation.gains import thresholds
-from bct_keras.evaluation.ranking import average_precision, ranks_of_own, recall
-from bct_keras.evaluation.verification import TIE, Embedded
+from bct_keras.metrics import search as search_module
+from bct_keras.metrics.gains import thresholds
+from bct_keras.metrics.ranking import average_precision, ranks_of_own, recall
+from bct_keras.metrics.verification import TIE, Embedded
 
 
 def search(

@@ -6,11 +6,12 @@ import pytest
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate_run import evaluate_series
-from bct_keras.evaluation import PROTOCOLS, page, report, series, verdict
-from bct_keras.evaluation.influence import Influence
-from bct_keras.evaluation.measured import Measured
+from bct_keras.evaluation import PROTOCOLS, page, report, series
 from bct_keras.evaluation.protocol import adopted
-from bct_keras.evaluation.verdict import Rule
+from bct_keras.metrics import verdict
+from bct_keras.metrics.influence import Influence
+from bct_keras.metrics.measured import Measured
+from bct_keras.metrics.verdict import Rule
 
 # M(query's encoder, gallery's encoder): v2 gains in v1's gallery; v3 gains there, and loses in v2's own.
 KNOWN = {(1, 1): 0.5, (2, 1): 0.6, (2, 2): 0.7, (3, 1): 0.55, (3, 2): 0.65, (3, 3): 0.9}

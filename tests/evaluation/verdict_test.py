@@ -1,8 +1,8 @@
 import pytest
 
 from bct_keras.errors import InputError
-from bct_keras.evaluation import verdict
-from bct_keras.evaluation.verdict import Gain, Rule, decide
+from bct_keras.metrics import verdict
+from bct_keras.metrics.verdict import Gain, Rule, decide
 
 
 def gain(

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bct_keras.evaluation import identification, ijb_rates, templates
+from bct_keras.evaluation import ijb_rates, templates
 from bct_keras.evaluation.ijb_rates import Listed, TemplatePairs
-from bct_keras.evaluation.roc import roc_curve
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.metrics import identification
+from bct_keras.metrics.roc import roc_curve
+from bct_keras.metrics.verification import Embedded
 
 TOLERANCE = 1e-6
 TESTS = {"self_new": ("new", "new"), "self_old": ("old", "old"), "cross": ("new", "old")}

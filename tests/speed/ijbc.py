@@ -29,7 +29,7 @@ from bct_keras.evaluation import ijb_files, ijb_rates, templates
 from bct_keras.evaluation.alignment import TEMPLATE
 from bct_keras.evaluation.ijb_images import AlignedImages
 from bct_keras.evaluation.ijb_rates import Listed, Lists, TemplatePairs
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.metrics.verification import Embedded
 
 IMAGES, TEMPLATES, PAIRS, GENUINE = 469_375, 23_124, 15_658_489, 19_557
 GALLERIES, PROBES, DIMS = (1_772, 1_759), 19_593, 512

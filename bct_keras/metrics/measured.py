@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bct_keras.evaluation.identification import Identification
-from bct_keras.evaluation.influence import Influence
-from bct_keras.evaluation.verification import Verification
+from bct_keras.metrics.identification import Identification
+from bct_keras.metrics.influence import Influence
+from bct_keras.metrics.verification import Verification
 
 # Made on demand: metric -> how each unit moves it. Two tests of one protocol have the same units.
 Influences = Callable[[], dict[str, Influence]]

@@ -4,7 +4,7 @@ of another.
 
 import numpy as np
 
-from bct_keras.evaluation.verification import Embedded
+from bct_keras.metrics.verification import Embedded
 
 # At most; each one is in as many triplets as the gallery has pairs of an own and another image.
 QUERIES = 2000

@@ -7,10 +7,10 @@ import numpy as np
 
 from bct_keras import progress
 from bct_keras.errors import InputError
-from bct_keras.evaluation.identification import Identification, rank_counts
-from bct_keras.evaluation.measured import is_resolvable, rate_name
-from bct_keras.evaluation.ranking import average_precision, ranks_of_own, recall
-from bct_keras.evaluation.verification import (
+from bct_keras.metrics.identification import Identification, rank_counts
+from bct_keras.metrics.measured import is_resolvable, rate_name
+from bct_keras.metrics.ranking import average_precision, ranks_of_own, recall
+from bct_keras.metrics.verification import (
     BINS,
     TIE,
     Embedded,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bct_keras.errors import InputError
-from bct_keras.evaluation.ranking import same_identity
-from bct_keras.evaluation.verification import TIE
+from bct_keras.metrics.ranking import same_identity
+from bct_keras.metrics.verification import TIE
 
 PROBES_AT_ONCE = 4096
 

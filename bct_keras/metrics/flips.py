@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bct_keras.evaluation.identification import Identification
+from bct_keras.metrics.identification import Identification
 
 EXAMPLES = 6  # of each kind
 NEGATIVE, POSITIVE = "negative", "positive"

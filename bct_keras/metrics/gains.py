@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from bct_keras.evaluation import influence
-from bct_keras.evaluation.measured import Measured
-from bct_keras.evaluation.verdict import CONFIDENCE, TAR, Gain, t_quantile
-from bct_keras.evaluation.verification import BINS, Verification
+from bct_keras.metrics import influence
+from bct_keras.metrics.measured import Measured
+from bct_keras.metrics.verdict import CONFIDENCE, TAR, Gain, t_quantile
+from bct_keras.metrics.verification import BINS, Verification
 
 CURVE_POINTS = 25
 LEAST_IMPOSTORS = 5  # accepted, at a curve's first point

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bct_keras.evaluation.identification import Identification
-from bct_keras.evaluation.verification import NOBODY, SLOPE_SPAN, TIE, Verification
+from bct_keras.metrics.identification import Identification
+from bct_keras.metrics.verification import NOBODY, SLOPE_SPAN, TIE, Verification
 
 # Near a metric's ceiling few units differ, and they say too little of how far all would spread. The
 # variance is made larger by the excess kurtosis of the parts, which is 0 for a normal distribution,

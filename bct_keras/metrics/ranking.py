@@ -8,7 +8,7 @@ comes first.
 import numpy as np
 
 from bct_keras.errors import InputError
-from bct_keras.evaluation.verification import TIE
+from bct_keras.metrics.verification import TIE
 
 RECALL_RANKS = 10
 

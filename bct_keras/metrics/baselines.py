@@ -4,7 +4,7 @@ searches.
 
 import numpy as np
 
-from bct_keras.evaluation.verification import Embedded, Sides
+from bct_keras.metrics.verification import Embedded, Sides
 from bct_keras.vectors import normalised
 
 QUERIES_AT_ONCE = 512

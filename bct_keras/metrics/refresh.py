@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from bct_keras.evaluation.baselines import merged_top
-from bct_keras.evaluation.verification import Embedded, Sides
+from bct_keras.metrics.baselines import merged_top
+from bct_keras.metrics.verification import Embedded, Sides
 
 SHARES = np.linspace(0.0, 1.0, 11)
 SEED = 0
