@@ -15,7 +15,6 @@ from bct_keras import artefacts, progress
 from bct_keras.data import records
 from bct_keras.encoders import Encoder, FirstDims
 from bct_keras.errors import InputError
-from bct_keras.evaluation import plots
 from bct_keras.evaluation.compatibility import check_dims
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.retrieval import Retrieval
@@ -25,6 +24,7 @@ from bct_keras.explanations.examples import find_examples
 from bct_keras.explanations.looks import Look, Looker, trust
 from bct_keras.explanations.subject import Subject
 from bct_keras.metrics.verification import Embedded, Sides
+from bct_keras.pages import plots
 from bct_keras.pages.document import Plot
 from bct_keras.prepare_run import prepare
 from bct_keras.specs import quoted

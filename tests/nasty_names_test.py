@@ -13,8 +13,9 @@ from bct_keras.embed_run import embed
 from bct_keras.encoders import RUN_KIND, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate_run import evaluate
-from bct_keras.evaluation import plots, report
+from bct_keras.evaluation import report
 from bct_keras.formats.format import Source
+from bct_keras.pages import plots
 
 BREAK = "\x1b[2J\n# owned | `x` <b>[a](http://b.c)"
 BIDI = "\u202egpj"

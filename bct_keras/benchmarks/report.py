@@ -13,8 +13,7 @@ from bct_keras import artefacts
 from bct_keras.benchmarks import spreads, tables
 from bct_keras.benchmarks.plan import slug
 from bct_keras.errors import InputError, option
-from bct_keras.evaluation import plots
-from bct_keras.pages import document
+from bct_keras.pages import document, plots
 from bct_keras.pages.document import Plot
 
 KIND = "benchmark"

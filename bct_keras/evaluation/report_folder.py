@@ -7,9 +7,10 @@ from typing import Any
 from PIL import Image
 
 from bct_keras import artefacts
-from bct_keras.evaluation import page, plots
+from bct_keras.evaluation import page
 from bct_keras.evaluation.protocol import Protocol
 from bct_keras.metrics.verdict import Rule, Verdict
+from bct_keras.pages import plots
 from bct_keras.pages.document import Plot
 
 KIND = "report"

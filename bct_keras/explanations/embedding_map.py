@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.axes import Axes
 
-from bct_keras.evaluation.plots import Drawing
 from bct_keras.metrics.verification import Embedded
+from bct_keras.pages.plots import Drawing
 
 IDENTITIES = 10  # as many as colours can be told apart
 MARKERS = {"old": "o", "new": "x"}

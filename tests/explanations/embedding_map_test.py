@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from bct_keras.evaluation import plots
 from bct_keras.explanations.embedding_map import IDENTITIES, PROJECTIONS, Maps
 from bct_keras.metrics.verification import Embedded
+from bct_keras.pages import plots
 
 
 def clusters(identities: int, spread: float, seed: int) -> Embedded:
