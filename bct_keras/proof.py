@@ -10,11 +10,11 @@ from bct_keras import artefacts, specs
 from bct_keras.data import records
 from bct_keras.data.dataset import DataSet
 from bct_keras.encoders import Encoder
+from bct_keras.encoders.stored import StoredEmbeddings
 from bct_keras.errors import InputError, option
 from bct_keras.evaluation import build_protocols
 from bct_keras.evaluation.protocol import Protocol
 from bct_keras.evaluation.retrieval import Retrieval
-from bct_keras.stored_embeddings import StoredEmbeddings
 
 
 def apart() -> str:

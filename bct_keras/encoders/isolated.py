@@ -22,8 +22,14 @@ from typing import Any
 import numpy as np
 
 from bct_keras.data.preprocessing import OWN, Preprocessing, chosen
-from bct_keras.encoder import FileEncoder, check_answer, checked_shapes, first_sentence, in_batches
 from bct_keras.encoders import child, stated
+from bct_keras.encoders.encoder import (
+    FileEncoder,
+    check_answer,
+    checked_shapes,
+    first_sentence,
+    in_batches,
+)
 from bct_keras.errors import InputError
 
 LOAD_SECONDS = 60.0  # by the clock, on a busy machine; child.py has less of the processor

@@ -7,12 +7,12 @@ from typing import Any
 
 from bct_keras import artefacts, specs
 from bct_keras.data.preprocessing import OWN
-from bct_keras.encoder import Encoder, FileEncoder, first_sentence
+from bct_keras.encoders.encoder import Encoder, FileEncoder, first_sentence
 from bct_keras.encoders.isolated import OnnxEncoder, TFLiteEncoder
 from bct_keras.encoders.keras_file import KerasEncoder, keras_file_encoder
 from bct_keras.encoders.saved_model import GRAPH_FILE, SavedModelEncoder
+from bct_keras.encoders.stored import StoredEmbeddings
 from bct_keras.errors import InputError
-from bct_keras.stored_embeddings import StoredEmbeddings
 from bct_keras.untrusted import reading
 from bct_keras.untrusted.json_files import field
 

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras.data.preprocessing import OWN, Preprocessing, chosen
-from bct_keras.encoder import FileEncoder, checked_shapes, first_sentence
 from bct_keras.encoders import operations
+from bct_keras.encoders.encoder import FileEncoder, checked_shapes, first_sentence
 from bct_keras.errors import InputError
 
 GRAPH_FILE = "saved_model.pb"

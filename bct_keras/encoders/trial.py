@@ -20,7 +20,7 @@ from bct_keras.data import unreadable
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards, field_path, normalised
 from bct_keras.data.preprocessing import OWN, Preprocessing
-from bct_keras.encoder import Encoder, FileEncoder
+from bct_keras.encoders.encoder import Encoder, FileEncoder
 
 IDENTITIES, IMAGES_EACH = 64, 4
 FEWEST_IDENTITIES = 5  # with less nothing is said

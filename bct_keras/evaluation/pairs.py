@@ -11,7 +11,7 @@ import tensorflow as tf
 from bct_keras import progress
 from bct_keras.data import image_check, images
 from bct_keras.data.pair_sets import PairSet, read_bin, read_lfw
-from bct_keras.encoder import BATCH_SIZE, Encoder
+from bct_keras.encoders.encoder import BATCH_SIZE, Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import folds
 from bct_keras.evaluation.embedding_cache import EmbeddingCache

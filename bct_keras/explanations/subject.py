@@ -8,8 +8,8 @@ import numpy as np
 
 from bct_keras.backbones import one_dnn
 from bct_keras.encoders import Encoder, KerasEncoder
+from bct_keras.encoders.stored import StoredEmbeddings
 from bct_keras.errors import InputError
-from bct_keras.stored_embeddings import StoredEmbeddings
 from bct_keras.vectors import normalised
 
 SMALLEST_GRID = 7  # rows and columns: on 4 x 4 a map cannot tell the eyes from the mouth

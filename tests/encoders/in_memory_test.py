@@ -8,15 +8,15 @@ import keras
 import numpy as np
 import pytest
 
-from bct_keras.encoder import path_fingerprint
 from bct_keras.encoders import FirstDims, InMemoryEncoder, in_memory, load_encoder
+from bct_keras.encoders.encoder import path_fingerprint
 from bct_keras.encoders.isolated import OnnxEncoder, TFLiteEncoder
 from bct_keras.encoders.keras_file import keras_file_encoder
 from bct_keras.encoders.load import run_encoder
 from bct_keras.encoders.saved_model import SavedModelEncoder
+from bct_keras.encoders.stored import StoredEmbeddings
 from bct_keras.errors import InputError
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.stored_embeddings import StoredEmbeddings
 
 IMAGES = np.random.default_rng(3).integers(0, 256, (5, 28, 28, 3), np.uint8)
 

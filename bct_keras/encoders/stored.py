@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras.data import dataset, unreadable
-from bct_keras.encoder import BATCH_SIZE, Encoder
+from bct_keras.encoders.encoder import BATCH_SIZE, Encoder
 from bct_keras.errors import InputError
 from bct_keras.untrusted import arrays
 
