@@ -7,8 +7,8 @@ import numpy as np
 
 from bct_keras.artefacts import fingerprint
 from bct_keras.data import image_header
-from bct_keras.data.recordio import RecordFile
-from bct_keras.data.recordio_images import find_images
+from bct_keras.data.recordio.images import find_images
+from bct_keras.data.recordio.reading import RecordFile
 from bct_keras.data.sources.source import Record, Source
 from bct_keras.errors import InputError
 from bct_keras.untrusted.reading import opened

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from bct_keras import specs
-from bct_keras.data import recordio_images
-from bct_keras.data.recordio import RecordFile
-from bct_keras.data.recordio_index import places_by_index
+from bct_keras.data.recordio import images as recordio_images
+from bct_keras.data.recordio.index import places_by_index
+from bct_keras.data.recordio.reading import RecordFile
 from bct_keras.data.sources import SOURCES
 from bct_keras.data.sources.recordio import RecordIO
 from bct_keras.errors import BadImageError, InputError

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from bct_keras import progress
-from bct_keras.data.recordio import Head, RecordFile
-from bct_keras.data.recordio_index import Places, places_by_index
+from bct_keras.data.recordio.index import Places, places_by_index
+from bct_keras.data.recordio.reading import Head, RecordFile
 from bct_keras.errors import BadImageError, InputError
 
 LARGEST_EXACT = 1 << 24  # of the whole numbers that a float32 label holds
