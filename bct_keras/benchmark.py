@@ -57,7 +57,7 @@ from bct_keras.checkpoints import RESUME_STATUS
 from bct_keras.data.dataset import open_data_set
 from bct_keras.errors import InputError
 from bct_keras.evaluation.report import aligned
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.run import prepare
 from bct_keras.processes import cores
 
 # Set for each training here, or of no use to it.

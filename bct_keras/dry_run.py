@@ -10,12 +10,12 @@ import tensorflow as tf
 from bct_keras import artefacts, distribution, memory, old_encoders, proof, specs
 from bct_keras.data.dataset import open_to_train_on
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
-from bct_keras.data.sources import SOURCES
-from bct_keras.data.sources.source import Source
-from bct_keras.data.splits import SPLITS
 from bct_keras.encoders import RUN_KIND, load_encoder, trial
 from bct_keras.errors import InputError, option
 from bct_keras.evaluation import PROTOCOLS, build_protocols
+from bct_keras.prepare.sources import SOURCES
+from bct_keras.prepare.sources.source import Source
+from bct_keras.prepare.splits import SPLITS
 from bct_keras.printable import line as one_line
 from bct_keras.progress import Say
 from bct_keras.recipe import Recipe

@@ -26,7 +26,7 @@ from bct_keras.explanations.subject import Subject
 from bct_keras.metrics.verification import Embedded, Sides
 from bct_keras.pages import plots
 from bct_keras.pages.document import Plot
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.run import prepare
 from bct_keras.specs import quoted
 
 KIND = "explanation"

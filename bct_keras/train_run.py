@@ -26,7 +26,7 @@ from bct_keras.evaluation.protocol import Protocol
 from bct_keras.export_run import Exported, export, keras_encoder
 from bct_keras.formats import FORMATS
 from bct_keras.formats.format import Source
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.run import prepare
 from bct_keras.progress import Say
 from bct_keras.train_plan import Plan
 from bct_keras.trainer import UNFINISHED_KIND, Run, Watch

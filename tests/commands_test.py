@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bct_keras import embed, embed_run, evaluate, export, prepare, train
+from bct_keras import embed, embed_run, evaluate, export, train
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import load_encoder
+from bct_keras.prepare import __main__ as prepare
 
 Run = Callable[..., tuple[int, str, str]]
 

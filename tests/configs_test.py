@@ -12,12 +12,12 @@ from absl import flags
 
 from bct_keras import benchmark, specs, train
 from bct_keras.benchmarks import plan as plans
-from bct_keras.data.sources import SOURCES
-from bct_keras.data.splits import SPLITS
 from bct_keras.evaluation import PROTOCOLS
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.optimizers import OPTIMIZERS
+from bct_keras.prepare.sources import SOURCES
+from bct_keras.prepare.splits import SPLITS
 from bct_keras.recipe import Recipe
 from bct_keras.schedules import SCHEDULES
 

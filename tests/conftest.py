@@ -18,7 +18,7 @@ from absl import flags
 from PIL import Image
 
 from bct_keras import command, distribution
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.run import prepare
 
 sys.path.insert(0, str(Path(__file__).parent))  # where tests find forked.py
 SLOW_SECONDS = 10

@@ -18,7 +18,7 @@ from bct_keras.errors import InputError
 from bct_keras.explain_run import explain
 from bct_keras.explanations import FOR_ANY, FOR_KERAS
 from bct_keras.explanations.examples import KINDS
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.run import prepare
 
 
 @pytest.fixture(scope="module")

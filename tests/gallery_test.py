@@ -14,7 +14,7 @@ from bct_keras.evaluate_run import evaluate
 from bct_keras.galleries.entries import fitted
 from bct_keras.galleries.file import FileGallery
 from bct_keras.galleries.gallery import KnownEncoder
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.run import prepare
 
 pytestmark = pytest.mark.seconds(8)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bct_keras import artefacts, gallery, model_card, prepare_run
+from bct_keras import artefacts, gallery, model_card
 from bct_keras.data.dataset import open_data_set
 from bct_keras.embed_run import embed
 from bct_keras.encoders import RUN_KIND, load_encoder
@@ -16,6 +16,7 @@ from bct_keras.evaluate_run import evaluate
 from bct_keras.evaluation import report
 from bct_keras.formats.format import Source
 from bct_keras.pages import plots
+from bct_keras.prepare import run as prepare_run
 
 BREAK = "\x1b[2J\n# owned | `x` <b>[a](http://b.c)"
 BIDI = "\u202egpj"

@@ -14,11 +14,12 @@ import tensorflow as tf
 
 from bct_keras import artefacts, processes, train
 from bct_keras.artefacts.folders import STARTED
-from bct_keras.data import records, writing
+from bct_keras.data import records
 from bct_keras.data.dataset import ids_of, open_data_set
-from bct_keras.data.sources.synthetic import Synthetic
 from bct_keras.errors import InputError
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare import writing
+from bct_keras.prepare.run import prepare
+from bct_keras.prepare.sources.synthetic import Synthetic
 
 pytestmark = pytest.mark.seconds(9)
 

@@ -17,7 +17,7 @@ from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.retrieval import Retrieval
 from bct_keras.export_run import keras_encoder
 from bct_keras.formats.format import Reference, Source
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.run import prepare
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import yaml
 
 from bct_keras import distribution
 from bct_keras.errors import InputError
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.run import prepare
 
 pytestmark = pytest.mark.seconds(200)
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from bct_keras import artefacts
-from bct_keras.data.splits import VIEW_OF_SCENARIO
 from bct_keras.encoders import RUN_KIND, load_encoder
 from bct_keras.errors import InputError, option
+from bct_keras.prepare.splits import VIEW_OF_SCENARIO
 from bct_keras.recipe import Recipe
 
 CUTS = ("class", "data")

@@ -6,11 +6,11 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from bct_keras import processes
-from bct_keras.data import check as checking
 from bct_keras.data.dataset import ids_of, open_data_set
 from bct_keras.data.shards import Stored, stored_at, stored_records
 from bct_keras.errors import BadImageError, InputError
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare import check as checking
+from bct_keras.prepare.run import prepare
 
 
 def check(path, process_count=0):
@@ -93,7 +93,7 @@ def test_the_same_by_several_processes(tmp_path, write_recordio, small_jpeg, cap
 
     monkeypatch.setattr(processes, "ProcessPoolExecutor", Counted)
     monkeypatch.setattr(checking, "RECORDS_WORTH_A_PROCESS", 3)
-    monkeypatch.setattr("bct_keras.data.check_targets.RECORDS_AT_ONCE", 4)
+    monkeypatch.setattr("bct_keras.prepare.check_targets.RECORDS_AT_ONCE", 4)
     check(tmp_path, process_count=3)
     assert capsys.readouterr().out == alone
     assert "10 images repeat an earlier one" in alone

@@ -10,8 +10,8 @@ import tensorflow as tf
 from PIL import Image
 
 from bct_keras.data.dataset import ids_of, open_data_set
-from bct_keras.data.sources.synthetic import Synthetic
 from bct_keras.errors import InputError
+from bct_keras.prepare.sources.synthetic import Synthetic
 
 SOURCE = Synthetic(12, 6, 28)  # of the fixture data_root
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from bct_keras.data import image_header
-from bct_keras.data.check import look
-from bct_keras.data.check_targets import DataSetTarget
 from bct_keras.data.pair_sets import read_bin
-from bct_keras.data.sources.recordio import RecordIO
 from bct_keras.errors import BadImageError, InputError
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.check import look
+from bct_keras.prepare.check_targets import DataSetTarget
+from bct_keras.prepare.run import prepare
+from bct_keras.prepare.sources.recordio import RecordIO
 
 IMAGES = 6  # of the RecordIO folder and of the shard
 PAIRS = 12

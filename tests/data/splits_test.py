@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from bct_keras.data.splits import (
+from bct_keras.errors import InputError
+from bct_keras.prepare.splits import (
     BOTH,
     NEW,
     OLD,
@@ -11,7 +12,6 @@ from bct_keras.data.splits import (
     DataSplit,
     WholeSplit,
 )
-from bct_keras.errors import InputError
 
 # MS1Mv3 (the papers' training set): 5,179,510 images, 93,431 identities, cut into 28,029 and 65,402.
 IMAGES, IDENTITIES = 5_179_510, 93_431

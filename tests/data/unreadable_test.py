@@ -15,7 +15,7 @@ from bct_keras.data.shards import stored_records
 from bct_keras.embed_run import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import BadImageError, InputError
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.run import prepare
 
 DAMAGED = "train.rec/3"
 

@@ -12,7 +12,7 @@ from bct_keras.errors import InputError
 from bct_keras.evaluate_run import evaluate
 from bct_keras.evaluation import comparison
 from bct_keras.evaluation.comparison import compare
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.run import prepare
 
 IDENTITIES, IMAGES, DIMS = 30, 5, 8
 

@@ -13,7 +13,7 @@ from bct_keras.evaluation.gate import Gate
 from bct_keras.evaluation.protocol import Protocol, adopted
 from bct_keras.metrics.measured import Measured
 from bct_keras.metrics.verdict import Rule
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.run import prepare
 
 
 class Counting(Encoder):

@@ -10,7 +10,7 @@ from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate_run import evaluate
 from bct_keras.evaluation import page, report, words
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.run import prepare
 
 TESTS = ["old/old", "new/old", "new/new"]
 

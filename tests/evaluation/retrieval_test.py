@@ -9,7 +9,7 @@ from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation.retrieval import Retrieval
 from bct_keras.metrics.verification import Embedded
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.run import prepare
 
 
 class CornerColours(Encoder):

@@ -21,7 +21,7 @@ from bct_keras.embed_run import embed
 from bct_keras.encoders import ENCODER_FILE, RUN_KIND, load_encoder
 from bct_keras.galleries import GALLERIES
 from bct_keras.galleries.gallery import KnownEncoder
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.run import prepare
 
 SIZE, DIMS = 28, 4
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)

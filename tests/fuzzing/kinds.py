@@ -14,14 +14,15 @@ from absl import flags
 from bct_keras import artefacts, command, gallery, old_head, specs, train
 from bct_keras.benchmarks.measuring import seconds_per_step
 from bct_keras.callbacks import MetricsFile
-from bct_keras.data import check_targets, dataset, embeddings, image_check, image_header, pair_sets
-from bct_keras.data.sources.folder import Folder
-from bct_keras.data.sources.recordio import RecordIO
+from bct_keras.data import dataset, embeddings, image_check, image_header, pair_sets
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import BadImageError, InputError
 from bct_keras.evaluation import ijb_files
 from bct_keras.evaluation.retrieval import Retrieval
 from bct_keras.galleries import GALLERIES, ORDERS, admission
+from bct_keras.prepare import check_targets
+from bct_keras.prepare.sources.folder import Folder
+from bct_keras.prepare.sources.recordio import RecordIO
 from bct_keras.recipe import Recipe
 from fuzzing.damage import Damage, of_archive, of_bytes, of_json, of_member, of_shard, of_text
 from fuzzing.good_files import DIMS, PIXELS, SIZE

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from recordio_files import jpegs, write_recordio
 
-from bct_keras.data.check import check
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.check import check
+from bct_keras.prepare.run import prepare
 
 REQUIRED = 150_000  # records/s
 ROUNDS = 3  # the fastest counts: other programs on the machine only ever slow a round down

@@ -14,7 +14,7 @@ from bct_keras.data.dataset import open_data_set
 from bct_keras.export_run import keras_encoder, size_of
 from bct_keras.formats import FORMATS
 from bct_keras.formats.format import Source
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.run import prepare
 
 ROUNDS = 40  # of all files in turn, the fastest counts: other programs on the machine only ever slow one down
 INT8_SIZE, INT8_SPEED, SAVED_MODEL_SIZE = 0.27, 1.8, 1.02  # what is asked for

@@ -20,8 +20,8 @@ import numpy as np
 import psutil
 from recordio_files import jpegs, write_recordio
 
-from bct_keras.data.sources.synthetic import png
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.run import prepare
+from bct_keras.prepare.sources.synthetic import png
 
 REQUIRED_RATE, REQUIRED_OVER_LOOP, REQUIRED_MEGABYTES = 60_000, 1.5, 600
 ROUNDS = 3  # the fastest counts: other programs on the machine only ever slow a round down

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from bct_keras.data.sources.synthetic import render
+from bct_keras.prepare.sources.synthetic import render
 
 IMAGES_PER_IDENTITY = 50
 

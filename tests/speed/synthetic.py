@@ -3,7 +3,7 @@
 import json
 import time
 
-from bct_keras.data.sources.synthetic import Synthetic
+from bct_keras.prepare.sources.synthetic import Synthetic
 
 REQUIRED = 2000  # images/s
 IMAGES = 2000

@@ -29,7 +29,7 @@ from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.methods import METHODS
 from bct_keras.methods.independent import Independent
 from bct_keras.models import CompatibleModel
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.run import prepare
 from bct_keras.recipe import Recipe
 from bct_keras.trainer import Run, Watch
 

@@ -8,14 +8,14 @@ import pytest
 
 from bct_keras import specs
 from bct_keras.backbones import BACKBONES
-from bct_keras.data.sources import SOURCES
-from bct_keras.data.splits import SPLITS
 from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS
 from bct_keras.galleries import GALLERIES, ORDERS
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.optimizers import OPTIMIZERS
+from bct_keras.prepare.sources import SOURCES
+from bct_keras.prepare.splits import SPLITS
 from bct_keras.schedules import SCHEDULES
 from bct_keras.untrusted import flag_files, own_code
 

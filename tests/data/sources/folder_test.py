@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from bct_keras.data.sources.folder import Folder
 from bct_keras.errors import InputError
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare.run import prepare
+from bct_keras.prepare.sources.folder import Folder
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from bct_keras import specs
 from bct_keras.data.recordio import images as recordio_images
 from bct_keras.data.recordio.index import places_by_index
 from bct_keras.data.recordio.reading import RecordFile
-from bct_keras.data.sources import SOURCES
-from bct_keras.data.sources.recordio import RecordIO
 from bct_keras.errors import BadImageError, InputError
+from bct_keras.prepare.sources import SOURCES
+from bct_keras.prepare.sources.recordio import RecordIO
 
 TESTS = Path(__file__).parents[2]
 GOLDEN = TESTS / "golden/recordio"

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bct_keras.data.sources.synthetic import IMAGE_SIZES, Synthetic
 from bct_keras.errors import InputError
+from bct_keras.prepare.sources.synthetic import IMAGE_SIZES, Synthetic
 
 # Made by this code at GENERATOR_VERSION 1: sha256 of the first six images' bytes, two identities of three.
 # They guard "the same bytes on any machine". Who changes the images on purpose raises the version with them.

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from bct_keras import artefacts, processes, specs
-from bct_keras.data import records, writing
-from bct_keras.data.sources import SOURCES
-from bct_keras.data.sources.source import Source
-from bct_keras.data.splits import SPLITS, Division, View
+from bct_keras.data import records
+from bct_keras.prepare import writing
+from bct_keras.prepare.sources import SOURCES
+from bct_keras.prepare.sources.source import Source
+from bct_keras.prepare.splits import SPLITS, Division, View
 from bct_keras.printable import line
 from bct_keras.untrusted.json_files import field
 

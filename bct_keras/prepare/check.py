@@ -12,8 +12,8 @@ import numpy as np
 
 from bct_keras import processes, progress
 from bct_keras.data import image_header
-from bct_keras.data.check_targets import StartAgainError, Target, open_target
 from bct_keras.errors import BadImageError, InputError
+from bct_keras.prepare.check_targets import StartAgainError, Target, open_target
 from bct_keras.printable import line
 from bct_keras.progress import Say
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from bct_keras.artefacts import fingerprint
-from bct_keras.data.sources.source import Record, Source
 from bct_keras.errors import BadImageError, InputError
+from bct_keras.prepare.sources.source import Record, Source
 from bct_keras.untrusted.reading import LARGEST_IMAGE, read_bytes
 
 SUFFIXES = (".jpg", ".jpeg", ".png")

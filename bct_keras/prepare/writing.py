@@ -14,9 +14,9 @@ import numpy as np
 
 from bct_keras import artefacts, processes, progress
 from bct_keras.data import image_check, image_header, records
-from bct_keras.data.sources.source import Source
-from bct_keras.data.splits import Division
 from bct_keras.errors import BadImageError, InputError, option
+from bct_keras.prepare.sources.source import Source
+from bct_keras.prepare.splits import Division
 from bct_keras.untrusted.json_files import read_object
 
 RECORDS_PER_SHARD = 8192

@@ -14,8 +14,8 @@ from functools import lru_cache
 import numpy as np
 
 from bct_keras.artefacts import fingerprint
-from bct_keras.data.sources.source import Record, Source
 from bct_keras.errors import InputError
+from bct_keras.prepare.sources.source import Record, Source
 
 GENERATOR_VERSION = 1  # one more whenever any byte of any image changes
 

@@ -30,8 +30,8 @@ from pathlib import Path
 from absl import flags
 
 from bct_keras import command
-from bct_keras.data import check
-from bct_keras.prepare_run import prepare
+from bct_keras.prepare import check
+from bct_keras.prepare.run import prepare
 
 
 def define_flags() -> None:

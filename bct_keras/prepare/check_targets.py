@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 from bct_keras import artefacts
 from bct_keras.data import records, shards
-from bct_keras.data.sources.recordio import RecordIO, size_by_property
 from bct_keras.errors import BadImageError, InputError
+from bct_keras.prepare.sources.recordio import RecordIO, size_by_property
 from bct_keras.untrusted.json_files import field
 
 RECORDS_AT_ONCE = 8192

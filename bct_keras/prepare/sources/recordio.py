@@ -9,8 +9,8 @@ from bct_keras.artefacts import fingerprint
 from bct_keras.data import image_header
 from bct_keras.data.recordio.images import find_images
 from bct_keras.data.recordio.reading import RecordFile
-from bct_keras.data.sources.source import Record, Source
 from bct_keras.errors import InputError
+from bct_keras.prepare.sources.source import Record, Source
 from bct_keras.untrusted.reading import opened
 
 PROPERTY = re.compile(r"\s*(?P<classes>\d+)\s*,\s*(?P<height>\d+)\s*,\s*(?P<width>\d+)\s*")
