@@ -5,7 +5,7 @@ from pathlib import Path
 from bct_keras import artefacts
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import KIND, EmbeddingShards, open_embeddings
-from bct_keras.embed_run import embed_and_tell
+from bct_keras.embed.run import embed_and_tell
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError, option
 from bct_keras.progress import Say, silent

@@ -4,8 +4,8 @@ import functools
 from pathlib import Path
 
 from bct_keras import artefacts
-from bct_keras.data.class_store import StoredOldEmbeddings
 from bct_keras.data.embeddings import KIND, EmbeddingShards
+from bct_keras.embed.class_store import StoredOldEmbeddings
 from bct_keras.encoders import HEAD_FILE
 from bct_keras.errors import InputError
 from bct_keras.methods.old_source import Classifier

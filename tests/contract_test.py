@@ -13,11 +13,11 @@ from tiny_backbones import linear
 from bct_keras import old_head, specs
 from bct_keras.backbones import BACKBONES, iresnet, vit
 from bct_keras.checkpoints import Checkpoints
-from bct_keras.data.class_store import StoredOldEmbeddings
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import open_embeddings
 from bct_keras.data.input import training_batches
-from bct_keras.embed_run import embed
+from bct_keras.embed.class_store import StoredOldEmbeddings
+from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS

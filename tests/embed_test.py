@@ -7,7 +7,7 @@ import pytest
 from bct_keras import artefacts
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import FIELDS
-from bct_keras.embed_run import embed
+from bct_keras.embed.run import embed
 from bct_keras.encoders import Encoder, KerasEncoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.methods import class_features

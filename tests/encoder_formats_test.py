@@ -9,7 +9,7 @@ import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 
 from bct_keras.data.dataset import open_data_set
-from bct_keras.embed_run import embed
+from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 

@@ -13,7 +13,7 @@ from bct_keras.backbones.iresnet import iresnet_small
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import EmbeddingShards, field_path, open_embeddings
 from bct_keras.data.input import training_batches
-from bct_keras.embed_run import embed
+from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.methods import METHODS
 from bct_keras.recipe import Recipe

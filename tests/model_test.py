@@ -12,7 +12,7 @@ from bct_keras.backbones import BACKBONES
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import EmbeddingShards, normalised, open_embeddings
 from bct_keras.data.input import training_batches
-from bct_keras.embed_run import embed
+from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.methods import METHODS

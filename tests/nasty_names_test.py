@@ -9,7 +9,7 @@ from PIL import Image
 
 from bct_keras import artefacts, gallery, model_card
 from bct_keras.data.dataset import open_data_set
-from bct_keras.embed_run import embed
+from bct_keras.embed.run import embed
 from bct_keras.encoders import RUN_KIND, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate_run import evaluate

@@ -9,7 +9,7 @@ import pytest
 from bct_keras import old_encoders, proof, specs, train
 from bct_keras.data import dataset
 from bct_keras.data.dataset import DataSet, open_data_set
-from bct_keras.embed_run import embed
+from bct_keras.embed.run import embed
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS, build_protocols

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from bct_keras.data import by_class
-from bct_keras.data.by_class import map_classes
+from bct_keras.embed import by_class
+from bct_keras.embed.by_class import map_classes
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import FIELDS, EmbeddingShards, normalised, open_embeddings
-from bct_keras.embed_run import embed
+from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.methods.class_features import credible

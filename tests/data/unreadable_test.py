@@ -12,7 +12,7 @@ from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.images_by_id import ImagesById
 from bct_keras.data.input import training_batches
 from bct_keras.data.shards import stored_records
-from bct_keras.embed_run import embed
+from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import BadImageError, InputError
 from bct_keras.prepare.run import prepare

@@ -12,7 +12,7 @@ from tensorflow.python.framework import op_def_registry
 
 from bct_keras import old_encoders
 from bct_keras.data.dataset import open_data_set
-from bct_keras.embed_run import embed
+from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder, operations
 from bct_keras.errors import InputError
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras import embed as embed_command
 from bct_keras import evaluate, gallery, old_encoders, specs
 from bct_keras.benchmarks import plan
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import normalised
 from bct_keras.data.preprocessing import FILTERS
+from bct_keras.embed import __main__ as embed_command
 from bct_keras.encoders import load_encoder
 from bct_keras.encoders.load import ENCODERS
 from bct_keras.errors import InputError

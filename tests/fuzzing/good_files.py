@@ -17,7 +17,7 @@ from PIL import Image
 from bct_keras import artefacts, specs
 from bct_keras.data import dataset
 from bct_keras.data.shards import stored_records
-from bct_keras.embed_run import embed
+from bct_keras.embed.run import embed
 from bct_keras.encoders import ENCODER_FILE, RUN_KIND, load_encoder
 from bct_keras.galleries import GALLERIES
 from bct_keras.galleries.gallery import KnownEncoder

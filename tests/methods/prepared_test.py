@@ -12,11 +12,11 @@ import tensorflow as tf
 from bct_keras import old_encoders, old_head
 from bct_keras.backbones.iresnet import iresnet_small
 from bct_keras.checkpoints import Checkpoints
-from bct_keras.data import class_store
-from bct_keras.data.class_store import StoredOldEmbeddings
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import open_embeddings
-from bct_keras.embed_run import embed
+from bct_keras.embed import class_store
+from bct_keras.embed.class_store import StoredOldEmbeddings
+from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.heads.arcface import ArcFace

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bct_keras.data.by_class import map_classes
+from bct_keras.embed.by_class import map_classes
 from bct_keras.methods import class_features
 
 DIMS = 128

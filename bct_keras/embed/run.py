@@ -6,9 +6,9 @@ import numpy as np
 
 from bct_keras import artefacts, progress
 from bct_keras.data import embeddings
-from bct_keras.data.by_class import map_classes
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import field_path, open_embeddings
+from bct_keras.embed.by_class import map_classes
 from bct_keras.encoders import Encoder, trial
 from bct_keras.methods import class_features
 from bct_keras.methods.class_blocks import Block

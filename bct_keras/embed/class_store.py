@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from bct_keras import artefacts, progress
-from bct_keras.data.by_class import map_classes
 from bct_keras.data.embeddings import EmbeddingShards, field_path
+from bct_keras.embed.by_class import map_classes
 from bct_keras.errors import InputError
 from bct_keras.methods.class_blocks import Block
 from bct_keras.methods.old_source import Classifier, OldSource

@@ -9,7 +9,7 @@ from absl import flags
 
 from bct_keras import command
 from bct_keras.data.dataset import open_data_set
-from bct_keras.embed_run import embed_and_tell
+from bct_keras.embed.run import embed_and_tell
 from bct_keras.encoders import load_encoder
 
 
