@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bct_keras import backbones, callbacks, encoders, heads, methods, optimizers, schedules
+    from bct_keras import backbones, encoders, heads, methods, optimizers, schedules
+    from bct_keras.callbacks import watching
     from bct_keras.errors import InputError
     from bct_keras.evaluation.comparison import compare
     from bct_keras.methods.old_embeddings import OldEmbeddings

@@ -53,7 +53,7 @@ from bct_keras.benchmarks.plan import (
     parse_entries,
     with_reference,
 )
-from bct_keras.checkpoints import RESUME_STATUS
+from bct_keras.callbacks.checkpoints import RESUME_STATUS
 from bct_keras.data.dataset import open_data_set
 from bct_keras.errors import InputError
 from bct_keras.evaluation.report import aligned

@@ -8,7 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from bct_keras import distribution
-from bct_keras.checkpoints import StoppedError
+from bct_keras.callbacks.checkpoints import StoppedError
 from bct_keras.data import unreadable
 from bct_keras.data.dataset import DataSet
 from bct_keras.errors import InputError

@@ -19,8 +19,9 @@ from typing import Any
 
 from absl import flags
 
-from bct_keras import checkpoints, command, distribution, dry_run
+from bct_keras import command, distribution, dry_run
 from bct_keras.backbones import BACKBONES
+from bct_keras.callbacks import checkpoints
 from bct_keras.export import checks_of_flags, define_gate_flags
 from bct_keras.formats import FORMATS
 from bct_keras.methods import METHODS

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from bct_keras import artefacts, checkpoints, distribution, old_encoders, proof
+from bct_keras import artefacts, distribution, old_encoders, proof
+from bct_keras.callbacks import checkpoints
 from bct_keras.data.dataset import DataSet, open_data_set, open_to_train_on
 from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.encoders import RUN_KIND, Encoder, load_encoder

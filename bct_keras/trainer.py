@@ -9,8 +9,9 @@ import keras
 import tensorflow as tf
 
 from bct_keras import artefacts, distribution, failures, old_head
-from bct_keras.callbacks import FiniteLoss, MetricsFile, TimesFile, TrainingProgress
-from bct_keras.checkpoints import Checkpoints, StopRequest
+from bct_keras.callbacks.checkpoints import Checkpoints, StopRequest
+from bct_keras.callbacks.tensorboard import TensorBoardLog, write_projector
+from bct_keras.callbacks.watching import FiniteLoss, MetricsFile, TimesFile, TrainingProgress
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.data.input import ids_of_step, training_batches
@@ -19,7 +20,6 @@ from bct_keras.methods.method import Method, Training
 from bct_keras.models import CompatibleModel
 from bct_keras.progress import Say, silent
 from bct_keras.recipe import Recipe
-from bct_keras.tensorboard import TensorBoardLog, write_projector
 from bct_keras.validation import BEST, BEST_HEAD, Validation
 
 UNFINISHED_KIND = "unfinished run"

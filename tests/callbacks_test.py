@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bct_keras.callbacks import FiniteLoss, MetricsFile, TimesFile, TrainingProgress
+from bct_keras.callbacks.watching import FiniteLoss, MetricsFile, TimesFile, TrainingProgress
 from bct_keras.errors import InputError
 
 
@@ -64,7 +64,7 @@ def test_metrics_of_an_epoch_that_is_done_again_are_dropped(tmp_path):
 
 def test_the_time_of_an_epoch_has_all_since_the_one_before(tmp_path, monkeypatch):
     clock = iter([10.0, 13.0, 13.5, 20.5, 21.0])
-    monkeypatch.setattr("bct_keras.callbacks.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("bct_keras.callbacks.watching.time.monotonic", lambda: next(clock))
     times = TimesFile(tmp_path / "times.jsonl")
     times.on_train_begin()
     for epoch, steps in enumerate((3, 2)):

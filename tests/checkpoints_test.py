@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras.callbacks import MetricsFile
-from bct_keras.checkpoints import Checkpoints, StoppedError, StopRequest
+from bct_keras.callbacks.checkpoints import Checkpoints, StoppedError, StopRequest
+from bct_keras.callbacks.watching import MetricsFile
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.input import training_batches
 from bct_keras.errors import InputError

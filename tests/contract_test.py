@@ -12,7 +12,7 @@ from tiny_backbones import linear
 
 from bct_keras import old_head, specs
 from bct_keras.backbones import BACKBONES, iresnet, vit
-from bct_keras.checkpoints import Checkpoints
+from bct_keras.callbacks.checkpoints import Checkpoints
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import open_embeddings
 from bct_keras.data.input import training_batches

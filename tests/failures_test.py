@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from bct_keras import distribution, failures
-from bct_keras.checkpoints import StoppedError
+from bct_keras.callbacks.checkpoints import StoppedError
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.input import training_batches
 from bct_keras.errors import InputError

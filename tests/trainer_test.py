@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing import event_file_loader
 
-from bct_keras import tensorboard
+from bct_keras.callbacks import tensorboard
 from bct_keras.data.dataset import open_data_set
 from bct_keras.errors import InputError
 from bct_keras.methods import METHODS

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bct_keras.benchmarks.plan import Job
-from bct_keras.checkpoints import RESUME_STATUS, StopRequest
+from bct_keras.callbacks.checkpoints import RESUME_STATUS, StopRequest
 from bct_keras.processes import cores
 
 SECONDS_BETWEEN_LOOKS = 0.2

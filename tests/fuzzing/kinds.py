@@ -13,7 +13,7 @@ from absl import flags
 
 from bct_keras import artefacts, command, gallery, old_head, specs, train
 from bct_keras.benchmarks.measuring import seconds_per_step
-from bct_keras.callbacks import MetricsFile
+from bct_keras.callbacks.watching import MetricsFile
 from bct_keras.data import dataset, embeddings, image_check, image_header, pair_sets
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import BadImageError, InputError

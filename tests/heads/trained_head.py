@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from bct_keras import distribution
 from bct_keras import specs as registry
-from bct_keras.checkpoints import Checkpoints
+from bct_keras.callbacks.checkpoints import Checkpoints
 from bct_keras.heads import HEADS
 from bct_keras.methods.independent import Independent
 from bct_keras.models import CompatibleModel

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from bct_keras import old_encoders, old_head
 from bct_keras.backbones.iresnet import iresnet_small
-from bct_keras.checkpoints import Checkpoints
+from bct_keras.callbacks.checkpoints import Checkpoints
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import open_embeddings
 from bct_keras.embed import class_store
