@@ -22,8 +22,8 @@ from absl import flags
 from bct_keras import command, distribution, dry_run
 from bct_keras.backbones import BACKBONES
 from bct_keras.callbacks import checkpoints
-from bct_keras.export import checks_of_flags, define_gate_flags
-from bct_keras.formats import FORMATS
+from bct_keras.export.__main__ import checks_of_flags, define_gate_flags
+from bct_keras.export.formats import FORMATS
 from bct_keras.methods import METHODS
 from bct_keras.prepare.splits import VIEW_OF_SCENARIO
 from bct_keras.recipe import PRECISIONS, Recipe

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bct_keras.errors import InputError, option
-from bct_keras.export_run import Checks
+from bct_keras.export.run import Checks
 from bct_keras.prepare.splits import VIEW_OF_SCENARIO
 from bct_keras.recipe import Recipe
 

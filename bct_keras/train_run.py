@@ -24,9 +24,9 @@ from bct_keras.evaluate_run import evaluate
 from bct_keras.evaluation import build_protocols, report
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.protocol import Protocol
-from bct_keras.export_run import Exported, export, keras_encoder
-from bct_keras.formats import FORMATS
-from bct_keras.formats.format import Source
+from bct_keras.export.formats import FORMATS
+from bct_keras.export.formats.format import Source
+from bct_keras.export.run import Exported, export, keras_encoder
 from bct_keras.prepare.run import prepare
 from bct_keras.progress import Say
 from bct_keras.train_plan import Plan

@@ -16,8 +16,8 @@ from bct_keras import artefacts
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import ENCODER_FILE, RUN_KIND, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.export_run import Checks, export, keras_encoder
-from bct_keras.formats.format import Source
+from bct_keras.export.formats.format import Source
+from bct_keras.export.run import Checks, export, keras_encoder
 
 DIMS = 4
 

@@ -11,16 +11,16 @@ import keras
 import numpy as np
 import pytest
 
-from bct_keras import export as exporting
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import KerasEncoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate_run import evaluate
 from bct_keras.evaluation import PROTOCOLS
-from bct_keras.export_run import Checks, export, keras_encoder
-from bct_keras.formats import FORMATS
-from bct_keras.formats.format import Source
+from bct_keras.export import __main__ as exporting
+from bct_keras.export.formats import FORMATS
+from bct_keras.export.formats.format import Source
+from bct_keras.export.run import Checks, export, keras_encoder
 from bct_keras.metrics.influence import Influence
 from bct_keras.metrics.measured import Measured
 

@@ -12,17 +12,17 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
-from bct_keras import export_run as exporting
 from bct_keras.backbones import iresnet
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import FirstDims, KerasEncoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS
-from bct_keras.export_run import Checks, export, keras_encoder
-from bct_keras.formats import FORMATS
-from bct_keras.formats.flatbuffer import read_facts
-from bct_keras.formats.format import Source
+from bct_keras.export import run as exporting
+from bct_keras.export.formats import FORMATS
+from bct_keras.export.formats.flatbuffer import read_facts
+from bct_keras.export.formats.format import Source
+from bct_keras.export.run import Checks, export, keras_encoder
 
 pytestmark = pytest.mark.seconds(38)
 

@@ -15,8 +15,8 @@ from bct_keras.errors import InputError
 from bct_keras.evaluation import PROTOCOLS, build_protocols
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
 from bct_keras.evaluation.retrieval import Retrieval
-from bct_keras.export_run import keras_encoder
-from bct_keras.formats.format import Reference, Source
+from bct_keras.export.formats.format import Reference, Source
+from bct_keras.export.run import keras_encoder
 from bct_keras.prepare.run import prepare
 
 

@@ -8,8 +8,8 @@ from bct_keras.backbones import BACKBONES, vit
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import keras_file_encoder, load_encoder
-from bct_keras.formats import FORMATS
-from bct_keras.formats.format import Source
+from bct_keras.export.formats import FORMATS
+from bct_keras.export.formats.format import Source
 
 
 def reference_parameters(width: int, depth: int, dims: int) -> int:

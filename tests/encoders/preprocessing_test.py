@@ -18,7 +18,7 @@ from bct_keras.embed import __main__ as embed_command
 from bct_keras.encoders import load_encoder
 from bct_keras.encoders.load import ENCODERS
 from bct_keras.errors import InputError
-from bct_keras.export_run import keras_encoder
+from bct_keras.export.run import keras_encoder
 from bct_keras.prepare.run import prepare
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bct_keras.evaluation.gate import judged, loss_intervals
+from bct_keras.export.gate import judged, loss_intervals
 from bct_keras.metrics.influence import of_shares
 from bct_keras.metrics.measured import Measured
 

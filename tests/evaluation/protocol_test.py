@@ -9,8 +9,8 @@ from bct_keras.encoders import Encoder
 from bct_keras.evaluate_run import evaluate
 from bct_keras.evaluation import build_protocols, compatibility
 from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.gate import Gate
 from bct_keras.evaluation.protocol import Protocol, adopted
+from bct_keras.export.gate import Gate
 from bct_keras.metrics.measured import Measured
 from bct_keras.metrics.verdict import Rule
 from bct_keras.prepare.run import prepare

@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 from bct_keras.encoders import load_encoder
-from bct_keras.export_run import Checks, export, keras_encoder
-from bct_keras.formats.format import Source
+from bct_keras.export.formats.format import Source
+from bct_keras.export.run import Checks, export, keras_encoder
 from bct_keras.galleries import file
 from bct_keras.galleries.file import FileGallery
 from bct_keras.galleries.gallery import Compatibility, KnownEncoder

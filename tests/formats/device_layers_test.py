@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from bct_keras.backbones.mobilefacenet import mobilefacenet
-from bct_keras.formats.device_layers import GroupsByDepth, ScaledPReLU, fast_in_int8
+from bct_keras.export.formats.device_layers import GroupsByDepth, ScaledPReLU, fast_in_int8
 
 
 def features(channels: int) -> np.ndarray:

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras.export_run import Checks, export, keras_encoder
-from bct_keras.formats.format import Source
+from bct_keras.export.formats.format import Source
+from bct_keras.export.run import Checks, export, keras_encoder
 
 SERVING = Path(__file__).parents[2] / "export" / "serving"
 sys.path.insert(

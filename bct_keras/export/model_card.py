@@ -7,8 +7,8 @@ from typing import Any
 from bct_keras import artefacts
 from bct_keras.encoders import RUN_KIND, Encoder
 from bct_keras.errors import option
-from bct_keras.evaluation.gate import OLD
-from bct_keras.formats.format import Source
+from bct_keras.export.formats.format import Source
+from bct_keras.export.gate import OLD
 from bct_keras.printable import code, markdown, table_row
 from bct_keras.untrusted.reading import read_text
 

@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from bct_keras import artefacts, model_card
+from bct_keras import artefacts
 from bct_keras.encoders import EXPORT_KIND, Encoder, KerasEncoder, load_encoder
 from bct_keras.errors import InputError, option
 from bct_keras.evaluation import build_protocols
-from bct_keras.evaluation.gate import Gate
 from bct_keras.evaluation.protocol import Protocol
-from bct_keras.formats import FORMATS
-from bct_keras.formats.closeness import Closeness, compared
-from bct_keras.formats.format import Format, Reference, Source
+from bct_keras.export import model_card
+from bct_keras.export.formats import FORMATS
+from bct_keras.export.formats.closeness import Closeness, compared
+from bct_keras.export.formats.format import Format, Reference, Source
+from bct_keras.export.gate import Gate
 from bct_keras.metrics.verdict import COMPATIBLE, UNDECIDED, Rule
 from bct_keras.printable import line
 

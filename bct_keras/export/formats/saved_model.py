@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras.data import images
-from bct_keras.formats.format import Source
+from bct_keras.export.formats.format import Source
 
 WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
 

@@ -1,7 +1,7 @@
 """What an encoder can be exported as. A new one is a function in a file here and a line below."""
 
-from bct_keras.formats import saved_model, tflite
-from bct_keras.formats.format import Format
+from bct_keras.export.formats import saved_model, tflite
+from bct_keras.export.formats.format import Format
 
 FORMATS = {
     "saved_model": Format("saved_model", saved_model.write, largest_difference=1e-5),

@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from bct_keras import no_standard_error
 from bct_keras.errors import InputError, option
-from bct_keras.formats.device_layers import fast_in_int8
-from bct_keras.formats.flatbuffer import rewrite
-from bct_keras.formats.format import Source
+from bct_keras.export.formats.device_layers import fast_in_int8
+from bct_keras.export.formats.flatbuffer import rewrite
+from bct_keras.export.formats.format import Source
 
 CALIBRATION_IMAGES = 1024
 SENSITIVITY_IMAGES = 16

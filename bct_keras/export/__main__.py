@@ -25,9 +25,9 @@ from bct_keras import command
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import load_encoder
 from bct_keras.evaluate import define_verdict_flags, rule_of_flags
-from bct_keras.export_run import Checks, export, keras_encoder
-from bct_keras.formats import FORMATS
-from bct_keras.formats.format import Source
+from bct_keras.export.formats import FORMATS
+from bct_keras.export.formats.format import Source
+from bct_keras.export.run import Checks, export, keras_encoder
 
 
 def define_flags() -> None:
