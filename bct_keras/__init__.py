@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bct_keras import backbones, encoders, heads, methods, optimizers, schedules
     from bct_keras.callbacks import watching
     from bct_keras.errors import InputError
-    from bct_keras.evaluation.comparison import compare
+    from bct_keras.evaluate.comparison import compare
     from bct_keras.methods.old_embeddings import OldEmbeddings
     from bct_keras.models import CompatibleModel
 
@@ -47,7 +47,7 @@ _PUBLIC = {
     "OldEmbeddings": "bct_keras.methods.old_embeddings",
     "backbones": None,
     "callbacks": None,
-    "compare": "bct_keras.evaluation.comparison",
+    "compare": "bct_keras.evaluate.comparison",
     "encoders": None,
     "heads": None,
     "methods": None,

@@ -56,7 +56,7 @@ from bct_keras.benchmarks.plan import (
 from bct_keras.callbacks.checkpoints import RESUME_STATUS
 from bct_keras.data.dataset import open_data_set
 from bct_keras.errors import InputError
-from bct_keras.evaluation.report import aligned
+from bct_keras.evaluate.report import aligned
 from bct_keras.prepare.run import prepare
 from bct_keras.processes import cores
 

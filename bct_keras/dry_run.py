@@ -12,7 +12,7 @@ from bct_keras.data.dataset import open_to_train_on
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
 from bct_keras.encoders import RUN_KIND, load_encoder, trial
 from bct_keras.errors import InputError, option
-from bct_keras.evaluation import PROTOCOLS, build_protocols
+from bct_keras.evaluate import PROTOCOLS, build_protocols
 from bct_keras.prepare.sources import SOURCES
 from bct_keras.prepare.sources.source import Source
 from bct_keras.prepare.splits import SPLITS

@@ -15,9 +15,9 @@ from bct_keras import artefacts, progress
 from bct_keras.data import records
 from bct_keras.encoders import Encoder, FirstDims
 from bct_keras.errors import InputError
-from bct_keras.evaluation.compatibility import check_dims
-from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.retrieval import Retrieval
+from bct_keras.evaluate.compatibility import check_dims
+from bct_keras.evaluate.embedding_cache import EmbeddingCache
+from bct_keras.evaluate.retrieval import Retrieval
 from bct_keras.explanations import page
 from bct_keras.explanations.embedding_map import Maps
 from bct_keras.explanations.examples import find_examples

@@ -20,10 +20,10 @@ from bct_keras.data.dataset import DataSet, open_data_set, open_to_train_on
 from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.encoders import RUN_KIND, Encoder, load_encoder
 from bct_keras.errors import InputError, option
-from bct_keras.evaluate_run import evaluate
-from bct_keras.evaluation import build_protocols, report
-from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.protocol import Protocol
+from bct_keras.evaluate import build_protocols, report
+from bct_keras.evaluate.embedding_cache import EmbeddingCache
+from bct_keras.evaluate.protocol import Protocol
+from bct_keras.evaluate.run import evaluate
 from bct_keras.export.formats import FORMATS
 from bct_keras.export.formats.format import Source
 from bct_keras.export.run import Exported, export, keras_encoder

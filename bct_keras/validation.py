@@ -11,8 +11,8 @@ import keras
 from bct_keras import artefacts, distribution
 from bct_keras.encoders import Encoder, InMemoryEncoder
 from bct_keras.errors import InputError, option
-from bct_keras.evaluation import compatibility
-from bct_keras.evaluation.protocol import Protocol
+from bct_keras.evaluate import compatibility
+from bct_keras.evaluate.protocol import Protocol
 from bct_keras.models import CompatibleModel
 from bct_keras.recipe import Recipe
 from bct_keras.untrusted.json_files import field, read_object

@@ -13,7 +13,7 @@ import tiny_backbones
 
 from bct_keras import benchmark, specs
 from bct_keras.encoders import load_encoder
-from bct_keras.evaluate_run import evaluate
+from bct_keras.evaluate.run import evaluate
 
 # 12 identities: 3 for the test, 3 for the old encoder, 6 for the new one. unibct has no epoch 5 to refresh anything in.
 FLAGS = """

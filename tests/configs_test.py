@@ -12,7 +12,7 @@ from absl import flags
 
 from bct_keras import benchmark, specs, train
 from bct_keras.benchmarks import plan as plans
-from bct_keras.evaluation import PROTOCOLS
+from bct_keras.evaluate import PROTOCOLS
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.optimizers import OPTIMIZERS

@@ -8,7 +8,7 @@ import pytest
 from bct_keras import specs
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import load_encoder
-from bct_keras.evaluate_run import evaluate
+from bct_keras.evaluate.run import evaluate
 from bct_keras.prepare.run import prepare
 
 ROOT = Path(__file__).parents[1]

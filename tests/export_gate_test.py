@@ -15,8 +15,8 @@ from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import KerasEncoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate_run import evaluate
-from bct_keras.evaluation import PROTOCOLS
+from bct_keras.evaluate import PROTOCOLS
+from bct_keras.evaluate.run import evaluate
 from bct_keras.export import __main__ as exporting
 from bct_keras.export.formats import FORMATS
 from bct_keras.export.formats.format import Source

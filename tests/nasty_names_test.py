@@ -12,8 +12,8 @@ from bct_keras.data.dataset import open_data_set
 from bct_keras.embed.run import embed
 from bct_keras.encoders import RUN_KIND, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate_run import evaluate
-from bct_keras.evaluation import report
+from bct_keras.evaluate import report
+from bct_keras.evaluate.run import evaluate
 from bct_keras.export import model_card
 from bct_keras.export.formats.format import Source
 from bct_keras.pages import plots

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from bct_keras.evaluation import compatibility
-from bct_keras.evaluation.retrieval import measure
+from bct_keras.evaluate import compatibility
+from bct_keras.evaluate.retrieval import measure
 from bct_keras.metrics import gains
 from bct_keras.metrics.measured import Measured
 from bct_keras.metrics.verdict import Rule

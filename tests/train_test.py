@@ -13,7 +13,7 @@ import pytest
 from bct_keras import proof, specs
 from bct_keras.backbones.iresnet import iresnet_small
 from bct_keras.data.dataset import open_data_set
-from bct_keras.evaluation import PROTOCOLS
+from bct_keras.evaluate import PROTOCOLS
 
 pytestmark = pytest.mark.seconds(32)
 

@@ -9,8 +9,8 @@ import pytest
 from bct_keras import artefacts, train
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import load_encoder
-from bct_keras.evaluation import compatibility
-from bct_keras.evaluation.retrieval import Retrieval
+from bct_keras.evaluate import compatibility
+from bct_keras.evaluate.retrieval import Retrieval
 from bct_keras.validation import Validation
 
 METRIC = "new/old mAP"

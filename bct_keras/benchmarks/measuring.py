@@ -11,8 +11,8 @@ from bct_keras import artefacts
 from bct_keras.benchmarks.plan import Cell
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluation import build_protocols
-from bct_keras.evaluation.compatibility import (
+from bct_keras.evaluate import build_protocols
+from bct_keras.evaluate.compatibility import (
     NEW_OLD,
     OLD_OLD,
     Known,
@@ -22,8 +22,8 @@ from bct_keras.evaluation.compatibility import (
     measure_tests,
     summary,
 )
-from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.protocol import Protocol
+from bct_keras.evaluate.embedding_cache import EmbeddingCache
+from bct_keras.evaluate.protocol import Protocol
 from bct_keras.metrics.flips import flips
 from bct_keras.metrics.gains import evidence
 from bct_keras.metrics.verdict import Rule

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bct_keras.data.images_by_id import ImagesById
-from bct_keras.evaluation.retrieval import Retrieval
+from bct_keras.evaluate.retrieval import Retrieval
 from bct_keras.explanations import FOR_ANY, FOR_KERAS
 from bct_keras.explanations.examples import Example
 from bct_keras.explanations.subject import Subject

@@ -24,7 +24,7 @@ from absl import flags
 from bct_keras import command
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import load_encoder
-from bct_keras.evaluate import define_verdict_flags, rule_of_flags
+from bct_keras.evaluate.__main__ import define_verdict_flags, rule_of_flags
 from bct_keras.export.formats import FORMATS
 from bct_keras.export.formats.format import Source
 from bct_keras.export.run import Checks, export, keras_encoder

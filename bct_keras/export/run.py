@@ -13,8 +13,8 @@ import numpy as np
 from bct_keras import artefacts
 from bct_keras.encoders import EXPORT_KIND, Encoder, KerasEncoder, load_encoder
 from bct_keras.errors import InputError, option
-from bct_keras.evaluation import build_protocols
-from bct_keras.evaluation.protocol import Protocol
+from bct_keras.evaluate import build_protocols
+from bct_keras.evaluate.protocol import Protocol
 from bct_keras.export import model_card
 from bct_keras.export.formats import FORMATS
 from bct_keras.export.formats.closeness import Closeness, compared

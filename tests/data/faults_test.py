@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bct_keras.data import image_header
-from bct_keras.data.pair_sets import read_bin
 from bct_keras.errors import BadImageError, InputError
+from bct_keras.evaluate.pairs.pair_sets import read_bin
 from bct_keras.prepare.check import look
 from bct_keras.prepare.check_targets import DataSetTarget
 from bct_keras.prepare.run import prepare

@@ -6,9 +6,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from bct_keras.data import safe_pickle
-from bct_keras.data.pair_sets import read_bin
 from bct_keras.errors import InputError
+from bct_keras.evaluate.pairs import safe_pickle
+from bct_keras.evaluate.pairs.pair_sets import read_bin
 
 IMAGES = [b"\xff\xd8\x00 one", b"\xff\xd8\n'two'\\", b"", b"\x80" * 300]
 SAME = [True, False]

@@ -16,7 +16,7 @@ from bct_keras.encoders.load import run_encoder
 from bct_keras.encoders.saved_model import SavedModelEncoder
 from bct_keras.encoders.stored import StoredEmbeddings
 from bct_keras.errors import InputError
-from bct_keras.evaluation.embedding_cache import EmbeddingCache
+from bct_keras.evaluate.embedding_cache import EmbeddingCache
 
 IMAGES = np.random.default_rng(3).integers(0, 256, (5, 28, 28, 3), np.uint8)
 

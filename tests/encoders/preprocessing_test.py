@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras import evaluate, gallery, old_encoders, specs
+from bct_keras import gallery, old_encoders, specs
 from bct_keras.benchmarks import plan
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import normalised
@@ -18,6 +18,7 @@ from bct_keras.embed import __main__ as embed_command
 from bct_keras.encoders import load_encoder
 from bct_keras.encoders.load import ENCODERS
 from bct_keras.errors import InputError
+from bct_keras.evaluate import __main__ as evaluate
 from bct_keras.export.run import keras_encoder
 from bct_keras.prepare.run import prepare
 

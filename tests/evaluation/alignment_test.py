@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bct_keras.evaluation import alignment
+from bct_keras.evaluate.ijb import alignment
 
 GOLDEN = (
     Path(__file__).parents[1] / "golden" / "alignment.npz"

@@ -9,9 +9,9 @@ import pytest
 from bct_keras.data import dataset
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate_run import evaluate
-from bct_keras.evaluation import comparison
-from bct_keras.evaluation.comparison import compare
+from bct_keras.evaluate import comparison
+from bct_keras.evaluate.comparison import compare
+from bct_keras.evaluate.run import evaluate
 from bct_keras.prepare.run import prepare
 
 IDENTITIES, IMAGES, DIMS = 30, 5, 8

@@ -6,8 +6,8 @@ import pytest
 
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluation import compatibility
-from bct_keras.evaluation.protocol import adopted
+from bct_keras.evaluate import compatibility
+from bct_keras.evaluate.protocol import adopted
 from bct_keras.metrics.verdict import Rule
 
 

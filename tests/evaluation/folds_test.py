@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import KFold
 
-from bct_keras.evaluation import folds
+from bct_keras.evaluate.pairs import folds
 
 
 def scored_pairs(pairs: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
-from bct_keras.evaluation import ijb_rates, templates
-from bct_keras.evaluation.ijb_rates import Listed, Lists, TemplatePairs
+from bct_keras.evaluate.ijb import rates as ijb_rates
+from bct_keras.evaluate.ijb import templates
+from bct_keras.evaluate.ijb.rates import Listed, Lists, TemplatePairs
 from bct_keras.metrics import identification, roc
 from bct_keras.metrics.verification import Embedded
 

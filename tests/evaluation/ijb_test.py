@@ -10,10 +10,10 @@ from PIL import Image
 
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import BadImageError, InputError
-from bct_keras.evaluate_run import evaluate
-from bct_keras.evaluation.alignment import TEMPLATE
-from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.ijb import IJBB, IJBC
+from bct_keras.evaluate.embedding_cache import EmbeddingCache
+from bct_keras.evaluate.ijb.alignment import TEMPLATE
+from bct_keras.evaluate.ijb.protocol import IJBB, IJBC
+from bct_keras.evaluate.run import evaluate
 
 SUBJECTS, PROBES = (
     8,

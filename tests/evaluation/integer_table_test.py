@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bct_keras.errors import InputError
-from bct_keras.evaluation import integer_table
-from bct_keras.evaluation.integer_table import read_integer_table
+from bct_keras.evaluate.ijb import integer_table
+from bct_keras.evaluate.ijb.integer_table import read_integer_table
 
 
 def written(folder: Path, text: str | bytes) -> Path:

@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score, roc_curve
 
 from bct_keras import vectors
 from bct_keras.errors import InputError
-from bct_keras.evaluation import retrieval
+from bct_keras.evaluate import retrieval
 from bct_keras.metrics import identification, ranking, verification
 from bct_keras.metrics.identification import tpir_at_fpir
 from bct_keras.metrics.ranking import mean_average_precision, recall_at_k, top_k

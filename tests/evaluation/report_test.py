@@ -8,8 +8,8 @@ from PIL import Image
 
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate_run import evaluate
-from bct_keras.evaluation import page, report, words
+from bct_keras.evaluate import page, report, words
+from bct_keras.evaluate.run import evaluate
 from bct_keras.prepare.run import prepare
 
 TESTS = ["old/old", "new/old", "new/new"]

@@ -7,7 +7,7 @@ from bct_keras.data.dataset import ids_of, open_data_set
 from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluation.retrieval import Retrieval
+from bct_keras.evaluate.retrieval import Retrieval
 from bct_keras.metrics.verification import Embedded
 from bct_keras.prepare.run import prepare
 

@@ -14,11 +14,12 @@ from absl import flags
 from bct_keras import artefacts, command, gallery, old_head, specs, train
 from bct_keras.benchmarks.measuring import seconds_per_step
 from bct_keras.callbacks.watching import MetricsFile
-from bct_keras.data import dataset, embeddings, image_check, image_header, pair_sets
+from bct_keras.data import dataset, embeddings, image_check, image_header
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import BadImageError, InputError
-from bct_keras.evaluation import ijb_files
-from bct_keras.evaluation.retrieval import Retrieval
+from bct_keras.evaluate.ijb import files
+from bct_keras.evaluate.pairs import pair_sets
+from bct_keras.evaluate.retrieval import Retrieval
 from bct_keras.galleries import GALLERIES, ORDERS, admission
 from bct_keras.prepare import check_targets
 from bct_keras.prepare.sources.folder import Folder
@@ -117,9 +118,9 @@ def photo(name: str) -> Callable[[Path], None]:
 
 
 def ijb(root: Path) -> None:
-    ijb_files.read_images(root / "meta", "ijbc")
-    ijb_files.read_pairs(root / "meta", "ijbc")
-    ijb_files.read_gallery(root / "meta" / "ijbc_1N_gallery_G1.csv")
+    files.read_images(root / "meta", "ijbc")
+    files.read_pairs(root / "meta", "ijbc")
+    files.read_gallery(root / "meta" / "ijbc_1N_gallery_G1.csv")
 
 
 def trained_by(root: Path) -> None:

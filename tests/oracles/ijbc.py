@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bct_keras.evaluation import ijb_rates, templates
-from bct_keras.evaluation.ijb_rates import Listed, TemplatePairs
+from bct_keras.evaluate.ijb import rates as ijb_rates
+from bct_keras.evaluate.ijb import templates
+from bct_keras.evaluate.ijb.rates import Listed, TemplatePairs
 from bct_keras.metrics import identification
 from bct_keras.metrics.roc import roc_curve
 from bct_keras.metrics.verification import Embedded

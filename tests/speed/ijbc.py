@@ -25,10 +25,11 @@ from PIL import Image
 from sklearn.metrics import roc_curve
 
 from bct_keras.data import image_check
-from bct_keras.evaluation import ijb_files, ijb_rates, templates
-from bct_keras.evaluation.alignment import TEMPLATE
-from bct_keras.evaluation.ijb_images import AlignedImages
-from bct_keras.evaluation.ijb_rates import Listed, Lists, TemplatePairs
+from bct_keras.evaluate.ijb import files as ijb_files
+from bct_keras.evaluate.ijb import rates, templates
+from bct_keras.evaluate.ijb.alignment import TEMPLATE
+from bct_keras.evaluate.ijb.images import AlignedImages
+from bct_keras.evaluate.ijb.rates import Listed, Lists, TemplatePairs
 from bct_keras.metrics.verification import Embedded
 
 IMAGES, TEMPLATES, PAIRS, GENUINE = 469_375, 23_124, 15_658_489, 19_557
@@ -92,7 +93,7 @@ def ours(features: np.ndarray, lists: dict[str, Any]) -> dict[str, float]:
     )
     pooled = templates.pool(features, lists["templates"], TEMPLATES, weights)
     side = Embedded(pooled, np.arange(TEMPLATES))
-    return ijb_rates.measure(side, side, lists["lists"]).metrics
+    return rates.measure(side, side, lists["lists"]).metrics
 
 
 def plain(features: np.ndarray, lists: dict[str, Any]) -> dict[str, float]:
@@ -115,8 +116,7 @@ def plain(features: np.ndarray, lists: dict[str, Any]) -> dict[str, float]:
     fpr, tpr, _ = roc_curve(pairs.genuine, scores)
     fpr, tpr = np.flipud(fpr), np.flipud(tpr)
     found = {
-        ijb_rates.rate_name("TAR@FAR", far): float(tpr[np.argmin(np.abs(fpr - far))])
-        for far in FARS
+        rates.rate_name("TAR@FAR", far): float(tpr[np.argmin(np.abs(fpr - far))]) for far in FARS
     }
     first_places = [
         plain_search(pooled, lists["lists"].probes, listed) for listed in lists["lists"].galleries

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bct_keras.data.pair_sets import read_bin
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import BadImageError, InputError
-from bct_keras.evaluation.ijb_files import read_names
+from bct_keras.evaluate.ijb.files import read_names
+from bct_keras.evaluate.pairs.pair_sets import read_bin
 from bct_keras.galleries import admission
 from bct_keras.prepare.sources.recordio import RecordIO
 from bct_keras.untrusted.json_files import read_json

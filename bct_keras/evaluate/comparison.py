@@ -14,9 +14,9 @@ import bct_keras
 from bct_keras import artefacts
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluation import compatibility, report_folder
-from bct_keras.evaluation.compatibility import TESTS
-from bct_keras.evaluation.retrieval import Divided, divide
+from bct_keras.evaluate import compatibility, report_folder
+from bct_keras.evaluate.compatibility import TESTS
+from bct_keras.evaluate.retrieval import Divided, divide
 from bct_keras.metrics.flips import SearchedNames
 from bct_keras.metrics.verdict import MARGIN, Rule, Verdict
 from bct_keras.metrics.verification import Sides

@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from bct_keras.evaluation import report, words
+from bct_keras.evaluate import report, words
 from bct_keras.pages import document
 from bct_keras.pages.document import Picture, Plot, Table
 

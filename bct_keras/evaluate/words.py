@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bct_keras.evaluation import report
+from bct_keras.evaluate import report
 
 METRICS = {
     "accuracy": "share of pairs rightly told as the same or another identity, at the threshold "

@@ -14,7 +14,7 @@ from bct_keras import artefacts, progress
 from bct_keras.data import image_check
 from bct_keras.encoders.encoder import BATCH_SIZE, Encoder
 from bct_keras.errors import BadImageError
-from bct_keras.evaluation import alignment
+from bct_keras.evaluate.ijb import alignment
 from bct_keras.untrusted.reading import LARGEST_IMAGE, read_bytes
 
 BATCHES_AHEAD = 4

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bct_keras.errors import InputError
-from bct_keras.evaluation.integer_table import read_integer_table
+from bct_keras.evaluate.ijb.integer_table import read_integer_table
 from bct_keras.untrusted.reading import read_bytes
 
 # Names come from a file: they may not lead out of the folder of images.

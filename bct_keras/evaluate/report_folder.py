@@ -7,8 +7,8 @@ from typing import Any
 from PIL import Image
 
 from bct_keras import artefacts
-from bct_keras.evaluation import page
-from bct_keras.evaluation.protocol import Protocol
+from bct_keras.evaluate import page
+from bct_keras.evaluate.protocol import Protocol
 from bct_keras.metrics.verdict import Rule, Verdict
 from bct_keras.pages import plots
 from bct_keras.pages.document import Plot

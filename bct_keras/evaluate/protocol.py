@@ -11,7 +11,7 @@ from PIL import Image
 
 from bct_keras.data.dataset import DataSet
 from bct_keras.encoders import Encoder
-from bct_keras.evaluation.embedding_cache import EmbeddingCache
+from bct_keras.evaluate.embedding_cache import EmbeddingCache
 from bct_keras.metrics.flips import SearchedNames
 from bct_keras.metrics.measured import Measured, as_measured
 from bct_keras.metrics.verification import Sides

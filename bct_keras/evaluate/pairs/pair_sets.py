@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from bct_keras import artefacts
-from bct_keras.data import safe_pickle
 from bct_keras.errors import InputError
+from bct_keras.evaluate.pairs import safe_pickle
 from bct_keras.untrusted.reading import LARGEST_IMAGE, opened, read_bytes
 
 FOLDS = 10  # of LFW and of the sets that InsightFace packs

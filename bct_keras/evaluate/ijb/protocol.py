@@ -15,12 +15,13 @@ from PIL import Image
 from bct_keras import artefacts
 from bct_keras.encoders import Encoder
 from bct_keras.errors import BadImageError, InputError, option
-from bct_keras.evaluation import alignment, ijb_files, ijb_rates, templates
-from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.ijb_files import Subjects
-from bct_keras.evaluation.ijb_images import AlignedImages
-from bct_keras.evaluation.ijb_rates import Listed, Lists, TemplatePairs
-from bct_keras.evaluation.protocol import Protocol
+from bct_keras.evaluate.embedding_cache import EmbeddingCache
+from bct_keras.evaluate.ijb import alignment, rates, templates
+from bct_keras.evaluate.ijb import files as ijb_files
+from bct_keras.evaluate.ijb.files import Subjects
+from bct_keras.evaluate.ijb.images import AlignedImages
+from bct_keras.evaluate.ijb.rates import Listed, Lists, TemplatePairs
+from bct_keras.evaluate.protocol import Protocol
 from bct_keras.metrics.flips import SearchedNames
 from bct_keras.metrics.measured import Measured, unresolved_notes
 from bct_keras.metrics.verification import Embedded, Sides
@@ -150,7 +151,7 @@ class IJB(Protocol):
 
     def measure(self, query: Embedded, gallery: Embedded) -> Measured:
         """Returns all metrics of the set."""
-        return ijb_rates.measure(query, gallery, self.lists)
+        return rates.measure(query, gallery, self.lists)
 
     def searched(self, sides: Sides) -> Sides:
         """Returns every probe and both galleries at once, which share no subject."""
@@ -186,7 +187,7 @@ class IJB(Protocol):
                     f"(missing, damaged, or without a finite embedding; {option('on_bad', 'skip')})"
                 )
         impostors = self.lists.pairs.impostors
-        measured = ijb_rates.measured_fars(impostors)
+        measured = rates.measured_fars(impostors)
         return left_out + unresolved_notes(
             "TAR@FAR", measured, impostors, "as published, but not to be relied on"
         )

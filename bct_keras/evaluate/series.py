@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from bct_keras.encoders import ENCODER_FILE, Encoder, FirstDims
-from bct_keras.evaluation.compatibility import check_dims
-from bct_keras.evaluation.protocol import Protocol, adopted
+from bct_keras.evaluate.compatibility import check_dims
+from bct_keras.evaluate.protocol import Protocol, adopted
 from bct_keras.metrics.gains import evidence, gains
 from bct_keras.metrics.measured import Measured, as_measured
 from bct_keras.metrics.verdict import Gain, Rule, Verdict, check_rule, decide

@@ -7,7 +7,7 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from bct_keras.evaluation import templates
+from bct_keras.evaluate.ijb import templates
 from bct_keras.metrics import identification, influence
 from bct_keras.metrics.identification import Identification, identify
 from bct_keras.metrics.influence import Influence

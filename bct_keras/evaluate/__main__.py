@@ -31,8 +31,8 @@ from absl import flags
 from bct_keras import command, specs
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate_run import evaluate, evaluate_series
-from bct_keras.evaluation import report
+from bct_keras.evaluate import report
+from bct_keras.evaluate.run import evaluate, evaluate_series
 from bct_keras.metrics.verdict import MARGIN, Rule
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 from bct_keras import specs as registry
-from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.ijb import IJBB, IJBC
-from bct_keras.evaluation.pairs import LFW, Pairs
-from bct_keras.evaluation.protocol import Protocol, adopted
-from bct_keras.evaluation.retrieval import Retrieval
+from bct_keras.evaluate.embedding_cache import EmbeddingCache
+from bct_keras.evaluate.ijb.protocol import IJBB, IJBC
+from bct_keras.evaluate.pairs.protocol import LFW, Pairs
+from bct_keras.evaluate.protocol import Protocol, adopted
+from bct_keras.evaluate.retrieval import Retrieval
 
 PROTOCOLS = {"ijbb": IJBB, "ijbc": IJBC, "lfw": LFW, "pairs": Pairs, "retrieval": Retrieval}
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bct_keras.evaluation.compatibility import INDEPENDENT, NEW_OLD, OLD_OLD, TESTS
+from bct_keras.evaluate.compatibility import INDEPENDENT, NEW_OLD, OLD_OLD, TESTS
 from bct_keras.pages.document import Table
 
 Rows = list[list[str]]

@@ -10,12 +10,12 @@ import tensorflow as tf
 
 from bct_keras import progress
 from bct_keras.data import image_check, images
-from bct_keras.data.pair_sets import PairSet, read_bin, read_lfw
 from bct_keras.encoders.encoder import BATCH_SIZE, Encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluation import folds
-from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.protocol import Protocol
+from bct_keras.evaluate.embedding_cache import EmbeddingCache
+from bct_keras.evaluate.pairs import folds
+from bct_keras.evaluate.pairs.pair_sets import PairSet, read_bin, read_lfw
+from bct_keras.evaluate.protocol import Protocol
 from bct_keras.metrics import influence
 from bct_keras.metrics.influence import Influence
 from bct_keras.metrics.measured import Measured, rate_name, unresolved_notes

@@ -10,8 +10,8 @@ from PIL import Image
 from bct_keras.data import dataset, image_check, unreadable
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluation.embedding_cache import EmbeddingCache
-from bct_keras.evaluation.protocol import Protocol
+from bct_keras.evaluate.embedding_cache import EmbeddingCache
+from bct_keras.evaluate.protocol import Protocol
 from bct_keras.metrics import identification, influence
 from bct_keras.metrics.collapse import Watched, watch
 from bct_keras.metrics.flips import SearchedNames

@@ -7,7 +7,7 @@ from typing import Any
 from bct_keras import progress
 from bct_keras.encoders import Encoder, FirstDims
 from bct_keras.errors import InputError
-from bct_keras.evaluation.protocol import Protocol, Sides, adopted
+from bct_keras.evaluate.protocol import Protocol, Sides, adopted
 from bct_keras.metrics import baselines
 from bct_keras.metrics.flips import flips
 from bct_keras.metrics.gains import against_independent, curves, evidence, gains, thresholds
