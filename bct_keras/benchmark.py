@@ -37,7 +37,7 @@ from typing import Any
 
 from absl import flags
 
-from bct_keras import artefacts, command, proof, specs, train
+from bct_keras import artefacts, command, specs
 from bct_keras.benchmarks import report, spreads, tables
 from bct_keras.benchmarks.jobs import Runner, StoppedError
 from bct_keras.benchmarks.measuring import Measuring
@@ -59,6 +59,8 @@ from bct_keras.errors import InputError
 from bct_keras.evaluate.report import aligned
 from bct_keras.prepare.run import prepare
 from bct_keras.processes import cores
+from bct_keras.train import __main__ as train
+from bct_keras.train import proof
 
 # Set for each training here, or of no use to it.
 OWN = (

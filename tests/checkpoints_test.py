@@ -16,12 +16,12 @@ import tensorflow as tf
 from bct_keras.callbacks.checkpoints import Checkpoints, StoppedError, StopRequest
 from bct_keras.callbacks.watching import MetricsFile
 from bct_keras.data.dataset import DataSet, open_data_set
-from bct_keras.data.input import training_batches
 from bct_keras.errors import InputError
 from bct_keras.methods import METHODS
 from bct_keras.methods.method import Method
-from bct_keras.recipe import Recipe
-from bct_keras.trainer import stretches
+from bct_keras.train.input import training_batches
+from bct_keras.train.recipe import Recipe
+from bct_keras.train.trainer import stretches
 
 pytestmark = pytest.mark.seconds(16)
 

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bct_keras import train
 from bct_keras.data.dataset import open_data_set
 from bct_keras.embed import __main__ as embed
 from bct_keras.embed import run as embed_run
@@ -23,6 +22,7 @@ from bct_keras.encoders import load_encoder
 from bct_keras.evaluate import __main__ as evaluate
 from bct_keras.export import __main__ as export
 from bct_keras.prepare import __main__ as prepare
+from bct_keras.train import __main__ as train
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from absl import flags
 
-from bct_keras import benchmark, specs, train
+from bct_keras import benchmark, specs
 from bct_keras.benchmarks import plan as plans
 from bct_keras.evaluate import PROTOCOLS
 from bct_keras.heads import HEADS
@@ -18,8 +18,9 @@ from bct_keras.methods import METHODS
 from bct_keras.optimizers import OPTIMIZERS
 from bct_keras.prepare.sources import SOURCES
 from bct_keras.prepare.splits import SPLITS
-from bct_keras.recipe import Recipe
 from bct_keras.schedules import SCHEDULES
+from bct_keras.train import __main__ as train
+from bct_keras.train.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 SCENARIOS = ("open-class", "open-data", "extended-class", "extended-data")

@@ -10,12 +10,11 @@ import pytest
 import tensorflow as tf
 from tiny_backbones import linear
 
-from bct_keras import old_head, specs
+from bct_keras import specs
 from bct_keras.backbones import BACKBONES, iresnet, vit
 from bct_keras.callbacks.checkpoints import Checkpoints
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import open_embeddings
-from bct_keras.data.input import training_batches
 from bct_keras.embed.class_store import StoredOldEmbeddings
 from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder
@@ -23,7 +22,9 @@ from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.methods.method import Training
 from bct_keras.models import CompatibleModel
-from bct_keras.recipe import Recipe
+from bct_keras.train import old_head
+from bct_keras.train.input import training_batches
+from bct_keras.train.recipe import Recipe
 
 pytestmark = pytest.mark.seconds(55)
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bct_keras import train
 from bct_keras.data.dataset import open_data_set
 from bct_keras.embed import run as embed_run
 from bct_keras.encoders import load_encoder
+from bct_keras.train import __main__ as train
 
 FLAGS = (
     "--dry_run",

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from bct_keras import distribution, failures
+from bct_keras import distribution
 from bct_keras.callbacks.checkpoints import StoppedError
 from bct_keras.data.dataset import DataSet, open_data_set
-from bct_keras.data.input import training_batches
 from bct_keras.errors import InputError
+from bct_keras.train import failures
+from bct_keras.train.input import training_batches
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from bct_keras import specs
 from bct_keras.backbones.iresnet import iresnet_small
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import EmbeddingShards, field_path, open_embeddings
-from bct_keras.data.input import training_batches
 from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.methods import METHODS
-from bct_keras.recipe import Recipe
-from bct_keras.trainer import Run, Watch
+from bct_keras.train.input import training_batches
+from bct_keras.train.recipe import Recipe
+from bct_keras.train.trainer import Run, Watch
 
 DIMS, EPOCHS, BATCH, SEED, RATE = 8, 2, 8, 3, 0.01
 

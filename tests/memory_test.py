@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from bct_keras import memory
-from bct_keras.recipe import Recipe
+from bct_keras.train import memory
+from bct_keras.train.recipe import Recipe
 
 CLASSES = 50
 RECIPE = Recipe(

@@ -11,7 +11,6 @@ import tensorflow as tf
 from bct_keras.backbones import BACKBONES
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import EmbeddingShards, normalised, open_embeddings
-from bct_keras.data.input import training_batches
 from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
@@ -19,7 +18,8 @@ from bct_keras.methods import METHODS
 from bct_keras.methods.method import Method, Training
 from bct_keras.methods.nccl import NCCL
 from bct_keras.models import CompatibleModel
-from bct_keras.recipe import Recipe
+from bct_keras.train.input import training_batches
+from bct_keras.train.recipe import Recipe
 
 pytestmark = pytest.mark.seconds(45)
 

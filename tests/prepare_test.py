@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras import artefacts, processes, train
+from bct_keras import artefacts, processes
 from bct_keras.artefacts.folders import STARTED
 from bct_keras.data import records
 from bct_keras.data.dataset import ids_of, open_data_set
@@ -20,6 +20,7 @@ from bct_keras.errors import InputError
 from bct_keras.prepare import writing
 from bct_keras.prepare.run import prepare
 from bct_keras.prepare.sources.synthetic import Synthetic
+from bct_keras.train import __main__ as train
 
 pytestmark = pytest.mark.seconds(9)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bct_keras import old_encoders, proof, specs, train
+from bct_keras import specs
 from bct_keras.data import dataset
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.embed.run import embed
@@ -18,6 +18,8 @@ from bct_keras.evaluate.retrieval import Retrieval
 from bct_keras.export.formats.format import Reference, Source
 from bct_keras.export.run import keras_encoder
 from bct_keras.prepare.run import prepare
+from bct_keras.train import __main__ as train
+from bct_keras.train import old_encoders, proof
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,11 @@ import keras
 import numpy as np
 import pytest
 
-from bct_keras import proof, specs
+from bct_keras import specs
 from bct_keras.backbones.iresnet import iresnet_small
 from bct_keras.data.dataset import open_data_set
 from bct_keras.evaluate import PROTOCOLS
+from bct_keras.train import proof
 
 pytestmark = pytest.mark.seconds(32)
 

@@ -14,8 +14,8 @@ from bct_keras.data.dataset import open_data_set
 from bct_keras.errors import InputError
 from bct_keras.methods import METHODS
 from bct_keras.methods.method import Method
-from bct_keras.recipe import Recipe
-from bct_keras.trainer import Run, Watch
+from bct_keras.train.recipe import Recipe
+from bct_keras.train.trainer import Run, Watch
 
 
 class Watching(Method):

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bct_keras import artefacts, train
+from bct_keras import artefacts
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import load_encoder
 from bct_keras.evaluate import compatibility
 from bct_keras.evaluate.retrieval import Retrieval
-from bct_keras.validation import Validation
+from bct_keras.train import __main__ as train
+from bct_keras.train.validation import Validation
 
 METRIC = "new/old mAP"
 

@@ -1,4 +1,4 @@
-"""Processes of `bct_keras.train`, a few at once."""
+"""Processes of `bct_keras.train.__main__`, a few at once."""
 
 import os
 import subprocess

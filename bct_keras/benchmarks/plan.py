@@ -17,7 +17,7 @@ from bct_keras import artefacts
 from bct_keras.encoders import RUN_KIND, load_encoder
 from bct_keras.errors import InputError, option
 from bct_keras.prepare.splits import VIEW_OF_SCENARIO
-from bct_keras.recipe import Recipe
+from bct_keras.train.recipe import Recipe
 
 CUTS = ("class", "data")
 SCENARIOS = {f"{training}-{cut}": (training, cut) for training in VIEW_OF_SCENARIO for cut in CUTS}
@@ -83,7 +83,7 @@ class Job:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """Returns the command line of bct_keras.train that does it."""
+        """Returns the command line of bct_keras.train.__main__ that does it."""
         own: dict[str, Any] = {"method": self.recipe.method, "seed": self.recipe.seed}
         own |= {"data": self.data, "workdir": self.folder, "formats": "none", "protocol": "none"}
         if self.old:

@@ -18,7 +18,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workers", type=int, default=2, help="how many processes")
-    parser.add_argument("flags", nargs="+", help="after --, the flags of bct_keras.train")
+    parser.add_argument("flags", nargs="+", help="after --, the flags of bct_keras.train.__main__")
     arguments = parser.parse_args()
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(arguments.workers)]}
     workers = [start(cluster, index, arguments.flags) for index in range(arguments.workers)]

@@ -15,7 +15,7 @@ from bct_keras.encoders import KerasEncoder
 from bct_keras.errors import InputError
 from bct_keras.explanations.subject import Subject
 from bct_keras.methods import METHODS
-from bct_keras.recipe import Recipe
+from bct_keras.train.recipe import Recipe
 
 pytestmark = pytest.mark.seconds(11)
 

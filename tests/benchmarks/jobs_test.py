@@ -16,7 +16,7 @@ from bct_keras import artefacts
 from bct_keras.benchmarks import jobs
 from bct_keras.benchmarks.jobs import Runner, StoppedError
 from bct_keras.benchmarks.plan import Job, Options
-from bct_keras.recipe import Recipe
+from bct_keras.train.recipe import Recipe
 
 TRAINING = """
 import json, pathlib, sys, time

@@ -7,11 +7,12 @@ import pytest
 import tensorflow as tf
 
 from bct_keras import artefacts
-from bct_keras.data import embeddings, input
+from bct_keras.data import embeddings
 from bct_keras.data import records as image_records
 from bct_keras.data.dataset import DataSet, ids_of, open_data_set
 from bct_keras.data.embeddings import EmbeddingShards, field_path, open_embeddings
-from bct_keras.data.input import training_batches
+from bct_keras.train import input
+from bct_keras.train.input import training_batches
 
 pytestmark = pytest.mark.seconds(16)
 

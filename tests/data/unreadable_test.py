@@ -6,16 +6,16 @@ import re
 import pytest
 import tensorflow as tf
 
-from bct_keras import failures
 from bct_keras.data import unreadable
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.images_by_id import ImagesById
-from bct_keras.data.input import training_batches
 from bct_keras.data.shards import stored_records
 from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import BadImageError, InputError
 from bct_keras.prepare.run import prepare
+from bct_keras.train import failures
+from bct_keras.train.input import training_batches
 
 DAMAGED = "train.rec/3"
 

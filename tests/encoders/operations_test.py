@@ -10,11 +10,11 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import op_def_registry
 
-from bct_keras import old_encoders
 from bct_keras.data.dataset import open_data_set
 from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder, operations
 from bct_keras.errors import InputError
+from bct_keras.train import old_encoders
 
 IMAGE = tf.TensorSpec((None, 28, 28, 3), tf.float32)
 

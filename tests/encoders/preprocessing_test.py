@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras import gallery, old_encoders, specs
+from bct_keras import gallery, specs
 from bct_keras.benchmarks import plan
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import normalised
@@ -21,6 +21,7 @@ from bct_keras.errors import InputError
 from bct_keras.evaluate import __main__ as evaluate
 from bct_keras.export.run import keras_encoder
 from bct_keras.prepare.run import prepare
+from bct_keras.train import old_encoders
 
 sys.path.insert(0, str(Path(__file__).parent))
 import foreign

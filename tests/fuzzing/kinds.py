@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from bct_keras import artefacts, command, gallery, old_head, specs, train
+from bct_keras import artefacts, command, gallery, specs
 from bct_keras.benchmarks.measuring import seconds_per_step
 from bct_keras.callbacks.watching import MetricsFile
 from bct_keras.data import dataset, embeddings, image_check, image_header
@@ -24,7 +24,9 @@ from bct_keras.galleries import GALLERIES, ORDERS, admission
 from bct_keras.prepare import check_targets
 from bct_keras.prepare.sources.folder import Folder
 from bct_keras.prepare.sources.recordio import RecordIO
-from bct_keras.recipe import Recipe
+from bct_keras.train import __main__ as train
+from bct_keras.train import old_head
+from bct_keras.train.recipe import Recipe
 from fuzzing.damage import Damage, of_archive, of_bytes, of_json, of_member, of_shard, of_text
 from fuzzing.good_files import DIMS, PIXELS, SIZE
 

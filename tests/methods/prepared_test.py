@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras import old_encoders, old_head
 from bct_keras.backbones.iresnet import iresnet_small
 from bct_keras.callbacks.checkpoints import Checkpoints
 from bct_keras.data.dataset import open_data_set
@@ -28,6 +27,7 @@ from bct_keras.methods.lwf import LwF
 from bct_keras.methods.method import Training
 from bct_keras.methods.unibct import UniBCT
 from bct_keras.models import CompatibleModel
+from bct_keras.train import old_encoders, old_head
 
 DIMS, EPOCHS = 8, 4
 RATE = 0.5

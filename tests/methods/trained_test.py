@@ -17,7 +17,7 @@ from bct_keras.methods.advbct import AdvBCT
 from bct_keras.methods.method import Training
 from bct_keras.methods.nccl import NCCL
 from bct_keras.models import CompatibleModel
-from bct_keras.recipe import Recipe
+from bct_keras.train.recipe import Recipe
 
 ROWS, CLASSES, DIMS, STEPS, EPOCHS = 12, 4, 6, 4, 2
 RATE, MOMENTUM, DECAY, CLIP_NORM = 0.05, 0.9, 0.01, 1.0

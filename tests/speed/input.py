@@ -19,8 +19,8 @@ from recordio_files import jpegs, write_recordio
 from bct_keras import artefacts
 from bct_keras.data import embeddings
 from bct_keras.data.dataset import DataSet, open_data_set
-from bct_keras.data.input import training_batches
 from bct_keras.prepare.run import prepare
+from bct_keras.train.input import training_batches
 
 REQUIRED_OF_DECODING, REQUIRED_OVER_MAP_THEN_BATCH = 0.9, 1.4
 IMAGES, BATCH_SIZE, DIMS, ROUNDS = 24_000, 128, 512, 5

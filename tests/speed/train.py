@@ -30,8 +30,8 @@ from bct_keras.methods import METHODS
 from bct_keras.methods.independent import Independent
 from bct_keras.models import CompatibleModel
 from bct_keras.prepare.run import prepare
-from bct_keras.recipe import Recipe
-from bct_keras.trainer import Run, Watch
+from bct_keras.train.recipe import Recipe
+from bct_keras.train.trainer import Run, Watch
 
 REQUIRED_OVERHEAD, REQUIRED_OF_PYTORCH = 1.05, 1.2
 IDENTITIES, STEPS = 100, 8

@@ -14,7 +14,7 @@ import pytest
 from bct_keras.encoders import load_encoder
 from bct_keras.encoders.stored import StoredEmbeddings
 from bct_keras.errors import InputError
-from bct_keras.old_head import read_head
+from bct_keras.train.old_head import read_head
 from bct_keras.untrusted import archives, arrays
 
 ROWS = np.arange(6, dtype=np.float32).reshape(3, 2)

@@ -8,19 +8,20 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from bct_keras import artefacts, distribution, failures, old_head
+from bct_keras import artefacts, distribution
 from bct_keras.callbacks.checkpoints import Checkpoints, StopRequest
 from bct_keras.callbacks.tensorboard import TensorBoardLog, write_projector
 from bct_keras.callbacks.watching import FiniteLoss, MetricsFile, TimesFile, TrainingProgress
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards
-from bct_keras.data.input import ids_of_step, training_batches
 from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND
 from bct_keras.methods.method import Method, Training
 from bct_keras.models import CompatibleModel
 from bct_keras.progress import Say, silent
-from bct_keras.recipe import Recipe
-from bct_keras.validation import BEST, BEST_HEAD, Validation
+from bct_keras.train import failures, old_head
+from bct_keras.train.input import ids_of_step, training_batches
+from bct_keras.train.recipe import Recipe
+from bct_keras.train.validation import BEST, BEST_HEAD, Validation
 
 UNFINISHED_KIND = "unfinished run"
 

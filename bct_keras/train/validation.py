@@ -14,7 +14,7 @@ from bct_keras.errors import InputError, option
 from bct_keras.evaluate import compatibility
 from bct_keras.evaluate.protocol import Protocol
 from bct_keras.models import CompatibleModel
-from bct_keras.recipe import Recipe
+from bct_keras.train.recipe import Recipe
 from bct_keras.untrusted.json_files import field, read_object
 
 BEST = "best.keras"

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from bct_keras import artefacts, distribution, memory, old_encoders, proof, specs
+from bct_keras import artefacts, distribution, specs
 from bct_keras.data.dataset import open_to_train_on
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
 from bct_keras.encoders import RUN_KIND, load_encoder, trial
@@ -18,9 +18,10 @@ from bct_keras.prepare.sources.source import Source
 from bct_keras.prepare.splits import SPLITS
 from bct_keras.printable import line as one_line
 from bct_keras.progress import Say
-from bct_keras.recipe import Recipe
-from bct_keras.train_plan import Plan
-from bct_keras.trainer import UNFINISHED_KIND
+from bct_keras.train import memory, old_encoders, proof
+from bct_keras.train.plan import Plan
+from bct_keras.train.recipe import Recipe
+from bct_keras.train.trainer import UNFINISHED_KIND
 from bct_keras.untrusted.json_files import field
 
 NO_OLD = "needs no old encoder"

@@ -19,16 +19,17 @@ from typing import Any
 
 from absl import flags
 
-from bct_keras import command, distribution, dry_run
+from bct_keras import command, distribution
 from bct_keras.backbones import BACKBONES
 from bct_keras.callbacks import checkpoints
 from bct_keras.export.__main__ import checks_of_flags, define_gate_flags
 from bct_keras.export.formats import FORMATS
 from bct_keras.methods import METHODS
 from bct_keras.prepare.splits import VIEW_OF_SCENARIO
-from bct_keras.recipe import PRECISIONS, Recipe
-from bct_keras.train_plan import Plan
-from bct_keras.train_run import Upgrade
+from bct_keras.train import dry_run
+from bct_keras.train.plan import Plan
+from bct_keras.train.recipe import PRECISIONS, Recipe
+from bct_keras.train.run import Upgrade
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from bct_keras import artefacts, distribution, old_encoders, proof
+from bct_keras import artefacts, distribution
 from bct_keras.callbacks import checkpoints
 from bct_keras.data.dataset import DataSet, open_data_set, open_to_train_on
 from bct_keras.data.embeddings import EmbeddingShards
@@ -29,9 +29,10 @@ from bct_keras.export.formats.format import Source
 from bct_keras.export.run import Exported, export, keras_encoder
 from bct_keras.prepare.run import prepare
 from bct_keras.progress import Say
-from bct_keras.train_plan import Plan
-from bct_keras.trainer import UNFINISHED_KIND, Run, Watch
-from bct_keras.validation import Validation
+from bct_keras.train import old_encoders, proof
+from bct_keras.train.plan import Plan
+from bct_keras.train.trainer import UNFINISHED_KIND, Run, Watch
+from bct_keras.train.validation import Validation
 
 
 class OldStoppedError(checkpoints.StoppedError):

@@ -19,12 +19,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from bct_keras import old_head
 from bct_keras.methods.method import Method, Training
 from bct_keras.methods.old_embeddings import OldEmbeddings
 from bct_keras.methods.old_source import Classifier
 from bct_keras.models import CompatibleModel
-from bct_keras.recipe import Recipe
+from bct_keras.train import old_head
+from bct_keras.train.recipe import Recipe
 
 FEW_CLASSES = (16, 32)
 USUAL_IMAGE_SIZE = 112  # where the data do not tell

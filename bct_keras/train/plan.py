@@ -7,7 +7,7 @@ from pathlib import Path
 from bct_keras.errors import InputError, option
 from bct_keras.export.run import Checks
 from bct_keras.prepare.splits import VIEW_OF_SCENARIO
-from bct_keras.recipe import Recipe
+from bct_keras.train.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
