@@ -10,14 +10,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from bct_keras import explain as explain_command
-from bct_keras import explain_run
 from bct_keras.backbones import BACKBONES
 from bct_keras.encoders import KerasEncoder, keras_file_encoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.explain_run import explain
-from bct_keras.explanations import FOR_ANY, FOR_KERAS
-from bct_keras.explanations.examples import KINDS
+from bct_keras.explain import FOR_ANY, FOR_KERAS, run
+from bct_keras.explain import __main__ as explain_command
+from bct_keras.explain.examples import KINDS
+from bct_keras.explain.run import explain
 from bct_keras.prepare.run import prepare
 
 
@@ -170,4 +169,4 @@ def test_a_missing_extra_is_told(monkeypatch):
     with pytest.raises(
         InputError, match=r"explain needs tf_keras_vis, .* pip install -e '.\[explain\]'"
     ):
-        explain_run.check_installed()
+        run.check_installed()

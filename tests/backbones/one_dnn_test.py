@@ -13,7 +13,7 @@ from bct_keras import specs
 from bct_keras.backbones import BACKBONES, iresnet, one_dnn
 from bct_keras.encoders import KerasEncoder
 from bct_keras.errors import InputError
-from bct_keras.explanations.subject import Subject
+from bct_keras.explain.subject import Subject
 from bct_keras.methods import METHODS
 from bct_keras.train.recipe import Recipe
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bct_keras.explanations.embedding_map import IDENTITIES, PROJECTIONS, Maps
+from bct_keras.explain.embedding_map import IDENTITIES, PROJECTIONS, Maps
 from bct_keras.metrics.verification import Embedded
 from bct_keras.pages import plots
 

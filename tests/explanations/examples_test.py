@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bct_keras.errors import InputError
-from bct_keras.explanations.examples import NEGATIVE, find_examples
+from bct_keras.explain.examples import NEGATIVE, find_examples
 from bct_keras.metrics.verification import Embedded
 
 ANGLES_OF_GALLERY = (0.0, 90.0)  # identities 0 and 1

@@ -10,9 +10,9 @@ from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import Encoder, KerasEncoder, keras_file_encoder
 from bct_keras.encoders.stored import StoredEmbeddings
 from bct_keras.errors import InputError
-from bct_keras.explanations import FOR_ANY, FOR_KERAS, keras_maps
-from bct_keras.explanations.looks import explanations
-from bct_keras.explanations.subject import Subject
+from bct_keras.explain import FOR_ANY, FOR_KERAS, keras_maps
+from bct_keras.explain.looks import explanations
+from bct_keras.explain.subject import Subject
 
 SIZE, DIMS = 28, 8
 SQUARES = ((3, 3), (3, 19), (19, 3))  # first row and column of the red, the green and the blue one

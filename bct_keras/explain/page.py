@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from bct_keras.explanations.looks import Look, Match, Pair, View
-from bct_keras.explanations.pictures import overlay, plain
+from bct_keras.explain.looks import Look, Match, Pair, View
+from bct_keras.explain.pictures import overlay, plain
 from bct_keras.pages import document
 from bct_keras.pages.document import Picture, Plot
 

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from bct_keras.explanations.subject import Subject
+from bct_keras.explain.subject import Subject
 
 WINDOW, STEP = 1 / 4, 1 / 8  # shares of the image's side
 

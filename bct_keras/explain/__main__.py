@@ -20,7 +20,7 @@ from absl import flags
 
 from bct_keras import command
 from bct_keras.encoders import load_encoder
-from bct_keras.explain_run import as_text, check_installed, explain
+from bct_keras.explain.run import as_text, check_installed, explain
 
 
 def define_flags() -> None:

@@ -11,9 +11,9 @@ import numpy as np
 
 from bct_keras.data.images_by_id import ImagesById
 from bct_keras.evaluate.retrieval import Retrieval
-from bct_keras.explanations import FOR_ANY, FOR_KERAS
-from bct_keras.explanations.examples import Example
-from bct_keras.explanations.subject import Subject
+from bct_keras.explain import FOR_ANY, FOR_KERAS
+from bct_keras.explain.examples import Example
+from bct_keras.explain.subject import Subject
 from bct_keras.metrics.verification import Embedded
 
 # (subject, image [size, size, 3] uint8, reference [dims]) -> heat [size, size], 0 to 1

@@ -18,11 +18,11 @@ from bct_keras.errors import InputError
 from bct_keras.evaluate.compatibility import check_dims
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
 from bct_keras.evaluate.retrieval import Retrieval
-from bct_keras.explanations import page
-from bct_keras.explanations.embedding_map import Maps
-from bct_keras.explanations.examples import find_examples
-from bct_keras.explanations.looks import Look, Looker, trust
-from bct_keras.explanations.subject import Subject
+from bct_keras.explain import page
+from bct_keras.explain.embedding_map import Maps
+from bct_keras.explain.examples import find_examples
+from bct_keras.explain.looks import Look, Looker, trust
+from bct_keras.explain.subject import Subject
 from bct_keras.metrics.verification import Embedded, Sides
 from bct_keras.pages import plots
 from bct_keras.pages.document import Plot

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from bct_keras.explanations.subject import Subject
+from bct_keras.explain.subject import Subject
 
 CHANNELS = 64  # of Score-CAM, those that vary most: each costs a pass
 SHARPNESS = 4.0  # of Score-CAM's softmax: with 1 the channels of a cosine all weigh about the same

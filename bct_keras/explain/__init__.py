@@ -5,8 +5,8 @@ A new one is a function in a file here and a line below; `FOR_ANY` asks an encod
 embeddings.
 """
 
-from bct_keras.explanations.keras_maps import gradcam_plus_plus, saliency, scorecam
-from bct_keras.explanations.occlusion import occlusion
+from bct_keras.explain.keras_maps import gradcam_plus_plus, saliency, scorecam
+from bct_keras.explain.occlusion import occlusion
 
 FOR_ANY = {"Occlusion": occlusion}
 FOR_KERAS = {"Grad-CAM++": gradcam_plus_plus, "Score-CAM": scorecam, "Saliency": saliency}
