@@ -256,11 +256,12 @@ def exit_status(code: int | str | None) -> int:
 
 def main() -> None:
     place, python = sys.argv[1:]
-    from bct_keras import benchmark, gallery  # noqa: F401
+    from bct_keras import benchmark  # noqa: F401
     from bct_keras.embed import __main__ as embed  # noqa: F401
     from bct_keras.evaluate import __main__ as evaluate  # noqa: F401
     from bct_keras.explain import __main__ as explain  # noqa: F401
     from bct_keras.export import __main__ as export  # noqa: F401
+    from bct_keras.gallery import __main__ as gallery  # noqa: F401
     from bct_keras.prepare import __main__ as prepare  # noqa: F401
     from bct_keras.train import __main__ as train  # noqa: F401
 

@@ -11,9 +11,9 @@ from bct_keras.data.dataset import open_data_set
 from bct_keras.embed.run import embed
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.evaluate.run import evaluate
-from bct_keras.galleries.entries import fitted
-from bct_keras.galleries.file import FileGallery
-from bct_keras.galleries.gallery import KnownEncoder
+from bct_keras.gallery.entries import fitted
+from bct_keras.gallery.file import FileGallery
+from bct_keras.gallery.gallery import KnownEncoder
 from bct_keras.prepare.run import prepare
 
 pytestmark = pytest.mark.seconds(8)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bct_keras import artefacts, gallery
+from bct_keras import artefacts
 from bct_keras.data.dataset import open_data_set
 from bct_keras.embed.run import embed
 from bct_keras.encoders import RUN_KIND, load_encoder
@@ -16,6 +16,7 @@ from bct_keras.evaluate import report
 from bct_keras.evaluate.run import evaluate
 from bct_keras.export import model_card
 from bct_keras.export.formats.format import Source
+from bct_keras.gallery import __main__ as gallery
 from bct_keras.pages import plots
 from bct_keras.prepare import run as prepare_run
 

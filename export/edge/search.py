@@ -47,7 +47,7 @@ class Encoder:
 
 
 class Gallery:
-    """Its layout: bct_keras/galleries/blocks.py and contents.py."""
+    """Its layout: bct_keras/gallery/blocks.py and contents.py."""
 
     def __init__(self, path: str):
         with open(path, "rb") as file:

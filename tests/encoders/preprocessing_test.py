@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bct_keras import gallery, specs
+from bct_keras import specs
 from bct_keras.benchmarks import plan
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import normalised
@@ -20,6 +20,7 @@ from bct_keras.encoders.load import ENCODERS
 from bct_keras.errors import InputError
 from bct_keras.evaluate import __main__ as evaluate
 from bct_keras.export.run import keras_encoder
+from bct_keras.gallery import __main__ as gallery
 from bct_keras.prepare.run import prepare
 from bct_keras.train import old_encoders
 

@@ -14,9 +14,9 @@ import tensorflow as tf
 from bct_keras.encoders import load_encoder
 from bct_keras.export.formats.format import Source
 from bct_keras.export.run import Checks, export, keras_encoder
-from bct_keras.galleries import file
-from bct_keras.galleries.file import FileGallery
-from bct_keras.galleries.gallery import Compatibility, KnownEncoder
+from bct_keras.gallery import file
+from bct_keras.gallery.file import FileGallery
+from bct_keras.gallery.gallery import Compatibility, KnownEncoder
 
 EDGE = Path(__file__).parents[2] / "export" / "edge"
 DIMS = 16

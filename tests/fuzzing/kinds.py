@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from bct_keras import artefacts, command, gallery, specs
+from bct_keras import artefacts, command, specs
 from bct_keras.benchmarks.measuring import seconds_per_step
 from bct_keras.callbacks.watching import MetricsFile
 from bct_keras.data import dataset, embeddings, image_check, image_header
@@ -20,7 +20,8 @@ from bct_keras.errors import BadImageError, InputError
 from bct_keras.evaluate.ijb import files
 from bct_keras.evaluate.pairs import pair_sets
 from bct_keras.evaluate.retrieval import Retrieval
-from bct_keras.galleries import GALLERIES, ORDERS, admission
+from bct_keras.gallery import GALLERIES, ORDERS, admission
+from bct_keras.gallery import __main__ as gallery
 from bct_keras.prepare import check_targets
 from bct_keras.prepare.sources.folder import Folder
 from bct_keras.prepare.sources.recordio import RecordIO

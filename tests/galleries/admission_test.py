@@ -3,7 +3,7 @@ import json
 import pytest
 
 from bct_keras.errors import InputError
-from bct_keras.galleries.admission import read_report
+from bct_keras.gallery.admission import read_report
 
 
 def report(cross: float, own: float = 0.5, **changes) -> dict:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from bct_keras.errors import InputError
-from bct_keras.galleries import blocks, file, opening
-from bct_keras.galleries.file import FileGallery
-from bct_keras.galleries.gallery import Compatibility, KnownEncoder
+from bct_keras.gallery import blocks, file, opening
+from bct_keras.gallery.file import FileGallery
+from bct_keras.gallery.gallery import Compatibility, KnownEncoder
 
 DIMS = 4
 OLD = KnownEncoder("0" * 64, DIMS, "old")

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from bct_keras.errors import InputError
-from bct_keras.galleries.backfill import backfill
-from bct_keras.galleries.file import FileGallery
-from bct_keras.galleries.gallery import Compatibility, Gallery, KnownEncoder
-from bct_keras.galleries.milvus import MilvusGallery
-from bct_keras.galleries.orders import random, stored
+from bct_keras.gallery.backfill import backfill
+from bct_keras.gallery.file import FileGallery
+from bct_keras.gallery.gallery import Compatibility, Gallery, KnownEncoder
+from bct_keras.gallery.milvus import MilvusGallery
+from bct_keras.gallery.orders import random, stored
 
 DIMS = 16
 OLD = KnownEncoder("0" * 64, DIMS, "runs/old")

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import bct_keras
-from bct_keras.galleries.file import FileGallery
-from bct_keras.galleries.gallery import Compatibility, KnownEncoder, Match
-from bct_keras.galleries.vectors import Vectors, pack, unit
+from bct_keras.gallery.file import FileGallery
+from bct_keras.gallery.gallery import Compatibility, KnownEncoder, Match
+from bct_keras.gallery.vectors import Vectors, pack, unit
 
 DIMS = 8
 ENTRIES = 3000  # of the gallery that is embedded anew

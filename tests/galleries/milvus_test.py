@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from bct_keras.errors import InputError
-from bct_keras.galleries import milvus
-from bct_keras.galleries.gallery import Compatibility, KnownEncoder
-from bct_keras.galleries.milvus import MilvusGallery
+from bct_keras.gallery import milvus
+from bct_keras.gallery.gallery import Compatibility, KnownEncoder
+from bct_keras.gallery.milvus import MilvusGallery
 
 pytest.importorskip("milvus_lite")
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from bct_keras.errors import InputError
-from bct_keras.galleries import file, opening
-from bct_keras.galleries.file import FileGallery
-from bct_keras.galleries.gallery import KnownEncoder
+from bct_keras.gallery import file, opening
+from bct_keras.gallery.file import FileGallery
+from bct_keras.gallery.gallery import KnownEncoder
 
 DIMS = 4
 OLD = KnownEncoder("0" * 64, DIMS, "old")

@@ -2,7 +2,7 @@ import pytest
 
 from bct_keras import specs
 from bct_keras.errors import InputError
-from bct_keras.galleries import ORDERS
+from bct_keras.gallery import ORDERS
 
 IDS = ["d", "a", "c", "b"]
 LABELS = ["2", "1", "2", "1"]

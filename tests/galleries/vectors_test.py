@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from bct_keras.errors import InputError
-from bct_keras.galleries import vectors
-from bct_keras.galleries.contents import Contents, Rows
+from bct_keras.gallery import vectors
+from bct_keras.gallery.contents import Contents, Rows
 
 
 def directions(*shape: int, seed: int = 0) -> np.ndarray:

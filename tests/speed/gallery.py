@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bct_keras.galleries import vectors
-from bct_keras.galleries.file import FileGallery
-from bct_keras.galleries.gallery import KnownEncoder
+from bct_keras.gallery import vectors
+from bct_keras.gallery.file import FileGallery
+from bct_keras.gallery.gallery import KnownEncoder
 
 EDGE = Path(__file__).parents[2] / "export" / "edge"
 QUERIES = 200

@@ -10,7 +10,7 @@ from bct_keras.encoders import load_encoder
 from bct_keras.errors import BadImageError, InputError
 from bct_keras.evaluate.ijb.files import read_names
 from bct_keras.evaluate.pairs.pair_sets import read_bin
-from bct_keras.galleries import admission
+from bct_keras.gallery import admission
 from bct_keras.prepare.sources.recordio import RecordIO
 from bct_keras.untrusted.json_files import read_json
 from bct_keras.untrusted.reading import check_folder, read_bytes, read_text

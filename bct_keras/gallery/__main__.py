@@ -31,9 +31,9 @@ from bct_keras.data import image_check, images, images_by_id, unreadable
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import BadImageError, InputError
-from bct_keras.galleries import GALLERIES, ORDERS, admission
-from bct_keras.galleries.backfill import backfill
-from bct_keras.galleries.entries import (
+from bct_keras.gallery import GALLERIES, ORDERS, admission
+from bct_keras.gallery.backfill import backfill
+from bct_keras.gallery.entries import (
     Entries,
     embedded_entries,
     fitted,
@@ -41,7 +41,7 @@ from bct_keras.galleries.entries import (
     left_out,
     stored_entries,
 )
-from bct_keras.galleries.gallery import Gallery, Match
+from bct_keras.gallery.gallery import Gallery, Match
 from bct_keras.printable import line
 from bct_keras.untrusted.reading import LARGEST_IMAGE, read_bytes
 

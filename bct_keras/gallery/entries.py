@@ -14,7 +14,7 @@ from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.records import KIND
 from bct_keras.encoders import Encoder, FirstDims
 from bct_keras.errors import option
-from bct_keras.galleries.gallery import Gallery, KnownEncoder
+from bct_keras.gallery.gallery import Gallery, KnownEncoder
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from bct_keras.errors import InputError
-from bct_keras.galleries.gallery import (
+from bct_keras.gallery.gallery import (
     LONGEST_NAME,
     Compatibility,
     Description,
@@ -33,7 +33,7 @@ from bct_keras.galleries.gallery import (
     check_name,
     first_positions,
 )
-from bct_keras.galleries.milvus_client import (
+from bct_keras.gallery.milvus_client import (
     Plainly,
     Table,
     literal,

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bct_keras.galleries import vectors
-from bct_keras.galleries.blocks import Block, damaged
-from bct_keras.galleries.entry_blocks import (
+from bct_keras.gallery import vectors
+from bct_keras.gallery.blocks import Block, damaged
+from bct_keras.gallery.entry_blocks import (
     COMPATIBLE,
     ENCODER,
     ENTRIES,
@@ -26,8 +26,8 @@ from bct_keras.galleries.entry_blocks import (
     Rows,
     fact_of,
 )
-from bct_keras.galleries.gallery import Compatibility, KnownEncoder
-from bct_keras.galleries.vectors import Vectors
+from bct_keras.gallery.gallery import Compatibility, KnownEncoder
+from bct_keras.gallery.vectors import Vectors
 
 QUERIES_AT_ONCE = 16
 # A coarse score is off by less than 0.002, so of random entries far fewer than these lie between it

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from bct_keras.errors import InputError
-from bct_keras.galleries import blocks, contents, entry_blocks, opening, tidying, vectors
-from bct_keras.galleries.blocks import Block, BlockFile
-from bct_keras.galleries.contents import Contents, Found
-from bct_keras.galleries.gallery import (
+from bct_keras.gallery import blocks, contents, entry_blocks, opening, tidying, vectors
+from bct_keras.gallery.blocks import Block, BlockFile
+from bct_keras.gallery.contents import Contents, Found
+from bct_keras.gallery.gallery import (
     Compatibility,
     Description,
     Gallery,

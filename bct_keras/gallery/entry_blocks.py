@@ -12,10 +12,10 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from bct_keras.galleries import blocks
-from bct_keras.galleries.blocks import Block, damaged
-from bct_keras.galleries.gallery import Compatibility, KnownEncoder
-from bct_keras.galleries.vectors import Vectors
+from bct_keras.gallery import blocks
+from bct_keras.gallery.blocks import Block, damaged
+from bct_keras.gallery.gallery import Compatibility, KnownEncoder
+from bct_keras.gallery.vectors import Vectors
 
 ENTRIES = b"ENTR"
 REPLACEMENTS = b"REPL"

@@ -7,7 +7,7 @@ from typing import Any
 
 from bct_keras import artefacts
 from bct_keras.errors import InputError, option
-from bct_keras.galleries.gallery import Compatibility
+from bct_keras.gallery.gallery import Compatibility
 from bct_keras.metrics.verdict import COMPATIBLE, UNDECIDED
 from bct_keras.untrusted.json_files import field, read_object
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bct_keras.errors import InputError, option
-from bct_keras.galleries import vectors
+from bct_keras.gallery import vectors
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bct_keras.galleries import entry_blocks, opening
-from bct_keras.galleries.blocks import BlockFile
-from bct_keras.galleries.contents import Contents
+from bct_keras.gallery import entry_blocks, opening
+from bct_keras.gallery.blocks import BlockFile
+from bct_keras.gallery.contents import Contents
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bct_keras.errors import InputError
-from bct_keras.galleries.blocks import (
+from bct_keras.gallery.blocks import (
     COMMIT,
     FIRST_BLOCK,
     HEADER,

@@ -1,8 +1,8 @@
 """Galleries by what keeps their entries, and the orders in which they are embedded anew."""
 
-from bct_keras.galleries import orders
-from bct_keras.galleries.file import FileGallery
-from bct_keras.galleries.milvus import MilvusGallery
+from bct_keras.gallery import orders
+from bct_keras.gallery.file import FileGallery
+from bct_keras.gallery.milvus import MilvusGallery
 
 GALLERIES = {"file": FileGallery, "milvus": MilvusGallery}
 ORDERS = {
