@@ -11,7 +11,8 @@ import forked
 import pytest
 import tiny_backbones
 
-from bct_keras import benchmark, specs
+from bct_keras import specs
+from bct_keras.benchmark import __main__ as benchmark
 from bct_keras.encoders import load_encoder
 from bct_keras.evaluate.run import evaluate
 
@@ -43,7 +44,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.seconds(13)]
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     return forked.run(
         "-m",
-        "bct_keras.benchmark",
+        "bct_keras.benchmark.__main__",
         "--flagfile=benchmark.flags",
         *arguments,
         cwd=folder,

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from absl import flags
 
-from bct_keras import benchmark, specs
-from bct_keras.benchmarks import plan as plans
+from bct_keras import specs
+from bct_keras.benchmark import __main__ as benchmark
+from bct_keras.benchmark import plan as plans
 from bct_keras.evaluate import PROTOCOLS
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS

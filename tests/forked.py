@@ -256,7 +256,7 @@ def exit_status(code: int | str | None) -> int:
 
 def main() -> None:
     place, python = sys.argv[1:]
-    from bct_keras import benchmark  # noqa: F401
+    from bct_keras.benchmark import __main__ as benchmark  # noqa: F401
     from bct_keras.embed import __main__ as embed  # noqa: F401
     from bct_keras.evaluate import __main__ as evaluate  # noqa: F401
     from bct_keras.explain import __main__ as explain  # noqa: F401

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from bct_keras import artefacts
-from bct_keras.benchmarks import jobs
-from bct_keras.benchmarks.jobs import Runner, StoppedError
-from bct_keras.benchmarks.plan import Job, Options
+from bct_keras.benchmark import jobs
+from bct_keras.benchmark.jobs import Runner, StoppedError
+from bct_keras.benchmark.plan import Job, Options
 from bct_keras.train.recipe import Recipe
 
 TRAINING = """

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from bct_keras.benchmarks.measuring import seconds_per_step
+from bct_keras.benchmark.measuring import seconds_per_step
 from bct_keras.errors import InputError
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bct_keras.benchmarks.plan import (
+from bct_keras.benchmark.plan import (
     Cut,
     Entry,
     Job,

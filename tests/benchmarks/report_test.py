@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from bct_keras.benchmarks import report, tables
+from bct_keras.benchmark import report, tables
 from bct_keras.errors import InputError
 
 

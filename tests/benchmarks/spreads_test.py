@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bct_keras.benchmarks import spreads
-from bct_keras.benchmarks.spreads import Results
+from bct_keras.benchmark import spreads
+from bct_keras.benchmark.spreads import Results
 
 OLD = {0: 0.2, 1: 0.3}
 # method: {seed: (self-test, cross-test)}

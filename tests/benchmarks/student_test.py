@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bct_keras.benchmarks import spreads
+from bct_keras.benchmark import spreads
 from bct_keras.metrics import student
 
 

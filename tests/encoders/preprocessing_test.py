@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from bct_keras import specs
-from bct_keras.benchmarks import plan
+from bct_keras.benchmark import plan
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import normalised
 from bct_keras.data.preprocessing import FILTERS

@@ -12,7 +12,7 @@ import numpy as np
 from absl import flags
 
 from bct_keras import artefacts, command, specs
-from bct_keras.benchmarks.measuring import seconds_per_step
+from bct_keras.benchmark.measuring import seconds_per_step
 from bct_keras.callbacks.watching import MetricsFile
 from bct_keras.data import dataset, embeddings, image_check, image_header
 from bct_keras.encoders import load_encoder

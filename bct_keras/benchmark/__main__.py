@@ -38,10 +38,10 @@ from typing import Any
 from absl import flags
 
 from bct_keras import artefacts, command, specs
-from bct_keras.benchmarks import report, spreads, tables
-from bct_keras.benchmarks.jobs import Runner, StoppedError
-from bct_keras.benchmarks.measuring import Measuring
-from bct_keras.benchmarks.plan import (
+from bct_keras.benchmark import report, spreads, tables
+from bct_keras.benchmark.jobs import Runner, StoppedError
+from bct_keras.benchmark.measuring import Measuring
+from bct_keras.benchmark.plan import (
     CUTS,
     REFERENCE,
     SCENARIOS,

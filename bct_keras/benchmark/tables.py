@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bct_keras.benchmarks.spreads import count_verdicts, counted
+from bct_keras.benchmark.spreads import count_verdicts, counted
 from bct_keras.printable import markdown as markdown_text
 from bct_keras.printable import table_row
 

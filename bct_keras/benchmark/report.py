@@ -10,8 +10,8 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from bct_keras import artefacts
-from bct_keras.benchmarks import spreads, tables
-from bct_keras.benchmarks.plan import slug
+from bct_keras.benchmark import spreads, tables
+from bct_keras.benchmark.plan import slug
 from bct_keras.errors import InputError, option
 from bct_keras.pages import document, plots
 from bct_keras.pages.document import Plot
