@@ -12,7 +12,7 @@ from bct_keras.evaluate.ijb.rates import Listed, Lists, TemplatePairs
 from bct_keras.metrics import identification, roc
 from bct_keras.metrics.verification import Embedded
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "ijbc.npz"
+GOLDEN = Path(__file__).parents[2] / "golden" / "ijbc.npz"
 TESTS = {"self_new": ("new", "new"), "self_old": ("old", "old"), "cross": ("new", "old")}
 
 

@@ -23,7 +23,7 @@ from bct_keras.train.recipe import Recipe
 
 pytestmark = pytest.mark.seconds(45)
 
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 DIMS = 8
 # Small, because ReLU's slope jumps at 0: where two replicas round an activation to its other side, the next weights
 # differ by the rate times a finite gradient. A gradient twice too large would still show a hundred times over.

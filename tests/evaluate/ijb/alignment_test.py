@@ -7,7 +7,7 @@ from PIL import Image
 from bct_keras.evaluate.ijb import alignment
 
 GOLDEN = (
-    Path(__file__).parents[1] / "golden" / "alignment.npz"
+    Path(__file__).parents[2] / "golden" / "alignment.npz"
 )  # by alignment_by_opencv.py beside it
 
 
