@@ -18,8 +18,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bct_keras import backbones, encoders, heads, methods, optimizers, schedules
-    from bct_keras.callbacks import watching
+    from bct_keras import (
+        backbones,
+        callbacks,
+        encoders,
+        heads,
+        methods,
+        metrics,
+        optimizers,
+        schedules,
+    )
     from bct_keras.errors import InputError
     from bct_keras.evaluate.comparison import compare
     from bct_keras.methods.old_embeddings import OldEmbeddings
@@ -36,6 +44,7 @@ __all__ = [
     "encoders",
     "heads",
     "methods",
+    "metrics",
     "optimizers",
     "schedules",
 ]
@@ -90,8 +99,7 @@ def _backend_of_keras() -> str:
     """Returns the backend that Keras has, which it picks once, at its first import."""
     if "keras" not in sys.modules:
         _check_backend(_chosen_backend())  # another one may not be installed at all
-    import keras
-
+    keras: Any = importlib.import_module("keras")
     return keras.config.backend()
 
 

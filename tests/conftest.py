@@ -17,7 +17,8 @@ import tensorflow as tf
 from absl import flags
 from PIL import Image
 
-from bct_keras import command, distribution
+from bct_keras import command
+from bct_keras.distribution import strategy
 from bct_keras.prepare.run import prepare
 
 sys.path.insert(0, str(Path(__file__).parent))  # where tests find forked.py
@@ -27,7 +28,7 @@ SLOW_SECONDS = 10
 def pytest_configure(config):
     """Two logical CPU devices for tests of replicas: TensorFlow's devices can be set only before it starts."""
     if not config.getoption("numprocesses", None):  # xdist's controller runs no test itself
-        distribution.divide_cpu(2)
+        strategy.divide_cpu(2)
 
 
 def pytest_xdist_make_scheduler(config, log):

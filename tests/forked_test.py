@@ -24,8 +24,8 @@ time.sleep(100)
 """
 DIVIDES = """
 import sys
-from bct_keras import distribution
-distribution.divide_cpu(int(sys.argv[1]))
+from bct_keras.distribution import strategy
+strategy.divide_cpu(int(sys.argv[1]))
 import tensorflow as tf
 with tf.device("CPU:1"):
     print(len(tf.config.list_logical_devices("CPU")), tf.reduce_sum(tf.ones(5)).numpy())

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bct_keras import distribution
+from bct_keras.distribution import strategy
+from bct_keras.distribution import workers as workers_
 from bct_keras.errors import InputError
 from bct_keras.prepare.run import prepare
 
@@ -246,7 +247,7 @@ def test_the_manifest_has_flags_that_train_knows_and_files_that_all_workers_see(
 )
 def test_workers_are_counted_with_the_chief_first(monkeypatch, config, index, count):
     monkeypatch.setenv("TF_CONFIG", config)
-    assert (distribution.worker_index(), distribution.worker_count()) == (index, count)
+    assert (workers_.worker_index(), workers_.worker_count()) == (index, count)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +262,7 @@ def test_workers_are_counted_with_the_chief_first(monkeypatch, config, index, co
 def test_a_broken_tf_config_is_refused_in_a_line(monkeypatch, config):
     monkeypatch.setenv("TF_CONFIG", config)
     with pytest.raises(InputError, match="TF_CONFIG cannot be understood"):
-        distribution.cluster()
+        workers_.cluster()
 
 
 TWO_WORKERS = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}'
@@ -278,7 +279,7 @@ TWO_WORKERS = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker"
 def test_replicas_that_nobody_would_use_are_refused(monkeypatch, kind, replicas, config, message):
     monkeypatch.setenv("TF_CONFIG", config)
     with pytest.raises(InputError, match=message):
-        distribution.strategy(kind, replicas)
+        strategy.strategy(kind, replicas)
 
 
 def test_several_workers_need_tf_config(monkeypatch):
@@ -286,4 +287,4 @@ def test_several_workers_need_tf_config(monkeypatch):
     with pytest.raises(
         InputError, match="strategy=multiworker needs the environment variable TF_CONFIG"
     ):
-        distribution.strategy("multiworker")
+        strategy.strategy("multiworker")

@@ -1,0 +1,5 @@
+"""What goes on around the steps of `fit`: what a person sees, what is watched, and what is kept."""
+
+from bct_keras.callbacks.watching import FiniteLoss, MetricsFile, TimesFile, TrainingProgress
+
+__all__ = ["FiniteLoss", "MetricsFile", "TimesFile", "TrainingProgress"]

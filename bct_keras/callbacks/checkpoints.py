@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bct_keras import artefacts, distribution, progress
+from bct_keras import artefacts, progress
+from bct_keras.distribution import workers
 from bct_keras.errors import InputError, option
 from bct_keras.heads.class_table import ClassTable
 from bct_keras.models import CompatibleModel
@@ -79,20 +80,14 @@ class Checkpoints(keras.callbacks.Callback):
         )
         # Each worker writes its own, as TensorFlow asks; the chief's has the plain name, and all go
         # on from that one.
-        worker = (
-            distribution.worker_index()
-            if distribution.spans_workers(model.distribute_strategy)
-            else 0
-        )
+        worker = workers.worker_index() if workers.spans_workers(model.distribute_strategy) else 0
         self.shared = folder / "checkpoints"
         self.folder = self.shared / f"worker-{worker}" if worker else self.shared
         self.trained = model
         self.steps_per_epoch = steps_per_epoch
         self.every_steps = every_steps
         self.stop = stop or StopRequest()
-        self.agreed_steps = (
-            AGREED_STEPS if distribution.spans_workers(model.distribute_strategy) else 1
-        )
+        self.agreed_steps = AGREED_STEPS if workers.spans_workers(model.distribute_strategy) else 1
         self.kept = kept
         self.step = 0
         self.saved_step = (
@@ -118,7 +113,7 @@ class Checkpoints(keras.callbacks.Callback):
                 break
             faults[step] = fault
         readable = max(found.keys() - faults.keys(), default=NONE_READABLE if found else 0)
-        step = distribution.least(self.trained.distribute_strategy, readable)
+        step = workers.least(self.trained.distribute_strategy, readable)
         if step == NONE_READABLE:
             told = [f"{found[step]}: {fault}" for step, fault in faults.items()]
             raise InputError(
@@ -129,7 +124,7 @@ class Checkpoints(keras.callbacks.Callback):
             raise InputError(
                 f"{self.shared} has no checkpoint of step {step}, the last that another worker sees there"
             )
-        if not distribution.worker_index():
+        if not workers.worker_index():
             for damaged, fault in faults.items():
                 before = f"the one before it, of step {step}"
                 cannot = f"this checkpoint cannot be read ({fault})"
@@ -164,7 +159,7 @@ class Checkpoints(keras.callbacks.Callback):
 
         Every worker has to come here.
         """
-        if distribution.least(self.trained.distribute_strategy, not self.stop.signal):
+        if workers.least(self.trained.distribute_strategy, not self.stop.signal):
             return
         self.save()
         by = self.stop.signal or "a signal to another worker"

@@ -1,16 +1,12 @@
-"""The run's folder log/, for `tensorboard --logdir`: every metric, the flags, and embeddings to look around in."""
+"""The run's folder log/, for `tensorboard --logdir`: every metric, and the flags."""
 
-import csv
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from bct_keras.data.dataset import DataSet
 from bct_keras.models import CompatibleModel
 
-SAMPLE = 1000
 STEPS_BETWEEN_SCALARS = 50
 
 
@@ -41,25 +37,6 @@ class TensorBoardLog(keras.callbacks.TensorBoard):
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
         self.writer.flush()
-
-
-def write_projector(folder: Path, encoder: keras.Model, data: DataSet) -> None:
-    """Writes new embeddings of some images, with their labels.
-
-    TensorBoard's projector reads two tables and a file that names them.
-    """
-    embeddings, labels = [], []
-    for batch in data.batches(256).take(-(-SAMPLE // 256)):
-        embeddings.append(np.asarray(encoder(batch["image"], training=False)))
-        labels.extend(batch["label"].numpy().tolist())
-    rows = np.concatenate(embeddings)[:SAMPLE]
-    np.savetxt(folder / "embeddings.tsv", rows, fmt="%.6g", delimiter="\t")
-    with (folder / "labels.tsv").open("w", newline="") as file:
-        csv.writer(file, delimiter="\t").writerows([label] for label in labels[:SAMPLE])
-    (folder / "projector_config.pbtxt").write_text(
-        'embeddings {\n  tensor_name: "new embeddings"\n  tensor_path: "embeddings.tsv"\n'
-        '  metadata_path: "labels.tsv"\n}\n'
-    )
 
 
 def as_code(text: str) -> str:

@@ -15,14 +15,13 @@ import tensorflow as tf
 from bct_keras import artefacts
 from bct_keras.data.dataset import DataSet, Shard
 from bct_keras.errors import InputError
-from bct_keras.methods.class_features import CREDIBLE
 from bct_keras.untrusted import json_files
 from bct_keras.untrusted.arrays import open_array
 from bct_keras.vectors import normalised as normalised  # used with embeddings everywhere
 
 KIND = "embeddings"
 ROWS_AT_ONCE = 256
-FIELDS = ("old_embedding", "label", *CREDIBLE.values())
+FIELDS = ("old_embedding", "label", "credible", "credible_rows_then_columns")
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 
-from bct_keras import specs as registry
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
 from bct_keras.evaluate.ijb.protocol import IJBB, IJBC
 from bct_keras.evaluate.pairs.protocol import LFW, Pairs
 from bct_keras.evaluate.protocol import Protocol, adopted
 from bct_keras.evaluate.retrieval import Retrieval
+from bct_keras.specs import build
 
 PROTOCOLS = {"ijbb": IJBB, "ijbc": IJBC, "lfw": LFW, "pairs": Pairs, "retrieval": Retrieval}
 
@@ -28,5 +28,5 @@ def build_protocols(
     """
     protocols = {}
     for spec in specs:
-        protocols[spec] = adopted(registry.build(PROTOCOLS, spec, cache=cache, on_bad=on_bad))
+        protocols[spec] = adopted(build(PROTOCOLS, spec, cache=cache, on_bad=on_bad))
     return protocols

@@ -8,6 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from bct_keras.data import dataset, image_check, unreadable
+from bct_keras.data.identities import order_within_identity
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
@@ -20,7 +21,6 @@ from bct_keras.metrics.measured import Measured, is_resolvable, rate_name, unres
 from bct_keras.metrics.ranking import RECALL_RANKS
 from bct_keras.metrics.search import Searched, search
 from bct_keras.metrics.verification import Embedded, Sides
-from bct_keras.prepare.splits import order_within_identity
 from bct_keras.vectors import normalised
 
 FARS = (1e-2, 1e-3, 1e-4)

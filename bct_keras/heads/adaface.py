@@ -3,7 +3,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from bct_keras import distribution
+from bct_keras.distribution import replicas
 from bct_keras.heads.cosine import CosineHead
 from bct_keras.heads.margins import rotate
 
@@ -80,7 +80,7 @@ class AdaFace(CosineHead):
 
     def follow(self, lengths: tf.Tensor) -> None:
         """Moves the running mean and deviation by the global batch, the same on every replica."""
-        every = distribution.gather_rows(held(lengths))
+        every = replicas.gather_rows(held(lengths))
         mean = tf.reduce_mean(every)
         count = tf.cast(tf.size(every), tf.float32)
         spare = tf.maximum(count - 1.0, 1.0)

@@ -5,8 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from bct_keras import distribution
 from bct_keras._tensorflow import InCheckpoints
+from bct_keras.distribution import replicas, workers
 from bct_keras.errors import InputError
 
 
@@ -23,8 +23,8 @@ class ClassTable(InCheckpoints):
         shape: Any = start.shape
         classes, self.width = shape
         self.divided = divided
-        self.devices = distribution.devices()
-        if divided and distribution.spans_workers(tf.distribute.get_strategy()):
+        self.devices = replicas.devices()
+        if divided and workers.spans_workers(tf.distribute.get_strategy()):
             raise InputError(
                 "sharded=true divides classes over the devices of one machine, not over several workers"
             )
@@ -45,7 +45,7 @@ class ClassTable(InCheckpoints):
         for index, device in enumerate(self.devices):
             first, end = self.spans[index]
             rows = values(first, end)
-            variable = distribution.plain_variable(rows, device, f"{name}_{index}")
+            variable = replicas.plain_variable(rows, device, f"{name}_{index}")
             made.append(variable)
         self.variables[name] = made
 
@@ -77,7 +77,7 @@ class ClassTable(InCheckpoints):
 
     def index(self) -> int:
         """Returns which of the devices this replica is on."""
-        return distribution.replica_index() % len(self.devices)
+        return replicas.replica_index() % len(self.devices)
 
     def take(self, name: str, classes: tf.Tensor) -> tf.Tensor:
         """Returns the rows of classes that are this replica's, in rising order."""

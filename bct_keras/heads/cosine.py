@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from bct_keras import distribution
+from bct_keras.distribution import replicas
 from bct_keras.errors import InputError
 from bct_keras.heads.class_table import ClassTable
 from bct_keras.heads.cross_entropy import CosineCrossEntropy
@@ -131,7 +131,7 @@ class CosineHead(Head):
         if rows.classes is None:
             return labels
         if self.sharded:
-            labels = distribution.gather_rows(labels)
+            labels = replicas.gather_rows(labels)
         return columns_of(labels, rows.classes)
 
     def logits(self, embeddings, labels):
@@ -180,7 +180,7 @@ class CosineHead(Head):
         first, end = table.span()
         classes = end - first
         with self.known(labels):
-            every = distribution.gather_rows(labels)
+            every = replicas.gather_rows(labels)
         is_mine = (every >= first) & (every < end)
         mine = tf.boolean_mask(every, is_mine) - first
         count = math.ceil(self.sample_rate * classes)

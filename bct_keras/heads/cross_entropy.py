@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from bct_keras import distribution
+from bct_keras.distribution import replicas
 
 # From so many classes on XLA compiles both passes: half the time and half the copies, for a second
 # or two at the start.
@@ -85,9 +85,9 @@ class CosineCrossEntropy:
         self.filter_above = filter_above
         self.smoothing = smoothing
         self.centres = centres
-        self.gather = distribution.gather_rows if sharded else unchanged
-        self.own_rows = distribution.own_rows if sharded else unchanged
-        self.sum_rows = distribution.sum_rows if sharded else unchanged
+        self.gather = replicas.gather_rows if sharded else unchanged
+        self.own_rows = replicas.own_rows if sharded else unchanged
+        self.sum_rows = replicas.sum_rows if sharded else unchanged
         self.compiled_forward = tf.function(self.forward, jit_compile=True)
         self.compiled_backward = tf.function(self.backward, jit_compile=True)
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bct_keras import distribution
+from bct_keras.distribution import replicas
 from bct_keras.errors import InputError
 from bct_keras.heads.by_rows import RowOptimizer, without_loss_scale
 from bct_keras.heads.class_table import ClassTable
@@ -172,7 +172,7 @@ class Head(keras.layers.Layer):
         inner: Any = without_loss_scale(optimizer)
         gradient /= optimizer.scale_loss(tf.constant(1.0))
         if not table.divided:
-            gradient = distribution.sum_rows(gradient)
+            gradient = replicas.sum_rows(gradient)
 
         def change() -> None:
             names = table.slots

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bct_keras import distribution
+from bct_keras.distribution import replicas
 from bct_keras.errors import InputError
 from bct_keras.methods.l2 import beyond, distance
 from bct_keras.methods.method import Method, unit
@@ -105,7 +105,7 @@ class AdvBCT(Method):
         excess = beyond(distance(new, centres), boundaries)
         excess *= tf.gather(self.bounded, labels)
         is_outside = tf.cast(tf.stop_gradient(excess) > 0, tf.float32)
-        of_all = distribution.gather_rows(is_outside)
+        of_all = replicas.gather_rows(is_outside)
         return tf.math.divide_no_nan(excess, tf.reduce_mean(of_all))
 
     def boundaries(self) -> tf.Tensor:

@@ -1,7 +1,7 @@
 import keras
 import tensorflow as tf
 
-from bct_keras import distribution
+from bct_keras.distribution import replicas
 from bct_keras.errors import InputError
 from bct_keras.heads.head import Swapped
 from bct_keras.methods.class_features import CREDIBLE
@@ -54,21 +54,21 @@ class MixBCT(Method):
         chosen = self.chosen(batch)
         count = tf.reduce_sum(tf.cast(chosen, tf.float32))
         self.mixed.update_state(count)
-        mine = distribution.own_rows(chosen, tf.shape(new)[0])
+        mine = replicas.own_rows(chosen, tf.shape(new)[0])
         old = unit(batch["old_embedding"])
         return tf.where(mine[:, None], widened(old, new), new)
 
     def swapped(self, new, batch):
         # The same rows again: what is drawn depends on the seed and the step alone.
         chosen = self.chosen(batch)
-        mine = distribution.own_rows(chosen, tf.shape(new)[0])
+        mine = replicas.own_rows(chosen, tf.shape(new)[0])
         lengths = tf.norm(new, axis=1)
         return Swapped(mine, lengths)
 
     def chosen(self, batch) -> tf.Tensor:
         """Returns [global batch] bool: drawn over it, and alike whatever the number of replicas."""
         _, field = self.needs
-        credible = distribution.gather_rows(batch[field])
+        credible = replicas.gather_rows(batch[field])
         seed = tf.cast(self.seed, tf.int64)
         step = tf.cast(batch["step"], tf.int64)
         return draw(credible, self.mix_ratio, tf.stack([seed, step]))

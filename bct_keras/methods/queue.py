@@ -1,7 +1,7 @@
 import keras
 import tensorflow as tf
 
-from bct_keras import distribution
+from bct_keras.distribution import replicas
 from bct_keras.errors import InputError
 from bct_keras.methods.method import Method
 
@@ -50,7 +50,7 @@ class QueueMethod(Method):
         """Writes the rows of all replicas into each queue, into the places of the oldest ones."""
         gathered = []
         for queue, rows in pushed:
-            gathered.append((queue, distribution.gather_rows(rows)))
+            gathered.append((queue, replicas.gather_rows(rows)))
         _, first_rows = gathered[0]
         count = tf.shape(first_rows)[0]
         places = (self.next_place + tf.range(count)) % self.queue

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from bct_keras import distribution
+from bct_keras.distribution import replicas
 from bct_keras.errors import InputError
 from bct_keras.methods.method import Method, unit
 
@@ -64,10 +64,10 @@ class RACT(Method):
     def penalty(self, new, labels, batch, head):
         new = self.compatible(new)
         old = unit(batch["old_embedding"])
-        kinds = [distribution.gather_rows(old)]
+        kinds = [replicas.gather_rows(old)]
         if self.new_negatives:
-            kinds.append(distribution.gather_rows(new))
-        every = distribution.gather_rows(labels)
+            kinds.append(replicas.gather_rows(new))
+        every = replicas.gather_rows(labels)
         same_class = labels[:, None] == every[None, :]
         rivals = Rivals(kinds, same_class, self.k)
         if self.loss == "contrastive":

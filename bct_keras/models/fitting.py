@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from bct_keras import distribution
 from bct_keras._keras import BuiltByHand
+from bct_keras.distribution import workers
 from bct_keras.errors import InputError
 from bct_keras.heads import head
 from bct_keras.methods import old_embeddings
@@ -20,7 +20,7 @@ class AcrossWorkers(BuiltByHand):
 
     def make_train_function(self, force=False):
         """Makes a function that takes a step on every worker, where Keras's own fails."""
-        if not distribution.spans_workers(self.distribute_strategy):
+        if not workers.spans_workers(self.distribute_strategy):
             super().make_train_function(force)
         elif self.train_function is None or force:
 

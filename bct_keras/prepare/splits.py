@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bct_keras.data.identities import order_within_identity
 from bct_keras.errors import InputError
 
 VIEW_OF_SCENARIO = {"open": "new", "extended": "all"}  # that a new encoder is trained on
@@ -145,14 +146,6 @@ def held_out_views(trained: int, validated: int, identities: int) -> dict[str, V
         for name, (first, end) in parts.items()
         if end > first
     }
-
-
-def order_within_identity(labels: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """[records] 0 for the first record of each identity in file order, 1 for its second, and so on."""
-    by_identity = np.argsort(labels, kind="stable")
-    order = np.empty(len(labels), np.int64)
-    order[by_identity] = np.arange(len(labels)) - np.repeat(np.cumsum(images) - images, images)
-    return order
 
 
 SPLITS = {"none": WholeSplit, "class": ClassSplit, "data": DataSplit}

@@ -19,9 +19,10 @@ from typing import Any
 
 from absl import flags
 
-from bct_keras import command, distribution
+from bct_keras import command
 from bct_keras.backbones import BACKBONES
 from bct_keras.callbacks import checkpoints
+from bct_keras.distribution import strategy as devices_used
 from bct_keras.export.__main__ import checks_of_flags, define_gate_flags
 from bct_keras.export.formats import FORMATS
 from bct_keras.methods import METHODS
@@ -37,7 +38,7 @@ def main() -> None:
     if flags.FLAGS.dry_run:
         dry_run.DryRun(plan, command.say).run()
         return
-    strategy = distribution.strategy(plan.strategy, plan.replicas)
+    strategy = devices_used.strategy(plan.strategy, plan.replicas)
     try:
         Upgrade(plan, command.say, strategy).run()
     except checkpoints.StoppedError as stopped:
@@ -183,7 +184,7 @@ def define_device_flags() -> None:
     flags.DEFINE_enum(
         "strategy",
         "auto",
-        distribution.KINDS,
+        devices_used.KINDS,
         "one device; mirrored: all of this machine; multiworker: those of all workers of TF_CONFIG",
     )
     flags.DEFINE_integer(

@@ -7,9 +7,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from bct_keras import artefacts, distribution, specs
+from bct_keras import artefacts, specs
 from bct_keras.data.dataset import open_to_train_on
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
+from bct_keras.distribution import strategy
+from bct_keras.distribution import workers as workers_
 from bct_keras.encoders import RUN_KIND, load_encoder, trial
 from bct_keras.errors import InputError, option
 from bct_keras.evaluate import PROTOCOLS, build_protocols
@@ -67,8 +69,8 @@ class DryRun:
             if spec != "none":
                 self.check("protocol", lambda spec=spec: protocol_facts(spec))
         devices = self.check("devices", self.device_facts) or Devices("", plan.replicas or 1)
-        spread = distribution.spreads(plan.strategy)
-        replicas = devices.replicas * (distribution.worker_count() if spread else 1)
+        spread = strategy.spreads(plan.strategy)
+        replicas = devices.replicas * (workers_.worker_count() if spread else 1)
         self.check("steps", lambda: step_facts(recipe, data, replicas))
         size = data.image_size or memory.USUAL_IMAGE_SIZE
         estimate = memory.estimated(recipe, data.classes, size, replicas)
@@ -177,10 +179,10 @@ class DryRun:
     def device_facts(self) -> Devices:
         """Returns what it would be trained on."""
         plan = self.plan
-        replicas = distribution.replicas_here(plan.strategy, plan.replicas)
+        replicas = strategy.replicas_here(plan.strategy, plan.replicas)
         gpus = len(tf.config.list_physical_devices("GPU"))
-        if distribution.spreads(plan.strategy):
-            workers = distribution.worker_count()
+        if strategy.spreads(plan.strategy):
+            workers = workers_.worker_count()
             said = f"{replicas} device(s) here, and as many on each of {workers} workers"
         elif gpus:
             said = f"{replicas} of {gpus} GPU(s)"

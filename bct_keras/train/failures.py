@@ -7,10 +7,10 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from bct_keras import distribution
 from bct_keras.callbacks.checkpoints import StoppedError
 from bct_keras.data import unreadable
 from bct_keras.data.dataset import DataSet
+from bct_keras.distribution import workers
 from bct_keras.errors import InputError
 from bct_keras.heads.head import refusal
 
@@ -35,7 +35,7 @@ def told(
             raise
         raise no_room(workdir, error.message, last_good()) from None
     except (tf.errors.UnavailableError, tf.errors.AbortedError):
-        if not distribution.spans_workers(strategy):
+        if not workers.spans_workers(strategy):
             raise
         raise StoppedError(
             f"stopped because another worker died, whose own output says why; {last_good()}; start all workers again "

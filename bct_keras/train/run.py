@@ -14,10 +14,11 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from bct_keras import artefacts, distribution
+from bct_keras import artefacts
 from bct_keras.callbacks import checkpoints
 from bct_keras.data.dataset import DataSet, open_data_set, open_to_train_on
 from bct_keras.data.embeddings import EmbeddingShards
+from bct_keras.distribution import workers
 from bct_keras.encoders import RUN_KIND, Encoder, load_encoder
 from bct_keras.errors import InputError, option
 from bct_keras.evaluate import build_protocols, report
@@ -52,8 +53,8 @@ class Upgrade:
         workdir = self.plan.folder()
         # At once, not after the old encoder was trained.
         artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)
-        data = distribution.chief_first(self.strategy, self.data_to_train_on)
-        old = distribution.chief_first(self.strategy, self.old_encoder)
+        data = workers.chief_first(self.strategy, self.data_to_train_on)
+        old = workers.chief_first(self.strategy, self.old_encoder)
         # At once, so that what is wrong with it is not told after the training.
         compared_with = old_encoders.known(old)
         judged = self.judged_by(data)
@@ -73,9 +74,7 @@ class Upgrade:
         )
         with alone_in(workdir):
             run.train()
-        distribution.chief_first(
-            self.strategy, lambda: self.finish(compared_with, data, judged.proof)
-        )
+        workers.chief_first(self.strategy, lambda: self.finish(compared_with, data, judged.proof))
 
     def data_to_train_on(self) -> DataSet:
         """Returns the data set that is given, or makes it."""
@@ -126,7 +125,7 @@ class Upgrade:
                 raise InputError(f"{method} needs old embeddings: give {option('old')}, {what}")
             return old_encoders.embeddings(old, data, recipe.old_dims, self.say)
 
-        return distribution.chief_first(self.strategy, embedded)
+        return workers.chief_first(self.strategy, embedded)
 
     def judged_by(self, data: DataSet) -> "Judged":
         """Builds each protocol once: who measures by it finds the embeddings that others have made."""
@@ -195,7 +194,7 @@ class Judged:
 
 def alone_in(workdir: Path) -> contextlib.AbstractContextManager:
     """Holds the run's folder, which a killed command's training of its old encoder may still have."""
-    if distribution.worker_index():
+    if workers.worker_index():
         return contextlib.nullcontext()
     return artefacts.alone(workdir, "another process that trains here")
 

@@ -8,18 +8,20 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from bct_keras import artefacts, distribution
+from bct_keras import artefacts
 from bct_keras.callbacks.checkpoints import Checkpoints, StopRequest
-from bct_keras.callbacks.tensorboard import TensorBoardLog, write_projector
+from bct_keras.callbacks.tensorboard import TensorBoardLog
 from bct_keras.callbacks.watching import FiniteLoss, MetricsFile, TimesFile, TrainingProgress
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards
+from bct_keras.distribution import workers
 from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND
 from bct_keras.methods.method import Method, Training
 from bct_keras.models import CompatibleModel
 from bct_keras.progress import Say, silent
 from bct_keras.train import failures, old_head
 from bct_keras.train.input import ids_of_step, training_batches
+from bct_keras.train.projector import write_projector
 from bct_keras.train.recipe import Recipe
 from bct_keras.train.validation import BEST, BEST_HEAD, Validation
 
@@ -60,7 +62,7 @@ class Run:
     def train(self) -> None:
         """Trains the encoder, unless the folder holds it already."""
         _ = self.steps_per_epoch  # what does not fit together is told before anything is written
-        if not distribution.chief_first(self.strategy, self.start):
+        if not workers.chief_first(self.strategy, self.start):
             self.say(f"{self.workdir} is up to date")
             return
         self.build()
@@ -72,12 +74,12 @@ class Run:
                 self.fit()
                 if self.is_chief:
                     self.finish()
-        distribution.barrier(self.strategy)
+        workers.barrier(self.strategy)
 
     @property
     def is_chief(self) -> bool:
         """Tells whether this process writes what all workers share."""
-        return distribution.worker_index() == 0
+        return workers.worker_index() == 0
 
     @property
     def steps_per_epoch(self) -> int:

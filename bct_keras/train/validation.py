@@ -8,7 +8,8 @@ from typing import Any
 
 import keras
 
-from bct_keras import artefacts, distribution
+from bct_keras import artefacts
+from bct_keras.distribution import workers
 from bct_keras.encoders import Encoder, InMemoryEncoder
 from bct_keras.errors import InputError, option
 from bct_keras.evaluate import compatibility
@@ -63,7 +64,7 @@ class Validation(keras.callbacks.Callback):
         self.workdir = workdir
         if self.keep_best and (workdir / BEST_FACTS).is_file():
             self.best = read_best(workdir / BEST_FACTS)
-        if not distribution.worker_index():
+        if not workers.worker_index():
             encoder = recipe.build_encoder(model.backbone, image_size)
             self.encoder = InMemoryEncoder(encoder, "the encoder being trained")
             self.encoder.cached = False
@@ -94,7 +95,7 @@ class Validation(keras.callbacks.Callback):
         return {"keep_best": self.keep_best, "validation": protocols}
 
     def on_epoch_end(self, epoch, logs=None):
-        if distribution.worker_index():
+        if workers.worker_index():
             return
         with self.trained.averaged():
             self.encoder.model.set_weights(self.trained.backbone.get_weights())

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bct_keras import distribution
-from bct_keras import specs as registry
+from bct_keras import specs as spec_reader
 from bct_keras.callbacks.checkpoints import Checkpoints
+from bct_keras.distribution import strategy as devices_used
 from bct_keras.heads import HEADS
 from bct_keras.methods.independent import Independent
 from bct_keras.models import CompatibleModel
@@ -34,10 +34,8 @@ def built(spec: str, strategy: tf.distribute.Strategy, optimizer: str = "sgd") -
     with strategy.scope():
         inputs = keras.Input((5,))
         backbone = keras.Model(inputs, keras.layers.Dense(DIMS)(inputs))
-        model = CompatibleModel(
-            backbone, registry.build(HEADS, spec, classes=CLASSES), Independent()
-        )
-        built_optimizer = registry.build(OPTIMIZERS, optimizer, learning_rate=0.001)
+        model = CompatibleModel(backbone, spec_reader.build(HEADS, spec, classes=CLASSES), Independent())
+        built_optimizer = spec_reader.build(OPTIMIZERS, optimizer, learning_rate=0.001)
         model.compile(built_optimizer)
     return model
 
@@ -72,7 +70,7 @@ def trained(
 
 def main() -> None:
     devices, folder, *specs = sys.argv[1:]
-    strategy = distribution.strategy("mirrored", int(devices))
+    strategy = devices_used.strategy("mirrored", int(devices))
     saved = Path(folder) / "saved"
     for given in specs:
         name, _, spec = given.partition("=")

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from bct_keras import distribution
 from bct_keras.callbacks.checkpoints import StoppedError
 from bct_keras.data.dataset import DataSet, open_data_set
+from bct_keras.distribution import workers
 from bct_keras.errors import InputError
 from bct_keras.train import failures
 from bct_keras.train.input import training_batches
@@ -67,7 +67,7 @@ def test_a_dead_worker_means_start_again(data, monkeypatch):
     lost: Any = tf.errors.UnavailableError(None, None, "task 1 is unhealthy")
     with pytest.raises(tf.errors.UnavailableError), told(data):
         raise lost  # there is only one
-    monkeypatch.setattr(distribution, "spans_workers", lambda strategy: True)
+    monkeypatch.setattr(workers, "spans_workers", lambda strategy: True)
     with (
         pytest.raises(
             StoppedError, match=r"another worker died.* checkpoint is ckpt-8; start all workers"
