@@ -19,7 +19,9 @@ LAYOUT_OF_BARS = re.compile(
 
 
 class PlainStream:
-    """Stands before a terminal: whatever is printed, and wherever its names come from, it only ever shows text."""
+    """Stands before a terminal: whatever is printed, and wherever its names come from, it only ever
+    shows text.
+    """
 
     def __init__(self, stream: TextIO, layout: re.Pattern[str]):
         self.stream, self.layout = stream, layout
@@ -44,12 +46,17 @@ def run(main: Callable[[], None], usage: str) -> None:
         return
     logging.set_verbosity(logging.ERROR)
     plain_out, plain_err = PlainStream(sys.stdout, LAYOUT), PlainStream(sys.stderr, LAYOUT_OF_BARS)
-    with contextlib.redirect_stdout(plain_out), contextlib.redirect_stderr(plain_err):  # pyright: ignore
+    with (
+        contextlib.redirect_stdout(plain_out),
+        contextlib.redirect_stderr(plain_err),
+    ):  # pyright: ignore
         app.run(lambda arguments: guarded(main, arguments), flags_parser=parsed)
 
 
 def parsed(arguments: list[str]) -> list[str]:
-    """Returns what is left when the flags are read; a wrong one ends the command as any bad input does."""
+    """Returns what is left when the flags are read; a wrong one ends the command as any bad input
+    does.
+    """
     try:
         flag_files.check(arguments[1:])
         return flags.FLAGS(arguments)

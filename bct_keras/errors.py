@@ -12,7 +12,8 @@ _said_as_flags = False
 class InputError(Exception):
     """Bad input or a wrong request: one or two plain lines that say what, where, and what to do.
 
-    Each argument is a line. Names from files stand in them: a line break or an escape code inside is shown, not obeyed.
+    Each argument is a line. Names from files stand in them: a line break or an escape code inside
+    is shown, not obeyed.
     """
 
     def __init__(self, *lines: object):
@@ -23,7 +24,9 @@ class InputError(Exception):
 
 
 def shortened(text: str) -> str:
-    """Returns the text without its middle where nobody would read it: what a file holds may be a million letters."""
+    """Returns the text without its middle where nobody would read it: what a file holds may be a
+    million letters.
+    """
     return (
         text
         if len(text) <= LONGEST_LINE
@@ -34,16 +37,16 @@ def shortened(text: str) -> str:
 def option(name: str, value: object = None) -> str:
     """Returns how a message names an option, with its value where one is given.
 
-    A caller in Python reads the name of an argument, and whoever runs a command that of a flag: what raises an error
-    knows the option, and the command (`options_as_flags`) how it is written there. Warnings and cards name options by
-    it too.
+    A caller in Python reads the name of an argument, and whoever runs a command that of a flag:
+    what raises an error knows the option, and the command (`options_as_flags`) how it is written
+    there. Warnings and cards name options by it too.
 
     Example:
         >>> option("dims", 4), option("synchronized", False)
         ('dims=4', 'synchronized=False')
         >>> with options_as_flags():
-        ...     option("dims"), option("dims", 4), option("jit", True), option("synchronized", False)
-        ('--dims', '--dims=4', '--jit', '--nosynchronized')
+        ...     option("dims"), option("dims", 4), option("jit", True), option("synchronized",
+        False) ('--dims', '--dims=4', '--jit', '--nosynchronized')
     """
     if _said_as_flags and isinstance(value, bool):
         return f"--{name}" if value else f"--no{name}"
@@ -63,8 +66,12 @@ def options_as_flags() -> Iterator[None]:
 
 
 class BadImageError(InputError):
-    """One image or record that cannot be used, with its name and the reason; on_bad=skip leaves it out."""
+    """One image or record that cannot be used, with its name and the reason; on_bad=skip leaves it
+    out.
+    """
 
 
 class UnfinishedError(InputError):
-    """Work that was broken off from outside: what is done is kept, and the same command goes on from there."""
+    """Work that was broken off from outside: what is done is kept, and the same command goes on
+    from there.
+    """

@@ -1,8 +1,11 @@
-"""Text of others as it may stand on a terminal or in Markdown: names and ids come from files that anybody may make."""
+"""Text of others as it may stand on a terminal or in Markdown: names and ids come from files that
+anybody may make.
+"""
 
 import re
 
-# What Markdown reads as more than a character, wherever it stands. An underline counts at the edge of a word alone.
+# What Markdown reads as more than a character, wherever it stands. An underline counts at the edge
+# of a word alone.
 MARKED = re.compile(
     r"[\\`*\[\]<>~&$]|(?<!\w)_|_(?!\w)|(?<=\w)(?=://)|(?<=www)(?=\.)", re.IGNORECASE
 )
@@ -13,8 +16,9 @@ MARKED_AT_START = re.compile(r"^(?=(?:#{1,6}|[+-])\s|=+$|-{2,}$|\s)|(?<=^\d)(?=[
 def line(text: object) -> str:
     """Returns the text as one line of what can be seen.
 
-    Told by their numbers are control and escape codes, line breaks, what turns the direction of writing or has no
-    width, blanks other than the blank, and surrogates, which stand for bytes of a file's name that are not UTF-8.
+    Told by their numbers are control and escape codes, line breaks, what turns the direction of
+    writing or has no width, blanks other than the blank, and surrogates, which stand for bytes of a
+    file's name that are not UTF-8.
     """
     text = str(text)
     if text.isprintable():
@@ -35,7 +39,9 @@ def escape_of(number: int) -> str:
 
 
 def markdown(text: object) -> str:
-    """Returns the text as Markdown that shows just these characters; `table_row` takes care of a cell's end."""
+    """Returns the text as Markdown that shows just these characters; `table_row` takes care of a
+    cell's end.
+    """
     return MARKED_AT_START.sub("\\\\", MARKED.sub(lambda found: f"\\{found[0]}", line(text)))
 
 
@@ -43,7 +49,8 @@ def code(text: object) -> str:
     """Returns the text as Markdown's inline code, fenced by more backticks than it holds in a row."""
     shown = line(text)
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
-    # A backtick at an edge would join the fence, so a blank, which Markdown takes away, stands between.
+    # A backtick at an edge would join the fence, so a blank, which Markdown takes away, stands
+    # between.
     edge = " " if shown.startswith("`") or shown.endswith("`") or not shown.strip() else ""
     return f"{fence}{edge}{shown}{edge}{fence}"
 

@@ -108,8 +108,8 @@ def result_of(future: Future) -> tuple[int, Any]:
         return future.result()
     except BrokenProcessPool:
         raise UnfinishedError(
-            "one of the processes was killed, perhaps because memory ran out; the same command goes "
-            f"on where this one stopped, and {option('processes', 1)} takes the least memory"
+            "one of the processes was killed, perhaps because memory ran out; the same command"
+            f" goes on where this one stopped, and {option('processes', 1)} takes the least memory"
         ) from None
 
 

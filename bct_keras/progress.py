@@ -1,4 +1,6 @@
-"""What is told while something takes long: a bar where somebody is watching, and lines to whoever wants them."""
+"""What is told while something takes long: a bar where somebody is watching, and lines to whoever
+wants them.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -14,7 +16,9 @@ Say = Callable[[str], None]
 
 
 def note(text: str) -> None:
-    """Prints what the work waits for, as a bar would: nobody has asked for it, but it explains the silence."""
+    """Prints what the work waits for, as a bar would: nobody has asked for it, but it explains the
+    silence.
+    """
     print(text, flush=True)
 
 

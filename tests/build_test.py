@@ -1,4 +1,6 @@
-"""BUILD is true to the imports: a target for each package and test, with what it imports and nothing else."""
+"""BUILD is true to the imports: a target for each package and test, with what it imports and
+nothing else.
+"""
 
 import ast
 import re
@@ -64,7 +66,9 @@ def owners() -> dict[str, str]:
 
 @cache
 def imported(path: Path) -> set[str]:
-    """The modules that a file names: in imports, in importorskip and the like, and as text, for `python -m`."""
+    """The modules that a file names: in imports, in importorskip and the like, and as text, for
+    `python -m`.
+    """
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -86,7 +90,9 @@ distributions = cache(packages_distributions)
 
 @cache
 def label(module: str) -> str | None:
-    """The target that has a module, or the longest part of its name that is one; None for Python's own."""
+    """The target that has a module, or the longest part of its name that is one; None for Python's
+    own.
+    """
     parts = module.split(".")
     for folder in SEARCHED:
         for length in range(len(parts), 0, -1):

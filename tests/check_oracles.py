@@ -2,9 +2,10 @@
 
 python tests/check_oracles.py DIR
 
-DIR holds the .npz files; the name of each before its number tells which checker of tests/oracles/ takes it. Prints the
-largest relative error of each key, and which files and keys belong to something that is not here. Exit status 0 only
-where every file and key is known, and all that are ours agree.
+DIR holds the .npz files; the name of each before its number tells which checker of tests/oracles/
+takes it. Prints the largest relative error of each key, and which files and keys belong to
+something that is not here. Exit status 0 only where every file and key is known, and all that are
+ours agree.
 """
 
 import sys
@@ -26,9 +27,9 @@ from oracles import (
     unibct_refine,
 )
 
-# The file's name before its number: module with `check(stored)`, which gives the names of the inputs and
-# {key: (our value, the relative difference that is allowed)}. LEFT_OUT of a module, if it has one, is {key, or
-# its beginning with the slash: why it is not compared}.
+# The file's name before its number: module with `check(stored)`, which gives the names of the
+# inputs and {key: (our value, the relative difference that is allowed)}. LEFT_OUT of a module, if
+# it has one, is {key, or its beginning with the slash: why it is not compared}.
 CHECKERS = {
     "advbct": advbct,
     "heads": heads,

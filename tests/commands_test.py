@@ -1,6 +1,8 @@
-"""Bad input through the real commands: exit status 1, one or two lines that name it, and nothing half-written.
+"""Bad input through the real commands: exit status 1, one or two lines that name it, and nothing
+half-written.
 
-Where a process of its own would show nothing more, the command runs in this one: flags parsed, `guarded`, exit status.
+Where a process of its own would show nothing more, the command runs in this one: flags parsed,
+`guarded`, exit status.
 """
 
 import io
@@ -84,7 +86,10 @@ def assert_refused(run: Run, module: ModuleType, *arguments: str, said: str) -> 
 
 def test_an_empty_folder(workplace):
     (workplace / "photos").mkdir()
-    said = r"^error: photos: 0 identities with images found, at least 2 are needed \(one sub-folder per identity"
+    said = (
+        r"^error: photos: 0 identities with images found, at least 2 are needed \(one sub-folder"
+        r" per identity"
+    )
     assert_refused(
         in_a_process_of_its_own, prepare, "--source=folder(photos)", "--out=data", said=said
     )
@@ -119,7 +124,10 @@ def another_format(file: Path) -> str:
 
 def test_an_unreadable_image(photos):
     reason = cut_off(photos / "c" / "1.jpg")
-    said = rf"^error: c/1\.jpg: {reason}.*\nmend or remove it, or go on without such images by --on_bad=skip$"
+    said = (
+        rf"^error: c/1\.jpg: {reason}.*\nmend or remove it, or go on without such images by"
+        r" --on_bad=skip$"
+    )
     arguments = ("--source=folder(photos, image_size=28)", "--out=data")
     assert_refused(in_a_process_of_its_own, prepare, *arguments, said=said)
 
@@ -175,7 +183,10 @@ def test_a_shard_that_was_cut_off(own_data, old, here):
     shard = a_shard_of(own_data)
     size = shard.stat().st_size
     shard.write_bytes(shard.read_bytes()[:-100])
-    said = rf"{shard.name}: this shard has {size - 100} bytes and its manifest says {size}: it was cut off or changed"
+    said = (
+        rf"{shard.name}: this shard has {size - 100} bytes and its manifest says {size}: it was cut"
+        r" off or changed"
+    )
     for module, arguments in uses_of("data/new"):
         assert_refused(here, module, *arguments, said=said)
 
@@ -187,7 +198,10 @@ def test_a_shard_that_was_changed(own_data, old, here, use):
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
     module, arguments = uses_of("data/new")[use]
-    said = rf"{shard.name}: this shard is not what its manifest says \(sha256\); remove the data set and run prepare again"
+    said = (
+        rf"{shard.name}: this shard is not what its manifest says \(sha256\); remove the data set"
+        r" and run prepare again"
+    )
     assert_refused(here, module, *arguments, said=said)
 
 
@@ -216,7 +230,10 @@ TRAIN_ON_NEW = (
 
 def test_embeddings_of_another_data_set(own_data, old):
     embed_run.embed(load_encoder(old), open_data_set("data/old"), Path("by-old"))
-    said = r"^error: by-old holds embeddings of another data set \(data/old\), not of data/new; run embed on it$"
+    said = (
+        r"^error: by-old holds embeddings of another data set \(data/old\), not of data/new; run"
+        r" embed on it$"
+    )
     assert_refused(in_a_process_of_its_own, train, *TRAIN_ON_NEW, "--dims=4", said=said)
 
 
@@ -224,7 +241,8 @@ def test_embeddings_of_another_data_set(own_data, old):
 def test_old_embeddings_of_another_dimension(own_data, old, here, given):
     embed_run.embed(load_encoder(old), open_data_set("data/new"), Path("by-old"))
     said = (
-        rf"^error: {re.escape(given)} has embeddings of 4 dimensions and the new encoder would have 5 to be "
+        rf"^error: {re.escape(given)} has embeddings of 4 dimensions and the new encoder would have"
+        r" 5 to be "
         r"compatible; train with --dims=4, or with more and --compatible_dims=4$"
     )
     assert_refused(here, train, *TRAIN_ON_NEW, f"--old={given}", "--dims=5", said=said)
@@ -269,7 +287,10 @@ def test_an_output_folder_that_holds_something_else(own_data, old, workplace, he
     place = workplace / "place"
     if holds == "another artefact":
         embed_run.embed(load_encoder(old), open_data_set("data/old"), place)
-        said = r"place holds something else \(its manifest\.json says 'embeddings'\); choose another folder or remove it"
+        said = (
+            r"place holds something else \(its manifest\.json says 'embeddings'\); choose another"
+            r" folder or remove it"
+        )
     else:
         said = (
             r"place holds something else \(no manifest\.json\); choose another folder or remove it"
@@ -297,7 +318,10 @@ def test_an_output_folder_that_holds_something_else_in_a_process_of_its_own(work
     (workplace / "run").mkdir()
     (workplace / "run" / "notes.txt").write_text("mine")
     source = "--source=synthetic(identities=4, images=2, image_size=28)"
-    said = r"^error: run holds something else \(no manifest\.json\); choose another folder or remove it$"
+    said = (
+        r"^error: run holds something else \(no manifest\.json\); choose another folder or"
+        r" remove it$"
+    )
     assert_refused(
         in_a_process_of_its_own, train, source, "--prepared=made", "--workdir=run", said=said
     )

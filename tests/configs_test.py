@@ -1,4 +1,6 @@
-"""Every command that configs/ offers: its flags parse, and its method, head, optimizer and schedule can be built."""
+"""Every command that configs/ offers: its flags parse, and its method, head, optimizer and schedule
+can be built.
+"""
 
 import copy
 import itertools
@@ -148,7 +150,10 @@ def test_on_top_of_a_flag_file_stand_its_command_and_what_came_of_it(path):
     first, *others = path.read_text().split("\n--")[0].splitlines()
     assert first == f"# python -m bct_keras.train --flagfile={path.relative_to(ROOT)}"
     if path.parent.name == "configs" and path.stem != "old":
-        found = r"on two cores.*: old/old 0\.22\d{2}, new/old 0\.\d{4}, new/new 0\.\d{4}; above old/old on \d of 8 metrics"
+        found = (
+            r"on two cores.*: old/old 0\.22\d{2}, new/old 0\.\d{4}, new/new 0\.\d{4}; above old/old"
+            r" on \d of 8 metrics"
+        )
         assert re.search(found, " ".join(line.removeprefix("# ") for line in others))
 
 

@@ -26,13 +26,17 @@ SLOW_SECONDS = 10
 
 
 def pytest_configure(config):
-    """Two logical CPU devices for tests of replicas: TensorFlow's devices can be set only before it starts."""
+    """Two logical CPU devices for tests of replicas: TensorFlow's devices can be set only before it
+    starts.
+    """
     if not config.getoption("numprocesses", None):  # xdist's controller runs no test itself
         strategy.divide_cpu(2)
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """A file's tests stay with one worker, which makes their fixtures once; workers take files in the order below."""
+    """A file's tests stay with one worker, which makes their fixtures once; workers take files in
+    the order below.
+    """
     from xdist.scheduler import LoadFileScheduling
 
     config.option.loadscopereorder = False  # xdist's own order is by the number of tests
@@ -50,13 +54,17 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """A million objects of TensorFlow and Keras stay to the end: no collection of garbage looks at them again."""
+    """A million objects of TensorFlow and Keras stay to the end: no collection of garbage looks at
+    them again.
+    """
     gc.collect()
     gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Names tests that should be marked slow; on a busy machine others are named too, so that none fails by it."""
+    """Names tests that should be marked slow; on a busy machine others are named too, so that none
+    fails by it.
+    """
     passed = terminalreporter.stats.get("passed", [])
     unmarked = [
         report
@@ -71,7 +79,9 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session")
 def two_replicas() -> tf.distribute.Strategy:
-    """One for all tests: a second one would number its collective operations as the first did, and both fail."""
+    """One for all tests: a second one would number its collective operations as the first did, and
+    both fail.
+    """
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
@@ -89,7 +99,9 @@ def data_root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_encoder_path(tmp_path_factory) -> Callable[[int], Path]:
-    """Makes the .keras file of an encoder of 28-pixel images: the mean colour, through a fixed matrix."""
+    """Makes the .keras file of an encoder of 28-pixel images: the mean colour, through a fixed
+    matrix.
+    """
 
     def make(dims: int) -> Path:
         path = tmp_path_factory.mktemp("encoder") / f"mean_colour_{dims}.keras"
@@ -118,7 +130,9 @@ def small_jpeg() -> Callable[[int], bytes]:
 
 @pytest.fixture(scope="session")
 def write_recordio() -> Callable[[Path, Sequence[tuple[tuple[float, ...], bytes]]], list[int]]:
-    """Writes train.rec and train.idx, as MXNet does for payloads without the magic; returns where records start."""
+    """Writes train.rec and train.idx, as MXNet does for payloads without the magic; returns where
+    records start.
+    """
 
     def write(folder: Path, records: Sequence[tuple[tuple[float, ...], bytes]]) -> list[int]:
         folder.mkdir(parents=True, exist_ok=True)
@@ -140,7 +154,9 @@ def write_recordio() -> Callable[[Path, Sequence[tuple[tuple[float, ...], bytes]
 
 @pytest.fixture(scope="session")
 def insightface_records(small_jpeg) -> list[tuple[tuple[float, ...], bytes]]:
-    """Images 1, 3 and 2 of three identities, with the header and the ranges that InsightFace writes around them."""
+    """Images 1, 3 and 2 of three identities, with the header and the ranges that InsightFace writes
+    around them.
+    """
     identities = (0, 1, 1, 1, 2, 2)
     images = [
         ((float(identity), 0.0), small_jpeg(number)) for number, identity in enumerate(identities)

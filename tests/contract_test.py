@@ -1,4 +1,6 @@
-"""Every entry of the registries goes through the same checks; a new one is checked as soon as it has its line."""
+"""Every entry of the registries goes through the same checks; a new one is checked as soon as it
+has its line.
+"""
 
 import zipfile
 from dataclasses import dataclass
@@ -29,14 +31,17 @@ from bct_keras.train.recipe import Recipe
 pytestmark = pytest.mark.seconds(55)
 
 BATCH, CLASSES, DIMS = 8, 6, 8  # as many classes as the view `new` of the fixture data_root has
-# Small, because PReLU's slope jumps at 0: where two replicas round an activation to its other side, the next weights
-# differ by the rate times a finite gradient. A gradient twice too large would still show a hundred times over.
+# Small, because PReLU's slope jumps at 0: where two replicas round an activation to its other side,
+# the next weights differ by the rate times a finite gradient. A gradient twice too large would
+# still show a hundred times over.
 LEARNING_RATE = 1e-4
 SMALLEST = "iresnet_small(width=4)"
 LINEAR = "linear"  # the least that can be trained, where only the method or the head matters
-# Of the same functions as the real ones, which are trained by `long` tests, with as few blocks as have every layer.
+# Of the same functions as the real ones, which are trained by `long` tests, with as few blocks as
+# have every layer.
 SHALLOW = ["shallow_iresnet", "shallow_vit"]
-# Where the entry's own defaults would be slow. The deeper ones are the same functions as iresnet18 and vit_tiny.
+# Where the entry's own defaults would be slow. The deeper ones are the same functions as iresnet18
+# and vit_tiny.
 SPECS: dict[str, str] = {
     "iresnet_small": SMALLEST,
     "unibct": "unibct(refresh_epochs=(0,), prototypes=refined)",
@@ -126,7 +131,9 @@ def fields(needs: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def stored(data_root, tiny_encoder_path, tmp_path_factory) -> StoredOldEmbeddings:
-    """What a method may ask, of images of the old encoder's own size; its head lies beside it, as a run leaves it."""
+    """What a method may ask, of images of the old encoder's own size; its head lies beside it, as a
+    run leaves it.
+    """
     data, path = open_data_set(data_root / "new"), tiny_encoder_path(DIMS)
     np.savez(
         path.parent / "head.npz",
@@ -167,8 +174,9 @@ def test_two_replicas_train_as_one_does(parts, two_replicas, stored):
     assert any(np.any(old != new) for old, new in zip(before, after, strict=True))
     loss_of_two, _, after_of_two = after_one_step(parts, two_replicas, stored)
     assert loss_of_two == pytest.approx(loss, rel=1e-5)
-    # oneDNN adds up a gradient in another order for half a batch, and a channel of little variance makes more of that
-    # where it is normalised: of 2,304 weights of a depthwise convolution 3 were off by up to 2.3e-4.
+    # oneDNN adds up a gradient in another order for half a batch, and a channel of little variance
+    # makes more of that where it is normalised: of 2,304 weights of a depthwise convolution 3 were
+    # off by up to 2.3e-4.
     for weights, weights_of_two in zip(after, after_of_two, strict=True):
         off = np.abs(weights_of_two - weights) - 1e-5 * np.abs(weights)
         assert np.mean(off > 4e-5) < 0.01
@@ -251,7 +259,9 @@ def with_method(name: str, stored: StoredOldEmbeddings) -> CompatibleModel:
 
 
 def fit(model: CompatibleModel, steps: range, *callbacks: keras.callbacks.Callback) -> None:
-    """Each step sees the half of the images that the one before has not seen, as an epoch of its own."""
+    """Each step sees the half of the images that the one before has not seen, as an epoch of its
+    own.
+    """
     batch: Any = ({"image": images(28), **fields(model.method.needs)}, labels())
     half = BATCH // 2
     model.fit(

@@ -1,4 +1,6 @@
-"""The synthetic identities are hard enough that encoders differ, and not so hard that none can be trained."""
+"""The synthetic identities are hard enough that encoders differ, and not so hard that none can be
+trained.
+"""
 
 from pathlib import Path
 
@@ -16,7 +18,8 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.long
 def test_an_old_encoder_lands_in_the_middle_on_identities_that_it_never_saw(tmp_path):
-    # 400 identities to train on, 0.3 * 400 = 120 of them for the old encoder, and 100 that no encoder sees
+    # 400 identities to train on, 0.3 * 400 = 120 of them for the old encoder, and 100 that no
+    # encoder sees
     source, split = (
         "synthetic(identities=500, images=20, image_size=32)",
         "class(old_share=0.3, test_share=0.2)",
@@ -24,7 +27,8 @@ def test_an_old_encoder_lands_in_the_middle_on_identities_that_it_never_saw(tmp_
     prepare(source, split, tmp_path / "data")
     old, test = (open_data_set(tmp_path / "data" / view) for view in ("old", "test"))
     assert (old.classes, test.classes, test.first_identity) == (120, 100, 400)
-    # As configs/old.flags trains it, but as wide and as long as one that was not made weak on purpose: measured 0.270.
+    # As configs/old.flags trains it, but as wide and as long as one that was not made weak on
+    # purpose: measured 0.270.
     arguments = (
         "--flagfile=configs/old.flags",
         "--backbone=iresnet_small(width=16)",

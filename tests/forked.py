@@ -1,17 +1,19 @@
 """Starts Python programs, the commands above all, without a fresh start of TensorFlow for each.
 
-A start of TensorFlow takes three seconds of a core. So one process, the parent, imports it with Keras and the
-package, does nothing else with them, and forks for each program. The fork then runs the program as
-`python` would: with its own arguments, folder, environment, output and errors, and with a number to signal.
+A start of TensorFlow takes three seconds of a core. So one process, the parent, imports it with
+Keras and the package, does nothing else with them, and forks for each program. The fork then runs
+the program as `python` would: with its own arguments, folder, environment, output and errors, and
+with a number to signal.
 
-    forked.run("-m", "bct_keras.train", "--help")       # as subprocess.run: returncode, stdout, stderr
-    forked.start("-m", "bct_keras.train", "--help")     # as subprocess.Popen
+    forked.run("-m", "bct_keras.train", "--help")       # as subprocess.run: returncode, stdout,
+    stderr forked.start("-m", "bct_keras.train", "--help")     # as subprocess.Popen
 
-A program that starts `sys.executable` itself, as a benchmark starts its trainings, gets forks too (forked_python.py).
+A program that starts `sys.executable` itself, as a benchmark starts its trainings, gets forks too
+(forked_python.py).
 
-What the parent has imported cannot be chosen by the program: it is for programs that import TensorFlow with the
-settings of bct_keras/__init__.py. TensorFlow starts its devices and threads at its first use, not at its import,
-and each fork uses it for itself.
+What the parent has imported cannot be chosen by the program: it is for programs that import
+TensorFlow with the settings of bct_keras/__init__.py. TensorFlow starts its devices and threads at
+its first use, not at its import, and each fork uses it for itself.
 """
 
 import atexit
@@ -64,7 +66,9 @@ class Started:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Returns the exit status when the program has ended: minus the signal's number where one ended it."""
+        """Returns the exit status when the program has ended: minus the signal's number where one
+        ended it.
+        """
         if self.returncode is None:
             ready, _, _ = select.select([self.connection], [], [], timeout)
             if not ready:
@@ -108,7 +112,9 @@ class Started:
 def start(
     *arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> Started:
-    """Starts a program as `python ARGUMENTS` would, from a folder and with an environment or this process's own."""
+    """Starts a program as `python ARGUMENTS` would, from a folder and with an environment or this
+    process's own.
+    """
     stdout, its_stdout = os.pipe()
     stderr, its_stderr = os.pipe()
     program = {
@@ -140,7 +146,9 @@ def run(
 
 @dataclasses.dataclass(frozen=True)
 class Parent:
-    """The process that imports TensorFlow and forks; it ends with this one, whose end closes its standard input."""
+    """The process that imports TensorFlow and forks; it ends with this one, whose end closes its
+    standard input.
+    """
 
     process: subprocess.Popen
     place: str  # of the socket that it listens at
@@ -207,7 +215,9 @@ def keep(connection: socket.socket, python: str) -> NoReturn:
 
 
 def become(program: Program, descriptors: Sequence[int]) -> NoReturn:
-    """Runs the program in this process, and ends it without TensorFlow's own end, which takes a second."""
+    """Runs the program in this process, and ends it without TensorFlow's own end, which takes a
+    second.
+    """
     for standard, descriptor in zip((1, 2), descriptors, strict=True):
         os.dup2(descriptor, standard)
         os.close(descriptor)

@@ -1,9 +1,11 @@
-"""Stands for `python` in programs that forked.py has started: what they start so becomes a fork too.
+"""Stands for `python` in programs that forked.py has started: what they start so becomes a fork
+too.
 
-python -IS tests/forked_python.py SOCKET ARGUMENTS           with nothing but small modules, so that it starts at once
+python -IS tests/forked_python.py SOCKET ARGUMENTS           with nothing but small modules, so that
+it starts at once
 
-It asks the process that listens at SOCKET, hands on SIGTERM and SIGINT, and ends as the program does. What is not
-started by -m gets the real Python.
+It asks the process that listens at SOCKET, hands on SIGTERM and SIGINT, and ends as the program
+does. What is not started by -m gets the real Python.
 """
 
 import contextlib
@@ -20,7 +22,9 @@ NUMBER = struct.Struct("<i")
 
 
 def ask(place: str, program: dict[str, Any], descriptors: Sequence[int]) -> socket.socket:
-    """Asks for a program with these for its output and errors; first its process is told, then how it ended."""
+    """Asks for a program with these for its output and errors; first its process is told, then how
+    it ended.
+    """
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(place)
     content = json.dumps(program).encode()

@@ -1,4 +1,6 @@
-"""Programs that are forks of one process end, speak and are killed as those that Python was started for."""
+"""Programs that are forks of one process end, speak and are killed as those that Python was started
+for.
+"""
 
 import os
 import signal

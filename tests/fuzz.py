@@ -2,9 +2,10 @@
 
 python tests/fuzz.py --files=10000
 
-prints a line of JSON for each kind: how many files were refused in plain lines, how many were read, and how many gave a
-traceback, ended the process, took longer than 10 seconds, or more than 1 GB of memory, with an example of each. The
-exit status is 0 where none did. The same --seed makes the same files; --kind=npz,keras takes these alone.
+prints a line of JSON for each kind: how many files were refused in plain lines, how many were read,
+and how many gave a traceback, ended the process, took longer than 10 seconds, or more than 1 GB of
+memory, with an example of each. The exit status is 0 where none did. The same --seed makes the same
+files; --kind=npz,keras takes these alone.
 """
 
 import argparse
@@ -59,8 +60,10 @@ def attempt(kind: Kind, root: Path, content: bytes, seed: str) -> dict[str, Any]
     if outcome != "tracebacks" and "Traceback" in said.getvalue():
         outcome, detail = "tracebacks", said.getvalue()[-800:]
     seconds, peak = time.process_time() - started, peak_memory()
-    shutil.rmtree(target) if target.is_dir() and not target.is_symlink() else target.unlink(
-        missing_ok=True
+    (
+        shutil.rmtree(target)
+        if target.is_dir() and not target.is_symlink()
+        else target.unlink(missing_ok=True)
     )
     target.write_bytes(content)
     if seconds > SECONDS:
@@ -138,7 +141,9 @@ class Answers:
         self.come = b""
 
     def line(self) -> bytes | None:
-        """The next one; nothing where the process has ended, None where it has not answered in time."""
+        """The next one; nothing where the process has ended, None where it has not answered in
+        time.
+        """
         deadline = time.monotonic() + 3 * SECONDS
         while b"\n" not in self.come:
             ready, _, _ = select.select(

@@ -1,4 +1,6 @@
-"""Damaged files of every kind: tests/fuzz.py, which says what it does, with few files and with many."""
+"""Damaged files of every kind: tests/fuzz.py, which says what it does, with few files and with
+many.
+"""
 
 import json
 from pathlib import Path

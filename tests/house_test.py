@@ -1,4 +1,5 @@
-"""The house stands as it was drawn: few flat modules, none too long, and an import that costs nothing.
+"""The house stands as it was drawn: few flat modules, none too long, and an import that costs
+nothing.
 
 Which package may import which is held by import-linter; its contracts stand in pyproject.toml.
 """
@@ -41,7 +42,9 @@ def test_no_call_has_six_arguments_told_apart_by_their_place(module: Path):
 
 
 def test_every_command_has_its_flags_and_its_work_in_two_files():
-    commands = [package for package in PACKAGE.iterdir() if package.is_dir() and is_command(package)]
+    commands = [
+        package for package in PACKAGE.iterdir() if package.is_dir() and is_command(package)
+    ]
     assert len(commands) == 8
     for command in commands:
         assert (command / "run.py").exists()

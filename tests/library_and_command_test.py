@@ -30,7 +30,9 @@ def shards(data_root, tiny_encoder_path, tmp_path_factory) -> EmbeddingShards:
 
 
 def by_command(method: str, shards: EmbeddingShards, workdir) -> list[np.ndarray]:
-    """Trains as `python -m bct_keras.train` does once it has its data; returns the weights of the encoder it leaves."""
+    """Trains as `python -m bct_keras.train` does once it has its data; returns the weights of the
+    encoder it leaves.
+    """
     recipe = Recipe(
         backbone="iresnet_small(width=4)",
         dims=DIMS,
@@ -71,7 +73,8 @@ def by_library(method: str, shards: EmbeddingShards) -> list[np.ndarray]:
     rate = keras.optimizers.schedules.CosineDecay(RATE, steps)
     model.compile(optimizer=bct.optimizers.SGD(rate), old=old)
     arrays: Any = arrays_in_order(shards, model.method.needs)
-    # Of a shape that is known, as the command's: TensorFlow adds up in another order where it is not.
+    # Of a shape that is known, as the command's: TensorFlow adds up in another order where it is
+    # not.
     batches = tf.data.Dataset.from_tensor_slices(arrays).batch(BATCH, drop_remainder=True)
     model.fit(batches, epochs=EPOCHS, steps_per_epoch=steps // EPOCHS, verbose=0)
     return model.encoder.get_weights()

@@ -1,6 +1,7 @@
 """The library as a Keras user meets it: arrays in, Keras's own fit, no folder and no flag.
 
-Every case is the script of design.md with a tiny backbone, so a step takes no time and tracing it is what is left.
+Every case is the script of design.md with a tiny backbone, so a step takes no time and tracing it
+is what is left.
 """
 
 import json
@@ -433,7 +434,10 @@ def of_unknown_length(count: int) -> tf.data.Dataset:
     [
         (
             with_other_label,
-            r"^row 9 has the label 3 with its image and 1 with its old embedding: the images have to",
+            (
+                r"^row 9 has the label 3 with its image and 1 with its old embedding: the images"
+                r" have to"
+            ),
         ),
         (
             lambda: of_unknown_length(20),

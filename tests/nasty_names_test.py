@@ -1,4 +1,6 @@
-"""Folders, files and ids whose names hold escape codes, line breaks and Markdown, from photos to card and terminal."""
+"""Folders, files and ids whose names hold escape codes, line breaks and Markdown, from photos to
+card and terminal.
+"""
 
 import re
 from pathlib import Path

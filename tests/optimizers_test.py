@@ -63,8 +63,8 @@ def test_sgd_is_that_of_pytorch_where_the_rate_changes():
 
 
 def test_decay_passes_through_momentum():
-    # g = 0, lr 0.5, momentum 0.5, l2 1:  b = 1, w = 1 - 0.5 = 0.5;  b = 0.5 + 0.5 = 1, w = 0.5 - 0.5 = 0.
-    # Decoupled decay would have left 1 * 0.5 * 0.5 = 0.25.
+    # g = 0, lr 0.5, momentum 0.5, l2 1:  b = 1, w = 1 - 0.5 = 0.5;  b = 0.5 + 0.5 = 1, w = 0.5 -
+    # 0.5 = 0. Decoupled decay would have left 1 * 0.5 * 0.5 = 0.25.
     sgd = specs.build(OPTIMIZERS, "sgd(momentum=0.5, l2=1)", learning_rate=0.5)
     assert after_steps(sgd, np.ones(1, np.float32), np.zeros((2, 1), np.float32)) == 0.0
 
@@ -78,7 +78,9 @@ def test_decay_of_adamw_is_decoupled():
 
 @pytest.fixture(scope="module")
 def addons() -> dict[str, np.ndarray]:
-    """Five steps by tensorflow-addons 0.23 at a rate of 0.1; made by golden/make_tensorflow_addons.py."""
+    """Five steps by tensorflow-addons 0.23 at a rate of 0.1; made by
+    golden/make_tensorflow_addons.py.
+    """
     with np.load(Path(__file__).parent / "golden" / "tensorflow_addons.npz") as stored:
         return dict(stored)
 
@@ -136,8 +138,9 @@ def test_a_short_gradient_is_not_clipped():
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
 def test_clipping_is_of_the_gradient_summed_over_replicas(name, precision, two_replicas):
-    # Replicas with (3, 0) and (0, 4) have the sum (3, 4), of norm 5, which is to become 1: (0.6, 0.8).
-    # Each clipped alone would sum to (1, 1) at norm 1. The scale of float16 must not count in the norm.
+    # Replicas with (3, 0) and (0, 4) have the sum (3, 4), of norm 5, which is to become 1: (0.6,
+    # 0.8). Each clipped alone would sum to (1, 1) at norm 1. The scale of float16 must not count in
+    # the norm.
     with two_replicas.scope():
         optimizer = specs.build(OPTIMIZERS, name, learning_rate=0.1)
         variable = keras.Variable(np.ones(2, np.float32))

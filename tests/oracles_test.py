@@ -1,4 +1,6 @@
-"""One file of each kind of the released code's values; tests/check_oracles.py takes a folder with all of them."""
+"""One file of each kind of the released code's values; tests/check_oracles.py takes a folder with
+all of them.
+"""
 
 import runpy
 from pathlib import Path
@@ -30,7 +32,9 @@ def test_where_theirs_is_no_number_ours_has_only_to_be_one(command):
 
 
 def test_gradients_of_the_released_arcface_that_are_no_numbers_are_passed(tmp_path, command):
-    """At |cos| = 1 it differentiates the root of 0: the row and its class may be NaN, on one processor or another."""
+    """At |cos| = 1 it differentiates the root of 0: the row and its class may be NaN, on one
+    processor or another.
+    """
     with np.load(TESTS / "golden" / "arcface_exact.npz") as file:
         stored = dict(file)
     inputs = {"embeddings", "weights", "labels"}

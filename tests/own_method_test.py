@@ -1,4 +1,6 @@
-"""A user's own method in their own module, as the README shows it, and an encoder wider than the old one."""
+"""A user's own method in their own module, as the README shows it, and an encoder wider than the
+old one.
+"""
 
 import re
 from pathlib import Path
@@ -46,7 +48,10 @@ def test_the_readmes_method_is_built_and_works(own_module):
         (
             METHODS,
             "os:getcwd",
-            "'os:getcwd' is not called, because it is no class, and a class of kind Method is needed",
+            (
+                "'os:getcwd' is not called, because it is no class, and a class of kind Method is"
+                " needed"
+            ),
         ),
         (METHODS, "builtins:dict", "'builtins:dict' makes a dict, and a Method is needed"),
         (METHODS, "builtins:min", "'builtins:min' is not called, because it is no class"),

@@ -109,7 +109,8 @@ def test_a_command_chooses_the_backend_where_nobody_has(tmp_path):
 )
 def test_large_tensors_reuse_memory_unless_the_user_has_turned_it_off(setting, kept):
     others = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
-    # So that in the second case every block goes back to the system: no oneDNN with its own allocator, and glibc told.
+    # So that in the second case every block goes back to the system: no oneDNN with its own
+    # allocator, and glibc told.
     settings = {
         "TF_ENABLE_ONEDNN_OPTS": "0",
         "MALLOC_MMAP_THRESHOLD_": "1000000",

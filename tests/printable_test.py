@@ -11,8 +11,8 @@ from bct_keras.command import LAYOUT, LAYOUT_OF_BARS, PlainStream
 from bct_keras.errors import LONGEST_LINE, BadImageError, InputError
 from bct_keras.printable import code, line, markdown, table_row
 
-# Clears the screen; sets the window's title; a C1 code that does the same; breaks lines; writes from right to left; has
-# no width; is half a character; hides letters.
+# Clears the screen; sets the window's title; a C1 code that does the same; breaks lines; writes
+# from right to left; has no width; is half a character; hides letters.
 NASTY = "a\x1b[2Jb\x1b]0;x\x07c\x9b1md\r\ne\u2028f\u202eg\u200bh\udcffi\U000e0041\x00\x7f"
 
 
@@ -20,9 +20,7 @@ def test_a_line_shows_what_cannot_be_seen():
     shown = line(NASTY)
     assert (
         shown
-        == (
-            r"a\x1b[2Jb\x1b]0;x\x07c\x9b1md\x0d\x0ae\u2028f\u202eg\u200bh\xffi\U000e0041\x00\x7f"  # \xff: a byte of a name
-        )
+        == r"a\x1b[2Jb\x1b]0;x\x07c\x9b1md\x0d\x0ae\u2028f\u202eg\u200bh\xffi\U000e0041\x00\x7f"  # \xff: a byte of a name
     )
     assert shown.isprintable()
     assert shown.encode("utf-8")

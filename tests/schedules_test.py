@@ -53,7 +53,8 @@ def test_rate_after_10_steps_of_40(spec, expected):
     "spec", ["polynomial(warm_up=1)", "cosine(warm_up=1)", "step(epochs=(2, 5), warm_up=1)"]
 )
 def test_warm_up_is_a_line_up_to_the_rate(spec):
-    # 1 epoch of 4 steps: 1/4, 2/4, 3/4 and all of 0.4; the first step after it has the full rate too
+    # 1 epoch of 4 steps: 1/4, 2/4, 3/4 and all of 0.4; the first step after it has the full rate
+    # too
     assert rates(spec)[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
 
 

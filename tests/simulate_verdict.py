@@ -1,10 +1,12 @@
-"""Simulates how often the verdict is right: encoders whose difference is known, over many samples of people.
+"""Simulates how often the verdict is right: encoders whose difference is known, over many samples
+of people.
 
 python tests/simulate_verdict.py --trials=400
 
-Prints one JSON line per case and metric: `cover`, the share of samples whose 95 % interval holds the true gain, and
-one line per case with the share of each verdict. The true gain is the mean over all samples of the case. A sample is
-`identities` people with 4 images in the gallery and 4 queries each; some people are harder than others.
+Prints one JSON line per case and metric: `cover`, the share of samples whose 95 % interval holds
+the true gain, and one line per case with the share of each verdict. The true gain is the mean over
+all samples of the case. A sample is `identities` people with 4 images in the gallery and 4 queries
+each; some people are harder than others.
 """
 
 import argparse
@@ -30,7 +32,10 @@ WITHIN = 0.6  # how much the images of a person differ for any encoder
 
 @dataclass(frozen=True)
 class Case:
-    """Two encoders: the less noise, the better. `dims` are those of the embeddings: the more, the easier."""
+    """Two encoders: the less noise, the better.
+
+    `dims` are those of the embeddings: the more, the easier.
+    """
 
     name: str
     identities: int
@@ -49,7 +54,9 @@ CASES = [*EQUAL, *BETTER, *WORSE, *CEILING]
 
 
 def sample(random: np.random.Generator, case: Case) -> tuple[Measured, Measured]:
-    """Returns what retrieval measures of one sample of people: the old encoder's queries, and the new one's."""
+    """Returns what retrieval measures of one sample of people: the old encoder's queries, and the
+    new one's.
+    """
     labels = np.repeat(np.arange(case.identities), IMAGES)
     hardness = np.exp(HARDNESS * random.normal(size=case.identities))[labels, None]
     shape = (len(labels), case.dims)

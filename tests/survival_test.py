@@ -1,4 +1,6 @@
-"""A run that is killed, stopped, out of room or made again: the command with a process of its own, to be ended."""
+"""A run that is killed, stopped, out of room or made again: the command with a process of its own,
+to be ended.
+"""
 
 import random
 import re
@@ -18,8 +20,8 @@ import tiny_backbones
 
 pytestmark = pytest.mark.seconds(36)
 
-# 36 images in batches of 8: 4 steps an epoch, and a checkpoint in mid-epoch too. What is bit for bit the same has
-# Dropout and BatchNorm; a real backbone is killed by `long` tests.
+# 36 images in batches of 8: 4 steps an epoch, and a checkpoint in mid-epoch too. What is bit for
+# bit the same has Dropout and BatchNorm; a real backbone is killed by `long` tests.
 FLAGS = """
 --data=faces/new
 --old=old.keras

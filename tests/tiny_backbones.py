@@ -1,4 +1,6 @@
-"""Backbones that are traced in a moment, for tests in which only what stands around the network matters."""
+"""Backbones that are traced in a moment, for tests in which only what stands around the network
+matters.
+"""
 
 import keras
 from keras import layers

@@ -1,4 +1,6 @@
-"""Two real commands into one folder at once: none of them loses anything, and both say what is there."""
+"""Two real commands into one folder at once: none of them loses anything, and both say what is
+there.
+"""
 
 import json
 

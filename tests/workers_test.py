@@ -23,8 +23,8 @@ pytestmark = pytest.mark.seconds(200)
 
 ROOT = Path(__file__).parents[1]
 LOCAL = ROOT / "export/workers/local.py"
-# Batches of all 36 images: an epoch is a step, and its loss stands in metrics.jsonl. A low rate, because PReLU's slope
-# jumps at 0: see contract_test.py.
+# Batches of all 36 images: an epoch is a step, and its loss stands in metrics.jsonl. A low rate,
+# because PReLU's slope jumps at 0: see contract_test.py.
 FLAGS = """
 --data=faces/new
 --old=old.keras
@@ -229,17 +229,26 @@ def test_the_manifest_has_flags_that_train_knows_and_files_that_all_workers_see(
         ("", 0, 0),
         ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}', 1, 2),
         (
-            '{"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"]}, "task": {"type": "worker", "index": 1}}',
+            (
+                '{"cluster": {"chief": ["a:1"], "worker": ["b:1", "c:1"]}, "task": {"type":'
+                ' "worker", "index": 1}}'
+            ),
             2,
             3,
         ),
         (
-            '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "chief", "index": 0}}',
+            (
+                '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "chief",'
+                ' "index": 0}}'
+            ),
             0,
             2,
         ),
         (
-            '{"cluster": {"worker": ["a:1"], "evaluator": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
+            (
+                '{"cluster": {"worker": ["a:1"], "evaluator": ["b:1"]}, "task": {"type": "worker",'
+                ' "index": 0}}'
+            ),
             0,
             1,
         ),

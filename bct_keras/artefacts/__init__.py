@@ -1,4 +1,6 @@
-"""Folders and files that commands make: written beside their place, under a lock, and renamed into it."""
+"""Folders and files that commands make: written beside their place, under a lock, and renamed into
+it.
+"""
 
 from bct_keras.artefacts.files import replacing as replacing
 from bct_keras.artefacts.files import scratch_folder as scratch_folder

@@ -26,9 +26,11 @@ def write_beside(path: Path, write: Callable[[Path], Any]) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a file to write; when the block ends well it takes the place of `path`, and that file's permissions.
+    """Yields a file to write; when the block ends well it takes the place of `path`, and that
+    file's permissions.
 
-    A link at `path` stays, and the file that it points to is replaced. What else lies beside it is not touched.
+    A link at `path` stays, and the file that it points to is replaced. What else lies beside it is
+    not touched.
     """
     place = Path(os.path.realpath(path))
     with scratch_folder(place) as folder:
@@ -43,7 +45,8 @@ def replacing(path: Path) -> Iterator[Path]:
 def scratch_folder(path: Path) -> Iterator[Path]:
     """Yields a folder beside `path` that nobody else uses or can read, and removes it at the end.
 
-    Those that killed processes left for this path are removed too: they are the ones that no process has locked.
+    Those that killed processes left for this path are removed too: they are the ones that no
+    process has locked.
     """
     prefix = f".{path.name}.partial-"
     for left in path.parent.iterdir():

@@ -1,6 +1,7 @@
 """Folders that commands make, each under a lock that is held from the check to the renaming.
 
-A folder that is being made is filled beside its place; a run's folder is filled in its place, and keeps its lock file.
+A folder that is being made is filled beside its place; a run's folder is filled in its place, and
+keeps its lock file.
 """
 
 import contextlib
@@ -32,7 +33,10 @@ STARTED = ".started.json"  # what an unfinished folder is made from
 
 @contextlib.contextmanager
 def alone(folder: Path, other: str) -> Iterator[int]:
-    """The folder's lock; while `other` has it this waits. Processes that are given its descriptor hold it too."""
+    """The folder's lock; while `other` has it this waits.
+
+    Processes that are given its descriptor hold it too.
+    """
     path = folder / LOCK
     while True:
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,10 +68,11 @@ def partial_of(folder: Path) -> Path:
 def making(
     folder: Path, kind: str, made_from: dict[str, Any], resume: bool = False
 ) -> Iterator[Path | None]:
-    """Yields a folder to fill, which takes its place when the block ends well; None where it is there already.
+    """Yields a folder to fill, which takes its place when the block ends well; None where it is
+    there already.
 
-    Of two commands that make it at once the second one waits, and then finds it there. With `resume`, what a killed
-    command left is there again where it was made from the same.
+    Of two commands that make it at once the second one waits, and then finds it there. With
+    `resume`, what a killed command left is there again where it was made from the same.
     """
     if not is_current(
         folder, kind, made_from
@@ -84,7 +89,9 @@ def making(
 
 @contextlib.contextmanager
 def new_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
-    """Yields a folder to fill, which takes its place when the block ends well; with `replace`, of what is there."""
+    """Yields a folder to fill, which takes its place when the block ends well; with `replace`, of
+    what is there.
+    """
     with locked_partial(folder) as partial, removed_on_error(partial, resume=False):
         begin(partial, {}, resume=False)
         yield partial
@@ -93,7 +100,9 @@ def new_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def removed_on_error(partial: Path, resume: bool) -> Iterator[None]:
-    """With `resume`, only where the input is wrong, and so stays wrong: all else may be better the next time."""
+    """With `resume`, only where the input is wrong, and so stays wrong: all else may be better the
+    next time.
+    """
     try:
         yield
     except BaseException as error:
@@ -104,7 +113,9 @@ def removed_on_error(partial: Path, resume: bool) -> Iterator[None]:
 
 
 def remove(partial: Path) -> None:
-    """Away from its place first: once its lock is removed, another process may begin to fill a folder there."""
+    """Away from its place first: once its lock is removed, another process may begin to fill a
+    folder there.
+    """
     try:
         with scratch_folder(partial) as aside:
             os.replace(partial, aside / partial.name)
@@ -114,7 +125,8 @@ def remove(partial: Path) -> None:
 
 @contextlib.contextmanager
 def locked_partial(folder: Path) -> Iterator[Path]:
-    """Yields the folder in which another one is made, locked. Forked processes hold the lock as well.
+    """Yields the folder in which another one is made, locked. Forked processes hold the lock as
+    well.
 
     So it is free only when none of a killed command's processes writes any more.
     """
@@ -144,7 +156,9 @@ def begin(partial: Path, made_from: dict[str, Any], resume: bool) -> None:
 
 
 def put_in_place(partial: Path, folder: Path, replace: bool = False) -> None:
-    """The lock is removed last, so that nobody else can begin to fill the folder before it is in its place."""
+    """The lock is removed last, so that nobody else can begin to fill the folder before it is in
+    its place.
+    """
     (partial / STARTED).unlink(missing_ok=True)
     if not replace or is_empty(folder):
         os.replace(partial, folder)

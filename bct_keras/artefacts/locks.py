@@ -1,6 +1,7 @@
 """Locks of the kernel (flock): they end with the last process that holds them, however that ends.
 
-A folder is locked by a file in it, since a file that is open for writing can be locked on network disks too.
+A folder is locked by a file in it, since a file that is open for writing can be locked on network
+disks too.
 """
 
 import contextlib
@@ -21,10 +22,11 @@ OPEN_LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXE
 
 
 def lock_folder(folder: Path, waiting: str = "") -> int | None:
-    """The descriptor that holds a folder's lock; None where another process has it, or the folder is gone or none.
+    """The descriptor that holds a folder's lock; None where another process has it, or the folder
+    is gone or none.
 
-    With `waiting`, the name of what others make there, this says for whom it waits, and None is only a folder that
-    was renamed or removed meanwhile.
+    With `waiting`, the name of what others make there, this says for whom it waits, and None is
+    only a folder that was renamed or removed meanwhile.
     """
     try:
         directory = os.open(folder, OPEN_FOLDER)
@@ -40,7 +42,8 @@ def lock_folder(folder: Path, waiting: str = "") -> int | None:
         if not waiting:
             return None
         raise InputError(
-            f"{folder} is in the way: a link or a file, or with a link in it, where {waiting} is to be made; remove it"
+            f"{folder} is in the way: a link or a file, or with a link in it, where {waiting} is to"
+            " be made; remove it"
         ) from None
 
 
@@ -69,14 +72,16 @@ def try_lock(descriptor: int, place: Path, wait: bool = False) -> bool:
         return False
     except OSError as error:
         raise InputError(
-            f"{place}: files cannot be locked there ({error.strerror}), so that two commands could destroy each "
-            "other's work; choose a place on another file system"
+            f"{place}: files cannot be locked there ({error.strerror}), so that two commands could"
+            " destroy each other's work; choose a place on another file system"
         ) from None
     return True
 
 
 def is_at(descriptor: int, path: Path) -> bool:
-    """Whether what is open is still what the path names: it may have been removed, renamed or made anew."""
+    """Whether what is open is still what the path names: it may have been removed, renamed or made
+    anew.
+    """
     try:
         there = os.stat(path, follow_symlinks=False)
     except FileNotFoundError:

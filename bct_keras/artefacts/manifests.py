@@ -93,5 +93,7 @@ def is_empty(folder: Path) -> bool:
 
 
 def named(folder: Path) -> Path:
-    """As given, but for `.` and what ends in `..`: other folders are looked for beside it, by its name."""
+    """As given, but for `.` and what ends in `..`: other folders are looked for beside it, by its
+    name.
+    """
     return folder.resolve() if folder.name in ("", "..") else folder

@@ -1,4 +1,6 @@
-"""What commands have found, as JSON with its fingerprint, so that damage is seen when it is read again."""
+"""What commands have found, as JSON with its fingerprint, so that damage is seen when it is read
+again.
+"""
 
 import json
 from pathlib import Path
@@ -11,7 +13,9 @@ from bct_keras.untrusted.json_files import field, read_json, read_object
 
 
 def write_result(folder: Path, name: str, found: Any) -> dict[str, str]:
-    """Writes what a command has found, as JSON; returns what `read_result` knows it by, for the manifest."""
+    """Writes what a command has found, as JSON; returns what `read_result` knows it by, for the
+    manifest.
+    """
     (folder / name).write_text(json.dumps(found, indent=1) + "\n")
     return {name: file_sha256(folder / name)}
 
@@ -28,7 +32,9 @@ def read_result(folder: Path, kind: str, name: str) -> Any:
 
 
 def write_sealed(path: Path, found: dict[str, Any]) -> None:
-    """Writes what may be taken again in place of work: with its own fingerprint, so that damage is seen."""
+    """Writes what may be taken again in place of work: with its own fingerprint, so that damage is
+    seen.
+    """
     write_atomically(
         path, json.dumps({"fingerprint": fingerprint(found), "found": found}, indent=1) + "\n"
     )

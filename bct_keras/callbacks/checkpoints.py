@@ -117,12 +117,14 @@ class Checkpoints(keras.callbacks.Callback):
         if step == NONE_READABLE:
             told = [f"{found[step]}: {fault}" for step, fault in faults.items()]
             raise InputError(
-                f"no checkpoint can be read, and none was removed ({'; '.join(told) or 'told by another worker'}).",
+                "no checkpoint can be read, and none was removed"
+                f" ({'; '.join(told) or 'told by another worker'}).",
                 f"Put back a copy of one, or remove {self.shared} to begin the training anew",
             )
         if step and (step not in found or step in faults):
             raise InputError(
-                f"{self.shared} has no checkpoint of step {step}, the last that another worker sees there"
+                f"{self.shared} has no checkpoint of step {step}, the last that another worker sees"
+                " there"
             )
         if not workers.worker_index():
             for damaged, fault in faults.items():
@@ -213,9 +215,11 @@ class Checkpoints(keras.callbacks.Callback):
             match = ANY_NAME.fullmatch(path.name)
             if match and int(match[1]) not in whole[-self.kept :]:
                 with contextlib.suppress(OSError):
-                    shutil.rmtree(
-                        path
-                    ) if path.is_dir() and not path.is_symlink() else path.unlink()
+                    (
+                        shutil.rmtree(path)
+                        if path.is_dir() and not path.is_symlink()
+                        else path.unlink()
+                    )
 
     def last_good(self) -> str:
         """Returns where the last good checkpoint is, in words."""

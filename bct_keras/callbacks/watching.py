@@ -17,7 +17,9 @@ SECONDS_BETWEEN_LINES = 60.0
 
 
 class TrainingProgress(keras.callbacks.Callback):
-    """A bar over all steps where somebody is watching; else a line now and then; and one after every epoch."""
+    """A bar over all steps where somebody is watching; else a line now and then; and one after
+    every epoch.
+    """
 
     def __init__(
         self,
@@ -84,7 +86,9 @@ def shown(logs: dict[str, float]) -> str:
 
 
 class MetricsFile(keras.callbacks.Callback):
-    """A line of metrics.jsonl after every epoch: means over the steps since it began, or since the run went on."""
+    """A line of metrics.jsonl after every epoch: means over the steps since it began, or since the
+    run went on.
+    """
 
     def __init__(self, path: Path, epochs_done: int):
         super().__init__()
@@ -99,9 +103,11 @@ class MetricsFile(keras.callbacks.Callback):
 
 
 class TimesFile(keras.callbacks.Callback):
-    """A line of times.jsonl after every epoch: its steps, and the seconds since the one before it had ended.
+    """A line of times.jsonl after every epoch: its steps, and the seconds since the one before it
+    had ended.
 
-    So all that a method does between epochs counts. Not in metrics.jsonl, which is the same whenever a run is repeated.
+    So all that a method does between epochs counts. Not in metrics.jsonl, which is the same
+    whenever a run is repeated.
     """
 
     def __init__(self, path: Path):
@@ -150,8 +156,9 @@ class FiniteLoss(keras.callbacks.Callback):
             dropped = int(self.trained.dropped.numpy())
             if dropped > self.nan_limit:
                 self.fail(
-                    f"{dropped} steps had a loss or a gradient that is no finite number, and {self.nan_limit} may be "
-                    f"dropped ({option('nan_limit')}, and no more than a tenth of the run)"
+                    f"{dropped} steps had a loss or a gradient that is no finite number, and"
+                    f" {self.nan_limit} may be dropped ({option('nan_limit')}, and no more than a"
+                    " tenth of the run)"
                 )
 
     def on_epoch_end(self, epoch, logs=None):

@@ -1,4 +1,7 @@
-"""A data set on disk: a manifest and TFRecord shards. Embedding shards and every other user read it from here."""
+"""A data set on disk: a manifest and TFRecord shards.
+
+Embedding shards and every other user read it from here.
+"""
 
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -60,14 +63,17 @@ class DataSet:
                 pass
 
     def as_taken(self, image_size: int, resize: str) -> "DataSet":
-        """Returns the same data set, its images to be read at an encoder's size and resized by its filter."""
+        """Returns the same data set, its images to be read at an encoder's size and resized by its
+        filter.
+        """
         same_size = self.same_size and self.image_size == image_size
         return replace(self, image_size=image_size, same_size=same_size, resize=resize)
 
     def parse(
         self, serialized: tf.Tensor, fields: Collection[str] = ("image", "label", "id")
     ) -> dict[str, tf.Tensor]:
-        """Returns [batch] records as stored, as image bytes, labels from 0 and ids: those asked for.
+        """Returns [batch] records as stored, as image bytes, labels from 0 and ids: those asked
+        for.
 
         Labels are always among them.
         """
@@ -84,9 +90,9 @@ class DataSet:
         labels = np.concatenate(batches) if batches else np.empty(0, np.int64)
         if len(labels) != self.records or labels.min() < 0 or labels.max() >= self.classes:
             raise InputError(
-                f"{self.folder}: its shards do not hold {self.records:,} images of the identities 0 to "
-                f"{self.classes - 1:,}, as its {artefacts.MANIFEST} says; "
-                f"prepare {option('check', self.folder)} tells more"
+                f"{self.folder}: its shards do not hold {self.records:,} images of the identities 0"
+                f" to {self.classes - 1:,}, as its {artefacts.MANIFEST} says; prepare"
+                f" {option('check', self.folder)} tells more"
             )
         return labels
 
@@ -97,7 +103,9 @@ class DataSet:
         )
 
     def batches(self, batch_size: int, shards: tuple[Shard, ...] | None = None) -> tf.data.Dataset:
-        """Returns every record once, in stored order: {"image": [batch, size, size, 3] uint8, "label", "id"}."""
+        """Returns every record once, in stored order: {"image": [batch, size, size, 3] uint8,
+        "label", "id"}.
+        """
         paths = [str(shard.path) for shard in shards or self.shards]
         return (
             tf.data.TFRecordDataset(paths)
@@ -136,8 +144,9 @@ def open_data_set(folder: str | Path) -> DataSet:
     # Each identity has an image: so what a manifest claims is bounded by the bytes that are there.
     if not 0 < data.classes <= data.records or not 0 < data.image_size**2 <= MAXIMUM_PIXELS:
         raise InputError(
-            f"{path} says {data.classes:,} identities, {data.records:,} images and {data.image_size} pixels a side, "
-            f"which cannot be; remove {folder} and run prepare again"
+            f"{path} says {data.classes:,} identities, {data.records:,} images and"
+            f" {data.image_size} pixels a side, which cannot be; remove {folder} and run prepare"
+            " again"
         )
     return data
 
@@ -147,8 +156,8 @@ def open_to_train_on(folder: str | Path) -> DataSet:
     folder = Path(folder)
     if (folder / "test" / artefacts.MANIFEST).is_file():
         raise InputError(
-            f"{folder} holds the test's identities too, which no encoder may see; train on {folder / 'all'}, or on "
-            f"{folder / 'new'}, without the old encoder's"
+            f"{folder} holds the test's identities too, which no encoder may see; train on"
+            f" {folder / 'all'}, or on {folder / 'new'}, without the old encoder's"
         )
     return open_data_set(folder)
 

@@ -1,8 +1,8 @@
 """Embedding shards: beside each image shard one .npy file per field, in the order of its records.
 
 Fields: `old_embedding` [records, dims] float32 as the encoder gave it, `label` [records] int64, and
-`credible` [records] float32, 1 where the old embedding lies near its class mean; `credible_rows_then_columns` is
-the same by the released code's measure.
+`credible` [records] float32, 1 where the old embedding lies near its class mean;
+`credible_rows_then_columns` is the same by the released code's measure.
 """
 
 from dataclasses import dataclass
@@ -63,8 +63,8 @@ def open_embeddings(folder: str | Path, data: DataSet) -> EmbeddingShards:
     manifest = artefacts.read_manifest(folder, KIND)
     if manifest["made_from"].get("data") != data.fingerprint:
         raise InputError(
-            f"{folder} holds embeddings of another data set ({manifest.get('data_folder')}), not of {data.folder}; "
-            "run embed on it"
+            f"{folder} holds embeddings of another data set ({manifest.get('data_folder')}), not of"
+            f" {data.folder}; run embed on it"
         )
     try:
         where = folder / artefacts.MANIFEST
@@ -90,7 +90,8 @@ def check_shard(folder: Path, shard: Shard, dims: int, files: dict[str, Any]) ->
         shape = (shard.records, dims) if field == "old_embedding" else (shard.records,)
         if stored.dtype != dtype or stored.shape != shape or not stored.flags.c_contiguous:
             raise InputError(
-                f"{path}: {np.dtype(dtype)} {list(shape)} was expected, not {stored.dtype} {list(stored.shape)}"
+                f"{path}: {np.dtype(dtype)} {list(shape)} was expected, not {stored.dtype}"
+                f" {list(stored.shape)}"
             )
 
 

@@ -1,4 +1,5 @@
-"""Whether an encoded image can be decoded, its size, and its pixels by the rule of `bct_keras.data.images`.
+"""Whether an encoded image can be decoded, its size, and its pixels by the rule of
+`bct_keras.data.images`.
 
 Nothing here needs TensorFlow, which takes seconds to start.
 """
@@ -25,7 +26,9 @@ TURNS = {
 
 
 def inspect(encoded: bytes, name: str) -> ImageSize:
-    """Decodes the whole image, so that a truncated one is found here and not in the middle of training."""
+    """Decodes the whole image, so that a truncated one is found here and not in the middle of
+    training.
+    """
     image = loaded(encoded, name)
     return ImageSize(image.width, image.height)
 

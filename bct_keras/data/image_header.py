@@ -1,6 +1,8 @@
-"""What the header of an encoded image says, without its pixels: 5 microseconds where decoding takes 300.
+"""What the header of an encoded image says, without its pixels: 5 microseconds where decoding takes
+300.
 
-Kept on purpose: Pillow takes three times as long for a header, and does not look whether the file is cut off.
+Kept on purpose: Pillow takes three times as long for a header, and does not look whether the file
+is cut off.
 """
 
 import struct
@@ -48,7 +50,9 @@ class ImageSize(NamedTuple):
 
 
 def size_of(encoded: bytes, name: str) -> ImageSize:
-    """The image's size; an error where it is cut off, is damaged in a place that shows, or claims too much."""
+    """The image's size; an error where it is cut off, is damaged in a place that shows, or claims
+    too much.
+    """
     try:
         return size_in(encoded)
     except BadImageError as bad:
@@ -72,7 +76,8 @@ def jpeg_size(encoded: bytes) -> ImageSize:
         size, position = frame_at_start(encoded[:START_BYTES])
     except struct.error:
         size, position = frame(encoded)
-    # Inside the compressed pixels 0xff is always followed by 0 or a restart marker. Padding may follow the end.
+    # Inside the compressed pixels 0xff is always followed by 0 or a restart marker. Padding may
+    # follow the end.
     if encoded.rfind(JPEG_END, position) < 0:
         raise BadImageError("the JPEG is cut off: it has no end marker")
     return size
@@ -108,7 +113,8 @@ def frame(encoded: bytes) -> tuple[ImageSize, int]:
     bits, height, width, colours = FRAME.unpack_from(encoded, position + SEGMENT.size)
     if bits != 8 or colours not in (1, 3):
         raise BadImageError(
-            f"a JPEG of {colours} colours of {bits} bits, such as CMYK; save it as RGB or grey of 8 bits"
+            f"a JPEG of {colours} colours of {bits} bits, such as CMYK; save it as RGB or grey of 8"
+            " bits"
         )
     return checked(ImageSize(width, height)), position
 
@@ -118,10 +124,12 @@ frame_at_start = lru_cache(maxsize=1024)(frame)
 
 
 def orientation_of(encoded: bytes) -> int:
-    """Returns the Exif orientation, 1 to 8: 1 is upright, and is what a PNG and a JPEG that says nothing else have.
+    """Returns the Exif orientation, 1 to 8: 1 is upright, and is what a PNG and a JPEG that says
+    nothing else have.
 
-    It is looked for where Exif's standard puts it: in the segments of metadata with which a JPEG starts, the first 100
-    of them, there in the first one of Exif, there in the first directory, as one number of 16 bits.
+    It is looked for where Exif's standard puts it: in the segments of metadata with which a JPEG
+    starts, the first 100 of them, there in the first one of Exif, there in the first directory, as
+    one number of 16 bits.
     """
     if not encoded.startswith(JPEG_START):
         return 1

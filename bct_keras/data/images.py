@@ -1,15 +1,19 @@
 """The pixels of encoded images, in TensorFlow, and the rule for them.
 
-Four places turn an encoded image into pixels: `prepare` and the data that training reads, the encoders behind the
-commands, the graph that a server runs, and a device. All of them keep this rule, to the pixel; a device only rounds
-differently where it resizes.
+Four places turn an encoded image into pixels: `prepare` and the data that training reads, the
+encoders behind the commands, the graph that a server runs, and a device. All of them keep this
+rule, to the pixel; a device only rounds differently where it resizes.
 
-- JPEG and PNG are read, and nothing else, up to 64 million pixels; the header says how many, before any is decoded.
-- Colours are red, green and blue of 8 bits. Grey is repeated three times, and a palette is looked up.
+- JPEG and PNG are read, and nothing else, up to 64 million pixels; the header says how many, before
+  any is decoded.
+- Colours are red, green and blue of 8 bits. Grey is repeated three times, and a palette is looked
+  up.
 - Of 16 bits the upper 8 are taken, in grey as in colour.
-- Transparency is dropped, and the colour under it stays. Profiles of colours and gamma are not applied.
+- Transparency is dropped, and the colour under it stays. Profiles of colours and gamma are not
+  applied.
 - A JPEG of four colours (CMYK) is refused: only its profile would tell what they look like.
-- A JPEG is turned as its Exif orientation says (`image_header.orientation_of` says where that is looked for); a PNG
+- A JPEG is turned as its Exif orientation says (`image_header.orientation_of` says where that is
+  looked for); a PNG
   never is.
 - Of a file with several images the first is taken.
 - The whole image is then brought to a square, and stretched where it is not one.
@@ -27,13 +31,14 @@ from bct_keras.data.image_header import (
     PNG_START,
 )
 
-# Images of a request that are decoded at the same time: more would need more memory than a small server has.
+# Images of a request that are decoded at the same time: more would need more memory than a small
+# server has.
 TOGETHER = 2
 ORIENTATION_TAG, SHORT = 0x0112, 3
 IFD_ENTRY_BYTES = 12
 
-# The filters that an image can be resized by: TensorFlow's method, and whether it is antialiased. The first three
-# agree with Pillow's of the same names.
+# The filters that an image can be resized by: TensorFlow's method, and whether it is antialiased.
+# The first three agree with Pillow's of the same names.
 FILTERS = {
     "bilinear": ("bilinear", True),
     "bicubic": ("bicubic", True),
@@ -61,9 +66,11 @@ def decode(
         image_size: the side of the square.
         resize: False where the image is known to have that size.
         filter: how it is resized, one of FILTERS.
-        upright: True where the image is known to have no orientation but the usual one, which saves looking.
+        upright: True where the image is known to have no orientation but the usual one, which saves
+        looking.
     """
-    # decode_jpeg reads PNG too. The accurate transform is as fast as the default and agrees with Pillow.
+    # decode_jpeg reads PNG too. The accurate transform is as fast as the default and agrees with
+    # Pillow.
     image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
     if not upright:
         image = tf.cond(
@@ -97,9 +104,11 @@ def is_one_of(number: tf.Tensor, numbers: tuple[int, ...]) -> tf.Tensor:
 
 
 def starts_upright(encoded: tf.Tensor) -> tf.Tensor:
-    """Whether the first bytes show that there is no Exif to look for, which takes as long as decoding a small image.
+    """Whether the first bytes show that there is no Exif to look for, which takes as long as
+    decoding a small image.
 
-    So it is with a PNG, and with a JPEG in which JFIF's header of 18 bytes is followed by a table at once.
+    So it is with a PNG, and with a JPEG in which JFIF's header of 18 bytes is followed by a table
+    at once.
     """
     position = tf.minimum(tf.strings.length(encoded), 20)
     is_table = tf.strings.substr(encoded, position, 2) == b"\xff\xdb"
@@ -161,7 +170,8 @@ def orientation_in(exif: tf.Tensor) -> tf.Tensor:
         weights = tf.constant([256**power for power in range(count)], tf.int64)
         return tf.reduce_sum(columns * tf.where(is_little, weights, weights[::-1]), axis=-1)
 
-    # A directory: the number of its entries in 2 bytes, and 12 bytes for each: tag, type, count, value.
+    # A directory: the number of its entries in 2 bytes, and 12 bytes for each: tag, type, count,
+    # value.
     first = tf.minimum(number(tf.ensure_shape(values[4:8], [4])), length)
     padded = tf.pad(values, [[0, 2]])
     entries = number(tf.ensure_shape(padded[first : first + 2], [2]))
@@ -183,21 +193,23 @@ def orientation_in(exif: tf.Tensor) -> tf.Tensor:
 
 
 def decode_each(encoded: tf.Tensor, image_size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decodes a request's images, of which some may be broken: what one is does not touch the others.
+    """Decodes a request's images, of which some may be broken: what one is does not touch the
+    others.
 
     Args:
         encoded: [images] strings, of anything.
         image_size: the side of the square.
 
     Returns:
-        [images, image_size, image_size, 3] uint8, black where an image is refused, and [images] bool that tell
-        which were decoded.
+        [images, image_size, image_size, 3] uint8, black where an image is refused, and [images]
+        bool that tell which were decoded.
     """
     shape = (image_size, image_size, 3)
     refused = tf.data.Dataset.from_tensors((tf.zeros(shape, tf.uint8), False))
 
     def one(image: tf.Tensor) -> tf.data.Dataset:
-        # An operation that fails ends a whole graph, except in a data set that is told to pass over it.
+        # An operation that fails ends a whole graph, except in a data set that is told to pass over
+        # it.
         decoded = tf.data.Dataset.from_tensors(image).filter(is_acceptable)
         decoded = decoded.map(
             lambda accepted: (decode(accepted, image_size, resize=True), True)

@@ -18,9 +18,9 @@ Numbers = float | tuple[float, ...]
 class Preprocessing:
     """The steps, in this order:
 
-    1. The image is resized to the encoder's size by the filter `resize`, to whole numbers of 0 to 255.
-    2. Its channels are put in the order that `order` names.
-    3. Every pixel x becomes (x - mean) / std, with one number for all channels or one for each in that order.
+    1. The image is resized to the encoder's size by the filter `resize`, to whole numbers of 0 to
+    255. 2. Its channels are put in the order that `order` names. 3. Every pixel x becomes (x -
+    mean) / std, with one number for all channels or one for each in that order.
     """
 
     mean: tuple[float, ...] = (0.0,)
@@ -47,7 +47,9 @@ class Preprocessing:
         return facts
 
     def apply(self, images: np.ndarray) -> np.ndarray:
-        """Returns [batch, size, size, 3] as the encoder takes them: uint8 as they are, or float32 where scaled."""
+        """Returns [batch, size, size, 3] as the encoder takes them: uint8 as they are, or float32
+        where scaled.
+        """
         if self.order == "bgr":
             images = images[..., ::-1]
         if not self.scales:
@@ -57,7 +59,9 @@ class Preprocessing:
         )
 
     def arguments(self) -> str:
-        """Returns the arguments that give just this in an encoder's spec, such as `mean=127.5, std=128`."""
+        """Returns the arguments that give just this in an encoder's spec, such as `mean=127.5,
+        std=128`.
+        """
         texts = [f"mean={shown(self.mean)}, std={shown(self.std)}"] if self.scales else []
         texts += [f"order={self.order}"] if self.order != "rgb" else []
         texts += [f"resize={self.resize}"] if self.resize != "bilinear" else []
@@ -80,7 +84,9 @@ OWN = Preprocessing(source="it takes pixels as they are")
 
 
 def chosen(given: dict[str, Any], found: Preprocessing, what: str) -> Preprocessing:
-    """Returns what the user gave and, where an argument was left out (None), what was `found` in the file."""
+    """Returns what the user gave and, where an argument was left out (None), what was `found` in
+    the file.
+    """
     told = {name: value for name, value in given.items() if value is not None}
     for name in {"mean", "std"} & told.keys():
         told[name] = numbers(told[name], name, what)

@@ -1,8 +1,10 @@
-"""Image records as they lie in a shard: tf.train.Example in TFRecord's framing, made without TensorFlow.
+"""Image records as they lie in a shard: tf.train.Example in TFRecord's framing, made without
+TensorFlow.
 
-The bytes are those of `SerializeToString(deterministic=True)` and `tf.io.TFRecordWriter`. To build the messages and
-pass each record to TensorFlow takes longer than to read it; here all but three fields comes from a table. That is why
-this writer is kept, beside TensorFlow's, and why `prepare` and its processes start without TensorFlow.
+The bytes are those of `SerializeToString(deterministic=True)` and `tf.io.TFRecordWriter`. To build
+the messages and pass each record to TensorFlow takes longer than to read it; here all but three
+fields comes from a table. That is why this writer is kept, beside TensorFlow's, and why `prepare`
+and its processes start without TensorFlow.
 """
 
 import hashlib
@@ -55,7 +57,9 @@ def framed(image: bytes, label: int, name: bytes) -> Frame:
 def around(
     image_bytes: int, name_bytes: int, label_bytes: int
 ) -> tuple[bytes, bytes, bytes, bytes]:
-    """All that depends on lengths alone: the frame's start, and what comes before id, image and label."""
+    """All that depends on lengths alone: the frame's start, and what comes before id, image and
+    label.
+    """
     before_id = before_value(b"id", BYTES_LIST, name_bytes)
     before_image = before_value(b"image", BYTES_LIST, image_bytes)
     before_label = before_value(b"label", INT64_LIST, label_bytes)
@@ -95,7 +99,8 @@ def varint(number: int) -> bytes:
 
 
 def masked(checksum: int) -> bytes:
-    # rotated right by 15 bits and moved, so that a checksum of data that holds checksums is still one
+    # rotated right by 15 bits and moved, so that a checksum of data that holds checksums is still
+    # one
     return CHECKSUM.pack(((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 

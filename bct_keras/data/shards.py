@@ -15,13 +15,15 @@ from bct_keras.errors import BadImageError, InputError
 from bct_keras.untrusted.json_files import field
 from bct_keras.untrusted.reading import opened
 
-# A view lies in a folder of the data set whose shards it names; a manifest may not point anywhere else.
+# A view lies in a folder of the data set whose shards it names; a manifest may not point anywhere
+# else.
 SHARD_PATH = re.compile(r"(\.\./)?shards/[A-Za-z0-9][A-Za-z0-9._-]*\.tfrecord")
 READ_AT_ONCE = 1 << 19
 FRAME_START = LENGTH.size + CHECKSUM.size
 SMALLEST_RECORD = FRAME_START + CHECKSUM.size
 
-# Tags of the fields that `records.encode_record` writes, in protobuf's own numbers (field << 3 | 2).
+# Tags of the fields that `records.encode_record` writes, in protobuf's own numbers (field << 3 |
+# 2).
 FEATURES = ENTRY = KEY = BYTES_LIST = VALUES = 0x0A  # field 1, with a length
 FEATURE = 0x12  # field 2, of a map's entry
 INT64_LIST = 0x1A  # field 3, of tf.train.Feature
@@ -51,8 +53,8 @@ class Shard:
         size = self.path.stat().st_size
         if size != self.bytes:
             raise InputError(
-                f"{self.path}: this shard has {size} bytes and its manifest says {self.bytes}: it was cut off or "
-                "changed; remove the data set and run prepare again"
+                f"{self.path}: this shard has {size} bytes and its manifest says {self.bytes}: it"
+                " was cut off or changed; remove the data set and run prepare again"
             )
 
     def check_content(self) -> None:
@@ -95,8 +97,9 @@ def stored_records(
 ) -> Iterator[Stored | BadImageError]:
     """Yields every record from there on, and an error for each that is damaged.
 
-    `digest` takes all that is read, in place of a look at each record's checksums: by it one can tell
-    afterwards whether the shard is as it was made. Where it is not, what was found means nothing.
+    `digest` takes all that is read, in place of a look at each record's checksums: by it one can
+    tell afterwards whether the shard is as it was made. Where it is not, what was found means
+    nothing.
     """
     with opened(path) as file:
         size, taken = file.seek(0, os.SEEK_END), position
@@ -166,10 +169,12 @@ def stored_at(path: Path, position: int) -> Stored:
 
 
 def parsed(window: bytes, start: int, stop: int, position: int) -> Stored | None:
-    """Returns the record whose tf.train.Example lies at start to stop of the window; None for any other message.
+    """Returns the record whose tf.train.Example lies at start to stop of the window; None for any
+    other message.
 
-    The example is one of `records.encode_record`: three features in the order of their keys. Of what
-    is read each piece begins where the one before ends, so all lie within where the last one does.
+    The example is one of `records.encode_record`: three features in the order of their keys. Of
+    what is read each piece begins where the one before ends, so all lie within where the last one
+    does.
     """
     try:
         _, place = inside(window, start, (FEATURES,))
@@ -199,7 +204,9 @@ def feature(window: bytes, place: int, key: bytes, kind: int) -> tuple[int, int]
 
 
 def inside(window: bytes, place: int, tags: tuple[int, ...]) -> tuple[int, int]:
-    """Goes into one message after another; returns the length of the innermost, and where it begins."""
+    """Goes into one message after another; returns the length of the innermost, and where it
+    begins.
+    """
     length = 0
     for tag in tags:
         if window[place] != tag:
@@ -215,7 +222,9 @@ def inside(window: bytes, place: int, tags: tuple[int, ...]) -> tuple[int, int]:
 
 
 def varint(window: bytes, place: int) -> tuple[int, int]:
-    """Returns the number that begins there, seven bits a byte with the lowest first, and where it ends."""
+    """Returns the number that begins there, seven bits a byte with the lowest first, and where it
+    ends.
+    """
     value = 0
     for index in range(LONGEST_VARINT):
         byte = window[place + index]

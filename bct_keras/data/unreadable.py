@@ -13,7 +13,8 @@ from bct_keras.data.shards import Shard, Stored, stored_records
 from bct_keras.errors import BadImageError, InputError, option
 
 BATCH_SIZE = 256
-# The message of TensorFlow's error may quote a record, whose bytes Python then fails to read as text.
+# The message of TensorFlow's error may quote a record, whose bytes Python then fails to read as
+# text.
 FAILURES = (tf.errors.OpError, UnicodeDecodeError)
 AROUND_REASON = re.compile(
     r"\{\{.*?\}\}\s*|\s*\[Op:.*"
@@ -24,12 +25,17 @@ def again() -> str:
     """Says how a data set is made without what cannot be decoded."""
     skip = option("on_bad", "skip")
     source = f"{option('source')}='recordio(DIR, decode=True)'"
-    return f"run prepare again without it: {skip} leaves out what cannot be decoded, of RecordIO with {source}"
+    return (
+        f"run prepare again without it: {skip} leaves out what cannot be decoded, of RecordIO with"
+        f" {source}"
+    )
 
 
 @contextlib.contextmanager
 def named(data: DataSet, shards: tuple[Shard, ...] | None = None) -> Iterator[None]:
-    """Raises in place of TensorFlow's error one that names what cannot be read, if it is in these shards."""
+    """Raises in place of TensorFlow's error one that names what cannot be read, if it is in these
+    shards.
+    """
     try:
         yield
     except FAILURES:
@@ -38,7 +44,9 @@ def named(data: DataSet, shards: tuple[Shard, ...] | None = None) -> Iterator[No
 
 
 def look(data: DataSet, shards: tuple[Shard, ...] | None = None) -> None:
-    """Reads and decodes everything up to the first shard or image that cannot be, and says which it is."""
+    """Reads and decodes everything up to the first shard or image that cannot be, and says which it
+    is.
+    """
     shards = shards or data.shards
     for shard in progress.track(
         shards, f"looking for what cannot be read in {data.folder}", len(shards), "shards"

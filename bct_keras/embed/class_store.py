@@ -59,7 +59,8 @@ class StoredOldEmbeddings(OldSource):
         expected = files.get(path.name) if isinstance(files, dict) else None
         if not path.is_file() or artefacts.file_sha256(path) != expected:
             raise InputError(
-                f"{path}: these class features are missing or were changed; remove {self.folder}; it is made anew"
+                f"{path}: these class features are missing or were changed; remove {self.folder};"
+                " it is made anew"
             )
         return load_array(path)
 

@@ -1,4 +1,6 @@
-"""Embeds a data set: embeddings, labels and which rows are credible, one shard beside each image shard."""
+"""Embeds a data set: embeddings, labels and which rows are credible, one shard beside each image
+shard.
+"""
 
 from pathlib import Path
 
@@ -45,7 +47,9 @@ def embed(encoder: Encoder, data: DataSet, out: Path) -> str:
 
 
 def embed_and_tell(encoder: Encoder, data: DataSet, out: Path, say: Say) -> None:
-    """Does the same, and says what pixels the encoder gets, what is there now, and what looks wrong with it."""
+    """Does the same, and says what pixels the encoder gets, what is there now, and what looks wrong
+    with it.
+    """
     for line in trial.told(encoder):
         say(line)
     if not out.exists():

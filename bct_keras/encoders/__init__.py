@@ -1,4 +1,6 @@
-"""Anything that can embed images: a model in memory, a run of ours, a .keras, .tflite or .onnx file, a SavedModel."""
+"""Anything that can embed images: a model in memory, a run of ours, a .keras, .tflite or .onnx
+file, a SavedModel.
+"""
 
 from bct_keras.encoders.encoder import DerivedEncoder, Encoder, FileEncoder, FirstDims
 from bct_keras.encoders.in_memory import InMemoryEncoder

@@ -1,10 +1,12 @@
-"""The program that runs one .tflite or .onnx file for isolated.py, in a process of its own that may die of it.
+"""The program that runs one .tflite or .onnx file for isolated.py, in a process of its own that may
+die of it.
 
 python child.py DESCRIPTOR KIND PATH
 
-It is started as a file, so that neither this package nor TensorFlow is imported. Both sides send messages on the socket
-with that descriptor: the length of a header, the header as JSON, and the numbers of the array that it describes. The
-first message is from here: what the file takes and gives. Each one that comes has images, and the answer embeddings.
+It is started as a file, so that neither this package nor TensorFlow is imported. Both sides send
+messages on the socket with that descriptor: the length of a header, the header as JSON, and the
+numbers of the array that it describes. The first message is from here: what the file takes and
+gives. Each one that comes has images, and the answer embeddings.
 """
 
 import json
@@ -57,8 +59,9 @@ class TFLite:
             "input": self.input["shape_signature"].tolist(),
             "output": self.output["shape_signature"].tolist(),
             # Whole numbers as they are: no scale could be meant.
-            "bytes": self.input["dtype"].__name__ == "uint8"
-            and (not scale or (scale, zero) == (1.0, 0)),
+            "bytes": (
+                self.input["dtype"].__name__ == "uint8" and (not scale or (scale, zero) == (1.0, 0))
+            ),
         }
 
     def run(self, images):

@@ -50,7 +50,9 @@ class Encoder(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Names the embeddings that it gives: another preprocessing of the same content gives others."""
+        """Names the embeddings that it gives: another preprocessing of the same content gives
+        others.
+        """
         content = self.content_fingerprint()
         if self.preprocessing.is_plain:
             return content
@@ -66,7 +68,9 @@ class Encoder(ABC):
             yield self.checked(self.embed(batch["image"].numpy()), batch), batch
 
     def checked(self, embeddings: np.ndarray, batch) -> np.ndarray:
-        """Returns the embeddings of a batch; raises where they are not all there, or not all finite."""
+        """Returns the embeddings of a batch; raises where they are not all there, or not all
+        finite.
+        """
         check_answer(self.path, embeddings.shape, (len(batch["label"]), self.dims))
         finite = np.isfinite(embeddings)
         if not finite.all():
@@ -85,7 +89,9 @@ class Encoder(ABC):
 
 
 class DerivedEncoder(Encoder):
-    """Computes each embedding from that of another encoder, whose embeddings are those that are kept."""
+    """Computes each embedding from that of another encoder, whose embeddings are those that are
+    kept.
+    """
 
     of_sums = (
         False  # whether it may be computed of an image's embedding plus that of its mirror image
@@ -137,7 +143,9 @@ class FileEncoder(Encoder):
 
     @abstractmethod
     def run(self, values: np.ndarray) -> np.ndarray:
-        """Returns [batch, dims] float32 of [batch, size, size, 3] as the file takes them, uint8 or float32."""
+        """Returns [batch, dims] float32 of [batch, size, size, 3] as the file takes them, uint8 or
+        float32.
+        """
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         return self.embed_as(self.preprocessing, images)
@@ -195,7 +203,8 @@ def in_batches(
 
 
 def checked_shapes(path: Path, image_shape, embedding_shape) -> tuple[int, int, bool]:
-    """Returns the size, the dims and whether colours stand first, of [batch, size, size, 3] or [batch, 3, size, size].
+    """Returns the size, the dims and whether colours stand first, of [batch, size, size, 3] or
+    [batch, 3, size, size].
 
     Raises where it is neither, or where the embeddings are not [batch, dims].
     """

@@ -48,7 +48,9 @@ class Table:
         )
 
     def bytes(self, field: int, item: int = 1) -> bytes:
-        """Returns a vector of numbers, or a text, of `item` bytes each; nothing where it is left out."""
+        """Returns a vector of numbers, or a text, of `item` bytes each; nothing where it is left
+        out.
+        """
         start, length = self.vector(field)
         if start + length * item > len(self.content):
             raise DamagedError(f"byte {start}: {length} items of {item} bytes go past the end")
@@ -77,7 +79,8 @@ def number(content: bytes, form: str, place: int) -> int:
 def tflite_metadata(path: Path) -> dict[str, bytes]:
     """Returns the metadata of a .tflite file by their names.
 
-    Of the schema's tables: Model.buffers = 4, Model.metadata = 6; Metadata.name = 0, .buffer = 1; Buffer.data = 0.
+    Of the schema's tables: Model.buffers = 4, Model.metadata = 6; Metadata.name = 0, .buffer = 1;
+    Buffer.data = 0.
     """
     try:
         model = Table.root(path.read_bytes())

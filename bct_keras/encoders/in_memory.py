@@ -15,8 +15,9 @@ from bct_keras.errors import InputError
 class InMemoryEncoder(KerasEncoder):
     """Embeds with a model in memory, which takes pixels of 0 to 255 and gives [batch, dims].
 
-    Its fingerprint is that of the model's config and weights, so that embeddings which are kept by fingerprints are
-    never those of another model. It is computed anew each time, because the model may be trained meanwhile.
+    Its fingerprint is that of the model's config and weights, so that embeddings which are kept by
+    fingerprints are never those of another model. It is computed anew each time, because the model
+    may be trained meanwhile.
 
     Args:
         model: any keras.Model of square colour images, [batch, size, size, 3] -> [batch, dims].
@@ -59,6 +60,7 @@ def config_fingerprint(model: Any, name: str) -> str:
         return artefacts.fingerprint([type(model).__name__, config])
     except (NotImplementedError, TypeError, ValueError) as error:
         raise InputError(
-            f"{name} has no config by which its embeddings could be told from those of others: {error}",
+            f"{name} has no config by which its embeddings could be told from those of others:"
+            f" {error}",
             "give its class a get_config, or save the encoder as a .keras file",
         ) from None

@@ -1,8 +1,9 @@
-"""Encoders in .tflite and .onnx files: each is run in a process of its own, for a file of others may kill its process.
+"""Encoders in .tflite and .onnx files: each is run in a process of its own, for a file of others
+may kill its process.
 
-That process (child.py) reads and runs the file, and this one asks it over a socket. If it dies, hangs, or takes far
-more memory than such a file can need, that is an InputError here and nothing else is lost. It is no wall against code
-in a file: it runs as the same user.
+That process (child.py) reads and runs the file, and this one asks it over a socket. If it dies,
+hangs, or takes far more memory than such a file can need, that is an InputError here and nothing
+else is lost. It is no wall against code in a file: it runs as the same user.
 """
 
 import importlib.util
@@ -41,7 +42,10 @@ NAMES = {"tflite": "a TFLite", "onnx": "an ONNX"}
 
 
 class Child:
-    """The process that runs one file. It ends with the last reference to this, or with this process."""
+    """The process that runs one file.
+
+    It ends with the last reference to this, or with this process.
+    """
 
     def __init__(self, kind: str, path: Path):
         self.path, self.kind = path, kind
@@ -122,7 +126,9 @@ class Child:
             view = view[got:]
 
     def cause(self, error: Exception) -> str:
-        """Returns what ended the conversation: a signal, the time, or an error that the process has told."""
+        """Returns what ended the conversation: a signal, the time, or an error that the process has
+        told.
+        """
         if isinstance(error, TimeoutError):
             self.process.kill()
             return "it takes too long; it hangs, or the machine is far too busy"
@@ -141,7 +147,10 @@ class Child:
                 if -status in set(signal.Signals)
                 else f"signal {-status}"
             )
-            return f"the process that runs it died of {name}; the file is damaged, made to do so, or needs more memory"
+            return (
+                f"the process that runs it died of {name}; the file is damaged, made to do so, or"
+                " needs more memory"
+            )
         return f"the process that runs it ended with status {status}"
 
 
@@ -169,7 +178,8 @@ class IsolatedEncoder(FileEncoder):
         self.fixed_batch = max(int(facts["input"][0]), 0)
         if self.fixed_batch * size * size * 12 > LARGEST_BATCH:
             raise InputError(
-                f"{path} takes {self.fixed_batch:,} images of {size} pixels at once, too many to hold"
+                f"{path} takes {self.fixed_batch:,} images of {size} pixels at once, too many to"
+                " hold"
             )
         self.first_seconds = 0.0
         # The first image is part of loading: what cannot run is told now.

@@ -67,7 +67,9 @@ def scales_itself(model: Any) -> bool:
 
 
 def with_preprocessing(path: Path, model: Any, preprocessing: Preprocessing) -> Any:
-    """Returns a model of pixels as they are, so that it can be exported and looked into like one of our own."""
+    """Returns a model of pixels as they are, so that it can be exported and looked into like one of
+    our own.
+    """
     size, _, colours_first = checked_shapes(path, model.input_shape, model.output_shape)
     image = keras.Input((size, size, 3), name="image")
     values: Any = image

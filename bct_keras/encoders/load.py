@@ -89,7 +89,9 @@ STORED = ".npz"
 
 
 def load_encoder(named: str | Path, may_trust: bool = True) -> Encoder:
-    """Returns the encoder that is meant; of a spec that stood in a file, nothing is trusted by `may_trust=False`."""
+    """Returns the encoder that is meant; of a spec that stood in a file, nothing is trusted by
+    `may_trust=False`.
+    """
     path, text = Path(named), str(named)
     if not exists(path) and text.partition("(")[0].strip() in ENCODERS and "(" in text:
         return from_spec(text, may_trust)
@@ -98,7 +100,8 @@ def load_encoder(named: str | Path, may_trust: bool = True) -> Encoder:
     if path.is_dir() and not (path / GRAPH_FILE).is_file():
         if artefacts.kind_of(path) == EXPORT_KIND:
             raise InputError(
-                f"{path} has several encoders: give one of its files, such as {path / 'encoder.tflite'}"
+                f"{path} has several encoders: give one of its files, such as"
+                f" {path / 'encoder.tflite'}"
             )
         return run_encoder(path)
     if path.suffix == STORED and not path.is_dir():

@@ -1,8 +1,9 @@
 """Which operations of a SavedModel reach out of it: to files, Python, the network or other devices.
 
-A graph is code: whoever loads it runs it, functions for initialising and restoring included. So an operation may stand
-in it only if it is without state and none of REACHING, or one of those with state that networks need. What saves and
-restores the variables stands in every SavedModel: it may, where nothing leads to it from a signature or an object.
+A graph is code: whoever loads it runs it, functions for initialising and restoring included. So an
+operation may stand in it only if it is without state and none of REACHING, or one of those with
+state that networks need. What saves and restores the variables stands in every SavedModel: it may,
+where nothing leads to it from a signature or an object.
 """
 
 import re
@@ -31,7 +32,8 @@ WITH_STATE = re.compile(
     r"|(Anonymous)?(Mutable)?HashTable(OfTensors)?(V2)?|LookupTable(Find|Import|Insert|Size)V2|InitializeTableV2"
     r"|TensorArray\w*|CollectiveReduce(V2|V3)?|CrossReplicaSum|_?(Arg|Retval))"
 )
-# Data sets of what is in memory already, by which our own exports decode the images of a request one by one.
+# Data sets of what is in memory already, by which our own exports decode the images of a request
+# one by one.
 IN_MEMORY = re.compile(
     r"(Tensor|TensorSlice|Filter|Map|Concatenate|Take|ParallelInterleave|Batch|IgnoreErrors)Dataset(V\d)?"
     r"|DatasetToSingleElement"
@@ -44,7 +46,9 @@ STARTING_COLLECTIONS = ("saved_model_main_op", "legacy_init_op", "saved_model_in
 
 @dataclass
 class Body:
-    """A graph or a function: its operations, and for each the names of what it takes and the functions it calls."""
+    """A graph or a function: its operations, and for each the names of what it takes and the
+    functions it calls.
+    """
 
     operations: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, list[str]] = field(default_factory=dict)
@@ -78,7 +82,9 @@ def functions_in(attributes: Iterable[Any]) -> Iterator[str]:
 
 
 def check(path: Path, trusted: str) -> None:
-    """Raises where the graph in saved_model.pb reaches out; `trusted` is how to load it all the same."""
+    """Raises where the graph in saved_model.pb reaches out; `trusted` is how to load it all the
+    same.
+    """
     model = saved_model_pb2.SavedModel()
     try:
         model.ParseFromString(path.read_bytes())
@@ -87,8 +93,8 @@ def check(path: Path, trusted: str) -> None:
     for meta_graph in model.meta_graphs:
         for name, operation in reaching(meta_graph):
             raise InputError(
-                f"{path.parent} is refused: its graph has the operation {operation} ({name}), by which it could reach "
-                "files, Python, the network or other devices.",
+                f"{path.parent} is refused: its graph has the operation {operation} ({name}), by"
+                " which it could reach files, Python, the network or other devices.",
                 f"If you trust who made it, give it as {trusted}",
             )
 
@@ -129,7 +135,9 @@ def allowed(operation: str, functions: dict[str, Body], is_used: bool) -> bool:
 
 
 def starting_nodes(meta_graph: Any) -> Iterator[str]:
-    """Yields the nodes of the graph that are run when it is loaded or asked: not those that save and restore."""
+    """Yields the nodes of the graph that are run when it is loaded or asked: not those that save
+    and restore.
+    """
     for signature in meta_graph.signature_def.values():
         for tensor in signature.outputs.values():
             yield tensor.name.partition(":")[0]

@@ -12,7 +12,9 @@ from bct_keras.encoders.encoder import FileEncoder, checked_shapes, first_senten
 from bct_keras.errors import InputError
 
 GRAPH_FILE = "saved_model.pb"
-OUR_SIGNATURE = "pixels"  # ours takes encoded images by default; one from elsewhere has no more than its default
+OUR_SIGNATURE = (  # ours takes encoded images by default; one from elsewhere has no more than its default
+    "pixels"
+)
 
 
 class SavedModelEncoder(FileEncoder):

@@ -1,4 +1,6 @@
-"""What a file says itself about the pixels that it takes: the metadata of TFLite and of ONNX, and our own facts."""
+"""What a file says itself about the pixels that it takes: the metadata of TFLite and of ONNX, and
+our own facts.
+"""
 
 import struct
 from collections.abc import Mapping
@@ -12,7 +14,8 @@ TFLITE_METADATA = "TFLITE_METADATA"
 NORMALIZATION_OPTIONS = 1  # in the union ProcessUnitOptions
 FROM_METADATA = "as its metadata say"
 
-# https://onnx.ai/onnx/repo-docs/MetadataProps.html: what pixels of 0..255 become, as mean and std of (x - mean) / std
+# https://onnx.ai/onnx/repo-docs/MetadataProps.html: what pixels of 0..255 become, as mean and std
+# of (x - mean) / std
 PIXEL_FORMAT, PIXEL_RANGE = "image.bitmappixelformat", "image.nominalpixelrange"
 RANGES = {
     "nominalrange_0_255": (0.0, 1.0),
@@ -36,9 +39,9 @@ def of_tflite(path: Path) -> Preprocessing:
 def normalization(content: bytes) -> Preprocessing:
     """Returns the mean and std of the first input's NormalizationOptions.
 
-    Of the schema's tables: ModelMetadata.subgraph_metadata = 3, SubGraphMetadata.input_tensor_metadata = 2,
-    TensorMetadata.process_units = 4, ProcessUnit.options = 0 (which kind) and 1, NormalizationOptions.mean = 0 and
-    .std = 1.
+    Of the schema's tables: ModelMetadata.subgraph_metadata = 3,
+    SubGraphMetadata.input_tensor_metadata = 2, TensorMetadata.process_units = 4,
+    ProcessUnit.options = 0 (which kind) and 1, NormalizationOptions.mean = 0 and .std = 1.
     """
     if not content:
         return Preprocessing()
@@ -53,7 +56,9 @@ def normalization(content: bytes) -> Preprocessing:
 
 
 def stated(mean: tuple[float, ...], std: tuple[float, ...]) -> Preprocessing:
-    """Returns it where it makes sense: finite numbers, one or one for each channel, no division by 0."""
+    """Returns it where it makes sense: finite numbers, one or one for each channel, no division by
+    0.
+    """
     for values in (mean, std):
         if len(values) not in (1, CHANNELS) or not all(abs(value) < 1e30 for value in values):
             return Preprocessing()

@@ -12,7 +12,9 @@ from bct_keras.untrusted import arrays
 
 
 class StoredEmbeddings(Encoder):
-    """What an encoder gave that is not here any more: a .npz file with `embeddings` [n, dims] and their `ids` [n]."""
+    """What an encoder gave that is not here any more: a .npz file with `embeddings` [n, dims] and
+    their `ids` [n].
+    """
 
     cached = False  # they are stored already
 

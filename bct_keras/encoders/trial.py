@@ -1,11 +1,13 @@
-"""Whether an encoder sees the pixels that it was made for: told by a few hundred labelled images, before the work.
+"""Whether an encoder sees the pixels that it was made for: told by a few hundred labelled images,
+before the work.
 
-A network that gets pixels of 0 to 255 in place of -1 to 1 still answers, only badly: a MobileFaceNet has 0.67 on LFW's
-pairs and not 0.99. So an encoder whose file does not say what it takes is tried with the usual preprocessings, and of
-any encoder it is told where its embeddings hardly tell identities apart.
+A network that gets pixels of 0 to 255 in place of -1 to 1 still answers, only badly: a
+MobileFaceNet has 0.67 on LFW's pairs and not 0.99. So an encoder whose file does not say what it
+takes is tried with the usual preprocessings, and of any encoder it is told where its embeddings
+hardly tell identities apart.
 
-The measure is the area under the ROC curve: the chance that two images of one identity have a higher cosine than two of
-different ones. 0.5 is what random embeddings have.
+The measure is the area under the ROC curve: the chance that two images of one identity have a
+higher cosine than two of different ones. 0.5 is what random embeddings have.
 """
 
 from collections.abc import Iterator
@@ -75,7 +77,9 @@ def separation(embeddings: np.ndarray, labels: np.ndarray) -> Separation:
 
 
 def chosen_rows(labels: np.ndarray) -> np.ndarray:
-    """Returns up to IMAGES_EACH rows of each of up to IDENTITIES labels, of those that have two at least."""
+    """Returns up to IMAGES_EACH rows of each of up to IDENTITIES labels, of those that have two at
+    least.
+    """
     order = np.argsort(labels, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(labels[order]) != 0])
     of_identity = [rows[:IMAGES_EACH] for rows in np.split(order, starts[1:]) if len(rows) > 1]
@@ -92,7 +96,9 @@ def told(encoder: Encoder) -> Iterator[str]:
 
 
 def before(encoder: Encoder, data: DataSet) -> Iterator[str]:
-    """Yields a warning where an encoder whose file does not say what it takes does clearly better on other pixels."""
+    """Yields a warning where an encoder whose file does not say what it takes does clearly better
+    on other pixels.
+    """
     if not isinstance(encoder, FileEncoder) or encoder.preprocessing.source:
         return
     images, labels = sample(data, encoder)
@@ -114,14 +120,17 @@ def before(encoder: Encoder, data: DataSet) -> Iterator[str]:
         best, found = other_order, turned
     if found.clearly_above(now):
         yield (
-            f"warning: {encoder.path} does not say which pixels it takes, and probably gets the wrong ones: on "
-            f"{said(now)} its AUC is {now.area:.3f} with {encoder.preprocessing.steps()}, and {found.area:.3f} with "
-            f"{best.steps()}\ngive it as {encoder.spec_with(best)}"
+            f"warning: {encoder.path} does not say which pixels it takes, and probably gets the"
+            f" wrong ones: on {said(now)} its AUC is {now.area:.3f} with"
+            f" {encoder.preprocessing.steps()}, and {found.area:.3f} with {best.steps()}\ngive it"
+            f" as {encoder.spec_with(best)}"
         )
 
 
 def after(name: str, embeddings: np.ndarray, labels: np.ndarray) -> Iterator[str]:
-    """Yields a warning where embeddings hardly tell identities apart, or are nearly the same for all."""
+    """Yields a warning where embeddings hardly tell identities apart, or are nearly the same for
+    all.
+    """
     rows = chosen_rows(labels[:LOOKED_THROUGH])
     if not len(rows):
         return
@@ -131,17 +140,20 @@ def after(name: str, embeddings: np.ndarray, labels: np.ndarray) -> Iterator[str
     found = separation(embeddings[rows], labels[rows])
     if found.area < NEAR_CHANCE:
         yield (
-            f"warning: embeddings by {name} hardly tell identities apart: an AUC of {found.area:.3f} on {said(found)}, "
-            f"where chance has 0.5; {WHAT_TO_TRY}"
+            f"warning: embeddings by {name} hardly tell identities apart: an AUC of"
+            f" {found.area:.3f} on {said(found)}, where chance has 0.5; {WHAT_TO_TRY}"
         )
     elif found.different > NEARLY_ONE_POINT:
         yield (
-            f"warning: embeddings by {name} nearly coincide: different identities have a mean cosine of "
-            f"{found.different:.3f}; {WHAT_TO_TRY}"
+            f"warning: embeddings by {name} nearly coincide: different identities have a mean"
+            f" cosine of {found.different:.3f}; {WHAT_TO_TRY}"
         )
 
 
-WHAT_TO_TRY = "if its pixels were to be normalised, or their channels turned, say so: mean=127.5, std=128, order=bgr"
+WHAT_TO_TRY = (
+    "if its pixels were to be normalised, or their channels turned, say so: mean=127.5, std=128,"
+    " order=bgr"
+)
 
 
 def after_shards(name: str, shards: EmbeddingShards) -> Iterator[str]:

@@ -1,19 +1,20 @@
-"""Writes an encoder for servers and devices, and lets out only files that search the old gallery as well as it does.
+"""Writes an encoder for servers and devices, and lets out only files that search the old gallery as
+well as it does.
 
 python -m bct_keras.export --encoder=runs/mixbct --old=runs/old --calibration=data/demo/new \\
     --protocol='retrieval(data/demo/test)' --out=exported
 
-saved_model     for TF Serving: serving_default takes encoded images of any size, pixels uint8, float float32
-tflite          encoder.tflite in float32, pixels of 0..255 as uint8 in; so do the next three
-tflite_fp16     half the size
-tflite_dynamic  a quarter of the size: weights in int8
+saved_model     for TF Serving: serving_default takes encoded images of any size, pixels uint8,
+float float32 tflite          encoder.tflite in float32, pixels of 0..255 as uint8 in; so do the
+next three tflite_fp16     half the size tflite_dynamic  a quarter of the size: weights in int8
 tflite_int8     a quarter of the size: weights and activations in int8; needs --calibration
 
-All give embeddings of length 1. Each file is run in its own run time on every --protocol: alone, in the old encoder's
-gallery, and against each other file. One that is not compatible, or loses more than --max_loss of what the encoder
-finds in the old gallery (without --old: in its own), is refused: the others are written, and the exit status is 1. A
-loss counts where all of its 95 % interval is above --max_loss, or where it is above twice as much; one that may be
-chance is told in the card. MODEL_CARD.md and gate.json hold the numbers.
+All give embeddings of length 1. Each file is run in its own run time on every --protocol: alone, in
+the old encoder's gallery, and against each other file. One that is not compatible, or loses more
+than --max_loss of what the encoder finds in the old gallery (without --old: in its own), is
+refused: the others are written, and the exit status is 1. A loss counts where all of its 95 %
+interval is above --max_loss, or where it is above twice as much; one that may be chance is told in
+the card. MODEL_CARD.md and gate.json hold the numbers.
 """
 
 import dataclasses
@@ -38,7 +39,8 @@ def define_flags() -> None:
     flags.DEFINE_list(
         "formats",
         None,
-        f"what to write, of {', '.join(FORMATS)}; all that --calibration, or its absence, allows if not given",
+        f"what to write, of {', '.join(FORMATS)}; all that --calibration, or its absence, allows if"
+        " not given",
     )
     flags.DEFINE_string(
         "calibration", None, "the data set that tells tflite_int8 its ranges, such as data/mine/new"
@@ -58,8 +60,8 @@ def define_gate_flags() -> None:
     flags.DEFINE_float(
         "max_loss",
         0.01,
-        "the share of a cross-test that an exported file may lose; up to twice as much is let out, and told in the "
-        "card, where it may be chance that it is more",
+        "the share of a cross-test that an exported file may lose; up to twice as much is let out,"
+        " and told in the card, where it may be chance that it is more",
         lower_bound=0.0,
     )
     flags.DEFINE_bool(
@@ -75,7 +77,9 @@ def define_gate_flags() -> None:
 
 
 def checks_of_flags() -> Checks:
-    """Returns what the flags say of them; what is measured, and against which old encoder, comes later."""
+    """Returns what the flags say of them; what is measured, and against which old encoder, comes
+    later.
+    """
     FLAGS = flags.FLAGS
     return Checks(
         max_loss=FLAGS.max_loss,

@@ -1,4 +1,6 @@
-"""MODEL_CARD.md: what an exported encoder is, what it was measured to do, and what it must not be used for."""
+"""MODEL_CARD.md: what an exported encoder is, what it was measured to do, and what it must not be
+used for.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +141,10 @@ def file_lines(files: dict[str, Any]) -> list[str]:
         "largest loss",
         "gate",
     ]
-    note = "Differences are those from the Keras encoder on random images; the loss is in the metrics below."
+    note = (
+        "Differences are those from the Keras encoder on random images; the loss is in the metrics"
+        " below."
+    )
     return [*table(heading, rows), "", note]
 
 
@@ -174,7 +179,8 @@ def result_lines(tests: dict[str, dict[str, float]]) -> list[str]:
         lines += [*table(heading, rows), ""]
     if OLD in queries:
         lines.append(
-            "The verdict is on the column *old*: it compares each row with the first one, the old encoder's own."
+            "The verdict is on the column *old*: it compares each row with the first one, the old"
+            " encoder's own."
         )
     return lines
 

@@ -1,4 +1,6 @@
-"""Writes an encoder in several formats, and lets out only files that search the old gallery as well as it does."""
+"""Writes an encoder in several formats, and lets out only files that search the old gallery as well
+as it does.
+"""
 
 import dataclasses
 import json
@@ -52,7 +54,9 @@ class Exported:
     verdict: str | None = None  # on the encoder, where it was measured against an old one
 
     def refusal(self) -> RefusedError | None:
-        """Returns the error that a command ends with where a format that was asked for is not written."""
+        """Returns the error that a command ends with where a format that was asked for is not
+        written.
+        """
         if not self.refused:
             return None
         written = f"{', '.join(self.files)} written" if self.files else "nothing is written"
@@ -134,7 +138,9 @@ def read_exported(out: Path) -> Exported:
 
 
 def check_encoder(gate: Gate, checks: Checks) -> None:
-    """Refuses an encoder that is not compatible, for none of its files can be; with `strict` an undecided one too."""
+    """Refuses an encoder that is not compatible, for none of its files can be; with `strict` an
+    undecided one too.
+    """
     found = gate.verdict()
     if not found or checks.allow_loss or found.word == COMPATIBLE:
         return
@@ -147,9 +153,9 @@ def check_encoder(gate: Gate, checks: Checks) -> None:
         )
     else:
         helps = (
-            "most first: more identities to train on, more epochs, another method (gallerycontrast, "
-            "or l2, which stays closest to the old encoder); "
-            f"{option('allow_loss', True)} exports it all the same"
+            "most first: more identities to train on, more epochs, another method"
+            " (gallerycontrast, or l2, which stays closest to the old encoder);"
+            f" {option('allow_loss', True)} exports it all the same"
         )
     refused = f"nothing is exported: the encoder itself is {found.sentence}"
     raise InputError(refused, f"what helps: {helps}")
@@ -165,7 +171,9 @@ class Writing:
     folder: Path
 
     def write_all(self, formats: list[str], data_licence: str) -> dict[str, Any]:
-        """Writes each format that passes, gate.json and the card; returns what the manifest says of them."""
+        """Writes each format that passes, gate.json and the card; returns what the manifest says of
+        them.
+        """
         files, refused = {}, {}
         for name in formats:
             form = FORMATS[name]

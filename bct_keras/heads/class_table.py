@@ -26,7 +26,8 @@ class ClassTable(InCheckpoints):
         self.devices = replicas.devices()
         if divided and workers.spans_workers(tf.distribute.get_strategy()):
             raise InputError(
-                "sharded=true divides classes over the devices of one machine, not over several workers"
+                "sharded=true divides classes over the devices of one machine, not over several"
+                " workers"
             )
         self.spans = [(0, classes)] * len(self.devices)  # of each device: first class, end
         if divided:

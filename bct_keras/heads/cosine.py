@@ -137,7 +137,8 @@ class CosineHead(Head):
     def logits(self, embeddings, labels):
         if self.table is not None:
             raise InputError(
-                "this method needs the logits of all classes: without sample_rate and sharded, or as nccl(beta=0)"
+                "this method needs the logits of all classes: without sample_rate and sharded, or"
+                " as nccl(beta=0)"
             )
         directions, lengths = divided(embeddings)
         strength = self.strength(lengths)
@@ -146,7 +147,8 @@ class CosineHead(Head):
     def scores(self, embeddings):
         if self.table is not None:
             raise InputError(
-                "metrics need the scores of all classes, which a head with sample_rate or sharded does not give"
+                "metrics need the scores of all classes, which a head with sample_rate or sharded"
+                " does not give"
             )
         directions, _ = divided(embeddings)
         cosine = self.cosines(directions)

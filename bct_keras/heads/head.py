@@ -241,5 +241,6 @@ def check_finite(embeddings: tf.Tensor) -> None:
     bad = np.flatnonzero(~finite)
     if len(bad):
         raise InputError(
-            f"the embedding of row {bad[0]} of the batch is not a finite number, of {len(bad)} row(s) in all"
+            f"the embedding of row {bad[0]} of the batch is not a finite number, of {len(bad)}"
+            " row(s) in all"
         )

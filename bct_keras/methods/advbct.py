@@ -90,8 +90,8 @@ class AdvBCT(Method):
         new, old = self.compatible(new), unit(batch["old_embedding"])
         if not self.steps:
             raise InputError(
-                "AdvBCT fades by the share of the training that is done, and how long it is, is not known: call fit "
-                "first, with steps_per_epoch where the data do not tell"
+                "AdvBCT fades by the share of the training that is done, and how long it is, is not"
+                " known: call fit first, with steps_per_epoch where the data do not tell"
             )
         step = tf.cast(batch["step"], tf.int64)
         to_set = self.point_to_set(new, labels)

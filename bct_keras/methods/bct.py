@@ -34,7 +34,8 @@ class BCT(PrototypeMethod):
         **layer: The options of `keras.layers.Layer`.
 
     >>> method = BCT(scale=2.0)
-    >>> method.prepare(OldEmbeddings(np.eye(2), labels=[0, 1]), Training(classes=2, compatible_dims=2))
+    >>> method.prepare(OldEmbeddings(np.eye(2), labels=[0, 1]), Training(classes=2,
+    compatible_dims=2))
     >>> method.build()
     >>> penalty = method.penalty(tf.constant([[3.0, 0.0]]), tf.constant([0]), {}, None)
     >>> penalty.numpy().round(3)  # -log(e^2 / (e^2 + 1))

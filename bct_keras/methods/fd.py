@@ -23,12 +23,14 @@ class FD(PrototypeMethod):
         **layer: The options of `keras.layers.Layer`.
 
     >>> method = FD(base=1.0, focus=5.0)
-    >>> method.prepare(OldEmbeddings(np.eye(2), labels=[0, 1]), Training(classes=2, compatible_dims=2))
+    >>> method.prepare(OldEmbeddings(np.eye(2), labels=[0, 1]), Training(classes=2,
+    compatible_dims=2))
     >>> method.build()
     >>> batch = {"old_embedding": tf.eye(2)}
-    >>> penalty = method.penalty(tf.constant([[0.0, 1.0], [0.0, 1.0]]), tf.constant([0, 0]), batch, None)
-    >>> penalty.numpy().round(3)  # the old encoder is right about the first; the second is where it was
-    array([12.,  0.], dtype=float32)
+    >>> penalty = method.penalty(tf.constant([[0.0, 1.0], [0.0, 1.0]]), tf.constant([0, 0]), batch,
+    None)
+    >>> penalty.numpy().round(3)  # the old encoder is right about the first; the second is where it
+    was array([12.,  0.], dtype=float32)
     """
 
     needs = ("old_embedding",)

@@ -58,8 +58,8 @@ class LwF(Method):
         head = old.classifier(self.old_head)
         if head.weights.shape[1] != self.compatible_dims:
             raise InputError(
-                f"the old head has class weights of {head.weights.shape[1]} dimensions, and the old embeddings have "
-                f"{self.compatible_dims}"
+                f"the old head has class weights of {head.weights.shape[1]} dimensions, and the old"
+                f" embeddings have {self.compatible_dims}"
             )
         found = {"old_weights": np.asarray(head.weights, np.float32)}
         if head.bias is not None:

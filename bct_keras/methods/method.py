@@ -80,8 +80,8 @@ class Method(keras.layers.Layer):
             weight = getattr(self, name)
             if tuple(weight.shape) != values.shape:
                 raise InputError(
-                    f"{type(self).__name__} was made for `{name}` {list(weight.shape)}, and these old embeddings give "
-                    f"{list(values.shape)}"
+                    f"{type(self).__name__} was made for `{name}` {list(weight.shape)}, and these"
+                    f" old embeddings give {list(values.shape)}"
                 )
             weight.assign(values)
 
@@ -161,8 +161,8 @@ class Method(keras.layers.Layer):
                 found[name] = getattr(self, name)
             else:
                 raise InputError(
-                    f"{type(self).__name__} cannot be saved: it has to keep its argument as self.{name}, or to "
-                    "override get_config"
+                    f"{type(self).__name__} cannot be saved: it has to keep its argument as"
+                    f" self.{name}, or to override get_config"
                 )
         return found
 

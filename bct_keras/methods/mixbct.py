@@ -31,9 +31,10 @@ class MixBCT(Method):
         **layer: The options of `keras.layers.Layer`.
 
     >>> method = MixBCT(mix_ratio=0.5)
-    >>> batch = {"old_embedding": tf.ones((4, 1)), "credible": tf.constant([1.0, 0.0, 1.0, 0.0]), "step": 0}
-    >>> method.head_input(tf.zeros((4, 1)), batch).numpy()[:, 0]  # two of four rows, and two are credible
-    array([1., 0., 1., 0.], dtype=float32)
+    >>> batch = {"old_embedding": tf.ones((4, 1)), "credible": tf.constant([1.0, 0.0, 1.0, 0.0]),
+    "step": 0}
+    >>> method.head_input(tf.zeros((4, 1)), batch).numpy()[:, 0]  # two of four rows, and two are
+    credible array([1., 0., 1., 0.], dtype=float32)
     """
 
     def __init__(self, mix_ratio: float = 0.3, credible: str = "rows", seed: int = 0, **layer):

@@ -108,7 +108,8 @@ class OldEmbeddings(OldSource):
             raise InputError("with_images takes a tf.data.Dataset of (image, label)")
         if spec[1].shape.rank != 0:
             raise InputError(
-                f"the labels of the images have the shape {spec[1].shape}, and each has to be one whole number",
+                f"the labels of the images have the shape {spec[1].shape}, and each has to be one"
+                " whole number",
                 "Call with_images before batch(), and give labels that are not one-hot",
             )
         count = int(images.cardinality())
@@ -116,7 +117,8 @@ class OldEmbeddings(OldSource):
             raise InputError("the images repeat without end: call with_images before repeat()")
         if count not in (tf.data.UNKNOWN_CARDINALITY, len(self)):
             raise InputError(
-                f"there are {count:,} images and {len(self):,} old embeddings, and each needs the other"
+                f"there are {count:,} images and {len(self):,} old embeddings, and each needs the"
+                " other"
             )
 
     def map_classes(
@@ -132,7 +134,8 @@ class OldEmbeddings(OldSource):
     def embedded(self, embed: Callable[[Any], np.ndarray]) -> Iterator[np.ndarray]:
         if self.images is None:
             raise InputError(
-                "the images that the new encoder is to embed are not known: call old.with_images(images) before fit"
+                "the images that the new encoder is to embed are not known: call"
+                " old.with_images(images) before fit"
             )
         found = [embed(images) for images, _ in self.images.batch(IMAGES_AT_ONCE)]
         yield np.concatenate(found)
@@ -140,8 +143,9 @@ class OldEmbeddings(OldSource):
     def classifier(self, named: str = "") -> Classifier:
         if named:
             raise InputError(
-                f"old_head={named} is a file, which the command line reads; in Python give its arrays, as "
-                "OldEmbeddings(old_embeddings, labels, classifier=(class_weights, bias))"
+                f"old_head={named} is a file, which the command line reads; in Python give its"
+                " arrays, as OldEmbeddings(old_embeddings, labels, classifier=(class_weights,"
+                " bias))"
             )
         if self._classifier is None:
             raise InputError(
@@ -187,7 +191,8 @@ def checked_embeddings(given: Any) -> np.ndarray:
     found = np.asarray(given)
     if found.ndim != 2 or not found.size or found.dtype.kind not in "biuf":
         raise InputError(
-            f"old_embeddings have to be numbers, [n, dims], and these are {found.dtype} {list(found.shape)}"
+            f"old_embeddings have to be numbers, [n, dims], and these are {found.dtype}"
+            f" {list(found.shape)}"
         )
     found = np.ascontiguousarray(found, np.float32)
     bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
@@ -203,7 +208,8 @@ def checked_labels(given: Any, count: int) -> np.ndarray:
     found = np.asarray(given)
     if found.shape != (count,):
         raise InputError(
-            f"labels have to be [{count}], one for each old embedding, and these are {list(found.shape)}"
+            f"labels have to be [{count}], one for each old embedding, and these are"
+            f" {list(found.shape)}"
         )
     if found.dtype.kind not in "iu":
         raise InputError(f"labels have to be whole numbers, and these are {found.dtype}")
@@ -220,8 +226,8 @@ def checked_classifier(given: Any, dims: int) -> Classifier:
     weights = np.asarray(weights)
     if weights.ndim != 2 or weights.shape[1] != dims or weights.dtype.kind not in "biuf":
         raise InputError(
-            f"classifier has to be the old class weights [old classes, {dims}], or these and a bias as a pair, and it "
-            f"is {weights.dtype} {list(weights.shape)}"
+            f"classifier has to be the old class weights [old classes, {dims}], or these and a bias"
+            f" as a pair, and it is {weights.dtype} {list(weights.shape)}"
         )
     if bias is None:
         return Classifier(weights.astype(np.float32))

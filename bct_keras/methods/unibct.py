@@ -35,7 +35,8 @@ class UniBCT(BCT):
         **layer: The options of `keras.layers.Layer`.
 
     >>> method = UniBCT(refresh_epochs=(0,))
-    >>> method.prepare(OldEmbeddings(np.eye(2), labels=[0, 1]), Training(classes=2, compatible_dims=2))
+    >>> method.prepare(OldEmbeddings(np.eye(2), labels=[0, 1]), Training(classes=2,
+    compatible_dims=2))
     >>> method.build()
     >>> method.penalty(tf.eye(2), tf.constant([0, 1]), {}, None).numpy()  # before the first refresh
     array([0., 0.], dtype=float32)
@@ -59,7 +60,8 @@ class UniBCT(BCT):
             type(epoch) is not int or epoch < 0 for epoch in refresh_epochs
         ):
             raise InputError(
-                f"refresh_epochs={refresh_epochs} has to name epochs, counted from 0, as in (10, 20)"
+                f"refresh_epochs={refresh_epochs} has to name epochs, counted from 0, as in"
+                " (10, 20)"
             )
         if prototypes not in ("released", "refined"):
             raise InputError(f"prototypes={prototypes!r} of unibct has to be released or refined")
@@ -92,8 +94,8 @@ class UniBCT(BCT):
         if self.refresh_epochs[0] >= epochs:
             earlier = f"such as refresh_epochs=({epochs // 3},)"
             raise InputError(
-                f"unibct would first refresh its prototypes at epoch {self.refresh_epochs[0]}, and the training has "
-                f"{epochs} epoch(s); give it earlier ones, {earlier}"
+                f"unibct would first refresh its prototypes at epoch {self.refresh_epochs[0]}, and"
+                f" the training has {epochs} epoch(s); give it earlier ones, {earlier}"
             )
 
     def build(self, input_shape=None):
@@ -115,7 +117,8 @@ class UniBCT(BCT):
         """Returns [classes, old dims], from the encoder as it is now."""
         if self.old is None:
             raise InputError(
-                "unibct refreshes its prototypes from the old embeddings: give compile old=... again"
+                "unibct refreshes its prototypes from the old embeddings: give compile old=..."
+                " again"
             )
         if self.kind == "released":
             return self.of_classes(self.old.feature("means"))

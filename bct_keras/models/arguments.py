@@ -35,13 +35,13 @@ def embedding_dims(backbone: Any) -> int:
         shape = backbone.output_shape
     except (AttributeError, ValueError):
         raise InputError(
-            "the backbone does not tell the shape of its output: it has to be a functional model, or a Sequential "
-            "one that begins with an Input"
+            "the backbone does not tell the shape of its output: it has to be a functional model,"
+            " or a Sequential one that begins with an Input"
         ) from None
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[-1] is None:
         raise InputError(
-            f"the backbone has to give one embedding [batch, dims] for each image, and its output is {shape}; "
-            "a pooling layer may be missing"
+            "the backbone has to give one embedding [batch, dims] for each image, and its output"
+            f" is {shape}; a pooling layer may be missing"
         )
     return int(shape[-1])
 
@@ -54,16 +54,17 @@ def check_old(old: Any, head: Head, method: Method, dims: int) -> None:
         )
     if old.dims > dims:
         raise InputError(
-            f"the old embeddings have {old.dims} dimensions and the backbone gives {dims}: it has to give as "
-            "many, or more"
+            f"the old embeddings have {old.dims} dimensions and the backbone gives {dims}: it has"
+            " to give as many, or more"
         )
     if old.classes > head.classes:
         raise InputError(
-            f"a label of the old embeddings is {old.classes - 1}, and the head has {head.classes} classes, 0 to "
-            f"{head.classes - 1}"
+            f"a label of the old embeddings is {old.classes - 1}, and the head has {head.classes}"
+            f" classes, 0 to {head.classes - 1}"
         )
     made_for = method.compatible_dims
     if method.built and made_for not in (None, old.dims):
         raise InputError(
-            f"the method was made for old embeddings of {made_for} dimensions, and these have {old.dims}"
+            f"the method was made for old embeddings of {made_for} dimensions, and these have"
+            f" {old.dims}"
         )

@@ -142,7 +142,8 @@ class CompatibleModel(fitting.AcrossWorkers):
         """
         if options.get("loss") is not None or options.get("loss_weights") is not None:
             raise InputError(
-                "the loss of a CompatibleModel is its head's and its method's, so compile takes no `loss`"
+                "the loss of a CompatibleModel is its head's and its method's, so compile takes no"
+                " `loss`"
             )
         with self.distribute_strategy.scope():
             self.prepare_method(old)
@@ -169,8 +170,8 @@ class CompatibleModel(fitting.AcrossWorkers):
         elif not method.built:
             if method.needs_old:
                 raise InputError(
-                    f"the method {type(method).__name__} needs the old embeddings: compile(optimizer, "
-                    "old=OldEmbeddings(old_embeddings, labels))"
+                    f"the method {type(method).__name__} needs the old embeddings:"
+                    " compile(optimizer, old=OldEmbeddings(old_embeddings, labels))"
                 )
             method.prepare(None, Training(self.head.classes, self.dims))
         if not method.built:
@@ -211,7 +212,8 @@ class CompatibleModel(fitting.AcrossWorkers):
         x, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         if labels is None:
             raise InputError(
-                "fit needs labels beside the images: (batch, labels), as OldEmbeddings.with_images gives"
+                "fit needs labels beside the images: (batch, labels), as OldEmbeddings.with_images"
+                " gives"
             )
         return Batch(self.fields_of(x), labels, weights)
 
@@ -221,8 +223,9 @@ class CompatibleModel(fitting.AcrossWorkers):
         missing = [name for name in ("image", *self.method.needs) if name not in fields]
         if missing:
             raise InputError(
-                f"a batch has no '{missing[0]}', and the method {type(self.method).__name__} needs it: fit on "
-                "old.with_images(images).batch(64), with old=OldEmbeddings(old_embeddings, labels)"
+                f"a batch has no '{missing[0]}', and the method {type(self.method).__name__} needs"
+                " it: fit on old.with_images(images).batch(64), with"
+                " old=OldEmbeddings(old_embeddings, labels)"
             )
         return fields
 

@@ -67,8 +67,8 @@ def check_filled(method: Method) -> None:
     """Raises where a method would compare with zeros: a clone has no constants, only their shapes."""
     if method.built and not method.is_filled():
         raise InputError(
-            f"the method {type(method).__name__} of this copy has not seen the old embeddings: compile it with "
-            "old=..., or give it the weights of the model that it is a copy of"
+            f"the method {type(method).__name__} of this copy has not seen the old embeddings:"
+            " compile it with old=..., or give it the weights of the model that it is a copy of"
         )
 
 

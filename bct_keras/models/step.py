@@ -205,7 +205,10 @@ class Steps:
 
 def check_divisible(batch: Batch, pieces: int) -> None:
     """Raises where a batch has fewer rows than it is to be cut in."""
-    said = f"micro_batches={pieces} needs batches of as many images at least: batch(..., drop_remainder=True)"
+    said = (
+        f"micro_batches={pieces} needs batches of as many images at least: batch(...,"
+        " drop_remainder=True)"
+    )
     tf.debugging.assert_greater_equal(tf.shape(batch.labels)[0], pieces, message=said)
 
 

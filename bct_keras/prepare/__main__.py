@@ -1,28 +1,30 @@
 """Makes a data set: images -> TFRecord shards and a manifest.
 
 python -m bct_keras.prepare --source='folder(photos)' --out=data/mine
-python -m bct_keras.prepare --source='synthetic(identities=500)' --split='class(test_share=0.2)' --out=data/demo
+python -m bct_keras.prepare --source='synthetic(identities=500)' --split='class(test_share=0.2)'
+--out=data/demo
 
-Sources: folder(PATH, image_size=112, group=TEXT), one sub-folder per identity;
-recordio(DIR, image_size=0, decode=False), InsightFace's train.rec with its train.idx (or without: then the file is
-searched) and property, which says the image size where it is 0; synthetic(identities=500, images=20, image_size=32,
-seed=0), made by rule.
+Sources: folder(PATH, image_size=112, group=TEXT), one sub-folder per identity; recordio(DIR,
+image_size=0, decode=False), InsightFace's train.rec with its train.idx (or without: then the file
+is searched) and property, which says the image size where it is 0; synthetic(identities=500,
+images=20, image_size=32, seed=0), made by rule.
 
-Splits: class(old_share=0.3, test_share=0, validation_share=0) gives the old encoder the first identities and the new
-one the others; data(...), with the same shares, gives it the first images of each identity. Either makes the views
-OUT/old, OUT/new, OUT/all, and, where their shares are not 0, OUT/test with the last identities, for the proof, and
-OUT/validation with those before them, to choose an epoch by.
+Splits: class(old_share=0.3, test_share=0, validation_share=0) gives the old encoder the first
+identities and the new one the others; data(...), with the same shares, gives it the first images of
+each identity. Either makes the views OUT/old, OUT/new, OUT/all, and, where their shares are not 0,
+OUT/test with the last identities, for the proof, and OUT/validation with those before them, to
+choose an epoch by.
 
-A data set of millions takes minutes: the work is divided over --processes, and after a kill the same command goes on
-where it was. Records are read in random order; where the disk is slow at that, read a .rec file once before
-(cat train.rec > /dev/null). Images of a folder are decoded to see whether they are whole; of the other sources only
-headers and ends are looked at, unless recordio is given decode=True. --limit=1000 takes the first 1,000 images in file
-order, for a first try.
+A data set of millions takes minutes: the work is divided over --processes, and after a kill the
+same command goes on where it was. Records are read in random order; where the disk is slow at that,
+read a .rec file once before (cat train.rec > /dev/null). Images of a folder are decoded to see
+whether they are whole; of the other sources only headers and ends are looked at, unless recordio is
+given decode=True. --limit=1000 takes the first 1,000 images in file order, for a first try.
 
 python -m bct_keras.prepare --check=faces_ms1m
 
-reads a data set or a RecordIO folder whole and reports images, identities, sizes, duplicates, and what is broken and
-where, as far as headers and ends tell; the exit status is 0 where nothing is.
+reads a data set or a RecordIO folder whole and reports images, identities, sizes, duplicates, and
+what is broken and where, as far as headers and ends tell; the exit status is 0 where nothing is.
 """
 
 from pathlib import Path

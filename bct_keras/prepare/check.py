@@ -1,4 +1,6 @@
-"""Reads a data set or a RecordIO folder whole and says what is there and what is broken, without decoding pixels."""
+"""Reads a data set or a RecordIO folder whole and says what is there and what is broken, without
+decoding pixels.
+"""
 
 import hashlib
 import zlib
@@ -19,7 +21,8 @@ from bct_keras.progress import Say
 
 RECORDS_PER_REPORT = 256
 RECORDS_WORTH_A_PROCESS = 4096
-# Images of the same length whose last bytes agree are compared whole: compressed pixels, or a PNG's checksums.
+# Images of the same length whose last bytes agree are compared whole: compressed pixels, or a PNG's
+# checksums.
 TAIL_BYTES = 512
 LISTED_DUPLICATES, LISTED_BROKEN, LISTED_SIZES = 20, 1000, 10
 
@@ -190,8 +193,8 @@ def report(target: Target, found: Found, repeated: Duplicates) -> list[str]:
     if len(images):
         once = int(np.sum(images == 1))
         lines.append(
-            f"images per identity: {images.min()} to {images.max()}, {images.mean():.1f} on average; "
-            f"{once:,} identities have one image"
+            f"images per identity: {images.min()} to {images.max()}, {images.mean():.1f} on"
+            f" average; {once:,} identities have one image"
         )
     sizes = []
     for (width, height), count in found.sizes.most_common(LISTED_SIZES):
@@ -205,7 +208,8 @@ def report(target: Target, found: Found, repeated: Duplicates) -> list[str]:
     )
     lines += [f"  {text}" for text in repeated.listed]
     lines.append(
-        f"broken: {len(found.broken):,} (records, headers and ends were looked at, no pixels decoded)"
+        f"broken: {len(found.broken):,} (records, headers and ends were looked at, no pixels"
+        " decoded)"
     )
     lines += [f"  {text}" for text in found.broken[:LISTED_BROKEN]]
     return lines

@@ -1,4 +1,6 @@
-"""What can be checked: the images of a RecordIO folder or of a data set, one after another, each with its place."""
+"""What can be checked: the images of a RecordIO folder or of a data set, one after another, each
+with its place.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -136,6 +138,7 @@ def open_target(path: Path) -> Target:
         return DataSetTarget(path)
     if path.is_dir() and not any(path.glob("*.rec")):
         raise InputError(
-            f"{path} is neither a data set (no {artefacts.MANIFEST}) nor a RecordIO folder (no .rec file)"
+            f"{path} is neither a data set (no {artefacts.MANIFEST}) nor a RecordIO folder (no .rec"
+            " file)"
         )
     return RecordIOTarget(path)

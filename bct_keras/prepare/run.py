@@ -25,7 +25,9 @@ def prepare(
     limit: int = 0,
     process_count: int = 0,
 ) -> str:
-    """Returns one line that says what is there now; without a `seed` it is that of the data set that is there, or 0."""
+    """Returns one line that says what is there now; without a `seed` it is that of the data set
+    that is there, or 0.
+    """
     source: Source = specs.build(SOURCES, source_spec)
     split = specs.build(SPLITS, split_spec)
     made_from: dict[str, Any] = {
@@ -55,7 +57,9 @@ def prepare(
 
 
 def seed_of(out: Path) -> int:
-    """Returns the seed of the data set that is there, which its shards depend on; 0 where there is none."""
+    """Returns the seed of the data set that is there, which its shards depend on; 0 where there is
+    none.
+    """
     if artefacts.kind_of(out) != records.KIND:
         return 0
     return artefacts.read_manifest(out, records.KIND)["made_from"].get("seed", 0)

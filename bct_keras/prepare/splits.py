@@ -1,6 +1,7 @@
 """How a data set is divided between the old encoder, the new one and the test.
 
-A record belongs to one part, and a view (old, new, all, validation, test) is a list of parts: images are stored once.
+A record belongs to one part, and a view (old, new, all, validation, test) is a list of parts:
+images are stored once.
 """
 
 from collections.abc import Sequence
@@ -38,7 +39,9 @@ class WholeSplit:
 
 
 class ClassSplit:
-    """The old encoder's identities come first, the new one's after them, then the validation's, the test's last."""
+    """The old encoder's identities come first, the new one's after them, then the validation's, the
+    test's last.
+    """
 
     def __init__(
         self, old_share: float = 0.3, test_share: float = 0.0, validation_share: float = 0.0
@@ -53,8 +56,8 @@ class ClassSplit:
         old = round(self.old_share * trained)
         if not 0 < old < trained:
             raise InputError(
-                f"old_share={self.old_share} of {trained} identities leaves {old} for the old encoder and "
-                f"{trained - old} for the new one; each needs at least one"
+                f"old_share={self.old_share} of {trained} identities leaves {old} for the old"
+                f" encoder and {trained - old} for the new one; each needs at least one"
             )
         part_of = np.searchsorted([old, trained, validated], labels, side="right").astype(np.uint8)
         views = {
@@ -83,7 +86,8 @@ class DataSplit:
     def divide(self, labels: np.ndarray, identities: int, groups: Sequence[str] | None) -> Division:
         trained, validated = self.held_out.starts(identities, groups)
         images = np.bincount(labels, minlength=identities)
-        # max(1, round(old_share * n)), and one image left for the new encoder; identities of one are in both
+        # max(1, round(old_share * n)), and one image left for the new encoder; identities of one
+        # are in both
         old_images = np.clip(np.round(self.old_share * images), 1, np.maximum(images - 1, 1))
         part_of = np.where(
             order_within_identity(labels, images) < old_images[labels], OLD, NEW
@@ -108,13 +112,17 @@ def share(value: float, name: str) -> float:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Shares of the identities that no encoder is trained on: for the proof, and to choose an epoch by."""
+    """Shares of the identities that no encoder is trained on: for the proof, and to choose an epoch
+    by.
+    """
 
     test_share: float
     validation_share: float
 
     def starts(self, identities: int, groups: Sequence[str] | None) -> tuple[int, int]:
-        """The first identity of the validation's, and the first of the test's; the ones before both are trained on."""
+        """The first identity of the validation's, and the first of the test's; the ones before both
+        are trained on.
+        """
         tested = start_of_last(identities, self.test_share, groups)
         both = self.test_share + self.validation_share
         trained = start_of_last(identities, both, groups)
@@ -123,8 +131,8 @@ class HeldOut:
             raise InputError(f"{name}={both:g} of {identities} identities leaves none to train on")
         if self.validation_share and trained == tested:
             raise InputError(
-                f"validation_share={self.validation_share} of {identities} identities holds none out (groups are kept "
-                "whole); give a larger share"
+                f"validation_share={self.validation_share} of {identities} identities holds none"
+                " out (groups are kept whole); give a larger share"
             )
         return trained, tested
 

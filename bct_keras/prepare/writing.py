@@ -1,6 +1,7 @@
 """The part of `prepare` that is divided over processes: checking images and writing shards.
 
-Each piece of it leaves a file with its result, so that a command that was killed does not do it again.
+Each piece of it leaves a file with its result, so that a command that was killed does not do it
+again.
 """
 
 import json
@@ -93,7 +94,9 @@ class Workplace:
 def usable(
     labels: np.ndarray, is_usable: np.ndarray, look: Look | None, skipped: list[str]
 ) -> Checked:
-    """Returns the records that can be used, with identities numbered anew; raises where they are too few."""
+    """Returns the records that can be used, with identities numbered anew; raises where they are
+    too few.
+    """
     positions = np.flatnonzero(is_usable)
     labels = labels[positions]
     present = np.bincount(labels) > 0
@@ -144,7 +147,9 @@ def check_range(place: Workplace, start: int, stop: int, report: Report) -> dict
 
 
 def unchecked(place: Workplace, records_wanted: int) -> Checked:
-    """Returns all records: each is looked at when it is written, and the first bad one ends the command."""
+    """Returns all records: each is looked at when it is written, and the first bad one ends the
+    command.
+    """
     if place.source.broken:
         count = len(place.source.broken)
         raise unusable(place.source.broken[0] + (f" (the first of {count})" if count > 1 else ""))
@@ -194,7 +199,8 @@ def write_shards(
 
 
 def written_before(place: Workplace, path: Path) -> dict[str, Any] | None:
-    """Returns the entry of a shard that an earlier command has written, and None where it is not whole.
+    """Returns the entry of a shard that an earlier command has written, and None where it is not
+    whole.
 
     A power cut may have taken what was written last: only the hash tells.
     """

@@ -1,4 +1,6 @@
-"""`train --dry_run`: what a run would need, without training: files, shapes, steps, and memory per device."""
+"""`train --dry_run`: what a run would need, without training: files, shapes, steps, and memory per
+device.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,6 @@
-"""What the machine did to a run, told in a line: a full disk, a shard or image not to be read, a dead worker."""
+"""What the machine did to a run, told in a line: a full disk, a shard or image not to be read, a
+dead worker.
+"""
 
 import contextlib
 import errno
@@ -21,7 +23,9 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def told(
     workdir: Path, data: DataSet, strategy: tf.distribute.Strategy, last_good: Callable[[], str]
 ) -> Iterator[None]:
-    """Turns what the machine did into an error of a line or two, which names the last good checkpoint."""
+    """Turns what the machine did into an error of a line or two, which names the last good
+    checkpoint.
+    """
     try:
         yield
     except OSError as error:
@@ -38,8 +42,8 @@ def told(
         if not workers.spans_workers(strategy):
             raise
         raise StoppedError(
-            f"stopped because another worker died, whose own output says why; {last_good()}; start all workers again "
-            "and they go on from there"
+            f"stopped because another worker died, whose own output says why; {last_good()}; start"
+            " all workers again and they go on from there"
         ) from None
     except unreadable.FAILURES as error:
         if isinstance(error, tf.errors.OpError) and (refused := refusal(error)):
@@ -51,6 +55,6 @@ def told(
 def no_room(folder: Path, reason: str, last_good: str) -> InputError:
     """Returns the error of a full disk."""
     return InputError(
-        f"{folder}: nothing more could be written ({reason.splitlines()[0]}); {last_good}. Make room and start the "
-        "same command again"
+        f"{folder}: nothing more could be written ({reason.splitlines()[0]}); {last_good}. Make"
+        " room and start the same command again"
     )

@@ -1,7 +1,9 @@
-"""The batches that `fit` reads: image shards zipped with embedding shards, in an order set by (seed, epoch).
+"""The batches that `fit` reads: image shards zipped with embedding shards, in an order set by
+(seed, epoch).
 
-Several workers read all records, which is cheap, and each decodes its own rows of every batch: together they see what
-one process would, however many they are, and embeddings stay beside their images.
+Several workers read all records, which is cheap, and each decodes its own rows of every batch:
+together they see what one process would, however many they are, and embeddings stay beside their
+images.
 """
 
 import tensorflow as tf
@@ -11,10 +13,11 @@ from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards
 
 SHARDS_AT_ONCE = 8
-# A record is drawn from a buffer of this many, filled from shards in a new order each epoch; `prepare` has already
-# mixed the identities over the shards.
+# A record is drawn from a buffer of this many, filled from shards in a new order each epoch;
+# `prepare` has already mixed the identities over the shards.
 SHUFFLED_AT_ONCE = 4096
-# Images for each turn of the loop over a batch, at most: a turn for each image takes a tenth as long as decoding it.
+# Images for each turn of the loop over a batch, at most: a turn for each image takes a tenth as
+# long as decoding it.
 DECODED_TOGETHER = 8
 
 
@@ -29,11 +32,12 @@ def training_batches(
     mirror: bool,
     context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """Returns batches of ({"image": [batch, size, size, 3] uint8, field: [batch, ...]}, label [batch]).
+    """Returns batches of ({"image": [batch, size, size, 3] uint8, field: [batch, ...]}, label
+    [batch]).
 
-    They come epoch after epoch. What an epoch holds depends on the seed and its number alone, so that
-    a run can go on at any step. `batch_size` is that of all replicas; with a context each batch is one
-    replica's share of it, as `strategy.distribute_datasets_from_function` expects.
+    They come epoch after epoch. What an epoch holds depends on the seed and its number alone, so
+    that a run can go on at any step. `batch_size` is that of all replicas; with a context each
+    batch is one replica's share of it, as `strategy.distribute_datasets_from_function` expects.
     """
     context = context or tf.distribute.InputContext()
     first_epoch, skipped = divmod(first_step, data.records // batch_size)
@@ -167,8 +171,8 @@ def decoded_images(data: DataSet, encoded: tf.Tensor, reversed_axes: tf.Tensor) 
         encoded_images, axes_of_images = (tf.unstack(values, together) for values in chunk)
         images = []
         for image, axes in zip(encoded_images, axes_of_images, strict=True):
-            # This op with an image's own axes, and not tf.cond or image[:, ::-1], which takes twenty
-            # times as long.
+            # This op with an image's own axes, and not tf.cond or image[:, ::-1], which takes
+            # twenty times as long.
             images.append(tf.raw_ops.Reverse(tensor=data.decode(image), dims=axes))
         return tf.stack(images)
 

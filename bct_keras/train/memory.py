@@ -1,13 +1,14 @@
 """What one device holds while it trains: counted where it can be, estimated where not.
 
-Weights, gradients and slots are those of the real network, head, method and optimizer, built for few classes: all of
-them grow by the same bytes with every class, so two sizes tell any other. Activations are estimated as the outputs of
-all layers, which the backward pass needs, and logits as three copies. Not in it: what a method computes within a step,
-work space of kernels, and what a library takes for itself.
+Weights, gradients and slots are those of the real network, head, method and optimizer, built for
+few classes: all of them grow by the same bytes with every class, so two sizes tell any other.
+Activations are estimated as the outputs of all layers, which the backward pass needs, and logits as
+three copies. Not in it: what a method computes within a step, work space of kernels, and what a
+library takes for itself.
 
-On a CPU a process grew in its first step by 1,969 MB where gradients, activations and logits were estimated at 2,207 MB
-(iresnet18, 32 images of 112 pixels, 512 dimensions, 1,000 classes), and by 1,610 MB where at 1,855 MB (iresnet50, 16
-images). On a GPU it has not been measured.
+On a CPU a process grew in its first step by 1,969 MB where gradients, activations and logits were
+estimated at 2,207 MB (iresnet18, 32 images of 112 pixels, 512 dimensions, 1,000 classes), and by
+1,610 MB where at 1,855 MB (iresnet50, 16 images). On a GPU it has not been measured.
 """
 
 import math
@@ -108,7 +109,9 @@ def built(recipe: Recipe, classes: int, image_size: int) -> CompatibleModel:
 
 
 def prepared_method(recipe: Recipe, classes: int) -> Method:
-    """Returns the method with random old embeddings of a few images, and an old head: it is as large with any."""
+    """Returns the method with random old embeddings of a few images, and an old head: it is as
+    large with any.
+    """
     method = recipe.build_method()
     labels = np.repeat(np.arange(classes), IMAGES_OF_A_CLASS)
     embeddings = np.random.default_rng(0).normal(size=(len(labels), recipe.old_dims))

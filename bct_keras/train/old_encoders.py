@@ -39,8 +39,9 @@ def check_dims(old_dims: int, dims: int, where: Path) -> None:
     """Raises where the old embeddings have other dimensions than the new encoder keeps compatible."""
     if old_dims != dims:
         raise InputError(
-            f"{where} has embeddings of {old_dims} dimensions and the new encoder would have {dims} to be compatible; "
-            f"train with {option('dims', old_dims)}, or with more and {option('compatible_dims', old_dims)}"
+            f"{where} has embeddings of {old_dims} dimensions and the new encoder would have {dims}"
+            f" to be compatible; train with {option('dims', old_dims)}, or with more and"
+            f" {option('compatible_dims', old_dims)}"
         )
 
 

@@ -31,8 +31,8 @@ def read_head(path: Path, dims: int) -> Classifier:
         found = read_arrays(path, "a head", ("class_weights",), ("bias",))
     except InputError as error:
         raise InputError(
-            f"lwf needs the old encoder's head: {error}; train the old encoder with bct_keras, or give "
-            "lwf(old_head=FILE.npz) with `class_weights` [classes, dims]"
+            f"lwf needs the old encoder's head: {error}; train the old encoder with bct_keras, or"
+            " give lwf(old_head=FILE.npz) with `class_weights` [classes, dims]"
         ) from None
     weights, bias = found["class_weights"], found.get("bias")
     if any(values.dtype.kind not in "biuf" for values in found.values()):

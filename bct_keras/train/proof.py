@@ -1,4 +1,6 @@
-"""What a new encoder is judged by after its training, and whether it can be: told before the training."""
+"""What a new encoder is judged by after its training, and whether it can be: told before the
+training.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -34,7 +36,9 @@ def protocols(asked: Sequence[str] | None, data: DataSet) -> list[str]:
 
 
 def test_protocol(data: DataSet) -> list[str]:
-    """Returns retrieval on the view with the identities that the split held out, where there is one."""
+    """Returns retrieval on the view with the identities that the split held out, where there is
+    one.
+    """
     test = data.folder.parent / "test"
     if not (test / artefacts.MANIFEST).is_file():
         return []
@@ -54,8 +58,8 @@ def check(
     """
     if old and not encoder and protocols:
         raise InputError(
-            f"{old} has embeddings of the images to train on alone, and their encoder is not where it was: nothing "
-            f"could show that the new one is compatible.",
+            f"{old} has embeddings of the images to train on alone, and their encoder is not where"
+            " it was: nothing could show that the new one is compatible.",
             f"Give the old encoder itself as {option('old')}, {without()}",
         )
     trained_on = {shard.sha256 for shard in data.shards}
@@ -64,7 +68,8 @@ def check(
         if any(shard.sha256 in trained_on for shard in judged_by):
             raise InputError(
                 f"{spec} has images of {data.folder}, which is trained on: it would prove nothing.",
-                f"Give one of other identities, such as the `test` that prepare's test_share makes, {without()}",
+                "Give one of other identities, such as the `test` that prepare's test_share makes,"
+                f" {without()}",
             )
         if isinstance(encoder, StoredEmbeddings):
             check_stored(encoder, spec, protocol)
@@ -97,14 +102,15 @@ def check_validation(
             what = in_common(protocol, proof)
             if what and keep_best and proven_by:
                 raise InputError(
-                    f"{option('keep_best')} would choose the epoch by {spec}, which has {what} of the proof by "
-                    f"{proof_spec}: what fits them by chance would be proven.",
+                    f"{option('keep_best')} would choose the epoch by {spec}, which has {what} of"
+                    f" the proof by {proof_spec}: what fits them by chance would be proven.",
                     f"{apart()}, or leave {option('keep_best')} out",
                 )
             if what:
                 warnings.append(
-                    f"{option('validation', spec)} has {what} that {proof_spec} is to prove the encoder by: to look "
-                    "at; an epoch or a flag that is chosen by it makes that proof too good"
+                    f"{option('validation', spec)} has {what} that {proof_spec} is to prove the"
+                    " encoder by: to look at; an epoch or a flag that is chosen by it makes that"
+                    " proof too good"
                 )
     return warnings
 
@@ -130,7 +136,9 @@ def share_identities(one: DataSet, other: DataSet) -> bool:
 
 
 def image_digests(data: DataSet) -> set[bytes]:
-    """Returns a digest of each image, whatever the data sets are called and however they are divided."""
+    """Returns a digest of each image, whatever the data sets are called and however they are
+    divided.
+    """
     found = set()
     paths = [str(shard.path) for shard in data.shards]
     for serialized in tf.data.TFRecordDataset(paths).batch(256):

@@ -118,7 +118,8 @@ class Recipe:
         )
         specs.require(keras.optimizers.schedules.LearningRateSchedule, rate, self.schedule)
         optimizer = specs.build(OPTIMIZERS, self.optimizer, learning_rate=rate)
-        # As the papers do, over the backbone and what the method trains: the head's gradient is of another size.
+        # As the papers do, over the backbone and what the method trains: the head's gradient is of
+        # another size.
         optimizer.clip(self.clip_norm, [*backbone.trainable_variables, *method.trainable_variables])
         model.compile(optimizer)
         return model
@@ -127,13 +128,14 @@ class Recipe:
         """Returns how many whole batches there are; raises where a batch cannot be divided."""
         if self.batch_size % (replicas * self.micro_batches):
             raise InputError(
-                f"{option('batch_size', self.batch_size)} cannot be divided over {replicas} replicas and "
-                f"{self.micro_batches} micro-batches"
+                f"{option('batch_size', self.batch_size)} cannot be divided over {replicas}"
+                f" replicas and {self.micro_batches} micro-batches"
             )
         if self.jit and self.synchronized and replicas > 1:
             raise InputError(
-                f"{option('jit', True)} cannot compile BatchNorm that is synchronized between replicas; add "
-                f"{option('synchronized', False)}, which lets each replica normalise over its own rows"
+                f"{option('jit', True)} cannot compile BatchNorm that is synchronized between"
+                f" replicas; add {option('synchronized', False)}, which lets each replica normalise"
+                " over its own rows"
             )
         if records < self.batch_size:
             batch_size = option("batch_size", self.batch_size)

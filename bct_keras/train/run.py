@@ -151,7 +151,9 @@ class Upgrade:
         )
 
     def finish(self, old: Encoder | None, data: DataSet, protocols: dict[str, Protocol]) -> None:
-        """Exports, then says the table, so that it is the last thing; of a refused export the reason."""
+        """Exports, then says the table, so that it is the last thing; of a refused export the
+        reason.
+        """
         refused = None
         if list(self.plan.formats) != ["none"]:
             try:

@@ -249,12 +249,16 @@ def copy_beside(source: Path, place: Path) -> None:
 
 
 def allowed_to_drop(nan_limit: int, steps: int) -> int:
-    """Returns the limit, or a tenth of the steps: beyond that it is another training than asked for."""
+    """Returns the limit, or a tenth of the steps: beyond that it is another training than asked
+    for.
+    """
     return min(nan_limit, steps // 10)
 
 
 def stretches(done: int, steps: int, epochs: int) -> list[tuple[int, int]]:
-    """Returns (first step, last epoch) of each call of `fit`, which can only begin an epoch at its first step."""
+    """Returns (first step, last epoch) of each call of `fit`, which can only begin an epoch at its
+    first step.
+    """
     found = []
     if done % steps:
         found.append((done, done // steps + 1))

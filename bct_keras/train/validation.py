@@ -88,7 +88,9 @@ class Validation(keras.callbacks.Callback):
             )
 
     def made_from(self) -> dict[str, Any]:
-        """Returns what decides which epoch's encoder a run leaves; nothing where it is the last one's."""
+        """Returns what decides which epoch's encoder a run leaves; nothing where it is the last
+        one's.
+        """
         if not self.keep_best:
             return {}
         protocols = {spec: protocol.made_from() for spec, protocol in self.protocols.items()}

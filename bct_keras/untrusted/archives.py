@@ -1,4 +1,6 @@
-"""Zip archives: nothing of one is unpacked before all that it claims has been held against the file's own size."""
+"""Zip archives: nothing of one is unpacked before all that it claims has been held against the
+file's own size.
+"""
 
 import contextlib
 import zipfile
@@ -10,7 +12,8 @@ from bct_keras.errors import InputError
 from bct_keras.untrusted.reading import opened, reason_of
 
 LARGEST_DIRECTORY = 1 << 20  # bytes of it: some ten thousand members
-# Embeddings and weights hardly shrink at all, names to a twentieth; a file made to fill the memory to a thousandth.
+# Embeddings and weights hardly shrink at all, names to a twentieth; a file made to fill the memory
+# to a thousandth.
 ALWAYS_UNPACKED = 1 << 26  # bytes
 UNPACKED_PER_BYTE = 8
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -18,7 +21,9 @@ ENCRYPTED = 1
 
 
 class Directory:
-    """Stands before a file while its list of members is read, which is read at once, whatever length it claims."""
+    """Stands before a file while its list of members is read, which is read at once, whatever
+    length it claims.
+    """
 
     def __init__(self, file: BinaryIO):
         self.file = file
@@ -47,7 +52,8 @@ class Directory:
 
 @contextlib.contextmanager
 def opened_archive(path: str | Path, fault: str) -> Iterator[zipfile.ZipFile]:
-    """Opens an archive of which all members together are safe to unpack; any fault while it is used is one line.
+    """Opens an archive of which all members together are safe to unpack; any fault while it is used
+    is one line.
 
     `fault` begins what is said of it after its name, as in "cannot be read as an archive".
     """

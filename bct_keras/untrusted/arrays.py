@@ -1,4 +1,6 @@
-"""NumPy's files: nothing is allocated before an array's shape has been held against the bytes that are there."""
+"""NumPy's files: nothing is allocated before an array's shape has been held against the bytes that
+are there.
+"""
 
 import math
 import os
@@ -12,7 +14,8 @@ from bct_keras.errors import InputError
 from bct_keras.untrusted.archives import opened_archive
 from bct_keras.untrusted.reading import opened, reason_of
 
-# Booleans, whole numbers, real numbers, and texts as bytes or characters: nothing that is made by running code.
+# Booleans, whole numbers, real numbers, and texts as bytes or characters: nothing that is made by
+# running code.
 PLAIN_KINDS = "biufSU"
 READ_HEADER = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -39,7 +42,9 @@ class Header:
 
 
 def read_header(file: BinaryIO, size: int) -> Header:
-    """Returns the header of an array of which `size` bytes are there, header and all; a ValueError tells a fault."""
+    """Returns the header of an array of which `size` bytes are there, header and all; a ValueError
+    tells a fault.
+    """
     version = np.lib.format.read_magic(file)
     if version not in READ_HEADER:
         raise ValueError(f"its format {version[0]}.{version[1]} is not read here")
@@ -89,7 +94,9 @@ def load_array(path: str | Path) -> np.ndarray:
 def read_arrays(
     path: str | Path, what: str, needed: tuple[str, ...], wanted: tuple[str, ...] = ()
 ) -> dict:
-    """Returns the arrays of a .npz file that are needed, and of those that are wanted what is there."""
+    """Returns the arrays of a .npz file that are needed, and of those that are wanted what is
+    there.
+    """
     with opened_archive(path, f"cannot be read as {what}") as archive:
         members = {name.removesuffix(".npy"): name for name in archive.namelist()}
         missing = [name for name in needed if name not in members]
@@ -111,7 +118,9 @@ def read_arrays(
 
 
 def texts(values: np.ndarray, where: object) -> list[str]:
-    """Returns an array of texts as Python's; an error where one of them cannot be written down anywhere."""
+    """Returns an array of texts as Python's; an error where one of them cannot be written down
+    anywhere.
+    """
     if values.dtype.kind == "S":
         try:
             return [text.decode("utf-8") for text in values.tolist()]

@@ -1,4 +1,5 @@
-"""Flag files: looked through before absl reads them, which waits for a pipe and reads a device until memory is full.
+"""Flag files: looked through before absl reads them, which waits for a pipe and reads a device
+until memory is full.
 
 Only `command` uses this, so its messages may speak of flags.
 """
@@ -16,7 +17,9 @@ MOST_FILES = 100  # named by each other, all of them counted
 
 
 def check(arguments: list[str]) -> None:
-    """Raises where a file that these arguments name, or that such a file names, cannot be read as flags."""
+    """Raises where a file that these arguments name, or that such a file names, cannot be read as
+    flags.
+    """
     check_names(arguments, "the command line")
     waiting: list[tuple[str, tuple[Path, ...]]] = [(name, ()) for name in named_in(arguments)]
     count = 0
@@ -38,7 +41,9 @@ def check(arguments: list[str]) -> None:
 
 
 def check_names(arguments: list[str], where: object) -> None:
-    """Raises for a name that no flag has: absl looks for one that is like it, and goes deeper with each letter."""
+    """Raises for a name that no flag has: absl looks for one that is like it, and goes deeper with
+    each letter.
+    """
     for argument in arguments:
         name = argument.strip().partition("=")[0]
         if name.startswith("-") and len(name) > LONGEST_NAME:
@@ -46,7 +51,9 @@ def check_names(arguments: list[str], where: object) -> None:
 
 
 def opened_path(name: str, inside: tuple[Path, ...]) -> Path:
-    """Returns the file's path; an error where it lies in itself, of which absl would warn and go on."""
+    """Returns the file's path; an error where it lies in itself, of which absl would warn and go
+    on.
+    """
     path = Path(name).expanduser()
     if path.resolve() in inside:
         raise InputError(f"{path} names itself as a --flagfile, by way of {inside[-1]}")

@@ -13,7 +13,8 @@ LARGEST = 1 << 25  # bytes
 MOST_VALUES = 2_000_000
 DEEPEST = 100
 LARGEST_WHOLE = 1 << 63
-# A text, whose brackets do not count, or a bracket. `++` and `*+` never go back, so that no text is slow.
+# A text, whose brackets do not count, or a bracket. `++` and `*+` never go back, so that no text is
+# slow.
 TEXT_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
 HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
 KINDS = {
@@ -60,7 +61,9 @@ def value_of(content: bytes) -> Any:
 
 
 def check_size(content: bytes) -> None:
-    """Raises before anything is made of the text: a value takes up to 70 bytes, a bracket a call of the reader."""
+    """Raises before anything is made of the text: a value takes up to 70 bytes, a bracket a call of
+    the reader.
+    """
     if len(content) > LARGEST:
         raise ValueError(f"it has more than {LARGEST:,} bytes")
     if content.count(b",") + content.count(b"[") + content.count(b"{") > MOST_VALUES:
@@ -99,7 +102,9 @@ def told(reason: Exception) -> str:
 
 
 def field(found: Any, key: str, kind: type, where: object) -> Any:
-    """Returns the value of a key that has to be there and of this kind; whole numbers are 0 or more."""
+    """Returns the value of a key that has to be there and of this kind; whole numbers are 0 or
+    more.
+    """
     if not isinstance(found, dict):
         raise InputError(f"{where}: {KINDS[dict]} was expected, not {shown(found)}")
     if key not in found:

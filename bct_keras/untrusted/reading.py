@@ -1,4 +1,6 @@
-"""Reads a file only where it is one: a device never ends, a pipe never begins, and either would hold the command."""
+"""Reads a file only where it is one: a device never ends, a pipe never begins, and either would
+hold the command.
+"""
 
 import contextlib
 import os
@@ -23,7 +25,9 @@ KINDS = {
 
 @contextlib.contextmanager
 def opened(path: str | Path, error: type[InputError] = InputError) -> Iterator[BufferedReader]:
-    """Opens a regular file to read; `error` is raised for anything else, and for what the system says of it."""
+    """Opens a regular file to read; `error` is raised for anything else, and for what the system
+    says of it.
+    """
     path = Path(path)
     try:
         check_kind(path, os.stat(path).st_mode, error)
@@ -41,7 +45,9 @@ def at_once(path: str, flags: int) -> int:
 
 
 def check_folder(folder: str | Path) -> None:
-    """Raises where anything below the folder is neither a file nor a folder: whatever reads it all would wait."""
+    """Raises where anything below the folder is neither a file nor a folder: whatever reads it all
+    would wait.
+    """
     for path in Path(folder).rglob("*"):
         if not path.is_dir():
             with opened(path):

@@ -1,4 +1,5 @@
-"""How long a device takes to embed a photo and to search the gallery, and how much memory: one JSON line per figure.
+"""How long a device takes to embed a photo and to search the gallery, and how much memory: one JSON
+line per figure.
 
     python latency.py --model=encoder.tflite --gallery=people.gallery --image=me.jpg
 

@@ -1,7 +1,7 @@
 """A photo's pixels as every other part of bct_keras sees them, by Pillow alone.
 
-The rule stands in bct_keras/data/images.py: JPEG and PNG; of 16 bits the upper 8; transparency dropped; CMYK refused;
-a JPEG turned as its Exif orientation says; stretched to a square.
+The rule stands in bct_keras/data/images.py: JPEG and PNG; of 16 bits the upper 8; transparency
+dropped; CMYK refused; a JPEG turned as its Exif orientation says; stretched to a square.
 """
 
 import io

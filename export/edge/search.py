@@ -1,9 +1,11 @@
-"""Photo in, the most similar entries of a gallery out: what runs on a device, without TensorFlow or bct_keras.
+"""Photo in, the most similar entries of a gallery out: what runs on a device, without TensorFlow or
+bct_keras.
 
     pip install ai-edge-litert numkong numpy pillow
     python search.py --model=encoder.tflite --gallery=people.gallery --image=me.jpg --top=5
 
-The gallery is the very file that `python -m bct_keras.gallery` writes; numkong holds usearch's kernels.
+The gallery is the very file that `python -m bct_keras.gallery` writes; numkong holds usearch's
+kernels.
 """
 
 import argparse
@@ -103,7 +105,8 @@ class Gallery:
         return head
 
     def read_rows(self, kind: bytes, rows: int, payload: memoryview) -> None:
-        # A row begins with 8 bytes: where an entry's id and label end, or the number of the entry embedded anew.
+        # A row begins with 8 bytes: where an entry's id and label end, or the number of the entry
+        # embedded anew.
         if kind == b"ENTR":
             ends = np.frombuffer(payload, "<u4", 2 * rows).reshape(2, rows)
             self.names.append((self.given, ends, payload[(14 + 2 * self.dims) * rows :]))

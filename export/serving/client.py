@@ -1,16 +1,19 @@
 """Photos in, embeddings out, from a running tensorflow_model_server.
 
     pip install numpy grpcio     (numpy alone for http and https)
-    python client.py --server=grpc://127.0.0.1:8500 --label=stable --out=embeddings.npy photo1.jpg photo2.png
-    python client.py --server=https://encoder.example.org --ca_file=ca.pem --expect=exported photo1.jpg
+    python client.py --server=grpc://127.0.0.1:8500 --label=stable --out=embeddings.npy photo1.jpg
+    photo2.png python client.py --server=https://encoder.example.org --ca_file=ca.pem
+    --expect=exported photo1.jpg
 
-A batch is answered or given up within --timeout seconds, all attempts included. What a second attempt may mend (the
-server starts, is full, or loses the connection) is tried again, later and later. A photo that the server does not take
-has a row of NaN, is named, and makes the exit status 1.
+A batch is answered or given up within --timeout seconds, all attempts included. What a second
+attempt may mend (the server starts, is full, or loses the connection) is tried again, later and
+later. A photo that the server does not take has a row of NaN, is named, and makes the exit status
+1.
 
-A token is read from --token_file, or without it from the environment variable BCT_SERVING_TOKEN; it is sent over TLS
-(grpcs, https) alone, but for a server on this machine. --expect refuses embeddings of another encoder: it names the
-folder that `python -m bct_keras.export` wrote, or the encoder's name in its manifest.json (served_name).
+A token is read from --token_file, or without it from the environment variable BCT_SERVING_TOKEN; it
+is sent over TLS (grpcs, https) alone, but for a server on this machine. --expect refuses embeddings
+of another encoder: it names the folder that `python -m bct_keras.export` wrote, or the encoder's
+name in its manifest.json (served_name).
 """
 
 import argparse
@@ -47,17 +50,14 @@ class Client:
     """Asks one model of one server.
 
     Args:
-        server: grpc://host:port, grpcs://host:port, http://host[:port] or https://host[:port]; the s is for TLS.
-        model: the model's name in models.config.
-        label: stable or canary, as in models.config; the highest version without it.
-        signature: the model's signature that takes encoded images.
-        timeout: seconds for a batch, all attempts included.
-        attempts: how often a batch is sent at most.
-        batch_size: images in a request.
-        maximum_image_bytes: a larger image is not sent.
-        ca_file: certificates in PEM that are trusted with TLS; those of the system without it.
-        token: shown to the server as a bearer token.
-        expect: the name that the encoder behind every answer must have; any without it.
+        server: grpc://host:port, grpcs://host:port, http://host[:port] or https://host[:port]; the
+        s is for TLS. model: the model's name in models.config. label: stable or canary, as in
+        models.config; the highest version without it. signature: the model's signature that takes
+        encoded images. timeout: seconds for a batch, all attempts included. attempts: how often a
+        batch is sent at most. batch_size: images in a request. maximum_image_bytes: a larger image
+        is not sent. ca_file: certificates in PEM that are trusted with TLS; those of the system
+        without it. token: shown to the server as a bearer token. expect: the name that the encoder
+        behind every answer must have; any without it.
     """
 
     def __init__(
@@ -109,7 +109,8 @@ class Client:
             names: what an error calls them; "image 0" and so on without.
 
         Returns:
-            [images, dims] float32 of length 1, with a row of NaN for an image that the server does not take.
+            [images, dims] float32 of length 1, with a row of NaN for an image that the server does
+            not take.
         """
         names = names or [f"image {number}" for number in range(len(images))]
         for image, name in zip(images, names, strict=True):
@@ -128,8 +129,9 @@ class Client:
             raise ServingError(f"{name} is neither JPEG nor PNG")
         if len(image) > self.maximum_image_bytes:
             raise ServingError(
-                f"{name} has {len(image) / 1e6:.1f} MB, more than {self.maximum_image_bytes / 1e6:.1f} MB; "
-                "make it smaller: the encoder sees few of its pixels"
+                f"{name} has {len(image) / 1e6:.1f} MB, more than"
+                f" {self.maximum_image_bytes / 1e6:.1f} MB; make it smaller: the encoder sees few"
+                " of its pixels"
             )
 
     def embed_batch(self, images: Sequence[bytes]) -> np.ndarray:

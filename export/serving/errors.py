@@ -21,7 +21,9 @@ MEANINGS = {
     "PERMISSION_DENIED": "the token does not allow this",
     "DEADLINE_EXCEEDED": "no answer within the time-out",
     "UNAVAILABLE": "no server answers there, or it is full",
-    "RESOURCE_EXHAUSTED": "the server is out of memory or its queue is full; smaller batches may help",
+    "RESOURCE_EXHAUSTED": (
+        "the server is out of memory or its queue is full; smaller batches may help"
+    ),
 }
 TRANSIENT = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED"}
 CODE_OF_STATUS = {

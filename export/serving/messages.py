@@ -1,11 +1,12 @@
 """The two messages of TF Serving that a client needs, in protobuf's wire format.
 
-TF Serving's own package brings all of TensorFlow. And what is read here comes from outside: a tensor must hold exactly
-the values that its shape claims, of a type that is asked for, or it is refused.
+TF Serving's own package brings all of TensorFlow. And what is read here comes from outside: a
+tensor must hold exactly the values that its shape claims, of a type that is asked for, or it is
+refused.
 
-PredictRequest: model_spec = 1, inputs = 2; PredictResponse: outputs = 1; an entry of either map: key = 1, value = 2.
-ModelSpec: name = 1, signature_name = 3, version_label = 4.
-TensorProto: dtype = 1, tensor_shape = 2, tensor_content = 4, float_val = 5, string_val = 8, bool_val = 11.
+PredictRequest: model_spec = 1, inputs = 2; PredictResponse: outputs = 1; an entry of either map:
+key = 1, value = 2. ModelSpec: name = 1, signature_name = 3, version_label = 4. TensorProto: dtype =
+1, tensor_shape = 2, tensor_content = 4, float_val = 5, string_val = 8, bool_val = 11.
 TensorShapeProto: dim = 2, and in it size = 1.
 """
 
@@ -75,14 +76,17 @@ def check_count(shape: list[int], count: int) -> None:
         claimed *= side
     if claimed != count or len(shape) > MAXIMUM_RANK:
         raise ServingError(
-            f"a tensor of the answer claims the shape {shape[:MAXIMUM_RANK]} and holds {count} values"
+            f"a tensor of the answer claims the shape {shape[:MAXIMUM_RANK]} and holds {count}"
+            " values"
         )
 
 
 def parts(
     tensor: memoryview, dtype: int, values_at: int
 ) -> tuple[list[int], list[memoryview | bytes]]:
-    """Returns the shape of a tensor of this type, and its values in the pieces in which they lie there."""
+    """Returns the shape of a tensor of this type, and its values in the pieces in which they lie
+    there.
+    """
     found, shape, content = 0, [], []
     for key, value in fields(tensor):
         if key == 1:

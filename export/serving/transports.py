@@ -64,7 +64,8 @@ class GrpcTransport:
         options = [
             ("grpc.max_send_message_length", MAXIMUM_REQUEST_BYTES),
             ("grpc.max_receive_message_length", largest_answer(batch_size, "grpc")),
-            # Not compressed: a limit of bytes holds for what arrives, and not for what becomes of it.
+            # Not compressed: a limit of bytes holds for what arrives, and not for what becomes of
+            # it.
             ("grpc.compression_enabled_algorithms_bitset", 1),
             ("grpc.lb_policy_name", "round_robin"),  # all pods that the name stands for, in turn
         ]

@@ -1,4 +1,5 @@
-"""Starts several workers of one training run on this machine, as a launcher with TF_CONFIG would on several.
+"""Starts several workers of one training run on this machine, as a launcher with TF_CONFIG would on
+several.
 
 python export/workers/local.py --workers=2 -- --flagfile=configs/mixbct.flags --workdir=runs/two
 """

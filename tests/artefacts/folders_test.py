@@ -363,7 +363,9 @@ def test_a_folder_without_a_name_is_refused(tmp_path, monkeypatch, name):
 
 
 def test_many_processes_that_make_and_fail_lose_nothing_of_each_other(tmp_path):
-    """Whoever has the folder to itself finds in it only what is its own; some fail, some leave it to be taken up."""
+    """Whoever has the folder to itself finds in it only what is its own; some fail, some leave it
+    to be taken up.
+    """
     script = """
 import random, sys, time
 from pathlib import Path

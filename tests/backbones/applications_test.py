@@ -43,7 +43,8 @@ def test_pixels_come_as_the_family_expects(name, expected):
 
 def test_the_classifier_gives_way_to_an_embedding():
     model = build("applications(name=MobileNetV2)")
-    # Keras's documentation: 2,257,984 without the classifier, of which 34,112 are statistics of BatchNorm
+    # Keras's documentation: 2,257,984 without the classifier, of which 34,112 are statistics of
+    # BatchNorm
     parameters = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     assert parameters == 2_257_984 - 34_112 + 1280 * 8 + 2 * 8
     assert model.output_shape == (None, 8)

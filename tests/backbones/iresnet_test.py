@@ -97,8 +97,8 @@ def test_a_strided_convolution_is_padded_on_both_sides():
     model = keras.Model(image, iresnet.convolution(image, width=1, kernel=3, stride=stride))
     pixels = np.random.default_rng(0).normal(size=(size, size))
     kernel = model.get_weights()[0][:, :, 0, 0]
-    # PyTorch's Conv2d(kernel_size=3, stride=2, padding=1): out[y, x] = sum padded[2 y + i, 2 x + j] kernel[i, j].
-    # Keras's "same" would begin at padded[2 y + 1, 2 x + 1].
+    # PyTorch's Conv2d(kernel_size=3, stride=2, padding=1): out[y, x] = sum padded[2 y + i, 2 x + j]
+    # kernel[i, j]. Keras's "same" would begin at padded[2 y + 1, 2 x + 1].
     padded = np.pad(pixels, 1)
     expected = [
         [(padded[y : y + 3, x : x + 3] * kernel).sum() for x in (0, 2, 4)] for y in (0, 2, 4)

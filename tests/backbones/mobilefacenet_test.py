@@ -16,7 +16,9 @@ def block_parameters(given: int, inside: int, width: int) -> int:
 
 
 def reference_parameters(dims: int) -> int:
-    """InsightFace's `mbf`, counted from its description: blocks (1, 4, 6, 2), scale 2, 7 x 7 places at the end."""
+    """InsightFace's `mbf`, counted from its description: blocks (1, 4, 6, 2), scale 2, 7 x 7 places
+    at the end.
+    """
     stem = 27 * 128 + 3 * 128
     grouped = 9 * 2 * 128 + 3 * 128  # 64 groups: each output channel sees two input channels
     first = block_parameters(128, 128, 128) + 4 * block_parameters(128, 128, 128)

@@ -20,8 +20,9 @@ from bct_keras.train.recipe import Recipe
 pytestmark = pytest.mark.seconds(11)
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-# Of images() by the encoder in golden/strided_shortcuts.keras: iresnet_small(width=2) of 28 pixels and 3 dimensions,
-# with uniform random weights of 0.5 to 1. Both were made by the code before its shortcuts took every second pixel.
+# Of images() by the encoder in golden/strided_shortcuts.keras: iresnet_small(width=2) of 28 pixels
+# and 3 dimensions, with uniform random weights of 0.5 to 1. Both were made by the code before its
+# shortcuts took every second pixel.
 EMBEDDINGS_BEFORE = [[23227260.0, 19479010.0, 19337754.0], [121372630.0, 101462110.0, 100251890.0]]
 DEEP = ("iresnet50", "iresnet100", "iresnet200", "vit_base")
 NETWORKS = [name for name in dir(keras.applications) if name[0].isupper()]
@@ -107,7 +108,10 @@ def test_others_are_not(layer, channels):
 
 def test_training_and_explaining_are_refused_and_embedding_is_not(monkeypatch):
     monkeypatch.setattr(one_dnn, "is_on", lambda: True)
-    said = "its layer shortcut, a strided 1x1 convolution of fewer than 16 channels.*\nSet TF_ENABLE_ONEDNN_OPTS=0 "
+    said = (
+        "its layer shortcut, a strided 1x1 convolution of fewer than 16 channels.*\nSet"
+        " TF_ENABLE_ONEDNN_OPTS=0 "
+    )
     monkeypatch.setitem(BACKBONES, "strided", strided_network)
     recipe = Recipe("strided", 4, "softmax", "independent", "sgd", "cosine", 0.1, 2, 1, False, 0)
     with pytest.raises(InputError, match=f"backbone=strided: .*{said}"):

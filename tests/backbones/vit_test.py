@@ -13,7 +13,9 @@ from bct_keras.export.formats.format import Source
 
 
 def reference_parameters(width: int, depth: int, dims: int) -> int:
-    """Of arcface_torch's vit_t, vit_s, vit_b at 112 x 112, counted from their description: 12 x 12 patches of 9 x 9."""
+    """Of arcface_torch's vit_t, vit_s, vit_b at 112 x 112, counted from their description: 12 x 12
+    patches of 9 x 9.
+    """
     norm, places = 2 * width, 12 * 12
     patches = 9 * 9 * 3 * width + width + places * width
     attention = norm + 3 * width * width + width * width + width  # q, k and v without a bias
@@ -31,7 +33,8 @@ def reference_parameters(width: int, depth: int, dims: int) -> int:
 def test_trainable_parameters_are_those_of_the_reference(name, width, depth):
     model = specs.build(BACKBONES, f"vit_{name}", image_size=112, dims=512)
     parameters = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    # Theirs has a bias of the patches that a place's own bias makes needless, and that token: 2 * width more.
+    # Theirs has a bias of the patches that a place's own bias makes needless, and that token: 2 *
+    # width more.
     assert parameters == reference_parameters(width, depth, 512) - 2 * width
     assert parameters == pytest.approx(reference_parameters(width, depth, 512), rel=1e-3)
 

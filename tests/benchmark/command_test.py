@@ -16,7 +16,8 @@ from bct_keras.benchmark import __main__ as benchmark
 from bct_keras.encoders import load_encoder
 from bct_keras.evaluate.run import evaluate
 
-# 12 identities: 3 for the test, 3 for the old encoder, 6 for the new one. unibct has no epoch 5 to refresh anything in.
+# 12 identities: 3 for the test, 3 for the old encoder, 6 for the new one. unibct has no epoch 5 to
+# refresh anything in.
 FLAGS = """
 --source=synthetic(identities=12, images=6, image_size=28)
 --split=class(old_share=0.3, test_share=0.25)

@@ -1,4 +1,6 @@
-"""Processes that write a manifest in the place of trainings: order, turns, failures, a signal, a killed benchmark."""
+"""Processes that write a manifest in the place of trainings: order, turns, failures, a signal, a
+killed benchmark.
+"""
 
 import fcntl
 import json

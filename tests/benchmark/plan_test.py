@@ -110,8 +110,9 @@ def test_every_cell_once_and_what_can_be_shared_is():
     # 2 scenarios x 2 old encoders x 3 methods x 2 seeds
     assert len(plan.cells) == len({cell.name for cell in plan.cells}) == 24
     titles = [job.name for job in plan.jobs.values()]
-    # Both scenarios are of the class split, so they share an old encoder: 2 x 2 seeds. It is no part of an independent
-    # run, but its dimensions are (8 and 16): 2 scenarios x 2 x 2 seeds. l2 and mixbct: 2 x 2 x 2 x 2.
+    # Both scenarios are of the class split, so they share an old encoder: 2 x 2 seeds. It is no
+    # part of an independent run, but its dimensions are (8 and 16): 2 scenarios x 2 x 2 seeds. l2
+    # and mixbct: 2 x 2 x 2 x 2.
     assert [sum(title.startswith(start) for title in titles) for start in ("old, ", "")] == [
         4,
         4 + 8 + 16,

@@ -49,8 +49,10 @@ def test_the_title_says_against_which_methods_the_first_is_undecided():
     first, other = row("first", behind_first=False), row("other")
     assert report.headline([first, other], "top-1") == "first comes first of 2 methods by top-1"
     close = [row(name, behind_first=False) for name in "abcde"]
-    assert report.headline([first, *close, other], "top-1") == (
-        "first comes first of 7 methods by top-1, undecided over 2 seeds against a, b, c and 2 more"
+    assert (
+        report.headline([first, *close, other], "top-1")
+        == "first comes first of 7 methods by top-1, undecided over 2 seeds against a, b, c and 2"
+        " more"
     )
     lost = row("lost", unranked="1 of its 2 cells could not be measured", behind_first=False)
     assert (
@@ -61,7 +63,10 @@ def test_the_title_says_against_which_methods_the_first_is_undecided():
 def test_where_no_method_has_a_rank_the_title_says_why():
     """All cells were measured: the network without constraint is no better than the old encoder."""
     level = {("open-class", "weak", name): {0: found(0.2, 0.1)} for name in ("independent", "mine")}
-    why = "the network without constraint is not above the old encoder by top-1 (open-class, old encoder weak, seed 0)"
+    why = (
+        "the network without constraint is not above the old encoder by top-1 (open-class, old"
+        " encoder weak, seed 0)"
+    )
     assert findings(results=level)["title"] == f"No method has a rank: {why}"
     assert f"| mine | {why} |" in tables.markdown(findings(results=level)).splitlines()
 

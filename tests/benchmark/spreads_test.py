@@ -22,11 +22,9 @@ def found(seed: int, own: float, cross: float) -> dict:
         "new/new": {"top-1": own},
         "new/old": {"top-1": cross},
         "above_old": {"top-1": cross > old},
-        "verdict": "compatible"
-        if cross > old + 0.15
-        else "undecided"
-        if cross > old
-        else "not compatible",
+        "verdict": (
+            "compatible" if cross > old + 0.15 else "undecided" if cross > old else "not compatible"
+        ),
         "flips": {"negative": 0.1 * (seed + 1), "positive": 0.3},
         "seconds_per_step": 0.5 if own >= 0.6 and cross <= 0.1 else 0.6,
     }
@@ -50,7 +48,8 @@ def row_of(table: list[dict], method: str) -> dict:
 def test_a_cell_over_its_seeds(results):
     row = row_of(spreads.cells(results, "free"), "near")
     values = row["metrics"]["top-1"]
-    # gain 0.4 - 0.2 and 0.4 - 0.3; of the way to the free network 0.2 / (0.6 - 0.2) and 0.1 / (0.7 - 0.3)
+    # gain 0.4 - 0.2 and 0.4 - 0.3; of the way to the free network 0.2 / (0.6 - 0.2) and 0.1 / (0.7
+    # - 0.3)
     expected = {
         "self": (0.54, 0.63),
         "cross": (0.4, 0.4),
@@ -88,7 +87,8 @@ def test_a_difference_is_decided_by_its_interval_over_seeds(results):
     }
     assert len(between) == 3
     near_far = between["near", "far"]
-    # 0.4 - 0.35, 0.4 - 0.36 and 0.405 - 0.345: mean 0.05, standard deviation 0.01, t 4.303 for two degrees of freedom
+    # 0.4 - 0.35, 0.4 - 0.36 and 0.405 - 0.345: mean 0.05, standard deviation 0.01, t 4.303 for two
+    # degrees of freedom
     assert near_far["values"] == pytest.approx([0.05, 0.04, 0.06])
     assert near_far["spread"] == pytest.approx(0.01)
     assert near_far["interval"] == pytest.approx(
@@ -129,7 +129,8 @@ def test_the_ranking_is_by_the_harmonic_mean_over_all_cells(results):
     ranked = spreads.ranking(table, "top-1")
     assert [row["method"] for row in ranked] == ["near", "far", "free"]
     near = [0.9 / 1.4, 0.45 / 1.15]
-    # update gain 0.15 / 0.4 and 0.06 / 0.4 of a self-test that is kept whole: 2 * 0.375 / 1.375 and 2 * 0.15 / 1.15
+    # update gain 0.15 / 0.4 and 0.06 / 0.4 of a self-test that is kept whole: 2 * 0.375 / 1.375 and
+    # 2 * 0.15 / 1.15
     far = [0.75 / 1.375 / 2, 0.3 / 1.15 / 2]
     for row, scores in zip(ranked, (near, far, [0.0, 0.0]), strict=True):
         assert row["score"]["values"] == pytest.approx(scores)
@@ -137,7 +138,8 @@ def test_the_ranking_is_by_the_harmonic_mean_over_all_cells(results):
         assert row["score"]["spread"] == pytest.approx(np.std(scores, ddof=1), abs=1e-12)
     # "far" is above the old encoder in the first cell alone
     assert [row["above_old"] for row in ranked] == [1.0, 0.5, 0.0]
-    # Seed by seed: above by 0.2 and 0.1 in both cells; by 0.15 and 0.06 in the first cell alone; below.
+    # Seed by seed: above by 0.2 and 0.1 in both cells; by 0.15 and 0.06 in the first cell alone;
+    # below.
     words = ("compatible", "undecided", "not compatible")
     assert [tuple(row["verdicts"][word] for word in words) for row in ranked] == [
         (2, 2, 0),
@@ -163,7 +165,10 @@ def test_a_method_that_is_missing_somewhere_has_no_rank(results, missing):
     reasons = {
         "a seed": "1 of its 4 cells could not be measured",
         "a cell": "2 of its 4 cells could not be measured",
-        "the reference": "the network without constraint could not be measured (open-data, old encoder weak, seed 0)",
+        "the reference": (
+            "the network without constraint could not be measured (open-data, old encoder weak,"
+            " seed 0)"
+        ),
     }
     assert reasons[missing] in {row["unranked"] for row in ranked}
     assert unranked == ({"near", "far", "free"} if missing == "the reference" else {"near"})
@@ -176,7 +181,10 @@ def test_where_no_constraint_is_no_better_than_the_old_encoder_there_is_no_way_t
     values = row_of(spreads.cells(results, "free"), "near")["metrics"]["top-1"]
     assert values["update_gain"]["mean"] is None
     assert values["score"]["mean"] is None
-    why = "the network without constraint is not above the old encoder by top-1 (open-class, old encoder weak, seed 0)"
+    why = (
+        "the network without constraint is not above the old encoder by top-1 (open-class, old"
+        " encoder weak, seed 0)"
+    )
     assert {
         row["unranked"] for row in spreads.ranking(spreads.cells(results, "free"), "top-1")
     } == {why}
@@ -191,7 +199,9 @@ def test_the_harmonic_mean(first, second, mean):
 
 
 def test_the_ranking_tells_who_is_behind_the_first_by_more_than_chance():
-    """Four seeds, in which the second is behind by about 0.1 each time, and the third by 0.1 but for one seed."""
+    """Four seeds, in which the second is behind by about 0.1 each time, and the third by 0.1 but
+    for one seed.
+    """
     gains = {
         "free": [0.3] * 4,
         "first": [0.2] * 4,

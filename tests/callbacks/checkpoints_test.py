@@ -26,7 +26,8 @@ from bct_keras.train.trainer import stretches
 pytestmark = pytest.mark.seconds(16)
 
 
-# Dropout, momentum, a falling rate and mirrored images: a run that goes on has to find all of them as they were.
+# Dropout, momentum, a falling rate and mirrored images: a run that goes on has to find all of them
+# as they were.
 def counting_recipe() -> Recipe:
     return Recipe(
         backbone="tiny_backbones:one_convolution(dropout=0.4)",
@@ -106,7 +107,9 @@ def trained(
     stop: StopRequest | None = None,
     also: Sequence[keras.callbacks.Callback] = (),
 ) -> tuple[int, keras.Model]:
-    """The steps found done, and a model trained from there to the end, or until so many steps later."""
+    """The steps found done, and a model trained from there to the end, or until so many steps
+    later.
+    """
     folder.mkdir(exist_ok=True)
     recipe = recipe or counting_recipe()
     steps = recipe.steps_per_epoch(data.records, replicas=1)
@@ -237,7 +240,9 @@ def test_a_run_that_is_stopped_at_the_last_step_of_an_epoch_ends_the_epoch(
 
 
 class Small:
-    """As much of a model as a checkpoint needs: one weight, which tells the step at which it was kept."""
+    """As much of a model as a checkpoint needs: one weight, which tells the step at which it was
+    kept.
+    """
 
     def __init__(self):
         self.weight = keras.Variable(np.zeros((50, 20), np.float32), name="weight")

@@ -13,7 +13,8 @@ from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.methods.class_features import credible
 
-# The released code's values (its credible filter with rows normalised), on 12 classes of 1 to 13 embeddings.
+# The released code's values (its credible filter with rows normalised), on 12 classes of 1 to 13
+# embeddings.
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "credible_rows.npz")
 
 
@@ -63,7 +64,8 @@ def test_credible_rows_do_not_depend_on_the_order_of_the_records():
 
 
 def test_the_outlier_of_a_class_is_not_credible():
-    # Directions: nine close to (1, 0) and one at a right angle; its length counts for nothing. ceil(0.9 * 10) = 9
+    # Directions: nine close to (1, 0) and one at a right angle; its length counts for nothing.
+    # ceil(0.9 * 10) = 9
     angles = np.array([0.0, 0.1, -0.1, 0.2, np.pi / 2, -0.2, 0.15, -0.15, 0.05, -0.05])
     lengths = np.arange(1, 11)[:, None]
     embeddings = (lengths * np.stack([np.cos(angles), np.sin(angles)], 1)).astype(np.float32)

@@ -1,4 +1,6 @@
-"""Files cut off and damaged at random places: nothing crashes, hangs, takes much memory or gets lost unsaid."""
+"""Files cut off and damaged at random places: nothing crashes, hangs, takes much memory or gets
+lost unsaid.
+"""
 
 import pickle
 import random
@@ -28,7 +30,9 @@ Reader = Callable[
 
 
 def damaged(content: bytes, rng: random.Random) -> bytes:
-    """Cut off, overwritten, or with a stretch taken out, put in twice, or replaced by large numbers."""
+    """Cut off, overwritten, or with a stretch taken out, put in twice, or replaced by large
+    numbers.
+    """
     start = rng.randrange(len(content))
     stop = min(len(content), start + rng.choice((1, 1, 2, 4, 8, 40, 700, 3000)))
     kind = rng.randrange(7)
@@ -133,7 +137,8 @@ def damage_and_read(kind: str, whole_folder: Path, folder: Path, seeds: range) -
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_files(kind, whole_folder, tmp_path):
-    # Most damage shows. In a .rec or .bin what falls into compressed pixels does not: these have no checksum.
+    # Most damage shows. In a .rec or .bin what falls into compressed pixels does not: these have no
+    # checksum.
     assert damage_and_read(kind, whole_folder, tmp_path, range(150)) > 60
 
 

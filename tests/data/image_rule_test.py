@@ -1,4 +1,6 @@
-"""One rule for the pixels of an image: the data that is trained on, Pillow's checks, the served graph, the device."""
+"""One rule for the pixels of an image: the data that is trained on, Pillow's checks, the served
+graph, the device.
+"""
 
 import importlib
 import io
@@ -43,7 +45,10 @@ def png(
     side: int = SIDE,
     seed: int = 0,
 ) -> bytes:
-    """A PNG of random pixels. Colour types: 0 grey, 2 RGB, 3 palette, 4 grey with alpha, 6 RGB with alpha."""
+    """A PNG of random pixels.
+
+    Colour types: 0 grey, 2 RGB, 3 palette, 4 grey with alpha, 6 RGB with alpha.
+    """
     row_bytes = -(-side * samples * bits // 8)
     rows = np.random.default_rng(seed).integers(0, 256, (side, row_bytes), np.uint8)
     unfiltered = b"".join(b"\0" + row.tobytes() for row in rows)
@@ -163,9 +168,9 @@ REFUSED = {
     "a PNG's start": png(8, 2, 3)[:20],
     "a JPEG's start": saved(picture(), "JPEG")[:12],
     "a PNG of 10^8 pixels": saved(Image.new("L", (10_000, 10_000)), "PNG"),
-    "a PNG of 2^62 pixels": png(8, 0, 1)[:16]
-    + struct.pack(">II", 1 << 31, 1 << 31)
-    + png(8, 0, 1)[24:],
+    "a PNG of 2^62 pixels": (
+        png(8, 0, 1)[:16] + struct.pack(">II", 1 << 31, 1 << 31) + png(8, 0, 1)[24:]
+    ),
     "a PNG of no pixels": png(8, 0, 1)[:16] + bytes(8) + png(8, 0, 1)[24:],
 }
 
@@ -209,7 +214,8 @@ def test_a_header_alone_tells_a_jpeg_of_four_colours():
         image_header.size_of(REFUSED["CMYK JPEG"], "a")
 
 
-# Made of the upright image by numpy: rows and columns as the standard's table of orientations has them.
+# Made of the upright image by numpy: rows and columns as the standard's table of orientations has
+# them.
 STORED_AS = {
     1: lambda upright: upright,
     2: lambda upright: upright[:, ::-1],
@@ -226,7 +232,8 @@ STORED_AS = {
 
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_a_photo_stands_upright_whichever_way_the_camera_was_held(turn):
-    # Blocks of one colour each, of a JPEG's own size, are stored without loss of place; 32 wide and 16 high.
+    # Blocks of one colour each, of a JPEG's own size, are stored without loss of place; 32 wide and
+    # 16 high.
     colours = np.random.default_rng(0).integers(0, 256, (2, 4, 3), np.uint8)
     upright = colours.repeat(8, 0).repeat(8, 1)
     stored = Image.fromarray(np.ascontiguousarray(STORED_AS[turn](upright)))

@@ -7,7 +7,8 @@ import tensorflow as tf
 from bct_keras.data import records
 from bct_keras.data.dataset import RECORD_FEATURES
 
-# Where a varint grows by a byte: 2**7, 2**14, 2**21; a message's length also passes them a few bytes earlier.
+# Where a varint grows by a byte: 2**7, 2**14, 2**21; a message's length also passes them a few
+# bytes earlier.
 SIZES = [0, 1, 60, 90, 100, 110, *range(118, 130), 5000, *range(16_340, 16_390), 70_000, 2_097_152]
 LABELS = [0, 1, 127, 128, 16_383, 16_384, 93_430, 2**31, 2**63 - 1]
 NAMES = [b"", b"a", "größe/ß.jpg".encode(), b"x" * 127, b"y" * 128]

@@ -1,4 +1,6 @@
-"""An image whose header is whole and whose pixels are not: `prepare` takes it from RecordIO, TensorFlow refuses it."""
+"""An image whose header is whole and whose pixels are not: `prepare` takes it from RecordIO,
+TensorFlow refuses it.
+"""
 
 import json
 import re

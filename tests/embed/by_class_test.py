@@ -7,7 +7,9 @@ from bct_keras.embed.by_class import map_classes
 
 @pytest.fixture
 def strewn(tmp_path):
-    """37 records of 7 classes of 1 to 11 images, over four shards in random order; class 3 has none."""
+    """37 records of 7 classes of 1 to 11 images, over four shards in random order; class 3 has
+    none.
+    """
     random = np.random.default_rng(0)
     labels = random.permutation(np.repeat([0, 1, 2, 4, 5, 6, 7], [1, 4, 4, 7, 11, 4, 6]))
     values = random.normal(size=(len(labels), 3)).astype(np.float32)

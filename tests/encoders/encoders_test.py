@@ -1,4 +1,7 @@
-"""Every kind of encoder. export_test.py has more of what `export` writes, encoders_refused_test.py the bad files."""
+"""Every kind of encoder.
+
+export_test.py has more of what `export` writes, encoders_refused_test.py the bad files.
+"""
 
 import shutil
 from dataclasses import replace
@@ -107,7 +110,8 @@ def test_a_quantised_tflite_file_takes_images_and_gives_embeddings(
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = kind
-    # Quantised to the range of these: nearly 256 levels between the least and the most of any coordinate.
+    # Quantised to the range of these: nearly 256 levels between the least and the most of any
+    # coordinate.
     seen = np.concatenate(
         [images(), np.zeros((1, 28, 28, 3)), np.full((1, 28, 28, 3), 255)]
     ).astype(np.float32)
@@ -140,7 +144,7 @@ def test_embed_data_goes_through_the_records_in_stored_order(keras_file, data_ro
 
 def test_embed_data_reads_the_shards_it_is_given(keras_file, data_root):
     data = open_data_set(data_root)
-    (one, *_) = data.shards
+    one, *_ = data.shards
     assert (
         sum(len(embeddings) for embeddings, _ in load_encoder(keras_file).embed_data(data, (one,)))
         == one.records

@@ -1,4 +1,6 @@
-"""A foreign encoder whose pixels have to be normalised, in every format, and faces that only then differ."""
+"""A foreign encoder whose pixels have to be normalised, in every format, and faces that only then
+differ.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ from PIL import Image
 
 SIZE, DIMS = 16, 16
 STEEP = 30.0
-# Pixels -> clip(30 y, -1, 1) W: with y of -1 to 1 it sees which pixels are bright, with 0 to 255 all of them are.
+# Pixels -> clip(30 y, -1, 1) W: with y of -1 to 1 it sees which pixels are bright, with 0 to 255
+# all of them are.
 WEIGHTS = np.random.default_rng(0).normal(size=(SIZE * SIZE * 3, DIMS)).astype(np.float32)
 
 

@@ -1,4 +1,6 @@
-"""Old encoders of every format: files made for a fixed batch, ONNX with images or colours last, stored embeddings."""
+"""Old encoders of every format: files made for a fixed batch, ONNX with images or colours last,
+stored embeddings.
+"""
 
 from pathlib import Path
 

@@ -114,8 +114,9 @@ def test_an_initialiser_that_reaches_out_is_refused(tmp_path):
     module.table = tf.lookup.StaticHashTable(start, -1)
     module.serve = tf.function(
         lambda image: {
-            "embedding": colour(image)
-            + tf.cast(module.table.lookup(tf.constant(["a"])), tf.float32)
+            "embedding": (
+                colour(image) + tf.cast(module.table.lookup(tf.constant(["a"])), tf.float32)
+            )
         },
         input_signature=[IMAGE],
     )
@@ -137,7 +138,9 @@ def test_an_operation_that_nobody_knows_is_refused(tmp_path):
 
 
 def test_what_networks_need_is_let_in(tmp_path):
-    """Of Keras's layers those with state, random numbers, conditions and loops, as Keras and TensorFlow save them."""
+    """Of Keras's layers those with state, random numbers, conditions and loops, as Keras and
+    TensorFlow save them.
+    """
     image = keras.Input((28, 28, 3))
     features = keras.layers.Rescaling(1 / 255)(image)
     features = keras.layers.RandomFlip(seed=1)(features)
@@ -170,13 +173,13 @@ def test_canary_op_def_registry():
 
 def test_every_operation_that_opens_something_is_held_back():
     names = (
-        "ReadFile WriteFile MatchingFiles PyFunc PyFuncStateless EagerPyFunc RpcCall SaveDataset "
-        "SnapshotDatasetV2 TFRecordDatasetV2 TextLineDataset SqlDataset DebugIdentityV3 "
-        "DebugNumericSummaryV2 WholeFileReaderV2 RemoteCall CreateSummaryFileWriter WriteScalarSummary "
-        "InitializeTableFromTextFileV2 LoadAndRemapMatrix PrintV2 ReaderReadV2 GenerateVocabRemapping "
-        "DecodeProtoV2 XlaLaunch XlaCustomCallV2 TPUPartitionedCall DistributedSave MergeV2Checkpoints "
-        "DataServiceDatasetV4 FileSystemSetConfiguration DumpTensor ImportEvent LMDBReader "
-        "DatasetToTFRecord Recv Send"
+        "ReadFile WriteFile MatchingFiles PyFunc PyFuncStateless EagerPyFunc RpcCall SaveDataset"
+        " SnapshotDatasetV2 TFRecordDatasetV2 TextLineDataset SqlDataset DebugIdentityV3"
+        " DebugNumericSummaryV2 WholeFileReaderV2 RemoteCall CreateSummaryFileWriter"
+        " WriteScalarSummary InitializeTableFromTextFileV2 LoadAndRemapMatrix PrintV2 ReaderReadV2"
+        " GenerateVocabRemapping DecodeProtoV2 XlaLaunch XlaCustomCallV2 TPUPartitionedCall"
+        " DistributedSave MergeV2Checkpoints DataServiceDatasetV4 FileSystemSetConfiguration"
+        " DumpTensor ImportEvent LMDBReader DatasetToTFRecord Recv Send"
     )
     for name in names.split():
         assert op_def_registry.get(name) is not None, name

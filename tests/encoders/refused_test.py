@@ -1,4 +1,6 @@
-"""Files that are no encoders, or damaged ones: each is refused in one line, and none runs code of its own."""
+"""Files that are no encoders, or damaged ones: each is refused in one line, and none runs code of
+its own.
+"""
 
 import json
 import shutil

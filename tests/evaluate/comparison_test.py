@@ -34,7 +34,9 @@ def test_the_example_runs():
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory) -> dict:
-    """The same arrays as stored embeddings of a data set, by the command's function; rows in the order of the ids."""
+    """The same arrays as stored embeddings of a data set, by the command's function; rows in the
+    order of the ids.
+    """
     folder = tmp_path_factory.mktemp("data")
     prepare(
         f"synthetic(identities={IDENTITIES}, images={IMAGES}, image_size=28)",
@@ -93,7 +95,7 @@ def test_it_is_saved_as_evaluate_does(tmp_path):
     )
     page = (tmp_path / "report" / "report.html").read_text()
     assert "Compatible: " in page
-    (example, *_) = found.report["protocols"][comparison.PROTOCOL]["flips"]["examples"]
+    example, *_ = found.report["protocols"][comparison.PROTOCOL]["flips"]["examples"]
     assert f"{example['query']} taken for {example['found']}" in page
     assert (tmp_path / "report" / "1_roc.png").is_file()
     (tmp_path / "mine").mkdir()

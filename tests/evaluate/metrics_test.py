@@ -25,7 +25,9 @@ def test_examples_run(module):
 
 @pytest.fixture(scope="module")
 def sides() -> tuple[Embedded, Embedded]:
-    """40 identities with 10 queries and 10 images each: 400 * 400 - 40 * 100 = 156,000 impostor pairs."""
+    """40 identities with 10 queries and 10 images each: 400 * 400 - 40 * 100 = 156,000 impostor
+    pairs.
+    """
     random = np.random.default_rng(0)
     labels = np.repeat(np.arange(40), 10)
     centres = random.normal(size=(40, 16))

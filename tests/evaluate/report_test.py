@@ -78,7 +78,9 @@ def test_report_has_all_tests_with_the_same_metrics(encoders, data_root, tmp_pat
 
 @pytest.fixture(scope="module")
 def enough(tmp_path_factory) -> str:
-    """36 queries in a gallery of 36: of 1,188 impostor pairs FAR 1e-2 accepts ten, so that it is measured."""
+    """36 queries in a gallery of 36: of 1,188 impostor pairs FAR 1e-2 accepts ten, so that it is
+    measured.
+    """
     folder = tmp_path_factory.mktemp("enough") / "data"
     prepare("synthetic(identities=12, images=6, image_size=28)", "none", folder)
     return f"retrieval({folder})"

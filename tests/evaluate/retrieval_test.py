@@ -84,14 +84,15 @@ def test_a_view_has_labels_of_its_own(data_root):
 
 
 def test_metrics_have_the_names_of_the_report(tmp_path):
-    # 20 identities with 10 queries and 10 in the gallery: 200 * 200 - 20 * 100 = 38,000 impostor pairs.
+    # 20 identities with 10 queries and 10 in the gallery: 200 * 200 - 20 * 100 = 38,000 impostor
+    # pairs.
     random = np.random.default_rng(0)
     labels = np.repeat(np.arange(20), 10)
     protocol = Retrieval(prepared(tmp_path / "data", identities=2, images=2))
     query, gallery = (Embedded(normalised(random.normal(size=(200, 8))), labels) for _ in "qg")
     found = protocol.measure(query, gallery)
-    # 100 queries of each half are of identities unseen in the other: 10 of them at FPIR 1e-1, 1 at 1e-2.
-    # Of the impostor pairs 38 are accepted at FAR 1e-3, fewer than 4 at 1e-4.
+    # 100 queries of each half are of identities unseen in the other: 10 of them at FPIR 1e-1, 1 at
+    # 1e-2. Of the impostor pairs 38 are accepted at FAR 1e-3, fewer than 4 at 1e-4.
     names = ["TAR@FAR=1e-2", "TAR@FAR=1e-3", "top-1", "top-5", "mAP", "Recall@10", "TPIR@FPIR=1e-1"]
     assert list(found.metrics) == names
     parts = found.influences() if found.influences else {}

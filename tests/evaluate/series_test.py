@@ -13,7 +13,8 @@ from bct_keras.metrics.influence import Influence
 from bct_keras.metrics.measured import Measured
 from bct_keras.metrics.verdict import Rule
 
-# M(query's encoder, gallery's encoder): v2 gains in v1's gallery; v3 gains there, and loses in v2's own.
+# M(query's encoder, gallery's encoder): v2 gains in v1's gallery; v3 gains there, and loses in v2's
+# own.
 KNOWN = {(1, 1): 0.5, (2, 1): 0.6, (2, 2): 0.7, (3, 1): 0.55, (3, 2): 0.65, (3, 3): 0.9}
 
 
@@ -28,7 +29,9 @@ class Named(Encoder):
 
 
 class Known:
-    """The metric is read from the table above; 100 people move every test alike, but v3's twice as much."""
+    """The metric is read from the table above; 100 people move every test alike, but v3's twice as
+    much.
+    """
 
     def embed(self, encoder):
         number = int(str(encoder.path)[1:])
@@ -66,7 +69,8 @@ def test_the_triangle_and_its_average(encoders):
 def test_each_candidate_has_a_verdict_of_its_own(encoders):
     results = {"known": series.findings(adopted(Known()), encoders, first_gallery_only=False)}
     found = series.judge(results, Rule())
-    # v2's gain is 0.1 and moved by nobody; v3's are 0.05 and -0.05 with an error of about sqrt(100) * 0.004 = 0.04.
+    # v2's gain is 0.1 and moved by nobody; v3's are 0.05 and -0.05 with an error of about sqrt(100)
+    # * 0.004 = 0.04.
     assert {name: verdict.word for name, verdict in found.items()} == {
         "2 v2": "compatible",
         "3 v3": "undecided",
@@ -118,7 +122,8 @@ def test_the_matrix_is_in_text_and_page(encoders):
     assert ["3", "v3", "0.5500", "open", "0.6500", "open", "0.9000"] in rows
     assert (
         lines[-2]
-        == "verdict on 2 v2: compatible: top-1 (+0.1000) is better, and none of 1 metrics is shown to be worse"
+        == "verdict on 2 v2: compatible: top-1 (+0.1000) is better, and none of 1 metrics is shown"
+        " to be worse"
     )
     text = page.as_html(found)
     assert '<td class="good">0.6000 better</td>' in text

@@ -1,4 +1,7 @@
-"""The command explain: its page, and what it says of bad input. The heat itself is tested in explanations/."""
+"""The command explain: its page, and what it says of bad input.
+
+The heat itself is tested in explanations/.
+"""
 
 import json
 import re
@@ -58,7 +61,8 @@ def test_page_shows_each_example_by_both_encoders(explained):
     assert len(found["examples"]) == sum(
         min(round(3 * found["shares"][kind.name]), kind.shown) for kind in KINDS
     )
-    # a query and an image of the gallery, of two pairs, by two tests: each as it is and with every map
+    # a query and an image of the gallery, of two pairs, by two tests: each as it is and with every
+    # map
     views = len(found["examples"]) * 2 * 2 * 2
     assert len(pages_pictures(text)) == views * (1 + len(FOR_KERAS) + len(FOR_ANY))
     for example in found["examples"]:
@@ -124,7 +128,8 @@ def test_a_folder_of_photos_and_an_old_encoder_without_gradients(encoders, photo
     assert found["encoders"]["old"] == {"layer": None, "grid": None}
     text = (tmp_path / "look" / "explain.html").read_text()
     assert "The old encoder has no gradients" in text
-    # of the old encoder the image and occlusion, of the new one, which sees a query once in each pair, all of them
+    # of the old encoder the image and occlusion, of the new one, which sees a query once in each
+    # pair, all of them
     by_old, by_new = 1 + len(FOR_ANY), 1 + len(FOR_KERAS) + len(FOR_ANY)
     assert len(pages_pictures(text)) == 2 * 2 * (3 * by_old + by_new)
 

@@ -35,7 +35,8 @@ def test_kinds_and_their_shares_and_what_each_is_taken_for():
         "wrong with both": 0.2,
         "right with both": 0.2,
     }
-    # Negative flips first, of them the one that is wrong by most; own: the nearest of its identity's images.
+    # Negative flips first, of them the one that is wrong by most; own: the nearest of its
+    # identity's images.
     assert [(each.kind, each.query, each.own, each.other) for each in found.chosen] == [
         ("negative flip", 1, 0, 1),
         ("negative flip", 0, 0, 1),

@@ -43,7 +43,9 @@ def coloured_squares() -> np.ndarray:
 
 
 def assert_points_at(heat: np.ndarray, row: int, column: int) -> None:
-    """Much more of the heat lies in that quarter of the image than in any other: of a constant map a quarter does."""
+    """Much more of the heat lies in that quarter of the image than in any other: of a constant map
+    a quarter does.
+    """
     assert heat.shape == (SIZE, SIZE)
     assert heat.min() >= 0
     assert heat.max() <= 1
@@ -75,7 +77,9 @@ def test_a_constant_map_points_nowhere():
 
 @pytest.fixture(scope="module")
 def trained(data_root, tmp_path_factory) -> tuple[Subject, np.ndarray, np.ndarray]:
-    """A small encoder after some steps, an image of each of 12 identities, and the embedding of another one of each."""
+    """A small encoder after some steps, an image of each of 12 identities, and the embedding of
+    another one of each.
+    """
     keras.utils.set_random_seed(0)
     (batch,) = open_data_set(data_root).batches(72)
     images, labels = batch["image"].numpy(), batch["label"].numpy()
@@ -146,7 +150,8 @@ def test_an_encoder_in_16_bits_gives_the_heat_of_the_same_in_32(tmp_path):
 
 
 def test_layer_is_the_deepest_activated_one_that_is_not_too_coarse(trained):
-    # 28 pixels: the stem's stride 2 and that of the first block give 14 and 7; those behind are 4 x 4
+    # 28 pixels: the stem's stride 2 and that of the first block give 14 and 7; those behind are 4 x
+    # 4
     assert trained[0].facts() == {"layer": trained[0].layer.name, "grid": "7 x 7"}
     assert isinstance(trained[0].layer, keras.layers.PReLU)
 

@@ -90,7 +90,8 @@ def test_files_give_the_embeddings_of_the_encoder(encoder, exported, name, toler
 
 @pytest.mark.parametrize(
     ("name", "smallest"),
-    # 8 bits of random weights and slopes on noise lose more than those of an encoder that was trained on images
+    # 8 bits of random weights and slopes on noise lose more than those of an encoder that was
+    # trained on images
     [("tflite_fp16", 0.9999), ("tflite_dynamic", 0.998), ("tflite_int8", 0.97)],
 )
 @pytest.mark.parametrize("batch", [1, 5])
@@ -182,7 +183,8 @@ def test_serving_default_decodes_images_of_any_size(encoder, exported, tmp_path)
         encoded.append(path.read_bytes())
     serve = tf.saved_model.load(str(exported / "saved_model")).signatures["serving_default"]  # pyright: ignore
     found = serve(image_bytes=tf.constant(encoded))["embedding"].numpy()
-    # Pillow's bilinear resize is antialiased; its rounding differs from TensorFlow's by one level at times.
+    # Pillow's bilinear resize is antialiased; its rounding differs from TensorFlow's by one level
+    # at times.
     resized = [
         np.asarray(Image.fromarray(each).resize((SIZE, SIZE), Image.Resampling.BILINEAR))
         for each in pictures

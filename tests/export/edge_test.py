@@ -82,7 +82,9 @@ def test_it_ranks_as_the_gallery_does(search, mixed):
 
 @pytest.fixture
 def pending(mixed, monkeypatch) -> Path:
-    """As a kill between a removal and the tidying leaves it: one removed entry had been embedded anew."""
+    """As a kill between a removal and the tidying leaves it: one removed entry had been embedded
+    anew.
+    """
     with monkeypatch.context() as stopped:
         stopped.setattr(FileGallery, "_tidy", lambda *_: None)
         with FileGallery(str(mixed)) as gallery:
@@ -127,7 +129,8 @@ def test_a_flipped_byte_is_found_wherever_it_lies(search, pending):
     whole = pending.read_bytes()
     positions = np.random.default_rng(0).integers(0, len(whole), 300).tolist()
     removals = whole.index(b"REMO")
-    # Those of the last replacement, of which the highest bits make negative numbers, and of the removal.
+    # Those of the last replacement, of which the highest bits make negative numbers, and of the
+    # removal.
     for position in [*positions, *range(whole.rindex(b"REPL") + 64, removals + 104)]:
         flipped = bytearray(whole)
         flipped[position] ^= 0x80 if position % 2 else 1 << (position % 8)

@@ -1,4 +1,6 @@
-"""The gate that files have to pass on their way out, on encoders and a protocol whose numbers are known."""
+"""The gate that files have to pass on their way out, on encoders and a protocol whose numbers are
+known.
+"""
 
 import dataclasses
 import json
@@ -53,7 +55,9 @@ def checks(coarse, tmp_path, monkeypatch) -> Checks:
     colours = normalised(coarse.encoder.embed(IMAGES))
 
     class Quality:
-        """How much of the 48 colours is left, in queries and in gallery: their mean cosines, multiplied."""
+        """How much of the 48 colours is left, in queries and in gallery: their mean cosines,
+        multiplied.
+        """
 
         def embed(self, encoder):
             left = float(np.mean(np.sum(normalised(encoder.embed(IMAGES)) * colours, axis=1)))
@@ -123,7 +127,8 @@ def test_a_file_that_loses_too_much_is_refused_with_the_numbers(
     coarse, checks, tmp_path, lossy, name
 ):
     lossy(name)
-    # It has 3 of 48 colours: a cosine of about 0.2 instead of 1, and less than the old encoder's 0.5.
+    # It has 3 of 48 colours: a cosine of about 0.2 instead of 1, and less than the old encoder's
+    # 0.5.
     message = (
         rf"{name} is refused: quality of quality loses 7\d\.\d\d%; not compatible: quality \(-0\.1"
     )
@@ -197,8 +202,8 @@ def test_a_loss_that_may_be_chance_is_let_out_and_told(
             return Measured(found, lambda: {"quality": part})
 
     monkeypatch.setitem(PROTOCOLS, "quality", Uncertain)
-    # With 3 of 48 coordinates a cosine of 0.2 is left, so 0.2 * 0.2 in the gallery where the encoder has 0.2: it loses
-    # 0.8 of that, and draws of 0.1 more and less are about half of it.
+    # With 3 of 48 coordinates a cosine of 0.2 is left, so 0.2 * 0.2 in the gallery where the
+    # encoder has 0.2: it loses 0.8 of that, and draws of 0.1 more and less are about half of it.
     given = dataclasses.replace(checks, old=coarse_encoder(tmp_path, 3), max_loss=0.5)
     found = export(coarse, ["tflite"], tmp_path / "out", given)
     interval = r"95 % interval 3\d\.\d\d% to 12\d\.\d\d%"
@@ -235,7 +240,10 @@ def test_an_encoder_that_is_not_compatible_is_not_exported(coarse, checks, tmp_p
     better = dataclasses.replace(checks, old=coarse_encoder(tmp_path, 24))
     worse = dataclasses.replace(coarse, encoder=coarse_encoder(tmp_path, 12))
     # Of 12 and 24 of 48 coordinates 0.5 and 0.7 are left: 0.5 * 0.7 in the gallery of 0.7 * 0.7
-    told = r"the encoder itself is not compatible: quality \(-0\.1\d+\) is shown to be worse than the old encoder's own"
+    told = (
+        r"the encoder itself is not compatible: quality \(-0\.1\d+\) is shown to be worse than the"
+        r" old encoder's own"
+    )
     with pytest.raises(InputError, match=told):
         export(worse, ["saved_model"], tmp_path / "out", better)
     assert not (tmp_path / "out").exists()

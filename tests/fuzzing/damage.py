@@ -1,4 +1,6 @@
-"""Damages a file in one of the ways that cables, disks, editors and attackers do; the same seed does the same."""
+"""Damages a file in one of the ways that cables, disks, editors and attackers do; the same seed
+does the same.
+"""
 
 import io
 import json
@@ -174,7 +176,9 @@ def of_text(content: bytes, chance: random.Random) -> bytes:
 
 
 def of_json(content: bytes, chance: random.Random) -> bytes:
-    """Exchanges a value for one of another type, takes a key away, or nests it deep, or damages it as text."""
+    """Exchanges a value for one of another type, takes a key away, or nests it deep, or damages it
+    as text.
+    """
     if chance.random() < 0.35:
         return of_text(content, chance)
     try:
@@ -213,7 +217,9 @@ def places_of(tree: Any):
 
 
 def of_archive(content: bytes, chance: random.Random) -> bytes:
-    """Damages one member and packs it again, so that its checksum holds, or damages the archive as bytes."""
+    """Damages one member and packs it again, so that its checksum holds, or damages the archive as
+    bytes.
+    """
     if chance.random() < 0.4:
         return of_bytes(content, chance)
     packed = io.BytesIO()
@@ -234,7 +240,9 @@ def of_archive(content: bytes, chance: random.Random) -> bytes:
 
 
 def of_member(content: bytes, chance: random.Random) -> bytes:
-    """An array's header is what decides how much is read: so it is hit as often as all that comes after it."""
+    """An array's header is what decides how much is read: so it is hit as often as all that comes
+    after it.
+    """
     header = 128 if content.startswith(b"\x93NUMPY") and chance.random() < 0.6 else len(content)
     if header == 128 and chance.random() < 0.3:
         words = (

@@ -28,7 +28,9 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
 
 
 def make_all(root: Path) -> None:
-    """Makes a good file of every kind; runs in a process of its own, as TensorFlow does not outlive a fork."""
+    """Makes a good file of every kind; runs in a process of its own, as TensorFlow does not outlive
+    a fork.
+    """
     prepare(
         f"synthetic(identities=12, images=4, image_size={SIZE})",
         "class(test_share=0.3)",

@@ -57,7 +57,9 @@ def data_set(root: Path) -> None:
 
 
 def resealed(root: Path, file: Path) -> None:
-    """Makes manifests agree with a damaged file, as an attacker would, so that not its checksum alone tells."""
+    """Makes manifests agree with a damaged file, as an attacker would, so that not its checksum
+    alone tells.
+    """
     if not file.is_file() or file.is_symlink():
         return
     sha256 = artefacts.file_sha256(file)

@@ -1,4 +1,6 @@
-"""Two writers of one gallery file at once, as two commands are: what one checks still holds when it writes."""
+"""Two writers of one gallery file at once, as two commands are: what one checks still holds when it
+writes.
+"""
 
 import json
 import subprocess
@@ -9,7 +11,8 @@ import pytest
 
 import bct_keras
 
-# Forks twice for each trial; galleries need no TensorFlow, whose start takes seconds. Prints what became of each trial.
+# Forks twice for each trial; galleries need no TensorFlow, whose start takes seconds. Prints what
+# became of each trial.
 TRIALS = """
 import json, os, sys
 sys.path.insert(0, sys.argv[1])

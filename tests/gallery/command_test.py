@@ -1,4 +1,6 @@
-"""The command, as a user gives it: a gallery of old embeddings, a new encoder's queries, and backfill."""
+"""The command, as a user gives it: a gallery of old embeddings, a new encoder's queries, and
+backfill.
+"""
 
 from pathlib import Path
 
@@ -246,7 +248,10 @@ def test_backfill_after_a_removal_brings_nothing_back(results):
 def test_a_view_is_told_to_be_a_part_and_the_whole_data_set_is_added_whole(results, made):
     whole = open_data_set(made["data"].parent)
     missing = whole.records - 48
-    said = f"at least {missing} of its {whole.records} images are not in the gallery; --data={whole.folder} adds them all"
+    said = (
+        f"at least {missing} of its {whole.records} images are not in the gallery;"
+        f" --data={whole.folder} adds them all"
+    )
     assert missing > 0
     assert said in results["add"][1]
     assert f"{whole.records} entries of" in results["add_whole"][1]

@@ -1,4 +1,6 @@
-"""kill -9 at random moments: what was acknowledged is there, once, as it was given, and the file opens."""
+"""kill -9 at random moments: what was acknowledged is there, once, as it was given, and the file
+opens.
+"""
 
 import os
 import random
@@ -181,7 +183,8 @@ def test_searches_go_on_while_entries_are_embedded_anew(tmp_path):
     ids, shares = filled(path), set()
     package = str(Path(bct_keras.__file__).parents[1])
     arguments = [sys.executable, "-c", COMMON + BACKFILLS, package, str(path), "1"]
-    # What it says fills the pipe, so it gets no further ahead of the searches than a few hundred entries.
+    # What it says fills the pipe, so it gets no further ahead of the searches than a few hundred
+    # entries.
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, pipesize=4096) as process:
         assert process.stdout
         while os.read(process.stdout.fileno(), 1000):

@@ -1,4 +1,6 @@
-"""Whose file a gallery is, before and after it is written anew, and what stays behind where that fails."""
+"""Whose file a gallery is, before and after it is written anew, and what stays behind where that
+fails.
+"""
 
 import errno
 import os

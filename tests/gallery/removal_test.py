@@ -72,7 +72,9 @@ def path(tmp_path) -> Path:
 
 @pytest.fixture
 def pending(path, monkeypatch) -> Path:
-    """As a kill between a removal and the tidying leaves it: entries 3 and 7 are removed and their bytes are there."""
+    """As a kill between a removal and the tidying leaves it: entries 3 and 7 are removed and their
+    bytes are there.
+    """
     with monkeypatch.context() as stopped:
         stopped.setattr(FileGallery, "_tidy", lambda *_: None)
         with FileGallery(str(path)) as gallery:
@@ -233,7 +235,10 @@ def test_without_room_to_tidy_the_entry_is_removed_and_it_is_told_that_its_bytes
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", no_room)
-    message = "1 removed entries are found by no search, but their bytes are still in the file.*No space left.*\n.*again"
+    message = (
+        "1 removed entries are found by no search, but their bytes are still in the file.*No space"
+        " left.*\n.*again"
+    )
     with FileGallery(str(path)) as gallery, pytest.raises(InputError, match=message):
         gallery.remove(ids(3))
     assert there(path) == ids(*range(ENTRIES)) - ids(3)
@@ -333,7 +338,9 @@ def test_a_damaged_gallery_is_told_in_a_plain_line_or_used_as_it_is(pending, cou
 
 
 def damaged(draw: random.Random, content: bytearray) -> bytes:
-    """Flips, cuts, doubles, overwrites or exchanges some bytes; half the time every head is then sealed anew."""
+    """Flips, cuts, doubles, overwrites or exchanges some bytes; half the time every head is then
+    sealed anew.
+    """
     for _ in range(draw.randint(1, 3)):
         if not content:
             break
@@ -354,7 +361,9 @@ def damaged(draw: random.Random, content: bytearray) -> bytes:
 
 
 def sealed_anew(content: bytearray) -> bytes:
-    """Where a head can be made out, its checksums hold again: damage that only what it says can give away."""
+    """Where a head can be made out, its checksums hold again: damage that only what it says can
+    give away.
+    """
     heads, position = [0, blocks.HEAD_BYTES], blocks.FIRST_BLOCK
     while position + 64 <= len(content):
         heads.append(position)

@@ -14,7 +14,8 @@ def directions(*shape: int, seed: int = 0) -> np.ndarray:
 def test_unpacking_gives_the_embedding_back(dims):
     units = directions(200, dims)
     packed = vectors.pack(units)
-    # Half a step of 1 / 32,639 of the largest coordinate, and float32's own rounding of numbers below 1.
+    # Half a step of 1 / 32,639 of the largest coordinate, and float32's own rounding of numbers
+    # below 1.
     assert np.abs(vectors.unpack(packed) - units).max() <= np.abs(units).max() / 32_639 / 2 + 2e-7
 
 
@@ -33,13 +34,16 @@ def test_coarse_scores_are_proportional_to_the_cosine(dims):
     scaled = (
         coarse * (exact * coarse).sum(1, keepdims=True) / (coarse * coarse).sum(1, keepdims=True)
     )
-    # Both roundings are to 1 / 127 of the largest coordinate; their errors add up like sqrt(dims), and 8 sigma is wide.
+    # Both roundings are to 1 / 127 of the largest coordinate; their errors add up like sqrt(dims),
+    # and 8 sigma is wide.
     step = np.abs(entries).max() / 127
     assert np.abs(scaled - exact).max() < 8 * step * np.sqrt(2 / 12)
 
 
 def test_a_search_finds_what_exact_search_finds_among_directions_without_any_order():
-    """Random directions are the hardest case: the ten best of 20,000 are hardly nearer than the next hundred."""
+    """Random directions are the hardest case: the ten best of 20,000 are hardly nearer than the
+    next hundred.
+    """
     entries, queries = directions(20_000, 128), directions(100, 128, seed=1)
     contents = Contents(128)
     contents.rows.append(Rows(0, vectors.pack(entries), np.zeros(20_000, np.uint16)))

@@ -18,7 +18,8 @@ TEMPLATE = np.array(
         (70.7299, 92.2041),
     ]
 )
-# Width, height, and how much larger than the template, turned by how much (radians), moved by how much the face is.
+# Width, height, and how much larger than the template, turned by how much (radians), moved by how
+# much the face is.
 FACES = [
     (90, 110, 0.7, 0.3, (-4, 2)),
     (120, 100, 0.9, -0.2, (18, -6)),

@@ -1,9 +1,11 @@
-"""Makes tensorflow_addons.npz: what tensorflow-addons 0.23, the last one, gives for optimizers and triplet losses.
+"""Makes tensorflow_addons.npz: what tensorflow-addons 0.23, the last one, gives for optimizers and
+triplet losses.
 
-It needs TensorFlow 2.12 to 2.15 and cannot be imported beside Keras 3, so it gets an environment of its own:
+It needs TensorFlow 2.12 to 2.15 and cannot be imported beside Keras 3, so it gets an environment of
+its own:
 
-python3.11 -m venv /tmp/addons && /tmp/addons/bin/pip install 'tensorflow-cpu==2.15.1' 'tensorflow-addons==0.23.0'
-/tmp/addons/bin/python tests/golden/make_tensorflow_addons.py
+python3.11 -m venv /tmp/addons && /tmp/addons/bin/pip install 'tensorflow-cpu==2.15.1'
+'tensorflow-addons==0.23.0' /tmp/addons/bin/python tests/golden/make_tensorflow_addons.py
 """
 
 from pathlib import Path

@@ -1,7 +1,9 @@
-"""Makes recordio/ and recordio.json: files written by MXNet, and what MXNet's own reader reads from these and others.
+"""Makes recordio/ and recordio.json: files written by MXNet, and what MXNet's own reader reads from
+these and others.
 
 In an environment of its own (python3.11 -m venv; pip install mxnet==1.9.1 numpy==1.23.5 pillow):
-    python tests/golden/recordio_by_mxnet.py ../shared/data/insightface_sample ../shared/data/recordio_edge
+    python tests/golden/recordio_by_mxnet.py ../shared/data/insightface_sample
+    ../shared/data/recordio_edge
 """
 
 import hashlib
@@ -30,7 +32,10 @@ def with_comment(image: bytes, comment: bytes) -> bytes:
 
 
 def write(folder: Path) -> None:
-    """InsightFace's layout. A payload starts with 32 bytes before the image, an image's comment 6 bytes after that."""
+    """InsightFace's layout.
+
+    A payload starts with 32 bytes before the image, an image's comment 6 bytes after that.
+    """
     folder.mkdir(exist_ok=True)
     file = MXIndexedRecordIO(str(folder / "train.idx"), str(folder / "train.rec"), "w")
     images = sum(IMAGES)
@@ -62,7 +67,9 @@ def sha256(content: bytes) -> str:
 
 
 def read(folder: Path) -> dict:
-    """The labels and the sha256 of every image by key; one sha256 over those of all payloads, in each order."""
+    """The labels and the sha256 of every image by key; one sha256 over those of all payloads, in
+    each order.
+    """
     (path,) = folder.glob("*.rec")
     indexed = MXIndexedRecordIO(str(path.with_suffix(".idx")), str(path), "r")
     in_file_order, file = [], MXRecordIO(str(path), "r")

@@ -192,7 +192,8 @@ def test_scores_are_logits_without_a_margin(name):
         head.build((None, 4))
     without.class_weights.assign(with_margin.class_weights)
     scores = with_margin.scores(EMBEDDINGS)
-    # At margin 0 the own class's logit goes through sin and cos, and is known to 1e-6 of its scale of 64.
+    # At margin 0 the own class's logit goes through sin and cos, and is known to 1e-6 of its scale
+    # of 64.
     np.testing.assert_allclose(scores, without.logits(EMBEDDINGS, LABELS), rtol=1e-5, atol=1e-4)
 
 

@@ -17,8 +17,8 @@ from bct_keras.heads.softmax import Softmax
 sys.path.insert(0, str(Path(__file__).parent))
 from single_head import SPECS, built, losses_and_gradients
 
-# Inputs and results of the reference code's ArcFace, scale 64 and margin 0.5, loss averaged over the batch.
-# Row 0 lies at its class centre (cosine 1), row 1 opposite to it, row 2 near it.
+# Inputs and results of the reference code's ArcFace, scale 64 and margin 0.5, loss averaged over
+# the batch. Row 0 lies at its class centre (cosine 1), row 1 opposite to it, row 2 near it.
 REFERENCE = Path(__file__).parents[1] / "golden" / "arcface_exact.npz"
 
 
@@ -35,7 +35,8 @@ def test_arcface_logits_are_those_of_the_reference(reference):
     logits = head.logits(
         tf.constant(reference["embeddings"]), tf.constant(reference["labels"])
     ).numpy()
-    # At cosine 1 the sine is not 0 but the root of 1e-6, which lowers row 0's logit by 64 * 1e-3 * sin 0.5 = 0.03.
+    # At cosine 1 the sine is not 0 but the root of 1e-6, which lowers row 0's logit by 64 * 1e-3 *
+    # sin 0.5 = 0.03.
     assert logits[0, reference["labels"][0]] == pytest.approx(
         64 * (np.cos(0.5) - 1e-3 * np.sin(0.5)), abs=1e-3
     )
@@ -48,7 +49,8 @@ def test_arcface_loss_and_gradients_are_those_of_the_reference(reference):
     losses, d_embeddings, d_weights = losses_and_gradients(
         head, reference["embeddings"], reference["labels"]
     )
-    # The reference reports no more than -log 1e-30 = 69.1 for an example, and keeps the gradient all the same.
+    # The reference reports no more than -log 1e-30 = 69.1 for an example, and keeps the gradient
+    # all the same.
     assert np.minimum(losses, -np.log(1e-30)).mean() == pytest.approx(
         reference["loss"].item(), rel=1e-5
     )
@@ -57,7 +59,8 @@ def test_arcface_loss_and_gradients_are_those_of_the_reference(reference):
     # The angle has no gradient at cosine 1: row 0 and its class are left out of the comparison.
     for row in range(1, 16):
         largest = np.abs(reference["d_embeddings"][row]).max()
-        # Row 2's is exp(-29): a logit of 53 is known to 4e-6 in float32, and the gradient to a few times that.
+        # Row 2's is exp(-29): a logit of 53 is known to 4e-6 in float32, and the gradient to a few
+        # times that.
         share = 1e-4 if row == 2 else 1e-5
         np.testing.assert_allclose(
             d_embeddings[row], reference["d_embeddings"][row], rtol=0, atol=share * largest
@@ -98,7 +101,9 @@ def test_arcface_without_margin_is_softmax_of_scaled_cosines():
 
 
 def reference_losses(margin, scale: float, embeddings, weights, labels) -> np.ndarray:
-    """In float64, by the formula: -log softmax of scaled cosines with `margin` of row i's own cosine in its place."""
+    """In float64, by the formula: -log softmax of scaled cosines with `margin` of row i's own
+    cosine in its place.
+    """
     unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (embeddings, weights)]
     logits = scale * unit[0] @ unit[1].T
     for row, label in enumerate(labels):
@@ -175,7 +180,8 @@ def test_the_combined_margin_falls_with_the_angle_however_often_that_passes_pi(m
     angles = np.linspace(0.01, np.pi - 0.01, 500)
     found = combine(tf.constant(np.cos(angles), tf.float32), *margins).numpy()
     assert np.all(np.diff(found) < 0)
-    # (-1)^k cos a - 2k = cos(a - k pi) - 2k: each half turn is the first one again, lower by what that fell
+    # (-1)^k cos a - 2k = cos(a - k pi) - 2k: each half turn is the first one again, lower by what
+    # that fell
     half_turns, rest = np.divmod(factor * angles + added, np.pi)
     np.testing.assert_allclose(found, np.cos(rest) - 2 * half_turns - subtracted, atol=1e-4)
 
@@ -205,7 +211,8 @@ def test_gradients_are_those_of_the_logits_differentiated(spec):
 
 
 def test_filtered_classes_count_as_cosine_0():
-    # cos to class 1 is 0.8, above the filter of 0.7: it counts as 0. To class 2 it is 0.6, and the own class is kept.
+    # cos to class 1 is 0.8, above the filter of 0.7: it counts as 0. To class 2 it is 0.6, and the
+    # own class is kept.
     embeddings, labels = tf.constant([[0.8, 0.6]]), tf.constant([0])
     head = built(specs.build(HEADS, "normface(scale=2, filter_above=0.7)", classes=3), dims=2)
     head.class_weights.assign([[0.8, 0.6], [1.0, 0.0], [0.0, 1.0]])
@@ -282,7 +289,8 @@ def test_an_embedding_that_is_no_number_is_an_error(name):
         InputError, match="the embedding of row 1 of the batch is not a finite number"
     ):
         head(embeddings, labels)
-    # Within a step it is not hidden: training stops at such a loss and names the records, or drops the step.
+    # Within a step it is not hidden: training stops at such a loss and names the records, or drops
+    # the step.
     losses = tf.function(lambda given: head(given, labels), autograph=False)(embeddings).numpy()
     assert np.isnan(losses[1])
 

@@ -33,7 +33,8 @@ def test_the_batch_s_classes_are_always_drawn_and_others_uniformly():
         assert np.all(np.diff(found) > 0)
         assert {3, 7} <= set(found)
         counts[found] += 1
-    # Each of the other 18 in 6 of 18 draws: 200 of 600, with a deviation of sqrt(600 / 3 * 2 / 3) = 11.5.
+    # Each of the other 18 in 6 of 18 draws: 200 of 600, with a deviation of sqrt(600 / 3 * 2 / 3) =
+    # 11.5.
     others = np.delete(counts, [3, 7])
     assert np.all(np.abs(others - 200) < 5 * 11.5)
 

@@ -1,4 +1,6 @@
-"""Heads over several logical devices, each number of them in a process of its own (see trained_head.py)."""
+"""Heads over several logical devices, each number of them in a process of its own (see
+trained_head.py).
+"""
 
 import sys
 from pathlib import Path

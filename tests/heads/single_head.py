@@ -24,7 +24,9 @@ def built(head: Head, class_weights: np.ndarray | None = None, dims: int = 4) ->
 
 
 def losses_and_gradients(head: Head, embeddings: np.ndarray, labels: np.ndarray):
-    """The gradients are those of the mean loss, with respect to the embeddings and the class weights."""
+    """The gradients are those of the mean loss, with respect to the embeddings and the class
+    weights.
+    """
     inputs = tf.constant(embeddings)
     with tf.GradientTape() as tape:
         tape.watch(inputs)

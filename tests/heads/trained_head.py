@@ -1,6 +1,8 @@
-"""Trains a head behind one dense layer, on as many logical devices as are asked for: run by sharded_test.py.
+"""Trains a head behind one dense layer, on as many logical devices as are asked for: run by
+sharded_test.py.
 
-python tests/heads/trained_head.py DEVICES FOLDER SPEC...      each SPEC: name=head(arguments)[@optimizer]
+python tests/heads/trained_head.py DEVICES FOLDER SPEC...      each SPEC:
+name=head(arguments)[@optimizer]
 """
 
 import sys
@@ -34,7 +36,9 @@ def built(spec: str, strategy: tf.distribute.Strategy, optimizer: str = "sgd") -
     with strategy.scope():
         inputs = keras.Input((5,))
         backbone = keras.Model(inputs, keras.layers.Dense(DIMS)(inputs))
-        model = CompatibleModel(backbone, spec_reader.build(HEADS, spec, classes=CLASSES), Independent())
+        model = CompatibleModel(
+            backbone, spec_reader.build(HEADS, spec, classes=CLASSES), Independent()
+        )
         built_optimizer = spec_reader.build(OPTIMIZERS, optimizer, learning_rate=0.001)
         model.compile(built_optimizer)
     return model

@@ -35,7 +35,8 @@ def test_prototypes_are_means_at_length_1():
 
 
 def test_a_radius_leaves_outliers_out():
-    # On the unit circle, two by two around angle 0, so that the centre lies on the axis; one pair far out.
+    # On the unit circle, two by two around angle 0, so that the centre lies on the axis; one pair
+    # far out.
     angles = np.array([0.1, -0.1, 0.11, -0.11, 0.12, -0.12, 0.13, -0.13, 1.5, -1.5])
     old = np.stack([np.cos(angles), np.sin(angles)], axis=1)[None]
     centres, radii, kept = centres_and_radii(old)

@@ -127,7 +127,8 @@ def test_a_mixed_row_has_the_margin_of_its_image(head):
     given, swapped = method.head_input(new, batch), method.swapped(new, batch)
     mixed = np.asarray(swapped.rows)
     assert mixed.sum() == 6
-    # As if the old embedding had been as long as the new one; of MagFace without what pulls that length.
+    # As if the old embedding had been as long as the new one; of MagFace without what pulls that
+    # length.
     rescaled = given * tf.where(swapped.rows, tf.norm(new, axis=1), 1.0)[:, None]
     pull = other.length_loss(tf.norm(new, axis=1)).numpy()
     expected = other(rescaled, labels).numpy() - np.where(mixed, pull, 0.0)

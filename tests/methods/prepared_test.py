@@ -1,4 +1,6 @@
-"""Methods that read the old embeddings as a whole: prototypes, boundaries, the old head, and UniBCT's refresh."""
+"""Methods that read the old embeddings as a whole: prototypes, boundaries, the old head, and
+UniBCT's refresh.
+"""
 
 import shutil
 from dataclasses import replace
@@ -103,7 +105,10 @@ def change(path: Path) -> None:
 @pytest.mark.parametrize("damage", [cut_off, change, Path.unlink])
 def test_features_of_classes_that_were_damaged_are_refused(own_features, damage):
     damage(own_features.folder / "prototypes.npy")
-    said = rf"prototypes\.npy: these class features are missing or were changed; remove {own_features.folder};"
+    said = (
+        r"prototypes\.npy: these class features are missing or were changed; remove"
+        rf" {own_features.folder};"
+    )
     with pytest.raises(InputError, match=said):
         own_features.feature("prototypes")
     shutil.rmtree(own_features.folder)
@@ -263,7 +268,9 @@ def linear(stored: StoredOldEmbeddings, method: UniBCT) -> CompatibleModel:
 def trained_by_hand(
     kernel: np.ndarray, prototypes: np.ndarray, stored: StoredOldEmbeddings
 ) -> np.ndarray:
-    """The three steps of `fit`, with the gradient of the mean of -log softmax_c(<x / |x|, prototype_c>)"""
+    """The three steps of `fit`, with the gradient of the mean of -log softmax_c(<x / |x|,
+    prototype_c>)
+    """
     for batch in stored.shards.data.batches(12).take(3):
         pixels = batch["image"].numpy().reshape(12, -1) / 255
         embeddings = pixels @ kernel

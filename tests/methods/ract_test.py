@@ -6,12 +6,15 @@ import tensorflow as tf
 
 from bct_keras.methods.ract import Rivals, triplet
 
-# By tensorflow-addons 0.23, margin 0.8, of 12 unit vectors, two of each class; golden/make_tensorflow_addons.py.
+# By tensorflow-addons 0.23, margin 0.8, of 12 unit vectors, two of each class;
+# golden/make_tensorflow_addons.py.
 ADDONS = Path(__file__).parents[1] / "golden" / "tensorflow_addons.npz"
 
 
 def test_triplet_loss_agrees_with_tensorflow_addons():
-    """TripletHardLoss: of the farthest of its class, here the only other one, and the nearest of another (k = 1)."""
+    """TripletHardLoss: of the farthest of its class, here the only other one, and the nearest of
+    another (k = 1).
+    """
     with np.load(ADDONS) as stored:
         embeddings, labels = tf.constant(stored["embeddings"]), stored["labels"]
         loss, gradient = stored["triplet_hard/loss"], stored["triplet_hard/d_embeddings"]
@@ -24,8 +27,9 @@ def test_triplet_loss_agrees_with_tensorflow_addons():
             triplet(embeddings, partners, Rivals([embeddings], same_class, 1), 0.8)
         )
     d_embeddings: Any = tape.gradient(found, embeddings)
-    # There a distance is |x|^2 - 2 x y + |y|^2, here 2 - 2 x y: the same for unit vectors, but the gradient of the
-    # first has a part along x less, which the normalisation before takes away from both.
+    # There a distance is |x|^2 - 2 x y + |y|^2, here 2 - 2 x y: the same for unit vectors, but the
+    # gradient of the first has a part along x less, which the normalisation before takes away from
+    # both.
     along = [
         rows - np.sum(rows * embeddings, axis=1, keepdims=True) * embeddings
         for rows in (d_embeddings, gradient)

@@ -1,7 +1,8 @@
-"""Steps of SGD with a linear encoder, against the formulas in float64: all that a method trains, not its loss alone.
+"""Steps of SGD with a linear encoder, against the formulas in float64: all that a method trains,
+not its loss alone.
 
-The reference takes every gradient by differences, clips that of the encoder and the method together, and steps as
-PyTorch's SGD does, with the decay added to the gradient.
+The reference takes every gradient by differences, clips that of the encoder and the method
+together, and steps as PyTorch's SGD does, with the decay added to the gradient.
 """
 
 from types import SimpleNamespace
@@ -129,7 +130,9 @@ def assert_trained_alike(model: CompatibleModel, expected: Weights, start: Weigh
 
 
 def queued(steps: int, queue: int) -> tuple[np.ndarray, np.ndarray]:
-    """The last old embeddings and their labels, with zeros and -1 in the places that are not filled yet"""
+    """The last old embeddings and their labels, with zeros and -1 in the places that are not filled
+    yet
+    """
     old, labels = unit(OLD[:steps].reshape(-1, DIMS)), LABELS[:steps].reshape(-1)
     old = np.concatenate([np.zeros((queue, DIMS)), old])
     return old[-queue:], np.concatenate([np.full(queue, -1), labels])[-queue:]

@@ -34,9 +34,10 @@ def test_a_run_that_collapsed_in_part():
     assert (seen.images, seen.coinciding, seen.identities) == (1719, 75, 73)
     assert seen.collapsed  # 75 / 1719 = 4.4 %
     assert seen.long == {times: pytest.approx(73 / 1719) for times in (3, 5, 10)}
-    assert seen.sentence == (
-        "75 of 1,719 images (4.4%), of 73 identities, lie within cosine 0.97 of an image of another identity, and "
-        "4.2% of all norms are above 3 times the median"
+    assert (
+        seen.sentence
+        == "75 of 1,719 images (4.4%), of 73 identities, lie within cosine 0.97 of an image of"
+        " another identity, and 4.2% of all norms are above 3 times the median"
     )
 
 

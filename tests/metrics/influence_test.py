@@ -138,7 +138,8 @@ def test_pairs_without_people_are_units_of_their_own():
 
 
 def test_tpir_has_parts_of_those_who_raise_false_alarms():
-    # Ten people in the gallery, ten unseen ones who raise false alarms, one of them much more than the others.
+    # Ten people in the gallery, ten unseen ones who raise false alarms, one of them much more than
+    # the others.
     random = np.random.default_rng(4)
     mated = np.arange(200) < 100
     own = np.where(mated, random.normal(0.5, 0.2, 200), -np.inf)

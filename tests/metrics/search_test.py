@@ -41,7 +41,8 @@ def found_at(query: Embedded, gallery: Embedded, rank: int) -> float:
     return found / len(query.labels)
 
 
-# All queries at once, one at a time, and seven at a time with a rest of four (300 rows in the gallery).
+# All queries at once, one at a time, and seven at a time with a rest of four (300 rows in the
+# gallery).
 @pytest.mark.parametrize("scores_at_once", [16_000_000, 1, 7 * 300])
 def test_numbers_are_those_of_sklearn_and_of_a_plain_loop(monkeypatch, scores_at_once):
     monkeypatch.setattr(search_module, "SCORES_AT_ONCE", scores_at_once)
@@ -79,7 +80,8 @@ def at_angles(degrees: list[float], labels: list[int]) -> Embedded:
 
 
 def test_a_wrong_image_as_near_as_the_right_one_counts_against_us():
-    # The right one at 30 degrees to one side, the wrong one to the other; then the wrong one 1 degree farther.
+    # The right one at 30 degrees to one side, the wrong one to the other; then the wrong one 1
+    # degree farther.
     query = at_angles([0], [0])
     assert search(query, at_angles([30, -30], [0, 1]), fars=(0.5,), ranks=(1, 2)) == {
         "top-1": 0.0,
@@ -89,7 +91,8 @@ def test_a_wrong_image_as_near_as_the_right_one_counts_against_us():
 
 
 def test_a_tie_at_the_threshold_is_not_accepted():
-    # 40 impostor pairs, so that FAR 0.25 accepts ten: the threshold is the 11th one's score, at 20 degrees.
+    # 40 impostor pairs, so that FAR 0.25 accepts ten: the threshold is the 11th one's score, at 20
+    # degrees.
     gallery = at_angles([*[10] * 10, 20, *[40] * 29, 15, -20, 60], [*range(1, 41), 0, 0, 0])
     metrics = search(at_angles([0], [0]), gallery, fars=(0.25,), ranks=(1,))
     assert metrics["TAR@FAR=2e-1"] == pytest.approx(1 / 3)  # 15 degrees, and neither 20 nor 60
@@ -118,7 +121,8 @@ def test_a_far_that_accepts_fewer_than_ten_pairs_gives_no_metric():
 
 
 def test_one_point_for_all_images_finds_nothing():
-    # 512 dimensions: there a product of the same two vectors differs in its last bit from place to place.
+    # 512 dimensions: there a product of the same two vectors differs in its last bit from place to
+    # place.
     random = np.random.default_rng(0)
     point = normalised(random.normal(size=(1, 512))).astype(np.float32)
     query = Embedded(point.repeat(101, 0), random.integers(0, 5, 101))
@@ -162,7 +166,8 @@ def test_kept_impostors_are_the_strongest_with_their_identities(monkeypatch):
 
 
 def test_average_precision_and_recall_of_a_ranking():
-    # Own images at ranks 1, 3 and 12: (1/1 + 2/3 + 3/12) / 3, and two of the three are among the first ten.
+    # Own images at ranks 1, 3 and 12: (1/1 + 2/3 + 3/12) / 3, and two of the three are among the
+    # first ten.
     others = np.array([0.1, *np.linspace(0.5, 0.57, 8), 0.8])
     ranks = ranks_of_own(np.array([0.7, 0.2, 0.9]), others)
     assert ranks.tolist() == [1, 3, 12]

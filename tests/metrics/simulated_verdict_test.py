@@ -1,4 +1,6 @@
-"""A short run of tests/simulate_verdict.py: the same seeds give the same samples, so nothing here is left to chance."""
+"""A short run of tests/simulate_verdict.py: the same seeds give the same samples, so nothing here
+is left to chance.
+"""
 
 import runpy
 from pathlib import Path

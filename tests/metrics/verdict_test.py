@@ -63,7 +63,8 @@ def test_compatible_is_better_by_what_decides_and_by_nothing_worse():
     assert found.word == "compatible"
     assert (
         found.because
-        == "TAR@FAR=1e-3 (+0.0500), top-1 (+0.0500) are better, and none of 3 metrics is shown to be worse"
+        == "TAR@FAR=1e-3 (+0.0500), top-1 (+0.0500) are better, and none of 3 metrics is shown to"
+        " be worse"
     )
 
 
@@ -79,7 +80,8 @@ def test_one_that_is_shown_to_be_worse_is_enough():
 
 
 def test_of_many_metrics_one_looks_worse_by_chance():
-    # -0.022 at an error of 0.01 is outside the interval of a single metric (1.96) but not of ten (2.81).
+    # -0.022 at an error of 0.01 is outside the interval of a single metric (1.96) but not of ten
+    # (2.81).
     assert gain("mAP", -0.022).word(0.01) == "worse"
     others = [gain(f"other {number}", 0.02) for number in range(7)]
     deciding = [gain("TAR@FAR=1e-3", 0.05), gain("top-1", 0.05)]

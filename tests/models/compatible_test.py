@@ -25,8 +25,9 @@ pytestmark = pytest.mark.seconds(45)
 
 README = Path(__file__).parents[2] / "README.md"
 DIMS = 8
-# Small, because ReLU's slope jumps at 0: where two replicas round an activation to its other side, the next weights
-# differ by the rate times a finite gradient. A gradient twice too large would still show a hundred times over.
+# Small, because ReLU's slope jumps at 0: where two replicas round an activation to its other side,
+# the next weights differ by the rate times a finite gradient. A gradient twice too large would
+# still show a hundred times over.
 LEARNING_RATE = 1e-4
 RECIPE = Recipe(
     backbone="tiny_backbones:one_convolution",
@@ -85,7 +86,8 @@ def fit(model: CompatibleModel, batches: tf.data.Dataset, steps: int) -> dict[st
 
 
 def test_two_replicas_give_the_losses_of_one(data, old, two_replicas):
-    # MixBCT, ArcFace and synchronized BatchNormalization on real batches: the rows to mix are drawn alike.
+    # MixBCT, ArcFace and synchronized BatchNormalization on real batches: the rows to mix are drawn
+    # alike.
     one, two = (
         fit(built(RECIPE, data, strategy), batches_of(RECIPE, data, old, epochs=2), steps=5)
         for strategy in (None, two_replicas)
@@ -242,7 +244,9 @@ def test_the_average_forgets_the_first_weights(data, monkeypatch):
 
 
 class Gathered(Method):
-    """Rows of a weight by the labels, as an elastic boundary has: gathered, or by a product with the same gradient."""
+    """Rows of a weight by the labels, as an elastic boundary has: gathered, or by a product with
+    the same gradient.
+    """
 
     def __init__(self, gathered: bool = True):
         super().__init__()
@@ -286,7 +290,9 @@ def test_gathered_rows_learn_as_the_same_rows_of_a_product(
 
 
 def regularised(image_size: int, dims: int) -> keras.Model:
-    """`linear` with 0.5 sum of squared weights, and 0.25 times the mean over the images of their squared lengths."""
+    """`linear` with 0.5 sum of squared weights, and 0.25 times the mean over the images of their
+    squared lengths.
+    """
     image = keras.Input((image_size, image_size, 3))
     colour = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(image))
     pulled: Any = {

@@ -1,8 +1,8 @@
 """AdvBCT: boundaries, discriminator and their gradients, as MixBCT's authors released them.
 
-The keys under authors/ are of the repository of AdvBCT's own authors, which has no factors of 4 and gives the
-discriminator the embeddings at their own lengths. That is no option of ours: those keys check the same parts, called
-with such embeddings.
+The keys under authors/ are of the repository of AdvBCT's own authors, which has no factors of 4 and
+gives the discriminator the embeddings at their own lengths. That is no option of ours: those keys
+check the same parts, called with such embeddings.
 """
 
 from types import SimpleNamespace
@@ -120,7 +120,8 @@ def of_case(case: str, stored) -> dict[str, Any]:
     weights = (hidden.kernel, hidden.bias, norm.gamma, norm.beta, verdict.kernel, verdict.bias)
     for name, weight in zip(OF_DISCRIMINATOR, weights, strict=True):
         found[name] = gradient(tape, total, weight.value).T
-    # Nothing but rounding: the normalisation takes a bias away. It is compared with the size of the other gradients.
+    # Nothing but rounding: the normalisation takes a bias away. It is compared with the size of the
+    # other gradients.
     rounding = TOLERANCE * np.abs(found["d_fc1_weight"]).max()
     stored_bias = stored.get(f"{case}/d_fc1_bias")
     if (
@@ -132,7 +133,9 @@ def of_case(case: str, stored) -> dict[str, Any]:
 
 
 def of_statistics(stored, seen: tuple[tf.Tensor, tf.Tensor]) -> dict[str, np.ndarray]:
-    """The discriminator's outputs, and its running statistics after one call for new and one for old."""
+    """The discriminator's outputs, and its running statistics after one call for new and one for
+    old.
+    """
     method = built(stored, threshold=0.4, epochs=1, steps=1)
     found = {}
     for name, embeddings in zip(("new", "old"), seen, strict=True):
@@ -140,7 +143,8 @@ def of_statistics(stored, seen: tuple[tf.Tensor, tf.Tensor]) -> dict[str, np.nda
             method.discriminator(embeddings), axis=1
         ).numpy()
     found["bn_running_mean"] = method.norm.moving_mean.numpy()
-    # PyTorch keeps the variance that is divided by n - 1, Keras the one divided by n. Of the start 0.9^2 is left.
+    # PyTorch keeps the variance that is divided by n - 1, Keras the one divided by n. Of the start
+    # 0.9^2 is left.
     rows = len(stored["labels"])
     left = float(method.norm.momentum) ** 2
     found["bn_running_var"] = left + (method.norm.moving_variance.numpy() - left) * rows / (

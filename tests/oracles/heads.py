@@ -1,8 +1,9 @@
 """Logits, losses and gradients of heads with margins.
 
-A row at |cos| = 1 has no angle to differentiate: the gradients of the row and of its class are only checked to be
-finite. Its own logit, and that of the row opposite its class (1 - |cos| below 1e-5), is checked to 1e-3: the root of
-1 - cos^2 is known there to 1e-5 at best, and the stored values differ by 3e-5 from what float64 gives.
+A row at |cos| = 1 has no angle to differentiate: the gradients of the row and of its class are only
+checked to be finite. Its own logit, and that of the row opposite its class (1 - |cos| below 1e-5),
+is checked to 1e-3: the root of 1 - cos^2 is known there to 1e-5 at best, and the stored values
+differ by 3e-5 from what float64 gives.
 """
 
 import math
@@ -49,7 +50,8 @@ def of_head(name: str, stored) -> dict[str, np.ndarray]:
     gradients: Any = tape.gradient(mean, [embeddings, head.class_weights.value])
     found = {
         "logits": head.logits(embeddings, labels).numpy(),
-        # The released code reports no more than -log 1e-30 for a row, and keeps the gradient all the same.
+        # The released code reports no more than -log 1e-30 for a row, and keeps the gradient all
+        # the same.
         "loss": np.mean(np.minimum(losses.numpy(), -math.log(1e-30))).astype(np.float32),
         "d_embeddings": gradients[0].numpy(),
         "d_weights": gradients[1].numpy(),

@@ -1,9 +1,10 @@
 """HOC's loss, of which GalleryContrast's own-image term is made.
 
-HOC_i = log(sum over j of other classes of exp(s_ij) + m_i) - s_ii, where m_i counts i's class in the batch, i itself
-too. Ours, p_i = log(1 + sum over j of other classes of exp(s_ij - s_ii)), has the positive in its sum in the place of
-m_i; so HOC_i = log(exp(p_i) - 1 + m_i exp(-s_ii)). HOC's anchors are the old embeddings and its rivals the new ones, so
-each is given to ours in the other's place. What is not of this term is not ours, and is left out.
+HOC_i = log(sum over j of other classes of exp(s_ij) + m_i) - s_ii, where m_i counts i's class in
+the batch, i itself too. Ours, p_i = log(1 + sum over j of other classes of exp(s_ij - s_ii)), has
+the positive in its sum in the place of m_i; so HOC_i = log(exp(p_i) - 1 + m_i exp(-s_ii)). HOC's
+anchors are the old embeddings and its rivals the new ones, so each is given to ours in the other's
+place. What is not of this term is not ours, and is left out.
 """
 
 import numpy as np

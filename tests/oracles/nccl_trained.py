@@ -1,7 +1,7 @@
 """NCCL as its released code trains it, in 1 and in 8 processes, under the released ArcFace.
 
-Our default is what 8 processes train, alpha=8 and beta=0; of 1 process it is alpha=1. The values of the second term,
-which have no gradient there, are those of our beta.
+Our default is what 8 processes train, alpha=8 and beta=0; of 1 process it is alpha=1. The values of
+the second term, which have no gradient there, are those of our beta.
 """
 
 from types import SimpleNamespace

@@ -55,7 +55,8 @@ def check(stored):
             if match := re.fullmatch(r"credible_T([\d.]+)_(\w+)", key):
                 results[key] = (credible(stored, float(match[1]), match[2], folder), 0.0)
             if re.fullmatch(r"unibct_prototypes_lam[\d.]+_temp[\d.]+", key):
-                # Plain means, whatever lambda and the temperature are: see class_features.refined_prototypes
+                # Plain means, whatever lambda and the temperature are: see
+                # class_features.refined_prototypes
                 means = per_class(stored, lambda old, new: class_features.means(old), folder)
                 results[key] = (means, UNIBCT_TOLERANCE)
         prototypes = per_class(stored, lambda old, new: class_features.prototypes(old), folder)

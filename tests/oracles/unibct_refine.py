@@ -1,6 +1,7 @@
 """UniBCT's prototypes of every kind, and the loss that follows with each of them.
 
-Those of the softmax over columns, as released, are checked to be what ours are without a graph: the class means.
+Those of the softmax over columns, as released, are checked to be what ours are without a graph: the
+class means.
 """
 
 import itertools

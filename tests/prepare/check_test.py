@@ -29,7 +29,10 @@ def test_a_whole_recordio_folder(faces, capsys):
         f"{faces / 'train.rec'}: RecordIO, 6 whole images of 3 identities",
         "images per identity: 1 to 3, 2.0 on average; 1 identities have one image",
         "sizes: 16 x 16: 6",
-        "duplicates: 0 images repeat an earlier one byte for byte, 0 of them under another identity",
+        (
+            "duplicates: 0 images repeat an earlier one byte for byte, 0 of them under another"
+            " identity"
+        ),
         "broken: 0 (records, headers and ends were looked at, no pixels decoded)",
     ]
 
@@ -53,7 +56,10 @@ def test_duplicates_are_named_and_those_under_another_identity_counted(
     write_recordio(tmp_path, [((float(label),), image) for label, image in images])
     check(tmp_path)
     assert capsys.readouterr().out.splitlines()[3:] == [
-        "duplicates: 2 images repeat an earlier one byte for byte, 1 of them under another identity",
+        (
+            "duplicates: 2 images repeat an earlier one byte for byte, 1 of them under another"
+            " identity"
+        ),
         "  train.rec/3 of identity 1 = train.rec/0 of identity 0",
         "  train.rec/4 of identity 0 = train.rec/0 of identity 0",
         "broken: 0 (records, headers and ends were looked at, no pixels decoded)",

@@ -126,7 +126,8 @@ def test_the_seed_decides_which_record_goes_where(tmp_path):
     assert sorted(names[0]) == sorted(names[2])
 
 
-# Of FACES and SPLIT at seed 0. Made by this code, and by the one before it that wrote with tf.io.TFRecordWriter.
+# Of FACES and SPLIT at seed 0. Made by this code, and by the one before it that wrote with
+# tf.io.TFRecordWriter.
 FINGERPRINT = "cef446f6a3fd85cde34bbec94c088787a0861756912435611b5e9f48de407859"
 
 
@@ -359,7 +360,9 @@ def test_what_was_begun_from_something_else_is_begun_anew(tmp_path, small_pieces
 
 
 def test_the_seed_of_a_training_is_none_of_the_data(here, tmp_path, monkeypatch):
-    """What is there is taken, whatever it was put into shards by; another data set asked for by name is refused."""
+    """What is there is taken, whatever it was put into shards by; another data set asked for by
+    name is refused.
+    """
     monkeypatch.chdir(tmp_path)
     for seed in (0, 3):
         prepare(FACES, SPLIT, tmp_path / f"seed{seed}", seed)

@@ -13,13 +13,16 @@ from bct_keras.prepare.splits import (
     WholeSplit,
 )
 
-# MS1Mv3 (the papers' training set): 5,179,510 images, 93,431 identities, cut into 28,029 and 65,402.
+# MS1Mv3 (the papers' training set): 5,179,510 images, 93,431 identities, cut into 28,029 and
+# 65,402.
 IMAGES, IDENTITIES = 5_179_510, 93_431
 
 
 @pytest.fixture(scope="module")
 def long_labels() -> np.ndarray:
-    """As many images and identities as MS1Mv3 has; every 100th identity has one image, the others 2 and more."""
+    """As many images and identities as MS1Mv3 has; every 100th identity has one image, the others 2
+    and more.
+    """
     random = np.random.default_rng(0)
     images = 2 + random.multinomial(
         IMAGES - 2 * IDENTITIES, random.dirichlet(np.full(IDENTITIES, 1.5))

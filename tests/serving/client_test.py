@@ -232,8 +232,14 @@ def test_a_folder_that_names_no_encoder_is_told(client_module, tmp_path, manifes
 
 
 def test_the_client_needs_neither_tensorflow_nor_protobuf():
-    blocked = "import sys\nfor name in ('tensorflow', 'google', 'tensorflow_serving', 'keras'): sys.modules[name] = None\n"
-    code = f"{blocked}sys.path.insert(0, {str(SERVING)!r})\nimport client\nclient.Client('grpc://127.0.0.1:1')"
+    blocked = (
+        "import sys\nfor name in ('tensorflow', 'google', 'tensorflow_serving', 'keras'):"
+        " sys.modules[name] = None\n"
+    )
+    code = (
+        f"{blocked}sys.path.insert(0, {str(SERVING)!r})\nimport"
+        " client\nclient.Client('grpc://127.0.0.1:1')"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
@@ -261,7 +267,8 @@ def test_the_command_writes_embeddings_or_one_line(server, served_models, tmp_pa
     assert partly.returncode == 1
     assert (
         partly.stderr
-        == f"error: {tmp_path / 'half.png'}: the server cannot decode it, or it has too many pixels\n"
+        == f"error: {tmp_path / 'half.png'}: the server cannot decode it, or it has too many"
+        " pixels\n"
     )
     np.testing.assert_array_equal(np.isnan(np.load(tmp_path / "found.npy")).all(1), [True, False])
 
@@ -276,8 +283,8 @@ def test_warm_up_requests_are_predictions_that_the_server_can_answer(server, ser
         log = prediction_log.FromString(record.numpy())
         assert log.WhichOneof("log_type") == "predict_log"
         request = log.predict_log.request
-        request.model_spec.name = (
-            "encoder"  # the server gives each request to the model that it lies beside
+        request.model_spec.name = (  # the server gives each request to the model that it lies beside
+            "encoder"
         )
         assert tf.make_ndarray(server.predict(request).outputs["embedding"]).shape[0] == 1
         requests.append(request.model_spec.signature_name)

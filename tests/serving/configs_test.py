@@ -8,8 +8,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 SERVING = Path(__file__).parents[2] / "export" / "serving"
 FIELD = descriptor_pb2.FieldDescriptorProto
 
-# TF Serving's own messages that tensorflow-serving-api does not carry: session_bundle_config.proto and
-# monitoring_config.proto, version 2.x. (name, number, type)
+# TF Serving's own messages that tensorflow-serving-api does not carry: session_bundle_config.proto
+# and monitoring_config.proto, version 2.x. (name, number, type)
 WRAPPED_INT, WRAPPED_STRING = ".google.protobuf.Int64Value", ".google.protobuf.StringValue"
 MESSAGES = {
     "BatchingParameters": [

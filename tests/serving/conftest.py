@@ -1,4 +1,6 @@
-"""A server on this machine that speaks TF Serving's own messages over real SavedModels, and fails when told to."""
+"""A server on this machine that speaks TF Serving's own messages over real SavedModels, and fails
+when told to.
+"""
 
 import base64
 import importlib

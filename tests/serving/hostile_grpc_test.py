@@ -1,4 +1,6 @@
-"""What a server of gRPC may do to a client: all of it is refused in a line, in time and in little memory."""
+"""What a server of gRPC may do to a client: all of it is refused in a line, in time and in little
+memory.
+"""
 
 import sys
 import time

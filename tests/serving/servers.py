@@ -1,4 +1,6 @@
-"""Servers on this machine that answer a client whatever a test wants: over a raw socket, or by gRPC."""
+"""Servers on this machine that answer a client whatever a test wants: over a raw socket, or by
+gRPC.
+"""
 
 import contextlib
 import json
@@ -56,7 +58,9 @@ def raw_server(
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """Reads a request in HTTP whole, so that no answer is lost in a reset connection; returns its head."""
+    """Reads a request in HTTP whole, so that no answer is lost in a reset connection; returns its
+    head.
+    """
     got = b""
     while b"\r\n\r\n" not in got:
         got += received(connection)
@@ -68,7 +72,9 @@ def read_request(connection: socket.socket) -> bytes:
 
 
 def received(connection: socket.socket) -> bytes:
-    """Returns what comes next; where nothing comes any more, the thread ends and does not ask for ever."""
+    """Returns what comes next; where nothing comes any more, the thread ends and does not ask for
+    ever.
+    """
     piece = connection.recv(1 << 16)
     if not piece:
         raise ConnectionError("the client has gone")

@@ -1,4 +1,5 @@
-"""How many records a second `prepare --check` reads, of RecordIO and of a data set made from it: JSON lines.
+"""How many records a second `prepare --check` reads, of RecordIO and of a data set made from it:
+JSON lines.
 
 python tests/speed/check.py                 200,000 images, 3.3 GB of disk, a minute or two
 """
@@ -22,7 +23,9 @@ ROUNDS = 3  # the fastest counts: other programs on the machine only ever slow a
 
 
 class Distinct(Sequence[bytes]):
-    """As many images as are wanted, no two of them equal: a number stands among the last compressed pixels."""
+    """As many images as are wanted, no two of them equal: a number stands among the last compressed
+    pixels.
+    """
 
     def __init__(self, images: list[bytes], count: int):
         self.images, self.number = images, count

@@ -1,4 +1,6 @@
-"""MobileFaceNet at 112 x 112 as TFLite: size, and time at one thread, of each file against float32; JSON lines."""
+"""MobileFaceNet at 112 x 112 as TFLite: size, and time at one thread, of each file against float32;
+JSON lines.
+"""
 
 import json
 import tempfile

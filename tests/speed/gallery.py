@@ -1,4 +1,5 @@
-"""The gallery's speed and size against its bars, on random directions, the hardest case for recall: JSON lines.
+"""The gallery's speed and size against its bars, on random directions, the hardest case for recall:
+JSON lines.
 
 python tests/speed/gallery.py [FOLDER]    # where there is room for 0.6 GB; a temporary folder else
 """
@@ -65,7 +66,9 @@ def recall(found: list[list[int]], exact: list[list[int]]) -> float:
 
 
 def adding(folder: Path, entries: int = 1_000_000, dims: int = 128, at_once: int = 10_000) -> None:
-    """Batches as they come from an encoder: each is on the disk when its call returns, and can be searched."""
+    """Batches as they come from an encoder: each is on the disk when its call returns, and can be
+    searched.
+    """
     ids, labels = names(entries)
     embeddings = directions(entries, dims, seed=0)
     path = folder / "million.gallery"

@@ -1,11 +1,13 @@
-"""A training step of a head over many classes, against PyTorch's, and against one-hot labels: a JSON line for each.
+"""A training step of a head over many classes, against PyTorch's, and against one-hot labels: a
+JSON line for each.
 
 python tests/speed/heads.py --torch_python=/tmp/torch/bin/python
 
-PyTorch stands in an environment of its own: python -m venv /tmp/torch && /tmp/torch/bin/pip install torch==2.13.0.
-Where it is missing, that is said and the other figures are measured. A step is ArcFace over 93,431 classes behind one
-dense layer, batch 128 of 512 dimensions, momentum SGD with L2; each is a process of its own, the median of its steps
-counts. The curve goes up to 2,000,000 classes and needs 10 GB.
+PyTorch stands in an environment of its own: python -m venv /tmp/torch && /tmp/torch/bin/pip install
+torch==2.13.0. Where it is missing, that is said and the other figures are measured. A step is
+ArcFace over 93,431 classes behind one dense layer, batch 128 of 512 dimensions, momentum SGD with
+L2; each is a process of its own, the median of its steps counts. The curve goes up to 2,000,000
+classes and needs 10 GB.
 """
 
 import bct_keras  # noqa: F401 -- before TensorFlow, as in the commands: it sets the allocator
@@ -212,7 +214,10 @@ def main() -> None:
         one_hot / full["seconds"],
     )
     needed = 4 * (3 * CLASSES * DIMS + 2 * BATCH * CLASSES)
-    against = f"weights, momentum, gradient and two copies of the logits, {needed / 1e6:.0f} MB; at most 1.2"
+    against = (
+        f"weights, momentum, gradient and two copies of the logits, {needed / 1e6:.0f} MB; at"
+        " most 1.2"
+    )
     say("memory of a full step", full["bytes"] / 1e6, "MB", against, full["bytes"] / needed)
     for classes in () if options.nocurve else CURVE:
         seconds = ours("sampled", classes, 5)["seconds"]

@@ -1,4 +1,7 @@
-"""A step of PyTorch with the mathematics of heads.py's: seconds of each, as JSON. Run by heads.py."""
+"""A step of PyTorch with the mathematics of heads.py's: seconds of each, as JSON.
+
+Run by heads.py.
+"""
 
 import json
 import math

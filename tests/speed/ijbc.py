@@ -1,9 +1,10 @@
-"""IJB-C at its full size from features to all numbers, its meta files, and its images: one JSON line a figure.
+"""IJB-C at its full size from features to all numbers, its meta files, and its images: one JSON
+line a figure.
 
 python tests/speed/ijbc.py [numbers|files|images]
 
-Peak memory is the largest resident size during the evaluation less that before there were any features: the features
-and the lists of pairs count, too.
+Peak memory is the largest resident size during the evaluation less that before there were any
+features: the features and the lists of pairs count, too.
 """
 
 import bct_keras  # noqa: F401 -- before TensorFlow, as in the commands: it sets the allocator
@@ -53,7 +54,10 @@ def figure(name: str, value: float, unit: str, against: str, ratio: float) -> No
 
 
 def made_lists() -> dict[str, Any]:
-    """Random ones in IJB-C's counts. As there, a pair is a gallery's template and a probe, and none comes twice."""
+    """Random ones in IJB-C's counts.
+
+    As there, a pair is a gallery's template and a probe, and none comes twice.
+    """
     random = np.random.default_rng(0)
     gallery = sum(GALLERIES)
     subjects = np.concatenate([np.arange(gallery), random.integers(0, gallery, PROBES)])
@@ -183,7 +187,8 @@ def files() -> None:
         with (meta / "ijbc_name_5pts_score.txt").open("w") as file:
             for image, row in enumerate(points.tolist()):
                 file.write(
-                    f"{image + 1}.jpg {' '.join(f'{each:.3f}' for each in row)} {row[0] / 300:.6f}\n"
+                    f"{image + 1}.jpg {' '.join(f'{each:.3f}' for each in row)}"
+                    f" {row[0] / 300:.6f}\n"
                 )
         with (meta / "ijbc_face_tid_mid.txt").open("w") as file:
             columns = zip(lists["templates"].tolist(), lists["medias"].tolist(), strict=True)

@@ -1,6 +1,8 @@
-"""Training batches of 112 x 112 JPEGs with old embeddings, against decoding alone: one JSON line per figure.
+"""Training batches of 112 x 112 JPEGs with old embeddings, against decoding alone: one JSON line
+per figure.
 
-Both ratios are of rates measured in turn in one run; the pipelines do nothing else, and nobody trains on them.
+Both ratios are of rates measured in turn in one run; the pipelines do nothing else, and nobody
+trains on them.
 """
 
 import bct_keras  # noqa: F401 -- before TensorFlow, as in the commands: it sets the allocator
@@ -108,7 +110,9 @@ def map_then_batch(data: DataSet) -> tf.data.Dataset:
 
 
 def measured(running: dict[str, tf.data.Iterator]) -> dict[str, float]:
-    """Images/s of the fastest of some rounds: other programs on the machine only ever slow a round down."""
+    """Images/s of the fastest of some rounds: other programs on the machine only ever slow a round
+    down.
+    """
     rates = dict.fromkeys(running, 0.0)
     for _ in range(ROUNDS):
         for name, batches in running.items():

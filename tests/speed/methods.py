@@ -1,7 +1,8 @@
-"""What AdvBCT, NCCL and GalleryContrast add to a step of iresnet18 at 112 x 112: a JSON line for each.
+"""What AdvBCT, NCCL and GalleryContrast add to a step of iresnet18 at 112 x 112: a JSON line for
+each.
 
-The method's part of the step is timed by itself, forward and backward, and set against the step without a method,
-which is timed with fewer images and scaled: its time goes with their number.
+The method's part of the step is timed by itself, forward and backward, and set against the step
+without a method, which is timed with fewer images and scaled: its time goes with their number.
 """
 
 import bct_keras  # noqa: F401 -- before TensorFlow, as in the commands: it sets the allocator
@@ -35,8 +36,9 @@ STEP_IMAGES = 32
 
 def advbct(classes: int) -> Method:
     features = {
-        "centres": np.random.default_rng(0).normal(size=(classes, DIMS)).astype(np.float32)
-        / DIMS**0.5,
+        "centres": (
+            np.random.default_rng(0).normal(size=(classes, DIMS)).astype(np.float32) / DIMS**0.5
+        ),
         "radii": np.full(classes, 0.6, np.float32),
         "kept": np.full(classes, 10.0, np.float32),
     }
@@ -120,7 +122,10 @@ def main() -> None:
     for build in (advbct, nccl, gallerycontrast):
         extra = penalty_seconds(build(options.classes), *sizes)
         figure = {
-            "name": f"{build.__name__}, extra per step, batch {options.batch_size}, {options.classes:,} classes",
+            "name": (
+                f"{build.__name__}, extra per step, batch {options.batch_size}, {options.classes:,}"
+                " classes"
+            ),
             "value": round(extra, 3),
             "unit": "s",
             "against": f"{REQUIRED_SHARE:.0%} of a step of iresnet18, {step:.1f} s",

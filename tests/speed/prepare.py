@@ -1,10 +1,13 @@
-"""RecordIO to TFRecord on all cores, against a plain loop over MXNet's reader, and peak memory: JSON lines.
+"""RecordIO to TFRecord on all cores, against a plain loop over MXNet's reader, and peak memory:
+JSON lines.
 
-python tests/speed/prepare.py                                          200,000 images: 4 GB of disk, some minutes
-python tests/speed/prepare.py --mxnet_python=/opt/mxnet/bin/python     of an environment with mxnet==1.9.1
+python tests/speed/prepare.py                                          200,000 images: 4 GB of disk,
+some minutes python tests/speed/prepare.py --mxnet_python=/opt/mxnet/bin/python     of an
+environment with mxnet==1.9.1
 
-The plain loop reads a record with MXNet, makes a tf.train.Example of it and writes that with tf.io.TFRecordWriter. The
-two cannot be in one environment: its time is that of the two halves, each in a process of its own, one after the other.
+The plain loop reads a record with MXNet, makes a tf.train.Example of it and writes that with
+tf.io.TFRecordWriter. The two cannot be in one environment: its time is that of the two halves, each
+in a process of its own, one after the other.
 """
 
 import argparse
@@ -90,7 +93,10 @@ def measure_rate(folder: Path, images: int, mxnet_python: Path) -> None:
         rate / REQUIRED_RATE,
     )
     if loop:
-        against = f"a plain loop, {images / min(loop):,.0f} images/s (required: {REQUIRED_OVER_LOOP} times)"
+        against = (
+            f"a plain loop, {images / min(loop):,.0f} images/s (required: {REQUIRED_OVER_LOOP}"
+            " times)"
+        )
         show("prepare, over a plain loop", round(rate), "images/s", against, min(loop) / min(ours))
     else:
         print(

@@ -1,6 +1,8 @@
-"""PyTorch's side of train.py, for a Python that has torch and nothing of ours: images/s of each memory layout.
+"""PyTorch's side of train.py, for a Python that has torch and nothing of ours: images/s of each
+memory layout.
 
-iResNet-18 with a softmax over 100 classes at 112 x 112, forward, backward, and SGD with momentum and weight decay.
+iResNet-18 with a softmax over 100 classes at 112 x 112, forward, backward, and SGD with momentum
+and weight decay.
 """
 
 import json

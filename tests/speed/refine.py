@@ -1,5 +1,6 @@
-"""How long UniBCT's refinement of a million embeddings takes, in how much memory, and how long the released code's loop
-would: two JSON lines. `--records` and `--classes` make it smaller."""
+"""How long UniBCT's refinement of a million embeddings takes, in how much memory, and how long the
+released code's loop would: two JSON lines. `--records` and `--classes` make it smaller.
+"""
 
 import argparse
 import json
@@ -53,7 +54,8 @@ def refine(labels: np.ndarray, sources: list[list[Path]]) -> np.ndarray:
 def loop_seconds(
     labels: np.ndarray, sources: list[list[Path]]
 ) -> tuple[float, dict[int, np.ndarray]]:
-    """Seconds an image as the released code goes: over images, the whole class with its inverse for each of them.
+    """Seconds an image as the released code goes: over images, the whole class with its inverse for
+    each of them.
 
     Its softmax is over the other axis, which takes as long.
     """

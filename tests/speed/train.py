@@ -1,8 +1,9 @@
 """What a step of training costs: one JSON line per figure.
 
-`overhead` sets the whole trainer (fit, callbacks, logging, TFRecords) against a bare tf.function of forward, backward
-and update on a constant batch. `pytorch` sets a step against PyTorch's, the better of its two memory layouts, by the
-Python given as --torch, which needs torch alone. `variants` tells what XLA and bfloat16 change.
+`overhead` sets the whole trainer (fit, callbacks, logging, TFRecords) against a bare tf.function of
+forward, backward and update on a constant batch. `pytorch` sets a step against PyTorch's, the
+better of its two memory layouts, by the Python given as --torch, which needs torch alone.
+`variants` tells what XLA and bfloat16 change.
 """
 
 import bct_keras  # noqa: F401 -- before TensorFlow, as in the commands: it sets the allocator
@@ -175,7 +176,8 @@ def against_pytorch(python: str) -> None:
         done = None
     if done is None or done.returncode:
         print(
-            f"pytorch: left out, {python} has no torch (pip install torch==2.13.0; --torch names another)"
+            f"pytorch: left out, {python} has no torch (pip install torch==2.13.0; --torch names"
+            " another)"
         )
         return
     layouts = json.loads(done.stdout)

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.seconds(32)
 
 EPOCHS = 20  # of a tenth of a second each
 
-# 12 identities: 3 for the test, 0.3 * 9 = 3 for the old encoder (18 images), 6 for the new one (36 images)
+# 12 identities: 3 for the test, 0.3 * 9 = 3 for the old encoder (18 images), 6 for the new one (36
+# images)
 BASE_FLAGS = f"""
 --source=synthetic(identities=12, images=6, image_size=28)
 --split=class(old_share=0.3, test_share=0.25)

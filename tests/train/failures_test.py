@@ -40,7 +40,8 @@ def test_a_full_disk_is_named_with_the_last_good_checkpoint(data, error):
     (line,) = str(raised.value).splitlines()
     assert line.startswith("runs/x: nothing more could be written (")
     assert line.endswith(
-        "No space left on device); the last good checkpoint is ckpt-8. Make room and start the same command again"
+        "No space left on device); the last good checkpoint is ckpt-8. Make room and start the same"
+        " command again"
     )
 
 

@@ -21,7 +21,9 @@ BATCH = 8
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> DataSet:
-    """120 records in five shards of unequal size; record n shows the number n and has the label n // 10."""
+    """120 records in five shards of unequal size; record n shows the number n and has the label n
+    // 10.
+    """
     folder = tmp_path_factory.mktemp("data")
     (folder / "shards").mkdir()
     entries = []

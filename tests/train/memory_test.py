@@ -1,4 +1,6 @@
-"""The parts that are counted, against the variables of a real model; activations and logits against arithmetic."""
+"""The parts that are counted, against the variables of a real model; activations and logits against
+arithmetic.
+"""
 
 from dataclasses import replace
 
@@ -63,7 +65,8 @@ def test_the_queue_of_nccl():
     method = memory.built(
         replace(RECIPE, method="nccl(queue=16, beta=0.01)"), CLASSES, image_size=28
     ).method
-    # 16 places of an old embedding of 8, a logit for each class, and a label, 4 bytes each; and the next place
+    # 16 places of an old embedding of 8, a logit for each class, and a label, 4 bytes each; and the
+    # next place
     assert memory.bytes_of(method.variables) == 16 * (8 + CLASSES + 1) * 4 + 4
     method = memory.built(replace(RECIPE, method="nccl(queue=16)"), CLASSES, image_size=28).method
     assert memory.bytes_of(method.variables) == 16 * (8 + 1) * 4 + 4  # no logits
@@ -114,7 +117,8 @@ def test_the_sum_is_that_of_its_parts_and_without_data_each_class_is_told():
     known = memory.estimated(RECIPE, CLASSES, image_size=28, replicas=1)
     assert known.total == sum(known.counted.values()) + known.activations + known.logits
     unknown = memory.estimated(RECIPE, 0, image_size=28, replicas=1)
-    # a row of weights, its gradient and its momentum, 8 numbers of 4 bytes each; and 24 logits three times
+    # a row of weights, its gradient and its momentum, 8 numbers of 4 bytes each; and 24 logits
+    # three times
     assert sum(unknown.each_class.values()) == 3 * 8 * 4 + 3 * 24 * 4
     assert unknown.total + CLASSES * sum(unknown.each_class.values()) == pytest.approx(known.total)
     *_, last = memory.lines(unknown)

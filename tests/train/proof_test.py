@@ -143,7 +143,8 @@ def test_an_epoch_may_be_chosen_by_identities_that_prove_nothing_else(apart):
 
 
 def test_an_epoch_is_not_chosen_by_the_images_of_the_proof(apart):
-    # The same view, and another data set of the same images, in other shards and under another name.
+    # The same view, and another data set of the same images, in other shards and under another
+    # name.
     for view, what in (
         (apart / "test", "the images"),
         (apart.with_name("again") / "test", "images"),
@@ -155,8 +156,8 @@ def test_an_epoch_is_not_chosen_by_the_images_of_the_proof(apart):
             f"keep_best would choose the epoch by retrieval({view}), which has {what} of the proof"
         )
         assert (
-            "split='class(test_share=0.2, validation_share=0.1)', and give validation='retrieval(DATA/"
-            in second
+            "split='class(test_share=0.2, validation_share=0.1)', and give"
+            " validation='retrieval(DATA/" in second
         )
         (warning,) = chosen_by(view, keep_best="")
         assert warning.startswith(
@@ -200,7 +201,9 @@ def test_train_tells_it_before_it_trains_too(here, apart, tiny_encoder_path, tmp
 def test_each_encoder_embeds_the_test_images_once(
     here, data_root, tiny_encoder_path, tmp_path, monkeypatch
 ):
-    """By validation, gate and report together; of the new one also once after each epoch, before it is what it is."""
+    """By validation, gate and report together; of the new one also once after each epoch, before it
+    is what it is.
+    """
     embedded: list[str] = []
     embed_images = Retrieval.embed_images
 

@@ -107,7 +107,9 @@ def test_a_run_that_would_drop_more_than_a_tenth_of_its_steps_fails(
 
 
 def scalars(folder: Path) -> dict[str, list[int]]:
-    """The steps at which each scalar was written, by what TensorBoard itself reads from event files."""
+    """The steps at which each scalar was written, by what TensorBoard itself reads from event
+    files.
+    """
     found: dict[str, list[int]] = {}
     for path in sorted(folder.rglob("events.*")):
         for event in event_file_loader.EventFileLoader(str(path)).Load():
@@ -147,7 +149,8 @@ def test_tensorboard_counts_the_steps_of_the_run_over_all_calls_of_fit(tmp_path,
 def test_a_method_is_told_of_as_many_steps_as_it_sees(
     data_root, tmp_path, monkeypatch, micro_batches
 ):
-    # AdvBCT, which fades with the share of them that is done, would else be through after a quarter of the run.
+    # AdvBCT, which fades with the share of them that is done, would else be through after a quarter
+    # of the run.
     method = Watching()
     monkeypatch.setitem(METHODS, "watching", lambda: method)
     recipe = replace(RECIPE, method="watching", epochs=2, micro_batches=micro_batches)

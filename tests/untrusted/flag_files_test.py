@@ -117,11 +117,17 @@ def test_all_functions_of_a_table_say_that_they_make_the_same(table):
 
 def test_a_function_of_ones_own_says_what_it_makes(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
-    code = "import keras\ndef said(image_size: int, dims: int) -> keras.Model:\n    return keras.Sequential()\n"
+    code = (
+        "import keras\ndef said(image_size: int, dims: int) -> keras.Model:\n    return"
+        " keras.Sequential()\n"
+    )
     code += "def unsaid(image_size: int, dims: int):\n    raise AssertionError\n"
     (tmp_path / "own_backbones.py").write_text(code)
     assert specs.build(BACKBONES, "own_backbones:said", image_size=28, dims=4).layers == []
-    said = "does not say that it makes a Model: write it as a class of that kind, or .* with the annotation -> Model"
+    said = (
+        "does not say that it makes a Model: write it as a class of that kind, or .* with the"
+        " annotation -> Model"
+    )
     with pytest.raises(InputError, match=said):
         specs.build(BACKBONES, "own_backbones:unsaid", image_size=28, dims=4)
 

@@ -36,12 +36,13 @@ def places_by_index(path: Path, file_size: int) -> Places:
         raise InputError(f"{path} has the key {keys[repeated_key[0]]} twice; {advice}")
     if len(repeated_start):
         raise InputError(
-            f"{path} has two keys for the record at byte {sorted_starts[repeated_start[0]]}; {advice}"
+            f"{path} has two keys for the record at byte {sorted_starts[repeated_start[0]]};"
+            f" {advice}"
         )
     if sorted_starts[0] != 0 or sorted_starts[-1] >= file_size:
         raise InputError(
-            f"{path}: its records start at bytes {sorted_starts[0]} to {sorted_starts[-1]} of a file of {file_size} "
-            f"bytes, which should be 0 to less than that; {advice}"
+            f"{path}: its records start at bytes {sorted_starts[0]} to {sorted_starts[-1]} of a"
+            f" file of {file_size} bytes, which should be 0 to less than that; {advice}"
         )
     ends = np.append(sorted_starts, file_size)[np.searchsorted(sorted_starts, starts) + 1]
     return Places(keys, starts, ends)

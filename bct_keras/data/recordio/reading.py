@@ -1,12 +1,13 @@
 """MXNet's RecordIO, read without MXNet: a `.rec` file of records.
 
-A record: u32 magic; u32 that holds a 3-bit part number and a 29-bit length; the payload; zeros up to 4 bytes.
-Part 0 is a whole record. A payload that holds the magic at a multiple of 4 was cut there, and the magic taken out: its
-parts are numbered 1, 2, ..., 2, 3. A payload: u32 flag, f32 label, u64 id, u64 second id; `flag` f32 labels that take
-the place of the one label where the flag is not 0; the encoded image.
+A record: u32 magic; u32 that holds a 3-bit part number and a 29-bit length; the payload; zeros up
+to 4 bytes. Part 0 is a whole record. A payload that holds the magic at a multiple of 4 was cut
+there, and the magic taken out: its parts are numbered 1, 2, ..., 2, 3. A payload: u32 flag, f32
+label, u64 id, u64 second id; `flag` f32 labels that take the place of the one label where the flag
+is not 0; the encoded image.
 
-Kept on purpose: the one library that reads it is MXNet, which was retired in 2023 and whose last release cannot be
-imported beside a NumPy of today.
+Kept on purpose: the one library that reads it is MXNet, which was retired in 2023 and whose last
+release cannot be imported beside a NumPy of today.
 """
 
 import os
@@ -35,7 +36,8 @@ HEAD_BYTES = (
     PART.size + PAYLOAD_HEADER.size + TWO_LABELS.size
 )  # all but the image, for up to two labels
 READ_AT_ONCE = 1 << 22
-# A record is read into memory only when it is no longer than this, or its own header says the same length.
+# A record is read into memory only when it is no longer than this, or its own header says the same
+# length.
 TRUSTED_LENGTH = 1 << 20
 
 
@@ -93,15 +95,16 @@ class RecordFile:
             if len(payload) != length:
                 raise self.bad(
                     start,
-                    f"it says {length} bytes and has {len(payload)}: the file or its index is damaged",
+                    f"it says {length} bytes and has {len(payload)}: the file or its index is"
+                    " damaged",
                 )
             pieces.append(payload)
             position += padded(length)
         if position != end - start:
             raise self.bad(
                 start,
-                f"it ends at byte {start + position} and the next one of the index starts at {end}: one of the two is "
-                "damaged; without its .idx the file is searched for records",
+                f"it ends at byte {start + position} and the next one of the index starts at {end}:"
+                " one of the two is damaged; without its .idx the file is searched for records",
             )
         return MAGIC_BYTES.join(pieces)
 
@@ -122,7 +125,9 @@ class RecordFile:
         return number
 
     def check_length(self, start: int, end: int) -> None:
-        """Follows the parts by their headers alone, so that a damaged index does not make us read gigabytes."""
+        """Follows the parts by their headers alone, so that a damaged index does not make us read
+        gigabytes.
+        """
         position, number = start, FIRST
         while number in (FIRST, MIDDLE) and position < end:
             number, length = self.part(os.pread(self.descriptor, PART.size, position), 0, position)
@@ -157,7 +162,9 @@ class RecordFile:
         )
 
     def scan(self) -> Iterator[tuple[int, int, bytes] | BadImageError]:
-        """(start, end, first bytes) of every record in file order; an error for each stretch that holds none."""
+        """(start, end, first bytes) of every record in file order; an error for each stretch that
+        holds none.
+        """
         position, window, window_start = 0, b"", 0
         bar = progress.bar(f"searching {self.path.name}", self.size, "bytes")
         while position < self.size:
@@ -196,7 +203,9 @@ class RecordFile:
             inside, head = True, os.pread(self.descriptor, PART.size, position)
 
     def next_record(self, position: int) -> int:
-        """Where the next record starts: a first part's header with another record, or the file's end, after it."""
+        """Where the next record starts: a first part's header with another record, or the file's
+        end, after it.
+        """
         while position < self.size:
             window = os.pread(self.descriptor, READ_AT_ONCE, position)
             found = window.find(MAGIC_BYTES)

@@ -33,8 +33,8 @@ class PairSet:
         genuine = int(self.same.sum())
         if len(self.same) < self.folds or genuine in (0, len(self.same)):
             raise InputError(
-                f"{self.source}: {genuine} pairs of one identity and {len(self.same) - genuine} of two; both are "
-                f"needed, and a pair for each of {self.folds} folds"
+                f"{self.source}: {genuine} pairs of one identity and {len(self.same) - genuine} of"
+                f" two; both are needed, and a pair for each of {self.folds} folds"
             )
 
 
@@ -78,13 +78,17 @@ def plain(value: Any) -> Any:
 
 
 def as_bytes(images: list[Any]) -> list[Any]:
-    """One copy of each byte array, however often it stands there: a small file could name it a million times."""
+    """One copy of each byte array, however often it stands there: a small file could name it a
+    million times.
+    """
     copies = {id(image): bytes(image) for image in images if isinstance(image, bytearray)}
     return [copies.get(id(image), image) for image in images]
 
 
 def read_lfw(path: Path, images: Path) -> PairSet:
-    """LFW's pairs.txt: `folds pairs`; in each fold so many lines `name a b`, then as many `name a other b`."""
+    """LFW's pairs.txt: `folds pairs`; in each fold so many lines `name a b`, then as many `name a
+    other b`.
+    """
     folds, expected = lfw_header(path)
     lines = read_bytes(path).decode("utf-8", "replace").splitlines()[1:]
     if len(lines) != 2 * folds * expected:

@@ -1,4 +1,6 @@
-"""Layers put in the place of others before int8 conversion: the same function, in operations that are fast there."""
+"""Layers put in the place of others before int8 conversion: the same function, in operations that
+are fast there.
+"""
 
 from typing import Any
 
@@ -25,7 +27,8 @@ class ScaledPReLU(keras.layers.Layer):
 
 
 class GroupsByDepth(keras.layers.Layer):
-    """Computes a convolution of small groups as one convolution by depth for each channel of a group.
+    """Computes a convolution of small groups as one convolution by depth for each channel of a
+    group.
 
     It is four times as fast.
     """

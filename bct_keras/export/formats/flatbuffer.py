@@ -1,4 +1,6 @@
-"""A .tflite file rewritten with facts inside, by the classes that are generated from TFLite's schema."""
+"""A .tflite file rewritten with facts inside, by the classes that are generated from TFLite's
+schema.
+"""
 
 import json
 from pathlib import Path

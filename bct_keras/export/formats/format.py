@@ -25,7 +25,9 @@ class Source:
     )
 
     def embedding(self, model: Any, pixels: tf.Tensor, dims: int) -> tf.Tensor:
-        """Returns the embeddings [batch, dims], of length 1, of pixels [batch, size, size, 3] of 0..255."""
+        """Returns the embeddings [batch, dims], of length 1, of pixels [batch, size, size, 3] of
+        0..255.
+        """
         found = model(pixels, training=False)
         if self.flip:
             found += model(tf.reverse(pixels, [2]), training=False)

@@ -1,8 +1,9 @@
-"""A SavedModel for TF Serving: decoding, resizing and normalising are in the graph, and each weight is stored once.
+"""A SavedModel for TF Serving: decoding, resizing and normalising are in the graph, and each weight
+is stored once.
 
-An answer to encoded images says for each of them whether it was taken (`ok`) and which encoder embedded it (`encoder`).
-An image that is broken, no JPEG or PNG, or too large has an embedding of NaN, which resembles nothing, and leaves the
-others of its batch alone.
+An answer to encoded images says for each of them whether it was taken (`ok`) and which encoder
+embedded it (`encoder`). An image that is broken, no JPEG or PNG, or too large has an embedding of
+NaN, which resembles nothing, and leaves the others of its batch alone.
 """
 
 from pathlib import Path
@@ -82,10 +83,11 @@ def write(source: Source, path: Path) -> None:
 
 
 def predict_log(signature: str, name: str, tensor) -> bytes:
-    """Returns a PredictionLog of TF Serving, whose own package is too large to need for three messages.
+    """Returns a PredictionLog of TF Serving, whose own package is too large to need for three
+    messages.
 
-    PredictionLog.predict_log = 6, PredictLog.request = 1, PredictRequest.model_spec = 1 and .inputs = 2
-    (a map: key = 1, value = 2), ModelSpec.signature_name = 3
+    PredictionLog.predict_log = 6, PredictLog.request = 1, PredictRequest.model_spec = 1 and .inputs
+    = 2 (a map: key = 1, value = 2), ModelSpec.signature_name = 3
     """
     model = field(1, field(3, signature.encode()))
     inputs = field(2, field(1, name.encode()) + field(2, tensor.SerializeToString()))

@@ -1,4 +1,6 @@
-"""TFLite files for devices: pixels of 0..255 as uint8 in, one embedding of length 1 out, for any batch, 1 at first."""
+"""TFLite files for devices: pixels of 0..255 as uint8 in, one embedding of length 1 out, for any
+batch, 1 at first.
+"""
 
 import contextlib
 import math
@@ -81,7 +83,9 @@ def write_dynamic(source: Source, path: Path) -> None:
 
 
 def write_int8(source: Source, path: Path) -> None:
-    """Weights in eight bits with a scale for each channel, activations with the ranges that calibration saw."""
+    """Weights in eight bits with a scale for each channel, activations with the ranges that
+    calibration saw.
+    """
     images = calibration_images(source)
     with converter(source, fast_in_int8(source.encoder.model)) as convert:
         convert.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -120,7 +124,8 @@ def error_share(exact: np.ndarray, found: np.ndarray, scale: float, zero_point: 
 def most_sensitive(statistics: dict[str, dict[str, float]], share: float) -> list[str]:
     """Returns the output tensors of those operations that lose most, by name."""
     ordered = sorted(statistics, key=lambda name: statistics[name][ERROR], reverse=True)
-    # NumericVerify/NAME1:12, where 1 tells the quantised output from the exact one and 12 is its number
+    # NumericVerify/NAME1:12, where 1 tells the quantised output from the exact one and 12 is its
+    # number
     return [VERIFIED.sub(r"\1", name) for name in ordered[: math.ceil(share * len(ordered))]]
 
 
@@ -136,6 +141,7 @@ def calibration_images(source: Source) -> np.ndarray:
         if sum(map(len, found)) >= CALIBRATION_IMAGES:
             break
     images = np.concatenate(found)[:CALIBRATION_IMAGES]
-    # One black and one white pixel, so that the input's scale is exactly 1: a pixel is passed on as it is.
+    # One black and one white pixel, so that the input's scale is exactly 1: a pixel is passed on as
+    # it is.
     images[:, 0, 0], images[:, -1, -1] = 0, 255
     return images

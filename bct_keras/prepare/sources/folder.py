@@ -17,8 +17,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 class Folder(Source):
     """Identities and their images in the order of their names.
 
-    `group` is a text: identities whose names agree up to it (`Greek__omega`, `Greek__alpha`, with group
-    `__`) are never divided between training and test.
+    `group` is a text: identities whose names agree up to it (`Greek__omega`, `Greek__alpha`, with
+    group `__`) are never divided between training and test.
     """
 
     def __init__(self, path: str, image_size: int = 112, group: str = ""):
@@ -72,7 +72,9 @@ class Folder(Source):
 
 
 def printable(path: Path) -> str:
-    """With bytes that are not UTF-8 as text like \\xff: as Python keeps them they can be neither stored nor printed."""
+    """With bytes that are not UTF-8 as text like \\xff: as Python keeps them they can be neither
+    stored nor printed.
+    """
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 

@@ -1,4 +1,6 @@
-"""InsightFace's training sets (MS1Mv3, Glint360K, ...): a folder with train.rec, train.idx and property."""
+"""InsightFace's training sets (MS1Mv3, Glint360K, ...): a folder with train.rec, train.idx and
+property.
+"""
 
 import re
 from pathlib import Path
@@ -17,13 +19,16 @@ PROPERTY = re.compile(r"\s*(?P<classes>\d+)\s*,\s*(?P<height>\d+)\s*,\s*(?P<widt
 
 
 class RecordIO(Source):
-    """Images in the order of their keys, identities in that of their labels: file order in InsightFace's files.
+    """Images in the order of their keys, identities in that of their labels: file order in
+    InsightFace's files.
 
-    Record 0 may be a header (a, b): the images are then the keys 1 to a - 1, and the records a to b - 1 hold each
-    identity's range of keys. Opening reads those and one image of each identity, and `read` holds every record against
-    what they said. Where they are missing or do not fit together, opening reads the labels of all records; where there
-    is no index, it goes through the file. `image_size=0` is the size that the file `property` or the first image says.
-    With `decode`, `prepare` finds images whose headers are whole and whose pixels are not, which takes much longer.
+    Record 0 may be a header (a, b): the images are then the keys 1 to a - 1, and the records a to b
+    - 1 hold each identity's range of keys. Opening reads those and one image of each identity, and
+    `read` holds every record against what they said. Where they are missing or do not fit together,
+    opening reads the labels of all records; where there is no index, it goes through the file.
+    `image_size=0` is the size that the file `property` or the first image says. With `decode`,
+    `prepare` finds images whose headers are whole and whose pixels are not, which takes much
+    longer.
     """
 
     def __init__(self, path: str, image_size: int = 0, decode: bool = False):
@@ -94,6 +99,7 @@ def size_by_property(folder: Path) -> int | None:
 def square(width: int, height: int, where: str) -> int:
     if width != height or not 16 <= width <= 4096:
         raise InputError(
-            f"{where} says {width} x {height} pixels; give a square size, as in recordio(DIR, image_size=112)"
+            f"{where} says {width} x {height} pixels; give a square size, as in recordio(DIR,"
+            " image_size=112)"
         )
     return width

@@ -14,9 +14,11 @@ class Record:
 
 
 class Source(ABC):
-    """Records in file order, each readable by its position alone, so that any process may write any shard.
+    """Records in file order, each readable by its position alone, so that any process may write any
+    shard.
 
-    `prepare` forks when the source is open: `read` must not move a position in an open file (os.pread does not).
+    `prepare` forks when the source is open: `read` must not move a position in an open file
+    (os.pread does not).
     """
 
     image_size: int  # the side in pixels at which encoders see the images
@@ -28,7 +30,8 @@ class Source(ABC):
         str
     ] = ()  # found while opening, with where and why: records that have no position
     passed_over: Sequence[str] = ()  # what lies among the images and is none that can be read
-    # Whether `prepare` decodes every image, some 300 microseconds, or looks at headers and ends alone, 5 of them.
+    # Whether `prepare` decodes every image, some 300 microseconds, or looks at headers and ends
+    # alone, 5 of them.
     decode_to_check: bool = True
 
     @abstractmethod

@@ -1,8 +1,8 @@
 """Face-like images made by rule, the same bytes on any machine.
 
-So there are only integers, and floats one element at a time under the operations that IEEE 754 rounds in
-one way (+ - * / and floor): sin, exp, matrix products, sums of floats and zlib's compression differ from
-machine to machine.
+So there are only integers, and floats one element at a time under the operations that IEEE 754
+rounds in one way (+ - * / and floor): sin, exp, matrix products, sums of floats and zlib's
+compression differ from machine to machine.
 """
 
 import hashlib
@@ -19,7 +19,8 @@ from bct_keras.prepare.sources.source import Record, Source
 
 GENERATOR_VERSION = 1  # one more whenever any byte of any image changes
 
-# How hard it is to tell identities apart. Colours run from 0 to 255; lengths are in halves of the image side.
+# How hard it is to tell identities apart. Colours run from 0 to 255; lengths are in halves of the
+# image side.
 IDENTITY_STRENGTH = 32.0  # colour: the identity's own pattern, added to the face that all share
 IDENTITY_SCALES = {
     4: 1.0,
@@ -46,7 +47,8 @@ OCCLUSION_SIDE = (0.2, 0.5)  # shares of the image side
 SCENE_STRENGTH = 60.0  # colour: what is behind faces and before them
 
 SKIN = (155.0, 120.0, 100.0)
-# What all faces share: x, y, half width, half height, and the colour that is added to the skin. |x| is meant.
+# What all faces share: x, y, half width, half height, and the colour that is added to the skin. |x|
+# is meant.
 FEATURES = (
     ((0.33, -0.20, 0.22, 0.13), (-90.0, -75.0, -60.0)),  # eyes
     ((0.33, -0.42, 0.30, 0.09), (-50.0, -45.0, -40.0)),  # brows
@@ -67,7 +69,9 @@ IMAGE_SIZES = range(28, 113)
 
 
 class Synthetic(Source):
-    """An identity and its images depend on the seed and on their own numbers, not on how many there are."""
+    """An identity and its images depend on the seed and on their own numbers, not on how many there
+    are.
+    """
 
     decode_to_check = False
 
@@ -130,7 +134,9 @@ def pick(count: int, draws: Iterator[float]) -> int:
 
 @lru_cache(maxsize=2048)  # of 32 KiB each: `prepare` reads in random order
 def face_textures(seed: int, identity: int) -> tuple[np.ndarray, np.ndarray]:
-    """The face sharp and blurred, each [SIDE, SIDE, 4] uint8: red, green, blue, and where the face is."""
+    """The face sharp and blurred, each [SIDE, SIDE, 4] uint8: red, green, blue, and where the face
+    is.
+    """
     x, y = SPAN * centres(SIDE), SPAN * centres(SIDE)[:, None]
     inside = np.clip(
         FACE_EDGE * (1.0 - np.square(x / FACE_WIDTH) - np.square(y / FACE_HEIGHT)), 0.0, 1.0
@@ -202,7 +208,8 @@ def posed(texture: np.ndarray, size: int, draws: Iterator[float]) -> np.ndarray:
     sine = 2.0 * tangent / (1.0 + tangent * tangent)
     width, height = (SIDE / 2.0 / SPAN * (1.0 + POSE_SCALE * next(draws)) for _ in "xy")
     across, down = (centres(size) + POSE_SHIFT * next(draws) for _ in "xy")
-    # [x, y] = [[width, 0], [0, height]] [[1, shear], [0, 1]] [[cosine, sine], [-sine, cosine]] [across, down]
+    # [x, y] = [[width, 0], [0, height]] [[1, shear], [0, 1]] [[cosine, sine], [-sine, cosine]]
+    # [across, down]
     x = width * (cosine - shear * sine) * across + (width * (sine + shear * cosine) * down)[:, None]
     y = -height * sine * across + (height * cosine * down)[:, None]
     x, y = (np.clip(place + (SIDE - 1) / 2.0, 0.0, SIDE - 1.001) for place in (x, y))
@@ -224,7 +231,9 @@ def scene(seed: int, size: int, number: int) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def grains(seed: int) -> np.ndarray:
-    """Each image's noise is a piece of this: to draw it anew would take longer than to pose the face."""
+    """Each image's noise is a piece of this: to draw it anew would take longer than to pose the
+    face.
+    """
     return uniform(GRAINS, "grains", seed)
 
 
@@ -264,7 +273,10 @@ def to_bytes(values: np.ndarray) -> np.ndarray:
 
 
 def png(picture: np.ndarray) -> bytes:
-    """Of [3, height, width] uint8. Not compressed: zlib's releases differ in it, and noise hardly shrinks."""
+    """Of [3, height, width] uint8.
+
+    Not compressed: zlib's releases differ in it, and noise hardly shrinks.
+    """
     _, height, width = picture.shape
     lines = np.zeros((height, 1 + 3 * width), np.uint8)  # each line begins with its filter: 0, none
     for channel, plane in enumerate(picture):

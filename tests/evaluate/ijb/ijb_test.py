@@ -44,7 +44,8 @@ def write_tree(folder: Path, name: str = "ijbc", galleries: tuple[str, str] = ("
         Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(file)
         face = TEMPLATE * min(width, height) / 112 + random.normal(0, 1, (5, 2))
         points.append(
-            f"{file.name} {' '.join(f'{each:.3f}' for each in face.ravel())} {random.uniform(0.5, 1):.6f}"
+            f"{file.name} {' '.join(f'{each:.3f}' for each in face.ravel())}"
+            f" {random.uniform(0.5, 1):.6f}"
         )
         tids.append(
             f"{file.name} {template + 1} {image // 2 + 1}"
@@ -85,8 +86,8 @@ def own_tree(tree, tmp_path) -> Path:
 
 # 8 * 48 - 8 * 6 impostor pairs, of which FAR 1e-2 accepts three
 FEW_PAIRS = (
-    "TAR@FAR=1e-2 as published, but not to be relied on: fewer than 10 of 336 impostor pairs would be accepted, so "
-    "that the threshold would be chance"
+    "TAR@FAR=1e-2 as published, but not to be relied on: fewer than 10 of 336 impostor pairs would"
+    " be accepted, so that the threshold would be chance"
 )
 
 
@@ -237,8 +238,10 @@ def test_a_missing_image_is_named_or_left_out(own_tree):
     same = np.isclose(found, whole, atol=1e-6).all(1)
     assert np.flatnonzero(~same).tolist() == [1]  # template 2 is made of images 4 to 6
     assert protocol.notes([CountingEncoder()]) == [
-        "1 of 168 images were left out of their templates for counting1.0.keras (missing, damaged, or without a "
-        "finite embedding; on_bad=skip)",
+        (
+            "1 of 168 images were left out of their templates for counting1.0.keras (missing,"
+            " damaged, or without a finite embedding; on_bad=skip)"
+        ),
         FEW_PAIRS,
     ]
 

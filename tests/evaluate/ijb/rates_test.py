@@ -1,4 +1,6 @@
-"""The numbers of golden/ijbc.npz are from the released code: ../shared/oracles/ijbc_0.npz, less what is large."""
+"""The numbers of golden/ijbc.npz are from the released code: ../shared/oracles/ijbc_0.npz, less
+what is large.
+"""
 
 from pathlib import Path
 
@@ -104,7 +106,9 @@ def scores_of(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nearest_by_sklearn(genuine: np.ndarray, impostors: np.ndarray, far: float) -> float:
-    """As the released code has it: of the curve's points from the last to the first, the first of the nearest."""
+    """As the released code has it: of the curve's points from the last to the first, the first of
+    the nearest.
+    """
     labels = np.repeat([1, 0], [len(genuine), len(impostors)])
     fpr, tpr, _ = sklearn_roc_curve(labels, np.concatenate([genuine, impostors]))
     return tpr[::-1][np.argmin(np.abs(fpr[::-1] - far))]

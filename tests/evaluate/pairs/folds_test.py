@@ -13,7 +13,9 @@ def scored_pairs(pairs: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def accuracy_by_sklearn(scores: np.ndarray, same: np.ndarray) -> float:
-    """The published procedure as a plain loop: the best of 400 thresholds on nine folds, applied to the tenth."""
+    """The published procedure as a plain loop: the best of 400 thresholds on nine folds, applied to
+    the tenth.
+    """
     distances = 2 - 2 * scores
     found = []
     for others, fold in KFold(10, shuffle=False).split(scores):
@@ -27,7 +29,9 @@ def accuracy_by_sklearn(scores: np.ndarray, same: np.ndarray) -> float:
 
 
 def tar_by_sklearn(scores: np.ndarray, same: np.ndarray, far: float) -> float:
-    """The lowest threshold that at most `far` of the impostors of nine folds are above, applied to the tenth."""
+    """The lowest threshold that at most `far` of the impostors of nine folds are above, applied to
+    the tenth.
+    """
     found = []
     for others, fold in KFold(10, shuffle=False).split(scores):
         impostors, genuine = scores[others][~same[others]], scores[fold][same[fold]]
@@ -63,11 +67,13 @@ def test_a_far_that_accepts_fewer_than_ten_pairs_gives_no_metric():
 
 
 def test_the_threshold_of_a_fold_does_not_see_the_fold():
-    # Two folds of two pairs. Each fold alone is perfectly separable; the other's threshold is wrong for half of it.
+    # Two folds of two pairs. Each fold alone is perfectly separable; the other's threshold is wrong
+    # for half of it.
     same = np.array([True, False, True, False])
     scores = np.array([0.9, 0.7, 0.6, 0.2])
-    # Fold 1 is judged by fold 2's best lowest distance threshold: 0.8 < t <= 1.6, so 0.81: both accepted, one right.
-    # Fold 2 is judged by fold 1's: 0.2 < t <= 0.6, so 0.21: both refused, one right.
+    # Fold 1 is judged by fold 2's best lowest distance threshold: 0.8 < t <= 1.6, so 0.81: both
+    # accepted, one right. Fold 2 is judged by fold 1's: 0.2 < t <= 0.6, so 0.21: both refused, one
+    # right.
     assert folds.accuracy(2 - 2 * scores, same, 2) == 0.5
 
 

@@ -129,8 +129,8 @@ def test_the_report_of_a_verification_set(bin_path, tmp_path):
     assert set(result) == {"old/old", "curves", "notes"}
     impostors = PAIRS // 2 * 9 // 10  # outside each of ten folds
     assert result["notes"] == [
-        f"TAR@FAR=1e-2, TAR@FAR=1e-3 not measured: fewer than 10 of {impostors} impostor pairs would be accepted, "
-        "so that the threshold would be chance"
+        f"TAR@FAR=1e-2, TAR@FAR=1e-3 not measured: fewer than 10 of {impostors} impostor pairs"
+        " would be accepted, so that the threshold would be chance"
     ]
     assert (tmp_path / "report/1_roc.png").is_file()
     written = json.loads((tmp_path / "report/report.json").read_text())

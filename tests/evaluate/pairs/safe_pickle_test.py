@@ -35,8 +35,8 @@ def test_python_3_s_pickles(tmp_path, protocol):
     assert loaded(tmp_path, pickle.dumps((IMAGES, SAME), protocol)) == (IMAGES, SAME)
 
 
-# Written by hand after Python 2's pickle.py: a str of Python 2 is S'...' in protocol 0, and T or U (with its length)
-# in 1 and 2; True is I01 in 0 and 1.
+# Written by hand after Python 2's pickle.py: a str of Python 2 is S'...' in protocol 0, and T or U
+# (with its length) in 1 and 2; True is I01 in 0 and 1.
 PYTHON_2 = {
     0: b"((lp0\nS'\\xff\\xd8\\x00 one'\np1\naS'two'\np2\na(lp3\nI01\naI00\natp4\n.",
     1: b"(]q\x00(U\x07\xff\xd8\x00 oneq\x01T\x03\x00\x00\x00twoq\x02e]q\x03(I01\nI00\netq\x04.",
@@ -49,7 +49,8 @@ def test_python_2_s_pickles(tmp_path, protocol):
     assert loaded(tmp_path, PYTHON_2[protocol]) == ([b"\xff\xd8\x00 one", b"two"], [True, False])
 
 
-# An array of three bytes as numpy 1 under Python 2 wrote it, by hand from what numpy 1.16's __reduce__ returns.
+# An array of three bytes as numpy 1 under Python 2 wrote it, by hand from what numpy 1.16's
+# __reduce__ returns.
 PYTHON_2_ARRAY = (
     b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nq\x01cnumpy\nndarray\nq\x02K\x00\x85U\x01b\x87Rq\x03"
     b"(K\x01K\x03\x85cnumpy\ndtype\nq\x04U\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"

@@ -1,4 +1,6 @@
-"""Expected values come from MXNet 1.9.1's own reader: golden/recordio.json, made by golden/recordio_by_mxnet.py."""
+"""Expected values come from MXNet 1.9.1's own reader: golden/recordio.json, made by
+golden/recordio_by_mxnet.py.
+"""
 
 import hashlib
 import json

@@ -8,8 +8,9 @@ from PIL import Image
 from bct_keras.errors import InputError
 from bct_keras.prepare.sources.synthetic import IMAGE_SIZES, Synthetic
 
-# Made by this code at GENERATOR_VERSION 1: sha256 of the first six images' bytes, two identities of three.
-# They guard "the same bytes on any machine". Who changes the images on purpose raises the version with them.
+# Made by this code at GENERATOR_VERSION 1: sha256 of the first six images' bytes, two identities of
+# three. They guard "the same bytes on any machine". Who changes the images on purpose raises the
+# version with them.
 FIRST_IMAGES = {
     28: "cafc180bf015882390e7ab87bde5621d17c0998357ce3d5c3c3ad7dfe7d0a3ee",
     32: "11ffae9c8476f6c162e9f24b9db0c10aa16712a453cddce7abdf2c76a61fced3",
@@ -58,7 +59,8 @@ def test_images_are_whole_rgb_pngs(image_size):
 
 
 def test_channels_and_rows_stand_where_they_belong():
-    # Hair is dark, cheeks are light, skin is more red than blue: true of the mean of many images only.
+    # Hair is dark, cheeks are light, skin is more red than blue: true of the mean of many images
+    # only.
     source = Synthetic(identities=200, images=1)
     mean = np.mean([pixels(source, position) for position in range(200)], axis=0)
     assert mean[18:20, 6:26].mean() > mean[3:5, 12:20].mean() + 20
