@@ -100,7 +100,9 @@ EACH_ENTRY = [
 
 
 def shallow_iresnet(image_size: int, dims: int) -> keras.Model:
-    return iresnet.iresnet(image_size, dims, (2,), (8,), 0.0, "shallow_iresnet")
+    return iresnet.iresnet(
+        image_size, dims, depths=(2,), widths=(8,), dropout=0.0, name="shallow_iresnet"
+    )
 
 
 def shallow_vit(image_size: int, dims: int) -> keras.Model:

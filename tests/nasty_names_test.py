@@ -113,9 +113,15 @@ def test_a_card_shows_names_and_obeys_none(tiny_encoder_path, tmp_path):
     results = {f"retrieval({BREAK})": {f"old{BREAK}/old": {f"top{BREAK}": 0.5}}}
     source = Source(encoder)  # pyright: ignore
     refused = {"tflite": BREAK}
-    card = model_card.written(
-        source, encoder, f"undecided: {BREAK}", files, refused, results, f"mine {BREAK}"
-    )
+    card = model_card.Card(
+        source,
+        old=encoder,
+        verdict=f"undecided: {BREAK}",
+        files=files,
+        refused=refused,
+        results=results,
+        data_licence=f"mine {BREAK}",
+    ).text()
     check_plain(card)
     assert "\n# owned" not in card
     without_code = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", card)

@@ -207,7 +207,9 @@ def test_the_manifest_has_flags_that_train_knows_and_files_that_all_workers_see(
     pod = job["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]
     (container,) = pod["containers"]
     given = dict(argument.removeprefix("--").split("=", 1) for argument in container["args"])
-    sources = "".join((ROOT / f"bct_keras/{name}.py").read_text() for name in ("train", "export"))
+    package = ROOT / "bct_keras"
+    flag_modules = [package / name / "__main__.py" for name in ("train", "export")]
+    sources = "".join(module.read_text() for module in flag_modules)
     known = set(re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', sources))
     assert given.keys() <= known | {"flagfile"}
     (mount,) = container["volumeMounts"]
@@ -280,9 +282,9 @@ TWO_WORKERS = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker"
 @pytest.mark.parametrize(
     ("kind", "replicas", "config", "message"),
     [
-        ("one", 3, "", "--strategy=one is one device, and --replicas=3 asks for more"),
-        ("multiworker", 2, TWO_WORKERS, "--replicas=2 is for one machine"),
-        ("auto", 2, TWO_WORKERS, "--replicas=2 is for one machine"),
+        ("one", 3, "", "strategy=one is one device, and replicas=3 asks for more"),
+        ("multiworker", 2, TWO_WORKERS, "replicas=2 is for one machine"),
+        ("auto", 2, TWO_WORKERS, "replicas=2 is for one machine"),
     ],
 )
 def test_replicas_that_nobody_would_use_are_refused(monkeypatch, kind, replicas, config, message):
