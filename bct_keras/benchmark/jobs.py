@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bct_keras.benchmark.plan import Job
+from bct_keras.benchmark.cells import Job
 from bct_keras.callbacks.checkpoints import RESUME_STATUS, StopRequest
 from bct_keras.processes import cores
 

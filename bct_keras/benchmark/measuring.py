@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from bct_keras import artefacts
-from bct_keras.benchmark.plan import Cell
+from bct_keras.benchmark.cells import Cell
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import build_protocols

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from bct_keras import artefacts
 from bct_keras.benchmark import spreads, tables
-from bct_keras.benchmark.plan import slug
+from bct_keras.benchmark.cells import slug
 from bct_keras.errors import InputError, option
 from bct_keras.pages import document, plots
 from bct_keras.pages.document import Plot

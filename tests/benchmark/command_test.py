@@ -78,7 +78,7 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(folder, done, found):
     assert error == f"error: 1 of 3 cells failed, the report names them: {name}"
     assert list(found["failed"]) == [name]
     assert found["failed"][name].startswith(
-        "unibct would first refresh its prototypes at epoch 5, and --epochs=1"
+        "unibct would first refresh its prototypes at epoch 5, and the training has 1 epoch(s)"
     )
     assert [row["method"] for row in found["cells"]] == METHODS
     for page in ("report.md", "report.html"):

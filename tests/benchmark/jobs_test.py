@@ -16,8 +16,8 @@ import pytest
 
 from bct_keras import artefacts
 from bct_keras.benchmark import jobs
+from bct_keras.benchmark.cells import Job, Options
 from bct_keras.benchmark.jobs import Runner, StoppedError
-from bct_keras.benchmark.plan import Job, Options
 from bct_keras.train.recipe import Recipe
 
 TRAINING = """
