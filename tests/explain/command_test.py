@@ -1,6 +1,6 @@
 """The command explain: its page, and what it says of bad input.
 
-The heat itself is tested in explanations/.
+The heat itself is tested in heat_test.py.
 """
 
 import json
@@ -17,7 +17,6 @@ from bct_keras.backbones import BACKBONES
 from bct_keras.encoders import KerasEncoder, keras_file_encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.explain import FOR_ANY, FOR_KERAS, run
-from bct_keras.explain import __main__ as explain_command
 from bct_keras.explain.examples import KINDS
 from bct_keras.explain.run import explain
 from bct_keras.prepare.run import prepare
@@ -170,7 +169,7 @@ def test_stored_embeddings_are_told_before_any_work(encoders, data, tmp_path):
 
 
 def test_a_missing_extra_is_told(monkeypatch):
-    monkeypatch.setattr(explain_command.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(run.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
         InputError, match=r"explain needs tf_keras_vis, .* pip install -e '.\[explain\]'"
     ):
