@@ -97,7 +97,7 @@ def test_every_training_is_done_once(folder, done):
 
 
 def test_the_numbers_are_those_of_evaluate(folder, found, tmp_path):
-    """One cell measured as the command does it."""
+    """One cell is measured as the command does it."""
     (cell,) = [row for row in found["cells"] if row["method"] == METHODS[1]]
     places = ("old/class/weak*", "open-class/weak/mixbct*")
     old, new = (load_encoder(next((folder / "out/runs").glob(place))) for place in places)

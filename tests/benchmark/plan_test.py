@@ -23,7 +23,7 @@ DEFAULTS = {
 
 
 def values_of(written: Sequence[str]) -> dict[str, Any]:
-    """These tests' options, of which those of dimensions are numbers."""
+    """Returns these tests' options, of which those of dimensions are numbers."""
     values: dict[str, Any] = {}
     for argument in written:
         name, _, text = argument.removeprefix("--").partition("=")

@@ -199,9 +199,7 @@ def test_the_harmonic_mean(first, second, mean):
 
 
 def test_the_ranking_tells_who_is_behind_the_first_by_more_than_chance():
-    """Four seeds, in which the second is behind by about 0.1 each time, and the third by 0.1 but
-    for one seed.
-    """
+    """The second is behind by about 0.1 on each of four seeds, the third on all but one."""
     gains = {
         "free": [0.3] * 4,
         "first": [0.2] * 4,
