@@ -7,9 +7,10 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from bct_keras import artefacts
+from bct_keras import artefacts, printable
 from bct_keras.benchmark import spreads, tables
 from bct_keras.benchmark.cells import slug
+from bct_keras.benchmark.ranking import ranking
 from bct_keras.errors import InputError, option
 from bct_keras.pages import document, plots
 from bct_keras.pages.document import Plot
@@ -45,7 +46,7 @@ def write(found: dict[str, Any], made_from: dict[str, Any], out: Path) -> None:
     with artefacts.new_folder(out, replace=True) as folder:
         facts = json.dumps(found, indent=1)
         (folder / "report.json").write_text(facts + "\n")
-        (folder / "report.md").write_text(tables.markdown(found))
+        (folder / "report.md").write_text(as_markdown(found))
         figures = drawings(found, folder)
         (folder / "report.html").write_text(as_html(found, figures))
         artefacts.write_manifest(folder, KIND, made_from)
@@ -61,6 +62,31 @@ def as_html(found: dict[str, Any], figures: list[Plot]) -> str:
         plots=figures,
         made_from=document.as_texts(found["made_from"]),
     )
+
+
+def as_markdown(found: dict[str, Any]) -> str:
+    """Returns all of a report as Markdown."""
+    title = printable.markdown(found["title"])
+    setting = printable.markdown(found["setting"])
+    lines = [f"# {title}", "", setting]
+    for section in tables.sections(found):
+        heading = printable.markdown(section.heading)
+        text = printable.markdown(section.text)
+        lines += ["", f"## {heading}", "", text, ""]
+        lines += markdown_table(section.rows)
+    return "\n".join(lines) + "\n"
+
+
+def markdown_table(rows: tables.Rows) -> list[str]:
+    """Returns the lines of a table, whose names are shown and not obeyed."""
+    lines = []
+    for row in rows:
+        cells = [printable.markdown(cell) for cell in row]
+        lines.append(printable.table_row(cells))
+    alignments = ["---:"] * len(rows[0])
+    alignments[0] = "---"
+    lines.insert(1, printable.table_row(alignments))
+    return lines
 
 
 def drawings(found: dict[str, Any], folder: Path) -> list[Plot]:
@@ -149,7 +175,7 @@ def findings(
             f"{option('metric', metric)} was not measured; there are: {', '.join(metrics)}"
         )
     shown = metric if metric in metrics else metrics[0]
-    ranked = spreads.ranking(table, shown)
+    ranked = ranking(table, shown)
     return {
         "title": headline(ranked, shown),
         "setting": setting(table),

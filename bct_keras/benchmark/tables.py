@@ -4,9 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bct_keras.benchmark.spreads import count_verdicts, counted
-from bct_keras.printable import markdown as markdown_text
-from bct_keras.printable import table_row
+from bct_keras.benchmark.ranking import count_verdicts, counted
 
 Rows = list[list[str]]
 RANKING = (
@@ -297,28 +295,3 @@ def number(value: float | None, form: str) -> str:
     if value is None:
         return "-"
     return format(value, form)
-
-
-def markdown(found: dict[str, Any]) -> str:
-    """Returns all of a report as Markdown."""
-    title = markdown_text(found["title"])
-    setting = markdown_text(found["setting"])
-    lines = [f"# {title}", "", setting]
-    for section in sections(found):
-        heading = markdown_text(section.heading)
-        text = markdown_text(section.text)
-        lines += ["", f"## {heading}", "", text, ""]
-        lines += markdown_table(section.rows)
-    return "\n".join(lines) + "\n"
-
-
-def markdown_table(rows: Rows) -> list[str]:
-    """Returns the lines of a table, whose names are shown and not obeyed."""
-    lines = []
-    for row in rows:
-        cells = [markdown_text(cell) for cell in row]
-        lines.append(table_row(cells))
-    alignments = ["---:"] * len(rows[0])
-    alignments[0] = "---"
-    lines.insert(1, table_row(alignments))
-    return lines

@@ -37,10 +37,10 @@ def scorecam(subject: Subject, image: np.ndarray, reference: np.ndarray) -> np.n
 
     def score(classified: tf.Tensor) -> tf.Tensor:
         # tf-keras-vis gives the softmax of the outputs, (exp e, exp 0) / sum:
-        # e = log(softmax / its last entry)
+        # e = log(softmax / its last entry).
         embedding = tf.math.log(classified / classified[:, -1:])
-        # and leaves out the paper's softmax over the channels, whose sum is a factor of the whole
-        # map
+        # It leaves out the paper's softmax over the channels, whose sum is a factor of the
+        # whole map.
         return tf.exp(SHARPNESS * cosine(embedding))
 
     explain = Scorecam(subject.model)
