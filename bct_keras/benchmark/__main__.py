@@ -27,40 +27,21 @@ Leaves WORKDIR/report with report.html, report.md, report.json and plots, and th
 WORKDIR/runs, each with its flags.txt, to be evaluated, exported or looked at like any other.
 """
 
-import contextlib
 import copy
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-from bct_keras import artefacts, command, specs
-from bct_keras.benchmark import report, spreads, tables
-from bct_keras.benchmark.jobs import Runner, StoppedError
-from bct_keras.benchmark.measuring import Measuring
-from bct_keras.benchmark.plan import (
-    CUTS,
-    REFERENCE,
-    SCENARIOS,
-    Cell,
-    Cut,
-    Job,
-    Options,
-    Plan,
-    parse_entries,
-    with_reference,
-)
+from bct_keras import command
+from bct_keras.benchmark.jobs import StoppedError
+from bct_keras.benchmark.plan import SCENARIOS, Options, parse_entries
+from bct_keras.benchmark.run import Comparison, benchmark
 from bct_keras.callbacks.checkpoints import RESUME_STATUS
-from bct_keras.data.dataset import open_data_set
 from bct_keras.errors import InputError
-from bct_keras.evaluate.report import aligned
-from bct_keras.prepare.run import prepare
-from bct_keras.processes import cores
 from bct_keras.train import __main__ as train
-from bct_keras.train import proof
 
 # Set for each training here, or of no use to it.
 OWN = (
@@ -75,8 +56,11 @@ OWN = (
     "source",
     "split",
     "prepared",
+    "on_bad",
+    "old_flagfile",
+    "old_workdir",
+    "dry_run",
 )
-OWN += ("on_bad", "old_flagfile", "old_workdir", "dry_run")
 OVERRIDE: Any = {"allow_override": True}  # train has flags of these names, for one training
 REFUSED = {
     "data": "a benchmark takes --source",
@@ -85,71 +69,44 @@ REFUSED = {
     "keep_best": "a benchmark keeps the last epoch of each",
     "dry_run": "give it to train",
 }
+TOLD = ("source", "split", "scenario", "old", "method", "seeds")  # by the report
 
 
 def main() -> None:
+    comparison = comparison_of_flags()
+    try:
+        benchmark(comparison, command.say)
+    except StoppedError as stopped:
+        print(stopped)
+        sys.exit(RESUME_STATUS)
+
+
+def comparison_of_flags() -> Comparison:
+    """Returns what the command line asks for."""
     FLAGS = flags.FLAGS
     for name, other in REFUSED.items():
         if FLAGS[name].present:
             raise InputError(f"--{name} is for one training; {other}")
-    workdir = Path(command.required("workdir"))
-    artefacts.check_place(workdir / "report", report.KIND)
-    # Trainings hold the lock too, so that those of a killed benchmark are waited for, not doubled.
-    with artefacts.alone(
-        workdir, "what another benchmark, perhaps a killed one, is still training"
-    ) as lock:
-        plan = planned(workdir)
-        protocols = {name: protocol_of(cut.folder) for name, cut in plan.data.items()}
-        measuring = Measuring(workdir / "embeddings")
-
-        def measure(cell: Cell) -> dict[str, Any]:
-            _, cut = SCENARIOS[cell.scenario]
-            return measuring.measure(cell, protocols[cut])
-
-        jobs, at_once = list(plan.jobs.values()), FLAGS.jobs or max(1, cores() // 2)
-        runner = Runner(jobs, at_once, workdir / "logs", lock)
-        counts = (
-            f"{len(plan.cells)} cells, {len(jobs)} trainings, of which {runner.total} are missing"
-        )
-        command.say(counts)
-        try:
-            failed = runner.run(Progress(runner.total, measure, plan.cells))
-            results, missing = collected(plan, measure, failed)
-        except StoppedError as stopped:
-            print(stopped)
-            sys.exit(RESUME_STATUS)
-        tell(plan, results, missing, workdir / "report")
-    if missing:
-        first = next(iter(missing))
-        raise InputError(
-            f"{len(missing)} of {len(plan.cells)} cells failed, the report names them: {first}"
-        )
-
-
-def planned(workdir: Path) -> Plan:
-    """Returns all of it, checked before any work but the making of the data."""
-    FLAGS = flags.FLAGS
-    shared = shared_options()
-    olds = parse_entries("old", command.required("old"), values_of)
-    methods = parse_entries("method", command.required("method"), values_of)
-    methods = with_reference(methods)
-    seeds = [number(text) for text in FLAGS.seeds]
-    for name in FLAGS.scenario:
-        if name not in SCENARIOS:
-            raise InputError(f"unknown scenario '{name}'; known: {', '.join(SCENARIOS)}")
-    # A typo is told before the data are made.
-    for entry in olds:
-        (shared + entry.options).recipe(REFERENCE)
-    for entry in methods:
-        (shared + entry.options).recipe(entry.spec)
-    cuts = {SCENARIOS[name][1] for name in FLAGS.scenario}
-    data = {cut: prepared(cut, workdir / "data" / cut) for cut in CUTS if cut in cuts}
-    plan = Plan(workdir, shared, data)
-    plan.add(FLAGS.scenario, olds, methods, seeds)
-    return plan
+    return Comparison(
+        workdir=Path(command.required("workdir")),
+        shared=shared_options(),
+        olds=parse_entries("old", command.required("old"), values_of),
+        methods=parse_entries("method", command.required("method"), values_of),
+        scenarios=FLAGS.scenario,
+        seeds=[number(text) for text in FLAGS.seeds],
+        source=command.required("source"),
+        split=FLAGS.split,
+        on_bad=FLAGS.on_bad,
+        protocol=FLAGS.protocol,
+        metric=FLAGS.metric,
+        metric_is_asked_for=bool(FLAGS["metric"].present),
+        jobs=FLAGS.jobs,
+        told={f"--{name}": FLAGS[name].value for name in TOLD},
+    )
 
 
 def number(text: str) -> int:
+    """Returns the seed that a text stands for."""
     if not text.isdecimal():
         raise InputError(f"--seeds={text}: whole numbers are needed, as in --seeds=0,1,2")
     return int(text)
@@ -157,26 +114,33 @@ def number(text: str) -> int:
 
 def train_flags() -> dict[str, flags.Flag]:
     """Returns the flags that train defines, by name."""
-    defined = flags.FLAGS.flags_by_module_dict()[train.__name__]
-    return {flag.name: flag for flag in defined}
+    by_module = flags.FLAGS.flags_by_module_dict()
+    found = {}
+    for flag in by_module[train.__name__]:
+        found[flag.name] = flag
+    return found
 
 
 def shared_options() -> Options:
-    """Returns the options of every training: those of train's flags that were given here, and
-    defaults.
-    """
-    written, values = [], {}
+    """Returns the options of every training: train's flags as given here, or their defaults."""
+    written = []
+    values = {}
     for name, flag in train_flags().items():
         values[name] = flag.value
-        if flag.present and name not in OWN and flag.serialize():
-            written.append(flag.serialize())
+        if name in OWN or not flag.present:
+            continue
+        text = flag.serialize()
+        if text:
+            written.append(text)
     return Options(tuple(sorted(written)), values)
 
 
 def values_of(written: Sequence[str]) -> dict[str, Any]:
     """Returns the values of train's flags that stand in an entry, such as `--dims=32`."""
+    known = train_flags()
+    for name in OWN:  # a flag file may hold those
+        known[name] = flags.FLAGS[name]
     entry = flags.FlagValues()
-    known = train_flags() | {name: flags.FLAGS[name] for name in OWN}  # a flag file may hold those
     for name, flag in known.items():
         entry[name] = copy.deepcopy(flag)
         entry[name].unparse()  # what was given here is not the entry's
@@ -184,88 +148,11 @@ def values_of(written: Sequence[str]) -> dict[str, Any]:
         entry([train.__name__, *written])
     except flags.Error as error:
         raise InputError(f"{' '.join(written)}: {error}") from None
-    return {name: entry[name].value for name in known if entry[name].present}
-
-
-def prepared(cut: str, folder: Path) -> Cut:
-    """Makes the data set of a class or data split."""
-    FLAGS = flags.FLAGS
-    _, positional, keywords = specs.parse(FLAGS.split)
-    arguments = [*positional, *(f"{key}={value}" for key, value in keywords.items())]
-    split = f"{cut}({', '.join(arguments)})"
-    command.say(prepare(command.required("source"), split, folder, on_bad=FLAGS.on_bad))
-    return Cut(folder, open_data_set(folder).fingerprint)
-
-
-def protocol_of(data: Path) -> str:
-    """Returns how the cells of a data set are measured."""
-    FLAGS = flags.FLAGS
-    found = [FLAGS.protocol] if FLAGS.protocol else proof.test_protocol(open_data_set(data / "new"))
-    if not found:
-        raise InputError(
-            f"--split={FLAGS.split} holds no identities out for the test: give it test_share, or "
-            "--protocol"
-        )
-    return found[0]
-
-
-class Progress:
-    """A line as each training ends, and what is known of its cells then."""
-
-    def __init__(self, total: int, measure: Callable[[Cell], object], cells: list[Cell]):
-        self.total = total
-        self.done = 0
-        self.started = time.monotonic()
-        self.measure = measure
-        self.cells = cells
-
-    def __call__(self, job: Job, failed: str | None) -> None:
-        self.done += 1
-        seconds_each = (time.monotonic() - self.started) / self.done
-        left = f"{seconds_each * (self.total - self.done) / 60:.0f} min left"
-        command.say(f"[{self.done}/{self.total}] {job.name}: {failed or 'trained'}, {left}")
-        for cell in self.cells:
-            if cell.run == job.folder and not failed:
-                with contextlib.suppress(InputError):  # tried again at the end, and told there
-                    self.measure(cell)
-
-
-def collected(
-    plan: Plan, measure: Callable[[Cell], dict[str, Any]], failed: dict[Path, str]
-) -> tuple[spreads.Results, dict[str, str]]:
-    """Returns what each cell comes to, and why which is missing; in the order of the flags."""
-    by_place: spreads.Results = {}
-    for cell in plan.cells:
-        by_place[cell.scenario, cell.old, cell.method] = {}
-    missing = {}
-    for cell in plan.cells:
-        why = failed.get(cell.run) or failed.get(cell.old_encoder)
-        try:
-            if why:
-                raise InputError(why)
-            by_place[cell.scenario, cell.old, cell.method][cell.seed] = measure(cell)
-        except InputError as error:
-            missing[cell.name] = str(error)
-    return {place: by_seed for place, by_seed in by_place.items() if by_seed}, missing
-
-
-def tell(plan: Plan, results: spreads.Results, missing: dict[str, str], out: Path) -> None:
-    """Writes the report, and says what it comes to."""
-    FLAGS = flags.FLAGS
-    made_from: dict[str, Any] = {}
-    for name in ("source", "split", "scenario", "old", "method", "seeds"):
-        made_from[f"--{name}"] = FLAGS[name].value
-    made_from["train"] = list(plan.shared.written)
-    for name, cut in plan.data.items():
-        made_from[f"data, {name}"] = cut.fingerprint
-    made_from["runs"] = sorted(str(cell.run.relative_to(plan.workdir)) for cell in plan.cells)
-    asked = bool(FLAGS["metric"].present)
-    found = report.findings(results, plan.reference, FLAGS.metric, missing, made_from, asked)
-    report.write(found, made_from, out)
-    for line in aligned(tables.ranking(found["ranking"])):
-        command.say(line)
-    command.say(found["title"])
-    command.say(f"report: {out / 'report.html'}")
+    values = {}
+    for name in known:
+        if entry[name].present:
+            values[name] = entry[name].value
+    return values
 
 
 def define_flags() -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bct_keras.benchmark.plan import Job
+from bct_keras.benchmark.cells import Job
 from bct_keras.callbacks.checkpoints import RESUME_STATUS, StopRequest
 from bct_keras.processes import cores
 
@@ -19,11 +19,20 @@ class StoppedError(Exception):
 
 
 class Runner:
-    """Starts jobs as soon as what they need is there; one that fails stops none but those that
-    need it.
+    """Starts jobs as soon as what they need is there.
+
+    A job that fails stops none but those that need it.
     """
 
     def __init__(self, jobs: list[Job], at_once: int, logs: Path, lock: int):
+        """Takes the jobs, of which some may be done.
+
+        Args:
+            jobs: All trainings.
+            at_once: How many run at the same time.
+            logs: The folder for what they print.
+            lock: An open file that they inherit, so that they hold its lock too.
+        """
         self.waiting = [job for job in jobs if not job.done]
         self.total = len(self.waiting)
         self.at_once = at_once
@@ -35,7 +44,9 @@ class Runner:
     def run(self, ended: Callable[[Job, str | None], None]) -> dict[Path, str]:
         """Runs all jobs; returns why each run failed that did.
 
-        `ended(job, why)` is called as each ends, while others go on.
+        Args:
+            ended: Is called with each job as it ends and the reason if it failed, while others
+                go on.
         """
         with StopRequest().listening() as stop:
             try:
@@ -56,27 +67,41 @@ class Runner:
 
     def collect(self) -> list[Job]:
         """Returns the jobs that have ended, and those that cannot be done any more."""
-        over = [process for process in self.running if process.poll() is not None]
-        jobs = [self.running.pop(process) for process in over]
-        for process, job in zip(over, jobs, strict=True):
-            if process.returncode:
-                self.failed[job.folder] = reason(self.log_of(job), process.returncode)
-        lost = [job for job in self.waiting if job.after in self.failed]
-        for job in lost:
-            self.waiting.remove(job)
-            self.failed[job.folder] = "its old encoder could not be trained"
-        return jobs + lost
+        finished = []
+        for process in list(self.running):
+            status = process.poll()
+            if status is None:
+                continue
+            job = self.running.pop(process)
+            finished.append(job)
+            if status:
+                log = self.log_of(job)
+                self.failed[job.folder] = reason(log, status)
+        for job in list(self.waiting):
+            if job.after in self.failed:
+                self.waiting.remove(job)
+                self.failed[job.folder] = "its old encoder could not be trained"
+                finished.append(job)
+        return finished
 
     def start_more(self) -> None:
         """Starts those jobs whose turn it is."""
         for job in list(self.waiting):
             if len(self.running) >= self.at_once:
                 return
-            unfinished = {other.folder for other in (*self.waiting, *self.running.values())}
-            taken = {other.turns for other in self.running.values() if other.turns}
-            if job.after not in unfinished and job.turns not in taken:
+            if self.may_start(job):
                 self.waiting.remove(job)
                 self.start(job)
+
+    def may_start(self, job: Job) -> bool:
+        """Tells whether the job's old encoder is there, and no other job has its turn."""
+        running = list(self.running.values())
+        for other in self.waiting + running:
+            if other.folder == job.after:
+                return False
+        if not job.turns:
+            return True
+        return all(other.turns != job.turns for other in running)
 
     def start(self, job: Job) -> None:
         """Starts a training."""
@@ -112,16 +137,33 @@ def command(job: Job) -> list[str]:
 
 
 def environment(at_once: int) -> dict[str, str]:
-    """Returns each process's share of the cores; none is a worker of a cluster."""
-    threads = str(max(1, cores() // at_once))
-    shares = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), threads)
-    return shares | {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
+    """Returns the environment of a training, with its share of the cores.
+
+    A number of threads that is set already stays. No training is a worker of a cluster.
+    """
+    share = max(1, cores() // at_once)
+    threads = str(share)
+    variables = dict(os.environ)
+    variables.setdefault("TF_NUM_INTRAOP_THREADS", threads)
+    variables.setdefault("TF_NUM_INTEROP_THREADS", threads)
+    variables.pop("TF_CONFIG", None)
+    return variables
 
 
 def reason(log: Path, status: int) -> str:
-    """Returns why a training failed, from its log."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    """Returns why a training failed.
+
+    Args:
+        log: What it printed; its last error is taken, or its last line.
+        status: Its exit status.
+    """
     if status == RESUME_STATUS:
         return "it was stopped by a signal; the same command goes on from there"
-    return f"{(told or lines or [f'exit status {status}'])[-1]} (all of it: {log})"
+    error = ""
+    last_line = f"exit status {status}"
+    for line in log.read_text(errors="replace").splitlines():
+        if line.startswith("error: "):
+            error = line.removeprefix("error: ")
+        if line.strip():
+            last_line = line
+    return f"{error or last_line} (all of it: {log})"

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from bct_keras import artefacts
-from bct_keras.benchmark.plan import Cell
+from bct_keras.benchmark.cells import Cell
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import build_protocols
@@ -42,18 +42,25 @@ class OldEncoder:
 
 
 class Measuring:
-    """Keeps what it has measured of a cell in the folder of its run, and embeddings by encoder
-    and images.
+    """Measures cells, and keeps what it has found.
+
+    The results of a cell are kept in the folder of its run, embeddings by encoder and images.
     """
 
     def __init__(self, cache: Path):
+        """Keeps embeddings in the folder `cache`."""
         self.cache = EmbeddingCache(cache)
         self.protocol = lru_cache(maxsize=None)(self._protocol)
         # The old encoder in its own gallery is the same for all cells beside it.
         self.old = lru_cache(maxsize=4)(self._old)
 
     def measure(self, cell: Cell, protocol_spec: str) -> dict[str, Any]:
-        """Returns what a cell comes to, measured where that is not kept from before."""
+        """Returns what a cell comes to, measured where that is not kept from before.
+
+        Args:
+            cell: The new encoder's run and the old encoder.
+            protocol_spec: How it is measured, as in retrieval(data/test).
+        """
         protocol = self.protocol(protocol_spec)
         old = self.old(protocol_spec, cell.old_encoder)
         new = load_encoder(cell.run)
@@ -66,34 +73,51 @@ class Measuring:
         kept = cell.run / f"measured-{artefacts.fingerprint(made_from)[:10]}.json"
         found = artefacts.read_sealed(kept)
         if found is None:
-            found = self._measured(protocol, old, new) | {
-                "seconds_per_step": seconds_per_step(cell.run)
-            }
+            found = measured(protocol, old, new)
+            found["seconds_per_step"] = seconds_per_step(cell.run)
             artefacts.write_sealed(kept, found)
             keras.backend.clear_session()
         return found
 
     def _protocol(self, spec: str) -> Protocol:
         """Builds a protocol."""
-        return build_protocols([spec], self.cache)[spec]
+        protocols = build_protocols([spec], self.cache)
+        return protocols[spec]
 
     def _old(self, spec: str, place: Path) -> OldEncoder:
         """Embeds and measures an old encoder in its own gallery."""
         encoder = load_encoder(place)
-        return OldEncoder(encoder, known_of_old(self.protocol(spec), encoder))
+        known = known_of_old(self.protocol(spec), encoder)
+        return OldEncoder(encoder, known)
 
-    def _measured(self, protocol: Protocol, old: OldEncoder, new: Encoder) -> dict[str, Any]:
-        """Measures a new encoder beside an old one."""
-        upgrade = embed_upgrade(protocol, old.encoder, new, old.known.old)
-        measured = measure_tests(protocol, upgrade, old.known.measured)
-        before, after = measured[OLD_OLD], measured[NEW_OLD]
-        found = summary(measured) | evidence(before, after)
-        verdict = judge({"protocol": found}, Rule())
-        found["verdict"] = verdict.word if verdict else None
-        if before.searches:
-            turned = flips(before.searches, after.searches, protocol.searched_names())
-            found["flips"] = {kind: turned[kind] for kind in ("negative", "positive")}
-        return found
+
+def measured(protocol: Protocol, old: OldEncoder, new: Encoder) -> dict[str, Any]:
+    """Measures a new encoder beside an old one.
+
+    Args:
+        protocol: How they are measured.
+        old: The old encoder, with what it comes to in its own gallery.
+        new: The new encoder.
+
+    Returns:
+        Metrics of each test, gains, the verdict, and flips where the protocol has searches.
+    """
+    upgrade = embed_upgrade(protocol, old.encoder, new, old.known.old)
+    tests = measure_tests(protocol, upgrade, old.known.measured)
+    before = tests[OLD_OLD]
+    after = tests[NEW_OLD]
+    found = summary(tests)
+    found |= evidence(before, after)
+    verdict = judge({"protocol": found}, Rule())
+    found["verdict"] = verdict.word if verdict else None
+    if before.searches:
+        names = protocol.searched_names()
+        turned = flips(before.searches, after.searches, names)
+        found["flips"] = {
+            "negative": turned["negative"],
+            "positive": turned["positive"],
+        }
+    return found
 
 
 def seconds_per_step(run: Path) -> float | None:
@@ -104,15 +128,34 @@ def seconds_per_step(run: Path) -> float | None:
     path = run / "times.jsonl"
     if not path.exists():
         return None
-    seconds, steps = [], []
     try:
-        for number, text in enumerate(read_bytes(path).splitlines(), 1):
-            where = f"{path}, line {number}"
-            epoch = parse_json(text, where)
-            seconds.append(field(epoch, "seconds", float, where))
-            steps.append(field(epoch, "steps", int, where))
-        if not sum(steps[1:] or steps):
+        epochs = read_times(path)
+        counted = epochs[1:] or epochs
+        steps = sum(epoch.steps for epoch in counted)
+        if not steps:
             raise InputError(f"{path} has no epoch with a step")
     except InputError as error:
         raise InputError(f"{error}; remove {run} and it is trained again") from None
-    return sum(seconds[1:] or seconds) / sum(steps[1:] or steps)
+    return sum(epoch.seconds for epoch in counted) / steps
+
+
+@dataclass(frozen=True)
+class EpochTime:
+    """The time that an epoch took."""
+
+    seconds: float
+    steps: int
+
+
+def read_times(path: Path) -> list[EpochTime]:
+    """Reads a run's times.jsonl, which has a line for each epoch."""
+    epochs = []
+    for number, text in enumerate(read_bytes(path).splitlines(), 1):
+        where = f"{path}, line {number}"
+        line = parse_json(text, where)
+        epoch = EpochTime(
+            seconds=field(line, "seconds", float, where),
+            steps=field(line, "steps", int, where),
+        )
+        epochs.append(epoch)
+    return epochs

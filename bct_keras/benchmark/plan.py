@@ -5,52 +5,27 @@ what has no folder, another recipe makes other runs beside the first ones, and t
 the same training share it.
 """
 
-import dataclasses
 import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bct_keras import artefacts
-from bct_keras.encoders import RUN_KIND, load_encoder
+from bct_keras.benchmark.cells import Cell, Cut, Job, OldEncoder, Options, Training
+from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError, option
 from bct_keras.prepare.splits import VIEW_OF_SCENARIO
-from bct_keras.train.recipe import Recipe
 
 CUTS = ("class", "data")
 SCENARIOS = {f"{training}-{cut}": (training, cut) for training in VIEW_OF_SCENARIO for cut in CUTS}
-REFERENCE = (
-    "independent"  # the same network without constraint: what gains and taxes are measured against
-)
+# The same network without constraint: what gains and taxes are measured against.
+REFERENCE = "independent"
 LABEL = re.compile(r"(?P<name>[\w.+-]+):\s+(?P<rest>.+)", re.DOTALL)
-
+BEFORE_OPTION = re.compile(r"(?:^|\s+)(?=--\w)")
 
 # What reads options as train's command line takes them: their values by name.
 Reader = Callable[[Sequence[str]], Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of a training, of which the last one of a name counts."""
-
-    written: tuple[str, ...] = ()  # as train's command line takes them; they name a run's folder
-    values: Mapping[str, Any] = field(default_factory=dict)
-
-    def __add__(self, other: "Options") -> "Options":
-        """Returns these options with others, which count more."""
-        return Options(self.written + other.written, {**self.values, **other.values})
-
-    def recipe(self, method: str) -> Recipe:
-        """Returns the recipe of a training by these options; a typo in them is told here."""
-        names = {each.name for each in dataclasses.fields(Recipe)}
-        values: dict[str, Any] = {}
-        for name, value in self.values.items():
-            if name in names:
-                values[name] = value
-        values["method"] = method
-        return Recipe(**values)
 
 
 @dataclass(frozen=True)
@@ -59,88 +34,28 @@ class Entry:
 
     name: str
     spec: str
-    options: Options = Options()
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run to train."""
-
-    name: str
-    folder: Path
-    recipe: Recipe
-    data: Path
-    old: Path | None = None  # the old encoder
-    options: Options = Options()  # also those that are not of the recipe
-    after: Path | None = None  # the old encoder's run, if it is trained too
-
-    @property
-    def turns(self) -> str:
-        """Returns what jobs share that write files beside their data, and so take turns; "" for
-        none.
-        """
-        return f"{self.data} {self.old}" if self.old else ""
-
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        """Returns the command line of bct_keras.train.__main__ that does it."""
-        own: dict[str, Any] = {"method": self.recipe.method, "seed": self.recipe.seed}
-        own |= {"data": self.data, "workdir": self.folder, "formats": "none", "protocol": "none"}
-        if self.old:
-            own["old"] = self.old
-        return (*self.options.written, *(f"--{name}={value}" for name, value in own.items()))
-
-    @property
-    def done(self) -> bool:
-        """Tells whether the run is there and whole."""
-        return self.folder.is_dir() and artefacts.kind_of(self.folder) == RUN_KIND
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One place of the table for one seed: a new encoder's run, and whose gallery it searches."""
-
-    scenario: str
-    old: str
-    method: str
-    seed: int
-    run: Path
-    old_encoder: Path
-
-    @property
-    def name(self) -> str:
-        """Returns what the report calls it."""
-        return f"{self.scenario}, old encoder {self.old}, {self.method}, seed {self.seed}"
-
-
-@dataclass(frozen=True)
-class Cut:
-    """A data set that is divided by classes or by images."""
-
-    folder: Path  # with its views
-    fingerprint: str
-
-
-@dataclass(frozen=True)
-class OldEncoder:
-    """An old encoder of one cut and one seed."""
-
-    name: str
-    place: Path  # where it is or will be
-    dims: int
+    options: Options = field(default_factory=Options)
 
 
 def parse_entry(text: str, read: Reader) -> Entry:
-    """Reads `NAME: SPEC --option=value ...`; without a name it is called what its spec says."""
-    match = LABEL.fullmatch(text.strip())
-    spec, *written = re.split(r"(?:^|\s+)(?=--\w)", match["rest"] if match else text.strip())
+    """Reads `NAME: SPEC --option=value ...`; without a name it is called what its spec says.
+
+    Args:
+        text: The entry.
+        read: Reads the options in it.
+    """
+    rest = text.strip()
+    match = LABEL.fullmatch(rest)
+    if match:
+        rest = match["rest"]
+    spec, *written = BEFORE_OPTION.split(rest)
     name = match["name"] if match else spec
     if not name:
-        raise InputError(
-            f"'{text}' has no name: give it one in front, as in weak: {option('head', 'softmax')}"
-        )
+        example = option("head", "softmax")
+        raise InputError(f"'{text}' has no name: give it one in front, as in weak: {example}")
     arguments = tuple(argument.strip() for argument in written)
-    return Entry(name, spec, Options(arguments, read(arguments)))
+    options = Options(arguments, read(arguments))
+    return Entry(name, spec, options)
 
 
 def parse_entries(kind: str, texts: Iterable[str], read: Reader) -> list[Entry]:
@@ -158,101 +73,134 @@ def parse_entries(kind: str, texts: Iterable[str], read: Reader) -> list[Entry]:
 
 def with_reference(methods: list[Entry]) -> list[Entry]:
     """Returns the methods with the network without constraint among them."""
-    if any(method.spec == REFERENCE for method in methods):
-        return methods
-    return [Entry(REFERENCE, REFERENCE), *methods]
+    for method in methods:
+        if method.spec == REFERENCE:
+            return methods
+    reference = Entry(REFERENCE, REFERENCE)
+    return [reference, *methods]
 
 
 class Plan:
     """Jobs in the order in which they are best started, and the cells that come of them."""
 
     def __init__(self, workdir: Path, shared: Options, data: Mapping[str, Cut]):
+        """Begins with nothing planned.
+
+        Args:
+            workdir: The folder for all runs.
+            shared: Options of every training.
+            data: The data sets, by the kind of their split.
+        """
         self.workdir = workdir
-        self.shared = shared  # options of every training
+        self.shared = shared
         self.data = data
         self.jobs: dict[Path, Job] = {}
         self.cells: list[Cell] = []
         self.reference = REFERENCE
 
     def add(
-        self, scenarios: list[str], olds: list[Entry], methods: list[Entry], seeds: list[int]
+        self,
+        scenarios: list[str],
+        olds: list[Entry],
+        methods: list[Entry],
+        seeds: list[int],
     ) -> None:
         """Plans every scenario with every old encoder, method and seed."""
-        self.reference = next(method.name for method in methods if method.spec == REFERENCE)
+        references = [method.name for method in methods if method.spec == REFERENCE]
+        self.reference = references[0]
         for seed, scenario, entry in itertools.product(seeds, scenarios, olds):
             _, cut = SCENARIOS[scenario]
             old = self.old_encoder(cut, entry, seed)
             for method in methods:
-                run = self.new_encoder(scenario, old, method, seed)
-                self.cells.append(Cell(scenario, old.name, method.name, seed, run, old.place))
-        # Old encoders first, since the others wait for them.
-        self.jobs = dict(sorted(self.jobs.items(), key=lambda item: item[1].after is not None))
+                cell = Cell(
+                    scenario=scenario,
+                    old=old.name,
+                    method=method.name,
+                    seed=seed,
+                    run=self.new_encoder(scenario, old, method, seed),
+                    old_encoder=old.place,
+                )
+                self.cells.append(cell)
+        self.put_old_encoders_first()
+
+    def put_old_encoders_first(self) -> None:
+        """Puts the jobs that others wait for before those others."""
+        first = {}
+        later = {}
+        for folder, job in self.jobs.items():
+            jobs = later if job.after else first
+            jobs[folder] = job
+        self.jobs = first | later
 
     def old_encoder(self, cut: str, entry: Entry, seed: int) -> OldEncoder:
-        """Returns the one that is there, or plans its training."""
+        """Returns the encoder that is there, or plans its training.
+
+        Args:
+            cut: The kind of the split.
+            entry: The old encoder as it was asked for.
+            seed: That of its training.
+        """
         if entry.spec:
-            return OldEncoder(entry.name, Path(entry.spec), load_encoder(entry.spec).dims)
+            encoder = load_encoder(entry.spec)
+            return OldEncoder(entry.name, Path(entry.spec), encoder.dims)
         options = self.shared + entry.options
-        recipe = dataclasses.replace(options.recipe(REFERENCE), seed=seed)
-        job = self.job(("old", cut, entry.name), recipe, options, self.data[cut], "old")
-        return OldEncoder(entry.name, job.folder, recipe.dims)
+        job = self.job(
+            Training(
+                names=("old", cut, entry.name),
+                method=REFERENCE,
+                seed=seed,
+                options=options,
+                cut=self.data[cut],
+                view="old",
+            )
+        )
+        return OldEncoder(entry.name, job.folder, job.recipe.dims)
 
     def new_encoder(self, scenario: str, old: OldEncoder, method: Entry, seed: int) -> Path:
-        """Plans the training of a method, and returns its run's folder."""
+        """Plans the training of a method, and returns its run's folder.
+
+        Args:
+            scenario: Which images are whose.
+            old: The old encoder.
+            method: The method as it was asked for.
+            seed: That of the training.
+        """
         training, cut = SCENARIOS[scenario]
         dims = Options((f"--dims={old.dims}",), {"dims": old.dims})
         options = self.shared + dims + method.options
-        recipe = dataclasses.replace(options.recipe(method.spec), seed=seed)
+        recipe = options.recipe(method.spec)
         if recipe.old_dims != old.dims:
             raise InputError(
                 f"'{method.name}' trains {recipe.old_dims} compatible dimensions and the old "
                 f"encoder '{old.name}' has {old.dims}: leave {option('dims')} out, or give "
                 f"{option('compatible_dims', old.dims)} with more"
             )
-        view = VIEW_OF_SCENARIO[training]
-        if not recipe.build_method().needs_old:
-            names = (scenario, method.name)
-            return self.job(names, recipe, options, self.data[cut], view).folder
-        names = (scenario, old.name, method.name)
-        return self.job(names, recipe, options, self.data[cut], view, old.place).folder
-
-    def job(
-        self,
-        names: tuple[str, ...],
-        recipe: Recipe,
-        options: Options,
-        cut: Cut,
-        view: str,
-        old: Path | None = None,
-    ) -> Job:
-        """Plans a training, or returns the one that another cell needs too.
-
-        Args:
-            names: Of its folder and those above; the last one is the run's.
-            recipe: What is trained.
-            options: Those that the recipe comes of, as they were written.
-            cut: The data set.
-            view: The part of it to train on.
-            old: The old encoder, where the method needs it.
-        """
-        # A benchmark that was made before finds its runs by this list: it stays as it is.
-        written, old_place = list(options.written), str(old) if old else None
-        made_from = [written, recipe.method, recipe.seed, view, cut.fingerprint, old_place]
-        *above, name = (slug(name) for name in names)
-        run = f"{name}-seed{recipe.seed}-{artefacts.fingerprint(made_from)[:10]}"
-        folder = self.workdir.joinpath("runs", *above, run)
-        job = Job(
-            name=f"{', '.join(names)}, seed {recipe.seed}",
-            folder=folder,
-            recipe=recipe,
-            data=cut.folder / view,
-            old=old,
+        needs_old = recipe.build_method().needs_old
+        names = (scenario, old.name, method.name) if needs_old else (scenario, method.name)
+        planned = Training(
+            names=names,
+            method=method.spec,
+            seed=seed,
             options=options,
-            after=old if old in self.jobs else None,
+            cut=self.data[cut],
+            view=VIEW_OF_SCENARIO[training],
+            old=old.place if needs_old else None,
         )
-        return self.jobs.setdefault(folder, job)
+        return self.job(planned).folder
 
-
-def slug(name: str) -> str:
-    """Returns a name as a file's: letters, digits and what cannot be taken for anything else."""
-    return re.sub(r"[^\w.=-]+", "_", name).strip("_")
+    def job(self, training: Training) -> Job:
+        """Plans a training, or returns the one that another cell needs too."""
+        folder = self.workdir / "runs" / training.place()
+        if folder not in self.jobs:
+            old = training.old
+            recipe = training.options.recipe(training.method)
+            self.jobs[folder] = Job(
+                name=f"{', '.join(training.names)}, seed {training.seed}",
+                folder=folder,
+                recipe=replace(recipe, seed=training.seed),
+                data=training.cut.folder / training.view,
+                old=old,
+                options=training.options,
+                after=old if old in self.jobs else None,
+            )
+        return self.jobs[folder]

@@ -4,32 +4,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bct_keras.benchmark.spreads import count_verdicts, counted
-from bct_keras.printable import markdown as markdown_text
-from bct_keras.printable import table_row
+from bct_keras.benchmark.ranking import count_verdicts, counted
 
 Rows = list[list[str]]
 RANKING = (
-    "By the harmonic mean of update gain and kept self-test, averaged over all cells. Update gain "
-    "is how much of the "
-    "way from the old encoder to the same network without constraint the cross-test has gone; kept "
-    "is the self-test "
-    "as a share of that network's. Verdicts are those of `evaluate` on every training; above old "
-    "tells on how many of "
-    "all metrics the cross-test is above the old encoder's, shown or not. A method that has no "
-    "such score in a cell "
-    "has no rank. A method is behind the first "
-    "where the 95 % interval of the difference of their scores, Student's t over the seeds, lies "
-    "above 0; else the "
-    "order of the two is undecided."
+    "By the harmonic mean of update gain and kept self-test, averaged over all cells. "
+    "Update gain is how much of the way from the old encoder to the same network without "
+    "constraint the cross-test has gone; kept is the self-test as a share of that network's. "
+    "Verdicts are those of `evaluate` on every training; above old tells on how many of all "
+    "metrics the cross-test is above the old encoder's, shown or not. "
+    "A method that has no such score in a cell has no rank. "
+    "A method is behind the first where the 95 % interval of the difference of their scores, "
+    "Student's t over the seeds, lies above 0; else the order of the two is undecided."
 )
 CELL = (
-    "Mean and spread (the standard deviation over seeds). Gain is cross-test less old encoder, tax "
-    "what the self-test "
-    "has lost against the network without constraint, cost the time of a step against that "
-    "network's. Verdicts are "
-    "those on each seed; above old counts the metrics whose cross-test is above the old encoder's, "
-    "seeds added up."
+    "Mean and spread (the standard deviation over seeds). "
+    "Gain is cross-test less old encoder, tax what the self-test has lost against the network "
+    "without constraint, cost the time of a step against that network's. "
+    "Verdicts are those on each seed; above old counts the metrics whose cross-test is above the "
+    "old encoder's, seeds added up."
+)
+DIFFERENCES = (
+    "Cross-test of the row less that of the column, mean over the seeds that both have; * where "
+    "the 95 % interval of that mean, Student's t, leaves 0 out. "
+    "Without it the order of the two is undecided: over two or three seeds only a difference far "
+    "above their spread is decided."
 )
 
 
@@ -59,44 +58,62 @@ class Place:
     scenario: str
     old: str
 
+    @property
+    def title(self) -> str:
+        """The place's name in headings."""
+        return f"{self.scenario}, old encoder {self.old}"
+
     def of(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Returns those rows of the report that are of this place."""
-        return [row for row in rows if (row["scenario"], row["old"]) == (self.scenario, self.old)]
+        found = []
+        for row in rows:
+            if place_of(row) == self:
+                found.append(row)
+        return found
+
+
+def place_of(row: dict[str, Any]) -> Place:
+    """Returns the place that a row of the report is of."""
+    return Place(
+        scenario=row["scenario"],
+        old=row["old"],
+    )
 
 
 OVERVIEWS = (
     Overview("gain", "Gain", "+z.4f", "Cross-test less old encoder, mean and spread over seeds."),
     Overview("self", "Self-test", "z.4f", "Mean and spread over seeds."),
 )
-DIFFERENCES = (
-    "Cross-test of the row less that of the column, mean over the seeds that both have; * where "
-    "the 95 % interval of "
-    "that mean, Student's t, leaves 0 out. Without it the order of the two is undecided: over two "
-    "or three seeds only "
-    "a difference far above their spread is decided."
-)
 
 
 def sections(found: dict[str, Any]) -> Iterator[Section]:
     """Yields each part of the report, for the metric that was asked for."""
     metric = found["metric"]
-    yield Section(f"Ranking by {metric}", RANKING, ranking(found["ranking"]))
-    if len(places(found)) > 1:
+    ranked = ranking(found["ranking"])
+    yield Section(f"Ranking by {metric}", RANKING, ranked)
+    compared = places(found)
+    if len(compared) > 1:
         for each in OVERVIEWS:
             rows = overview(found, each.quantity, each.form)
             yield Section(f"{each.heading} by {metric}", each.text, rows)
-    for place in places(found):
+    for place in compared:
         here = place.of(found["cells"])
-        name = f"{place.scenario}, old encoder {place.old}"
-        yield Section(f"{name}: {metric}", CELL, cell(here, metric))
+        rows = cell(here, metric)
+        yield Section(f"{place.title}: {metric}", CELL, rows)
         if len(here) > 1:
-            yield Section(f"{name}: differences", DIFFERENCES, differences(found, place))
+            rows = differences(found, place)
+            yield Section(f"{place.title}: differences", DIFFERENCES, rows)
     yield from faults(found)
 
 
 def places(found: dict[str, Any]) -> list[Place]:
     """Returns all places, in the order of the report."""
-    return list(dict.fromkeys(Place(row["scenario"], row["old"]) for row in found["cells"]))
+    known = []
+    for row in found["cells"]:
+        place = place_of(row)
+        if place not in known:
+            known.append(place)
+    return known
 
 
 def ranking(rows: list[dict[str, Any]]) -> Rows:
@@ -125,24 +142,47 @@ def ranking(rows: list[dict[str, Any]]) -> Rows:
 
 def verdicts(found: dict[str, int]) -> str:
     """Returns how many trainings got each verdict, those that none got left out."""
-    return ", ".join(f"{count} {word}" for word, count in found.items() if count)
+    parts = []
+    for word, count in found.items():
+        if count:
+            parts.append(f"{count} {word}")
+    return ", ".join(parts)
 
 
 def overview(found: dict[str, Any], quantity: str, form: str) -> Rows:
-    """Returns a row for each method, with a column for each place."""
-    columns = places(found)
-    known = {}
+    """Returns a row for each method, with a column for each place.
+
+    Args:
+        found: What report.json says.
+        quantity: What is shown, such as gain.
+        form: How its numbers are written.
+    """
+    metric = found["metric"]
+    by_method: dict[str, dict[Place, str]] = {}
     for row in found["cells"]:
-        value = row["metrics"][found["metric"]][quantity]
-        known[row["method"], Place(row["scenario"], row["old"])] = with_spread(value, form)
-    table = [["method", *(f"{place.scenario}, {place.old}" for place in columns)]]
-    for method in dict.fromkeys(method for method, _ in known):
-        table.append([method, *(known.get((method, place), "-") for place in columns)])
+        value = row["metrics"][metric][quantity]
+        of_method = by_method.setdefault(row["method"], {})
+        of_method[place_of(row)] = with_spread(value, form)
+    columns = places(found)
+    head = ["method"]
+    for place in columns:
+        head.append(f"{place.scenario}, {place.old}")
+    table = [head]
+    for method, values in by_method.items():
+        row = [method]
+        for place in columns:
+            row.append(values.get(place, "-"))
+        table.append(row)
     return table
 
 
 def cell(rows: list[dict[str, Any]], metric: str) -> Rows:
-    """Returns a row for the old encoder and one for each method, at one place."""
+    """Returns a row for the old encoder and one for each method, at one place.
+
+    Args:
+        rows: What report.json says of the place.
+        metric: The metric of the table.
+    """
     names = "method, self-test, cross-test, gain, update gain, tax, negative flips, verdicts"
     head = [*names.split(", "), "above old", "cost"]
     old = rows[0]["metrics"][metric]["old"]
@@ -168,17 +208,31 @@ def cell(rows: list[dict[str, Any]], metric: str) -> Rows:
 
 
 def differences(found: dict[str, Any], place: Place) -> Rows:
-    """Returns by how much the method of each row is above that of each column, at one place."""
-    known = {}
+    """Returns by how much the method of each row is above that of each column, at one place.
+
+    Args:
+        found: What report.json says.
+        place: A scenario with an old encoder.
+    """
+    known: dict[tuple[str, str], str] = {}
+    methods = []
     for each in place.of(found["differences"]["cross"]):
-        if each["metric"] == found["metric"]:
-            mark = "*" if each["decided"] else ""
-            known[each["method"], each["other"]] = f"{each['mean']:+z.4f}{mark}"
-            known[each["other"], each["method"]] = f"{-each['mean']:+z.4f}{mark}"
-    methods = list(dict.fromkeys(name for pair in known for name in pair))
+        if each["metric"] != found["metric"]:
+            continue
+        method = each["method"]
+        other = each["other"]
+        for name in (method, other):
+            if name not in methods:
+                methods.append(name)
+        mark = "*" if each["decided"] else ""
+        known[method, other] = f"{each['mean']:+z.4f}{mark}"
+        known[other, method] = f"{-each['mean']:+z.4f}{mark}"
     table = [["method", *methods]]
-    for row in methods:
-        table.append([row, *(known.get((row, column), "") for column in methods)])
+    for method in methods:
+        row = [method]
+        for other in methods:
+            row.append(known.get((method, other), ""))
+        table.append(row)
     return table
 
 
@@ -189,14 +243,19 @@ def faults(found: dict[str, Any]) -> Iterator[Section]:
         head = ["cell", "metric", "seeds not above the old encoder", "gain"]
         text = "The papers' own condition, metric by metric; shown or not."
         yield Section("Not above the old encoder", text, [head, *rows])
-    rows = [[row["method"], row["unranked"]] for row in found["ranking"] if row["unranked"]]
-    if rows:
+    rows = [["method", "why"]]
+    for row in found["ranking"]:
+        if row["unranked"]:
+            rows.append([row["method"], row["unranked"]])
+    if len(rows) > 1:
         text = "Why these methods have no score of their own."
-        yield Section("Without a rank", text, [["method", "why"], *rows])
-    rows = [[name, why] for name, why in found["failed"].items()]
-    if rows:
+        yield Section("Without a rank", text, rows)
+    rows = [["cell", "why"]]
+    for name, why in found["failed"].items():
+        rows.append([name, why])
+    if len(rows) > 1:
         text = "These cells are missing above; the same command tries them again."
-        yield Section("Failed", text, [["cell", "why"], *rows])
+        yield Section("Failed", text, rows)
 
 
 def not_above(cells: list[dict[str, Any]]) -> Rows:
@@ -206,38 +265,33 @@ def not_above(cells: list[dict[str, Any]]) -> Rows:
         seeds = len(row["seeds"])
         name = f"{row['scenario']}, {row['old']}, {row['method']}"
         for metric, above in row["above_old"].items():
-            if above < seeds:
-                gain = with_spread(row["metrics"][metric]["gain"], "+z.4f")
-                rows.append([name, metric, f"{seeds - above} of {seeds}", gain])
+            if above >= seeds:
+                continue
+            gain = row["metrics"][metric]["gain"]
+            lost = f"{seeds - above} of {seeds}"
+            rows.append([name, metric, lost, with_spread(gain, "+z.4f")])
     return rows
 
 
 def with_spread(value: dict[str, Any], form: str = "z.4f") -> str:
-    """Returns a mean over seeds with its spread; without one where there is one seed."""
+    """Returns a mean over seeds with its spread; without one where there is one seed.
+
+    Args:
+        value: What `spreads.spread` returns.
+        form: How the mean is written.
+    """
     if value["mean"] is None:
         return "-"
     mean = format(value["mean"], form)
     if value["spread"] is None:
         return mean
-    return f"{mean} ± {format(value['spread'], form.lstrip('+'))}"
+    without_sign = form.lstrip("+")
+    deviation = format(value["spread"], without_sign)
+    return f"{mean} ± {deviation}"
 
 
 def number(value: float | None, form: str) -> str:
     """Returns a number as text, `-` for none."""
-    return "-" if value is None else format(value, form)
-
-
-def markdown(found: dict[str, Any]) -> str:
-    """Returns all of a report as Markdown."""
-    lines = [f"# {markdown_text(found['title'])}", "", markdown_text(found["setting"])]
-    for section in sections(found):
-        lines += ["", f"## {markdown_text(section.heading)}", "", markdown_text(section.text), ""]
-        lines += markdown_table(section.rows)
-    return "\n".join(lines) + "\n"
-
-
-def markdown_table(rows: Rows) -> list[str]:
-    """Returns the lines of a table, whose names are shown and not obeyed."""
-    first, *others = [[markdown_text(cell) for cell in row] for row in rows]
-    rule = ["---", *["---:"] * (len(first) - 1)]
-    return [table_row(row) for row in (first, rule, *others)]
+    if value is None:
+        return "-"
+    return format(value, form)

@@ -1,4 +1,4 @@
-"""What goes on around the steps of `fit`: what a person sees, what is watched, and what is kept."""
+"""What goes on around the steps of `fit`: what is seen, what is watched, and what is kept."""
 
 from bct_keras.callbacks.watching import FiniteLoss, MetricsFile, TimesFile, TrainingProgress
 

@@ -1,9 +1,6 @@
 """Checkpoints, by which a run that was broken off goes on exactly where it was."""
 
 import contextlib
-import os
-import re
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,17 +10,21 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras import artefacts, progress
+from bct_keras.callbacks.checkpoint_files import (
+    ANY_NAME,
+    fault_of,
+    faults_of_newest,
+    first_line,
+    prefixes,
+    remove,
+    sync,
+)
 from bct_keras.distribution import workers
 from bct_keras.errors import InputError, option
 from bct_keras.heads.class_table import ClassTable
 from bct_keras.models import CompatibleModel
 
 AGREED_STEPS = 10  # workers ask each other so seldom whether one was asked to stop
-NAME = re.compile(r"ckpt-(\d+)")  # of a checkpoint's folder
-FLAT_NAME = re.compile(
-    r"ckpt-(\d+)\.index"
-)  # of the first file of one that an earlier version wrote
-ANY_NAME = re.compile(r"\.?ckpt-(\d+)(\..*)?")  # of all that belongs to one, finished or not
 NONE_READABLE = -1  # in place of a step
 RESUME_STATUS = 75  # sysexits.h's EX_TEMPFAIL: nothing is wrong, start the same command again
 
@@ -40,9 +41,10 @@ class StopRequest:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["StopRequest"]:
-        before = {
-            number: signal.signal(number, self.note) for number in (signal.SIGTERM, signal.SIGINT)
-        }
+        """Notes signals as long as this context lasts, and gives the handlers back after it."""
+        before = {}
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before[number] = signal.signal(number, self.note)
         try:
             yield self
         finally:
@@ -50,6 +52,7 @@ class StopRequest:
                 signal.signal(number, handler)
 
     def note(self, number: int, frame) -> None:
+        """Keeps the name of a signal; the second one has its usual effect."""
         if self.signal:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
@@ -71,6 +74,16 @@ class Checkpoints(keras.callbacks.Callback):
         kept: int = 2,
         stop: StopRequest | None = None,
     ):
+        """Takes what is saved, and when.
+
+        Args:
+            model: What is trained.
+            folder: The run's folder; checkpoints go to a folder in it.
+            steps_per_epoch: Steps in each epoch.
+            every_steps: Steps between checkpoints within an epoch; 0 is none.
+            kept: How many checkpoints stay.
+            stop: Says whether the run was asked to stop.
+        """
         super().__init__()
         # Model.variables holds the states of random seeds too; metrics start anew with each epoch.
         tracked = [*model.variables, *model.optimizer.variables]
@@ -90,9 +103,8 @@ class Checkpoints(keras.callbacks.Callback):
         self.agreed_steps = AGREED_STEPS if workers.spans_workers(model.distribute_strategy) else 1
         self.kept = kept
         self.step = 0
-        self.saved_step = (
-            0  # of the newest checkpoint that is known to be whole; 0 where there is none
-        )
+        # Of the newest checkpoint that is known to be whole; 0 where there is none.
+        self.saved_step = 0
         self.damaged: set[int] = set()
         # TensorFlow makes it when it is first asked for, and looks for it in files.
         _ = self.checkpoint.save_counter
@@ -106,26 +118,8 @@ class Checkpoints(keras.callbacks.Callback):
             The number of steps done.
         """
         found = prefixes(self.shared)
-        faults: dict[int, str] = {}
-        for step in sorted(found, reverse=True):
-            fault = fault_of(found[step])
-            if not fault:
-                break
-            faults[step] = fault
-        readable = max(found.keys() - faults.keys(), default=NONE_READABLE if found else 0)
-        step = workers.least(self.trained.distribute_strategy, readable)
-        if step == NONE_READABLE:
-            told = [f"{found[step]}: {fault}" for step, fault in faults.items()]
-            raise InputError(
-                "no checkpoint can be read, and none was removed"
-                f" ({'; '.join(told) or 'told by another worker'}).",
-                f"Put back a copy of one, or remove {self.shared} to begin the training anew",
-            )
-        if step and (step not in found or step in faults):
-            raise InputError(
-                f"{self.shared} has no checkpoint of step {step}, the last that another worker sees"
-                " there"
-            )
+        faults = faults_of_newest(found)
+        step = self.agreed_step(found, faults)
         if not workers.worker_index():
             for damaged, fault in faults.items():
                 before = f"the one before it, of step {step}"
@@ -133,15 +127,44 @@ class Checkpoints(keras.callbacks.Callback):
                 progress.note(f"{found[damaged]}: {cannot}; going on from {before}")
         self.damaged = set(faults)
         if step:
-            try:
-                self.checkpoint.restore(found[step]).assert_consumed()
-            except (tf.errors.OpError, ValueError, AssertionError) as error:
-                raise InputError(
-                    f"{found[step]}: this checkpoint is not of this training "
-                    f"({first_line(error)}); remove {self.shared} to begin anew"
-                ) from None
+            self.read(found[step])
         self.step = self.saved_step = int(self.trained.steps.numpy())
         return self.step
+
+    def agreed_step(self, found: dict[int, str], faults: dict[int, str]) -> int:
+        """Returns the step that all workers go on from; 0 where there is no checkpoint.
+
+        Args:
+            found: The checkpoints that this worker sees, by step.
+            faults: Why the newest of them cannot be read, by step.
+        """
+        whole = found.keys() - faults.keys()
+        readable = max(whole, default=NONE_READABLE if found else 0)
+        step = workers.least(self.trained.distribute_strategy, readable)
+        if step == NONE_READABLE:
+            told = [f"{found[step]}: {fault}" for step, fault in faults.items()]
+            raise InputError(
+                "no checkpoint can be read, and none was removed "
+                f"({'; '.join(told) or 'told by another worker'}).",
+                f"Put back a copy of one, or remove {self.shared} to begin the training anew",
+            )
+        if step and (step not in found or step in faults):
+            raise InputError(
+                f"{self.shared} has no checkpoint of step {step}, "
+                "the last that another worker sees there"
+            )
+        return step
+
+    def read(self, prefix: str) -> None:
+        """Reads a checkpoint into all that is trained."""
+        try:
+            status = self.checkpoint.restore(prefix)
+            status.assert_consumed()
+        except (tf.errors.OpError, ValueError, AssertionError) as error:
+            raise InputError(
+                f"{prefix}: this checkpoint is not of this training "
+                f"({first_line(error)}); remove {self.shared} to begin anew"
+            ) from None
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
@@ -157,7 +180,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.stop_if_asked()
 
     def stop_if_asked(self) -> None:
-        """Stops all workers, with a checkpoint by the chief, where one was asked to.
+        """Stops all workers, with a checkpoint by the chief, where one of them was asked to.
 
         Every worker has to come here.
         """
@@ -172,8 +195,10 @@ class Checkpoints(keras.callbacks.Callback):
     def save(self) -> None:
         """Saves a checkpoint in steps that never leave none.
 
-        1 The new one is written beside its place, 2 read again, 3 renamed; 4 only then old ones are
-        removed.
+        1. The new one is written beside its place.
+        2. It is read again.
+        3. It is renamed.
+        4. Only then are old ones removed.
         """
         if self.saved_step and self.saved_step == self.step:
             return
@@ -215,11 +240,7 @@ class Checkpoints(keras.callbacks.Callback):
             match = ANY_NAME.fullmatch(path.name)
             if match and int(match[1]) not in whole[-self.kept :]:
                 with contextlib.suppress(OSError):
-                    (
-                        shutil.rmtree(path)
-                        if path.is_dir() and not path.is_symlink()
-                        else path.unlink()
-                    )
+                    remove(path)
 
     def last_good(self) -> str:
         """Returns where the last good checkpoint is, in words."""
@@ -228,49 +249,6 @@ class Checkpoints(keras.callbacks.Callback):
         return f"the last good checkpoint is {self.folder / f'ckpt-{self.saved_step}'}"
 
 
-def prefixes(folder: Path) -> dict[int, str]:
-    """Returns the prefix by which TensorFlow reads each checkpoint, by its number of steps.
-
-    Each is a folder that was renamed into its place, so it was whole once: what it lacks, it has
-    lost.
-    """
-    found = {}
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if match := NAME.fullmatch(path.name):
-            found[int(match[1])] = str(path / "ckpt")
-        elif match := FLAT_NAME.fullmatch(path.name):
-            found.setdefault(int(match[1]), str(path.with_suffix("")))
-    return found
-
-
-def fault_of(prefix: str) -> str:
-    """Returns why a checkpoint cannot be read, or nothing where it can.
-
-    Every tensor is read, and its checksum compared.
-    """
-    try:
-        reader = tf.train.load_checkpoint(prefix)
-        for name in reader.get_variable_to_shape_map():
-            reader.get_tensor(name)
-    except (tf.errors.OpError, IndexError, ValueError, RuntimeError, OSError) as error:
-        return first_line(error)
-    return ""
-
-
-def first_line(error: Exception) -> str:
-    """Returns the first line of what an error says."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def sync(path: Path) -> None:
-    """Waits until a file is on the disk, so that a power cut after its renaming leaves it whole."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def is_finite(variable) -> bool:
-    """Returns whether all of a variable's numbers are finite."""
+    """Tells whether all of a variable's numbers are finite."""
     return bool(np.all(tf.math.is_finite(variable)))

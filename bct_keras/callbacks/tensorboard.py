@@ -18,6 +18,13 @@ class TensorBoardLog(keras.callbacks.TensorBoard):
     """
 
     def __init__(self, model: CompatibleModel, folder: Path, flags: str):
+        """Begins or goes on with a log.
+
+        Args:
+            model: What is trained.
+            folder: The log's folder.
+            flags: Text that tells with which options.
+        """
         super().__init__(log_dir=str(folder), write_graph=False, update_freq="epoch")
         self.trained = model
         self.writer = tf.summary.create_file_writer(str(folder))
@@ -29,7 +36,8 @@ class TensorBoardLog(keras.callbacks.TensorBoard):
         self.step += 1
         if self.step % STEPS_BETWEEN_SCALARS:
             return
-        values = {**(logs or {}), "learning_rate": float(self.trained.optimizer.learning_rate)}
+        values = dict(logs or {})
+        values["learning_rate"] = float(self.trained.optimizer.learning_rate)
         with self.writer.as_default(step=self.step):
             for name, value in values.items():
                 tf.summary.scalar(f"step/{name}", value)
@@ -40,5 +48,5 @@ class TensorBoardLog(keras.callbacks.TensorBoard):
 
 
 def as_code(text: str) -> str:
-    """Returns the text as Markdown shows it, unchanged."""
+    """Returns Markdown that shows the text unchanged."""
     return "".join(f"    {line}\n" for line in text.splitlines())

@@ -14,11 +14,14 @@ from bct_keras.models import CompatibleModel
 from bct_keras.untrusted.reading import read_text
 
 SECONDS_BETWEEN_LINES = 60.0
+NAMED_RECORDS = 8  # of a step that failed
 
 
 class TrainingProgress(keras.callbacks.Callback):
-    """A bar over all steps where somebody is watching; else a line now and then; and one after
-    every epoch.
+    """Shows how far a training has come.
+
+    It is a bar over all steps where somebody is watching, and else a line now and then; besides
+    it there is a line after every epoch.
     """
 
     def __init__(
@@ -29,6 +32,15 @@ class TrainingProgress(keras.callbacks.Callback):
         first_step: int,
         batch_size: int,
     ):
+        """Begins with the bar.
+
+        Args:
+            model: What is trained.
+            epochs: All epochs of the run.
+            steps_per_epoch: Steps in each.
+            first_step: How many steps were done before.
+            batch_size: Images in a step.
+        """
         super().__init__()
         self.trained = model
         self.epochs = epochs
@@ -51,24 +63,38 @@ class TrainingProgress(keras.callbacks.Callback):
             self.bar.set_postfix_str(shown(logs or {}), refresh=False)
         elif time.monotonic() > self.line_at:
             self.line_at = time.monotonic() + SECONDS_BETWEEN_LINES
-            left = (self.epochs * self.steps_per_epoch - self.step) / self.steps_per_second()
-            self.say(
-                f"step {self.step:,}/{self.epochs * self.steps_per_epoch:,}",
-                logs,
-                f"{left / 60:,.0f} min left",
-            )
+            steps = self.epochs * self.steps_per_epoch
+            seconds = (steps - self.step) / self.steps_per_second()
+            where = f"step {self.step:,}/{steps:,}"
+            self.say(where, logs, f"{seconds / 60:,.0f} min left")
 
     def on_epoch_end(self, epoch, logs=None):
         self.say(f"epoch {epoch + 1}/{self.epochs}", logs)
 
     def say(self, where: str, logs, *more: str) -> None:
-        rate = f"{self.batch_size * self.steps_per_second():,.0f} images/s"
-        learning_rate = f"learning rate {float(self.trained.optimizer.learning_rate):.3g}"
-        self.bar.write(f"{where}: {', '.join([shown(logs or {}), learning_rate, rate, *more])}")
+        """Prints a line.
+
+        Args:
+            where: The step or epoch, in words.
+            logs: The metrics.
+            more: Anything else to tell.
+        """
+        learning_rate = float(self.trained.optimizer.learning_rate)
+        images = self.batch_size * self.steps_per_second()
+        parts = [
+            shown(logs or {}),
+            f"learning rate {learning_rate:.3g}",
+            f"{images:,.0f} images/s",
+            *more,
+        ]
+        self.bar.write(f"{where}: {', '.join(parts)}")
 
     def steps_per_second(self) -> float:
+        """Returns the rate since the epoch began."""
         # Up to the last step, so that the time of a validation does not count.
-        return (self.step - self.first_step) / max(self.last_step_at - self.started, 1e-9)
+        steps = self.step - self.first_step
+        seconds = self.last_step_at - self.started
+        return steps / max(seconds, 1e-9)
 
     def on_train_end(self, logs=None):
         if self.step >= self.epochs * self.steps_per_epoch:
@@ -76,21 +102,25 @@ class TrainingProgress(keras.callbacks.Callback):
 
 
 def shown(logs: dict[str, float]) -> str:
-    """Of a validation the cross-test alone; metrics.jsonl has the rest."""
-    named = {
-        name: value
-        for name, value in logs.items()
-        if not name.startswith(("val old/old", "val new/new"))
-    }
-    return ", ".join(f"{name} {value:.4g}" for name, value in named.items())
+    """Returns metrics as text.
+
+    Of a validation the cross-test alone is shown; metrics.jsonl has the rest.
+    """
+    parts = []
+    for name, value in logs.items():
+        if not name.startswith(("val old/old", "val new/new")):
+            parts.append(f"{name} {value:.4g}")
+    return ", ".join(parts)
 
 
 class MetricsFile(keras.callbacks.Callback):
-    """A line of metrics.jsonl after every epoch: means over the steps since it began, or since the
-    run went on.
+    """Writes a line of metrics.jsonl after every epoch.
+
+    Its metrics are means over the steps since the epoch began, or since the run went on.
     """
 
     def __init__(self, path: Path, epochs_done: int):
+        """Keeps the lines of the epochs that are done."""
         super().__init__()
         self.path = path
         # An epoch that is done again gets its line again.
@@ -98,16 +128,17 @@ class MetricsFile(keras.callbacks.Callback):
         artefacts.write_atomically(path, "".join(f"{line}\n" for line in lines))
 
     def on_epoch_end(self, epoch, logs=None):
+        line = json.dumps({"epoch": epoch + 1, **(logs or {})})
         with self.path.open("a") as file:
-            file.write(json.dumps({"epoch": epoch + 1, **(logs or {})}) + "\n")
+            file.write(line + "\n")
 
 
 class TimesFile(keras.callbacks.Callback):
-    """A line of times.jsonl after every epoch: its steps, and the seconds since the one before it
-    had ended.
+    """Writes a line of times.jsonl after every epoch.
 
-    So all that a method does between epochs counts. Not in metrics.jsonl, which is the same
-    whenever a run is repeated.
+    It has the epoch's steps, and the seconds since the epoch before it had ended, so that all
+    that a method does between epochs counts. Times do not stand in metrics.jsonl, which is the
+    same whenever a run is repeated.
     """
 
     def __init__(self, path: Path):
@@ -118,17 +149,18 @@ class TimesFile(keras.callbacks.Callback):
         self.start()
 
     def start(self) -> None:
-        self.steps, self.started = 0, time.monotonic()
+        """Begins to count the steps and the time of an epoch."""
+        self.steps = 0
+        self.started = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
         self.steps += 1
 
     def on_epoch_end(self, epoch, logs=None):
         seconds = round(time.monotonic() - self.started, 4)
+        line = json.dumps({"epoch": epoch + 1, "steps": self.steps, "seconds": seconds})
         with self.path.open("a") as file:
-            file.write(
-                json.dumps({"epoch": epoch + 1, "steps": self.steps, "seconds": seconds}) + "\n"
-            )
+            file.write(line + "\n")
         self.start()
 
 
@@ -142,6 +174,14 @@ class FiniteLoss(keras.callbacks.Callback):
         ids_of_step: Callable[[int], list[str]],
         last_good: Callable[[], str],
     ):
+        """Takes what is watched, and what an error tells.
+
+        Args:
+            model: What is trained.
+            nan_limit: How many steps may be dropped.
+            ids_of_step: Returns the ids of a step's records.
+            last_good: Tells where the last good checkpoint is.
+        """
         super().__init__()
         self.trained = model
         self.nan_limit = nan_limit
@@ -156,9 +196,9 @@ class FiniteLoss(keras.callbacks.Callback):
             dropped = int(self.trained.dropped.numpy())
             if dropped > self.nan_limit:
                 self.fail(
-                    f"{dropped} steps had a loss or a gradient that is no finite number, and"
-                    f" {self.nan_limit} may be dropped ({option('nan_limit')}, and no more than a"
-                    " tenth of the run)"
+                    f"{dropped} steps had a loss or a gradient that is no finite number, and "
+                    f"{self.nan_limit} may be dropped ({option('nan_limit')}, and no more than a "
+                    "tenth of the run)"
                 )
 
     def on_epoch_end(self, epoch, logs=None):
@@ -166,11 +206,14 @@ class FiniteLoss(keras.callbacks.Callback):
             logs["dropped_steps"] = int(self.trained.dropped.numpy())
 
     def fail(self, what: str) -> None:
+        """Raises an error that names the step, its records, and what to do."""
         step = int(self.trained.steps.numpy())
         ids = self.ids_of_step(step - 1)
+        records = ", ".join(ids[:NAMED_RECORDS])
+        if len(ids) > NAMED_RECORDS:
+            records += f" and {len(ids) - NAMED_RECORDS} more"
         what_to_try = f"try a lower {option('learning_rate')}, or {option('on_nan', 'skip')}"
         raise InputError(
             f"{what} in step {step}; {self.last_good()}; {what_to_try}",
-            f"its records: {', '.join(ids[:8])}"
-            + (f" and {len(ids) - 8} more" if len(ids) > 8 else ""),
+            f"its records: {records}",
         )

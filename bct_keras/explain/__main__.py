@@ -39,10 +39,15 @@ def define_flags() -> None:
 
 
 def main() -> None:
-    out, images = Path(command.required("out")), Path(command.required("images"))
-    new, old = command.required("new"), command.required("old")
+    out = Path(command.required("out"))
+    images = Path(command.required("images"))
+    new_path = command.required("new")
+    old_path = command.required("old")
     check_installed()
-    print(as_text(explain(load_encoder(old), load_encoder(new), images, out)))
+    old = load_encoder(old_path)
+    new = load_encoder(new_path)
+    found = explain(old, new, images, out)
+    print(as_text(found))
     print(f"page: {out / 'explain.html'}")
 
 

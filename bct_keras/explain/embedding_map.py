@@ -39,18 +39,32 @@ PROJECTIONS = {"PCA": pca, "t-SNE": tsne}
 
 
 class Maps:
-    """Of some identities, those `wanted` first; `names` has what each is called."""
+    """Maps of the old and new embeddings of some identities."""
 
     def __init__(self, old: Embedded, new: Embedded, wanted: list[int], names: dict[int, str]):
-        chosen = list(dict.fromkeys([*wanted, *names]))[:IDENTITIES]
-        rows = np.isin(old.labels, chosen)
+        """Chooses the identities, as many as colours can be told apart.
+
+        Args:
+            old: The embeddings by the old encoder.
+            new: Those of the same images by the new one.
+            wanted: The identities to choose first; one may stand there twice.
+            names: What each identity is called.
+        """
+        self.names = {}
+        for identity in [*wanted, *names]:
+            if len(self.names) < IDENTITIES:
+                self.names[identity] = names[identity]
+        rows = np.isin(old.labels, list(self.names))
         self.labels = old.labels[rows]
-        self.names = {identity: names[identity] for identity in chosen}
-        self.embeddings = {"old": old.embeddings[rows], "new": new.embeddings[rows]}
+        self.embeddings = {
+            "old": old.embeddings[rows],
+            "new": new.embeddings[rows],
+        }
 
     def plots(self) -> Iterator[Drawing]:
-        """Yields a plot by each projection; both encoders are projected together, as they share
-        one space.
+        """Yields a plot by each projection.
+
+        Both encoders are projected together, as they share one space.
         """
         both = np.concatenate(list(self.embeddings.values()))
         for name, project in PROJECTIONS.items():
@@ -66,15 +80,26 @@ class Maps:
         """Draws a colour for each identity and a marker for each encoder.
 
         A line leads from the old middle to the new one.
+
+        Args:
+            axes: Where to draw.
+            name: The projection's name.
+            places: Where the rows lie [rows, 2], by encoder.
         """
         for number, (identity, called) in enumerate(self.names.items()):
-            colour, rows = f"C{number}", self.labels == identity
-            middles = np.stack([points[rows].mean(0) for points in places.values()])
-            axes.plot(*middles.T, color=colour, linewidth=1, alpha=0.7)
+            colour = f"C{number}"
+            rows = self.labels == identity
+            middles = []
+            for points in places.values():
+                middles.append(points[rows].mean(0))
+            x, y = np.stack(middles).T
+            axes.plot(x, y, color=colour, linewidth=1, alpha=0.7)
             for encoder, points in places.items():
                 label = called if encoder == "old" else None
+                x, y = points[rows].T
                 axes.scatter(
-                    *points[rows].T,
+                    x,
+                    y,
                     s=16,
                     color=colour,
                     marker=MARKERS[encoder],

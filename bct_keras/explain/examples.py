@@ -37,8 +37,15 @@ class Example:
     other: int  # and of the one of another identity
 
     def identities(self, query: Embedded, gallery: Embedded) -> tuple[int, int]:
-        """Returns the labels of its two identities."""
-        return int(query.labels[self.query]), int(gallery.labels[self.other])
+        """Returns the labels of its two identities.
+
+        Args:
+            query: All queries.
+            gallery: The gallery that they are searched in.
+        """
+        own = query.labels[self.query]
+        other = gallery.labels[self.other]
+        return int(own), int(other)
 
 
 @dataclass(frozen=True)
@@ -61,13 +68,15 @@ def find_examples(old: Embedded, new: Embedded, gallery: Embedded) -> Examples:
         raise InputError("the images are all of one identity; at least 2 are needed for a search")
     before = search(old, gallery, highest_far=0.0).whole
     after = search(new, gallery, highest_far=0.0).whole
-    right_before, right_after = before.others_above == 0, after.others_above == 0
+    right_before = before.others_above == 0
+    right_after = after.others_above == 0
     queries = max(int(before.mated.sum()), 1)
 
     def worst_margin(row: int) -> float:
         return max(margin(before, row), margin(after, row))
 
-    shares, chosen = {}, []
+    shares = {}
+    chosen = []
     for kind in KINDS:
         of_kind = (right_before == kind.was_right) & (right_after == kind.is_right)
         rows = np.flatnonzero(before.mated & of_kind).tolist()
@@ -75,14 +84,28 @@ def find_examples(old: Embedded, new: Embedded, gallery: Embedded) -> Examples:
         # Who is right tells which image it should be, who is wrong which one it is taken for.
         finder = old if kind is NEGATIVE else new
         misled = before if kind is POSITIVE else after
-        for row in sorted(rows, key=worst_margin, reverse=True)[: kind.shown]:
-            own, other = own_row(finder, row, gallery), int(misled.best_other_row[row])
-            chosen.append(Example(kind.name, row, own, other))
+        rows.sort(key=worst_margin, reverse=True)
+        for row in rows[: kind.shown]:
+            example = Example(
+                kind=kind.name,
+                query=row,
+                own=own_row(finder, row, gallery),
+                other=int(misled.best_other_row[row]),
+            )
+            chosen.append(example)
     return Examples(shares, chosen)
 
 
 def own_row(query: Embedded, row: int, gallery: Embedded) -> int:
-    """Returns the row of the nearest image of a query's own identity."""
-    own = np.flatnonzero(gallery.labels == query.labels[row])
+    """Returns the row of the nearest image of a query's own identity.
+
+    Args:
+        query: All queries.
+        row: The query's row among them.
+        gallery: Where the image is looked for.
+    """
+    is_own = gallery.labels == query.labels[row]
+    own = np.flatnonzero(is_own)
     scores = gallery.embeddings[own] @ query.embeddings[row]
-    return int(own[np.argmax(scores)])
+    nearest = np.argmax(scores)
+    return int(own[nearest])

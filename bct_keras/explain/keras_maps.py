@@ -1,5 +1,6 @@
-"""Heat maps by tf-keras-vis of a Keras encoder: which pixels speak for the cosine to a reference
-embedding.
+"""Heat maps of a Keras encoder by tf-keras-vis.
+
+They show which pixels speak for the cosine to a reference embedding.
 
 https://keisen.github.io/tf-keras-vis-docs; release 0.8.7 works with Keras 3.15 where the model has
 a graph of layers, in float32, with its inputs in a list (subject.py sees to it). Score-CAM takes
@@ -36,10 +37,10 @@ def scorecam(subject: Subject, image: np.ndarray, reference: np.ndarray) -> np.n
 
     def score(classified: tf.Tensor) -> tf.Tensor:
         # tf-keras-vis gives the softmax of the outputs, (exp e, exp 0) / sum:
-        # e = log(softmax / its last entry)
+        # e = log(softmax / its last entry).
         embedding = tf.math.log(classified / classified[:, -1:])
-        # and leaves out the paper's softmax over the channels, whose sum is a factor of the whole
-        # map
+        # It leaves out the paper's softmax over the channels, whose sum is a factor of the
+        # whole map.
         return tf.exp(SHARPNESS * cosine(embedding))
 
     explain = Scorecam(subject.model)
@@ -50,15 +51,16 @@ def scorecam(subject: Subject, image: np.ndarray, reference: np.ndarray) -> np.n
 
 
 def saliency(subject: Subject, image: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """https://arxiv.org/abs/1706.03825: the mean of |gradient| over noisy copies, and of it the
-    strongest colour
+    """Returns the map of SmoothGrad (https://arxiv.org/abs/1706.03825).
+
+    It is the mean of |gradient| over noisy copies, and of that the strongest colour.
     """
     from tf_keras_vis.saliency import Saliency
 
     # tf-keras-vis can add noise itself, but takes a pass for each copy and draws anew on each run.
-    noise = np.random.default_rng(0).normal(
-        0.0, NOISE * np.ptp(image), (NOISY_COPIES, *image.shape)
-    )
+    random = np.random.default_rng(0)
+    deviation = NOISE * np.ptp(image)
+    noise = random.normal(0.0, deviation, (NOISY_COPIES, *image.shape))
     copies = tf.constant(image + noise, tf.float32)
     gradients = Saliency(subject.model)(
         cosine_to(reference), copies, keepdims=True, normalize_map=False
@@ -68,8 +70,14 @@ def saliency(subject: Subject, image: np.ndarray, reference: np.ndarray) -> np.n
 
 
 def cosine_to(reference: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns what scores an embedding by its cosine to a reference."""
-    return lambda output: tf.reduce_sum(output[:, : len(reference)] * reference, axis=-1)
+    """Returns a function that scores embeddings by their cosines to a reference."""
+    dims = len(reference)
+
+    def cosines(output: tf.Tensor) -> tf.Tensor:
+        embeddings = output[:, :dims]  # [batch, dims], of length 1
+        return tf.reduce_sum(embeddings * reference, axis=-1)
+
+    return cosines
 
 
 def pixels(image: np.ndarray) -> tf.Tensor:

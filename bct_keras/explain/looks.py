@@ -1,7 +1,9 @@
-"""What both encoders look at in each example: a query with the image it should find and the one
-it is taken for.
+"""What both encoders look at in each example.
+
+An example is a query with the image it should find and the one it is taken for.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -40,6 +42,8 @@ class Match:
 
 @dataclass(frozen=True)
 class Pair:
+    """A query and an image of the gallery, by both tests."""
+
     found: str  # the id of the gallery's image
     same: bool  # of the query's identity
     matches: tuple[Match, ...]
@@ -47,20 +51,22 @@ class Pair:
 
 @dataclass(frozen=True)
 class Look:
+    """What both encoders look at in one example."""
+
     kind: str
     query: str  # the id of the image
     pairs: tuple[Pair, ...]
 
     def facts(self) -> dict[str, Any]:
         """Returns all but the pictures."""
-        pairs = [
-            {
+        pairs = []
+        for pair in self.pairs:
+            facts = {
                 "found": pair.found,
                 "same identity": pair.same,
                 "cosine": {match.test: match.cosine for match in pair.matches},
             }
-            for pair in self.pairs
-        ]
+            pairs.append(facts)
         return {"kind": self.kind, "query": self.query, "pairs": pairs}
 
 
@@ -73,13 +79,14 @@ class Trust:
 
     def means(self) -> dict[str, float | None]:
         """Returns what explain.json says."""
-        return {"occlusion": mean(self.occlusion), "other match": mean(self.other_match)}
+        return {
+            "occlusion": mean(self.occlusion),
+            "other match": mean(self.other_match),
+        }
 
 
 class Looker:
-    """`queries` are those of each test; the gallery is the old encoder's in both, and so is each
-    look at its images.
-    """
+    """Looks at examples by both encoders."""
 
     def __init__(
         self,
@@ -88,45 +95,86 @@ class Looker:
         queries: dict[str, Embedded],
         gallery: Embedded,
     ):
-        self.subjects, self.queries, self.gallery = subjects, queries, gallery
+        """Takes what there is to look at.
+
+        Args:
+            protocol: Says which images are queries and which are the gallery.
+            subjects: The encoder of the queries of each test, old/old and new/old.
+            queries: Their embeddings, by test.
+            gallery: The embeddings by the old encoder, which both tests search.
+        """
+        self.subjects = subjects
+        self.queries = queries
+        self.gallery = gallery
         (names,) = protocol.searched_names()
-        self.query_names, self.gallery_names = names.queries, names.gallery
-        taken = {taken_by(subject) for subject in subjects.values()}
-        self.images = {each: ImagesById(protocol.data, *each) for each in taken}
+        self.query_names = names.queries
+        self.gallery_names = names.gallery
+        self.images = {}
+        for subject in subjects.values():
+            size, resize = taken_by(subject)
+            self.images[size, resize] = ImagesById(protocol.data, size, resize)
 
     def identity_names(self) -> dict[int, str]:
         """Returns the folder that an identity's images lie in, where their ids have one."""
         names = {}
         labels = self.queries["old/old"].labels.tolist()
         for label, name in zip(labels, self.query_names, strict=True):
-            names[label] = PurePath(name).parent.name or str(label)
+            folder = PurePath(name).parent
+            names[label] = folder.name or str(label)
         return names
 
     def look(self, example: Example) -> Look:
         """Returns what both encoders look at in an example."""
         own = self.pair(example, example.own, same=True)
         other = self.pair(example, example.other, same=False)
-        return Look(example.kind, self.query_names[example.query], (own, other))
+        return Look(
+            kind=example.kind,
+            query=self.query_names[example.query],
+            pairs=(own, other),
+        )
 
     def pair(self, example: Example, row: int, same: bool) -> Pair:
-        """Returns the query with the image in this row of the gallery."""
-        matches = tuple(self.match(test, example.query, row) for test in self.queries)
-        return Pair(self.gallery_names[row], same, matches)
+        """Returns the example's query with one image of the gallery.
+
+        Args:
+            example: What is looked at.
+            row: The image's row in the gallery.
+            same: Whether it is of the query's identity.
+        """
+        matches = []
+        for test in self.queries:
+            matches.append(self.match(test, example.query, row))
+        return Pair(self.gallery_names[row], same, tuple(matches))
 
     def match(self, test: str, query_row: int, gallery_row: int) -> Match:
-        """Returns both images of a pair, as the encoders of one test see them."""
+        """Returns both images of a pair, as the encoders of one test see them.
+
+        Args:
+            test: old/old or new/old.
+            query_row: The query's row among the queries.
+            gallery_row: The other image's row in the gallery.
+        """
         query = self.queries[test].embeddings[query_row]
         found = self.gallery.embeddings[gallery_row]
+        query_name = self.query_names[query_row]
+        found_name = self.gallery_names[gallery_row]
         return Match(
             test=test,
             cosine=float(query @ found),
-            query=self.view(self.subjects[test], self.query_names[query_row], found),
-            found=self.view(self.subjects["old/old"], self.gallery_names[gallery_row], query),
+            query=self.view(self.subjects[test], query_name, found),
+            found=self.view(self.subjects["old/old"], found_name, query),
         )
 
     def view(self, subject: Subject, name: str, reference: np.ndarray) -> View:
-        """Returns an image with what in it speaks for the cosine to the reference."""
-        (image,) = self.images[taken_by(subject)].read([name])
+        """Returns an image with what in it speaks for the cosine to the reference.
+
+        Args:
+            subject: The encoder.
+            name: The image's id.
+            reference: The embedding of the other image of the pair.
+        """
+        images = self.images[taken_by(subject)]
+        (image,) = images.read([name])
         heat = {}
         for explanation, explain in explanations(subject).items():
             heat[explanation] = explain(subject, image, reference)
@@ -135,7 +183,9 @@ class Looker:
 
 def explanations(subject: Subject) -> dict[str, Explain]:
     """Returns those that the encoder allows."""
-    return (FOR_KERAS if subject.has_gradients else {}) | FOR_ANY
+    if subject.has_gradients:
+        return FOR_KERAS | FOR_ANY
+    return dict(FOR_ANY)
 
 
 def trust(looks: Iterable[Look]) -> dict[str, dict[str, dict[str, float | None]]]:
@@ -147,12 +197,15 @@ def trust(looks: Iterable[Look]) -> dict[str, dict[str, dict[str, float | None]]
     """
     found: dict[str, dict[str, Trust]] = {}
     for look in looks:
-        for own, other in zip(*(pair.matches for pair in look.pairs), strict=True):
+        own_pair, other_pair = look.pairs
+        for own, other in zip(own_pair.matches, other_pair.matches, strict=True):
             of_test = found.setdefault(own.test, {})
-            for name, heat in own.query.heat.items():
+            maps = own.query.heat
+            for name, heat in maps.items():
                 entry = of_test.setdefault(name, Trust())
-                entry.occlusion.append(correlation(heat, own.query.heat["Occlusion"]))
-                entry.other_match.append(correlation(heat, other.query.heat[name]))
+                of_other = other.query.heat[name]
+                entry.occlusion.append(correlation(heat, maps["Occlusion"]))
+                entry.other_match.append(correlation(heat, of_other))
     means: dict[str, dict[str, dict[str, float | None]]] = {}
     for test, entries in found.items():
         means[test] = {name: entry.means() for name, entry in entries.items()}
@@ -163,15 +216,22 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
     """Returns the correlation of two maps; nan where one is the same everywhere."""
     if one.std() == 0 or other.std() == 0:
         return float("nan")
-    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+    matrix = np.corrcoef(one.ravel(), other.ravel())  # [2, 2]
+    return float(matrix[0, 1])
 
 
 def mean(values: list[float]) -> float | None:
     """Returns the mean of those that are numbers: an empty map has no correlation."""
-    known = [value for value in values if value == value]
-    return float(np.mean(known)) if known else None
+    known = []
+    for value in values:
+        if not math.isnan(value):
+            known.append(value)
+    if not known:
+        return None
+    return float(np.mean(known))
 
 
 def taken_by(subject: Subject) -> tuple[int, str]:
     """Returns the size of images that the encoder takes, and the filter that resizes them."""
-    return subject.encoder.image_size, subject.encoder.preprocessing.resize
+    encoder = subject.encoder
+    return encoder.image_size, encoder.preprocessing.resize

@@ -59,16 +59,21 @@ def as_html(found: dict[str, Any], looks: list[Look], maps: list[Plot]) -> str:
         looks: What both encoders look at in each example.
         maps: Plots of old and new embeddings.
     """
-    shares = found["shares"]
-    negative, positive = 100 * shares["negative flip"], 100 * shares["positive flip"]
+    percent = {}
+    for kind, share in found["shares"].items():
+        percent[kind] = f"{100 * share:.1f} %"
     kinds = []
     for kind, heading in KINDS.items():
-        shown = [look_part(look) for look in looks if look.kind == kind]
-        kinds.append(KindPart(f"{heading} ({100 * shares[kind]:.1f} % of the queries)", shown))
+        shown = []
+        for look in looks:
+            if look.kind == kind:
+                shown.append(look_part(look))
+        kinds.append(KindPart(f"{heading} ({percent[kind]} of the queries)", shown))
+    negative = percent["negative flip"]
+    positive = percent["positive flip"]
     return document.render(
         "explain",
-        title=f"What the encoders look at: {negative:.1f} % negative flips, {positive:.1f} % "
-        "positive",
+        title=f"What the encoders look at: {negative} negative flips, {positive} positive",
         notes=notes(found["encoders"]),
         kinds=kinds,
         trust=trust_rows(found["trust"]),
@@ -87,34 +92,49 @@ def notes(encoders: dict[str, Any]) -> list[str]:
         else:
             lines.append(
                 f"The {name} encoder has no gradients for the other maps: they need a Keras "
-                "encoder with "
-                "convolutions."
+                "encoder with convolutions."
             )
     return lines
 
 
 def look_part(look: Look) -> LookPart:
     """Returns what the page shows of a look."""
-    return LookPart(look.query, [pair_part(pair) for pair in look.pairs])
+    pairs = [pair_part(pair) for pair in look.pairs]
+    return LookPart(look.query, pairs)
 
 
 def pair_part(pair: Pair) -> PairPart:
-    """Returns what it shows of a pair."""
-    meaning = "its own identity" if pair.same else "another identity"
-    return PairPart(pair.found, meaning, [match_part(match) for match in pair.matches])
+    """Returns what the page shows of a pair."""
+    matches = [match_part(match) for match in pair.matches]
+    return PairPart(
+        found=pair.found,
+        meaning="its own identity" if pair.same else "another identity",
+        matches=matches,
+    )
 
 
 def match_part(match: Match) -> MatchPart:
-    """Returns what it shows of a match."""
-    query, found = pictures(match.query, "query"), pictures(match.found, "gallery")
-    return MatchPart(match.test, f"{match.cosine:.3f}", query, found)
+    """Returns what the page shows of a match."""
+    return MatchPart(
+        test=match.test,
+        cosine=f"{match.cosine:.3f}",
+        query=pictures(match.query, "query"),
+        found=pictures(match.found, "gallery"),
+    )
 
 
 def pictures(view: View, name: str) -> list[Picture]:
-    """Returns an image as it is, under its name, and under each map."""
-    found = [document.picture(name, plain(view.image))]
+    """Returns an image as it is, under its name, and under each map.
+
+    Args:
+        view: The image with its maps.
+        name: What the page calls the image.
+    """
+    whole = plain(view.image)
+    found = [document.picture(name, whole)]
     for explanation, heat in view.heat.items():
-        found.append(document.picture(explanation, overlay(view.image, heat)))
+        under_map = overlay(view.image, heat)
+        found.append(document.picture(explanation, under_map))
     return found
 
 
@@ -122,10 +142,15 @@ def trust_rows(found: dict[str, Any]) -> list[list[str]]:
     """Returns the table of how far to trust each map."""
     rows = [["map", "query by", "agrees with occlusion", "same for the other match"]]
     for test, entries in found.items():
-        encoder = f"{test.partition('/')[0]} encoder"
+        encoder, _, _ = test.partition("/")
         for name, entry in entries.items():
-            occlusion, other = number(entry["occlusion"]), number(entry["other match"])
-            rows.append([name, encoder, occlusion, other])
+            row = [
+                name,
+                f"{encoder} encoder",
+                number(entry["occlusion"]),
+                number(entry["other match"]),
+            ]
+            rows.append(row)
     return rows
 
 

@@ -30,8 +30,6 @@ from bct_keras.prepare.run import prepare
 from bct_keras.specs import quoted
 
 KIND = "explanation"
-
-
 FACTS = "explain.json"
 
 
@@ -54,15 +52,26 @@ def explain(old: Encoder, new: Encoder, images: Path, out: Path) -> dict[str, An
         out: The folder to make.
     """
     check_dims(old, new)
-    subjects = {"old/old": Subject(old, old.dims), "new/old": Subject(new, old.dims)}
+    subjects = {
+        "old/old": Subject(old, old.dims),
+        "new/old": Subject(new, old.dims),
+    }
+    cache = EmbeddingCache(out.parent / "embeddings")
     with data_set(images) as folder:
-        protocol = Retrieval(str(folder), EmbeddingCache(out.parent / "embeddings"))
-        made_from = {"old": old.fingerprint, "new": new.fingerprint}
-        made_from["images"] = protocol.data.fingerprint
+        protocol = Retrieval(str(folder), cache)
+        made_from = {
+            "old": old.fingerprint,
+            "new": new.fingerprint,
+            "images": protocol.data.fingerprint,
+        }
         with artefacts.making(out, KIND, made_from) as place:
             if place:
                 found = explained(old, new, protocol, subjects)
-                paths = {"--old": old.spec, "--new": new.spec, "--images": str(images)}
+                paths = {
+                    "--old": old.spec,
+                    "--new": new.spec,
+                    "--images": str(images),
+                }
                 facts = found.facts | {"made_from": paths | made_from}
                 files = write(facts, found, place)
                 artefacts.write_manifest(place, KIND, made_from, files=files)
@@ -72,17 +81,31 @@ def explain(old: Encoder, new: Encoder, images: Path, out: Path) -> dict[str, An
 def explained(
     old: Encoder, new: Encoder, protocol: Retrieval, subjects: dict[str, Subject]
 ) -> Explanation:
-    """Looks at the examples by both encoders."""
+    """Looks at the examples by both encoders.
+
+    Args:
+        old: The old encoder.
+        new: The new one.
+        protocol: The images, as queries and gallery.
+        subjects: The encoder of the queries of each test, old/old and new/old.
+    """
     of_old = protocol.embed(old)
     of_new = protocol.embed(FirstDims(new, old.dims) if new.dims > old.dims else new)
-    queries, gallery = {"old/old": of_old.query, "new/old": of_new.query}, of_old.gallery
+    gallery = of_old.gallery
+    queries = {
+        "old/old": of_old.query,
+        "new/old": of_new.query,
+    }
     examples = find_examples(of_old.query, of_new.query, gallery)
     looker = Looker(protocol, subjects, queries, gallery)
-    looks, wanted = [], []
+    looks = []
+    wanted = []
     for example in progress.track(examples.chosen, "explaining", unit="queries"):
-        looks.append(looker.look(example))
+        look = looker.look(example)
+        looks.append(look)
         wanted += example.identities(of_old.query, gallery)
-    maps = Maps(joined(of_old), joined(of_new), wanted, looker.identity_names())
+    names = looker.identity_names()
+    maps = Maps(joined(of_old), joined(of_new), wanted, names)
     encoders = {}
     for test, subject in subjects.items():
         name, _, _ = test.partition("/")
@@ -100,9 +123,7 @@ def explained(
 
 @contextlib.contextmanager
 def data_set(images: Path) -> Iterator[Path]:
-    """The folder of a data set: the one given, or one that is made of the images for the time
-    being.
-    """
+    """Gives the folder of a data set: the one given, or one made of the images for a while."""
     if artefacts.kind_of(images) == records.KIND:
         yield images
         return
@@ -121,27 +142,43 @@ def joined(sides: Sides) -> Embedded:
 
 
 def write(facts: dict[str, Any], found: Explanation, folder: Path) -> dict[str, str]:
-    """Writes all files; returns the fingerprints of those that a later run reads again."""
+    """Writes all files.
+
+    Args:
+        facts: What explain.json says.
+        found: What the page shows besides.
+        folder: Where the files go.
+
+    Returns:
+        The fingerprints of those that a later run reads again.
+    """
     files = artefacts.write_result(folder, FACTS, facts)
     drawings = []
     for plot in found.maps.plots():
         plots.save_png(plot.draw, folder / f"map_{plot.name}.png")
-        drawings.append(Plot(plot.caption, plots.as_svg(plot.draw, f"map-{plot.name}")))
-    (folder / "explain.html").write_text(page.as_html(facts, found.looks, drawings))
+        svg = plots.as_svg(plot.draw, f"map-{plot.name}")
+        drawings.append(Plot(plot.caption, svg))
+    html = page.as_html(facts, found.looks, drawings)
+    (folder / "explain.html").write_text(html)
     return files
 
 
 def as_text(found: dict[str, Any]) -> str:
-    shares = ", ".join(f"{share:.1%} {kind}" for kind, share in found["shares"].items())
+    """Returns two lines on what was found, for the terminal."""
+    shares = []
+    for kind, share in found["shares"].items():
+        shares.append(f"{share:.1%} {kind}")
     near = found["nearness"]
+    same = f"{near['same image']:.3f}"
+    other = f"{near['other identities']:.3f}"
     return (
-        f"queries: {shares}\nnew and old embedding of the same image: cosine "
-        f"{near['same image']:.3f}, of other "
-        f"identities {near['other identities']:.3f}"
+        f"queries: {', '.join(shares)}\n"
+        f"new and old embedding of the same image: cosine {same}, of other identities {other}"
     )
 
 
 def check_installed() -> None:
+    """Refuses to begin where a package is missing that only explanations need."""
     for package in ("tf_keras_vis", "sklearn"):
         if importlib.util.find_spec(package) is None:
             raise InputError(

@@ -12,35 +12,48 @@ from bct_keras.encoders.stored import StoredEmbeddings
 from bct_keras.errors import InputError
 from bct_keras.vectors import normalised
 
+ACTIVATIONS = (
+    keras.layers.ReLU,
+    keras.layers.PReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.ELU,
+)
 SMALLEST_GRID = 7  # rows and columns: on 4 x 4 a map cannot tell the eyes from the mouth
 
 
 class Subject:
-    """`dims` are the first coordinates, which the old gallery is searched with."""
+    """An encoder that is asked for reasons."""
 
     def __init__(self, encoder: Encoder, dims: int):
+        """Takes an encoder whose first `dims` coordinates search the old gallery."""
         if isinstance(encoder, StoredEmbeddings):
             raise InputError(
-                f"{encoder.path} holds stored embeddings: there is no encoder to ask what it looks "
-                "at"
+                f"{encoder.path} holds stored embeddings: there is no encoder to ask "
+                "what it looks at"
             )
-        self.encoder, self.dims = encoder, dims
+        self.encoder = encoder
+        self.dims = dims
         if isinstance(encoder, KerasEncoder) and self.has_gradients:
             one_dnn.check_gradients(encoder.model, encoder.path)
 
     def cosines(self, images: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        """Returns the cosines [batch] of images [batch, size, size, 3] uint8 to a reference of
-        length 1 [dims].
+        """Returns the cosines [batch] of images to a reference.
+
+        Args:
+            images: [batch, size, size, 3] uint8.
+            reference: Of length 1, [dims].
         """
-        return normalised(self.encoder.embed(images)[:, : self.dims]) @ reference
+        embeddings = self.encoder.embed(images)
+        compared = normalised(embeddings[:, : self.dims])
+        return compared @ reference
 
     @cached_property
     def has_gradients(self) -> bool:
-        """A TFLite, an ONNX file or a SavedModel has none, nor has a Keras model without a graph
-        of layers.
+        """Whether the maps that need gradients can be made.
 
-        One that was given a preprocessing is a layer behind it, whose own layers are not to be
-        seen.
+        A TFLite, an ONNX file or a SavedModel has none, nor has a Keras model without a graph of
+        layers. One that was given a preprocessing is a layer behind it, whose own layers are not
+        to be seen.
         """
         encoder = self.encoder
         return (
@@ -60,7 +73,7 @@ class Subject:
 
     @cached_property
     def model(self) -> "CosineModel":
-        """Returns the model that the maps ask."""
+        """The model that the maps ask."""
         assert isinstance(self.encoder, KerasEncoder)
         model = in_float32(self.encoder.model)
         outputs = ExplainedEmbedding(self.dims)(model.outputs[0])
@@ -69,7 +82,9 @@ class Subject:
 
     @cached_property
     def layer(self) -> Any:
-        """The deepest one whose map is not too coarse, behind an activation where there is one.
+        """The layer at which class activation maps are taken.
+
+        It is the deepest one whose map is not too coarse, behind an activation where there is one.
 
         Class activation maps take features as amounts, so below zero they mean nothing. On the
         demo's encoders those behind an activation correlate with occlusion by 0.3 and 0.5, sums and
@@ -92,14 +107,15 @@ class ExplainedEmbedding(keras.layers.Layer):
         super().__init__(name="bct_keras_explained_embedding", dtype="float32")
         self.dims = dims
 
-    def call(self, embedding):  # [batch, all dims] -> [batch, dims + 1]
+    def call(self, embedding):
         """Returns [batch, dims + 1] of embeddings [batch, all dims]."""
-        unit = keras.ops.normalize(embedding[:, : self.dims], axis=-1, order=2, epsilon=1e-12)
+        compared = embedding[:, : self.dims]
+        unit = keras.ops.normalize(compared, axis=-1, order=2, epsilon=1e-12)
         return keras.ops.pad(unit, [[0, 0], [0, 1]])
 
 
 class CosineModel(keras.Model):
-    """Pixels -> [batch, dims + 1], the explained embedding."""
+    """A model from pixels to the explained embedding [batch, dims + 1]."""
 
     def predict(self, x, batch_size=None):
         """Returns the embeddings of one batch, which is all that tf-keras-vis asks for.
@@ -111,32 +127,35 @@ class CosineModel(keras.Model):
 
 def spatial_layers(model: Any) -> list[Any]:
     """Returns the layers that give [batch, rows, columns, channels], but not the image itself."""
-    found = [layer for layer in getattr(model, "layers", []) if len(output_shape(layer)) == 4]
-    return [layer for layer in found if not isinstance(layer, keras.layers.InputLayer)]
+    found = []
+    for layer in getattr(model, "layers", []):
+        is_image = isinstance(layer, keras.layers.InputLayer)
+        if len(output_shape(layer)) == 4 and not is_image:
+            found.append(layer)
+    return found
 
 
 def output_shape(layer: Any) -> tuple:
     """Returns a layer's shape; () where it has none or several."""
     try:
         return tuple(layer.output.shape)
-    except (
-        AttributeError,
-        ValueError,
-    ):  # it was called several times, or gives several outputs, or none
+    except (AttributeError, ValueError):
+        # It was called several times, or gives several outputs, or none.
         return ()
 
 
 def is_activated(layer: Any) -> bool:
     """Tells whether there is an activation in a layer."""
-    kinds = (keras.layers.ReLU, keras.layers.PReLU, keras.layers.LeakyReLU, keras.layers.ELU)
+    if isinstance(layer, ACTIVATIONS):
+        return True
     activation = getattr(layer, "activation", keras.activations.linear)
-    return isinstance(layer, kinds) or activation is not keras.activations.linear
+    return activation is not keras.activations.linear
 
 
 def in_float32(model: Any) -> Any:
-    """Returns the same model, or a copy where layers compute in 16 bits.
+    """Returns the same model, or a copy in 32 bits where layers compute in 16 bits.
 
-    tf-keras-vis and SciPy cannot.
+    tf-keras-vis and SciPy cannot compute in 16 bits.
     """
     if all(layer.compute_dtype in (None, "float32") for layer in model.layers):
         return model

@@ -1,3 +1,4 @@
-"""HTML pages that need nothing from elsewhere: one template for each kind of page, in
-`templates`.
+"""HTML pages that need nothing from elsewhere.
+
+There is one template for each kind of page, in `templates`.
 """

@@ -74,9 +74,15 @@ def colour_of(cell: str) -> str:
 
 
 def picture(name: str, image: Image.Image) -> Picture:
-    """Returns an image as a thumbnail within the page."""
-    small, file = image.convert("RGB"), io.BytesIO()
+    """Returns an image as a thumbnail within the page.
+
+    Args:
+        name: What the page calls it.
+        image: Of any size.
+    """
+    small = image.convert("RGB")
     small.thumbnail((THUMBNAIL, THUMBNAIL))
+    file = io.BytesIO()
     small.save(file, "JPEG", quality=85)
     data = base64.b64encode(file.getvalue()).decode()
     return Picture(name, f"data:image/jpeg;base64,{data}")
@@ -86,7 +92,10 @@ def as_texts(facts: Mapping[str, Any]) -> dict[str, str]:
     """Returns what a page is made from as texts: other values than texts as JSON."""
     texts = {}
     for name, value in facts.items():
-        texts[name] = value if isinstance(value, str) else json.dumps(value)
+        if isinstance(value, str):
+            texts[name] = value
+        else:
+            texts[name] = json.dumps(value)
     return texts
 
 

@@ -13,6 +13,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
+SMALLEST_FRR = 1e-4  # that is shown
 FOREGROUND = "#123456"  # stands for the page's text colour
 COLOURS = {"old/old": "#8a8d91", "new/old": "#2f81f7", "new/new": "#2da44e"}
 STYLE: dict[Any, Any] = {
@@ -50,13 +51,13 @@ def plots_of(result: dict[str, Any]) -> Iterator[Drawing]:
     curves = result.get("curves", {})
     if curves:
         caption = (
-            "ROC: pairs of one identity that are accepted (TAR) over pairs of two accepted (FAR), "
-            "with 95 % interval"
+            "ROC: pairs of one identity that are accepted (TAR) "
+            "over pairs of two accepted (FAR), with 95 % interval"
         )
         yield Drawing("roc", caption, lambda axes: roc(axes, curves))
         caption = (
-            "DET: pairs of one identity that are rejected (FRR) over pairs of two accepted (FAR), "
-            "with 95 % interval"
+            "DET: pairs of one identity that are rejected (FRR) "
+            "over pairs of two accepted (FAR), with 95 % interval"
         )
         yield Drawing("det", caption, lambda axes: det(axes, curves))
     for test in ("old/old", "new/old"):
@@ -72,9 +73,15 @@ def plots_of(result: dict[str, Any]) -> Iterator[Drawing]:
 def roc(axes: Axes, curves: dict[str, Any]) -> None:
     """Draws TAR over FAR."""
     for test, curve in curves.items():
-        axes.plot(curve["far"], curve["tar"], color=COLOURS[test], label=test)
+        far = curve["far"]
+        axes.plot(far, curve["tar"], color=COLOURS[test], label=test)
         axes.fill_between(
-            curve["far"], curve["low"], curve["high"], color=COLOURS[test], alpha=0.2, linewidth=0
+            far,
+            curve["low"],
+            curve["high"],
+            color=COLOURS[test],
+            alpha=0.2,
+            linewidth=0,
         )
     axes.set(xscale="log", xlabel="FAR", ylabel="TAR", ylim=(0, 1.02))
     plain_numbers(axes.xaxis)
@@ -82,17 +89,27 @@ def roc(axes: Axes, curves: dict[str, Any]) -> None:
 
 
 def det(axes: Axes, curves: dict[str, Any]) -> None:
-    """Draws what is missed over FAR."""
+    """Draws FRR, the share of the pairs that are missed, over FAR."""
     for test, curve in curves.items():
-        missed, low, high = (
-            [max(1 - tar, 1e-4) for tar in curve[key]] for key in ("tar", "high", "low")
+        far = curve["far"]
+        axes.plot(far, missed(curve["tar"]), color=COLOURS[test], label=test)
+        axes.fill_between(
+            far,
+            missed(curve["high"]),
+            missed(curve["low"]),
+            color=COLOURS[test],
+            alpha=0.2,
+            linewidth=0,
         )
-        axes.plot(curve["far"], missed, color=COLOURS[test], label=test)
-        axes.fill_between(curve["far"], low, high, color=COLOURS[test], alpha=0.2, linewidth=0)
     axes.set(xscale="log", yscale="log", xlabel="FAR", ylabel="FRR = 1 - TAR")
     plain_numbers(axes.xaxis)
     plain_numbers(axes.yaxis)
     axes.legend(loc="lower left")
+
+
+def missed(tar: list[float]) -> list[float]:
+    """Returns 1 - TAR, above 0 so that a logarithmic axis can show it."""
+    return [max(1 - share, SMALLEST_FRR) for share in tar]
 
 
 def plain_numbers(axis: Axis) -> None:
@@ -129,10 +146,17 @@ def hot_refresh(axes: Axes, result: dict[str, Any]) -> None:
     percent = [100 * share for share in found["share"]]
     metric = "top-1" if "top-1" in found["metrics"] else next(iter(found["metrics"]))
     axes.plot(
-        percent, found["metrics"][metric], color=COLOURS["new/old"], marker="o", label="new queries"
+        percent,
+        found["metrics"][metric],
+        color=COLOURS["new/old"],
+        marker="o",
+        label="new queries",
     )
     axes.axhline(
-        result["old/old"][metric], color=COLOURS["old/old"], linestyle="--", label="old/old"
+        result["old/old"][metric],
+        color=COLOURS["old/old"],
+        linestyle="--",
+        label="old/old",
     )
     merged = result.get("baselines", {}).get("rank_merging")
     if merged and metric == "top-1":
@@ -155,9 +179,13 @@ def drawn(draw: Callable[[Axes], None]) -> Figure:
 
 
 def as_svg(draw: Callable[[Axes], None], name: str) -> str:
-    """Returns a plot to stand in the page.
+    """Returns a plot as SVG to stand in the page.
 
     It has no heading of its own, and names that no other plot has.
+
+    Args:
+        draw: What draws it.
+        name: What the names within it begin with.
     """
     with mpl.rc_context(STYLE):
         file = io.StringIO()
@@ -175,7 +203,9 @@ def as_svg(draw: Callable[[Axes], None], name: str) -> str:
 
 def save_png(draw: Callable[[Axes], None], path: Path) -> None:
     """Writes a plot as a PNG."""
-    with mpl.rc_context(
-        STYLE | {key: "black" for key, value in STYLE.items() if value == FOREGROUND}
-    ):
+    style = dict(STYLE)
+    for key, value in STYLE.items():
+        if value == FOREGROUND:
+            style[key] = "black"
+    with mpl.rc_context(style):
         drawn(draw).savefig(path, dpi=160, facecolor="white")

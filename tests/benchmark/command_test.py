@@ -78,7 +78,7 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(folder, done, found):
     assert error == f"error: 1 of 3 cells failed, the report names them: {name}"
     assert list(found["failed"]) == [name]
     assert found["failed"][name].startswith(
-        "unibct would first refresh its prototypes at epoch 5, and --epochs=1"
+        "unibct would first refresh its prototypes at epoch 5, and the training has 1 epoch(s)"
     )
     assert [row["method"] for row in found["cells"]] == METHODS
     for page in ("report.md", "report.html"):
@@ -97,7 +97,7 @@ def test_every_training_is_done_once(folder, done):
 
 
 def test_the_numbers_are_those_of_evaluate(folder, found, tmp_path):
-    """One cell measured as the command does it."""
+    """One cell is measured as the command does it."""
     (cell,) = [row for row in found["cells"] if row["method"] == METHODS[1]]
     places = ("old/class/weak*", "open-class/weak/mixbct*")
     old, new = (load_encoder(next((folder / "out/runs").glob(place))) for place in places)

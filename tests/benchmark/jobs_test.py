@@ -1,5 +1,6 @@
-"""Processes that write a manifest in the place of trainings: order, turns, failures, a signal, a
-killed benchmark.
+"""Order, turns, failures, a signal, a killed benchmark.
+
+Processes that write a manifest stand in the place of trainings.
 """
 
 import fcntl
@@ -16,8 +17,8 @@ import pytest
 
 from bct_keras import artefacts
 from bct_keras.benchmark import jobs
+from bct_keras.benchmark.cells import Job, Options
 from bct_keras.benchmark.jobs import Runner, StoppedError
-from bct_keras.benchmark.plan import Job, Options
 from bct_keras.train.recipe import Recipe
 
 TRAINING = """
@@ -54,7 +55,7 @@ RECIPE = Recipe(
 
 @pytest.fixture
 def events(tmp_path, monkeypatch) -> Path:
-    """The file in which the processes note when they start and end."""
+    """Returns the file in which the processes note when they start and end."""
     path = tmp_path / "events"
     path.touch()
 

@@ -5,16 +5,8 @@ from typing import Any
 
 import pytest
 
-from bct_keras.benchmark.plan import (
-    Cut,
-    Entry,
-    Job,
-    Options,
-    Plan,
-    parse_entries,
-    parse_entry,
-    with_reference,
-)
+from bct_keras.benchmark.cells import Cut, Job, Options
+from bct_keras.benchmark.plan import Entry, Plan, parse_entries, parse_entry, with_reference
 from bct_keras.errors import InputError
 
 SHARED = ["--backbone=iresnet_small(width=4)", "--dims=16"]
@@ -31,7 +23,7 @@ DEFAULTS = {
 
 
 def values_of(written: Sequence[str]) -> dict[str, Any]:
-    """These tests' options, of which those of dimensions are numbers."""
+    """Returns these tests' options, of which those of dimensions are numbers."""
     values: dict[str, Any] = {}
     for argument in written:
         name, _, text = argument.removeprefix("--").partition("=")

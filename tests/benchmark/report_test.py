@@ -49,10 +49,9 @@ def test_the_title_says_against_which_methods_the_first_is_undecided():
     first, other = row("first", behind_first=False), row("other")
     assert report.headline([first, other], "top-1") == "first comes first of 2 methods by top-1"
     close = [row(name, behind_first=False) for name in "abcde"]
-    assert (
-        report.headline([first, *close, other], "top-1")
-        == "first comes first of 7 methods by top-1, undecided over 2 seeds against a, b, c and 2"
-        " more"
+    title = report.headline([first, *close, other], "top-1")
+    assert title == (
+        "first comes first of 7 methods by top-1, undecided over 2 seeds against a, b, c and 2 more"
     )
     lost = row("lost", unranked="1 of its 2 cells could not be measured", behind_first=False)
     assert (
@@ -64,11 +63,11 @@ def test_where_no_method_has_a_rank_the_title_says_why():
     """All cells were measured: the network without constraint is no better than the old encoder."""
     level = {("open-class", "weak", name): {0: found(0.2, 0.1)} for name in ("independent", "mine")}
     why = (
-        "the network without constraint is not above the old encoder by top-1 (open-class, old"
-        " encoder weak, seed 0)"
+        "the network without constraint is not above the old encoder by top-1 "
+        "(open-class, old encoder weak, seed 0)"
     )
     assert findings(results=level)["title"] == f"No method has a rank: {why}"
-    assert f"| mine | {why} |" in tables.markdown(findings(results=level)).splitlines()
+    assert f"| mine | {why} |" in report.as_markdown(findings(results=level)).splitlines()
 
 
 def test_where_none_is_above_the_old_encoder_none_is_recommended():
@@ -84,7 +83,7 @@ def test_a_metric_that_was_not_measured():
 
 
 def test_a_cell_that_is_not_above_the_old_encoder_says_where_and_in_how_many_seeds():
-    lines = tables.markdown(findings()).splitlines()
+    lines = report.as_markdown(findings()).splitlines()
     # 0.3 - 0.2 and 0.1 - 0.2, whose standard deviation is 0.2 / sqrt(2); half of that for mAP
     assert "| open-class, weak, \\<b\\>\\|mine | top-1 | 1 of 2 | +0.0000 ± 0.1414 |" in lines
     assert "| open-class, weak, \\<b\\>\\|mine | mAP | 1 of 2 | +0.0000 ± 0.0707 |" in lines
@@ -92,7 +91,7 @@ def test_a_cell_that_is_not_above_the_old_encoder_says_where_and_in_how_many_see
 
 
 def test_verdicts_and_metrics_are_counted_over_seeds():
-    lines = tables.markdown(findings()).splitlines()
+    lines = report.as_markdown(findings()).splitlines()
     (row,) = [line for line in lines if line.startswith("| \\<b\\>\\|mine | 0.6500")]
     # seed 0 on both metrics, seed 1 on none
     assert row.split(" | ")[-3:-1] == ["1 compatible, 1 not compatible", "2 of 4"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bct_keras.benchmark import spreads
+from bct_keras.benchmark.ranking import ranking
 from bct_keras.benchmark.spreads import Results
 
 OLD = {0: 0.2, 1: 0.3}
@@ -126,7 +127,7 @@ def test_the_ranking_is_by_the_harmonic_mean_over_all_cells(results):
     second = {("open-data", "weak", method): seeds for (_, _, method), seeds in results.items()}
     second["open-data", "weak", "far"] = {seed: found(seed, 0.6, old) for seed, old in OLD.items()}
     table = spreads.cells({**results, **second}, "free")
-    ranked = spreads.ranking(table, "top-1")
+    ranked = ranking(table, "top-1")
     assert [row["method"] for row in ranked] == ["near", "far", "free"]
     near = [0.9 / 1.4, 0.45 / 1.15]
     # update gain 0.15 / 0.4 and 0.06 / 0.4 of a self-test that is kept whole: 2 * 0.375 / 1.375 and
@@ -159,15 +160,15 @@ def test_a_method_that_is_missing_somewhere_has_no_rank(results, missing):
         del second["open-data", "weak", "near"][1]
     else:
         del second["open-data", "weak", "near" if missing == "a cell" else "free"]
-    ranked = spreads.ranking(spreads.cells({**results, **second}, "free"), "top-1")
+    ranked = ranking(spreads.cells({**results, **second}, "free"), "top-1")
     unranked = {row["method"] for row in ranked if row["unranked"]}
     assert unranked == {row["method"] for row in ranked if row["score"]["mean"] is None}
     reasons = {
         "a seed": "1 of its 4 cells could not be measured",
         "a cell": "2 of its 4 cells could not be measured",
         "the reference": (
-            "the network without constraint could not be measured (open-data, old encoder weak,"
-            " seed 0)"
+            "the network without constraint could not be measured "
+            "(open-data, old encoder weak, seed 0)"
         ),
     }
     assert reasons[missing] in {row["unranked"] for row in ranked}
@@ -182,12 +183,10 @@ def test_where_no_constraint_is_no_better_than_the_old_encoder_there_is_no_way_t
     assert values["update_gain"]["mean"] is None
     assert values["score"]["mean"] is None
     why = (
-        "the network without constraint is not above the old encoder by top-1 (open-class, old"
-        " encoder weak, seed 0)"
+        "the network without constraint is not above the old encoder by top-1 "
+        "(open-class, old encoder weak, seed 0)"
     )
-    assert {
-        row["unranked"] for row in spreads.ranking(spreads.cells(results, "free"), "top-1")
-    } == {why}
+    assert {row["unranked"] for row in ranking(spreads.cells(results, "free"), "top-1")} == {why}
 
 
 @pytest.mark.parametrize(
@@ -199,9 +198,7 @@ def test_the_harmonic_mean(first, second, mean):
 
 
 def test_the_ranking_tells_who_is_behind_the_first_by_more_than_chance():
-    """Four seeds, in which the second is behind by about 0.1 each time, and the third by 0.1 but
-    for one seed.
-    """
+    """The second is behind by about 0.1 on each of four seeds, the third on all but one."""
     gains = {
         "free": [0.3] * 4,
         "first": [0.2] * 4,
@@ -217,7 +214,7 @@ def test_the_ranking_tells_who_is_behind_the_first_by_more_than_chance():
     }
     for seed in range(4):
         results["open-class", "weak", "free"][seed]["new/old"]["top-1"] = 0.0
-    ranked = spreads.ranking(spreads.cells(results, "free"), "top-1")
+    ranked = ranking(spreads.cells(results, "free"), "top-1")
     behind = {row["method"]: row["behind_first"] for row in ranked}
     assert ranked[0]["method"] == "first"
     assert behind == {

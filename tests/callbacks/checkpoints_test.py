@@ -107,8 +107,10 @@ def trained(
     stop: StopRequest | None = None,
     also: Sequence[keras.callbacks.Callback] = (),
 ) -> tuple[int, keras.Model]:
-    """The steps found done, and a model trained from there to the end, or until so many steps
-    later.
+    """Trains from the newest checkpoint to the end, or until so many steps later.
+
+    Returns:
+        The steps that were found done, and the model.
     """
     folder.mkdir(exist_ok=True)
     recipe = recipe or counting_recipe()
@@ -240,8 +242,9 @@ def test_a_run_that_is_stopped_at_the_last_step_of_an_epoch_ends_the_epoch(
 
 
 class Small:
-    """As much of a model as a checkpoint needs: one weight, which tells the step at which it was
-    kept.
+    """As much of a model as a checkpoint needs.
+
+    Its one weight tells the step at which it was kept.
     """
 
     def __init__(self):

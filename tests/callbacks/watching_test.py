@@ -9,7 +9,7 @@ from bct_keras.errors import InputError
 
 
 def model(steps: int = 3, dropped: int = 0, drop: bool = False) -> Any:
-    """What the callbacks ask of a model."""
+    """Returns what the callbacks ask of a model."""
 
     def counter(value):
         return SimpleNamespace(numpy=lambda: value)

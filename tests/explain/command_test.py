@@ -1,6 +1,6 @@
 """The command explain: its page, and what it says of bad input.
 
-The heat itself is tested in explanations/.
+The heat itself is tested in heat_test.py.
 """
 
 import importlib.util
@@ -61,8 +61,8 @@ def test_page_shows_each_example_by_both_encoders(explained):
     assert len(found["examples"]) == sum(
         min(round(3 * found["shares"][kind.name]), kind.shown) for kind in KINDS
     )
-    # a query and an image of the gallery, of two pairs, by two tests: each as it is and with every
-    # map
+    # A query and an image of the gallery, of two pairs, by two tests: each as it is and with
+    # every map.
     views = len(found["examples"]) * 2 * 2 * 2
     assert len(pages_pictures(text)) == views * (1 + len(FOR_KERAS) + len(FOR_ANY))
     for example in found["examples"]:

@@ -9,7 +9,7 @@ from bct_keras.pages import plots
 
 
 def clusters(identities: int, spread: float, seed: int) -> Embedded:
-    """Five images of each identity around an axis of its own."""
+    """Returns five images of each identity around an axis of its own."""
     labels = np.repeat(np.arange(identities), 5)
     embeddings = np.eye(16)[labels] + np.random.default_rng(seed).normal(
         0, spread, (len(labels), 16)

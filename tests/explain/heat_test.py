@@ -1,4 +1,4 @@
-"""The heat of each explanation on an encoder whose reasons are known, and on one that was trained."""
+"""The heat of each explanation, on an encoder whose reasons are known and on a trained one."""
 
 import keras
 import numpy as np
@@ -35,7 +35,7 @@ def colour_encoder(path) -> KerasEncoder:
 
 
 def coloured_squares() -> np.ndarray:
-    """[28, 28, 3] uint8: on grey a square of each colour, each in another quarter."""
+    """Returns [28, 28, 3] uint8: on grey a square of each colour, each in another quarter."""
     image = np.full((SIZE, SIZE, 3), 60, np.uint8)
     for colour, (row, column) in enumerate(SQUARES):
         image[row : row + 6, column : column + 6] = 200 * np.eye(3, dtype=np.uint8)[colour]
@@ -43,8 +43,9 @@ def coloured_squares() -> np.ndarray:
 
 
 def assert_points_at(heat: np.ndarray, row: int, column: int) -> None:
-    """Much more of the heat lies in that quarter of the image than in any other: of a constant map
-    a quarter does.
+    """Asserts that much more of the heat lies in that quarter of the image than in any other.
+
+    Of a constant map a quarter does.
     """
     assert heat.shape == (SIZE, SIZE)
     assert heat.min() >= 0
@@ -77,8 +78,9 @@ def test_a_constant_map_points_nowhere():
 
 @pytest.fixture(scope="module")
 def trained(data_root, tmp_path_factory) -> tuple[Subject, np.ndarray, np.ndarray]:
-    """A small encoder after some steps, an image of each of 12 identities, and the embedding of
-    another one of each.
+    """Returns a small encoder after some steps, and two images of each of 12 identities.
+
+    The first are given as images, the second as embeddings.
     """
     keras.utils.set_random_seed(0)
     (batch,) = open_data_set(data_root).batches(72)
@@ -120,7 +122,7 @@ def test_constant_maps_do_not_differ():
 
 
 def test_cosine_of_the_model_is_that_of_the_encoder(trained):
-    """Also where only the first coordinates are compared."""
+    """The first coordinates alone are compared here."""
     whole, images, _ = trained
     subject = Subject(whole.encoder, 6)
     reference = normalised(np.arange(1.0, 7.0, dtype=np.float32)[None])[0]
@@ -150,8 +152,8 @@ def test_an_encoder_in_16_bits_gives_the_heat_of_the_same_in_32(tmp_path):
 
 
 def test_layer_is_the_deepest_activated_one_that_is_not_too_coarse(trained):
-    # 28 pixels: the stem's stride 2 and that of the first block give 14 and 7; those behind are 4 x
-    # 4
+    # 28 pixels: the stem's stride 2 and that of the first block give 14 and 7; those behind are
+    # 4 x 4.
     assert trained[0].facts() == {"layer": trained[0].layer.name, "grid": "7 x 7"}
     assert isinstance(trained[0].layer, keras.layers.PReLU)
 

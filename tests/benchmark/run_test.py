@@ -1,0 +1,123 @@
+"""The work of a benchmark as Python calls it: what is planned, told and collected without flags."""
+
+from pathlib import Path
+
+import pytest
+
+from bct_keras.benchmark.cells import Cell, Job, Options
+from bct_keras.benchmark.plan import Entry, Plan
+from bct_keras.benchmark.run import Comparison, Progress, collected, facts_of, planned, protocol_of
+from bct_keras.errors import InputError
+from bct_keras.train.recipe import Recipe
+
+VALUES = {
+    "backbone": "iresnet_small(width=4)",
+    "dims": 8,
+    "head": "softmax",
+    "optimizer": "sgd",
+    "schedule": "cosine",
+    "learning_rate": 0.1,
+    "batch_size": 8,
+    "epochs": 1,
+    "mirror": False,
+    "seed": 0,
+}
+
+
+def comparison(workdir: Path, **changed) -> Comparison:
+    asked = {
+        "workdir": workdir,
+        "shared": Options(("--dims=8",), VALUES),
+        "olds": [Entry("weak", "")],
+        "methods": [Entry("l2", "l2")],
+        "scenarios": ["open-class"],
+        "seeds": [0],
+        "source": "synthetic(identities=6, images=2, image_size=28)",
+        "split": "data(old_share=0.5, test_share=0.34)",
+        "told": {"--seeds": ["0"]},
+    }
+    return Comparison(**(asked | changed))
+
+
+def test_data_are_made_and_trainings_planned(tmp_path):
+    said = []
+    asked = comparison(tmp_path)
+    plan = planned(asked, said.append)
+    # The network without constraint is planned too, and both beside one old encoder.
+    assert [cell.method for cell in plan.cells] == ["independent", "l2"]
+    assert len(plan.jobs) == 3
+    assert len(said) == 1  # of the data set
+    # By classes, with the shares of the split that was given, whatever its own kind.
+    assert list(plan.data) == ["class"]
+    data = plan.data["class"].folder
+    assert protocol_of(asked, data) == f"retrieval({data}/test)"
+    facts = facts_of(asked, plan)
+    assert list(facts) == ["--seeds", "train", "data, class", "runs"]
+    assert facts["train"] == ["--dims=8"]
+    assert len(facts["runs"]) == 2
+
+
+def test_a_protocol_that_was_asked_for_is_taken(tmp_path):
+    assert protocol_of(comparison(tmp_path, protocol="lfw(x)"), tmp_path) == "lfw(x)"
+
+
+def test_a_split_without_a_test_is_told(tmp_path):
+    asked = comparison(tmp_path, split="class(old_share=0.5)")
+    plan = planned(asked, lambda line: None)
+    said = r"^split=class\(old_share=0.5\) holds no identities out for the test: give it test_share"
+    with pytest.raises(InputError, match=said):
+        protocol_of(asked, plan.data["class"].folder)
+
+
+def test_a_typo_is_told_before_the_data_are_made(tmp_path):
+    with pytest.raises(InputError, match="unknown scenario 'open'; known: open-class"):
+        planned(comparison(tmp_path, scenarios=["open"]), print)
+    with pytest.raises(InputError, match="mixbkt"):
+        planned(comparison(tmp_path, methods=[Entry("a", "mixbkt")]), print)
+    assert not list(tmp_path.iterdir())
+
+
+def a_cell(name: str) -> Cell:
+    return Cell(
+        scenario="open-class",
+        old="weak",
+        method=name,
+        seed=0,
+        run=Path("runs") / name,
+        old_encoder=Path("old.keras"),
+    )
+
+
+def measure(cell: Cell) -> dict:
+    if cell.method == "damaged":
+        raise InputError("its file is damaged")
+    return {"of": cell.method}
+
+
+def test_each_cell_has_a_result_or_a_reason():
+    plan = Plan(Path(), Options(), {})
+    plan.cells = [a_cell(name) for name in ("good", "damaged", "untrained")]
+    outcome = collected(plan, measure, {Path("runs/untrained"): "the loss is nan"})
+    assert outcome.results == {("open-class", "weak", "good"): {0: {"of": "good"}}}
+    assert outcome.missing == {
+        "open-class, old encoder weak, damaged, seed 0": "its file is damaged",
+        "open-class, old encoder weak, untrained, seed 0": "the loss is nan",
+    }
+
+
+def test_progress_tells_of_each_training_and_measures_its_cells(monkeypatch):
+    said = []
+    measured = []
+    progress = Progress(4, lambda cell: measured.append(cell.method) or {}, [], said.append)
+    progress.cells = [a_cell("one"), a_cell("two"), a_cell("three")]
+    progress.started = 0.0
+    monkeypatch.setattr("bct_keras.benchmark.run.time.monotonic", lambda: 120.0)
+    for name, failed in (("two", None), ("three", "the loss is nan")):
+        job = Job(name, Path("runs") / name, Recipe(**VALUES, method="l2"), Path("data"))
+        progress(job, failed)
+    # 2 minutes for the first one: 6 for three; 1 minute for each of two: 2 for two.
+    assert said == [
+        "[1/4] two: trained, 6 min left",
+        "[2/4] three: the loss is nan, 2 min left",
+    ]
+    assert measured == ["two"]
