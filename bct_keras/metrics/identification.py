@@ -119,7 +119,14 @@ def identify(
         best_other[block] = scores[row, best]
         others_above[block] = np.count_nonzero(scores >= own[block][:, None], axis=1)
         best_other_row[block] = best
-    return Identification(probe_subjects, mated, own, best_other, others_above, best_other_row)
+    return Identification(
+        identities=probe_subjects,
+        mated=mated,
+        own=own,
+        best_other=best_other,
+        others_above=others_above,
+        best_other_row=best_other_row,
+    )
 
 
 def threshold_at(found: Identification, fpir: float) -> float:
