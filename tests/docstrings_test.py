@@ -1,4 +1,4 @@
-"""The examples in the docstrings of public names run, and give what they say."""
+"""Tests that the examples in the docstrings of public names run, and give what they say."""
 
 import doctest
 import importlib
@@ -40,7 +40,16 @@ PUBLIC = {
         "RACT",
         "UniBCT",
     ],
+    "bct_keras.evaluate.comparison": ["compare"],
     "bct_keras.methods.old_embeddings": ["OldEmbeddings"],
+    "bct_keras.metrics": [
+        "mean_average_precision",
+        "recall_at_k",
+        "tar_at_far",
+        "threshold_at_far",
+        "top_k",
+        "tpir_at_fpir",
+    ],
     "bct_keras.models.compatible": ["CompatibleModel"],
     "bct_keras.optimizers": ["AdamW", "Lamb", "SGD", "SGDW"],
     "bct_keras.schedules": ["Later", "WarmUp"],

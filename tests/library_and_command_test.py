@@ -1,4 +1,4 @@
-"""The same training by the library and by the command gives the same weights, bit for bit."""
+"""Tests that the same training by library and by command gives the same weights, bit for bit."""
 
 from typing import Any
 
@@ -30,8 +30,9 @@ def shards(data_root, tiny_encoder_path, tmp_path_factory) -> EmbeddingShards:
 
 
 def by_command(method: str, shards: EmbeddingShards, workdir) -> list[np.ndarray]:
-    """Trains as `python -m bct_keras.train` does once it has its data; returns the weights of the
-    encoder it leaves.
+    """Trains as `python -m bct_keras.train` does once it has its data.
+
+    Returns the weights of the encoder that it leaves.
     """
     recipe = Recipe(
         backbone="iresnet_small(width=4)",

@@ -1,7 +1,7 @@
-"""The library as a Keras user meets it: arrays in, Keras's own fit, no folder and no flag.
+"""Tests the library as a Keras user meets it: arrays in, Keras's own fit, no folder and no flag.
 
-Every case is the script of design.md with a tiny backbone, so a step takes no time and tracing it
-is what is left.
+Every case but the first, which is the script of design.md itself, is that script with a tiny
+backbone and other parts: a step takes no time, and tracing it is what is left.
 """
 
 import json
@@ -83,7 +83,7 @@ def compiled(
 
 
 def without_norm(method: str, head: str = "arcface", optimizer: Any = "sgd", **dense: Any) -> Any:
-    """Compiled, with a backbone whose rows know nothing of each other."""
+    """Returns a compiled model with a backbone whose rows know nothing of each other."""
     keras.utils.set_random_seed(0)
     model = made(method, head, backbone(norm=False, **dense))
     model.compile(optimizer, old_embeddings())
@@ -101,7 +101,7 @@ def evaluated(model: Any) -> dict[str, float]:
 
 
 def state(model: Any) -> dict[str, np.ndarray]:
-    """Everything that the next step depends on."""
+    """Returns everything that the next step depends on."""
     found = {
         f"variable {index}": variable.numpy() for index, variable in enumerate(model.variables)
     }
@@ -119,8 +119,56 @@ def assert_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) 
         np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
+@pytest.mark.slow  # it draws the plots of a report
+@pytest.mark.filterwarnings("ignore:.*shuffle=True:UserWarning")  # Keras's own, of data sets
+def test_the_script_of_the_design_runs_as_it_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    labels = np.arange(600) % 300
+    people = RANDOM.normal(size=(300, 32))[labels]
+    old_embeddings = old_emb = people + 0.8 * RANDOM.normal(size=people.shape)
+    new_emb = people + 0.1 * RANDOM.normal(size=people.shape)
+    images = RANDOM.integers(0, 256, (600, 8, 8, 3), np.uint8)
+    images_dataset = tf.data.Dataset.from_tensor_slices((images, labels))
+    scores = new_emb[:50] @ old_emb[300:350].T
+    same = labels[:50, None] == labels[None, 300:350]
+    backbone = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(32)]
+    )
+
+    old = bct.OldEmbeddings(old_embeddings, labels, classifier=None)
+    pairs = old.with_images(images_dataset)
+    model = bct.CompatibleModel(backbone, bct.heads.ArcFace(classes=1000), bct.methods.MixBCT())
+    model.compile(optimizer="adamw", old=old)
+    model.fit(pairs.batch(64), validation_data=pairs.batch(64), epochs=5)  # pyright: ignore
+    embeddings = model.encoder.predict(images)
+    model.encoder.save("new.keras")
+    model.save("model.keras")
+    keras.saving.load_model("model.keras")
+
+    result = bct.compare(old=old_emb, new=new_emb, labels=labels, gallery_share=0.5)
+    bct.metrics.tar_at_far(scores, same, far=1e-3)
+
+    assert embeddings.shape == (600, 32)
+    assert result.verdict.word == "compatible"
+    assert {"metric", "gain", "interval", "word"} <= result.table()[0].keys()
+    result.save("report")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "model.keras",
+        "new.keras",
+        "report",
+    ]
+
+
+def test_tar_at_far_is_a_function_of_arrays():
+    # One of five impostors exceeds 0.7, and two of three genuine pairs do.
+    scores = np.array([0.9, 0.8, 0.3, 0.75, 0.7, 0.2, 0.1, 0.0])
+    same = np.array([True] * 3 + [False] * 5)
+    assert bct.metrics.tar_at_far(scores, same, far=0.2) == pytest.approx(2 / 3)
+    assert bct.metrics.tar_at_far(scores, same) == pytest.approx(2 / 3)  # above 0.75: no impostor
+
+
 @pytest.mark.parametrize(("method", "head"), PARTS)
-def test_the_script_of_the_design_runs(method, head, tmp_path):
+def test_every_part_goes_through_the_script(method, head, tmp_path):
     old = old_embeddings()
     pairs = old.with_images(images())
     model = made(method, head)
@@ -233,7 +281,7 @@ def test_mixed_precision(precision, tmp_path):
 
 
 def optimizers() -> dict[str, tuple[Any, type]]:
-    """What is given, and what trains."""
+    """Returns what is given, and what trains."""
     return {
         "a name of ours": ("sgd", bct.optimizers.SGD),
         "a name of Keras's": ("rmsprop", keras.optimizers.RMSprop),
@@ -282,7 +330,7 @@ def test_what_layers_add_counts_in_training_and_in_a_test():
 
 
 def losses_of_examples(model: Any) -> np.ndarray:
-    """[images] of the head, which is all there is without a method"""
+    """Returns the head's losses [images], which are all there is without a method."""
     new = model.encoder(PIXELS, training=False)
     return model.head(new, tf.constant(LABELS, tf.int32)).numpy()
 

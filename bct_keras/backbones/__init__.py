@@ -1,4 +1,4 @@
-"""Backbones: an image of 0..255 in, an embedding out.
+"""Holds the backbones: an image of 0..255 in, an embedding out.
 
 A new one is a function in a file here and a line below.
 """

@@ -1,4 +1,4 @@
-"""Keras's own networks by name, an image of 0..255 in and an embedding out."""
+"""Builds Keras's own networks by name, an image of 0..255 in and an embedding out."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""InsightFace's iResNet, an image of 0..255 in and an embedding out.
+"""Builds InsightFace's iResNet, an image of 0..255 in and an embedding out.
 
 The model normalises its pixels itself, so that whoever runs the saved encoder cannot forget to.
 """
@@ -110,7 +110,9 @@ def iresnet(
     stem_stride: int = 1,
     name: str,
 ) -> keras.Model:
-    """Builds the network in the form of InsightFace's arcface_torch: https://arxiv.org/abs/2004.04989
+    """Builds the network in the form of InsightFace's arcface_torch.
+
+    https://arxiv.org/abs/2004.04989
 
     Args:
         image_size: The side of the images, in pixels.

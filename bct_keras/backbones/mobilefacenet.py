@@ -1,4 +1,4 @@
-"""MobileFaceNet for devices, an image of 0..255 in and an embedding out."""
+"""Builds MobileFaceNet for devices, an image of 0..255 in and an embedding out."""
 
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from bct_keras.backbones.iresnet import batch_norm, padded, prelu
 
 
 class Stage(NamedTuple):
-    """Blocks of one size; the first one halves the side of the features, and has no shortcut."""
+    """Holds blocks of one size; the first halves the side of the features, without a shortcut."""
 
     first_inside: int  # the width inside the first block
     others: int  # how many further blocks there are

@@ -1,4 +1,4 @@
-"""InsightFace's vision transformers, an image of 0..255 in and an embedding out."""
+"""Builds InsightFace's vision transformers, an image of 0..255 in and an embedding out."""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""Protocols: how encoders are measured. A new one is a class in a file here and a line below."""
+"""Measures encoders by protocols.
+
+A protocol says how to measure. A new one is a class in a file here and a line below.
+"""
 
 from collections.abc import Iterable
 

@@ -37,6 +37,7 @@ from bct_keras.metrics.verdict import MARGIN, Rule
 
 
 def define_flags() -> None:
+    """Defines the flags of this command."""
     flags.DEFINE_string(
         "new",
         None,
@@ -77,13 +78,12 @@ def define_flags() -> None:
 
 
 def define_verdict_flags() -> None:
-    """Those that `train` and `export` have too."""
+    """Defines the flags that `train` and `export` have too."""
     flags.DEFINE_list(
         "decide_by",
         [],
         "the metrics that have to be shown to be better, as in TAR@FAR=1e-3,top-1; by default TAR "
-        "at the lowest FAR "
-        "that the data can measure, and top-1",
+        "at the lowest FAR that the data can measure, and top-1",
     )
     flags.DEFINE_float(
         "margin", MARGIN, "how much below the old encoder still counts as no worse", lower_bound=0.0
@@ -91,10 +91,15 @@ def define_verdict_flags() -> None:
 
 
 def rule_of_flags() -> Rule:
-    return Rule(tuple(flags.FLAGS.decide_by), flags.FLAGS.margin)
+    """Returns what the flags say a verdict goes by."""
+    return Rule(
+        decide_by=tuple(flags.FLAGS.decide_by),
+        margin=flags.FLAGS.margin,
+    )
 
 
 def main() -> None:
+    """Evaluates what the flags name, and prints the report."""
     FLAGS = flags.FLAGS
     out = Path(command.required("out"))
     command.required("protocol")

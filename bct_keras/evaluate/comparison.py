@@ -1,5 +1,6 @@
-"""Compares an old and a new encoder by their embeddings of the same images: arrays in, a verdict
-out.
+"""Compares an old and a new encoder by their embeddings of the same images.
+
+It takes arrays and gives a verdict.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ PROTOCOL = "embeddings"  # what a report calls the protocol
 
 
 class ArrayEncoder(Encoder):
-    """What an encoder gave for all images [images, dims]; it can embed no others."""
+    """Stands for an encoder by what it gave for all images; it can embed no others."""
 
     def __init__(self, name: str, embeddings: np.ndarray):
         super().__init__(Path(name), image_size=0, dims=embeddings.shape[1])
@@ -40,7 +41,10 @@ class ArrayEncoder(Encoder):
 
 
 class Arrays(Divided):
-    """Embeddings that are given; the first part of each identity's rows is the gallery."""
+    """Measures embeddings that are given.
+
+    The first part of each identity's rows is the gallery, and the others are queries.
+    """
 
     def __init__(self, labels: np.ndarray, gallery_share: float):
         super().__init__()
@@ -50,8 +54,7 @@ class Arrays(Divided):
         if not (len(self.division.query) and len(self.division.gallery)):
             raise InputError(
                 f"gallery_share={gallery_share} leaves no query or no gallery: each identity's "
-                "images are divided "
-                "into both, and at least one identity needs two"
+                "images are divided into both, and at least one identity needs two"
             )
 
     def embed(self, encoder: ArrayEncoder) -> Sides:
@@ -66,12 +69,15 @@ class Arrays(Divided):
 
     def made_from(self) -> dict[str, Any]:
         """Returns what decides the numbers, besides the embeddings."""
-        return {"labels": array_fingerprint(self.labels), "gallery_share": self.gallery_share}
+        return {
+            "labels": array_fingerprint(self.labels),
+            "gallery_share": self.gallery_share,
+        }
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` finds.
+    """Holds what `compare` finds.
 
     Attributes:
         verdict: Whether the new encoder's queries can be searched in the old gallery:
@@ -127,8 +133,7 @@ def compare(
     decide_by: Sequence[str] = (),
     margin: float = MARGIN,
 ) -> Comparison:
-    """Tells whether queries of a new encoder can be searched in an old one's gallery, and how
-    well.
+    """Tells whether queries of a new encoder can be searched in an old one's gallery.
 
     Both have embedded the same images. The first part of each identity's rows is the gallery and
     the others are queries, as in the command `evaluate` with the protocol `retrieval`, which goes
@@ -179,21 +184,12 @@ def compare(
 def checked(
     old: np.ndarray, new: np.ndarray, labels: np.ndarray | Sequence[Any]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns old and new embeddings in float32, and the labels as numbers from 0; refuses what
-    does not fit.
+    """Returns old and new embeddings in float32, and the labels as numbers from 0.
+
+    Refuses what does not fit together.
     """
-    rows = []
-    for name, given in (("old", old), ("new", new)):
-        found = np.asarray(given)
-        if found.ndim != 2 or found.dtype.kind not in "biuf" or not found.shape[1]:
-            raise InputError(
-                f"`{name}` has to be numbers [images, dims], and its shape is {found.shape}"
-            )
-        found = found.astype(np.float32)
-        if not np.isfinite(found).all():
-            raise InputError(f"`{name}` has a value that is no finite number")
-        rows.append(found)
-    old_rows, new_rows = rows
+    old_rows = checked_rows("old", old)
+    new_rows = checked_rows("new", new)
     label_array = np.asarray(labels)
     counts = (
         f"`old` has {len(old_rows)} rows, `new` {len(new_rows)} and `labels` {label_array.shape}"
@@ -203,8 +199,7 @@ def checked(
     if old_rows.shape[1] != new_rows.shape[1]:
         raise InputError(
             f"`new` has {new_rows.shape[1]} dimensions and `old` {old_rows.shape[1]}: queries of "
-            "the one cannot be "
-            "searched in a gallery of the other.",
+            "the one cannot be searched in a gallery of the other.",
             "Give the coordinates of `new` that are compatible, or map them into the old space by "
             "an adapter first",
         )
@@ -212,6 +207,19 @@ def checked(
     if len(identities) < 2:
         raise InputError("`labels` has one identity alone; a search needs at least two")
     return old_rows, new_rows, numbers.ravel()
+
+
+def checked_rows(name: str, given: np.ndarray) -> np.ndarray:
+    """Returns embeddings [images, dims] in float32; refuses what are none."""
+    found = np.asarray(given)
+    if found.ndim != 2 or found.dtype.kind not in "biuf" or not found.shape[1]:
+        raise InputError(
+            f"`{name}` has to be numbers [images, dims], and its shape is {found.shape}"
+        )
+    found = found.astype(np.float32)
+    if not np.isfinite(found).all():
+        raise InputError(f"`{name}` has a value that is no finite number")
+    return found
 
 
 def array_fingerprint(array: np.ndarray) -> str:

@@ -1,4 +1,8 @@
-"""The self-tests, the cross-test, and what follows from them."""
+"""Makes the self-tests and the cross-test, and what follows from them.
+
+A self-test searches an encoder's queries in its own gallery, and the cross-test those of the new
+encoder in the old one's gallery.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -24,7 +28,7 @@ INDEPENDENT = "independent/independent"
 
 @dataclass(frozen=True)
 class Upgrade:
-    """Queries and gallery by the old and by the new encoder, as far as they are known."""
+    """Holds queries and gallery by the old and by the new encoder, as far as they are known."""
 
     old: Sides | None = None
     new: Sides | None = None
@@ -33,7 +37,7 @@ class Upgrade:
 
 @dataclass(frozen=True)
 class Known:
-    """What need not be embedded and measured again."""
+    """Holds what need not be embedded and measured again."""
 
     old: Sides | None = None
     measured: dict[str, Measured] = field(default_factory=dict)
@@ -41,18 +45,17 @@ class Known:
 
 @dataclass
 class Findings:
-    """What a report tells of one protocol. A part is empty where the protocol or the encoders do
-    not allow it.
+    """Holds what a report tells of one protocol.
+
+    A part is empty where the protocol or the encoders do not allow it.
     """
 
     metrics: dict[str, dict[str, float]]  # of each test
     gains: dict[str, Any] = field(default_factory=dict)  # `gain` and `above_old`
-    evidence: dict[str, Any] = field(
-        default_factory=dict
-    )  # `interval`, `error`, `units`, `unresolved`
-    independent: dict[str, Any] = field(
-        default_factory=dict
-    )  # its metrics, `update_gain` and `tax`
+    # `interval`, `error`, `units`, `unresolved`
+    evidence: dict[str, Any] = field(default_factory=dict)
+    # Its metrics, `update_gain` and `tax`
+    independent: dict[str, Any] = field(default_factory=dict)
     flips: dict[str, Any] = field(default_factory=dict)
     hot_refresh: dict[str, Any] = field(default_factory=dict)
     order: dict[str, float] = field(default_factory=dict)
@@ -63,19 +66,36 @@ class Findings:
 
     def described(self) -> dict[str, Any]:
         """Returns the protocol's part of report.json, without what is empty."""
-        tests = self.metrics | self.gains
-        parts = self.evidence | self.independent
-        parts |= {"flips": self.flips, "hot_refresh": self.hot_refresh, "order": self.order}
-        parts |= {"baselines": self.baselines, "thresholds": self.thresholds, "curves": self.curves}
-        parts |= {"notes": self.notes}
-        return tests | {name: part for name, part in parts.items() if part}
+        found = self.metrics | self.gains
+        parts = {
+            **self.evidence,
+            **self.independent,
+            "flips": self.flips,
+            "hot_refresh": self.hot_refresh,
+            "order": self.order,
+            "baselines": self.baselines,
+            "thresholds": self.thresholds,
+            "curves": self.curves,
+            "notes": self.notes,
+        }
+        for name, part in parts.items():
+            if part:
+                found[name] = part
+        return found
 
 
 def self_and_cross_tests(
     protocol: Protocol, old: Encoder | None, new: Encoder | None, known: Known | None = None
 ) -> dict[str, Any]:
-    """Returns the metrics of each test that the encoders allow; `gain` and `above_old` where
-    both are given.
+    """Returns the metrics of each test that the encoders allow.
+
+    Where both encoders are given, `gain` and `above_old` are among them.
+
+    Args:
+        protocol: How to measure.
+        old: The old encoder, if there is one.
+        new: The new encoder, if there is one.
+        known: What is known already of the old one.
     """
     known = known or Known()
     upgrade = embed_upgrade(protocol, old, new, known.old)
@@ -85,7 +105,8 @@ def self_and_cross_tests(
 def known_of_old(protocol: Protocol, old: Encoder | None) -> Known:
     """Returns what stays the same while new encoders are compared with this old one."""
     upgrade = embed_upgrade(protocol, old, None)
-    return Known(upgrade.old, measure_tests(protocol, upgrade))
+    measured = measure_tests(protocol, upgrade)
+    return Known(upgrade.old, measured)
 
 
 def findings(
@@ -153,8 +174,9 @@ def findings_of(protocol: Protocol, upgrade: Upgrade, free: Sides | None = None)
 def embed_upgrade(
     protocol: Protocol, old: Encoder | None, new: Encoder | None, known_old: Sides | None = None
 ) -> Upgrade:
-    """Embeds queries and gallery by each encoder, and by the new one so that they fit the old
-    gallery.
+    """Embeds queries and gallery by each encoder.
+
+    By the new one they are embedded also so that they fit the old gallery.
     """
     check_dims(old, new)
     protocol = adopted(protocol)
@@ -171,7 +193,13 @@ def embed_upgrade(
 def measure_tests(
     protocol: Protocol, upgrade: Upgrade, known: dict[str, Measured] | None = None
 ) -> dict[str, Measured]:
-    """Measures those tests that the sides allow, but what is known of one."""
+    """Measures those tests that the sides allow.
+
+    Args:
+        protocol: How to measure.
+        upgrade: What is embedded.
+        known: What a test has found already, by its name; it is not measured again.
+    """
     searched = {
         OLD_OLD: (upgrade.old, upgrade.old),
         NEW_OLD: (upgrade.cross, upgrade.old),
@@ -188,7 +216,9 @@ def measure_tests(
 
 def summary(measured: dict[str, Measured]) -> dict[str, Any]:
     """Returns the metrics of each test, and the gains where there is a cross-test."""
-    result: dict[str, Any] = {test: found.metrics for test, found in measured.items()}
+    result: dict[str, Any] = {}
+    for test, found in measured.items():
+        result[test] = found.metrics
     if NEW_OLD in measured:
         result |= gains(measured[OLD_OLD], measured[NEW_OLD])
     return result
@@ -199,41 +229,53 @@ def check_dims(old: Encoder | None, new: Encoder | None) -> None:
     if old and new and old.dims != new.compatible_dims:
         raise InputError(
             f"{new.path} has {new.compatible_dims} compatible dimensions and {old.path} "
-            f"{old.dims}: its queries "
-            "cannot be searched there"
+            f"{old.dims}: its queries cannot be searched there"
         )
 
 
 def order_of_searched(protocol: Protocol, old: Sides, cross: Sides) -> dict[str, float]:
     """Returns the order constraints, where the protocol searches by rank."""
-    of_old, of_cross = protocol.searched(old), protocol.searched(cross)
+    of_old = protocol.searched(old)
+    of_cross = protocol.searched(cross)
     if not (of_old and of_cross):
         return {}
     return order_constraints(of_cross.query, of_cross.gallery, of_old.gallery)
 
 
 def without_training(protocol: Protocol, old: Sides, free: Sides) -> dict[str, Any]:
-    """Returns the baselines of an encoder, of which `free` is embedded, that was not trained to
-    be compatible.
+    """Returns what an encoder reaches that was not trained to be compatible.
+
+    Args:
+        protocol: How to measure.
+        old: Queries and gallery by the old encoder.
+        free: The same images by that encoder.
     """
     rotation = baselines.procrustes_map(free.gallery.embeddings, old.gallery.embeddings)
     mapped = baselines.mapped(free.query, rotation)
     found: dict[str, Any] = {"procrustes": protocol.metrics(mapped, old.gallery)}
-    searched_old, searched_free = protocol.searched(old), protocol.searched(free)
+    searched_old = protocol.searched(old)
+    searched_free = protocol.searched(free)
     if searched_old and searched_free:
         found["rank_merging"] = rank_merging(searched_old, searched_free)
     return found
 
 
 def judge(protocols: dict[str, dict[str, Any]], rule: Rule) -> Verdict | None:
-    """Writes the `word` of each gain into its protocol's result; returns the verdict, None
-    without a cross-test.
+    """Returns the verdict, or None without a cross-test.
+
+    Writes the `word` of each gain into its protocol's result.
+
+    Args:
+        protocols: The result of each protocol, by its spec.
+        rule: What the verdict goes by.
     """
     found: dict[str, list[Gain]] = {}
     for spec, result in protocols.items():
-        found[spec] = list(gains_of(result, spec if len(protocols) > 1 else ""))
-        if found[spec]:
-            words = [gain.word(rule.margin) for gain in found[spec]]
+        name = spec if len(protocols) > 1 else ""
+        gains_found = list(gains_of(result, name))
+        found[spec] = gains_found
+        if gains_found:
+            words = [gain.word(rule.margin) for gain in gains_found]
             result["word"] = dict(zip(result["gain"], words, strict=True))
     check_rule(rule, measured_metrics(protocols.values()))
     return decide(found, rule)
@@ -241,4 +283,7 @@ def judge(protocols: dict[str, dict[str, Any]], rule: Rule) -> Verdict | None:
 
 def measured_metrics(results: Collection[dict[str, Any]]) -> list[str]:
     """Returns the metrics that a verdict can go by."""
-    return [metric for result in results for metric in result.get("gain", {})]
+    metrics = []
+    for result in results:
+        metrics.extend(result.get("gain", {}))
+    return metrics

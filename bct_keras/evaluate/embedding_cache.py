@@ -1,5 +1,6 @@
-"""Embeddings of a protocol's images, kept by the fingerprints of encoder and images: a second
-metric costs nothing.
+"""Keeps the embeddings of a protocol's images, so that a second metric costs nothing.
+
+They are found by the fingerprints of the encoder and of the images.
 """
 
 from collections.abc import Callable
@@ -15,14 +16,15 @@ from bct_keras.untrusted.arrays import open_array
 
 
 class EmbeddingCache:
+    """Keeps embeddings in a folder, a file for each encoder and set of images."""
+
     def __init__(self, folder: Path):
         self.folder = folder
 
     def get(
         self, encoder: Encoder, images: dict[str, Any], make: Callable[[Encoder], np.ndarray]
     ) -> np.ndarray:
-        """Returns the embeddings of some images [rows, dims], as they are stored, or made and
-        stored.
+        """Returns the embeddings of some images [rows, dims]; makes them where none are stored.
 
         Args:
             encoder: What embeds.

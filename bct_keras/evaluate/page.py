@@ -1,4 +1,4 @@
-"""report.html: one page that needs nothing from elsewhere."""
+"""Sets report.html, one page that needs nothing from elsewhere."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +18,9 @@ FLIPS = {
 
 @dataclass(frozen=True)
 class Mistake:
-    """A query that takes another identity's image for its own; a picture is None where there is
-    none.
+    """Holds a query that takes another identity's image for its own.
+
+    A picture is None where the image cannot be shown.
     """
 
     query: str
@@ -30,7 +31,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Flips:
-    """One kind of flips, with examples."""
+    """Holds one kind of flips, with examples."""
 
     heading: str
     mistakes: list[Mistake]
@@ -38,7 +39,7 @@ class Flips:
 
 @dataclass(frozen=True)
 class ProtocolPart:
-    """What the page shows of one protocol."""
+    """Holds what the page shows of one protocol."""
 
     name: str
     deciding: list[Table]
@@ -91,7 +92,8 @@ def part_of(
     """Returns what the page shows of one protocol."""
     notes = list(result.get("notes", []))
     if "units" in result:
-        count, units = result["units"]["count"], result["units"]["name"]
+        count = result["units"]["count"]
+        units = result["units"]["name"]
         notes.append(f"Intervals hold in 95 of 100 samples of {count:,} {units} each.")
     return ProtocolPart(
         name=name,
@@ -108,16 +110,29 @@ def flips_of(found: dict[str, Any], pictures: Mapping[str, Image.Image]) -> list
     kinds = []
     for kind, meaning in FLIPS.items():
         share = f"{100 * found[kind]:.1f} % of the queries"
+        heading = f"{kind.capitalize()} flips: {share} ({meaning})"
         mistakes = []
         for example in found["examples"]:
             if example["kind"] == kind:
-                query, other = example["query"], example["found"]
-                mistake = Mistake(query, other, shown(query, pictures), shown(other, pictures))
-                mistakes.append(mistake)
-        kinds.append(Flips(f"{kind.capitalize()} flips: {share} ({meaning})", mistakes))
+                mistakes.append(mistake_of(example, pictures))
+        kinds.append(Flips(heading, mistakes))
     return kinds
+
+
+def mistake_of(example: dict[str, Any], pictures: Mapping[str, Image.Image]) -> Mistake:
+    """Returns what the page shows of one query that flips."""
+    query = example["query"]
+    found = example["found"]
+    return Mistake(
+        query=query,
+        found=found,
+        query_picture=shown(query, pictures),
+        found_picture=shown(found, pictures),
+    )
 
 
 def shown(name: str, pictures: Mapping[str, Image.Image]) -> Picture | None:
     """Returns the picture of that name, where there is one."""
-    return document.picture(name, pictures[name]) if name in pictures else None
+    if name not in pictures:
+        return None
+    return document.picture(name, pictures[name])

@@ -1,5 +1,6 @@
-"""What a protocol is: which images are embedded, what is searched in what, and the metrics that
-come of it.
+"""Says what a protocol is.
+
+It decides which images are embedded, what is searched in what, and which metrics come of it.
 """
 
 from abc import ABC, abstractmethod
@@ -22,7 +23,7 @@ NEEDED = ("embed", "measure", "made_from")
 class Protocol(ABC):
     """Says how encoders are measured.
 
-    A command builds each protocol once, by `evaluation.build_protocols`, and hands it to all that
+    A command builds each protocol once, by `evaluate.build_protocols`, and hands it to all that
     measure: what is embedded for one of them is there for the others, because a protocol keeps it
     in its cache by the encoder's fingerprint.
 
@@ -35,7 +36,10 @@ class Protocol(ABC):
 
     @classmethod
     def __subclasshook__(cls, other: type) -> bool:
-        return cls is Protocol and all(hasattr(other, name) for name in NEEDED)
+        """Tells whether a class of the user's own has what a protocol needs."""
+        if cls is not Protocol:
+            return False
+        return all(hasattr(other, name) for name in NEEDED)
 
     @abstractmethod
     def embed(self, encoder: Encoder) -> Sides:
@@ -43,9 +47,7 @@ class Protocol(ABC):
 
     @abstractmethod
     def measure(self, query: Any, gallery: Any) -> Measured | dict[str, float]:
-        """Returns the metrics of one encoder's queries in the gallery of the same or another
-        one.
-        """
+        """Returns the metrics of one encoder's queries in its own or another one's gallery."""
 
     @abstractmethod
     def made_from(self) -> dict[str, Any]:
@@ -54,19 +56,21 @@ class Protocol(ABC):
     def embed_once(
         self, encoder: Encoder, images: dict[str, Any], make: Callable[[Encoder], np.ndarray]
     ) -> np.ndarray:
-        """Returns the embeddings of all images [images, dims], out of the cache where they are
-        there.
+        """Returns the embeddings of all images [images, dims], out of the cache if there.
 
         Args:
             encoder: What embeds.
             images: Everything that decides the embeddings, besides the encoder.
             make: Embeds the images.
         """
-        return self.cache.get(encoder, images, make) if self.cache else make(encoder)
+        if self.cache is None:
+            return make(encoder)
+        return self.cache.get(encoder, images, make)
 
     def metrics(self, query: Any, gallery: Any) -> dict[str, float]:
         """Returns the numbers of `measure` alone."""
-        return as_measured(self.measure(query, gallery)).metrics
+        measured = as_measured(self.measure(query, gallery))
+        return measured.metrics
 
     def notes(self, encoders: Collection[Encoder]) -> list[str]:
         """Returns sentences for the report of these encoders, which were embedded before."""
@@ -86,28 +90,36 @@ class Protocol(ABC):
 
 
 class Adopted(Protocol):
-    """A protocol of the user's own, which has `embed`, `measure` and `made_from` but another
-    base class.
+    """Makes a protocol of the user's object.
+
+    The object has `embed`, `measure` and `made_from`, but another base class.
     """
 
     def __init__(self, own: Any):
         self.own = own
 
     def embed(self, encoder: Encoder) -> Sides:
+        """Returns the queries and the gallery, as the user's object gives them."""
         query, gallery = self.own.embed(encoder)
         return Sides(query, gallery)
 
     def measure(self, query: Any, gallery: Any) -> Measured | dict[str, float]:
+        """Returns what the user's object measures."""
         return self.own.measure(query, gallery)
 
     def made_from(self) -> dict[str, Any]:
+        """Returns what decides the numbers of the user's object."""
         return self.own.made_from()
 
     def notes(self, encoders: Collection[Encoder]) -> list[str]:
         """Returns what the user's own protocol has to say."""
-        return self.own.notes() if hasattr(self.own, "notes") else []
+        if not hasattr(self.own, "notes"):
+            return []
+        return self.own.notes()
 
 
 def adopted(own: Any) -> Protocol:
     """Returns the protocol itself, or what makes one of the user's object."""
-    return own if Protocol in type(own).__mro__ else Adopted(own)
+    if Protocol in type(own).__mro__:
+        return own
+    return Adopted(own)

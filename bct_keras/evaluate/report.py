@@ -1,4 +1,4 @@
-"""The report's tables, and all of it for the terminal."""
+"""Makes the report's tables, and all of it as text for the terminal."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Rows = list[list[str]]
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table of metrics."""
+    """Holds a column of the table of metrics."""
 
     heading: str
     cell: Callable[[str], str]  # what it says of a metric
@@ -21,10 +21,12 @@ class Column:
 def table(result: dict[str, Any]) -> Rows:
     """Returns a heading, and one row a metric."""
     columns = list(columns_of(result))
-    metrics = result[tests_of(result)[0]]
-    rows = [["metric", *(column.heading for column in columns)]]
-    for metric in metrics:
-        rows.append([metric, *(column.cell(metric) for column in columns)])
+    first_test, *_ = tests_of(result)
+    headings = [column.heading for column in columns]
+    rows = [["metric", *headings]]
+    for metric in result[first_test]:
+        cells = [column.cell(metric) for column in columns]
+        rows.append([metric, *cells])
     return rows
 
 
@@ -52,15 +54,19 @@ def columns_of(result: dict[str, Any]) -> Iterator[Column]:
 
 def matrix(result: dict[str, Any], metric: str) -> Rows:
     """Returns a row for each encoder's queries, with a column for each one's gallery."""
-    names, words = result["encoders"], result["upgrades"]["word"][metric]
-    galleries = [f"in {place}'s gallery" for place in range(1, len(names) + 1)]
-    rows = [["queries of", *galleries]]
+    names = result["encoders"]
+    words = result["upgrades"]["word"][metric]
+    heading = ["queries of"]
+    for place in range(1, len(names) + 1):
+        heading.append(f"in {place}'s gallery")
+    rows = [heading]
     for newer, values in enumerate(result["matrix"][metric]):
         cells = ["" if value is None else f"{value:.4f}" for value in values]
         for older, word in enumerate(words[newer]):
             cells[older] += f" {word}" if word else ""
         missing = [""] * (len(names) - len(cells))
-        rows.append([f"{newer + 1} {names[newer]}", *cells, *missing])
+        name = f"{newer + 1} {names[newer]}"
+        rows.append([name, *cells, *missing])
     return rows
 
 
@@ -79,7 +85,8 @@ def deciding_tables(result: dict[str, Any]) -> Iterator[Table]:
 
 def interval(ends: list[float]) -> str:
     """Returns both ends of an interval as text."""
-    return f"{ends[0]:+.4f} to {ends[1]:+.4f}"
+    low, high = ends
+    return f"{low:+.4f} to {high:+.4f}"
 
 
 def optional(value: float | None) -> str:
@@ -119,10 +126,13 @@ def threshold_rows(found: dict[str, dict[str, float]]) -> Rows:
 def baseline_rows(result: dict[str, Any]) -> Rows:
     """Returns what a map without training comes to, beside the tests."""
     found = result["baselines"]
-    rows = [["metric", OLD_OLD, NEW_OLD, f"{found['encoder']} mapped into old"]]
+    mapped = f"{found['encoder']} mapped into old"
+    rows = [["metric", OLD_OLD, NEW_OLD, mapped]]
     for metric, value in found["procrustes"].items():
-        old, cross = result[OLD_OLD][metric], result[NEW_OLD][metric]
-        rows.append([metric, f"{old:.4f}", f"{cross:.4f}", f"{value:.4f}"])
+        row = [metric]
+        for number in (result[OLD_OLD][metric], result[NEW_OLD][metric], value):
+            row.append(f"{number:.4f}")
+        rows.append(row)
     return rows
 
 
@@ -138,11 +148,19 @@ def refresh_rows(result: dict[str, Any]) -> Rows:
 
 
 def aligned(rows: Rows) -> Iterator[str]:
-    """Yields the rows as lines for the terminal."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    """Yields the rows as lines for the terminal.
+
+    The first column stands at the left, and the others at the right of theirs.
+    """
+    widths = []
+    for column in zip(*rows, strict=True):
+        widths.append(max(len(cell) for cell in column))
+    first_width, *other_widths = widths
     for first, *others in rows:
-        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        yield "  ".join(["", first.ljust(widths[0]), *cells])
+        line = ["", first.ljust(first_width)]
+        for cell, width in zip(others, other_widths, strict=True):
+            line.append(cell.rjust(width))
+        yield "  ".join(line)
 
 
 def as_text(report: dict[str, Any]) -> str:
@@ -155,7 +173,8 @@ def as_text(report: dict[str, Any]) -> str:
                 lines.append(f"  {each.heading}")
             lines += aligned(each.rows)
         if "flips" in result:
-            negative, positive = result["flips"]["negative"], result["flips"]["positive"]
+            negative = result["flips"]["negative"]
+            positive = result["flips"]["positive"]
             lines.append(f"  flips: {negative:.1%} negative, {positive:.1%} positive")
         lines += [f"  {note}" for note in result.get("notes", [])]
     lines += verdict_lines(report)
@@ -165,7 +184,9 @@ def as_text(report: dict[str, Any]) -> str:
 def verdict_lines(report: dict[str, Any]) -> list[str]:
     """Returns the verdict as text, or of several candidates a line for each."""
     if "candidates" not in report:
-        return [f"verdict: {report['verdict']}: {report['because']}"] if report["verdict"] else []
+        if not report["verdict"]:
+            return []
+        return [f"verdict: {report['verdict']}: {report['because']}"]
     lines = []
     for name, each in report["candidates"].items():
         lines.append(f"verdict on {name}: {each['verdict']}: {each['because']}")

@@ -1,4 +1,4 @@
-"""The folder of a report: report.json, report.html, each plot as a PNG, and a manifest."""
+"""Writes the folder of a report: report.json, report.html, each plot as a PNG, a manifest."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,18 +44,24 @@ def draw(result: dict[str, Any], folder: Path, number: int) -> list[Plot]:
     """Draws the plots of one protocol for the page; writes each as a PNG too."""
     found = []
     for drawing in plots.plots_of(result):
-        plots.save_png(drawing.draw, folder / f"{number}_{drawing.name}.png")
-        svg = plots.as_svg(drawing.draw, f"plot{number}-{drawing.name}")
+        png = folder / f"{number}_{drawing.name}.png"
+        plots.save_png(drawing.draw, png)
+        name = f"plot{number}-{drawing.name}"
+        svg = plots.as_svg(drawing.draw, name)
         found.append(Plot(drawing.caption, svg))
     return found
 
 
 def faces(protocol: Protocol, result: dict[str, Any]) -> dict[str, Image.Image]:
     """Returns the images of the examples of flips."""
+    flips = result.get("flips", {})
     names = set()
-    for example in result.get("flips", {}).get("examples", []):
-        names |= {example["query"], example["found"]}
-    return protocol.pictures(names) if names else {}
+    for example in flips.get("examples", []):
+        names.add(example["query"])
+        names.add(example["found"])
+    if not names:
+        return {}
+    return protocol.pictures(names)
 
 
 def verdict_facts(verdict: Verdict | None) -> dict[str, Any]:
@@ -70,4 +76,7 @@ def verdict_facts(verdict: Verdict | None) -> dict[str, Any]:
 
 def rule_facts(rule: Rule) -> dict[str, str]:
     """Returns what report.json and the manifest say of what a verdict goes by."""
-    return {"--decide_by": ",".join(rule.decide_by), "--margin": str(rule.margin)}
+    return {
+        "--decide_by": ",".join(rule.decide_by),
+        "--margin": str(rule.margin),
+    }

@@ -1,4 +1,4 @@
-"""Each identity's images divided into gallery and query."""
+"""Divides each identity's images into gallery and queries, and measures that search."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -31,14 +31,17 @@ RECORDS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Division:
-    """Which images are queries and which are in the gallery."""
+    """Says which images are queries and which are in the gallery."""
 
     query: np.ndarray  # [queries] rows of images
     gallery: np.ndarray  # [gallery] rows of images
 
     def sides(self, embeddings: np.ndarray, labels: np.ndarray) -> Sides:
-        """Returns both sides of the embeddings of all images [images, dims], which have length
-        1.
+        """Returns the queries and the gallery.
+
+        Args:
+            embeddings: [images, dims] of all images, of length 1.
+            labels: [images] their identities.
         """
         query = Embedded(embeddings[self.query], labels[self.query])
         gallery = Embedded(embeddings[self.gallery], labels[self.gallery])
@@ -61,17 +64,17 @@ def divide(labels: np.ndarray, order: np.ndarray, gallery_share: float = 0.5) ->
         array([2, 4])
     """
     images = np.bincount(labels)
-    in_gallery_of = np.ceil(
-        gallery_share * images - 1e-9
-    )  # [identities]; 0.07 * 100 is a bit more than 7
+    # [identities]; the small term is there because 0.07 * 100 is a bit more than 7.
+    in_gallery_of = np.ceil(gallery_share * images - 1e-9)
     ordered = labels[order]
     in_gallery = order_within_identity(ordered, images) < in_gallery_of[ordered]
     return Division(query=order[~in_gallery], gallery=order[in_gallery])
 
 
 class Divided(Protocol):
-    """Images with labels, of which some of each identity are the gallery and the others are
-    queries.
+    """Measures images with labels, divided into gallery and queries.
+
+    Some images of each identity are in the gallery, and the others are queries.
     """
 
     labels: np.ndarray  # [images] numbers from 0
@@ -81,8 +84,11 @@ class Divided(Protocol):
         self.watched: dict[str, Watched] = {}
 
     def sides_of(self, encoder: Encoder, embeddings: np.ndarray) -> Sides:
-        """Returns both sides of an encoder's embeddings of all images [images, dims], and
-        watches for a collapse.
+        """Returns both sides of what an encoder gives, and watches for a collapse.
+
+        Args:
+            encoder: What has embedded the images.
+            embeddings: [images, dims] of all images.
         """
         self.watched[str(encoder.path)] = watch(embeddings, self.labels)
         return self.division.sides(normalised(embeddings), self.labels)
@@ -98,17 +104,20 @@ class Divided(Protocol):
     def notes(self, encoders: Collection[Encoder]) -> list[str]:
         """Tells of encoders that collapsed, and which rates the images are too few for."""
         found = []
-        for path in dict.fromkeys(str(encoder.path) for encoder in encoders):
+        paths = [str(encoder.path) for encoder in encoders]
+        for path in dict.fromkeys(paths):  # each once
             seen = self.watched.get(path)
             if seen and seen.collapsed:
                 found.append(f"warning: {path} seems to have collapsed: {seen.sentence}")
         impostors = impostor_pairs(self.labels, self.division)
-        return found + unresolved_notes("TAR@FAR", FARS, impostors, "not measured")
+        found += unresolved_notes("TAR@FAR", FARS, impostors, "not measured")
+        return found
 
 
 class Retrieval(Divided):
-    """The images of a data set; the first half of an identity's images, by their ids, is the
-    gallery.
+    """Measures the images of a data set.
+
+    The first half of each identity's images, by their ids, is the gallery.
     """
 
     data: dataset.DataSet
@@ -137,21 +146,27 @@ class Retrieval(Divided):
     def batches(self) -> Iterator[dict[str, tf.Tensor]]:
         """Yields the ids, labels and images of all records."""
         paths = [str(shard.path) for shard in self.data.shards]
-        for serialized in tf.data.TFRecordDataset(paths).batch(RECORDS_AT_ONCE):
+        records = tf.data.TFRecordDataset(paths)
+        for serialized in records.batch(RECORDS_AT_ONCE):
             yield self.data.parse(serialized)
 
     def embed(self, encoder: Encoder) -> Sides:
         """Returns the queries and the gallery, as this encoder sees them."""
         images = {"data": self.data.fingerprint}
-        return self.sides_of(encoder, self.embed_once(encoder, images, self.embed_images))
+        embeddings = self.embed_once(encoder, images, self.embed_images)
+        return self.sides_of(encoder, embeddings)
 
     def embed_images(self, encoder: Encoder) -> np.ndarray:
         """Returns the embeddings of all images, in stored order [images, dims]."""
-        return np.concatenate([embeddings for embeddings, _ in encoder.embed_data(self.data)])
+        found = []
+        for embeddings, _ in encoder.embed_data(self.data):
+            found.append(embeddings)
+        return np.concatenate(found)
 
     def searched_names(self) -> list[SearchedNames]:
         """Returns the ids of queries and gallery."""
-        query, gallery = self.ids[self.division.query], self.ids[self.division.gallery]
+        query = self.ids[self.division.query]
+        gallery = self.ids[self.division.gallery]
         return [SearchedNames(query.tolist(), gallery.tolist())]
 
     def pictures(self, names: Collection[str]) -> dict[str, Image.Image]:
@@ -173,24 +188,27 @@ def impostor_pairs(labels: np.ndarray, division: Division) -> int:
     identities = int(labels.max()) + 1
     queries_of = np.bincount(labels[division.query], minlength=identities)  # [identities]
     images_of = np.bincount(labels[division.gallery], minlength=identities)  # [identities]
-    return int(queries_of.sum() * images_of.sum() - queries_of @ images_of)
+    all_pairs = queries_of.sum() * images_of.sum()
+    genuine_pairs = queries_of @ images_of
+    return int(all_pairs - genuine_pairs)
 
 
 def measure(query: Embedded, gallery: Embedded) -> Measured:
-    """Returns all metrics of queries of every identity in a gallery that holds each of them
-    several times.
+    """Returns all metrics of a search in a gallery that may hold each identity several times.
+
+    Args:
+        query: Queries of every identity.
+        gallery: The gallery, by the same encoder or by one that it can be searched with.
     """
     found = search(query, gallery, max(FARS))
     metrics = found.rates(FARS, RANKS)
-    metrics |= {
-        "mAP": float(found.average_precision.mean()),
-        f"Recall@{RECALL_RANKS}": float(found.recall.mean()),
-    }
+    metrics["mAP"] = float(found.average_precision.mean())
+    metrics[f"Recall@{RECALL_RANKS}"] = float(found.recall.mean())
     for fpir in resolvable(found):
-        rates = [
-            identification.tpir(half, identification.threshold_at(half, fpir))
-            for half in found.halves
-        ]
+        rates = []
+        for half in found.halves:
+            threshold = identification.threshold_at(half, fpir)
+            rates.append(identification.tpir(half, threshold))
         metrics[rate_name("TPIR@FPIR", fpir)] = float(np.mean(rates))
     return Measured(
         metrics,
@@ -202,25 +220,36 @@ def measure(query: Embedded, gallery: Embedded) -> Measured:
 
 def resolvable(found: Searched) -> list[float]:
     """Returns the rates at which enough queries of unseen identities are let in."""
-    unmated = int(min(np.count_nonzero(~half.mated) for half in found.halves))
-    mated = min(np.count_nonzero(half.mated) for half in found.halves)
-    return [fpir for fpir in FPIRS if is_resolvable(fpir, unmated) and mated]
+    mated, unmated = [], []
+    for half in found.halves:
+        mated.append(int(np.count_nonzero(half.mated)))
+        unmated.append(int(np.count_nonzero(~half.mated)))
+    if not min(mated):
+        return []
+    return [fpir for fpir in FPIRS if is_resolvable(fpir, min(unmated))]
 
 
 def influences_of(metrics: Collection[str], searched: Searched) -> dict[str, Influence]:
     """Returns each metric's influence; the gallery that is searched stays as it is."""
-    count, whole = searched.verification.identities, searched.whole
+    verification = searched.verification
+    count = verification.identities
+    whole = searched.whole
     found = {}
     for far in FARS:
-        if rate_name("TAR@FAR", far) in metrics:
-            found[rate_name("TAR@FAR", far)] = influence.of_tar(searched.verification, far)
+        name = rate_name("TAR@FAR", far)
+        if name in metrics:
+            found[name] = influence.of_tar(verification, far)
+    # What each query counts in a mean over the queries
+    shares = {}
     for rank in RANKS:
-        hits = whole.mated & (whole.others_above < rank)
-        found[f"top-{rank}"] = influence.of_shares(hits, whole.identities, count)
-    found["mAP"] = influence.of_shares(searched.average_precision, whole.identities, count)
-    found[f"Recall@{RECALL_RANKS}"] = influence.of_shares(searched.recall, whole.identities, count)
+        shares[f"top-{rank}"] = whole.mated & (whole.others_above < rank)
+    shares["mAP"] = searched.average_precision
+    shares[f"Recall@{RECALL_RANKS}"] = searched.recall
+    for name, values in shares.items():
+        found[name] = influence.of_shares(values, whole.identities, count)
     for fpir in FPIRS:
-        if rate_name("TPIR@FPIR", fpir) in metrics:
+        name = rate_name("TPIR@FPIR", fpir)
+        if name in metrics:
             halves = [influence.of_tpir(half, fpir, count) for half in searched.halves]
-            found[rate_name("TPIR@FPIR", fpir)] = influence.mean_of(halves)
+            found[name] = influence.mean_of(halves)
     return found

@@ -28,8 +28,9 @@ def evaluate(
     rule: Rule | None = None,
     say: progress.Say = progress.silent,
 ) -> dict[str, Any]:
-    """Returns what report.json says of one upgrade; it is made anew only where what it is made
-    from has changed.
+    """Returns what report.json says of one upgrade.
+
+    The report is made anew only where what it is made from has changed.
 
     Args:
         old: The old encoder; without it there is the new one's self-test alone.
@@ -45,14 +46,25 @@ def evaluate(
     given = {"old": old, "new": new, "independent": independent}
     encoders = {name: encoder for name, encoder in given.items() if encoder}
 
+    rule = rule or Rule()
+
     def find(protocol: Protocol) -> dict[str, Any]:
         return compatibility.findings(protocol, old, new, independent)
 
     def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        return verdict_facts(compatibility.judge(results, rule or Rule()))
+        verdict = compatibility.judge(results, rule)
+        return verdict_facts(verdict)
 
-    facts = rule_facts(rule or Rule())
-    return Evaluation(encoders, protocols, on_bad, find, judge, facts, say).written(out)
+    evaluation = Evaluation(
+        encoders=encoders,
+        protocols=protocols,
+        on_bad=on_bad,
+        find=find,
+        judge=judge,
+        facts=rule_facts(rule),
+        say=say,
+    )
+    return evaluation.written(out)
 
 
 def evaluate_series(
@@ -64,29 +76,50 @@ def evaluate_series(
     rule: Rule | None = None,
     say: progress.Say = progress.silent,
 ) -> dict[str, Any]:
-    """Returns the same of a series of upgrades, oldest first; `first_gallery_only` compares all
-    with the oldest.
+    """Returns what report.json says of a series of upgrades.
+
+    Args:
+        encoders: Two or more, oldest first.
+        protocols: How to measure: names with options, or what `build_protocols` has built of them.
+        out: The folder to make.
+        first_gallery_only: Whether all are compared with the oldest alone.
+        on_bad: What to do with an image that cannot be used, where the protocols are built here.
+        rule: What the verdict goes by.
+        say: Takes lines on what the encoders are given and what looks wrong with their embeddings.
     """
     named = {f"encoders, {place}": encoder for place, encoder in enumerate(encoders, 1)}
     check_series(encoders)
+    rule = rule or Rule()
 
     def find(protocol: Protocol) -> dict[str, Any]:
         return series.findings(protocol, encoders, first_gallery_only)
 
     def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        found = series.judge(results, rule or Rule())
-        candidates = {name: verdict_facts(verdict) for name, verdict in found.items()}
+        found = series.judge(results, rule)
+        candidates = {}
+        for name, verdict in found.items():
+            candidates[name] = verdict_facts(verdict)
         # The whole series is as good as its worst upgrade; of candidates for one gallery each
         # stands for itself.
         whole = None if first_gallery_only else worst(list(found.values()))
         return verdict_facts(whole) | {"candidates": candidates}
 
     facts = {"verdict on": "the first gallery" if first_gallery_only else "all galleries"}
-    facts |= rule_facts(rule or Rule())
-    return Evaluation(named, protocols, on_bad, find, judge, facts, say).written(out)
+    facts |= rule_facts(rule)
+    evaluation = Evaluation(
+        encoders=named,
+        protocols=protocols,
+        on_bad=on_bad,
+        find=find,
+        judge=judge,
+        facts=facts,
+        say=say,
+    )
+    return evaluation.written(out)
 
 
 def check_series(encoders: list[Encoder]) -> None:
+    """Refuses a series of one encoder, or one that has the same encoder twice."""
     if len(encoders) < 2:
         raise InputError(f"{option('encoders')} needs two encoders, or one and {option('gallery')}")
     known: dict[str, str] = {}
@@ -101,7 +134,7 @@ def check_series(encoders: list[Encoder]) -> None:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What makes one report."""
+    """Holds what makes one report."""
 
     encoders: dict[str, Encoder]  # by the option that names them
     protocols: Sequence[str] | Mapping[str, Protocol]
@@ -114,9 +147,12 @@ class Evaluation:
     def written(self, out: Path) -> dict[str, Any]:
         """Returns what report.json says, made where it is not there."""
         protocols = self.built(out)
-        made_from = {name: encoder.fingerprint for name, encoder in self.encoders.items()}
+        made_from: dict[str, Any] = {}
+        for name, encoder in self.encoders.items():
+            made_from[name] = encoder.fingerprint
         made_from |= self.facts
-        made_from |= {spec: protocol.made_from() for spec, protocol in protocols.items()}
+        for spec, protocol in protocols.items():
+            made_from[spec] = protocol.made_from()
         with artefacts.making(out, KIND, made_from) as folder:
             if folder:
                 found = self.found(protocols, made_from)
@@ -135,19 +171,25 @@ class Evaluation:
         """Measures, and returns what report.json says."""
         for line in remarks(list(self.encoders.values()), protocols.values()):
             self.say(line)
-        results = {spec: self.find(protocol) for spec, protocol in protocols.items()}
-        specs = {f"--{name}": encoder.spec for name, encoder in self.encoders.items()}
+        results = {}
+        for spec, protocol in protocols.items():
+            results[spec] = self.find(protocol)
+        facts = {}
+        for name, encoder in self.encoders.items():
+            facts[f"--{name}"] = encoder.spec
+        facts["--on_bad"] = self.on_bad
         return {
             "version": bct_keras.__version__,
             **self.judge(results),
             "protocols": results,
-            "made_from": specs | {"--on_bad": self.on_bad} | made_from,
+            "made_from": facts | made_from,
         }
 
 
 def remarks(encoders: list[Encoder], protocols: Iterable[Protocol]) -> Iterator[str]:
-    """Yields which pixels the encoders get and, where a protocol's images have labels, what
-    looks wrong with them.
+    """Yields which pixels the encoders get, and what looks wrong with their embeddings.
+
+    The latter needs a protocol whose images have labels.
     """
     for encoder in encoders:
         yield from trial.told(encoder)

@@ -1,4 +1,4 @@
-"""What the words of a report mean, for somebody who does not know the field."""
+"""Explains the words of a report to somebody who does not know the field."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,29 +7,25 @@ from bct_keras.evaluate import report
 
 METRICS = {
     "accuracy": "share of pairs rightly told as the same or another identity, at the threshold "
-    "that is best on the "
-    "other folds",
+    "that is best on the other folds",
     "TAR@FAR": "true accept rate at a false accept rate: the share of pairs of one identity that "
-    "are accepted, at the "
-    "threshold where 1e-2 (one in a hundred) or 1e-3 (one in a thousand) pairs of two identities "
-    "are accepted too",
+    "are accepted, at the threshold where 1e-2 (one in a hundred) or 1e-3 (one in a thousand) "
+    "pairs of two identities are accepted too",
     "top-k": "share of queries that have their own identity among the k most similar images of the "
     "gallery",
     "mAP": "mean average precision: 1 where all images of a query's identity come before all "
     "others",
     "Recall@k": "share of the images of a query's identity that are among the k most similar ones",
     "TPIR@FPIR": "true positive identification rate: the share of queries whose own identity comes "
-    "first and above the "
-    "threshold, where that one raises a false alarm for 1e-1 (one in ten) or 1e-2 of the queries "
-    "whose identity is not "
-    "in the gallery",
+    "first and above the threshold, where that one raises a false alarm for 1e-1 (one in ten) or "
+    "1e-2 of the queries whose identity is not in the gallery",
 }
 # By the part of the report that has them
 OTHERS = {
     "thresholds": {
         "threshold": "what a cosine has to exceed to be taken for the same identity; that of "
-        "new/old is for the new "
-        "encoder's queries while the gallery is old. It holds for data like these",
+        "new/old is for the new encoder's queries while the gallery is old. It holds for data "
+        "like these",
     },
     "curves": {
         "ROC, DET": "TAR at every FAR, the higher the better; and what is missed at every FAR, the "
@@ -37,21 +33,19 @@ OTHERS = {
     },
     "baselines": {
         "Procrustes map": "the rotation that brings the embeddings of the encoder named nearest to "
-        "the old ones, a "
-        "matter of seconds. Where it is above new/old, the training has not brought them there yet",
+        "the old ones, a matter of seconds. Where it is above new/old, the training has not "
+        "brought them there yet",
         "ranks merged": "no training: the old encoder searches what it has embedded, the other one "
-        "what has been "
-        "embedded anew, and their hits are merged by rank",
+        "what has been embedded anew, and their hits are merged by rank",
     },
     "hot_refresh": {
         "hot refresh": "the gallery while its images are embedded anew, a tenth after the other; "
-        "the area under the "
-        "curve is the mean on the way, the higher the better",
+        "the area under the curve is the mean on the way, the higher the better",
     },
     "order": {
         "order constraints": "how often a new query is nearer to an image of its own identity than "
-        "to another one, "
-        "the higher the better; each of the two as the old or as the new encoder has embedded it",
+        "to another one, the higher the better; each of the two as the old or as the new encoder "
+        "has embedded it",
     },
     "flips": {
         "flips": "queries whose first hit is right before the upgrade and wrong after it "
@@ -59,8 +53,7 @@ OTHERS = {
     },
     "update_gain": {
         "update gain": "how much of the way from the old encoder to the same network without "
-        "constraint (independent) "
-        "the cross-test has gone",
+        "constraint (independent) the cross-test has gone",
         "tax": "what the self-test has lost against that network",
     },
 }
@@ -83,7 +76,5 @@ def of(protocols: Mapping[str, dict[str, Any]]) -> dict[str, str]:
 
 
 def is_a(metric: str, word: str) -> bool:
-    """Tells whether a metric, such as top-5, is one of those that a word stands for, such as
-    top-k.
-    """
+    """Tells whether a word, such as top-k, stands for a metric, such as top-5."""
     return metric.startswith(word.removesuffix("k"))

@@ -1,4 +1,4 @@
-"""Heads: embeddings and labels in, a loss per example out.
+"""Holds the heads: embeddings and labels in, a loss per example out.
 
 A new one is a file here and a line below.
 """

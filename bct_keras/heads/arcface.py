@@ -6,7 +6,9 @@ from bct_keras.heads.margins import add_angle, checked_angle, turn
 
 @keras.saving.register_keras_serializable("bct_keras")
 class ArcFace(CosineHead):
-    """Adds an angle to that between an embedding and its class: https://arxiv.org/abs/1801.07698
+    """Adds an angle to that between an embedding and its class.
+
+    https://arxiv.org/abs/1801.07698
 
     Args:
         classes: The number of classes; labels are 0 to classes - 1.

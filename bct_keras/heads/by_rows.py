@@ -1,4 +1,4 @@
-"""Optimizers that can change some rows of a head's class weights and leave the others alone."""
+"""Says which optimizers can change some rows of a head's class weights, and leave the others."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from bct_keras.heads.cross_entropy import COMPILED_FROM
 
 @runtime_checkable
 class RowOptimizer(Protocol):
-    """An optimizer that can change some rows of a table and leave the others alone."""
+    """Is an optimizer that can change some rows of a table and leave the others alone."""
 
     row_slots: Sequence[str]  # what it keeps of each row
 

@@ -1,4 +1,7 @@
-"""Class weights outside Keras, whose optimizers would touch every row of them in each step."""
+"""Keeps class weights outside Keras.
+
+Keras's optimizers would touch every row of them in each step.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any

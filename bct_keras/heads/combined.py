@@ -7,7 +7,9 @@ from bct_keras.heads.margins import checked_angle, combine
 
 @keras.saving.register_keras_serializable("bct_keras")
 class Combined(CosineHead):
-    """Combines InsightFace's three margins in one: https://arxiv.org/abs/1801.07698
+    """Combines InsightFace's three margins in one.
+
+    https://arxiv.org/abs/1801.07698
 
     cos(m1 t + m2) - m3
 

@@ -5,7 +5,9 @@ from bct_keras.heads.cosine import CosineHead
 
 @keras.saving.register_keras_serializable("bct_keras")
 class CosFace(CosineHead):
-    """Subtracts a margin from the cosine, which leaves its gradient as it was: https://arxiv.org/abs/1801.09414
+    """Subtracts a margin from the cosine, which leaves its gradient as it was.
+
+    https://arxiv.org/abs/1801.09414
 
     Args:
         classes: The number of classes; labels are 0 to classes - 1.

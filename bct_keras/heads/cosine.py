@@ -1,4 +1,7 @@
-"""Heads on the cosine between an embedding and its class; a variant overrides `own_cosine`."""
+"""Classifies by the cosine between an embedding and its class.
+
+A variant overrides `own_cosine`.
+"""
 
 import math
 import random

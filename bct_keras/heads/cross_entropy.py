@@ -1,4 +1,4 @@
-"""Cross entropy of scaled cosines, with its gradient written out.
+"""Computes the cross entropy of scaled cosines, with its gradient written out.
 
 So there are no one-hot labels, and few copies of the logits.
 """
@@ -20,7 +20,7 @@ COMPILED_FROM = 8192
 
 
 class Given(NamedTuple):
-    """What the losses are computed from; with `sharded` the rows are those of all replicas."""
+    """Holds what losses are computed from; with `sharded` the rows are those of all replicas."""
 
     directions: tf.Tensor  # [batch, dims] of length 1
     class_weights: tf.Tensor  # [classes, centres * dims]
@@ -29,14 +29,14 @@ class Given(NamedTuple):
 
 
 class Cosines(NamedTuple):
-    """What the forward pass leaves for the backward one."""
+    """Holds what the forward pass leaves for the backward one."""
 
     cosine: tf.Tensor  # [batch, classes * centres]
     inverse_length: tf.Tensor  # [classes * centres], 1 / |w|
 
 
 class Sums(NamedTuple):
-    """What the loss needs of each row's logits, over a shard's classes or all; each [batch]."""
+    """Holds what the loss needs of each row's logits, over a shard's classes or all; [batch]."""
 
     own: tf.Tensor  # the logit of the own class, or 0 where that is in another shard
     log_total: tf.Tensor  # log sum_j exp z_j
@@ -45,14 +45,14 @@ class Sums(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """What the forward pass returns."""
+    """Holds what the forward pass returns."""
 
     cosines: Cosines
     sums: Sums
 
 
 class Gradients(NamedTuple):
-    """The gradients with respect to the parts of `Given` that have one."""
+    """Holds the gradients with respect to the parts of `Given` that have one."""
 
     directions: tf.Tensor
     class_weights: tf.Tensor

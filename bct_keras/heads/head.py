@@ -1,4 +1,4 @@
-"""What every head shares: class weights, and a loss for each example."""
+"""Holds what every head shares: class weights, and a loss for each example."""
 
 import re
 from pathlib import Path
@@ -17,17 +17,18 @@ REFUSAL = re.compile(r"(a label is outside|sample_rate leaves no room)[^\n]*")
 
 
 class ClassRows(NamedTuple):
-    """The classes of a step that this replica sees, and their weights."""
+    """Holds the classes of a step that this replica sees, and their weights."""
 
     classes: tf.Tensor | None  # in rising order; None: all
     weights: tf.Tensor  # [classes, centres * dims]
 
 
 class Swapped(NamedTuple):
-    """Rows that a method has put in the place of the new embeddings, for heads that go by length.
+    """Says which rows a method has put in the place of the new embeddings.
 
-    Such a row may be an old embedding at length 1, which says nothing of the image. The length of
-    the new embedding of the same image does: the margin goes by that one, without a gradient.
+    Heads that go by length ask for it. Such a row may be an old embedding at length 1, which says
+    nothing of the image. The length of the new embedding of the same image does: the margin goes by
+    that one, without a gradient.
     """
 
     rows: tf.Tensor  # [batch] bool
@@ -50,9 +51,8 @@ class Head(keras.layers.Layer):
     table: ClassTable | None = None
     dims = 0  # of the embeddings; known from `build` on
     centres = 1  # of each class
-    by_length = (
-        False  # whether the embeddings' lengths tell it something, as in adaface and magface
-    )
+    # Whether the embeddings' lengths tell it something, as in adaface and magface
+    by_length = False
 
     def __init__(self, classes: int, *, label_smoothing: float = 0.0, **layer: Any):
         super().__init__(**{"dtype": "float32", **layer})

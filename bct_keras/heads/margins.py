@@ -1,4 +1,7 @@
-"""Margins: functions of the cosine between an embedding and its own class, [batch] -> [batch]."""
+"""Computes margins, functions of the cosine between an embedding and its own class.
+
+They take [batch] and give [batch].
+"""
 
 import math
 from collections.abc import Callable

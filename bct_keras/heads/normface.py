@@ -5,7 +5,9 @@ from bct_keras.heads.cosine import CosineHead
 
 @keras.saving.register_keras_serializable("bct_keras")
 class NormFace(CosineHead):
-    """Takes the softmax of scaled cosines, without a margin: https://arxiv.org/abs/1704.06369
+    """Takes the softmax of scaled cosines, without a margin.
+
+    https://arxiv.org/abs/1704.06369
 
     Args:
         classes: The number of classes; labels are 0 to classes - 1.

@@ -1,4 +1,7 @@
-"""Some of the classes for a step: https://arxiv.org/abs/2203.15565 (Partial FC)"""
+"""Chooses some of the classes for a step, as Partial FC does.
+
+https://arxiv.org/abs/2203.15565
+"""
 
 import tensorflow as tf
 

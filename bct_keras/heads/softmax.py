@@ -6,7 +6,9 @@ from bct_keras.heads.head import Head
 
 @keras.saving.register_keras_serializable("bct_keras")
 class Softmax(Head):
-    """Classifies without a margin and without normalisation: logit_j = w_j . x + b_j
+    """Classifies without a margin and without normalisation.
+
+    logit_j = w_j . x + b_j
 
     Args:
         classes: The number of classes; labels are 0 to classes - 1.

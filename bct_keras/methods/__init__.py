@@ -1,4 +1,8 @@
-"""Methods of backward-compatible training. A new one is a file here and a line below."""
+"""Holds the methods of backward-compatible training.
+
+A method keeps the new embedding compatible with the old one while it is trained. A new method is a
+file here and a line below.
+"""
 
 from bct_keras.methods.advbct import AdvBCT
 from bct_keras.methods.bct import BCT

@@ -14,9 +14,10 @@ HIDDEN = 100
 
 @keras.saving.register_keras_serializable("bct_keras")
 class AdvBCT(Method):
-    """Boundaries around old class centres, and a discriminator to be fooled.
+    """Draws new embeddings into boundaries around old class centres, and fools a discriminator.
 
-    AdvBCT, https://arxiv.org/abs/2305.19408
+    The discriminator learns to tell new embeddings from old ones. AdvBCT,
+    https://arxiv.org/abs/2305.19408
 
     point to set, over the rows that are outside:  weight * mean relu(|new - centre_c| - R_c)
         R_c = r_c + (threshold - r_c) sigmoid(w_c), the elastic boundary
@@ -102,7 +103,8 @@ class AdvBCT(Method):
         """Returns [batch], whose mean is the mean over the rows outside their boundary."""
         centres = tf.gather(self.centres, labels)
         boundaries = tf.gather(self.boundaries(), labels)
-        excess = beyond(distance(new, centres), boundaries)
+        distances = distance(new, centres)
+        excess = beyond(distances, boundaries)
         excess *= tf.gather(self.bounded, labels)
         is_outside = tf.cast(tf.stop_gradient(excess) > 0, tf.float32)
         of_all = replicas.gather_rows(is_outside)

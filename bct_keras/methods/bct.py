@@ -21,7 +21,9 @@ class PrototypeMethod(Method):
 
 @keras.saving.register_keras_serializable("bct_keras")
 class BCT(PrototypeMethod):
-    """New embeddings are also classified by the old class means: https://arxiv.org/abs/2003.11942
+    """Classifies new embeddings also by the old class means.
+
+    https://arxiv.org/abs/2003.11942
 
     -log softmax_c(scale * <new / |new|, prototype_c>) at the row's own class, where prototype_c is
     the normalised mean of the old embeddings of class c and stays as it is. The released code
@@ -34,8 +36,8 @@ class BCT(PrototypeMethod):
         **layer: The options of `keras.layers.Layer`.
 
     >>> method = BCT(scale=2.0)
-    >>> method.prepare(OldEmbeddings(np.eye(2), labels=[0, 1]), Training(classes=2,
-    compatible_dims=2))
+    >>> old = OldEmbeddings(np.eye(2), labels=[0, 1])
+    >>> method.prepare(old, Training(classes=2, compatible_dims=2))
     >>> method.build()
     >>> penalty = method.penalty(tf.constant([[3.0, 0.0]]), tf.constant([0]), {}, None)
     >>> penalty.numpy().round(3)  # -log(e^2 / (e^2 + 1))

@@ -1,4 +1,4 @@
-"""Classes put together by their size, so that one call of numpy works on many of them."""
+"""Puts classes together by their size, so that one call of numpy works on many of them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ BLOCK_BYTES = 16 * 2**20
 
 @dataclass(frozen=True)
 class Block:
-    """Some classes with equally many records."""
+    """Holds some classes with equally many records."""
 
     classes: np.ndarray  # [classes]
     records: np.ndarray  # [classes, n], their places in the order of the labels
@@ -19,7 +19,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Order:
-    """All records in the order of their classes."""
+    """Holds all records in the order of their classes."""
 
     rows: np.ndarray  # [records], their places in the order of the labels
     starts: np.ndarray  # [classes that have a record], where each begins in `rows`

@@ -1,4 +1,4 @@
-"""What methods need of the old embeddings of each class.
+"""Computes what methods need of the old embeddings of each class.
 
 Arrays are [classes, n, dims]: n records of each class.
 """
@@ -82,13 +82,17 @@ def centres_and_radii(old: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """
     directions = normalised(old)
     centres = directions.mean(1)
-    distances = np.sort(np.linalg.norm(directions - centres[:, None], axis=2), axis=1)
+    distances = np.linalg.norm(directions - centres[:, None], axis=2)
+    distances.sort(axis=1)
     kept = np.ones(distances.shape, bool)
     count = distances.shape[1]
     if count >= 4:
-        low, high = distances[:, count // 4, None], distances[:, 3 * count // 4, None]
-        kept = (distances >= low - 1.5 * (high - low)) & (distances <= high + 1.5 * (high - low))
-    return centres, np.where(kept, distances, 0.0).max(1), kept.sum(1)
+        low = distances[:, count // 4, None]
+        high = distances[:, 3 * count // 4, None]
+        reach = 1.5 * (high - low)
+        kept = (distances >= low - reach) & (distances <= high + reach)
+    radii = np.where(kept, distances, 0.0).max(1)
+    return centres, radii, kept.sum(1)
 
 
 def refined_prototypes(

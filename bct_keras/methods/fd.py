@@ -7,9 +7,9 @@ from bct_keras.methods.method import unit
 
 @keras.saving.register_keras_serializable("bct_keras")
 class FD(PrototypeMethod):
-    """Focal distillation of the embedding, most where the old encoder was right.
+    """Draws new embeddings to the old ones, most where the old encoder was right.
 
-    https://arxiv.org/abs/2011.09161
+    Focal distillation, https://arxiv.org/abs/2011.09161
 
     weight * (base + focus * [old is right]) * |new / |new| - old / |old||^2
 
@@ -23,14 +23,14 @@ class FD(PrototypeMethod):
         **layer: The options of `keras.layers.Layer`.
 
     >>> method = FD(base=1.0, focus=5.0)
-    >>> method.prepare(OldEmbeddings(np.eye(2), labels=[0, 1]), Training(classes=2,
-    compatible_dims=2))
+    >>> old = OldEmbeddings(np.eye(2), labels=[0, 1])
+    >>> method.prepare(old, Training(classes=2, compatible_dims=2))
     >>> method.build()
     >>> batch = {"old_embedding": tf.eye(2)}
-    >>> penalty = method.penalty(tf.constant([[0.0, 1.0], [0.0, 1.0]]), tf.constant([0, 0]), batch,
-    None)
-    >>> penalty.numpy().round(3)  # the old encoder is right about the first; the second is where it
-    was array([12.,  0.], dtype=float32)
+    >>> new = tf.constant([[0.0, 1.0], [0.0, 1.0]])
+    >>> penalty = method.penalty(new, tf.constant([0, 0]), batch, None)
+    >>> penalty.numpy().round(3)  # the old encoder is right about the first alone
+    array([12.,  0.], dtype=float32)
     """
 
     needs = ("old_embedding",)
@@ -43,14 +43,16 @@ class FD(PrototypeMethod):
 
     def penalty(self, new, labels, batch, head):
         old = unit(batch["old_embedding"])
-        nearest = tf.argmax(self.products(old), axis=1)
+        products = self.products(old)
+        nearest = tf.argmax(products, axis=1)
         nearest = tf.cast(nearest, labels.dtype)
         right = tf.cast(nearest == labels, tf.float32)
         weights = self.weight * (self.base + self.focus * right)
-        return weights * squared_distance(self.compatible(new), old)
+        squared = squared_distance(self.compatible(new), old)
+        return weights * squared
 
 
 def squared_distance(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """Returns [batch] of [batch, dims] twice."""
+    """Returns the squared distances [batch] of the rows of two tensors [batch, dims]."""
     squares = tf.square(first - second)
     return tf.reduce_sum(squares, axis=1)

@@ -8,7 +8,7 @@ from bct_keras.methods.queue import QueueMethod
 
 @keras.saving.register_keras_serializable("bct_keras")
 class GalleryContrast(QueueMethod):
-    """The search itself: each new embedding has to find its class in a small old gallery.
+    """Trains the search itself: each new embedding has to find its class in a small old gallery.
 
     Q is a queue of old embeddings, and s_ij = exp(<n_i, o_j> / t):
 
@@ -78,7 +78,7 @@ class GalleryContrast(QueueMethod):
 
 
 def mean_where(chosen: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """Returns [batch] of [batch, queue] twice; 0 where none is chosen."""
+    """Returns the mean [batch] of the values [batch, queue] that are chosen; 0 where none is."""
     ones = tf.cast(chosen, tf.float32)
     total = tf.reduce_sum(ones * values, axis=1)
     count = tf.reduce_sum(ones, axis=1)

@@ -5,7 +5,7 @@ from bct_keras.methods.method import Method
 
 @keras.saving.register_keras_serializable("bct_keras")
 class Independent(Method):
-    """No constraint: what the new encoder reaches when it need not go with the old gallery.
+    """Adds no constraint: tells what the new encoder reaches when no old gallery binds it.
 
     >>> Independent().penalty(tf.zeros((2, 4)), tf.constant([0, 1]), {}, None).numpy()
     array([0., 0.], dtype=float32)

@@ -38,7 +38,10 @@ class L2(Method):
 
 
 def distance(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """Returns [batch] of [batch, dims] twice; the root's gradient would be infinite at 0."""
+    """Returns the distances [batch] of the rows of two tensors [batch, dims].
+
+    They are never quite 0, where the gradient of a root would be infinite.
+    """
     squares = tf.square(first - second)
     squared = tf.reduce_sum(squares, axis=1)
     return tf.sqrt(tf.maximum(squared, 1e-12))

@@ -8,9 +8,9 @@ from bct_keras.methods.method import Method, unit
 
 @keras.saving.register_keras_serializable("bct_keras")
 class LwF(Method):
-    """Learning without Forgetting, the old classifier's soft labels.
+    """Teaches the new encoder the old classifier's soft labels.
 
-    https://arxiv.org/abs/1606.09282
+    Learning without Forgetting, https://arxiv.org/abs/1606.09282
 
     - weight * sum_c softmax_c(z(old) / temperature) log softmax_c(z(new) / temperature)
 

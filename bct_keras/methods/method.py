@@ -1,4 +1,4 @@
-"""The contract of a method: what keeps the new embedding compatible with the old one."""
+"""Sets the contract of a method, which keeps the new embedding compatible with the old one."""
 
 import inspect
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ from bct_keras.methods.old_source import OldSource
 
 @dataclass(frozen=True)
 class Training:
-    """What a method may ask about the training before its first step."""
+    """Holds what a method may ask about the training before its first step."""
 
     classes: int  # of the head
     compatible_dims: int  # those of the old embedding; the new one may be wider
     epochs: int = 0  # 0: not known before `fit`
-    steps: int = 0  # over all epochs, counted as "step" of a batch is: in micro-batches; 0: not known before `fit`
+    # Over all epochs, counted as "step" of a batch is: in micro-batches; 0: not known before `fit`
+    steps: int = 0
 
 
 class Method(keras.layers.Layer):
-    """A layer with a few hooks, so that it may own weights: a queue, a discriminator, prototypes.
+    """Is a layer with a few hooks, so that it may own weights.
 
-    The arguments of a constructor are kept under their own names, or `get_config` is overridden: so
-    a saved model has its method as it was made.
+    Such are a queue, a discriminator or prototypes. The arguments of a constructor are kept under
+    their own names, or `get_config` is overridden: so a saved model has its method as it was made.
     """
 
-    needs: tuple[
-        str, ...
-    ] = ()  # the fields that it reads from a batch: "old_embedding", "credible"
+    # The fields that it reads from a batch: "old_embedding", "credible"
+    needs: tuple[str, ...] = ()
     needs_whole = False  # whether `constants` reads the old embeddings as a whole
 
     compatible_dims: int | None = None
@@ -52,10 +52,10 @@ class Method(keras.layers.Layer):
         return bool(self.needs) or self.needs_whole
 
     def constants(self, old: OldSource) -> dict[str, np.ndarray]:
-        """Returns what the method keeps of the old embeddings as a whole: each array becomes a
-        weight of that name.
+        """Returns what the method keeps of the old embeddings as a whole.
 
-        No step changes it. It is saved with the model, which then goes on with what it began with.
+        Each array becomes a weight of that name, which no step changes. It is saved with the model,
+        which then goes on with what it began with.
         """
         return {}
 
@@ -198,6 +198,6 @@ def unit(embeddings: tf.Tensor) -> tf.Tensor:
 def widened(old: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
     """Returns [batch, dims]: the old embedding in the first coordinates, 0 in the others."""
     rows, dims = tf.unstack(tf.shape(old))
-    wanted = tf.shape(new)[1]
+    _, wanted = tf.unstack(tf.shape(new))
     others = tf.zeros([rows, wanted - dims])
     return tf.concat([old, others], axis=1)

@@ -10,7 +10,9 @@ from bct_keras.methods.method import Method, unit, widened
 
 @keras.saving.register_keras_serializable("bct_keras")
 class MixBCT(Method):
-    """Mixes old embeddings into the batch before the head: https://arxiv.org/abs/2308.06948
+    """Mixes old embeddings into the batch before the head.
+
+    https://arxiv.org/abs/2308.06948
 
     x_i = old_i / |old_i|   for floor(mix_ratio B) random rows i that are credible
     x_i = new_i             for the others
@@ -31,10 +33,11 @@ class MixBCT(Method):
         **layer: The options of `keras.layers.Layer`.
 
     >>> method = MixBCT(mix_ratio=0.5)
-    >>> batch = {"old_embedding": tf.ones((4, 1)), "credible": tf.constant([1.0, 0.0, 1.0, 0.0]),
-    "step": 0}
-    >>> method.head_input(tf.zeros((4, 1)), batch).numpy()[:, 0]  # two of four rows, and two are
-    credible array([1., 0., 1., 0.], dtype=float32)
+    >>> credible = tf.constant([1.0, 0.0, 1.0, 0.0])
+    >>> batch = {"old_embedding": tf.ones((4, 1)), "credible": credible, "step": 0}
+    >>> mixed = method.head_input(tf.zeros((4, 1)), batch)
+    >>> mixed.numpy()[:, 0]  # two of four rows, and two are credible
+    array([1., 0., 1., 0.], dtype=float32)
     """
 
     def __init__(self, mix_ratio: float = 0.3, credible: str = "rows", seed: int = 0, **layer):
@@ -53,9 +56,10 @@ class MixBCT(Method):
 
     def head_input(self, new, batch):
         chosen = self.chosen(batch)
-        count = tf.reduce_sum(tf.cast(chosen, tf.float32))
-        self.mixed.update_state(count)
-        mine = replicas.own_rows(chosen, tf.shape(new)[0])
+        ones = tf.cast(chosen, tf.float32)
+        self.mixed.update_state(tf.reduce_sum(ones))
+        rows = tf.shape(new)[0]
+        mine = replicas.own_rows(chosen, rows)
         old = unit(batch["old_embedding"])
         return tf.where(mine[:, None], widened(old, new), new)
 

@@ -83,14 +83,17 @@ class NCCL(QueueMethod):
         queued = tf.convert_to_tensor(self.labels_queue)
         same_class = labels[:, None] == queued[None, :]
         cosines = tf.matmul(old, old_queue, transpose_b=True)
-        weights = tf.where(same_class, 0.5 * (1.0 + cosines), 0.0)
+        consensus = 0.5 * (1.0 + cosines)  # u_ij
+        weights = tf.where(same_class, consensus, 0.0)
         ones = tf.cast(same_class, tf.float32)
         count = tf.reduce_sum(ones, axis=1, keepdims=True)
         return tf.math.divide_no_nan(weights, count)
 
 
 def soft_contrast(rows: tf.Tensor, queue, shares: tf.Tensor, temperature: float) -> tf.Tensor:
-    """Returns [batch]: - sum_j share_ij log softmax_j(<row_i, queue_j> / t)
+    """Returns [batch], the cross-entropy of the shares.
+
+    - sum_j share_ij log softmax_j(<row_i, queue_j> / t)
 
     Args:
         rows: [batch, d]

@@ -1,4 +1,4 @@
-"""Old embeddings as arrays."""
+"""Holds old embeddings as arrays."""
 
 import contextlib
 import functools
@@ -18,7 +18,7 @@ IMAGES_AT_ONCE = 256
 
 
 class OldEmbeddings(OldSource):
-    """The embeddings that the old encoder gave for the images to train on, as arrays.
+    """Holds the embeddings that the old encoder gave for the images to train on, as arrays.
 
     Args:
         old_embeddings: [n, old dims], as the encoder gave them.
@@ -36,10 +36,12 @@ class OldEmbeddings(OldSource):
 
     def __init__(self, old_embeddings: Any, labels: Any, classifier: Any = None):
         self.embeddings = checked_embeddings(old_embeddings)
-        self.labels = checked_labels(labels, len(self.embeddings))
-        self.dims = self.embeddings.shape[1]
+        count, self.dims = self.embeddings.shape
+        self.labels = checked_labels(labels, count)
         self.classes = int(self.labels.max()) + 1
-        self._classifier = None if classifier is None else checked_classifier(classifier, self.dims)
+        self._classifier: Classifier | None = None
+        if classifier is not None:
+            self._classifier = checked_classifier(classifier, self.dims)
         self.images: tf.data.Dataset | None = None
 
     def __len__(self) -> int:
@@ -47,10 +49,10 @@ class OldEmbeddings(OldSource):
 
     @functools.cached_property
     def fields(self) -> dict[str, np.ndarray]:
-        """What methods read from a batch: `old_embedding` [n, dims], and which rows are credible
-        [n].
+        """Is what methods read from a batch, by name.
 
-        Arrays can go to `fit` with them: `fit({"image": images, **old.fields}, labels)`.
+        That is `old_embedding` [n, dims], and which rows are credible [n]. Arrays can go to `fit`
+        with them: `fit({"image": images, **old.fields}, labels)`.
         """
         norms = {
             "rows": None,
@@ -124,14 +126,17 @@ class OldEmbeddings(OldSource):
     def map_classes(
         self, function: Callable[[Block], Any], what: str, new: Any = None
     ) -> Iterator[tuple[Block, Any]]:
+        """Yields the blocks of classes with what the function returns; no bar is shown."""
         order = in_order_of_classes(self.labels)
-        sources = [self.embeddings] if new is None else [self.embeddings, new]
-        read = [source[order.rows] for source in sources]
+        read = [self.embeddings[order.rows]]
+        if new is not None:
+            read.append(new[order.rows])
         for block in blocks(self.labels, order.rows, order.starts, read):
             yield block, function(block)
 
     @contextlib.contextmanager
     def embedded(self, embed: Callable[[Any], np.ndarray]) -> Iterator[np.ndarray]:
+        """Gives the new embeddings [n, dims] of the images that `with_images` took."""
         if self.images is None:
             raise InputError(
                 "the images that the new encoder is to embed are not known: call"
@@ -141,6 +146,7 @@ class OldEmbeddings(OldSource):
         yield np.concatenate(found)
 
     def classifier(self, named: str = "") -> Classifier:
+        """Returns the old head that was given with the embeddings."""
         if named:
             raise InputError(
                 f"old_head={named} is a file, which the command line reads; in Python give its"

@@ -1,4 +1,4 @@
-"""What methods ask about the old embeddings; arrays answer it, and stored shards do."""
+"""Says what methods ask about the old embeddings; arrays answer it, and stored shards do."""
 
 import abc
 import contextlib
@@ -12,17 +12,19 @@ import numpy as np
 from bct_keras.methods import class_features
 from bct_keras.methods.class_blocks import Block
 
+UNIT_LENGTH_ERROR = 1e-3  # what 16 bits and rounding may take a length away from 1
+
 
 @dataclass(frozen=True)
 class Classifier:
-    """The head of the old encoder: W x + b, or scale * cos(W_c, x) where there is no b."""
+    """Holds the head of the old encoder: W x + b, or scale * cos(W_c, x) where there is no b."""
 
     weights: np.ndarray  # [old classes, old dims]
     bias: np.ndarray | None = None  # [old classes]
 
 
 class OldSource(abc.ABC):
-    """The old embeddings of all images to train on, wherever they lie."""
+    """Gives the old embeddings of all images to train on, wherever they lie."""
 
     dims: int
     classes: int  # labels are below it
@@ -56,6 +58,7 @@ class OldSource(abc.ABC):
 
     @functools.cached_property
     def _features(self) -> dict[str, np.ndarray]:
+        """Is what `computed` returns, computed once."""
         return self.computed()
 
     def computed(self) -> dict[str, np.ndarray]:
@@ -73,6 +76,21 @@ class OldSource(abc.ABC):
             for name, values in features.items():
                 found[name][block.classes] = values
         return found
+
+    def has_unit_length(self) -> bool:
+        """Tells whether all old embeddings have length 1, so that their lengths say nothing."""
+        means = np.linalg.norm(self.feature("means"), axis=1)
+        if means.max() > 1.0 + UNIT_LENGTH_ERROR:  # a mean is no longer than the longest of all
+            return False
+
+        def farthest(block: Block) -> float:
+            lengths = np.linalg.norm(block.embeddings[0], axis=2)
+            return float(np.abs(lengths - 1.0).max())
+
+        for _, difference in self.map_classes(farthest, "lengths of old embeddings"):
+            if difference > UNIT_LENGTH_ERROR:
+                return False
+        return True
 
     def refined_prototypes(
         self, embed: Callable[[Any], np.ndarray], temperature: float, smoothing: float

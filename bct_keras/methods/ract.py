@@ -12,8 +12,9 @@ LOSSES = ("contrastive", "triplet")
 
 @keras.saving.register_keras_serializable("bct_keras")
 class RACT(Method):
-    """Regression-alleviating training for hot refresh: https://arxiv.org/abs/2201.09724
+    """Lets a new query find the old embedding of its own image before hard negatives.
 
+    Regression-alleviating compatible training for hot refresh, https://arxiv.org/abs/2201.09724.
     While a gallery is re-embedded it holds old and new embeddings, so the new query has to find the
     old embedding o_i of its own image before the k hardest negatives of both kinds, N_i:
 
@@ -77,14 +78,12 @@ class RACT(Method):
 
 @dataclass(frozen=True)
 class Rivals:
-    """What each new embedding is told apart from."""
+    """Holds what each new embedding is told apart from."""
 
-    kinds: list[
-        tf.Tensor
-    ]  # the old embeddings, and the new ones where they count too: [rows, dims] each
-    same_class: (
-        tf.Tensor
-    )  # [batch, rows]: whether a row is of the embedding's own class, and so no rival
+    # The old embeddings, and the new ones where they count too: [rows, dims] each
+    kinds: list[tf.Tensor]
+    # [batch, rows]: whether a row is of the embedding's own class, and so no rival
+    same_class: tf.Tensor
     k: int  # so many of each kind count, the hardest; -1: all
 
 
@@ -116,7 +115,7 @@ def triplet(new: tf.Tensor, old: tf.Tensor, rivals: Rivals, margin: float) -> tf
 
 
 def largest(values: tf.Tensor, k: int) -> tf.Tensor:
-    """Returns [batch, k] of values [batch, rows]; -1 takes all."""
+    """Returns the k largest of each row [batch, k] of values [batch, rows]; -1 takes all."""
     if k == -1:
         return values
     rows = tf.shape(values)[1]

@@ -1,3 +1,4 @@
+import warnings
 from typing import Any
 
 import keras
@@ -11,7 +12,9 @@ from bct_keras.methods.old_source import OldSource
 
 @keras.saving.register_keras_serializable("bct_keras")
 class UniBCT(BCT):
-    """BCT that begins late, with prototypes of another kind: https://arxiv.org/abs/2203.01583
+    """Begins BCT late, with prototypes of another kind.
+
+    https://arxiv.org/abs/2203.01583
 
     The penalty is BCT's, -log softmax_c(scale * <new / |new|, prototype_c>), and 0 before the first
     of refresh_epochs. At the beginning of each of these the prototypes become
@@ -23,7 +26,8 @@ class UniBCT(BCT):
     the training set by the new encoder as it is then. "refined" is the paper's idea: outliers lose
     weight. The code released with MixBCT has the softmax over i, which leaves the plain means
     whatever the graph, so "released" embeds nothing, and a second refresh changes nothing. Old
-    embeddings of length 1, stored so or by an exported file, leave it no scale: give one.
+    embeddings of length 1, stored so or by an exported file, leave it no scale: give one. Where all
+    of them have it, and `scale` is 1, a warning says so.
 
     Args:
         refresh_epochs: At whose beginning the prototypes are made anew, counted from 0.
@@ -35,8 +39,8 @@ class UniBCT(BCT):
         **layer: The options of `keras.layers.Layer`.
 
     >>> method = UniBCT(refresh_epochs=(0,))
-    >>> method.prepare(OldEmbeddings(np.eye(2), labels=[0, 1]), Training(classes=2,
-    compatible_dims=2))
+    >>> old = OldEmbeddings(2.0 * np.eye(2), labels=[0, 1])
+    >>> method.prepare(old, Training(classes=2, compatible_dims=2))
     >>> method.build()
     >>> method.penalty(tf.eye(2), tf.constant([0, 1]), {}, None).numpy()  # before the first refresh
     array([0., 0.], dtype=float32)
@@ -56,9 +60,8 @@ class UniBCT(BCT):
         **layer,
     ):
         super().__init__(scale, weight, **layer)
-        if not refresh_epochs or any(
-            type(epoch) is not int or epoch < 0 for epoch in refresh_epochs
-        ):
+        bad = [epoch for epoch in refresh_epochs if type(epoch) is not int or epoch < 0]
+        if not refresh_epochs or bad:
             raise InputError(
                 f"refresh_epochs={refresh_epochs} has to name epochs, counted from 0, as in"
                 " (10, 20)"
@@ -88,6 +91,14 @@ class UniBCT(BCT):
     def prepare(self, old, training):
         super().prepare(old, training)
         self.old = old
+        needs_length = self.kind == "released" and self.scale == 1.0
+        if old is not None and needs_length and old.has_unit_length():
+            warnings.warn(
+                "all old embeddings have length 1, and unibct's released prototypes take their"
+                " scale from the length: the penalty will hardly pull. Give embeddings as the old"
+                " encoder makes them, or a scale, as in unibct(scale=30)",
+                stacklevel=2,
+            )
 
     def plan(self, epochs, steps):
         super().plan(epochs, steps)

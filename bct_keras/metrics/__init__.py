@@ -1,4 +1,4 @@
-"""What a search finds, as pure functions of arrays: numpy alone, no model and no folder."""
+"""Measures what a search finds, by pure functions of numpy arrays: no model and no folder."""
 
 from bct_keras.metrics.identification import tpir_at_fpir
 from bct_keras.metrics.ranking import mean_average_precision, recall_at_k, top_k

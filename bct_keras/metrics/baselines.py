@@ -1,5 +1,7 @@
-"""What needs no training: mapping new queries into the old space, and merging the ranks of two
-searches.
+"""What an upgrade gains without any training.
+
+Either new queries are mapped into the old space by a rotation, or the old and the new encoder each
+search a part of the gallery and the ranks of the two searches are merged.
 """
 
 import numpy as np
@@ -26,7 +28,8 @@ def procrustes_map(new: np.ndarray, old: np.ndarray) -> np.ndarray:
 
 def mapped(query: Embedded, rotation: np.ndarray) -> Embedded:
     """Returns the queries in the old space."""
-    return Embedded(normalised(query.embeddings @ rotation).astype(np.float32), query.labels)
+    turned = normalised(query.embeddings @ rotation)
+    return Embedded(turned.astype(np.float32), query.labels)
 
 
 def merged_top(old: Sides, new: Sides, refreshed: np.ndarray, rank: int = 1) -> float:
@@ -47,15 +50,14 @@ def merged_top(old: Sides, new: Sides, refreshed: np.ndarray, rank: int = 1) -> 
     queries = len(old.query.labels)
     for start in range(0, queries, QUERIES_AT_ONCE):
         block = slice(start, start + QUERIES_AT_ONCE)
-        place = np.empty(
-            (len(old.query.labels[block]), len(labels)), np.float32
-        )  # [queries, gallery]
+        query_labels = old.query.labels[block]
+        place = np.empty((len(query_labels), len(labels)), np.float32)  # [queries, gallery]
         # Of two at the same place the new encoder's goes first.
         for sides, part, first in ((old, ~refreshed, 0.5), (new, refreshed, 0.49)):
             if part.any():
                 scores = sides.query.embeddings[block] @ sides.gallery.embeddings[part].T
                 place[:, part] = rank_shares(scores, first)
-        same = old.query.labels[block, None] == labels
+        same = query_labels[:, None] == labels
         own = np.where(same, place, np.inf).min(1)
         # A tie counts against us, as everywhere.
         others_before = np.sum((place <= own[:, None]) & ~same, axis=1)
@@ -64,9 +66,15 @@ def merged_top(old: Sides, new: Sides, refreshed: np.ndarray, rank: int = 1) -> 
 
 
 def rank_shares(scores: np.ndarray, first: float) -> np.ndarray:
-    """Returns each row's ranks, counted from `first`, divided by how many there are."""
+    """Returns each row's ranks, counted from `first`, divided by how many there are.
+
+    Args:
+        scores: [queries, gallery] similarities, the higher the nearer.
+        first: The rank of the nearest image.
+    """
     order = np.argsort(-scores, axis=1, kind="stable")
+    count = order.shape[1]
+    counted = np.arange(count, dtype=np.float32) + first
     ranks = np.empty(order.shape, np.float32)
-    counted = np.arange(order.shape[1], dtype=np.float32)[None] + first
-    np.put_along_axis(ranks, order, counted, axis=1)
-    return ranks / order.shape[1]
+    np.put_along_axis(ranks, order, counted[None], axis=1)
+    return ranks / count

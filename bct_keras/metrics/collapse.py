@@ -1,5 +1,6 @@
-"""Tells whether an encoder puts images of different people in one place, which no rate of a
-report says by itself.
+"""Tells whether an encoder has collapsed: it puts images of different people in one place.
+
+No rate of a report says so by itself.
 """
 
 from dataclasses import dataclass
@@ -7,16 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 SAME_PLACE = 0.97  # a cosine from here on, between images of two identities
-COLLAPSED_SHARE = (
-    0.02  # of the images; what duplicates and wrong labels of a data set come to is less
-)
+# Of the images; what duplicates and wrong labels of a data set come to is less.
+COLLAPSED_SHARE = 0.02
 TIMES_MEDIAN = (3, 5, 10)
 ROWS_COMPARED = 4096  # so that millions of images cost a second; a collapse shows among these too
 
 
 @dataclass(frozen=True)
 class Watched:
-    """What `watch` saw.
+    """Holds what `watch` saw.
 
     Attributes:
         images: How many were compared with each other.
@@ -45,8 +45,8 @@ class Watched:
         """Says in one sentence what was seen, whether it is a collapse or not."""
         told = (
             f"{self.coinciding:,} of {self.images:,} images ({self.share:.1%}), of "
-            f"{self.identities:,} identities, lie "
-            f"within cosine {SAME_PLACE} of an image of another identity"
+            f"{self.identities:,} identities, lie within cosine {SAME_PLACE} of an image of "
+            "another identity"
         )
         least = TIMES_MEDIAN[0]
         if self.long[least]:
@@ -66,23 +66,29 @@ def watch(embeddings: np.ndarray, labels: np.ndarray) -> Watched:
         >>> watch(np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), np.array([0, 1, 2])).coinciding
         2
     """
-    rows = np.unique(
-        np.linspace(0, len(labels) - 1, min(len(labels), ROWS_COMPARED)).astype(np.int64)
-    )
-    embeddings, labels = np.asarray(embeddings)[rows].astype(np.float32), np.asarray(labels)[rows]
+    compared = min(len(labels), ROWS_COMPARED)
+    spread = np.linspace(0, len(labels) - 1, compared)
+    rows = np.unique(spread.astype(np.int64))
+    embeddings = np.asarray(embeddings)[rows].astype(np.float32)
+    labels = np.asarray(labels)[rows]
     norms = np.linalg.norm(embeddings, axis=1)
     units = embeddings / np.maximum(norms, 1e-12)[:, None]
     cosines = units @ units.T  # [images, images]
     cosines[labels[:, None] == labels[None, :]] = -1.0
     # An embedding of nothing but zeros has no direction: it is nobody's.
     coinciding = (cosines.max(axis=1, initial=-1.0) >= SAME_PLACE) | (norms == 0.0)
-    median = float(np.median(norms)) if len(norms) else 0.0
     return Watched(
         images=len(labels),
         coinciding=int(np.count_nonzero(coinciding)),
         identities=len(np.unique(labels[coinciding])),
-        long={
-            times: float(np.mean(norms > times * median)) if median else 0.0
-            for times in TIMES_MEDIAN
-        },
+        long=shares_of_long(norms),
     )
+
+
+def shares_of_long(norms: np.ndarray) -> dict[int, float]:
+    """Returns the share of norms [images] that are above so many times their median."""
+    median = float(np.median(norms)) if len(norms) else 0.0
+    shares = {}
+    for times in TIMES_MEDIAN:
+        shares[times] = float(np.mean(norms > times * median)) if median else 0.0
+    return shares

@@ -1,4 +1,4 @@
-"""Which queries the new encoder gets wrong that the old one got right, and the reverse."""
+"""Finds queries that the new encoder gets wrong and the old one got right, and the reverse."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ KINDS = (NEGATIVE, POSITIVE)
 
 @dataclass(frozen=True)
 class SearchedNames:
-    """The names of the images of one search, in the order of their rows."""
+    """Holds the names of the images of one search, in the order of their rows."""
 
     queries: list[str]
     gallery: list[str]
@@ -24,8 +24,10 @@ class SearchedNames:
 def flips(
     old: Sequence[Identification], new: Sequence[Identification], names: Sequence[SearchedNames]
 ) -> dict[str, Any]:
-    """Returns the shares of queries that flip, among those whose identity is in the gallery, and
-    examples.
+    """Returns the share of queries that flip, and examples of them.
+
+    Those queries count whose identity is in the gallery. A negative flip is a query that finds its
+    identity by the old encoder and does not by the new one; a positive flip is the reverse.
 
     Args:
         old: What each search comes to by the old encoder's queries.
@@ -48,16 +50,21 @@ def flips(
 
 
 def flipped(right: Identification, wrong: Identification) -> np.ndarray:
-    """Returns which queries find their identity by the one search and not by the other
-    [queries].
-    """
-    return right.mated & (right.others_above == 0) & (wrong.others_above > 0)
+    """Returns which queries [queries] find their identity by one search and not by the other."""
+    found = right.mated & (right.others_above == 0)
+    lost = wrong.others_above > 0
+    return found & lost
 
 
 def example(kind: str, row: int, wrong: Identification, names: SearchedNames) -> dict[str, Any]:
     """Returns what a report tells of one query that flips."""
-    found = names.gallery[wrong.best_other_row[row]]
-    return {"kind": kind, "query": names.queries[row], "found": found, "margin": margin(wrong, row)}
+    found_row = wrong.best_other_row[row]
+    return {
+        "kind": kind,
+        "query": names.queries[row],
+        "found": names.gallery[found_row],
+        "margin": margin(wrong, row),
+    }
 
 
 def margin(found: Identification, row: int) -> float:

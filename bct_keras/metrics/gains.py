@@ -1,5 +1,6 @@
-"""What the cross-test gains over the old encoder and how sure that is, and the curves of a
-report.
+"""Computes what the cross-test gains over the old encoder, how sure that is, and curves.
+
+The cross-test searches the new encoder's queries in the old encoder's gallery.
 """
 
 from collections.abc import Iterable
@@ -76,10 +77,12 @@ def against_independent(
 
 def thresholds(found: Verification, metrics: Iterable[str]) -> dict[str, float]:
     """Returns the cosine at each false accept rate that the metrics have."""
-    names = [metric for metric in metrics if metric.startswith(TAR)]
-    rates = [float(name.removeprefix(TAR)) for name in names]
-    cosines = found.thresholds(rates).tolist()
-    return dict(zip(names, cosines, strict=True))
+    rates = {}
+    for metric in metrics:
+        if metric.startswith(TAR):
+            rates[metric] = float(metric.removeprefix(TAR))
+    cosines = found.thresholds(list(rates.values())).tolist()
+    return dict(zip(rates, cosines, strict=True))
 
 
 def curves(found: Verification) -> dict[str, Any]:
@@ -110,9 +113,15 @@ def curves(found: Verification) -> dict[str, Any]:
 def interval_of_share(value: float, error: float, units: int) -> tuple[float, float]:
     """Returns the 95 % interval of a share between 0 and 1.
 
-    It is taken on the share's log odds, so that it stays between 0 and 1.
+    It is taken on the share's log odds, log(p / (1 - p)), so that it stays between 0 and 1.
+
+    Args:
+        value: The share that was measured.
+        error: Its standard error.
+        units: How many identities it rests on.
     """
-    reach = t_quantile(0.5 + CONFIDENCE / 2, units - 1) * error
+    quantile = t_quantile(0.5 + CONFIDENCE / 2, units - 1)
+    reach = quantile * error
     if not 0.0 < value < 1.0:
         return max(value - reach, 0.0), min(value + reach, 1.0)
     odds = value / (1.0 - value)
@@ -123,4 +132,5 @@ def interval_of_share(value: float, error: float, units: int) -> tuple[float, fl
 
 def shares(counts: np.ndarray) -> list[float]:
     """Returns each count as a share of all."""
-    return (counts / max(counts.sum(), 1)).tolist()
+    total = max(counts.sum(), 1)
+    return (counts / total).tolist()

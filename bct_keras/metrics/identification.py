@@ -1,5 +1,7 @@
-"""1:N search of probes in a gallery that has each subject once: who is found, and who is turned
-away.
+"""Measures 1:N search: probes are searched in a gallery that has each subject once.
+
+A probe is a query, and a subject a person. Probes of subjects in the gallery have to be found, and
+those of others turned away.
 """
 
 from collections.abc import Sequence
@@ -16,8 +18,9 @@ PROBES_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Identification:
-    """What the search of each probe comes to. A probe is mated where its subject is in the
-    gallery.
+    """Holds what the search of each probe comes to.
+
+    A probe is mated where its subject is in the gallery.
     """
 
     identities: np.ndarray  # [probes] the subject's number, from 0
@@ -59,8 +62,12 @@ def tpir_at_fpir(
 def identified(
     scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray
 ) -> Identification:
-    """Returns what each query's search comes to, from its scores with every image [queries,
-    gallery].
+    """Returns what each query's search comes to.
+
+    Args:
+        scores: [queries, gallery] similarities, the higher the nearer.
+        query_labels: [queries] identities.
+        gallery_labels: [gallery] identities, of which each may have several images.
     """
     same = same_identity(scores, query_labels, gallery_labels)
     own = np.where(same, scores, -np.inf).max(1)
@@ -103,27 +110,41 @@ def identify(
         block = slice(start, start + PROBES_AT_ONCE)
         scores = probes[block] @ columns  # [probes, gallery]
         row = np.arange(len(scores))
-        own[block] = np.where(mated[block], scores[row, own_row[block]], -np.inf)
+        own_column = own_row[block]
+        is_mated = mated[block]
+        own[block] = np.where(is_mated, scores[row, own_column], -np.inf)
         # Its own subject is taken out, where it is there; what remains is other subjects.
-        scores[row[mated[block]], own_row[block][mated[block]]] = -np.inf
+        scores[row[is_mated], own_column[is_mated]] = -np.inf
         best = scores.argmax(1)
         best_other[block] = scores[row, best]
         others_above[block] = np.count_nonzero(scores >= own[block][:, None], axis=1)
         best_other_row[block] = best
-    return Identification(probe_subjects, mated, own, best_other, others_above, best_other_row)
+    return Identification(
+        identities=probe_subjects,
+        mated=mated,
+        own=own,
+        best_other=best_other,
+        others_above=others_above,
+        best_other_row=best_other_row,
+    )
 
 
 def threshold_at(found: Identification, fpir: float) -> float:
-    """Returns the max(int(n f) - 1, 0)-th largest of the best scores of the n probes that are
-    not mated.
+    """Returns the score that so large a share of the probes that are not mated reaches.
+
+    Of the best scores of these n probes it is the one at place max(int(n * fpir) - 1, 0), the
+    largest being at place 0.
     """
-    best = np.sort(found.best_other[~found.mated])[::-1]
-    return float(best[max(int(len(best) * fpir) - 1, 0)])
+    unmated = found.best_other[~found.mated]
+    falling = np.sort(unmated)[::-1]
+    place = max(int(len(falling) * fpir) - 1, 0)
+    return float(falling[place])
 
 
 def tpir(found: Identification, threshold: float) -> float:
-    """Returns the share of mated probes with their own subject strictly above every other one
-    and the threshold.
+    """Returns the share of mated probes that are found.
+
+    The probe's own subject has to score above every other subject, and above the threshold.
     """
     first = (found.others_above == 0) & (found.own > threshold)
     return float(np.mean(first[found.mated]))
@@ -132,4 +153,7 @@ def tpir(found: Identification, threshold: float) -> float:
 def rank_counts(found: Identification, ranks: Sequence[int]) -> list[int]:
     """Returns how many mated probes are found at each rank."""
     others_above = found.others_above[found.mated]
-    return [int(np.count_nonzero(others_above < rank)) for rank in ranks]
+    counts = []
+    for rank in ranks:
+        counts.append(int(np.count_nonzero(others_above < rank)))
+    return counts

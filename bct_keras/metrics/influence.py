@@ -1,5 +1,6 @@
-"""How much each unit, mostly an identity, moves a metric; and from that, how sure a difference
-of two metrics is.
+"""Computes how much each unit, mostly an identity, moves a metric.
+
+From that follows how sure a metric, or a difference of two metrics, is.
 
 A metric is nearly a sum with one part per identity. How far these parts spread tells how far the
 metric would move if other people had been measured. A score of two identities belongs to the parts
@@ -31,29 +32,28 @@ def no_pairs() -> np.ndarray:
 
 @dataclass(frozen=True)
 class Influence:
-    """The part of each unit in one metric's distance from the truth, or in the distance of a
-    difference.
+    """Holds the part that each unit has in a metric's distance from the truth.
+
+    The metric may also be a difference of two metrics of the same units.
     """
 
     own: np.ndarray  # [units] by what the unit's own queries find
     by_threshold: np.ndarray  # [units] by how the unit moves the threshold
     row: float  # how much a single query, or genuine pair, counts in the metric
-    pair_keys: np.ndarray = field(
-        default_factory=no_pairs
-    )  # [pairs] first unit * units + second unit
-    by_pair: np.ndarray = field(
-        default_factory=no_pairs
-    )  # [pairs] what a pair of two units adds to the parts of both
+    # [pairs] first unit * units + second unit
+    pair_keys: np.ndarray = field(default_factory=no_pairs)
+    # [pairs] what a pair of two units adds to the parts of both
+    by_pair: np.ndarray = field(default_factory=no_pairs)
     thinned: float = 0.0  # what squares of pairs are too large by, where a pair stands for several
 
     def __sub__(self, other: Influence) -> Influence:
         return Influence(
-            self.own - other.own,
-            self.by_threshold - other.by_threshold,
-            max(self.row, other.row),
-            np.concatenate([self.pair_keys, other.pair_keys]),
-            np.concatenate([self.by_pair, -other.by_pair]),
-            self.thinned + other.thinned,
+            own=self.own - other.own,
+            by_threshold=self.by_threshold - other.by_threshold,
+            row=max(self.row, other.row),
+            pair_keys=np.concatenate([self.pair_keys, other.pair_keys]),
+            by_pair=np.concatenate([self.by_pair, -other.by_pair]),
+            thinned=self.thinned + other.thinned,
         )
 
     @property
@@ -62,8 +62,9 @@ class Influence:
         return self.own + self.by_threshold
 
     def standard_error(self) -> float:
-        """Returns how far the metric, or the difference, lies from the truth in the root mean
-        square.
+        """Returns the standard error: how far the metric lies from the truth.
+
+        It is the root of the mean square of that distance.
         """
         parts = self.parts - self.parts.mean()
         units = len(parts)
@@ -74,9 +75,9 @@ class Influence:
         if not np.any(self.own):  # no query came out differently: a single one could have
             return float(np.sqrt(variance + WEIGHT_OF_KURTOSIS * self.row**2))
         kurtosis = units * float(np.sum(parts**4)) / squares**2
-        return float(
-            np.sqrt(variance * (1.0 + WEIGHT_OF_KURTOSIS * max(kurtosis - 3.0, 0.0) / units))
-        )
+        excess = max(kurtosis - 3.0, 0.0)
+        larger = 1.0 + WEIGHT_OF_KURTOSIS * excess / units
+        return float(np.sqrt(variance * larger))
 
     def squares_of_pairs(self) -> float:
         """Returns what the sum of the squared parts counts twice."""
@@ -84,89 +85,121 @@ class Influence:
             return 0.0
         _, place = np.unique(self.pair_keys, return_inverse=True)
         by_pair = np.bincount(place, self.by_pair)
-        return max(float(np.sum(by_pair**2)) - self.thinned, 0.0)
+        squares = float(np.sum(by_pair**2))
+        return max(squares - self.thinned, 0.0)
 
 
 def of_shares(values: np.ndarray, units: np.ndarray, count: int) -> Influence:
-    """Returns the influence on the mean of `values` [rows], which belong to `units` [rows],
-    numbers below `count`.
+    """Returns the influence on the mean of some values.
+
+    Args:
+        values: [rows] what a mean is taken of.
+        units: [rows] the number of the unit that each value belongs to, from 0.
+        count: How many units there are.
     """
-    own = np.bincount(units, values - values.mean(), minlength=count) / len(values)
-    return Influence(own, np.zeros(count), 1.0 / len(values))
+    rows = len(values)
+    sums = np.bincount(units, values - values.mean(), minlength=count)
+    return Influence(own=sums / rows, by_threshold=np.zeros(count), row=1.0 / rows)
 
 
 def mean_of(influences: list[Influence]) -> Influence:
     """Returns the influence on the mean of several metrics of the same units."""
     share = 1.0 / len(influences)
+    own = np.sum([each.own for each in influences], axis=0)
+    by_threshold = np.sum([each.by_threshold for each in influences], axis=0)
+    row = max(each.row for each in influences)
     return Influence(
-        share * np.sum([each.own for each in influences], axis=0),
-        share * np.sum([each.by_threshold for each in influences], axis=0),
-        share * max(each.row for each in influences),
+        own=share * own,
+        by_threshold=share * by_threshold,
+        row=share * row,
     )
 
 
 def of_tar(found: Verification, far: float) -> Influence:
-    """Returns the influence on TAR at a FAR: by the genuine pairs of a unit, and by its pairs
-    with others.
+    """Returns the influence on TAR, the true accept rate, at a FAR, the false accept rate.
 
+    A unit moves TAR by its genuine pairs, and by its pairs with others, which move the threshold.
     TAR(t) moves by (accepted genuine pairs - TAR * genuine pairs) / all genuine pairs; the
     threshold t, by how many impostor pairs of the unit are accepted beyond the expected `far`,
     times the slope of TAR over log FAR.
     """
+    units = found.identities
+    genuine_pairs = len(found.genuine)
     accepted = far * found.impostor_pairs
     threshold, tar = found.threshold_and_tar(far)
     hits = (found.genuine > threshold + TIE) - tar
-    own = np.bincount(found.genuine_identities, hits, minlength=found.identities) / len(
-        found.genuine
-    )
+    own = np.bincount(found.genuine_identities, hits, minlength=units) / genuine_pairs
     slope = slope_of_tar(found, far) / accepted
 
     above = found.impostors > threshold
     first, second = found.impostor_identities[above].T
     stands_for = found.stands_for[above]
-    excess = np.bincount(first, stands_for, minlength=found.identities) - far * found.impostors_of
+    excess = np.bincount(first, stands_for, minlength=units) - far * found.impostors_of
+    # Pairs of two units; the others count for their first one alone.
     both = second != NOBODY
-    excess += np.bincount(second[both], stands_for[both], minlength=found.identities)
-    lower, upper = np.minimum(first, second)[both], np.maximum(first, second)[both]
+    first, second, stands_for = first[both], second[both], stands_for[both]
+    excess += np.bincount(second, stands_for, minlength=units)
+    lower = np.minimum(first, second).astype(np.int64)
+    upper = np.maximum(first, second)
     return Influence(
-        own,
-        -slope * excess,
-        1.0 / len(found.genuine),
-        lower.astype(np.int64) * found.identities + upper,
-        -slope * stands_for[both],
-        slope**2 * float(np.sum(stands_for[both] * (stands_for[both] - 1))),
+        own=own,
+        by_threshold=-slope * excess,
+        row=1.0 / genuine_pairs,
+        pair_keys=lower * units + upper,
+        by_pair=-slope * stands_for,
+        thinned=slope**2 * float(np.sum(stands_for * (stands_for - 1))),
     )
 
 
 def slope_of_tar(found: Verification, far: float) -> float:
     """Returns d TAR / d log FAR."""
-    highest = (
-        float(found.stands_for.sum()) / found.impostor_pairs
-    )  # FAR of all the impostors that were kept
-    above, below = min(SLOPE_SPAN * far, highest), far / SLOPE_SPAN
-    rise = found.threshold_and_tar(above)[1] - found.threshold_and_tar(below)[1]
-    return rise / np.log(above / below)
+    # FAR of all the impostors that were kept
+    highest = float(found.stands_for.sum()) / found.impostor_pairs
+    above = min(SLOPE_SPAN * far, highest)
+    below = far / SLOPE_SPAN
+    _, tar_above = found.threshold_and_tar(above)
+    _, tar_below = found.threshold_and_tar(below)
+    return (tar_above - tar_below) / np.log(above / below)
 
 
 def of_tpir(found: Identification, fpir: float, count: int) -> Influence:
-    """Returns the influence on TPIR at an FPIR: by the mated probes of a unit, and by its probes
-    that are not mated.
+    """Returns the influence on TPIR at an FPIR, the rates of true and of false identifications.
+
+    A unit moves TPIR by its mated probes, and by those that are not mated, which move the
+    threshold.
+
+    Args:
+        found: What the search of each probe comes to.
+        fpir: The share of the probes that are not mated that may raise an alarm.
+        count: How many units there are.
     """
-    alarms = np.sort(found.best_other[~found.mated])[::-1]
+    mated, unmated = found.mated, ~found.mated
+    best_of_unmated = found.best_other[unmated]
+    alarms = np.sort(best_of_unmated)[::-1]
     wanted = max(int(len(alarms) * fpir), 1)
-    own_score, first = found.own[found.mated], found.others_above[found.mated] == 0
+    own_score = found.own[mated]
+    is_first = found.others_above[mated] == 0
 
-    def threshold_and_rate(alarms_let_in: float) -> tuple[float, np.ndarray]:
-        place = int(np.clip(round(alarms_let_in) - 1, 0, len(alarms) - 1))
-        return float(alarms[place]), first & (own_score > alarms[place])
+    def threshold_of(alarms_let_in: float) -> float:
+        last = len(alarms) - 1
+        place = int(np.clip(round(alarms_let_in) - 1, 0, last))
+        return alarms[place]
 
-    threshold, hits = threshold_and_rate(wanted)
-    own = np.bincount(found.identities[found.mated], hits - hits.mean(), minlength=count) / len(
-        hits
-    )
-    above, below = min(SLOPE_SPAN * wanted, len(alarms)), max(wanted / SLOPE_SPAN, 1)
-    rise = threshold_and_rate(above)[1].mean() - threshold_and_rate(below)[1].mean()
-    slope = rise / np.log(above / below) if above > below else 0.0
-    raised = (found.best_other[~found.mated] >= threshold) - wanted / len(alarms)
-    excess = np.bincount(found.identities[~found.mated], raised, minlength=count)
-    return Influence(own, -slope * excess / wanted, 1.0 / len(hits))
+    def hits_above(threshold: float) -> np.ndarray:
+        return is_first & (own_score > threshold)
+
+    threshold = threshold_of(wanted)
+    hits = hits_above(threshold)
+    own = np.bincount(found.identities[mated], hits - hits.mean(), minlength=count) / len(hits)
+
+    # d TPIR / d log FPIR
+    above = min(SLOPE_SPAN * wanted, len(alarms))
+    below = max(wanted / SLOPE_SPAN, 1)
+    slope = 0.0
+    if above > below:
+        more = hits_above(threshold_of(above)).mean()
+        fewer = hits_above(threshold_of(below)).mean()
+        slope = (more - fewer) / np.log(above / below)
+    raised = (best_of_unmated >= threshold) - wanted / len(alarms)
+    excess = np.bincount(found.identities[unmated], raised, minlength=count)
+    return Influence(own=own, by_threshold=-slope * excess / wanted, row=1.0 / len(hits))

@@ -1,4 +1,4 @@
-"""What a protocol finds when it searches queries in a gallery: numbers, and what they rest on."""
+"""Holds what a protocol finds in a search: numbers, and what they rest on."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,15 +16,15 @@ LEAST_ACCEPTED = 10
 
 @dataclass(frozen=True)
 class Measured:
+    """Holds the metrics of one search, and what they rest on."""
+
     metrics: dict[str, float]
     influences: Influences | None = None
-    unresolved: tuple[
-        str, ...
-    ] = ()  # metrics that are given although too little is accepted at their rate
+    # Metrics that are given although too little is accepted at their rate
+    unresolved: tuple[str, ...] = ()
     units: str = "identities"  # what the influences belong to
-    find_verification: Callable[[], Verification] | None = (
-        None  # made on demand: it may take seconds
-    )
+    # Made on demand: it may take seconds.
+    find_verification: Callable[[], Verification] | None = None
     searches: tuple[Identification, ...] = field(default=())
 
 
@@ -34,8 +34,9 @@ def as_measured(found: "Measured | dict[str, float]") -> Measured:
 
 
 def is_resolvable(rate: float, wrong: float) -> bool:
-    """Tells whether enough of the wrong ones (impostor pairs, or queries of unseen identities)
-    pass at this rate.
+    """Tells whether enough wrong ones pass at this rate for the threshold to be no chance.
+
+    Wrong ones are impostor pairs, or queries of unseen identities.
     """
     return rate * wrong >= LEAST_ACCEPTED
 
@@ -43,8 +44,15 @@ def is_resolvable(rate: float, wrong: float) -> bool:
 def unresolved_notes(
     name: str, rates: Sequence[float], wrong: float, what_is_done: str
 ) -> list[str]:
-    """Says in a sentence which rates the data are too few for, and what is done about them; none
-    where all can be.
+    """Returns a sentence that names the rates that the data are too few for.
+
+    Returns an empty list where there is no such rate.
+
+    Args:
+        name: The metric, such as TAR@FAR.
+        rates: The rates that are wanted.
+        wrong: How many impostor pairs there are.
+        what_is_done: What is done about the rates named, such as `not measured`.
     """
     unresolved = [rate_name(name, rate) for rate in rates if not is_resolvable(rate, wrong)]
     if not unresolved:

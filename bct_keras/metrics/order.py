@@ -1,6 +1,9 @@
-"""Four order constraints on triplets of a new query, an embedding of its own identity, and one
-of another.
+"""Measures four order constraints on triplets.
+
+A triplet is a new query, an embedding of its own identity, and one of another identity.
 """
+
+import itertools
 
 import numpy as np
 
@@ -14,29 +17,39 @@ SEED = 0
 def order_constraints(query: Embedded, new: Embedded, old: Embedded) -> dict[str, float]:
     """Returns how often a new query is nearer to its own identity than to another one.
 
-    The share of triplets where the query is nearer to its own identity's POSITIVE than to another's
-    NEGATIVE, each of the two by the new or by the old encoder.
+    Returns, by name, the share of triplets where the query is nearer to its own identity's
+    POSITIVE than to another's NEGATIVE, each of the two by the new or by the old encoder.
+
+    Args:
+        query: The new encoder's queries.
+        new: The gallery by the new encoder.
+        old: The same images by the old one.
     """
-    rows = np.arange(len(query.labels))
-    if len(rows) > QUERIES:
-        rows = np.sort(np.random.default_rng(SEED).choice(rows, QUERIES, replace=False))
-    right = dict.fromkeys(
-        [(positive, negative) for positive in ("new", "old") for negative in ("new", "old")], 0
-    )
+    galleries = {"new": new, "old": old}
+    right = dict.fromkeys(itertools.product(galleries, repeat=2), 0)  # (positive, negative)
     triplets = 0
-    for row in rows:
-        scores = {
-            name: side.embeddings @ query.embeddings[row]
-            for name, side in (("new", new), ("old", old))
-        }
+    for row in compared_rows(len(query.labels)):
         same = old.labels == query.labels[row]
         triplets += int(same.sum()) * int((~same).sum())
-        others = {name: np.sort(each[~same]) for name, each in scores.items()}
+        own, others = {}, {}
+        for name, gallery in galleries.items():
+            scores = gallery.embeddings @ query.embeddings[row]
+            own[name] = scores[same]
+            others[name] = np.sort(scores[~same])
         for positive, negative in right:
-            right[positive, negative] += int(
-                np.searchsorted(others[negative], scores[positive][same]).sum()
-            )
-    return {
-        f"own {positive} nearer than another's {negative}": count / max(triplets, 1)
-        for (positive, negative), count in right.items()
-    }
+            below = np.searchsorted(others[negative], own[positive])
+            right[positive, negative] += int(below.sum())
+    shares = {}
+    for (positive, negative), count in right.items():
+        name = f"own {positive} nearer than another's {negative}"
+        shares[name] = count / max(triplets, 1)
+    return shares
+
+
+def compared_rows(queries: int) -> np.ndarray:
+    """Returns the rows of the queries that are compared: all, or QUERIES of them by chance."""
+    rows = np.arange(queries)
+    if queries <= QUERIES:
+        return rows
+    random = np.random.default_rng(SEED)
+    return np.sort(random.choice(rows, QUERIES, replace=False))

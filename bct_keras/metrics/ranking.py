@@ -1,5 +1,6 @@
-"""What queries find in a gallery that may hold several images of an identity, from the matrix of
-their scores.
+"""Measures what queries find in a gallery, from the matrix of their scores.
+
+The gallery may hold several images of an identity.
 
 A tie counts against the encoder, as everywhere: an image of another identity with the same score
 comes first.
@@ -16,10 +17,9 @@ RECALL_RANKS = 10
 def top_k(
     scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray, k: int = 1
 ) -> float:
-    """Returns the share of queries that have their own identity among the k nearest; rank-1 with
-    k=1.
+    """Returns the share of queries that have their own identity among the k nearest images.
 
-    Queries whose identity is not in the gallery are left out.
+    With k=1 that is rank-1. Queries whose identity is not in the gallery are left out.
 
     Args:
         scores: [queries, gallery] similarities, the higher the nearer.
@@ -66,10 +66,10 @@ def mean_average_precision(
 def recall_at_k(
     scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray, k: int = RECALL_RANKS
 ) -> float:
-    """Returns the share of the images of a query's identity that are among the k nearest, the
-    mean over queries.
+    """Returns how much of a query's identity is among the k nearest images.
 
-    Queries whose identity is not in the gallery are left out.
+    It is the share of the identity's images, and of these shares the mean over queries. Queries
+    whose identity is not in the gallery are left out.
 
     Args:
         scores: [queries, gallery] similarities, the higher the nearer.
@@ -91,8 +91,9 @@ def recall_at_k(
 def own_and_others(
     scores: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns each query's scores with its own identity's images, and those with others',
-    rising.
+    """Returns each query's scores with images of its own identity, and with all others.
+
+    The scores with others are rising.
     """
     same = same_identity(scores, query_labels, gallery_labels)
     check_any(same)
@@ -116,8 +117,10 @@ def ranks_of_own(own: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def average_precision(ranks: np.ndarray) -> float:
-    """Returns the average precision of one query from the ranks of its own identity's images; 0
-    without any.
+    """Returns the average precision of one query, and 0 where it has no image in the gallery.
+
+    Args:
+        ranks: [own] the ranks of its own identity's images, from 1.
     """
     if not len(ranks):
         return 0.0

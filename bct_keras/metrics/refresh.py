@@ -1,4 +1,4 @@
-"""Hot refresh: what new queries find while the gallery is re-embedded bit by bit."""
+"""Measures hot refresh: what new queries find while the gallery is re-embedded bit by bit."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -13,8 +13,9 @@ SEED = 0
 
 
 def refreshed_rows(rows: int, share: float) -> np.ndarray:
-    """Returns which rows are re-embedded [rows] bool; a larger share has all the rows of a
-    smaller one.
+    """Returns which rows are re-embedded, [rows] bool.
+
+    A larger share has all the rows of a smaller one.
     """
     order = np.random.default_rng(SEED).permutation(rows)
     chosen = np.zeros(rows, bool)
@@ -25,7 +26,8 @@ def refreshed_rows(rows: int, share: float) -> np.ndarray:
 def mixed(old: Embedded, new: Embedded, share: float) -> Embedded:
     """Returns the old gallery with so large a share of it re-embedded by the new encoder."""
     chosen = refreshed_rows(len(old.labels), share)
-    return Embedded(np.where(chosen[:, None], new.embeddings, old.embeddings), old.labels)
+    embeddings = np.where(chosen[:, None], new.embeddings, old.embeddings)
+    return Embedded(embeddings, old.labels)
 
 
 def hot_refresh(
@@ -35,8 +37,9 @@ def hot_refresh(
     new: Embedded,
     track: Callable[[Sequence[float]], Iterable[float]] = iter,
 ) -> dict[str, Any]:
-    """Returns each metric at each share, and the area under its curve: its mean over the whole
-    refresh.
+    """Returns each metric at each share that is re-embedded, and the area under its curve.
+
+    The area is the metric's mean over the whole refresh.
 
     Args:
         measure: The metrics of queries in a gallery.
@@ -57,5 +60,9 @@ def hot_refresh(
 def rank_merging(old: Sides, new: Sides) -> dict[str, Any]:
     """Returns top-1 at each share where two encoders search two parts of the gallery."""
     rows = len(old.gallery.labels)
-    values = [merged_top(old, new, refreshed_rows(rows, share)) for share in SHARES]
-    return {"share": SHARES.tolist(), "top-1": values, "area": float(np.trapezoid(values, SHARES))}
+    values = []
+    for share in SHARES:
+        refreshed = refreshed_rows(rows, share)
+        values.append(merged_top(old, new, refreshed))
+    area = float(np.trapezoid(values, SHARES))
+    return {"share": SHARES.tolist(), "top-1": values, "area": area}

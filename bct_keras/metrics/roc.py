@@ -1,4 +1,4 @@
-"""The exact ROC curve of millions of scores."""
+"""Computes the exact ROC curve of millions of scores."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Roc:
-    """Each point where the curve bends, from (0, 0) to (1, 1); there is a straight line between
-    two of them.
+    """Holds each point where the curve bends, from (0, 0) to (1, 1).
+
+    Between two of these points the curve is a straight line.
     """
 
     far: np.ndarray  # rising
@@ -21,7 +22,9 @@ class Roc:
         That is how IJB's published evaluation has it.
         """
         distances = np.abs(self.far - far)
-        return float(self.tar[len(distances) - 1 - np.argmin(distances[::-1])])
+        from_end = np.argmin(distances[::-1])
+        nearest = len(distances) - 1 - from_end
+        return float(self.tar[nearest])
 
 
 def roc_curve(genuine: np.ndarray, impostors: np.ndarray, repeated: bool = False) -> Roc:

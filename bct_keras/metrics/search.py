@@ -1,4 +1,7 @@
-"""Every query against every image of a gallery that may hold several images of an identity."""
+"""Compares every query with every image of a gallery.
+
+The gallery may hold several images of an identity.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +13,7 @@ from bct_keras.errors import InputError
 from bct_keras.metrics.identification import Identification, rank_counts
 from bct_keras.metrics.measured import is_resolvable, rate_name
 from bct_keras.metrics.ranking import average_precision, ranks_of_own, recall
+from bct_keras.metrics.search_blocks import Best, Block, Impostors, joined
 from bct_keras.metrics.verification import (
     BINS,
     TIE,
@@ -25,13 +29,12 @@ SCORES_AT_ONCE = 8_000_000  # 32 MB
 
 @dataclass(frozen=True)
 class Searched:
-    """What a search comes to."""
+    """Holds what a search comes to."""
 
     verification: Verification
     whole: Identification  # in the whole gallery
-    halves: tuple[
-        Identification, ...
-    ]  # in that of every other identity: the others' queries are of unseen ones
+    # In the gallery of every other identity: queries of the others are of unseen identities.
+    halves: tuple[Identification, ...]
     average_precision: np.ndarray  # [queries]
     recall: np.ndarray  # [queries] share of the identity's images among the nearest RECALL_RANKS
 
@@ -41,15 +44,19 @@ class Searched:
         return self.verification.impostor_pairs
 
     def rates(self, fars: Sequence[float], ranks: Sequence[int]) -> dict[str, float]:
-        """Returns TAR over all pairs of a query and an image, and the share of queries found at
-        each rank.
+        """Returns the rates of this search.
+
+        They are TAR over all pairs of a query and an image, where enough impostor pairs are
+        accepted, and the share of queries that are found at each rank.
         """
-        genuine, impostors = self.verification.genuine, self.verification.impostors
+        genuine = self.verification.genuine
+        impostors = self.verification.impostors
         metrics = {}
         for far in fars:
             if is_resolvable(far, self.impostor_pairs):
+                name = rate_name("TAR@FAR", far)
                 accepted = far * self.impostor_pairs
-                metrics[rate_name("TAR@FAR", far)] = accepted_share(genuine, impostors, accepted)
+                metrics[name] = accepted_share(genuine, impostors, accepted)
         queries = len(self.whole.mated)
         for rank, count in zip(ranks, rank_counts(self.whole, ranks), strict=True):
             metrics[f"top-{rank}"] = count / queries
@@ -57,8 +64,12 @@ class Searched:
 
 
 def search(query: Embedded, gallery: Embedded, highest_far: float) -> Searched:
-    """Compares every query with every image; keeps the impostor pairs that rates up to
-    `highest_far` need.
+    """Compares every query with every image.
+
+    Args:
+        query: The queries.
+        gallery: The gallery, by the same encoder or by one that it can be searched with.
+        highest_far: As many of the strongest impostor pairs are kept as rates up to it need.
     """
     if query.embeddings.shape[1] != gallery.embeddings.shape[1]:
         raise InputError(
@@ -66,103 +77,47 @@ def search(query: Embedded, gallery: Embedded, highest_far: float) -> Searched:
             f"{gallery.embeddings.shape[1]}"
         )
     identities = 1 + max(int(query.labels.max()), int(gallery.labels.max()))
-    in_query, in_gallery = (
-        np.bincount(side.labels, minlength=identities) for side in (query, gallery)
-    )
-    impostors = len(query.labels) * len(gallery.labels) - int(in_query @ in_gallery)
+    queries, images = len(query.labels), len(gallery.labels)
+    queries_of = np.bincount(query.labels, minlength=identities)
+    images_of = np.bincount(gallery.labels, minlength=identities)
+    impostors = queries * images - int(queries_of @ images_of)
     collected = Collected(query, gallery, kept_impostors(highest_far, impostors))
-    step = max(1, SCORES_AT_ONCE // len(gallery.labels))
-    for start in progress.track(range(0, len(query.labels), step), "comparing", unit="blocks"):
-        collected.add(start, query.embeddings[start : start + step] @ gallery.embeddings.T)
+    step = max(1, SCORES_AT_ONCE // images)
+    for start in progress.track(range(0, queries, step), "comparing", unit="blocks"):
+        block = query.embeddings[start : start + step]
+        collected.add(start, block @ gallery.embeddings.T)
 
     # Each identity's queries against the others' images, and its images against the others'
     # queries.
-    impostors_of = in_query * (len(gallery.labels) - in_gallery) + in_gallery * (
-        len(query.labels) - in_query
-    )
-    return collected.finish(in_gallery > 0, float(impostors), impostors_of)
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best score of each query in a part of the gallery, with images of other identities."""
-
-    scores: np.ndarray  # [queries]
-    rows: np.ndarray  # [queries] of the whole gallery
-
-    @classmethod
-    def of(cls, scores: np.ndarray) -> "Best":
-        """Finds the best of each row [queries, gallery]."""
-        rows = scores.argmax(1)
-        return cls(scores[np.arange(len(scores)), rows], rows)
-
-
-@dataclass(frozen=True)
-class Block:
-    """What some of the queries find; each field has an entry for each of them."""
-
-    own: np.ndarray  # [queries] best score of their own identity; -inf where it has no image
-    average_precision: np.ndarray  # [queries]
-    recall: np.ndarray  # [queries]
-    best: Best  # in the whole gallery
-    best_of_half: tuple[Best, Best]
-    above_in_half: tuple[
-        np.ndarray, np.ndarray
-    ]  # [queries] each: how many others are as near as their own
-
-
-@dataclass(frozen=True)
-class Impostors:
-    """Pairs of two identities."""
-
-    scores: np.ndarray  # [pairs]
-    query_labels: np.ndarray  # [pairs]
-    gallery_labels: np.ndarray  # [pairs]
-
-    @classmethod
-    def none(cls) -> "Impostors":
-        """Returns no pairs."""
-        return cls(np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0, np.int64))
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def __add__(self, other: "Impostors") -> "Impostors":
-        """Joins these pairs and others."""
-        return Impostors(
-            np.concatenate([self.scores, other.scores]),
-            np.concatenate([self.query_labels, other.query_labels]),
-            np.concatenate([self.gallery_labels, other.gallery_labels]),
-        )
-
-    def strongest(self, count: int) -> "Impostors":
-        """Returns no more than are needed, falling; those that came earlier go before their
-        equals.
-        """
-        order = np.argsort(-self.scores, kind="stable")[:count]
-        return Impostors(self.scores[order], self.query_labels[order], self.gallery_labels[order])
+    by_query = queries_of * (images - images_of)
+    by_image = images_of * (queries - queries_of)
+    return collected.finish(images_of > 0, float(impostors), by_query + by_image)
 
 
 class Collected:
-    """What is known of a search after some blocks of its scores."""
+    """Holds what is known of a search after some blocks of its scores."""
 
     def __init__(self, query: Embedded, gallery: Embedded, kept_impostors: int):
-        self.query, self.gallery = query, gallery
+        self.query = query
+        self.gallery = gallery
         self.kept = kept_impostors
         self.second_half = gallery.labels % 2 == 1  # [gallery]
         self.strongest = Impostors.none()
-        self.least = (
-            -2.0
-        )  # what a score has to reach to be one of them; at first below every cosine
-        self.genuine_histogram = np.zeros(len(BINS) - 1, np.int64)
-        self.impostor_histogram = np.zeros(len(BINS) - 1, np.int64)
+        # What a score has to reach to be one of them; at first it is below every cosine.
+        self.least = -2.0
+        bins = len(BINS) - 1
+        self.genuine_histogram = np.zeros(bins, np.int64)
+        self.impostor_histogram = np.zeros(bins, np.int64)
         self.blocks: list[Block] = []
         self.genuine: list[np.ndarray] = []
         self.genuine_labels: list[np.ndarray] = []
 
     def add(self, start: int, scores: np.ndarray) -> None:
-        """Takes in the scores of some queries, from `start` on, with the whole gallery [queries,
-        gallery].
+        """Takes in the scores of some queries with the whole gallery.
+
+        Args:
+            start: The row of the first of these queries.
+            scores: [queries, gallery]
         """
         labels = self.query.labels[start : start + len(scores)]
         same = labels[:, None] == self.gallery.labels
@@ -176,16 +131,21 @@ class Collected:
         self.blocks.append(self.block(scores, same, others))
 
     def block(self, scores: np.ndarray, same: np.ndarray, others: np.ndarray) -> Block:
-        """Returns what queries find; sorts `others`, in which the scores of their own identity
-        are -inf.
+        """Returns what some queries find; sorts `others`.
+
+        Args:
+            scores: [queries, gallery]
+            same: [queries, gallery] which pairs are of one identity.
+            others: [queries, gallery] the scores, with -inf for pairs of one identity.
         """
         own = np.where(same, scores, -np.inf).max(1)
         best = Best.of(others)
-        best_of_first = Best.of(np.where(self.second_half, -np.inf, others))
-        best_of_second = Best.of(np.where(self.second_half, others, -np.inf))
+        second = self.second_half
+        best_of_first = Best.of(np.where(second, -np.inf, others))
+        best_of_second = Best.of(np.where(second, others, -np.inf))
         as_near = others > own[:, None] - TIE
-        above_in_first = np.sum(as_near & ~self.second_half, axis=1)
-        above_in_second = np.sum(as_near & self.second_half, axis=1)
+        above_in_first = np.sum(as_near & ~second, axis=1)
+        above_in_second = np.sum(as_near & second, axis=1)
         others.sort(axis=1)
         precisions, recalls = np.zeros(len(scores)), np.zeros(len(scores))
         for row, (others_of_row, is_own) in enumerate(zip(others, same, strict=True)):
@@ -204,19 +164,23 @@ class Collected:
     def add_strongest(self, others: np.ndarray, labels: np.ndarray) -> None:
         """Takes in those that may be among the strongest, with their identities."""
         if others.size > self.kept:
-            least = np.partition(others, others.size - self.kept, axis=None)[
-                others.size - self.kept
-            ]
+            place = others.size - self.kept
+            least = np.partition(others, place, axis=None)[place]
             self.least = max(self.least, float(least))
         row, column = np.nonzero(others >= self.least)
-        self.strongest += Impostors(others[row, column], labels[row], self.gallery.labels[column])
+        self.strongest += Impostors(
+            scores=others[row, column],
+            query_labels=labels[row],
+            gallery_labels=self.gallery.labels[column],
+        )
         if len(self.strongest) > 2 * self.kept:
             self.keep_strongest()
 
     def keep_strongest(self) -> None:
         """Forgets pairs that are not among the strongest."""
         self.strongest = self.strongest.strongest(self.kept)
-        self.least = max(self.least, float(self.strongest.scores[-1]))
+        weakest = self.strongest.scores[-1]
+        self.least = max(self.least, float(weakest))
 
     def finish(
         self, in_gallery: np.ndarray, impostor_pairs: float, impostors_of: np.ndarray
@@ -247,39 +211,25 @@ class Collected:
         mated = in_gallery[labels]
         first_above, second_above = found.above_in_half
         whole = Identification(
-            labels, mated, found.own, found.best.scores, first_above + second_above, found.best.rows
+            identities=labels,
+            mated=mated,
+            own=found.own,
+            best_other=found.best.scores,
+            others_above=first_above + second_above,
+            best_other_row=found.best.rows,
         )
         halves = []
         for half, (best, above) in enumerate(
             zip(found.best_of_half, found.above_in_half, strict=True)
         ):
             inside = mated & (labels % 2 == half)
-            own = np.where(inside, found.own, -np.inf)
-            halves.append(Identification(labels, inside, own, best.scores, above, best.rows))
+            of_half = Identification(
+                identities=labels,
+                mated=inside,
+                own=np.where(inside, found.own, -np.inf),
+                best_other=best.scores,
+                others_above=above,
+                best_other_row=best.rows,
+            )
+            halves.append(of_half)
         return Searched(verification, whole, tuple(halves), found.average_precision, found.recall)
-
-
-def joined(blocks: list[Block]) -> Block:
-    """Returns one block of all queries."""
-    return Block(
-        own=np.concatenate([each.own for each in blocks]),
-        average_precision=np.concatenate([each.average_precision for each in blocks]),
-        recall=np.concatenate([each.recall for each in blocks]),
-        best=joined_best([each.best for each in blocks]),
-        best_of_half=(
-            joined_best([each.best_of_half[0] for each in blocks]),
-            joined_best([each.best_of_half[1] for each in blocks]),
-        ),
-        above_in_half=(
-            np.concatenate([each.above_in_half[0] for each in blocks]),
-            np.concatenate([each.above_in_half[1] for each in blocks]),
-        ),
-    )
-
-
-def joined_best(parts: list[Best]) -> Best:
-    """Returns the best of all queries."""
-    return Best(
-        np.concatenate([part.scores for part in parts]),
-        np.concatenate([part.rows for part in parts]),
-    )

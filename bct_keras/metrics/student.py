@@ -1,4 +1,4 @@
-"""Student's t: what a mean over a few seeds can say."""
+"""Computes what a mean over a few seeds can say, by Student's t distribution."""
 
 import math
 import statistics

@@ -1,5 +1,6 @@
-"""The verdict: whether a new encoder's queries are better in the old gallery than the old
-encoder's own.
+"""Gives the verdict on a new encoder, whose queries are searched in an old gallery.
+
+It says whether they do better there than the old encoder's own queries.
 
 Every metric gets its gain, a 95 % interval of it over identities, and one word:
 
@@ -35,7 +36,7 @@ TAR, TOP_1, ACCURACY = "TAR@FAR=", "top-1", "accuracy"
 
 @dataclass(frozen=True)
 class Rule:
-    """What a verdict goes by."""
+    """Holds what a verdict goes by."""
 
     decide_by: tuple[str, ...] = ()  # metrics; without any, those of `default_metrics`
     margin: float = MARGIN  # how much less still counts as no worse
@@ -43,16 +44,15 @@ class Rule:
 
 @dataclass(frozen=True)
 class Gain:
-    """How much higher a metric is for new queries in the old gallery than for the old encoder's."""
+    """Holds what a metric is for the old encoder's queries and for new queries in its gallery."""
 
     name: str  # of the metric, with its protocol
     old: float
     cross: float
     error: float | None  # standard error of the gain; None where the protocol gives numbers alone
     units: int  # how many identities it rests on
-    resolved: bool = (
-        True  # whether enough impostors are accepted at its rate for a verdict to go by it
-    )
+    # Whether enough impostors are accepted at its rate for a verdict to go by it
+    resolved: bool = True
 
     @property
     def value(self) -> float:
@@ -68,7 +68,8 @@ class Gain:
         """Returns both ends of the interval; None where there is no error to tell it by."""
         if self.error is None:
             return None
-        reach = t_quantile(0.5 + confidence / 2, self.units - 1) * self.error
+        quantile = t_quantile(0.5 + confidence / 2, self.units - 1)
+        reach = quantile * self.error
         return self.value - reach, self.value + reach
 
     def word(self, margin: float) -> str:
@@ -83,8 +84,9 @@ class Gain:
         return NO_WORSE if ends[0] > -margin or self.at_ceiling else OPEN
 
     def units_needed(self, confidence: float) -> float:
-        """Returns of how many identities the interval of this gain would leave out 0, if the
-        gain stays what it is.
+        """Returns how many identities it takes until the interval leaves 0 out.
+
+        The gain is taken to stay what it is.
         """
         if self.error is None or self.value == 0:
             return float("inf")
@@ -95,7 +97,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gains come to."""
+    """Holds what the gains come to."""
 
     word: str  # compatible, not compatible or undecided
     because: str  # one sentence
@@ -120,8 +122,9 @@ def worst(verdicts: Sequence[Verdict]) -> Verdict | None:
 
 
 def t_quantile(share: float, freedom: int) -> float:
-    """Returns Student's t at a share of its distribution, by Cornish and Fisher's expansion: to
-    4e-3 from 5 on.
+    """Returns Student's t at a share of its distribution.
+
+    Cornish and Fisher's expansion gives it, to 4e-3 from 5 degrees of freedom on.
     """
     z = NormalDist().inv_cdf(share)
     nu = max(freedom, 1)
@@ -178,17 +181,18 @@ def decide(gains: Mapping[str, Sequence[Gain]], rule: Rule) -> Verdict | None:
 def chosen(gains: Sequence[Gain], rule: Rule) -> list[Gain]:
     """Returns the gains to decide by, of one protocol."""
     by_metric = {metric_of(gain.name): gain for gain in gains}
-    if rule.decide_by:
-        return [by_metric[name] for name in rule.decide_by if name in by_metric]
-    return [
-        by_metric[name]
-        for name in default_metrics([name for name, gain in by_metric.items() if gain.resolved])
-    ]
+    names = rule.decide_by
+    if not names:
+        resolved = [name for name, gain in by_metric.items() if gain.resolved]
+        names = default_metrics(resolved)
+    return [by_metric[name] for name in names if name in by_metric]
 
 
 def default_metrics(names: Sequence[str]) -> list[str]:
-    """Returns TAR at the lowest FAR that could be measured, and top-1; of pairs, the accuracy in
-    its place.
+    """Returns the metrics to decide by where the user names none.
+
+    They are TAR at the lowest FAR that could be measured, and top-1; of pairs of images, which
+    have no top-1, the accuracy takes its place.
     """
     rates = sorted(
         (name for name in names if name.startswith(TAR)),
@@ -213,15 +217,19 @@ def metric_of(name: str) -> str:
 
 def listed(gains: Sequence[Gain]) -> str:
     """Returns gains as a text with its verb."""
-    names = [f"{gain.name} ({gain.value:+.4f})" for gain in gains]
+    names = []
+    for gain in gains:
+        names.append(f"{gain.name} ({gain.value:+.4f})")
     verb = "is" if len(names) == 1 else "are"
     return f"{', '.join(names)} {verb}"
 
 
 def rounded_up(count: float) -> int:
     """Returns the count in two figures: it is an estimate."""
-    size = 10 ** max(len(str(int(count))) - 2, 0)
-    return int(-(-count // size) * size)
+    figures = len(str(int(count)))
+    size = 10 ** max(figures - 2, 0)
+    steps = -(-count // size)  # rounded up
+    return int(steps * size)
 
 
 def gains_of(result: Mapping[str, Any], protocol: str = "") -> Iterator[Gain]:
@@ -234,5 +242,10 @@ def gains_of(result: Mapping[str, Any], protocol: str = "") -> Iterator[Gain]:
         units = result.get("units", {}).get("count", 0)
         resolved = metric not in result.get("unresolved", ())
         yield Gain(
-            name, result["old/old"][metric], result["new/old"][metric], error, units, resolved
+            name=name,
+            old=result["old/old"][metric],
+            cross=result["new/old"][metric],
+            error=error,
+            units=units,
+            resolved=resolved,
         )

@@ -1,4 +1,8 @@
-"""1:1: how often pairs of one identity are accepted, at a rate of accepted pairs of two."""
+"""Measures 1:1 verification: how often pairs of one identity are accepted.
+
+That is TAR, the true accept rate. It goes with FAR, the false accept rate: the share of pairs of
+two identities, called impostor pairs, that are accepted too.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,12 +24,14 @@ SLOPE_SPAN = 2.0
 
 @dataclass(frozen=True)
 class Embedded:
+    """Holds embeddings with the identity of each."""
+
     embeddings: np.ndarray  # [rows, dims], of length 1
     labels: np.ndarray  # [rows]
 
 
 class Sides(NamedTuple):
-    """The two sides of a test, as one encoder sees them."""
+    """Holds the two sides of a test, as one encoder sees them."""
 
     query: Embedded
     gallery: Embedded
@@ -33,14 +39,13 @@ class Sides(NamedTuple):
 
 @dataclass(frozen=True)
 class Verification:
-    """The scores of all pairs; of the impostors' only the strongest are kept."""
+    """Holds the scores of all pairs; of the impostors' only the strongest are kept."""
 
     genuine: np.ndarray  # [genuine pairs]
     genuine_identities: np.ndarray  # [genuine pairs] from 0
     impostors: np.ndarray  # [kept] falling
-    impostor_identities: (
-        np.ndarray
-    )  # [kept, 2] the second is NOBODY where the pair itself is what is drawn
+    # [kept, 2] the second is NOBODY where the pair itself is what is drawn
+    impostor_identities: np.ndarray
     stands_for: np.ndarray  # [kept] how many impostor pairs each one stands for
     identities: int
     impostor_pairs: float  # how many there are, kept or not
@@ -59,16 +64,19 @@ class Verification:
         return np.cumsum(self.stands_for, dtype=np.float64)
 
     def threshold_and_tar(self, far: float) -> tuple[float, float]:
-        """Returns the lowest threshold that accepts at most this share of the impostors, and TAR
-        there.
+        """Returns the lowest threshold at a false accept rate, and TAR there.
+
+        It accepts at most this share of the impostors.
         """
-        threshold = self.thresholds([far])[0]
+        (threshold,) = self.thresholds([far])
         rejected = np.searchsorted(self.rising_genuine, threshold + TIE, side="right")
-        return float(threshold), 1.0 - float(rejected) / max(len(self.genuine), 1)
+        share_rejected = float(rejected) / max(len(self.genuine), 1)
+        return float(threshold), 1.0 - share_rejected
 
     def thresholds(self, fars: Sequence[float]) -> np.ndarray:
-        """Returns for each FAR [fars] the score that at most so large a share of the impostors
-        passes.
+        """Returns the threshold at each FAR [fars].
+
+        It is the score that at most so large a share of the impostors exceeds.
         """
         places = np.searchsorted(
             self.counted_impostors, np.array(fars) * self.impostor_pairs, side="right"
@@ -132,8 +140,11 @@ def split_pairs(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def threshold_for(impostors: np.ndarray, far: float) -> float:
-    """Returns the score that at most this share of the impostors [impostors], in falling order,
-    exceeds.
+    """Returns the score that at most this share of the impostors exceeds.
+
+    Args:
+        impostors: [impostors] their scores, in falling order.
+        far: The share.
     """
     if not 0.0 <= far <= 1.0:
         raise InputError(f"a false accept rate of {far} is no share: it has to be from 0 to 1")
@@ -143,19 +154,25 @@ def threshold_for(impostors: np.ndarray, far: float) -> float:
 
 def share_above(genuine: np.ndarray, threshold: float) -> float:
     """Returns the share of the genuine scores that exceed a threshold by more than a tie."""
-    return float(np.mean(genuine > threshold + TIE))
+    accepted = genuine > threshold + TIE
+    return float(np.mean(accepted))
 
 
 def accepted_share(genuine: np.ndarray, impostors: np.ndarray, accepted_impostors: float) -> float:
-    """Returns TAR at the lowest threshold that accepts at most so many of the impostors, given
-    in falling order.
+    """Returns TAR at the lowest threshold that accepts at most so many impostors.
+
+    Args:
+        genuine: The scores of pairs of one identity.
+        impostors: The scores of pairs of two, in falling order.
+        accepted_impostors: How many of these may be accepted.
     """
     return share_above(genuine, impostors[int(accepted_impostors)])
 
 
 def kept_impostors(highest_far: float, impostors: int) -> int:
-    """Returns how many of the strongest impostor pairs are kept: enough for the slope of TAR at
-    the highest FAR.
+    """Returns how many of the strongest impostor pairs are kept.
+
+    They are enough for the slope of TAR at the highest FAR.
     """
     return min(int(SLOPE_SPAN * highest_far * impostors) + 2, impostors)
 
@@ -164,5 +181,6 @@ def histogram(scores: np.ndarray) -> np.ndarray:
     """Returns how many scores lie in each of BINS [bins]."""
     # Ten times as fast as np.histogram on millions of scores.
     bins = len(BINS) - 1
-    places = np.clip((scores + 1.0) * (bins / 2), 0, bins - 1).astype(np.uint8)
+    exact = (scores + 1.0) * (bins / 2)
+    places = np.clip(exact, 0, bins - 1).astype(np.uint8)
     return np.bincount(places, minlength=bins)

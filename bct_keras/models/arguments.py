@@ -1,4 +1,4 @@
-"""What is given to a CompatibleModel, checked before a step is made."""
+"""Checks what is given to a CompatibleModel, before a step is made."""
 
 from typing import Any
 
@@ -10,12 +10,8 @@ from bct_keras.methods.method import Method
 from bct_keras.methods.old_source import OldSource
 from bct_keras.optimizers import OPTIMIZERS
 
-LEARNING_RATES = {
-    "adamw": 0.001,
-    "lamb": 0.001,
-    "sgd": 0.01,
-    "sgdw": 0.01,
-}  # of optimizers that are given by name
+# Of optimizers that are given by name
+LEARNING_RATES = {"adamw": 0.001, "lamb": 0.001, "sgd": 0.01, "sgdw": 0.01}
 
 
 def optimizer_of(given: Any) -> Any:

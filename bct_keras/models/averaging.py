@@ -1,4 +1,4 @@
-"""An average of the backbone's weights over the last steps, which is often the better encoder."""
+"""Averages the backbone's weights over the last steps, which is often the better encoder."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 class Averages:
-    """Follows the weights of a backbone; the averages are weights of the model, saved with it."""
+    """Follows the weights of a backbone by averages, which are weights of the model."""
 
     def __init__(self, model: keras.Model, backbone: keras.Model, share: float):
         """Makes the averages.
@@ -30,8 +30,8 @@ class Averages:
     def update(self, steps: keras.Variable) -> None:
         """Takes the weights after a step into the average.
 
-        average <- share average + (1 - share) weights,  share = min(the one asked for, (1 + t) /
-        (10 + t))
+        average <- share average + (1 - share) weights
+        share = min(the one asked for, (1 + t) / (10 + t))
 
         After t steps the average is over about the last ninth of them, until that is as long as
         what was asked for: so the first weights, which are random, are soon gone. With 0.999 from

@@ -1,4 +1,4 @@
-"""backbone -> method -> head -> loss, in Keras's own fit."""
+"""Trains backbone -> method -> head -> loss in Keras's own fit."""
 
 import contextlib
 from typing import Any
@@ -122,8 +122,7 @@ class CompatibleModel(fitting.AcrossWorkers):
         weighted_metrics: list | None = None,
         **options: Any,
     ) -> None:
-        """Makes the model ready for `fit`: the method looks at the old embeddings, and the
-        optimizer is built.
+        """Makes the model ready for `fit`: prepares the method and builds the optimizer.
 
         Args:
             optimizer: Any of Keras, or a name. The names in `bct_keras.optimizers` (adamw, lamb,
@@ -186,7 +185,7 @@ class CompatibleModel(fitting.AcrossWorkers):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight=None, training=True
     ):
-        """Returns this replica's share of the loss, less what the backbone adds; `y_pred` is new."""
+        """Returns this replica's share of the loss of `y_pred`, less what the backbone adds."""
         batch = {"step": tf.convert_to_tensor(self.steps), **self.fields_of(x)}
         new = tf.cast(y_pred, tf.float32)
         labels = tf.cast(y, tf.int32)
@@ -257,7 +256,9 @@ class CompatibleModel(fitting.AcrossWorkers):
         own = [fitting.Planning(self.method, first_epoch), *self.method.callbacks()]
         every = fitting.with_callbacks(callbacks, own, self)
         with fitting.plain_errors():
-            return super().fit(x, y, batch_size, epochs, verbose, every, **options)
+            return super().fit(
+                x, y, batch_size, epochs, verbose=verbose, callbacks=every, **options
+            )
 
     def evaluate(self, *args, **options):
         """Evaluates as `keras.Model.evaluate` does, and leaves queues and means as they were."""

@@ -1,4 +1,4 @@
-"""What `fit` needs beside Keras's own: a plan, several workers, plain errors."""
+"""Adds what `fit` needs beside Keras's own: a plan, several workers, plain errors."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from bct_keras.methods.method import Method
 
 
 class AcrossWorkers(BuiltByHand):
-    """A model whose steps several workers may take together."""
+    """Is a model whose steps several workers may take together."""
 
     def make_train_function(self, force=False):
         """Makes a function that takes a step on every worker, where Keras's own fails."""
@@ -64,7 +64,10 @@ class Planning(keras.callbacks.Callback):
 
 
 def check_filled(method: Method) -> None:
-    """Raises where a method would compare with zeros: a clone has no constants, only their shapes."""
+    """Raises where a method would compare with zeros.
+
+    A clone of a model has no constants, only their shapes.
+    """
     if method.built and not method.is_filled():
         raise InputError(
             f"the method {type(method).__name__} of this copy has not seen the old embeddings:"

@@ -1,4 +1,4 @@
-"""What happens to a batch: forward, loss, gradients and update; in a test forward and loss."""
+"""Takes the steps on a batch: forward, loss, gradients and update; in a test forward and loss."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Tensors = list[Any]
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch as `fit` gives it, or a piece of it."""
+    """Holds a batch as `fit` gives it, or a piece of it."""
 
     fields: dict[str, Any]  # "image", and what the method needs; [batch, ...] each
     labels: Any  # [batch]
@@ -32,7 +32,7 @@ class Batch:
 
 
 class Steps:
-    """The steps of a CompatibleModel, for one replica."""
+    """Takes the steps of a CompatibleModel, for one replica."""
 
     def __init__(self, model: Any):
         self.model = model
@@ -128,8 +128,7 @@ class Steps:
         return compiled(images)
 
     def learn_rows(self, class_rows: ClassRows, gradients: Tensors, loss: Any) -> Tensors:
-        """Changes the head's table, which is not the optimizer's, and returns the gradients that
-        are left for that.
+        """Changes the head's table, and returns the gradients that are left for the optimizer.
 
         Where one of all these gradients is not finite, neither changes anything.
         """
@@ -172,7 +171,10 @@ class Steps:
         replica.merge_call(in_all, args=(finite, gradients))
 
     def all_finite(self, gradients: Tensors, loss: Any) -> Any:
-        """Returns whether every replica's are; a scaled loss mends its gradients itself."""
+        """Returns whether every replica's loss and gradients are finite numbers.
+
+        An optimizer that scales the loss looks at the gradients itself.
+        """
         values = [loss]
         if not scales_loss(self.model.optimizer):
             values += gradients
@@ -192,8 +194,7 @@ class Steps:
         """Returns what a forward pass changes and a dropped step has to put back.
 
         Running means, and a queue with the labels and the place that go with it. Not the seeds of
-        the backbone's
-        dropout: the next step draws anew.
+        the backbone's dropout: the next step draws anew.
         """
         model = self.model
         if not model.drop_not_finite:
@@ -237,11 +238,12 @@ def summed(first: Tensors, second: Tensors) -> Tensors:
 
 
 def dense(gradient: Any) -> Any:
-    """Returns the gradient of gathered rows as a whole: it is a list of rows, in which one may
-    stand twice.
+    """Returns the gradient of gathered rows as a whole.
 
-    AdamW takes such a row for one of several, and Lamb cannot take it at all. The rows of a head's
-    table do not come
-    here: it changes those that a step has seen, and no others.
+    Such a gradient is a list of rows, in which one may stand twice. AdamW takes such a row for one
+    of several, and Lamb cannot take it at all. The rows of a head's table do not come here: it
+    changes those that a step has seen, and no others.
     """
-    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.convert_to_tensor(gradient)
+    return gradient

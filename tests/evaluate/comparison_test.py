@@ -1,4 +1,4 @@
-"""An old and a new encoder compared by arrays alone."""
+"""Tests the comparison of an old and a new encoder by arrays alone."""
 
 import doctest
 import json
@@ -34,8 +34,9 @@ def test_the_example_runs():
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory) -> dict:
-    """The same arrays as stored embeddings of a data set, by the command's function; rows in the
-    order of the ids.
+    """Returns the report on the same arrays as stored embeddings of a data set.
+
+    It is made by the command's function; the rows are in the order of the ids.
     """
     folder = tmp_path_factory.mktemp("data")
     prepare(

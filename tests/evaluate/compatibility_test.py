@@ -20,7 +20,7 @@ class NamedEncoder(Encoder):
 
 
 class KnownNumbers:
-    """A protocol that looks its measurements up."""
+    """Is a protocol that looks its measurements up."""
 
     def __init__(self, numbers: dict[str, dict[str, float]]):
         self.numbers = numbers

@@ -1,4 +1,4 @@
-"""The metrics as functions of scores: those of scikit-learn, of a plain loop, and of a protocol."""
+"""Tests the metrics as functions of scores against scikit-learn, a plain loop, and a protocol."""
 
 import doctest
 
@@ -25,8 +25,9 @@ def test_examples_run(module):
 
 @pytest.fixture(scope="module")
 def sides() -> tuple[Embedded, Embedded]:
-    """40 identities with 10 queries and 10 images each: 400 * 400 - 40 * 100 = 156,000 impostor
-    pairs.
+    """Returns 40 identities with 10 queries and 10 images each.
+
+    That makes 400 * 400 - 40 * 100 = 156,000 impostor pairs.
     """
     random = np.random.default_rng(0)
     labels = np.repeat(np.arange(40), 10)

@@ -1,4 +1,4 @@
-"""What all protocols share: each encoder embeds the images once, whoever measures."""
+"""Tests what all protocols share: an encoder embeds the images once, whoever measures."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from bct_keras.prepare.run import prepare
 
 
 class Counting(Encoder):
-    """The colours of a corner; counts the images that it has embedded."""
+    """Embeds by the colours of a corner; counts the images that it has embedded."""
 
     def __init__(self, folder: Path, name: str, size: int = 4):
         path = folder / f"{name}.keras"
@@ -76,7 +76,7 @@ def test_notes_are_on_the_encoders_of_the_report_alone(spec, tmp_path):
 
 
 class Own:
-    """As a user writes it, without a base class."""
+    """Is a protocol as a user writes it, without a base class."""
 
     def embed(self, encoder):
         return 1, 2

@@ -37,7 +37,7 @@ def known_report(
 
 
 class Headings(HTMLParser):
-    """The text of each heading, and the tags that were left open."""
+    """Collects the text of each heading, and the tags that were left open."""
 
     def __init__(self, page: str):
         super().__init__()
@@ -78,8 +78,9 @@ def test_report_has_all_tests_with_the_same_metrics(encoders, data_root, tmp_pat
 
 @pytest.fixture(scope="module")
 def enough(tmp_path_factory) -> str:
-    """36 queries in a gallery of 36: of 1,188 impostor pairs FAR 1e-2 accepts ten, so that it is
-    measured.
+    """Returns 36 queries in a gallery of 36.
+
+    Of 1,188 impostor pairs FAR 1e-2 accepts ten, so that it is measured.
     """
     folder = tmp_path_factory.mktemp("enough") / "data"
     prepare("synthetic(identities=12, images=6, image_size=28)", "none", folder)

@@ -13,7 +13,10 @@ from bct_keras.prepare.run import prepare
 
 
 class CornerColours(Encoder):
-    """The image's upper left 4 x 4 pixels: different for any two images, and known without a model."""
+    """Embeds by the image's upper left 4 x 4 pixels.
+
+    They are different for any two images, and known without a model.
+    """
 
     def __init__(self):
         super().__init__(Path("corner"), image_size=28, dims=48)
@@ -30,7 +33,7 @@ def prepared(folder: Path, identities: int, images: int, seed: int = 0) -> str:
 
 
 def by_id(folder: str | Path) -> dict[str, tuple[bytes, int]]:
-    """The embedding and label of every image."""
+    """Returns the embedding and label of every image."""
     found = {}
     for batch in open_data_set(folder).batches(64):
         embeddings = normalised(CornerColours().embed(batch["image"].numpy()))

@@ -29,8 +29,9 @@ class Named(Encoder):
 
 
 class Known:
-    """The metric is read from the table above; 100 people move every test alike, but v3's twice as
-    much.
+    """Reads the metric from the table above.
+
+    100 people move every test alike, but v3's twice as much.
     """
 
     def embed(self, encoder):
@@ -44,7 +45,7 @@ class Known:
 
 
 class Reported(Known):
-    """The same as a protocol that a report names."""
+    """Is the same as a protocol that a report names."""
 
     def __init__(self, cache=None):
         self.cache = cache

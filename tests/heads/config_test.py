@@ -1,4 +1,4 @@
-"""Heads are configured, kept in files and made again, as other Keras layers are."""
+"""Tests that heads are configured, kept in files and made again, as Keras's layers are."""
 
 import random
 from typing import Any
@@ -42,7 +42,7 @@ def losses(head: Any) -> np.ndarray:
 
 
 class Classifier(keras.Model):
-    """A model that holds a head, as one of the user's own would."""
+    """Holds a head, as a model of the user's own would."""
 
     def __init__(self, head, **options):
         super().__init__(**options)

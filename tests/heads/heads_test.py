@@ -101,8 +101,9 @@ def test_arcface_without_margin_is_softmax_of_scaled_cosines():
 
 
 def reference_losses(margin, scale: float, embeddings, weights, labels) -> np.ndarray:
-    """In float64, by the formula: -log softmax of scaled cosines with `margin` of row i's own
-    cosine in its place.
+    """Returns the losses in float64, by the formula.
+
+    That is -log softmax of scaled cosines with `margin` of row i's own cosine in its place.
     """
     unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (embeddings, weights)]
     logits = scale * unit[0] @ unit[1].T
@@ -188,7 +189,7 @@ def test_the_combined_margin_falls_with_the_angle_however_often_that_passes_pi(m
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_gradients_are_those_of_the_logits_differentiated(spec):
-    """The written-out gradient against TensorFlow's own of a plain cross entropy of `logits`."""
+    """Compares the written-out gradient with TensorFlow's own of a plain cross entropy."""
     head = built(specs.build(HEADS, spec, classes=5))
     head.class_weights.assign(np.random.default_rng(6).normal(size=head.class_weights.shape))
     labels = np.array([0, 1, 2, 3, 4, 0], np.int32)

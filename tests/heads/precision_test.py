@@ -1,4 +1,4 @@
-"""Heads in 16 bits, compiled, and on embeddings where a cosine has no slope or no length."""
+"""Tests heads in 16 bits, compiled, and on embeddings where a cosine has no slope."""
 
 import sys
 from pathlib import Path
@@ -47,8 +47,9 @@ DEGENERATE = {
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_compiled_where_classes_are_many_is_the_same(spec, monkeypatch):
-    """Of one step: after several a cosine may lie just above `filter_above` in one and just below
-    in the other.
+    """Compares one step.
+
+    After several a cosine may lie just above `filter_above` in one and just below in the other.
     """
     random = np.random.default_rng(7)
     weights = random.normal(size=(300, 16)).astype(np.float32)
@@ -67,8 +68,9 @@ def test_compiled_where_classes_are_many_is_the_same(spec, monkeypatch):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("spec", SPECS)
 def test_loss_and_gradients_are_finite(spec, dtype, compiled):
-    """Each alone, so that one row's NaN does not hide in another's; in 16 bits as a mixed policy
-    hands them over.
+    """Takes each alone, so that one row's NaN does not hide in another's.
+
+    It is in 16 bits as a mixed policy hands them over.
     """
     policy = dtype if dtype == "float32" else f"mixed_{dtype}"
     keras.config.set_dtype_policy(policy)

@@ -1,5 +1,6 @@
-"""Heads over several logical devices, each number of them in a process of its own (see
-trained_head.py).
+"""Tests heads over several logical devices.
+
+Each number of devices has a process of its own, see trained_head.py.
 """
 
 import sys
@@ -45,7 +46,7 @@ UNSHARDED = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """What 2, 3 and 5 devices learned; `resumed` stops on 2 halfway and goes on on 3."""
+    """Returns what 2, 3 and 5 devices learned; `resumed` stops on 2 halfway, goes on on 3."""
     made = tmp_path_factory.mktemp("sharded")
     for devices, names in RUNS.items():
         arguments = [str(devices), str(made), *(f"{name}={SPECS[name]}" for name in names)]
@@ -57,7 +58,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SPECS)
 def test_several_devices_learn_what_one_does(folder, name):
-    """After 10 steps, 31 classes on 2, 3 or 5 devices; one that stopped on 2 has ended on 3."""
+    """Compares after 10 steps, 31 classes on 2, 3 or 5 devices, and one that moved from 2 to 3."""
     expected = trained(UNSHARDED[name], tf.distribute.get_strategy())
     for devices in (devices for devices, names in RUNS.items() if name in names):
         if (name, devices) == ("resumed", 2):

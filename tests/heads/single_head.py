@@ -1,4 +1,4 @@
-"""A head by itself, for the tests here: built, and differentiated."""
+"""Builds and differentiates a head by itself, for the tests here."""
 
 from typing import Any
 
@@ -24,8 +24,9 @@ def built(head: Head, class_weights: np.ndarray | None = None, dims: int = 4) ->
 
 
 def losses_and_gradients(head: Head, embeddings: np.ndarray, labels: np.ndarray):
-    """The gradients are those of the mean loss, with respect to the embeddings and the class
-    weights.
+    """Returns the losses, and the gradients of their mean.
+
+    These are with respect to the embeddings and the class weights.
     """
     inputs = tf.constant(embeddings)
     with tf.GradientTape() as tape:

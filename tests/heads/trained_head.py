@@ -1,8 +1,10 @@
-"""Trains a head behind one dense layer, on as many logical devices as are asked for: run by
-sharded_test.py.
+"""Trains a head behind one dense layer, on as many logical devices as are asked for.
 
-python tests/heads/trained_head.py DEVICES FOLDER SPEC...      each SPEC:
-name=head(arguments)[@optimizer]
+sharded_test.py runs it:
+
+python tests/heads/trained_head.py DEVICES FOLDER SPEC...
+
+Each SPEC is name=head(arguments)[@optimizer].
 """
 
 import sys
@@ -51,7 +53,7 @@ def trained(
     folder: Path | None = None,
     until: int = STEPS,
 ) -> dict[str, np.ndarray]:
-    """What was learned after so many steps; with a folder, from its checkpoint on if it has one."""
+    """Returns what was learned after so many steps; a folder's checkpoint is gone on from."""
     model = built(spec, strategy, optimizer)
     checkpoints = Checkpoints(model, folder, steps_per_epoch=1) if folder else None
     done = checkpoints.restore() if checkpoints else 0

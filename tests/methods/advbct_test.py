@@ -1,4 +1,7 @@
-"""AdvBCT's whole penalty in float64, by the formula, and its gradient by finite differences."""
+"""Compares AdvBCT's whole penalty with the formula in float64.
+
+Its gradient is compared with finite differences.
+"""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -29,7 +32,7 @@ KEPT = np.array([5, 4, 6, 1], np.float32)  # the last class has no boundary
 
 @pytest.fixture
 def method() -> AdvBCT:
-    """With random numbers wherever it would start with zeros or ones."""
+    """Returns a method with random numbers wherever it would start with zeros or ones."""
     made: Any = AdvBCT(THRESHOLD, SET_WEIGHT, ADVERSARIAL_WEIGHT)
     old: Any = SimpleNamespace(
         feature={"centres": CENTRES, "radii": RADII, "kept": KEPT}.__getitem__
@@ -56,7 +59,7 @@ def point_to_set(new: np.ndarray, elastic: np.ndarray) -> np.ndarray:
 def log_shares(
     embeddings: np.ndarray, kernel: np.ndarray, weights: dict[str, np.ndarray]
 ) -> np.ndarray:
-    """Of the discriminator, [batch, new and old]"""
+    """Returns the logarithms of the discriminator's shares, [batch, new and old]."""
     hidden = unit(embeddings) @ kernel
     hidden = (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + 1e-5) * weights["gamma"] + weights[
         "beta"
@@ -66,7 +69,7 @@ def log_shares(
 
 
 def slopes(function: Callable[[np.ndarray], np.ndarray], at: np.ndarray) -> np.ndarray:
-    """Of the sum of a function's values, by differences to both sides"""
+    """Returns the slopes of the sum of a function's values, by differences to both sides."""
     found = np.zeros_like(at)
     for place in np.ndindex(at.shape):
         step = np.zeros_like(at)

@@ -47,7 +47,7 @@ def test_a_radius_leaves_outliers_out():
 
 
 def by_inverse(old, new, temperature, smoothing, axis):
-    """The equation as the paper has it, class by class."""
+    """Computes the equation as the paper has it, class by class."""
     found = []
     for class_old, class_new in zip(old, new, strict=True):
         directions = class_new / np.linalg.norm(class_new, axis=1, keepdims=True)

@@ -35,7 +35,7 @@ def step(
 
 
 def by_hand(new, old, label, queue, labels, temperature=0.2, weight=3.0, own=0.25):
-    """One row, by the formula of the docstring"""
+    """Returns the loss of one row, by the formula of the docstring."""
     found = np.exp(unit(queue) @ (new / np.linalg.norm(new)) / temperature)
     rivals = found[labels != label].sum()
     mine = np.exp(new @ old / np.linalg.norm(new) / np.linalg.norm(old) / temperature)

@@ -26,7 +26,7 @@ def new_embeddings(rows: int) -> tf.Tensor:
 
 
 def mixed_rows(batch: dict[str, tf.Tensor], **options) -> np.ndarray:
-    """[batch] bool: which rows the head does not get as the new encoder gave them."""
+    """Returns [batch] bool: which rows the head does not get as the new encoder gave them."""
     new = new_embeddings(len(batch["credible"]))
     return np.any(MixBCT(**options).head_input(new, batch) != new, axis=1)
 
@@ -105,7 +105,7 @@ def test_mixed_rows_have_no_gradient():
 
 
 def long_and_short(rows: int) -> tf.Tensor:
-    """New embeddings of lengths 10 to 60, as MagFace and AdaFace know them."""
+    """Returns new embeddings of lengths 10 to 60, as MagFace and AdaFace know them."""
     lengths = np.linspace(10.0, 60.0, rows)
     return tf.constant(normalised(new_embeddings(rows).numpy()) * lengths[:, None], tf.float32)
 

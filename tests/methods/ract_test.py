@@ -12,8 +12,10 @@ ADDONS = Path(__file__).parents[1] / "golden" / "tensorflow_addons.npz"
 
 
 def test_triplet_loss_agrees_with_tensorflow_addons():
-    """TripletHardLoss: of the farthest of its class, here the only other one, and the nearest of
-    another (k = 1).
+    """Compares with TripletHardLoss.
+
+    That is of the farthest of its class, here the only other one, and the nearest of another (k =
+    1).
     """
     with np.load(ADDONS) as stored:
         embeddings, labels = tf.constant(stored["embeddings"]), stored["labels"]

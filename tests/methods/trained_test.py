@@ -1,8 +1,8 @@
-"""Steps of SGD with a linear encoder, against the formulas in float64: all that a method trains,
-not its loss alone.
+"""Takes steps of SGD with a linear encoder, and compares with the formulas in float64.
 
-The reference takes every gradient by differences, clips that of the encoder and the method
-together, and steps as PyTorch's SGD does, with the decay added to the gradient.
+So all that a method trains is checked, not its loss alone. The reference takes every gradient by
+differences, clips that of the encoder and the method together, and steps as PyTorch's SGD does,
+with the decay added to the gradient.
 """
 
 from types import SimpleNamespace
@@ -40,7 +40,7 @@ def linear(image_size: int, dims: int) -> keras.Model:
 
 
 def model_of(method: Any, monkeypatch) -> CompatibleModel:
-    """As a run builds it"""
+    """Returns the model as a run builds it."""
     monkeypatch.setitem(BACKBONES, "linear", linear)
     recipe = Recipe(
         backbone="linear",
@@ -71,7 +71,10 @@ def train(model: CompatibleModel) -> None:
 
 
 def in_float64(model: CompatibleModel) -> Weights:
-    """By the name of the layer and the weight; the head's is the only one that is not clipped"""
+    """Returns the weights by the name of the layer and the weight.
+
+    The head's is the only one that is not clipped.
+    """
     found = {}
     for weight in model.trainable_variables:
         owner, name = weight.path.split("/")[-2:]
@@ -96,7 +99,7 @@ def arcface(new: np.ndarray, class_weights: np.ndarray, labels: np.ndarray) -> n
 
 
 def slope(loss, weights: Weights, name: str) -> np.ndarray:
-    """Of a loss with respect to one of the weights, by differences to both sides"""
+    """Returns the slope of a loss with respect to one of the weights, by differences."""
     found = np.zeros_like(weights[name])
     for place in np.ndindex(found.shape):
         both = []
@@ -130,8 +133,9 @@ def assert_trained_alike(model: CompatibleModel, expected: Weights, start: Weigh
 
 
 def queued(steps: int, queue: int) -> tuple[np.ndarray, np.ndarray]:
-    """The last old embeddings and their labels, with zeros and -1 in the places that are not filled
-    yet
+    """Returns the last old embeddings and their labels.
+
+    Places that are not filled yet have zeros and -1.
     """
     old, labels = unit(OLD[:steps].reshape(-1, DIMS)), LABELS[:steps].reshape(-1)
     old = np.concatenate([np.zeros((queue, DIMS)), old])

@@ -6,7 +6,7 @@ from bct_keras.metrics.collapse import watch
 
 
 def spread(identities: int, images: int, dims: int = 256) -> tuple[np.ndarray, np.ndarray]:
-    """Each identity in a direction of its own, its images around it."""
+    """Returns each identity in a direction of its own, its images around it."""
     random = np.random.default_rng(0)
     labels = np.repeat(np.arange(identities), images)
     centres = random.normal(size=(identities, dims))
@@ -26,7 +26,10 @@ def test_images_of_one_identity_may_coincide():
 
 
 def test_a_run_that_collapsed_in_part():
-    """As one did on real faces: 73 of 1,719 images in one place, their norms ten times the median."""
+    """Collapses as one run did on real faces.
+
+    73 of 1,719 images were in one place, their norms ten times the median.
+    """
     embeddings, labels = spread(573, 3)
     embeddings[: 73 * 3 : 3] = 11 * embeddings[0]  # the first image of 73 identities
     seen = watch(embeddings, labels)

@@ -16,7 +16,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def people() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Queries, gallery and labels of people whose images differ by noise."""
+    """Returns queries, gallery and labels of people whose images differ by noise."""
     random = np.random.default_rng(0)
     labels = np.repeat(np.arange(PEOPLE), IMAGES)
     centres = random.normal(size=(PEOPLE, DIMS))[labels]
@@ -27,7 +27,7 @@ def people() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def tar_without(
     people: tuple[np.ndarray, np.ndarray, np.ndarray], far: float, left_out: int | None
 ) -> float:
-    """By hand, over all scores of everybody else."""
+    """Computes by hand, over all scores of everybody else."""
     queries, gallery, labels = people
     kept = labels != left_out
     scores, same = queries[kept] @ gallery[kept].T, labels[kept][:, None] == labels[kept]

@@ -17,7 +17,7 @@ def search(
 
 
 def clusters(rows: int, identities: int, seed: int) -> Embedded:
-    """Embeddings that tell something of their identity, and not all."""
+    """Returns embeddings that tell something of their identity, and not all."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, identities, rows)
     centres = np.random.default_rng(99).normal(size=(identities, 16))
@@ -26,7 +26,7 @@ def clusters(rows: int, identities: int, seed: int) -> Embedded:
 
 
 def tar_by_sklearn(query: Embedded, gallery: Embedded, far: float) -> float:
-    """The largest TPR of the ROC's points whose FPR is at most `far`."""
+    """Returns the largest TPR of the ROC's points whose FPR is at most `far`."""
     same = query.labels[:, None] == gallery.labels
     scores = query.embeddings @ gallery.embeddings.T
     fpr, tpr, _ = roc_curve(same.ravel(), scores.ravel(), drop_intermediate=False)

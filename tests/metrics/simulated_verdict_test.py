@@ -1,5 +1,6 @@
-"""A short run of tests/simulate_verdict.py: the same seeds give the same samples, so nothing here
-is left to chance.
+"""Runs tests/simulate_verdict.py for a short time.
+
+The same seeds give the same samples, so nothing here is left to chance.
 """
 
 import runpy

@@ -1,4 +1,4 @@
-"""The mark of a difference over seeds errs as often as it says."""
+"""Tests that the mark of a difference over seeds errs as often as it says."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ TRIALS = 20_000
 
 
 def wrong(seeds: int, draw) -> float:
-    """How often a difference is decided between two methods of the same quality."""
+    """Returns how often a difference is decided between two methods of the same quality."""
     return float(
         np.mean(
             [
@@ -60,7 +60,7 @@ def test_methods_of_the_same_quality_are_told_apart_in_five_of_a_hundred(seeds):
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize("step", [0.3, 1.0, 3.0])
 def test_neither_does_a_coarse_metric_tell_them_apart_more_often(seeds, step):
-    """As top-1 of few queries, whose differences are often just the same."""
+    """Takes top-1 of few queries, whose differences are often just the same."""
     error = wrong(
         seeds, lambda random, seeds: np.round(random.normal(size=(TRIALS, seeds)) / step) * step
     )
@@ -75,7 +75,7 @@ def test_a_large_difference_is_found():
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_the_mark_of_the_tables_is_this_one(seeds):
-    """Two methods whose cross-tests are draws of one distribution, beside seeds that both share."""
+    """Returns two methods whose cross-tests are draws of one distribution, with shared seeds."""
     random = np.random.default_rng(seeds)
     marked = []
     for _ in range(2000):

@@ -45,7 +45,7 @@ RECIPE = Recipe(
 
 
 def readme_method() -> type[Method]:
-    """The README's example of a method of one's own, as it stands there."""
+    """Is the README's example of a method of one's own, as it stands there."""
     (code,) = re.findall(r"```python\n(# my_methods\.py.*?)```", README.read_text(), re.DOTALL)
     names: dict = {}
     exec(code, names)
@@ -81,7 +81,7 @@ def batches_of(recipe: Recipe, data: DataSet, old: EmbeddingShards, epochs: int)
 
 
 def fit(model: CompatibleModel, batches: tf.data.Dataset, steps: int) -> dict[str, list[float]]:
-    """The logs of each step."""
+    """Keeps the logs of each step."""
     return model.fit(batches, epochs=steps, steps_per_epoch=1, shuffle=False, verbose=0).history  # pyright: ignore
 
 
@@ -147,21 +147,21 @@ def test_a_method_of_ones_own_trains_by_its_line_in_the_registry(data, old, monk
 
 
 class Poison(Method):
-    """No number comes out of its second step."""
+    """Gives no number in its second step."""
 
     def penalty(self, new, labels, batch, head):
         return tf.where(batch["step"] == 1, np.nan, 0.0) * tf.reduce_sum(new, axis=1)
 
 
 class PoisonedQueue(NCCL):
-    """No number comes out of its second step, which has filled the queue all the same."""
+    """Gives no number in its second step, which has filled the queue all the same."""
 
     def penalty(self, new, labels, batch, head):
         return super().penalty(new, labels, batch, head) + tf.where(batch["step"] == 1, np.nan, 0.0)
 
 
 def linear(image_size: int, dims: int) -> keras.Model:
-    """A backbone without BatchNorm, whose rows know nothing of each other."""
+    """Returns a backbone without BatchNorm, whose rows know nothing of each other."""
     image = keras.Input((image_size, image_size, 3))
     colour = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(image))
     return keras.Model(image, keras.layers.Dense(dims)(colour))
@@ -244,8 +244,9 @@ def test_the_average_forgets_the_first_weights(data, monkeypatch):
 
 
 class Gathered(Method):
-    """Rows of a weight by the labels, as an elastic boundary has: gathered, or by a product with
-    the same gradient.
+    """Is rows of a weight by the labels, as an elastic boundary has.
+
+    They are gathered, or made by a product with the same gradient.
     """
 
     def __init__(self, gathered: bool = True):
@@ -290,7 +291,9 @@ def test_gathered_rows_learn_as_the_same_rows_of_a_product(
 
 
 def regularised(image_size: int, dims: int) -> keras.Model:
-    """`linear` with 0.5 sum of squared weights, and 0.25 times the mean over the images of their
+    """Returns `linear` with two regularisers.
+
+    They are 0.5 times the sum of squared weights, and 0.25 times the mean over the images of their
     squared lengths.
     """
     image = keras.Input((image_size, image_size, 3))

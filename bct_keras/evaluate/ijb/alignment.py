@@ -1,4 +1,4 @@
-"""Faces brought to one place: the five points of each to those of InsightFace's template."""
+"""Aligns faces: brings the five points of each to those of InsightFace's template."""
 
 import numpy as np
 from PIL import Image
@@ -71,23 +71,30 @@ def positions(
 
     They are whole numbers, and finer than needed, also as OpenCV's.
     """
-    a, b, c, d, e, f = (sampling_map * (1 << FRACTION_BITS + FINER)).tolist()
+    one = 1 << FRACTION_BITS + FINER  # what a pixel is in these numbers
     half = 1 << FINER - 1  # so that cutting the finer bits off rounds
+    a, b, c, d, e, f = (sampling_map * one).tolist()
     exact = np.multiply.outer((a, d, b, e), np.arange(image_size))
     exact += np.array([[0], [0], [c + half], [f + half]])
     # Landmarks that make no sense may lead anywhere; the sum of two has to fit 32 bits.
-    np.minimum(np.maximum(exact, -(2.0**29), out=exact), 2.0**29, out=exact)
-    x_of_column, y_of_column, x_of_row, y_of_row = np.rint(exact, out=exact).astype(np.int32)
+    largest = 2.0**29
+    np.maximum(exact, -largest, out=exact)
+    np.minimum(exact, largest, out=exact)
+    np.rint(exact, out=exact)
+    x_of_column, y_of_column, x_of_row, y_of_row = exact.astype(np.int32)
     return x_of_column, y_of_column, x_of_row[:, None], y_of_row[:, None]
 
 
 def reach(of_column: np.ndarray, of_row: np.ndarray, size: int) -> tuple[int, int]:
-    """Returns the first and the last pixel that are looked up, at most two beyond the image's
-    own.
+    """Returns the first and the last pixel that are looked up.
+
+    They lie at most two beyond the image's own.
     """
     low = int(of_column.min() + of_row.min()) >> FINER + FRACTION_BITS
     high = int(of_column.max() + of_row.max()) >> FINER + FRACTION_BITS
-    return min(max(low, -2), size), min(max(high, -2), size)
+    first = min(max(low, -2), size)
+    last = min(max(high, -2), size)
+    return first, last
 
 
 def within(of_column: np.ndarray, of_row: np.ndarray, first: int, last: int) -> np.ndarray:
@@ -101,22 +108,38 @@ def within(of_column: np.ndarray, of_row: np.ndarray, first: int, last: int) -> 
 
 
 def fractions(position: np.ndarray) -> np.ndarray:
-    """[pixels * 4] int16: the part behind the point, once for each of a pixel's four bytes."""
-    behind = (position & (1 << FRACTION_BITS) - 1).astype(np.uint32) * np.uint32(0x01010101)
-    return behind.view(np.uint8).ravel().astype(np.int16)
+    """Returns the part behind the point, [pixels * 4] int16.
+
+    It stands there once for each of a pixel's four bytes.
+    """
+    below_one = (1 << FRACTION_BITS) - 1
+    behind = (position & below_one).astype(np.uint32)
+    four_times = behind * np.uint32(0x01010101)
+    return four_times.view(np.uint8).ravel().astype(np.int16)
 
 
 def bilinear(
     pixels: np.ndarray, at: np.ndarray, width: int, across: np.ndarray, down: np.ndarray
 ) -> np.ndarray:
-    """[pixels * 4] uint8; 16-bit numbers throughout, since those are what a processor does most
-    of at once.
+    """Returns pixels interpolated linearly, [pixels * 4] uint8.
+
+    The numbers have 16 bits throughout, since those are what a processor does most of at once.
+
+    Args:
+        pixels: [height * width] of the image, four bytes each.
+        at: [pixels] where the upper left one of the four pixels is that each lies between.
+        width: The image's width.
+        across: [pixels * 4] how far each lies to the right of that one.
+        down: [pixels * 4] how far it lies below.
     """
 
+    def bytes_at(offset: int) -> np.ndarray:
+        found = pixels[offset:].take(at)
+        return found.view(np.uint8).astype(np.int16)
+
     def between(offset: int) -> np.ndarray:
-        left, right = (
-            pixels[offset + one :].take(at).view(np.uint8).astype(np.int16) for one in (0, 1)
-        )
+        left = bytes_at(offset)
+        right = bytes_at(offset + 1)
         # 32 left + (right - left) across, and then 3 of its 5 bits behind the point are rounded off
         right -= left
         right *= across

@@ -1,4 +1,4 @@
-"""The images of an IJB set: read, aligned and embedded, in the order of the landmark file."""
+"""Reads, aligns and embeds the images of an IJB set, in the order of the landmark file."""
 
 import hashlib
 import os
@@ -21,6 +21,8 @@ BATCHES_AHEAD = 4
 
 
 class AlignedImages:
+    """Reads the images of a folder and aligns their faces."""
+
     def __init__(self, folder: Path, names: Sequence[str], landmarks: np.ndarray):
         self.folder = folder
         self.names = names
@@ -41,17 +43,26 @@ class AlignedImages:
 
     def missing(self) -> list[str]:
         """Returns the names of images that are not there."""
-        return [name for name, size in zip(self.names, self.sizes, strict=True) if size < 0]
+        found = []
+        for name, size in zip(self.names, self.sizes, strict=True):
+            if size < 0:
+                found.append(name)
+        return found
 
     def read(
         self, row: int, sampling_map: np.ndarray, image_size: int
     ) -> np.ndarray | BadImageError:
-        """Returns the aligned image [image_size, image_size, 3] uint8, or what is wrong with the
-        file.
+        """Returns the aligned image, or what is wrong with its file.
+
+        Args:
+            row: Which of the images.
+            sampling_map: Where the aligned image looks up its pixels, see `sampling_maps`.
+            image_size: Pixels of a side of the aligned image [image_size, image_size, 3] uint8.
         """
         path = self.folder / self.names[row]
         try:
-            image = image_check.decode(read_bytes(path, LARGEST_IMAGE, BadImageError), str(path))
+            content = read_bytes(path, LARGEST_IMAGE, BadImageError)
+            image = image_check.decode(content, str(path))
         except BadImageError as bad:
             return bad
         return alignment.align(image, sampling_map, image_size)
@@ -61,15 +72,16 @@ class AlignedImages:
 
         Decoding and most of aligning leave Python's lock.
         """
-        starts = range(0, len(self.names), BATCH_SIZE)
         maps = alignment.sampling_maps(self.landmarks, image_size)
         waiting: list[tuple[range, list[Future]]] = []
         with ThreadPoolExecutor(2) as pool:
-            for start in starts:
-                rows = range(start, min(start + BATCH_SIZE, len(self.names)))
-                waiting.append(
-                    (rows, [pool.submit(self.read, row, maps[row], image_size) for row in rows])
-                )
+            for start in range(0, len(self.names), BATCH_SIZE):
+                end = min(start + BATCH_SIZE, len(self.names))
+                rows = range(start, end)
+                futures = []
+                for row in rows:
+                    futures.append(pool.submit(self.read, row, maps[row], image_size))
+                waiting.append((rows, futures))
                 if len(waiting) > BATCHES_AHEAD:
                     first, futures = waiting.pop(0)
                     yield first, [future.result() for future in futures]
@@ -87,17 +99,15 @@ class AlignedImages:
         found = np.full((len(self.names), encoder.dims), np.nan, np.float32)
         with progress.bar(f"embedding {self.folder}", len(self.names)) as done:
             for rows, read in self.batches(encoder.image_size):
-                good = [
-                    row
-                    for row, image in zip(rows, read, strict=True)
-                    if isinstance(image, np.ndarray)
-                ]
-                bad = [image for image in read if isinstance(image, BadImageError)]
-                if bad and on_bad == "fail":
-                    raise bad[0]
+                good, images = [], []
+                for row, image in zip(rows, read, strict=True):
+                    if isinstance(image, np.ndarray):
+                        good.append(row)
+                        images.append(image)
+                    elif on_bad == "fail":
+                        raise image
                 if good:
-                    pixels = np.stack([image for image in read if isinstance(image, np.ndarray)])
-                    found[good] = embed_batch(encoder, pixels, flip)
+                    found[good] = embed_batch(encoder, np.stack(images), flip)
                     self.check_finite(encoder, found, good, on_bad)
                 done.update(len(rows))
         return found
@@ -105,13 +115,13 @@ class AlignedImages:
     def pictures(self, names: Collection[str], image_size: int) -> dict[str, Image.Image]:
         """Returns those of the images that can be read."""
         maps = alignment.sampling_maps(self.landmarks, image_size)
-        rows = [row for row, name in enumerate(self.names) if name in names]
-        read = {self.names[row]: self.read(row, maps[row], image_size) for row in rows}
-        return {
-            name: Image.fromarray(found)
-            for name, found in read.items()
-            if isinstance(found, np.ndarray)
-        }
+        found = {}
+        for row, name in enumerate(self.names):
+            if name in names:
+                image = self.read(row, maps[row], image_size)
+                if isinstance(image, np.ndarray):
+                    found[name] = Image.fromarray(image)
+        return found
 
     def check_finite(
         self, encoder: Encoder, found: np.ndarray, rows: list[int], on_bad: str
@@ -125,11 +135,18 @@ class AlignedImages:
 
 
 def embed_batch(encoder: Encoder, pixels: np.ndarray, flip: bool) -> np.ndarray:
-    """Returns the embeddings [batch, dims], with `flip` those of the mirror images added."""
+    """Returns the embeddings of a batch [batch, dims].
+
+    Args:
+        encoder: What embeds.
+        pixels: [batch, size, size, 3] uint8
+        flip: Whether those of the mirror images are added.
+    """
     embeddings = encoder.embed(pixels)
-    return (
-        embeddings + encoder.embed(np.ascontiguousarray(pixels[:, :, ::-1])) if flip else embeddings
-    )
+    if not flip:
+        return embeddings
+    mirrored = np.ascontiguousarray(pixels[:, :, ::-1])
+    return embeddings + encoder.embed(mirrored)
 
 
 def size_of(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""Text files of whole numbers, a row a line, read at tens of millions of numbers a second."""
+"""Reads text files of whole numbers, a row a line, at tens of millions of numbers a second."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,6 +33,7 @@ def read_integer_table(path: Path, columns: int) -> list[np.ndarray]:
 
 
 def pieces_at_line_ends(text: np.ndarray) -> list[np.ndarray]:
+    """Returns the text in pieces of about CHUNK_BYTES, each of whole lines."""
     pieces, start = [], 0
     while start < len(text):
         end = min(start + CHUNK_BYTES, len(text))
@@ -44,16 +45,14 @@ def pieces_at_line_ends(text: np.ndarray) -> list[np.ndarray]:
 
 
 def parse_canonical(text: np.ndarray, columns: int) -> list[np.ndarray] | None:
-    """Returns the columns of a text whose lines are just so many numbers with one blank between
-    two.
+    """Returns the columns of a text in the plainest form, and None of any other text.
 
-    Returns None of any other text.
+    Its lines are just so many numbers, with one blank between two.
     """
     if text[-1] != NEWLINE:
         text = np.append(text, np.uint8(NEWLINE))
-    digits = text - np.uint8(
-        ord("0")
-    )  # below "0" it wraps round, so that no other byte is below 10
+    # Below "0" it wraps round, so that no other byte is below 10.
+    digits = text - np.uint8(ord("0"))
     ends = np.flatnonzero(digits > 9)
     if len(ends) % columns:
         return None
@@ -66,24 +65,28 @@ def parse_canonical(text: np.ndarray, columns: int) -> list[np.ndarray] | None:
         and (text[ends[:, -1]] == NEWLINE).all()
         and ((between == SPACE) | (between == TAB)).all()
     )
-    return (
-        [numbers(digits, ends[:, column], lengths[:, column]) for column in range(columns)]
-        if shaped
-        else None
-    )
+    if not shaped:
+        return None
+    found = []
+    for column in range(columns):
+        found.append(numbers(digits, ends[:, column], lengths[:, column]))
+    return found
 
 
 def numbers(digits: np.ndarray, ends: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Returns the numbers [numbers] int32, from where each one's digits end and how many there
-    are.
+    """Returns the numbers [numbers] int32.
+
+    Args:
+        digits: The digits of the whole text.
+        ends: [numbers] the place behind each one's last digit.
+        lengths: [numbers] how many digits each has.
     """
     value = digits[ends - 1].astype(np.int32)
     for place in range(1, int(lengths.max())):
         # A shorter number has no digit here: what is read in its stead is multiplied by 0.
         has_digit = lengths > place
-        value += digits[np.where(has_digit, ends - 1 - place, 0)] * (
-            has_digit * np.int32(10**place)
-        )
+        at = np.where(has_digit, ends - 1 - place, 0)
+        value += digits[at] * (has_digit * np.int32(10**place))
     return value
 
 
@@ -99,9 +102,8 @@ def parse_line_by_line(
         cells = line.split()
         if not cells:
             continue
-        if len(cells) != columns or not all(
-            cell.isdigit() and len(cell) <= MAXIMUM_DIGITS for cell in cells
-        ):
+        good = [cell for cell in cells if cell.isdigit() and len(cell) <= MAXIMUM_DIGITS]
+        if len(cells) != columns or len(good) != columns:
             shown = line.decode(errors="replace").strip()[:60]
             raise InputError(
                 f"{path}, line {number}: {columns} whole numbers were expected, not '{shown}'"

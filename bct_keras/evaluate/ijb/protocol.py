@@ -1,8 +1,8 @@
-"""IJB-B and IJB-C: templates of several images, 1:1 over all listed pairs and 1:N in two
-galleries.
+"""Measures IJB-B and IJB-C, whose templates are made of several images each.
 
-As in InsightFace's evaluation, whose default it calls N1D1F1: flip, norms kept, times the
-detector's score. https://noblis.org/wp-content/uploads/2018/03/icb2018.pdf
+Templates are compared 1:1 over all listed pairs, and searched 1:N in two galleries. It is done as
+in InsightFace's evaluation, whose default it calls N1D1F1: flip, norms kept, times the detector's
+score. https://noblis.org/wp-content/uploads/2018/03/icb2018.pdf
 """
 
 from collections.abc import Collection
@@ -29,11 +29,15 @@ from bct_keras.metrics.verification import Embedded, Sides
 
 @dataclass(frozen=True)
 class Names:
+    """Holds what the files of a set are called."""
+
     files: str
     galleries: tuple[str, str]
 
 
 class IJB(Protocol):
+    """Measures a set of templates; IJB-B and IJB-C differ in the names of their files."""
+
     names: Names
 
     def __init__(
@@ -45,8 +49,12 @@ class IJB(Protocol):
         cache: EmbeddingCache | None = None,
         on_bad: str = "fail",
     ):
-        self.folder, self.flip, self.cache, self.on_bad = Path(folder), flip, cache, on_bad
-        self.normalise_first, self.detector_score = normalise_first, detector_score
+        self.folder = Path(folder)
+        self.flip = flip
+        self.normalise_first = normalise_first
+        self.detector_score = detector_score
+        self.cache = cache
+        self.on_bad = on_bad
         meta = self.folder / "meta"
         self.images = ijb_files.read_images(meta, self.names.files)
         self.aligned = AlignedImages(
@@ -61,20 +69,27 @@ class IJB(Protocol):
     def read_lists(self, meta: Path) -> Lists:
         """Reads what is compared, by rows of templates."""
         name = self.names.files
-        pairs = ijb_files.read_pairs(meta, name)
+        listed_pairs = ijb_files.read_pairs(meta, name)
         path = meta / f"{name}_template_pair_label.txt"
-        first, second = self.rows(pairs.first, path), self.rows(pairs.second, path)
-        probes = self.listed(ijb_files.read_subjects(meta / f"{name}_1N_probe_mixed.csv"))
+        pairs = TemplatePairs(
+            first=self.rows(listed_pairs.first, path),
+            second=self.rows(listed_pairs.second, path),
+            genuine=listed_pairs.genuine,
+        )
+        probes = ijb_files.read_subjects(meta / f"{name}_1N_probe_mixed.csv")
+        probes = self.listed(probes)
         galleries = []
         for gallery in self.names.galleries:
             subjects = ijb_files.read_gallery(meta / f"{name}_1N_gallery_{gallery}.csv")
             galleries.append(self.listed(subjects))
-        return Lists(TemplatePairs(first, second, pairs.genuine), probes, tuple(galleries))
+        return Lists(pairs, probes, tuple(galleries))
 
     def rows(self, wanted: np.ndarray, path: Path) -> np.ndarray:
         """Returns the row of each template, in numbers no larger than they need be."""
-        row_of = np.full(int(max(self.templates[-1], wanted.max())) + 1, -1, np.int32)
-        row_of[self.templates] = np.arange(len(self.templates))
+        count = len(self.templates)
+        largest = int(max(self.templates[-1], wanted.max()))
+        row_of = np.full(largest + 1, -1, np.int32)
+        row_of[self.templates] = np.arange(count)
         rows = row_of[wanted]
         if rows.min() < 0:
             place = int(np.argmax(rows < 0))
@@ -82,7 +97,7 @@ class IJB(Protocol):
                 f"{path}, entry {place + 1}: template {wanted[place]} has no image in "
                 f"{self.names.files}_face_tid_mid.txt"
             )
-        return rows.astype(np.min_scalar_type(len(self.templates)))
+        return rows.astype(np.min_scalar_type(count))
 
     def listed(self, subjects: Subjects) -> Listed:
         """Returns the rows of listed templates, with their subjects."""
@@ -100,12 +115,12 @@ class IJB(Protocol):
         return np.unique(subjects, return_inverse=True)[1]
 
     def check_files(self) -> None:
+        """Refuses a set of which images are missing, unless they may be left out."""
         missing = self.aligned.missing()
         if missing and self.on_bad == "fail":
             raise BadImageError(
                 f"{self.aligned.folder / missing[0]}: no such image, and {len(missing) - 1} more "
-                "are missing; "
-                f"{option('on_bad', 'skip')} leaves them out of their templates"
+                f"are missing; {option('on_bad', 'skip')} leaves them out of their templates"
             )
 
     def embed(self, encoder: Encoder) -> Sides:
@@ -135,19 +150,18 @@ class IJB(Protocol):
                 f"{self.folder}: no image of template {template} can be used; its pairs have no "
                 "score"
             )
-        features, scores = (
-            (features, self.images.scores)
-            if kept.all()
-            else (features[kept], self.images.scores[kept])
-        )
+        if not kept.all():  # else without a copy
+            features = features[kept]
+        scores = self.images.scores[kept] if self.detector_score else None
         weights = templates.image_weights(
-            features,
-            self.images.templates[kept],
-            self.images.medias[kept],
-            scores if self.detector_score else None,
-            self.normalise_first,
+            features=features,
+            templates=self.images.templates[kept],
+            medias=self.images.medias[kept],
+            scores=scores,
+            normalise_first=self.normalise_first,
         )
-        return templates.pool(features, self.template_rows[kept], len(self.templates), weights)
+        rows = self.template_rows[kept]
+        return templates.pool(features, rows, len(self.templates), weights)
 
     def measure(self, query: Embedded, gallery: Embedded) -> Measured:
         """Returns all metrics of the set."""
@@ -169,7 +183,8 @@ class IJB(Protocol):
         probes = names[self.lists.probes.rows].tolist()
         found = []
         for listed in self.lists.galleries:
-            found.append(SearchedNames(probes, names[listed.rows].tolist()))
+            gallery = names[listed.rows].tolist()
+            found.append(SearchedNames(probes, gallery))
         return found
 
     def pictures(self, names: Collection[str]) -> dict[str, Image.Image]:
@@ -177,14 +192,15 @@ class IJB(Protocol):
         return self.aligned.pictures(names, alignment.TEMPLATE_SIZE)
 
     def notes(self, encoders: Collection[Encoder]) -> list[str]:
+        """Tells how many images were left out, and which rates the pairs are too few for."""
         left_out = []
         for path in dict.fromkeys(str(encoder.path) for encoder in encoders):
             count = self.left_out.get(path)
             if count:
                 left_out.append(
                     f"{count:,} of {len(self.images.names):,} images were left out of their "
-                    f"templates for {path} "
-                    f"(missing, damaged, or without a finite embedding; {option('on_bad', 'skip')})"
+                    f"templates for {path} (missing, damaged, or without a finite embedding; "
+                    f"{option('on_bad', 'skip')})"
                 )
         impostors = self.lists.pairs.impostors
         measured = rates.measured_fars(impostors)
@@ -193,8 +209,11 @@ class IJB(Protocol):
         )
 
     def made_from(self) -> dict[str, str]:
-        meta = sorted((self.folder / "meta").glob(f"{self.names.files}_*"))
-        files = {path.name: artefacts.file_sha256(path) for path in meta}
+        """Returns what decides the numbers, besides the encoders."""
+        meta = self.folder / "meta"
+        files = {}
+        for path in sorted(meta.glob(f"{self.names.files}_*")):
+            files[path.name] = artefacts.file_sha256(path)
         return {
             "meta": artefacts.fingerprint(files),
             "images": self.aligned.fingerprint(),
@@ -203,8 +222,12 @@ class IJB(Protocol):
 
 
 class IJBB(IJB):
+    """Measures IJB-B."""
+
     names = Names("ijbb", ("S1", "S2"))
 
 
 class IJBC(IJB):
+    """Measures IJB-C."""
+
     names = Names("ijbc", ("G1", "G2"))

@@ -1,4 +1,4 @@
-"""All 1:1 and 1:N numbers of IJB from the features of its templates."""
+"""Computes all 1:1 and 1:N numbers of IJB from the features of its templates."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ EVERY = 10
 
 @dataclass(frozen=True)
 class TemplatePairs:
-    """The pairs of templates that are compared 1:1."""
+    """Holds the pairs of templates that are compared 1:1."""
 
     first: np.ndarray  # [pairs] rows of templates; the gallery's side
     second: np.ndarray  # [pairs] the query's side
@@ -38,26 +38,31 @@ class TemplatePairs:
     @cached_property
     def repeated(self) -> bool:
         """Tells whether a pair is listed twice, also the other way round."""
-        low, high = np.minimum(self.first, self.second), np.maximum(self.first, self.second)
+        low = np.minimum(self.first, self.second)
+        high = np.maximum(self.first, self.second)
         count = int(high.max()) + 1
-        keys = low.astype(np.min_scalar_type(count * count))  # 32 bits for IJB-C's templates
+        # A number for each pair, low * count + high; 32 bits for IJB-C's templates
+        keys = low.astype(np.min_scalar_type(count * count))
         keys *= keys.dtype.type(count)
         np.add(keys, high, out=keys, casting="unsafe")
         keys.sort()
-        return bool((keys[1:] == keys[:-1]).any())
+        equal = keys[1:] == keys[:-1]
+        return bool(equal.any())
 
     def scores(self, query: Embedded, gallery: Embedded) -> np.ndarray:
         """Returns the score of each pair [pairs]."""
-        first, second = self.first, self.second
+        first = self.first
+        second = self.second
         if query is gallery and self.repeated:
             # The same product either way round, to the last bit.
-            first, second = np.minimum(first, second), np.maximum(first, second)
+            first = np.minimum(self.first, self.second)
+            second = np.maximum(self.first, self.second)
         return templates.pair_scores(gallery.embeddings, query.embeddings, first, second)
 
 
 @dataclass(frozen=True)
 class Listed:
-    """Templates that are searched, or that are in a gallery."""
+    """Holds templates that are searched, or that are in a gallery."""
 
     rows: np.ndarray  # [listed] rows of templates
     subjects: np.ndarray  # [listed]
@@ -65,7 +70,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Lists:
-    """What a set compares: pairs 1:1, and probes 1:N in each gallery."""
+    """Holds what a set compares: pairs 1:1, and probes 1:N in each gallery."""
 
     pairs: TemplatePairs
     probes: Listed
@@ -94,7 +99,9 @@ def measure(query: Embedded, gallery: Embedded, lists: Lists) -> Measured:
     def influences() -> dict[str, Influence]:
         # The subjects by their number from 0, as in `Verification`.
         numbers = query.labels[lists.probes.rows]
-        numbered = [dataclasses.replace(found, identities=numbers) for found in searches]
+        numbered = []
+        for found in searches:
+            numbered.append(dataclasses.replace(found, identities=numbers))
         return influences_of(metrics, find_verification(), numbered)
 
     return Measured(
@@ -118,7 +125,10 @@ def search(query: Embedded, gallery: Embedded, probes: Listed, listed: Listed) -
 
 def verification_metrics(roc: Roc, impostors: int) -> dict[str, float]:
     """Returns TAR at each rate, as published."""
-    return {rate_name("TAR@FAR", far): roc.tar_nearest(far) for far in measured_fars(impostors)}
+    metrics = {}
+    for far in measured_fars(impostors):
+        metrics[rate_name("TAR@FAR", far)] = roc.tar_nearest(far)
+    return metrics
 
 
 def measured_fars(impostors: int) -> list[float]:
@@ -148,9 +158,12 @@ def identification_metrics(searches: Sequence[Identification]) -> dict[str, floa
                 threshold = identification.threshold_at(found, fpir)
                 rates.append(identification.tpir(found, threshold))
             metrics[rate_name("TPIR@FPIR", fpir)] = float(np.mean(rates))
-    counts = np.array([identification.rank_counts(found, RANKS) for found in searches])
-    mated = np.array([max(np.count_nonzero(found.mated), 1) for found in searches])
-    shares = (counts / mated[:, None]).mean(0)  # [ranks]
+    of_galleries = []
+    for found in searches:
+        counts = np.array(identification.rank_counts(found, RANKS))
+        mated = max(np.count_nonzero(found.mated), 1)
+        of_galleries.append(counts / mated)
+    shares = np.mean(of_galleries, axis=0)  # [ranks]
     for rank, share in zip(RANKS, shares, strict=True):
         metrics[f"top-{rank}"] = float(share)
     return metrics
@@ -175,7 +188,8 @@ def influences_of(
         each = []
         for search in searches:
             hits = search.others_above[search.mated] < rank
-            each.append(influence.of_shares(hits, search.identities[search.mated], count))
+            units = search.identities[search.mated]
+            each.append(influence.of_shares(hits, units, count))
         found[f"top-{rank}"] = influence.mean_of(each)
     return found
 

@@ -1,4 +1,4 @@
-"""From the features of images to one of each template, and the scores of pairs of them."""
+"""Puts the features of images together to one of each template, and scores pairs of them."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -33,8 +33,10 @@ def lengths(features: np.ndarray) -> np.ndarray:
     """Returns the norm of each feature [images]."""
     found = np.empty(len(features), features.dtype)
     for start in range(0, len(features), ROWS_AT_ONCE):
-        block = features[start : start + ROWS_AT_ONCE]
-        found[start : start + ROWS_AT_ONCE] = np.sqrt(np.einsum("ij,ij->i", block, block))
+        rows = slice(start, start + ROWS_AT_ONCE)
+        block = features[rows]
+        squared = np.einsum("ij,ij->i", block, block)
+        found[rows] = np.sqrt(squared)
     return found
 
 
@@ -55,11 +57,14 @@ def pool(features: np.ndarray, rows: np.ndarray, templates: int, weights: np.nda
     cuts = np.append(cuts[cuts < templates], templates)
 
     def pool_between(first: int, last: int) -> None:
-        images = order[starts[first] : starts[last]]
+        begin, end = starts[first], starts[last]
+        images = order[begin:end]
         weighted = features[images]
         weighted *= weights[images, None]
-        sums = np.add.reduceat(weighted, starts[first:last] - starts[first], axis=0)
-        pooled[first:last] = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+        begins = starts[first:last] - begin  # of each template
+        sums = np.add.reduceat(weighted, begins, axis=0)
+        norms = np.linalg.norm(sums, axis=1, keepdims=True)
+        pooled[first:last] = sums / np.maximum(norms, 1e-12)
 
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(pool_between, cuts[:-1], cuts[1:]))
@@ -70,6 +75,12 @@ def pair_scores(
     first: np.ndarray, second: np.ndarray, first_rows: np.ndarray, second_rows: np.ndarray
 ) -> np.ndarray:
     """Returns the product of row i of `first` and row j of `second`, for each pair [pairs] float32.
+
+    Args:
+        first: [rows, dims]
+        second: [rows, dims]
+        first_rows: [pairs] i
+        second_rows: [pairs] j
 
     A product of matrices is so much faster than gathering both sides of each pair that it pays to
     compute some scores nobody asked for.
@@ -85,7 +96,9 @@ def pair_scores(
     scores = np.empty(len(first_rows), np.float32)
 
     def score_block(block: int) -> None:
-        products = first[rows[starts[block] : starts[block] + step]] @ right
+        start = starts[block]
+        left = first[rows[start : start + step]]
+        products = left @ right
         pairs = np.flatnonzero(block_of_pair == block)
         place = offset_of_row[first_rows[pairs]]
         place += place_of_column[second_rows[pairs]]
@@ -101,4 +114,6 @@ def used_rows(rows: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the rows that occur, and the place of each among them [total]."""
     used = np.zeros(total, bool)
     used[rows] = True
-    return np.flatnonzero(used), np.maximum(np.cumsum(used) - 1, 0)
+    occurring = np.flatnonzero(used)
+    place = np.cumsum(used) - 1
+    return occurring, np.maximum(place, 0)

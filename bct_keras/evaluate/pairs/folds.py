@@ -1,4 +1,7 @@
-"""Numbers from pairs in folds: each fold is judged by a threshold that the others chose."""
+"""Measures pairs in folds: each fold is judged by a threshold that the others chose.
+
+A fold is one of the equal parts that the pairs are divided into.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ THRESHOLDS = np.arange(0, 4, 0.01)
 
 @dataclass(frozen=True)
 class Fold:
-    """One of the folds, as masks of the pairs."""
+    """Holds one of the folds, as masks of the pairs."""
 
     pairs: np.ndarray  # [pairs] bool: those of this fold
     others: np.ndarray  # [pairs] bool: those of all other folds, which choose its threshold
@@ -42,8 +45,11 @@ def metrics(
 
 def fewest_impostors(same: np.ndarray, folds: int) -> int:
     """Returns how many impostor pairs choose the threshold of the fold that has the fewest."""
-    counts = [np.sum(~same[fold.others]) for fold in divided(len(same), folds)]
-    return int(min(counts))
+    counts = []
+    for fold in divided(len(same), folds):
+        impostors = ~same[fold.others]
+        counts.append(int(np.sum(impostors)))
+    return min(counts)
 
 
 def divided(pairs: int, folds: int) -> Iterator[Fold]:
@@ -57,7 +63,9 @@ def divided(pairs: int, folds: int) -> Iterator[Fold]:
 def accuracy(distances: np.ndarray, same: np.ndarray, folds: int) -> float:
     """Returns the share of pairs that are judged rightly, the mean over the folds."""
     rightly = judged_rightly(distances, same, folds)
-    shares = [rightly[fold.pairs].mean() for fold in divided(len(same), folds)]
+    shares = []
+    for fold in divided(len(same), folds):
+        shares.append(rightly[fold.pairs].mean())
     return float(np.mean(shares))
 
 
@@ -65,9 +73,12 @@ def judged_rightly(distances: np.ndarray, same: np.ndarray, folds: int) -> np.nd
     """Returns for each pair [pairs] whether the threshold of the other folds judges it rightly."""
     found = np.zeros(len(same), bool)
     for fold in divided(len(same), folds):
-        counts = right(distances[fold.others], same[fold.others], THRESHOLDS)
+        others = fold.others
+        counts = right(distances[others], same[others], THRESHOLDS)
         best = THRESHOLDS[np.argmax(counts)]  # the lowest of the best
-        found[fold.pairs] = (distances[fold.pairs] < best) == same[fold.pairs]
+        pairs = fold.pairs
+        taken_for_same = distances[pairs] < best
+        found[pairs] = taken_for_same == same[pairs]
     return found
 
 
@@ -75,8 +86,14 @@ def right(distances: np.ndarray, same: np.ndarray, thresholds: np.ndarray) -> np
     """Returns how many pairs each threshold judges rightly [thresholds].
 
     A pair is taken for one identity below the threshold.
+
+    Args:
+        distances: [pairs] squared distances.
+        same: [pairs] whether both are of one identity.
+        thresholds: [thresholds]
     """
-    genuine, impostors = np.sort(distances[same]), np.sort(distances[~same])
+    genuine = np.sort(distances[same])
+    impostors = np.sort(distances[~same])
     accepted = np.searchsorted(genuine, thresholds)
     rejected = len(impostors) - np.searchsorted(impostors, thresholds)
     return accepted + rejected
@@ -86,8 +103,10 @@ def true_accepts(scores: np.ndarray, same: np.ndarray, folds: int, far: float) -
     """Returns TAR, the mean over the folds that hold a pair of one identity."""
     shares = []
     for fold in divided(len(same), folds):
-        impostors = np.sort(scores[fold.others & ~same])[::-1]
+        impostors = scores[fold.others & ~same]
+        impostors = np.sort(impostors)[::-1]
         genuine = scores[fold.pairs & same]
         if len(genuine):
-            shares.append(accepted_share(genuine, impostors, far * len(impostors)))
+            accepted = far * len(impostors)
+            shares.append(accepted_share(genuine, impostors, accepted))
     return float(np.mean(shares))

@@ -1,4 +1,4 @@
-"""Verification sets: pairs of images that do or do not show the same identity."""
+"""Reads verification sets: pairs of images that do or do not show the same identity."""
 
 import os
 import re
@@ -21,6 +21,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 
 @dataclass(frozen=True)
 class PairSet:
+    """Holds a verification set."""
+
     source: Path
     images: Sequence[bytes]
     names: Sequence[str]  # [images] where each came from
@@ -31,22 +33,20 @@ class PairSet:
 
     def __post_init__(self) -> None:
         genuine = int(self.same.sum())
-        if len(self.same) < self.folds or genuine in (0, len(self.same)):
+        impostors = len(self.same) - genuine
+        if not (genuine and impostors) or len(self.same) < self.folds:
             raise InputError(
-                f"{self.source}: {genuine} pairs of one identity and {len(self.same) - genuine} of"
-                f" two; both are needed, and a pair for each of {self.folds} folds"
+                f"{self.source}: {genuine} pairs of one identity and {impostors} of two; both are "
+                f"needed, and a pair for each of {self.folds} folds"
             )
 
 
 def read_bin(path: Path) -> PairSet:
-    """InsightFace's .bin: a pickle of (2n encoded images, n booleans)."""
+    """Reads InsightFace's .bin: a pickle of (2n encoded images, n booleans)."""
     value = safe_pickle.load(path)
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise InputError(f"{path} does not hold a list of images and one of booleans")
-    images, same = (
-        list(plain(part)) if isinstance(plain(part), list | tuple | bytes | bytearray) else []
-        for part in value
-    )
+    images, same = (as_list(part) for part in value)
     images = as_bytes([plain(image) for image in images])
     if len(images) != 2 * len(same):
         raise InputError(
@@ -74,20 +74,38 @@ def read_bin(path: Path) -> PairSet:
 
 
 def plain(value: Any) -> Any:
-    return value.content if isinstance(value, safe_pickle.ByteArray) else value
+    """Returns the content of a byte array, and anything else as it is."""
+    if isinstance(value, safe_pickle.ByteArray):
+        return value.content
+    return value
+
+
+def as_list(part: Any) -> list[Any]:
+    """Returns what a part of the pickle holds, and nothing where it is no list."""
+    content = plain(part)
+    if isinstance(content, list | tuple | bytes | bytearray):
+        return list(content)
+    return []
 
 
 def as_bytes(images: list[Any]) -> list[Any]:
-    """One copy of each byte array, however often it stands there: a small file could name it a
-    million times.
+    """Returns the images, byte arrays as bytes.
+
+    Each array is copied once, however often it stands there: a small file could name it a million
+    times.
     """
-    copies = {id(image): bytes(image) for image in images if isinstance(image, bytearray)}
+    copies = {}
+    for image in images:
+        if isinstance(image, bytearray) and id(image) not in copies:
+            copies[id(image)] = bytes(image)
     return [copies.get(id(image), image) for image in images]
 
 
 def read_lfw(path: Path, images: Path) -> PairSet:
-    """LFW's pairs.txt: `folds pairs`; in each fold so many lines `name a b`, then as many `name a
-    other b`.
+    """Reads LFW's pairs.txt, and the images that it names.
+
+    Its first line is `folds pairs`. In each fold so many lines `name a b` follow, two images of one
+    person, and then as many `name a other b`, images of two.
     """
     folds, expected = lfw_header(path)
     lines = read_bytes(path).decode("utf-8", "replace").splitlines()[1:]
@@ -96,16 +114,18 @@ def read_lfw(path: Path, images: Path) -> PairSet:
             f"{path}: {len(lines)} pairs, and its first line says {folds} times 2 times {expected}"
         )
     numbers: dict[Path, int] = {}
-    pairs, same = np.empty((len(lines), 2), np.int64), np.empty(len(lines), bool)
+    pairs = np.empty((len(lines), 2), np.int64)
+    same = np.empty(len(lines), bool)
     for row, line in enumerate(lines):
+        where = f"{path}, line {row + 2}"
         same[row] = row // expected % 2 == 0
-        for side, (name, number) in enumerate(
-            lfw_pair(line, bool(same[row]), f"{path}, line {row + 2}")
-        ):
-            file = image_file(images / name, f"{name}_{number:04d}", f"{path}, line {row + 2}")
+        for side, (name, number) in enumerate(lfw_pair(line, bool(same[row]), where)):
+            file = image_file(images / name, f"{name}_{number:04d}", where)
             pairs[row, side] = numbers.setdefault(file, len(numbers))
-    contents = [read_bytes(file, LARGEST_IMAGE) for file in numbers]
-    described = [artefacts.file_sha256(path), *map(artefacts.file_sha256, numbers)]
+    contents, described = [], [artefacts.file_sha256(path)]
+    for file in numbers:
+        contents.append(read_bytes(file, LARGEST_IMAGE))
+        described.append(artefacts.file_sha256(file))
     return PairSet(
         source=path,
         images=contents,
@@ -118,11 +138,12 @@ def read_lfw(path: Path, images: Path) -> PairSet:
 
 
 def lfw_header(path: Path) -> tuple[int, int]:
+    """Reads the number of folds, and of pairs of each kind in a fold."""
     with opened(path) as file:
-        first = file.readline(100).decode("ascii", "replace").split()
-    if len(first) != 2 or not all(
-        field.isdigit() and 0 < int(field) < 1_000_000 for field in first
-    ):
+        line = file.readline(100).decode("ascii", "replace")
+    first = line.split()
+    good = [field for field in first if field.isdigit() and 0 < int(field) < 1_000_000]
+    if len(first) != 2 or len(good) != 2:
         raise InputError(
             f"{path}, line 1: the number of folds and of pairs was expected, as in '10 300'"
         )
@@ -130,23 +151,33 @@ def lfw_header(path: Path) -> tuple[int, int]:
 
 
 def lfw_pair(line: str, same: bool, where: str) -> list[tuple[str, int]]:
+    """Reads the name and the number of both images of a pair.
+
+    Args:
+        line: The line.
+        same: Whether it has to be a pair of one person.
+        where: Names the line in an error.
+    """
     fields = line.split()
-    if len(fields) != (3 if same else 4):
-        raise InputError(
-            f"{where}: {'name a b' if same else 'name a other b'} was expected, not {line[:80]!r}"
-        )
+    form = "name a b" if same else "name a other b"
+    if len(fields) != len(form.split()):
+        raise InputError(f"{where}: {form} was expected, not {line[:80]!r}")
     if same:
         fields.insert(2, fields[0])
+    found = []
     for name, number in (fields[:2], fields[2:]):
         if not NAME.fullmatch(name) or not number.isdigit() or len(number) > 9:
             raise InputError(
                 f"{where}: {name[:80]!r} with image {number[:20]!r} is no name and number"
             )
-    return [(fields[0], int(fields[1])), (fields[2], int(fields[3]))]
+        found.append((name, int(number)))
+    return found
 
 
 def image_file(folder: Path, name: str, where: str) -> Path:
+    """Returns the file of an image, which may have one of several suffixes."""
     for suffix in SUFFIXES:
-        if os.path.isfile(folder / (name + suffix)):  # Path's own fails on a name that is too long
-            return folder / (name + suffix)
+        path = folder / f"{name}{suffix}"
+        if os.path.isfile(path):  # Path's own fails on a name that is too long
+            return path
     raise InputError(f"{where}: there is no image {folder / name}{SUFFIXES[0]}")

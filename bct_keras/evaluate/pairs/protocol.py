@@ -1,5 +1,6 @@
-"""LFW, CFP-FP, AgeDB-30 and their like: pairs of images, judged in ten folds
-(http://vis-www.cs.umass.edu/lfw).
+"""Measures LFW, CFP-FP, AgeDB-30 and their like: pairs of images, judged in ten folds.
+
+http://vis-www.cs.umass.edu/lfw
 """
 
 from collections.abc import Collection
@@ -26,21 +27,24 @@ FARS = (1e-2, 1e-3)
 
 
 class Pairs(Protocol):
-    """The first image of each pair is in the gallery and the second is a query.
+    """Measures pairs: the first image of each is in the gallery, and the second is a query.
 
     An image's embedding is that of the image plus that of its mirror image, brought to length 1, as
     published.
     """
 
     def __init__(self, path: str, cache: EmbeddingCache | None = None):
-        self.read(read_bin(Path(path)), cache)
+        pair_set = read_bin(Path(path))
+        self.read(pair_set, cache)
 
     def read(self, pair_set: PairSet, cache: EmbeddingCache | None) -> None:
         """Takes in a set of pairs, and checks its images."""
-        self.pair_set, self.cache = pair_set, cache
+        self.pair_set = pair_set
+        self.cache = cache
+        self.sizes = []
         named = zip(pair_set.images, pair_set.names, strict=True)
-        checked = progress.track(named, "checking pairs", len(pair_set.images))
-        self.sizes = [image_check.inspect(image, name) for image, name in checked]
+        for image, name in progress.track(named, "checking pairs", len(pair_set.images)):
+            self.sizes.append(image_check.inspect(image, name))
 
     def embed(self, encoder: Encoder) -> Sides:
         """Returns the queries and the gallery, one row a pair, as this encoder sees them."""
@@ -59,25 +63,24 @@ class Pairs(Protocol):
 
     def embed_images(self, encoder: Encoder) -> np.ndarray:
         """Returns the embeddings of all images, mirrored ones added [images, dims]."""
-        starts = range(0, len(self.pair_set.images), BATCH_SIZE)
-        blocks = [
-            self.embed_block(
-                encoder, range(start, min(start + BATCH_SIZE, len(self.pair_set.images)))
-            )
-            for start in progress.track(starts, "embedding pairs", len(starts), "batches")
-        ]
+        count = len(self.pair_set.images)
+        starts = range(0, count, BATCH_SIZE)
+        blocks = []
+        for start in progress.track(starts, "embedding pairs", len(starts), "batches"):
+            end = min(start + BATCH_SIZE, count)
+            blocks.append(self.embed_block(encoder, range(start, end)))
         return np.concatenate(blocks)
 
     def embed_block(self, encoder: Encoder, numbers: range) -> np.ndarray:
         """Embeds the images with these numbers, mirrored ones added."""
         pixels = np.stack([self.decoded(number, encoder) for number in numbers])
-        embeddings = encoder.embed(pixels) + encoder.embed(np.ascontiguousarray(pixels[:, :, ::-1]))
-        bad = np.flatnonzero(~np.isfinite(embeddings).all(1))
+        mirrored = np.ascontiguousarray(pixels[:, :, ::-1])
+        embeddings = encoder.embed(pixels) + encoder.embed(mirrored)
+        finite = np.isfinite(embeddings).all(1)
+        bad = np.flatnonzero(~finite)
         if len(bad):
-            raise InputError(
-                f"{encoder.path} gives no finite embedding for "
-                f"{self.pair_set.names[numbers[bad[0]]]}"
-            )
+            name = self.pair_set.names[numbers[bad[0]]]
+            raise InputError(f"{encoder.path} gives no finite embedding for {name}")
         return embeddings
 
     def decoded(self, number: int, encoder: Encoder) -> np.ndarray:
@@ -129,20 +132,19 @@ class Pairs(Protocol):
 def influences_of(
     metrics: Collection[str], scores: np.ndarray, pair_set: PairSet
 ) -> dict[str, Influence]:
-    """Returns each metric's influence, where every pair is a unit of its own: who they are is
-    not known.
+    """Returns each metric's influence.
 
-    The thresholds of the folds differ by little, so TAR has the influence of one threshold for all
-    of them.
+    Every pair is a unit of its own, since who they are is not known. The thresholds of the folds
+    differ by little, so TAR has the influence of one threshold for all of them.
     """
     pairs = np.arange(len(scores))
     right = folds.judged_rightly(2.0 - 2.0 * scores, pair_set.same, pair_set.folds)
     found = {"accuracy": influence.of_shares(right, pairs, len(pairs))}
     for far in FARS:
-        if rate_name("TAR@FAR", far) in metrics:
-            found[rate_name("TAR@FAR", far)] = influence.of_tar(
-                verification(scores, pair_set.same), far
-            )
+        name = rate_name("TAR@FAR", far)
+        if name in metrics:
+            of_all_folds = verification(scores, pair_set.same)
+            found[name] = influence.of_tar(of_all_folds, far)
     return found
 
 
@@ -168,9 +170,11 @@ def verification(scores: np.ndarray, same: np.ndarray) -> Verification:
 
 
 class LFW(Pairs):
-    """The pairs that LFW's pairs.txt names; `images` holds the aligned images, one sub-folder
-    per name.
+    """Measures the pairs that LFW's pairs.txt names.
+
+    The folder `images` holds the aligned images, one sub-folder per name.
     """
 
     def __init__(self, path: str, images: str, cache: EmbeddingCache | None = None):
-        self.read(read_lfw(Path(path), Path(images)), cache)
+        pair_set = read_lfw(Path(path), Path(images))
+        self.read(pair_set, cache)

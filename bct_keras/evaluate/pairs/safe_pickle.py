@@ -1,7 +1,10 @@
-"""Reads pickles that hold plain values and nothing else. A pickle is a program, so each step is allowed by name.
+"""Reads pickles that hold plain values and nothing else.
 
-Kept on purpose: InsightFace's pair sets (`lfw.bin` and its like) are pickles, and Python's own reader runs whatever
-stands in one. A subclass of it may refuse names, but not the memory and the steps that a file asks for.
+A pickle is a program, so each of its steps has to be allowed by name.
+
+This module is kept on purpose: InsightFace's pair sets (`lfw.bin` and its like) are pickles, and
+Python's own reader runs whatever stands in one. A subclass of it may refuse names, but not the
+memory and the steps that a file asks for.
 """
 
 import io
@@ -33,9 +36,10 @@ class ByteKind:
     """Stands for numpy.dtype."""
 
     def __init__(self, name: str | bytes, *_: Any):
-        text = name.decode("ascii", "replace") if isinstance(name, bytes) else name
-        if text not in BYTE_KINDS:
-            raise pickle.UnpicklingError(f"numpy's {text!r} is not of bytes")
+        if isinstance(name, bytes):
+            name = name.decode("ascii", "replace")
+        if name not in BYTE_KINDS:
+            raise pickle.UnpicklingError(f"numpy's {name!r} is not of bytes")
 
     def __setstate__(self, state: Any) -> None:
         pass  # byte order and alignment, which single bytes do not have
@@ -55,22 +59,30 @@ class ByteArray:
 
 
 def bytes_of(content: Any, kind: Any) -> bytes | bytearray:
-    """The content itself: a copy for each of many calls would take more memory than the file has."""
+    """Returns the content itself, where it is of bytes.
+
+    A copy for each of many calls would take more memory than the file has.
+    """
     if not isinstance(kind, ByteKind) or not isinstance(content, bytes | bytearray):
         raise pickle.UnpicklingError("an array that does not hold bytes")
     return content
 
 
 def numpy_scalar(kind: Any, content: Any) -> bool:
+    """Stands for numpy's function that makes a single number, here a boolean."""
     return bytes_of(content, kind) != b"\0"
 
 
 def numpy_from_buffer(content: Any, kind: Any, *_: Any) -> bytes | bytearray:
+    """Stands for numpy's function that makes an array of bytes."""
     return bytes_of(content, kind)
 
 
 def latin1(text: Any = "", encoding: Any = "latin1") -> bytes:
-    """How Python 3 writes bytes for Python 2; a number here would ask for so much memory."""
+    """Returns bytes that Python 3 wrote for Python 2.
+
+    A number in the place of the text would ask for so much memory.
+    """
     if isinstance(text, bytes):
         return text
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1", b"latin1", b"latin-1"):
@@ -93,21 +105,29 @@ for package in ("numpy.core", "numpy._core"):
 
 
 class PlainUnpickler(pickle.Unpickler):
+    """Runs the steps of a pickle, and calls only what `ALLOWED` lists."""
+
     def __init__(self, content: bytes):
         super().__init__(io.BytesIO(content), encoding="bytes")
         self.bytes_left = len(content)
 
     def find_class(self, module_name: str, global_name: str) -> Any:
+        """Returns what stands for a class or function that the pickle names."""
         try:
             entry = ALLOWED[module_name, global_name]
         except KeyError:
             raise pickle.UnpicklingError(
                 f"it asks for {module_name}.{global_name}, which is not allowed"
             ) from None
-        return self.counted_latin1 if entry is latin1 else entry
+        if entry is latin1:
+            return self.counted_latin1
+        return entry
 
     def counted_latin1(self, *arguments: Any) -> bytes:
-        """Of one text a call makes a copy, and a call takes five bytes of a file."""
+        """Returns what `latin1` does, and counts its bytes.
+
+        Each call makes a copy of a text, and a call takes but five bytes of a file.
+        """
         made = latin1(*arguments)
         self.bytes_left -= len(made)
         if self.bytes_left < 0:
@@ -116,7 +136,7 @@ class PlainUnpickler(pickle.Unpickler):
 
 
 def load(path: Path) -> Any:
-    """The value; strings of Python 2 are bytes, arrays are `ByteArray` or bytes."""
+    """Returns the value; strings of Python 2 are bytes, arrays are `ByteArray` or bytes."""
     content = read_bytes(path)
     check_steps(path, content)
     try:
@@ -126,7 +146,10 @@ def load(path: Path) -> Any:
 
 
 def check_steps(path: Path, content: bytes) -> None:
-    """Before anything is done: every step is allowed, is whole, and asks for no more memory than the file has."""
+    """Checks the steps before anything is done.
+
+    Every step is allowed, is whole, and asks for no more memory than the file has.
+    """
     stream = io.BytesIO(content)
     count = 0
     try:
@@ -140,6 +163,12 @@ def check_steps(path: Path, content: bytes) -> None:
 
 
 def check_step(stream: io.BytesIO, count: int) -> str:
+    """Checks the next step, and returns its name.
+
+    Args:
+        stream: Stands before the step.
+        count: How many steps there were before.
+    """
     code = stream.read(1)
     step = STEP_OF_CODE.get(code.decode("latin-1"))
     if step is None:

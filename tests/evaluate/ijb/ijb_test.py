@@ -1,4 +1,4 @@
-"""A tiny IJB-C: real JPEGs, all the meta files, rows per image in the lists."""
+"""Tests a tiny IJB-C: real JPEGs, all the meta files, rows per image in the lists."""
 
 import json
 import shutil
@@ -103,7 +103,7 @@ def with_line(path: Path, number: int, line: str | None) -> None:
 
 
 class CountingEncoder(Encoder):
-    """The mean colour of the upper and of the lower half; counts the images it is given."""
+    """Embeds by the mean colours of the upper and lower half; counts the images it is given."""
 
     def __init__(self, scale: float = 1.0):
         super().__init__(Path(f"counting{scale}.keras"), 28, 6)

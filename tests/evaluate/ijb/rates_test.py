@@ -1,5 +1,6 @@
-"""The numbers of golden/ijbc.npz are from the released code: ../shared/oracles/ijbc_0.npz, less
-what is large.
+"""Compares the rates of IJB with numbers of the released code.
+
+Those of golden/ijbc.npz are ../shared/oracles/ijbc_0.npz, less what is large.
 """
 
 from pathlib import Path
@@ -106,8 +107,9 @@ def scores_of(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nearest_by_sklearn(genuine: np.ndarray, impostors: np.ndarray, far: float) -> float:
-    """As the released code has it: of the curve's points from the last to the first, the first of
-    the nearest.
+    """Returns TAR as the released code has it.
+
+    Of the curve's points from the last to the first, it takes the first of the nearest.
     """
     labels = np.repeat([1, 0], [len(genuine), len(impostors)])
     fpr, tpr, _ = sklearn_roc_curve(labels, np.concatenate([genuine, impostors]))

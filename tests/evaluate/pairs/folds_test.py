@@ -6,15 +6,16 @@ from bct_keras.evaluate.pairs import folds
 
 
 def scored_pairs(pairs: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Genuine and impostor pairs in turns of 30, as in LFW's folds, with scores that overlap."""
+    """Returns genuine and impostor pairs in turns of 30, as in LFW's folds; scores overlap."""
     random = np.random.default_rng(seed)
     same = np.arange(pairs) // 30 % 2 == 0
     return np.clip(random.normal(np.where(same, 0.45, 0.05), 0.2), -1, 1), same
 
 
 def accuracy_by_sklearn(scores: np.ndarray, same: np.ndarray) -> float:
-    """The published procedure as a plain loop: the best of 400 thresholds on nine folds, applied to
-    the tenth.
+    """Returns the accuracy by the published procedure, as a plain loop.
+
+    The best of 400 thresholds on nine folds is applied to the tenth.
     """
     distances = 2 - 2 * scores
     found = []
@@ -29,7 +30,9 @@ def accuracy_by_sklearn(scores: np.ndarray, same: np.ndarray) -> float:
 
 
 def tar_by_sklearn(scores: np.ndarray, same: np.ndarray, far: float) -> float:
-    """The lowest threshold that at most `far` of the impostors of nine folds are above, applied to
+    """Returns TAR by the published procedure, as a plain loop.
+
+    The lowest threshold that at most `far` of the impostors of nine folds are above is applied to
     the tenth.
     """
     found = []

@@ -22,7 +22,10 @@ PAIRS = 40
 
 
 class Left(Encoder):
-    """The image's left column and its mean, times a matrix: another one when the image is mirrored."""
+    """Embeds by the image's left column and its mean, times a matrix.
+
+    The embedding is another one when the image is mirrored.
+    """
 
     def __init__(self, seed: int, size: int = 12):
         super().__init__(Path(f"left-{seed}"), image_size=size, dims=8)
@@ -43,7 +46,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 @pytest.fixture(scope="module")
 def pixels() -> np.ndarray:
-    """[2 * PAIRS, 12, 12, 3]: of every two pairs the first shows one identity, with noise."""
+    """Returns [2 * PAIRS, 12, 12, 3]: of every two pairs the first shows one identity."""
     random = np.random.default_rng(0)
     faces = random.integers(0, 256, (2 * PAIRS, 12, 12, 3)).astype(np.float64)
     for pair in range(0, PAIRS, 2):
@@ -67,7 +70,7 @@ def bin_path(pixels, same, tmp_path) -> str:
 
 
 def embedded(encoder: Encoder, pixels: np.ndarray) -> np.ndarray:
-    """As published: the image plus its mirror image, then length 1."""
+    """Returns embeddings as published: the image plus its mirror image, then length 1."""
     return normalised(
         np.stack(
             [
@@ -163,7 +166,7 @@ def test_images_of_another_size_are_resized(bin_path):
 
 
 def write_lfw(folder: Path, pixels: np.ndarray, same: np.ndarray) -> Path:
-    """Two folds; identities a0, a1, ... Each image is written once and used in one pair."""
+    """Writes two folds; identities a0, a1, ... Each image is used in one pair."""
     half = PAIRS // 4
     lines = [f"2\t{half}"]
     for fold in range(2):
