@@ -245,9 +245,9 @@ def execute(program: Program) -> None:
     first, *others = program.arguments
     if first == "-m":
         name, *arguments = others
-        sys.modules.pop(
-            name, None
-        )  # `python -m` too runs it as __main__, and not what others import by its name
+        # `python -m` too runs it as __main__, and not what others import by its name.
+        main = f"{name}.__main__"
+        sys.modules.pop(main if main in sys.modules else name, None)
         sys.argv = [name, *arguments]
         sys.path.insert(0, program.folder)
         runpy.run_module(name, run_name="__main__", alter_sys=True)
