@@ -22,7 +22,7 @@ from bct_keras.encoders.load import ENCODERS
 from bct_keras.errors import InputError
 from bct_keras.evaluate import __main__ as evaluate
 from bct_keras.export.run import keras_encoder
-from bct_keras.gallery import __main__ as gallery
+from bct_keras.gallery.entries import known
 from bct_keras.prepare.run import prepare
 from bct_keras.train import old_encoders
 
@@ -298,7 +298,7 @@ def test_a_keras_file_with_its_preprocessing_is_exported_with_it(paths):
 
 def test_a_gallery_keeps_the_spec_of_its_encoder(paths):
     encoder = load_encoder(f"tflite({paths['tflite']}, mean=127.5, std=128)")
-    assert gallery.known(encoder).name == encoder.spec
+    assert known(encoder).name == encoder.spec
     assert not np.allclose(
         normalised(encoder.embed(images())),
         normalised(load_encoder(paths["tflite"]).embed(images())),

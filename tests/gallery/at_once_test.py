@@ -20,10 +20,10 @@ sys.modules["tensorflow"] = None  # importing it fails
 
 import numpy as np
 from bct_keras.errors import InputError
-from bct_keras.galleries.backfill import backfill
-from bct_keras.galleries.file import FileGallery
-from bct_keras.galleries.gallery import Compatibility, KnownEncoder
-from bct_keras.galleries.orders import stored
+from bct_keras.gallery.backfill import backfill
+from bct_keras.gallery.file import FileGallery
+from bct_keras.gallery.gallery import Compatibility, KnownEncoder
+from bct_keras.gallery.orders import stored
 
 DIMS = 8
 A, B, C = (KnownEncoder(letter * 64, DIMS, letter) for letter in "abc")

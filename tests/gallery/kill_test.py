@@ -29,10 +29,10 @@ sys.path.insert(0, sys.argv[1])
 sys.modules["tensorflow"] = None  # importing it fails
 
 import numpy as np
-from bct_keras.galleries.backfill import backfill
-from bct_keras.galleries.file import FileGallery
-from bct_keras.galleries.gallery import KnownEncoder
-from bct_keras.galleries.orders import random
+from bct_keras.gallery.backfill import backfill
+from bct_keras.gallery.file import FileGallery
+from bct_keras.gallery.gallery import KnownEncoder
+from bct_keras.gallery.orders import random
 
 DIMS = 8
 
@@ -61,7 +61,7 @@ while True:
 """
 
 BACKFILLS = """
-from bct_keras.galleries import backfill as module
+from bct_keras.gallery import backfill as module
 path, encoder = sys.argv[2], int(sys.argv[3])
 module.AT_ONCE = 8
 
@@ -85,7 +85,7 @@ with FileGallery(path) as gallery:
 """
 
 REMOVES = """
-from bct_keras.galleries import file
+from bct_keras.gallery import file
 path = sys.argv[2]
 draw = np.random.default_rng(int(sys.argv[3]))
 file.SPARE_BLOCKS = 0  # so that each end tidies, whatever was done
