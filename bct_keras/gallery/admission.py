@@ -18,10 +18,10 @@ def read_report(
 ) -> Compatibility:
     """Returns that queries of the new encoder may search entries of the old one, as a report says.
 
-    Raises where the report's verdict does not allow it. An undecided verdict is let in and remembered as such, but not if it has to be `strict`. With
-    `max_loss` the verdict is not asked: at most this share of the old self-test may be lost. That
-    is the measure for a file exported from the very encoder that made the entries, which cannot be
-    better than itself.
+    Raises where the report's verdict does not allow it. An undecided verdict is let in and
+    remembered as such, but not if it has to be `strict`. With `max_loss` the verdict is not asked:
+    at most this share of the old self-test may be lost. That is the measure for a file exported
+    from the very encoder that made the entries, which cannot be better than itself.
     """
     path = Path(path)
     if path.is_dir():

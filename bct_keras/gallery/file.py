@@ -164,7 +164,7 @@ class FileGallery(FileReader):
         return erased
 
     def declare(self, compatibility: Compatibility) -> None:
-        """Returns when it is safe; declaring it again changes nothing."""
+        """Declares it, and returns when that is safe; declaring it again changes nothing."""
         self.refresh()
         self._begin()
         if compatibility not in self.contents.compatible:
