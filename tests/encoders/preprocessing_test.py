@@ -1,5 +1,6 @@
-"""Foreign encoders that want normalised pixels: loaded rightly by a spec and by metadata, warned
-about without.
+"""Loads foreign encoders that want normalised pixels, by a spec and by metadata.
+
+Without either they are warned about.
 """
 
 import json
@@ -209,9 +210,7 @@ def test_the_image_metadata_of_an_onnx_file_are_read(tmp_path):
 
 
 def test_lfw_like_by_flag_and_by_metadata_and_warned_about_without(paths, faces, tmp_path, here):
-    """The bar: what a wrong normalisation costs is told before the work, with the spec that mends
-    it.
-    """
+    """Tells before the work what a wrong normalisation costs, with the spec that mends it."""
     told = foreign.write_tflite(tmp_path / "told.tflite", foreign.normalization([127.5], [128.0]))
     named = {
         "bare": paths["tflite"],

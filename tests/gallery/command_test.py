@@ -1,5 +1,6 @@
-"""The command, as a user gives it: a gallery of old embeddings, a new encoder's queries, and
-backfill.
+"""Runs the command as a user gives it.
+
+There are a gallery of old embeddings, a new encoder's queries, and backfill.
 """
 
 from pathlib import Path
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.seconds(8)
 
 @pytest.fixture(scope="module")
 def made(data_root, tiny_encoder_path, tmp_path_factory) -> dict[str, Path]:
-    """An old encoder and a new one, what they embed, and a report on the two."""
+    """Makes an old encoder and a new one, what they embed, and a report on the two."""
     folder = tmp_path_factory.mktemp("made")
     made = {"old": tiny_encoder_path(8), "data": data_root / "all", "folder": folder}
     made["new"] = folder / "new.keras"
@@ -121,7 +122,7 @@ def commands(made: dict[str, Path]) -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def results(made, tmp_path_factory) -> dict[str, tuple[int, str, str]]:
-    """Of each command the exit status, the output and the errors."""
+    """Returns of each command the exit status, the output and the errors."""
     folder = tmp_path_factory.mktemp("results")
     found = {}
     for name, arguments in commands(made).items():
