@@ -94,7 +94,7 @@ class Child:
             shape = tuple(answer["shape"])
             check_answer(self.path, shape, asked)  # before so much memory is taken as it says
             found = np.empty(shape, np.float32)
-            self.receive(memoryview(found).cast("B"))
+            self.receive(found.data.cast("B"))
             return found
 
     def receive_header(self) -> dict[str, Any]:

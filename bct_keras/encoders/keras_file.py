@@ -93,7 +93,7 @@ def with_preprocessing(path: Path, model: Any, preprocessing: Preprocessing) -> 
     return keras.Model(image, model(values), name=model.name)
 
 
-def one_or_each(numbers: np.ndarray) -> float | list[float]:
+def one_or_each(numbers: np.ndarray) -> Any:
     """Returns a single number as such, and several as a list."""
     if numbers.size == 1:
         return float(numbers[0])
