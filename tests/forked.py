@@ -246,7 +246,8 @@ def execute(program: Program) -> None:
     if first == "-m":
         name, *arguments = others
         # `python -m` too runs it as __main__, and not what others import by its name.
-        sys.modules.pop(f"{name}.__main__", None)
+        main = f"{name}.__main__"
+        sys.modules.pop(main if main in sys.modules else name, None)
         sys.argv = [name, *arguments]
         sys.path.insert(0, program.folder)
         runpy.run_module(name, run_name="__main__", alter_sys=True)

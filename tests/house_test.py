@@ -14,6 +14,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "bct_keras"
 LARGEST_MODULE = 300  # lines
 FLAT_MODULES = 12
+# Calls of many arguments that nobody can name: struct's `pack` has as many as its format has fields.
+COUNTED_BY_A_FORMAT = {"pack"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -36,7 +38,9 @@ def test_no_call_has_six_arguments_told_apart_by_their_place(module: Path):
     crowded = [
         f"line {node.lineno}: {ast.unparse(node.func)}"
         for node in ast.walk(ast.parse(module.read_text()))
-        if isinstance(node, ast.Call) and len(node.args) >= 6
+        if isinstance(node, ast.Call)
+        and len(node.args) >= 6
+        and getattr(node.func, "attr", "") not in COUNTED_BY_A_FORMAT
     ]
     assert not crowded
 

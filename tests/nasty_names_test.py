@@ -18,7 +18,8 @@ from bct_keras.evaluate import report
 from bct_keras.evaluate.run import evaluate
 from bct_keras.export import model_card
 from bct_keras.export.formats.format import Source
-from bct_keras.gallery import __main__ as gallery
+from bct_keras.gallery.gallery import Match
+from bct_keras.gallery.photos import as_text
 from bct_keras.pages import plots
 from bct_keras.prepare import run as prepare_run
 
@@ -83,8 +84,8 @@ def test_what_evaluate_says_is_plain(data, tiny_encoder_path, tmp_path):
 
 
 def test_what_a_search_says_is_plain():
-    matches = [gallery.Match(f"p{BREAK}", f"l{BREAK}", 0.5, "e" * 64)]
-    said = gallery.as_text("me\x1b[2J.jpg", matches)
+    matches = [Match(f"p{BREAK}", f"l{BREAK}", 0.5, "e" * 64)]
+    said = as_text("me\x1b[2J.jpg", matches)
     check_plain(said)
     assert len(said.split("\n")) == 3
 
@@ -114,7 +115,7 @@ def test_a_card_shows_names_and_obeys_none(tiny_encoder_path, tmp_path):
     source = Source(encoder)  # pyright: ignore
     refused = {"tflite": BREAK}
     card = model_card.Card(
-        source,
+        source=source,
         old=encoder,
         verdict=f"undecided: {BREAK}",
         files=files,

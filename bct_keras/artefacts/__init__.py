@@ -1,5 +1,6 @@
-"""Folders and files that commands make: written beside their place, under a lock, and renamed into
-it.
+"""Artefacts: the folders and files that commands make.
+
+They are written beside their place, under a lock, and renamed into it.
 """
 
 from bct_keras.artefacts.files import replacing as replacing

@@ -14,23 +14,23 @@ from bct_keras.artefacts.locks import lock_folder
 
 
 def write_atomically(path: Path, text: str) -> None:
+    """Writes a file of text, of which others see the whole or nothing."""
     with replacing(path) as partial:
         partial.write_text(text)
 
 
 def write_beside(path: Path, write: Callable[[Path], Any]) -> None:
-    """`write` makes the file that it is given, of the same name, which then takes its place."""
+    """Replaces a file by the one that `write` makes, beside its place and of the same name."""
     with replacing(path) as partial:
         write(partial)
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a file to write; when the block ends well it takes the place of `path`, and that
-    file's permissions.
+    """Yields a file to write, which takes the place of `path` when the block ends well.
 
-    A link at `path` stays, and the file that it points to is replaced. What else lies beside it is
-    not touched.
+    It has the permissions of the file before it. A link at `path` stays, and the file that it
+    points to is replaced. What else lies beside it is not touched.
     """
     place = Path(os.path.realpath(path))
     with scratch_folder(place) as folder:

@@ -33,9 +33,9 @@ STARTED = ".started.json"  # what an unfinished folder is made from
 
 @contextlib.contextmanager
 def alone(folder: Path, other: str) -> Iterator[int]:
-    """The folder's lock; while `other` has it this waits.
+    """Holds the folder's lock and yields its descriptor; while `other` has it this waits.
 
-    Processes that are given its descriptor hold it too.
+    Processes that are given the descriptor hold the lock too.
     """
     path = folder / LOCK
     while True:
@@ -58,7 +58,7 @@ def alone(folder: Path, other: str) -> Iterator[int]:
 
 
 def partial_of(folder: Path) -> Path:
-    """Beside its place, so that it can be renamed into it."""
+    """Returns where a folder is filled: beside its place, so that it can be renamed into it."""
     if folder.name in ("", ".."):
         raise InputError(f"{folder}: give the folder to make a name of its own")
     return folder.with_name(f".{folder.name}.partial")
@@ -68,15 +68,14 @@ def partial_of(folder: Path) -> Path:
 def making(
     folder: Path, kind: str, made_from: dict[str, Any], resume: bool = False
 ) -> Iterator[Path | None]:
-    """Yields a folder to fill, which takes its place when the block ends well; None where it is
-    there already.
+    """Yields a folder to fill, which takes its place at the end; None where it is there already.
 
-    Of two commands that make it at once the second one waits, and then finds it there. With
-    `resume`, what a killed command left is there again where it was made from the same.
+    It takes the place when the block ends well. Of two commands that make it at once the second one
+    waits, and then finds it there. With `resume`, what a killed command left is there again where
+    it was made from the same.
     """
-    if not is_current(
-        folder, kind, made_from
-    ):  # without a lock, as it may lie where nothing can be written
+    # Looked at without a lock first, as it may lie where nothing can be written.
+    if not is_current(folder, kind, made_from):
         with locked_partial(folder) as partial, removed_on_error(partial, resume):
             if not is_current(folder, kind, made_from):  # not by now either
                 begin(partial, made_from, resume)
@@ -89,8 +88,9 @@ def making(
 
 @contextlib.contextmanager
 def new_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
-    """Yields a folder to fill, which takes its place when the block ends well; with `replace`, of
-    what is there.
+    """Yields a folder to fill, which takes its place when the block ends well.
+
+    With `replace` it may take the place of what is there.
     """
     with locked_partial(folder) as partial, removed_on_error(partial, resume=False):
         begin(partial, {}, resume=False)
@@ -100,8 +100,10 @@ def new_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def removed_on_error(partial: Path, resume: bool) -> Iterator[None]:
-    """With `resume`, only where the input is wrong, and so stays wrong: all else may be better the
-    next time.
+    """Removes the unfinished folder where the block fails.
+
+    With `resume` it does so only where the input is wrong, and so stays wrong: all else may be
+    better the next time.
     """
     try:
         yield
@@ -113,8 +115,9 @@ def removed_on_error(partial: Path, resume: bool) -> Iterator[None]:
 
 
 def remove(partial: Path) -> None:
-    """Away from its place first: once its lock is removed, another process may begin to fill a
-    folder there.
+    """Removes an unfinished folder, after it was moved away from its place.
+
+    Once its lock is removed, another process may begin to fill a folder there.
     """
     try:
         with scratch_folder(partial) as aside:
@@ -125,10 +128,10 @@ def remove(partial: Path) -> None:
 
 @contextlib.contextmanager
 def locked_partial(folder: Path) -> Iterator[Path]:
-    """Yields the folder in which another one is made, locked. Forked processes hold the lock as
-    well.
+    """Yields the folder in which another one is made, locked.
 
-    So it is free only when none of a killed command's processes writes any more.
+    Forked processes hold the lock as well. So it is free only when none of a killed command's
+    processes writes any more.
     """
     partial = partial_of(folder)
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -145,19 +148,25 @@ def locked_partial(folder: Path) -> Iterator[Path]:
 
 def begin(partial: Path, made_from: dict[str, Any], resume: bool) -> None:
     """Empties the folder, unless what is in it was begun from the same and is wanted."""
-    note, text = partial / STARTED, json.dumps(fingerprint([bct_keras.__version__, made_from]))
+    note = partial / STARTED
+    text = json.dumps(fingerprint([bct_keras.__version__, made_from]))
     if resume and note.is_file() and note.read_text(errors="replace") == text:
         return
     for path in partial.iterdir():
-        if path.name != HOLDER:
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        if path.name == HOLDER:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     if resume:
         write_atomically(note, text)
 
 
 def put_in_place(partial: Path, folder: Path, replace: bool = False) -> None:
-    """The lock is removed last, so that nobody else can begin to fill the folder before it is in
-    its place.
+    """Renames a filled folder into its place.
+
+    The lock is removed last, so that nobody else can begin to fill the folder before it is there.
     """
     (partial / STARTED).unlink(missing_ok=True)
     if not replace or is_empty(folder):

@@ -22,11 +22,11 @@ OPEN_LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXE
 
 
 def lock_folder(folder: Path, waiting: str = "") -> int | None:
-    """The descriptor that holds a folder's lock; None where another process has it, or the folder
-    is gone or none.
+    """Locks a folder and returns the descriptor that holds the lock; None where it cannot.
 
-    With `waiting`, the name of what others make there, this says for whom it waits, and None is
-    only a folder that was renamed or removed meanwhile.
+    It cannot where another process has the lock, or where the folder is gone or is none. With
+    `waiting`, the name of what others make there, this says for whom it waits, and None is only a
+    folder that was renamed or removed meanwhile.
     """
     try:
         directory = os.open(folder, OPEN_FOLDER)
@@ -42,12 +42,13 @@ def lock_folder(folder: Path, waiting: str = "") -> int | None:
         if not waiting:
             return None
         raise InputError(
-            f"{folder} is in the way: a link or a file, or with a link in it, where {waiting} is to"
-            " be made; remove it"
+            f"{folder} is in the way: a link or a file, or with a link in it, where {waiting} is "
+            "to be made; remove it"
         ) from None
 
 
 def lock_opened(folder: Path, directory: int, waiting: str) -> int | None:
+    """Locks a folder that is open as `directory`; returns what `lock_folder` does."""
     descriptor = os.open(HOLDER, OPEN_LOCK, 0o644, dir_fd=directory)
     taken = try_lock(descriptor, folder)
     if not taken and waiting:
@@ -56,9 +57,7 @@ def lock_opened(folder: Path, directory: int, waiting: str) -> int | None:
     if taken and is_at(descriptor, folder / HOLDER):
         tell_holder(descriptor)
         return descriptor
-    if (
-        taken
-    ):  # in a folder that is in its place by now, where a lock is nothing but one file too many
+    if taken:  # in a folder that is in its place by now, where a lock is one file too many
         with contextlib.suppress(FileNotFoundError):
             os.unlink(HOLDER, dir_fd=directory)
     os.close(descriptor)
@@ -66,21 +65,26 @@ def lock_opened(folder: Path, directory: int, waiting: str) -> int | None:
 
 
 def try_lock(descriptor: int, place: Path, wait: bool = False) -> bool:
+    """Tells whether the lock was taken; with `wait` it always is in the end."""
+    how = fcntl.LOCK_EX
+    if not wait:
+        how |= fcntl.LOCK_NB
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(descriptor, how)
     except BlockingIOError:
         return False
     except OSError as error:
         raise InputError(
-            f"{place}: files cannot be locked there ({error.strerror}), so that two commands could"
-            " destroy each other's work; choose a place on another file system"
+            f"{place}: files cannot be locked there ({error.strerror}), so that two commands could "
+            "destroy each other's work; choose a place on another file system"
         ) from None
     return True
 
 
 def is_at(descriptor: int, path: Path) -> bool:
-    """Whether what is open is still what the path names: it may have been removed, renamed or made
-    anew.
+    """Tells whether what is open is still what the path names.
+
+    That may have been removed, renamed or made anew.
     """
     try:
         there = os.stat(path, follow_symlinks=False)
@@ -92,13 +96,14 @@ def is_at(descriptor: int, path: Path) -> bool:
 def tell_holder(descriptor: int) -> None:
     """Writes who has the lock, for others to read who have to wait for it."""
     host = re.sub(r"[^0-9A-Za-z_.-]", "_", socket.gethostname()) or "this-host"
-    with contextlib.suppress(
-        OSError
-    ):  # on a full disk they are not told; the lock holds all the same
+    text = f"process {os.getpid()} on {host}"
+    # On a full disk they are not told; the lock holds all the same.
+    with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {host}".encode(), 0)
+        os.pwrite(descriptor, text.encode(), 0)
 
 
 def told_holder(descriptor: int) -> str:
+    """Reads who has the lock."""
     text = os.pread(descriptor, 1000, 0)
     return text.decode() if HOLDER_TEXT.fullmatch(text) else "another process"

@@ -1,4 +1,4 @@
-"""What a folder holds, by its manifest: of which kind it is and what it was made from."""
+"""Reads and writes the manifest of a folder: of which kind it is and what it was made from."""
 
 import hashlib
 import json
@@ -17,17 +17,19 @@ MAKERS = {"data set": "prepare", "run": "train", "report": "evaluate"}
 
 
 def fingerprint(value: Any) -> str:
-    """The name of a value that can be written as JSON: the same for equal values, on any machine."""
+    """Names a value that can be written as JSON: equal values alike, on any machine."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
+    """Returns the sha256 of a file's content."""
     with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
+    """Reads the manifest of a folder that has to be of this kind."""
     path = folder / MANIFEST
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder (a {kind} was expected)")
@@ -44,7 +46,7 @@ def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def kind_of(folder: Path) -> str | None:
-    """What the folder's manifest says it is; None where it says nothing."""
+    """Returns what the folder's manifest says it is; None where it says nothing."""
     try:
         return field(read_object(folder / MANIFEST), "kind", str, folder)
     except InputError:
@@ -52,30 +54,33 @@ def kind_of(folder: Path) -> str | None:
 
 
 def write_manifest(folder: Path, kind: str, made_from: dict[str, Any], **facts: Any) -> None:
+    """Writes a folder's manifest."""
     manifest = {"kind": kind, "version": bct_keras.__version__, "made_from": made_from, **facts}
-    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    text = json.dumps(manifest, indent=1, sort_keys=True)
+    write_atomically(folder / MANIFEST, text + "\n")
 
 
 def is_current(folder: Path, kind: str, made_from: dict[str, Any]) -> bool:
-    """Whether the folder is there and made from just this; an error where it holds something else."""
+    """Tells whether the folder is there and made from just this.
+
+    Raises where it holds something else.
+    """
     check_place(folder, kind)
     if is_empty(folder):
         return False
     made = read_manifest(folder, kind)["made_from"]
-    different = sorted(
-        key for key in made.keys() | made_from.keys() if made.get(key) != made_from.get(key)
-    )
-    if different:
-        key = different[0]
-        raise InputError(
-            f"{folder} is there, made from something else ({key}: {made.get(key)!r} there, "
-            f"{made_from.get(key)!r} now); choose another folder or remove it"
-        )
+    for key in sorted(made.keys() | made_from.keys()):
+        there, now = made.get(key), made_from.get(key)
+        if there != now:
+            raise InputError(
+                f"{folder} is there, made from something else ({key}: {there!r} there, "
+                f"{now!r} now); choose another folder or remove it"
+            )
     return True
 
 
 def check_place(folder: Path, *kinds: str) -> None:
-    """An error where the folder holds anything but an artefact of one of these kinds."""
+    """Raises where the folder holds anything but an artefact of one of these kinds."""
     if is_empty(folder):
         return
     found = kind_of(folder)
@@ -87,13 +92,19 @@ def check_place(folder: Path, *kinds: str) -> None:
 
 
 def is_empty(folder: Path) -> bool:
-    return not folder.exists() or (
-        folder.is_dir() and {path.name for path in folder.iterdir()} <= {LOCK}
-    )
+    """Tells whether nothing but a lock lies at a folder's place."""
+    if not folder.exists():
+        return True
+    if not folder.is_dir():
+        return False
+    return all(path.name == LOCK for path in folder.iterdir())
 
 
 def named(folder: Path) -> Path:
-    """As given, but for `.` and what ends in `..`: other folders are looked for beside it, by its
-    name.
+    """Returns the folder as given, but for `.` and what ends in `..`, which have no name.
+
+    Other folders are looked for beside it, by its name.
     """
-    return folder.resolve() if folder.name in ("", "..") else folder
+    if folder.name in ("", ".."):
+        return folder.resolve()
+    return folder

@@ -1,5 +1,6 @@
-"""What commands have found, as JSON with its fingerprint, so that damage is seen when it is read
-again.
+"""Writes and reads what commands have found, as JSON.
+
+Its fingerprint is kept, so that damage is seen when it is read again.
 """
 
 import json
@@ -13,11 +14,13 @@ from bct_keras.untrusted.json_files import field, read_json, read_object
 
 
 def write_result(folder: Path, name: str, found: Any) -> dict[str, str]:
-    """Writes what a command has found, as JSON; returns what `read_result` knows it by, for the
-    manifest.
+    """Writes what a command has found; returns what the manifest is to say of it.
+
+    That is what `read_result` knows it by.
     """
-    (folder / name).write_text(json.dumps(found, indent=1) + "\n")
-    return {name: file_sha256(folder / name)}
+    path = folder / name
+    path.write_text(json.dumps(found, indent=1) + "\n")
+    return {name: file_sha256(path)}
 
 
 def read_result(folder: Path, kind: str, name: str) -> Any:
@@ -32,12 +35,9 @@ def read_result(folder: Path, kind: str, name: str) -> Any:
 
 
 def write_sealed(path: Path, found: dict[str, Any]) -> None:
-    """Writes what may be taken again in place of work: with its own fingerprint, so that damage is
-    seen.
-    """
-    write_atomically(
-        path, json.dumps({"fingerprint": fingerprint(found), "found": found}, indent=1) + "\n"
-    )
+    """Writes what may be taken again in place of work, with its own fingerprint."""
+    sealed = {"fingerprint": fingerprint(found), "found": found}
+    write_atomically(path, json.dumps(sealed, indent=1) + "\n")
 
 
 def read_sealed(path: Path) -> dict[str, Any] | None:
@@ -45,6 +45,8 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
     try:
         sealed = read_object(path)
         found = field(sealed, "found", dict, path)
-        return found if sealed.get("fingerprint") == fingerprint(found) else None
     except InputError:
         return None
+    if sealed.get("fingerprint") != fingerprint(found):
+        return None
+    return found

@@ -1,5 +1,6 @@
-"""Anything that can embed images: a model in memory, a run of ours, a .keras, .tflite or .onnx
-file, a SavedModel.
+"""Encoders: whatever can embed images.
+
+That is a model in memory, a run of ours, a .keras, .tflite or .onnx file, or a SavedModel.
 """
 
 from bct_keras.encoders.encoder import DerivedEncoder, Encoder, FileEncoder, FirstDims

@@ -1,5 +1,4 @@
-"""The program that runs one .tflite or .onnx file for isolated.py, in a process of its own that may
-die of it.
+"""Runs one .tflite or .onnx file for isolated.py, as a program of its own that may die of it.
 
 python child.py DESCRIPTOR KIND PATH
 
@@ -9,6 +8,7 @@ numbers of the array that it describes. The first message is from here: what the
 gives. Each one that comes has images, and the answer embeddings.
 """
 
+import importlib
 import json
 import os
 import resource
@@ -25,13 +25,16 @@ LOAD_SECONDS = 10  # of the processor
 
 
 def send(channel, header, array=None):
+    """Sends a message."""
     text = json.dumps(header).encode()
-    channel.sendall(LENGTH.pack(len(text)) + text)
+    length = LENGTH.pack(len(text))
+    channel.sendall(length + text)
     if array is not None:
         channel.sendall(memoryview(array).cast("B"))
 
 
 def receive(channel, count):
+    """Returns the next bytes; ends this process where nobody is there to send them."""
     content = bytearray(count)
     view = memoryview(content)
     while view:
@@ -43,10 +46,10 @@ def receive(channel, count):
 
 
 class TFLite:
+    """Runs a .tflite file in LiteRT, the device's own run time and not TensorFlow's."""
+
     def __init__(self, path):
-        from ai_edge_litert.interpreter import (
-            Interpreter,
-        )  # the device's own run time, not TensorFlow's
+        from ai_edge_litert.interpreter import Interpreter
 
         self.interpreter = Interpreter(model_path=path)
         (self.input,) = self.interpreter.get_input_details()
@@ -54,47 +57,57 @@ class TFLite:
         self.batch = 0
 
     def facts(self):
+        """Returns what the file takes and gives."""
         scale, zero = self.input["quantization"]
+        is_uint8 = self.input["dtype"].__name__ == "uint8"
+        not_scaled = not scale or (scale, zero) == (1.0, 0)
         return {
             "input": self.input["shape_signature"].tolist(),
             "output": self.output["shape_signature"].tolist(),
             # Whole numbers as they are: no scale could be meant.
-            "bytes": (
-                self.input["dtype"].__name__ == "uint8" and (not scale or (scale, zero) == (1.0, 0))
-            ),
+            "bytes": is_uint8 and not_scaled,
         }
 
     def run(self, images):
+        """Returns the embeddings of a batch."""
         if len(images) != self.batch:
             self.interpreter.resize_tensor_input(self.input["index"], images.shape)
             self.interpreter.allocate_tensors()
             self.batch = len(images)
-        self.interpreter.set_tensor(self.input["index"], stored(images, self.input))
+        values = stored(images, self.input)
+        self.interpreter.set_tensor(self.input["index"], values)
         self.interpreter.invoke()
-        return real(self.interpreter.get_tensor(self.output["index"]), self.output)
+        found = self.interpreter.get_tensor(self.output["index"])
+        return real(found, self.output)
 
 
 def stored(values, tensor):
-    """Numbers as the tensor of a TFLite file holds them, which may be quantised."""
+    """Returns numbers as the tensor of a TFLite file holds them, which may be quantised."""
     import numpy as np
 
     scale, zero = tensor["quantization"]
     if not scale:
         return values.astype(tensor["dtype"])
     # real = scale * (stored - zero)
+    whole = np.rint(values / scale + zero)
     limits = np.iinfo(tensor["dtype"])
-    return np.clip(np.rint(values / scale + zero), limits.min, limits.max).astype(tensor["dtype"])
+    return np.clip(whole, limits.min, limits.max).astype(tensor["dtype"])
 
 
 def real(values, tensor):
+    """Returns the numbers that are meant by what such a tensor holds."""
     scale, zero = tensor["quantization"]
-    return scale * (values.astype("float32") - zero) if scale else values
+    if not scale:
+        return values
+    return scale * (values.astype("float32") - zero)
 
 
 ONNX_TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 
 
 class Onnx:
+    """Runs an .onnx file in onnxruntime."""
+
     def __init__(self, path):
         import onnxruntime
 
@@ -106,29 +119,32 @@ class Onnx:
             raise ValueError(f"it takes {self.input.type} and not one of {', '.join(ONNX_TYPES)}")
 
     def facts(self):
-        def sides(found):  # a free one has a name or none
-            return [side if isinstance(side, int) else -1 for side in found.shape]
-
-        properties = self.session.get_modelmeta().custom_metadata_map
+        """Returns what the file takes and gives, and what it states of its pixels."""
+        properties = {}
+        for name, value in self.session.get_modelmeta().custom_metadata_map.items():
+            if name.lower().startswith("image."):
+                properties[name] = value
         return {
-            "input": sides(self.input),
-            "output": sides(self.output),
+            "input": sides_of(self.input),
+            "output": sides_of(self.output),
             "bytes": ONNX_TYPES[self.input.type] == "uint8",
-            "properties": {
-                name: value
-                for name, value in properties.items()
-                if name.lower().startswith("image.")
-            },
+            "properties": properties,
         }
 
     def run(self, images):
-        (found,) = self.session.run(
-            None, {self.input.name: images.astype(ONNX_TYPES[self.input.type])}
-        )
+        """Returns the embeddings of a batch."""
+        values = images.astype(ONNX_TYPES[self.input.type])
+        (found,) = self.session.run(None, {self.input.name: values})
         return found
 
 
+def sides_of(tensor):
+    """Returns the sides of an ONNX tensor; -1 for a free one, which has a name or none."""
+    return [side if isinstance(side, int) else -1 for side in tensor.shape]
+
+
 KINDS = {"tflite": TFLite, "onnx": Onnx}
+LIBRARIES = {"tflite": "ai_edge_litert.interpreter", "onnx": "onnxruntime"}
 
 
 def limit(path):
@@ -137,35 +153,40 @@ def limit(path):
         return  # only Linux tells, and keeps, these limits
     with open("/proc/self/statm") as file:
         taken = int(file.read().split()[0]) * resource.getpagesize()
-    most = (
-        taken
-        + LOAD_BYTES
-        + FILE_TIMES * os.path.getsize(path)
-        + THREAD_BYTES * (os.cpu_count() or 1)
-    )
-    lower(resource.RLIMIT_AS, most)
-    lower(resource.RLIMIT_CPU, int(time.process_time()) + 1 + LOAD_SECONDS)
+    of_file = FILE_TIMES * os.path.getsize(path)
+    of_threads = THREAD_BYTES * (os.cpu_count() or 1)
+    lower(resource.RLIMIT_AS, taken + LOAD_BYTES + of_file + of_threads)
+    seconds_so_far = int(time.process_time()) + 1
+    lower(resource.RLIMIT_CPU, seconds_so_far + LOAD_SECONDS)
 
 
 def lift():
     """Lets batches take what the machine has, for as long as they need."""
-    lower(resource.RLIMIT_AS, os.sysconf("SC_PHYS_PAGES") * resource.getpagesize())
+    memory = os.sysconf("SC_PHYS_PAGES") * resource.getpagesize()
+    lower(resource.RLIMIT_AS, memory)
     lower(resource.RLIMIT_CPU, resource.RLIM_INFINITY)
 
 
 def lower(kind, most):
+    """Sets a limit of this process, as far as the hard one allows."""
     _, hard = resource.getrlimit(kind)
-    known = [each for each in (most, hard) if each != resource.RLIM_INFINITY]
-    resource.setrlimit(kind, (min(known, default=resource.RLIM_INFINITY), hard))
+    if hard == resource.RLIM_INFINITY:
+        limit_now = most
+    elif most == resource.RLIM_INFINITY:
+        limit_now = hard
+    else:
+        limit_now = min(most, hard)
+    resource.setrlimit(kind, (limit_now, hard))
 
 
 def main():
+    """Loads the file, and answers until nobody asks any more."""
     descriptor, kind, path = sys.argv[1:]
     channel = socket.socket(fileno=int(descriptor))
     try:
         import numpy as np
 
-        __import__({"tflite": "ai_edge_litert.interpreter", "onnx": "onnxruntime"}[kind])
+        importlib.import_module(LIBRARIES[kind])  # before the limit, which is for the file
         limit(path)
         model = KINDS[kind](path)
         facts = model.facts()
@@ -177,8 +198,9 @@ def main():
     while True:
         (length,) = LENGTH.unpack(receive(channel, LENGTH.size))
         header = json.loads(receive(channel, length))
-        count = int(np.prod(header["shape"])) * np.dtype(header["dtype"]).itemsize
-        images = np.frombuffer(receive(channel, count), header["dtype"]).reshape(header["shape"])
+        shape, dtype = header["shape"], np.dtype(header["dtype"])
+        count = int(np.prod(shape)) * dtype.itemsize
+        images = np.frombuffer(receive(channel, count), dtype).reshape(shape)
         try:
             found = np.ascontiguousarray(model.run(images), np.float32)
         except Exception as error:
@@ -191,7 +213,9 @@ def main():
 
 
 def told(error):
-    return {"error": f"{type(error).__name__}: {error}"[:2000]}
+    """Returns the header that tells of an error."""
+    text = f"{type(error).__name__}: {error}"
+    return {"error": text[:2000]}
 
 
 if __name__ == "__main__":

@@ -50,8 +50,9 @@ class Encoder(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Names the embeddings that it gives: another preprocessing of the same content gives
-        others.
+        """Names the embeddings that it gives.
+
+        Another preprocessing of the same content gives others.
         """
         content = self.content_fingerprint()
         if self.preprocessing.is_plain:
@@ -59,18 +60,17 @@ class Encoder(ABC):
         return artefacts.fingerprint([content, self.preprocessing.facts()])
 
     def content_fingerprint(self) -> str:
-        """Names what it is made of, which is a file or a folder unless a subclass says otherwise."""
+        """Names what it is made of: a file or a folder, unless a subclass says otherwise."""
         return path_fingerprint(self.path)
 
     def embed_data(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None):
         """Yields (embeddings, batch) over the records in stored order."""
         for batch in self.images_of(data, shards):
-            yield self.checked(self.embed(batch["image"].numpy()), batch), batch
+            embeddings = self.embed(batch["image"].numpy())
+            yield self.checked(embeddings, batch), batch
 
     def checked(self, embeddings: np.ndarray, batch) -> np.ndarray:
-        """Returns the embeddings of a batch; raises where they are not all there, or not all
-        finite.
-        """
+        """Returns a batch's embeddings; raises where they are not all there and finite."""
         check_answer(self.path, embeddings.shape, (len(batch["label"]), self.dims))
         finite = np.isfinite(embeddings)
         if not finite.all():
@@ -89,13 +89,10 @@ class Encoder(ABC):
 
 
 class DerivedEncoder(Encoder):
-    """Computes each embedding from that of another encoder, whose embeddings are those that are
-    kept.
-    """
+    """Computes each embedding from that of another encoder, whose embeddings are kept."""
 
-    of_sums = (
-        False  # whether it may be computed of an image's embedding plus that of its mirror image
-    )
+    # Whether it may be computed of an image's embedding plus that of its mirror image.
+    of_sums = False
 
     def __init__(self, encoder: Encoder, dims: int):
         super().__init__(encoder.path, encoder.image_size, dims)
@@ -106,6 +103,7 @@ class DerivedEncoder(Encoder):
 
     @property
     def fingerprint(self) -> str:
+        """Names the embeddings of the other encoder, which are those that are kept."""
         return self.encoder.fingerprint
 
     @abstractmethod
@@ -113,7 +111,9 @@ class DerivedEncoder(Encoder):
         """Returns the embeddings of images by those of the other encoder."""
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        return self.derive(self.encoder.embed(images))
+        """Returns the embeddings [batch, dims] of images [batch, size, size, 3] uint8."""
+        embeddings = self.encoder.embed(images)
+        return self.derive(embeddings)
 
 
 class FirstDims(DerivedEncoder):
@@ -122,6 +122,7 @@ class FirstDims(DerivedEncoder):
     of_sums = True
 
     def derive(self, embeddings: np.ndarray) -> np.ndarray:
+        """Returns the first coordinates of embeddings [batch, all dims]."""
         return embeddings[:, : self.dims]
 
 
@@ -139,21 +140,25 @@ class FileEncoder(Encoder):
 
     def spec_with(self, preprocessing: Preprocessing) -> str:
         """Returns what a user writes to load the same file with this preprocessing."""
-        return f"{self.kind}({quoted(str(self.path))}, {preprocessing.arguments()})"
+        path = quoted(str(self.path))
+        return f"{self.kind}({path}, {preprocessing.arguments()})"
 
     @abstractmethod
     def run(self, values: np.ndarray) -> np.ndarray:
-        """Returns [batch, dims] float32 of [batch, size, size, 3] as the file takes them, uint8 or
-        float32.
+        """Returns [batch, dims] float32 of what the file takes.
+
+        That is [batch, size, size, 3], of uint8 or float32.
         """
 
     def embed(self, images: np.ndarray) -> np.ndarray:
+        """Returns the embeddings [batch, dims] of images [batch, size, size, 3] uint8."""
         return self.embed_as(self.preprocessing, images)
 
     def embed_as(self, preprocessing: Preprocessing, images: np.ndarray) -> np.ndarray:
         """Returns what `embed` would give with another preprocessing."""
         try:
-            found = self.run(preprocessing.apply(images))
+            values = preprocessing.apply(images)
+            found = self.run(values)
         except FAULTS as error:
             these = f"{len(images)} images of {self.image_size} pixels"
             raise InputError(f"{self.path} cannot embed {these}: {first_sentence(error)}") from None
@@ -203,22 +208,24 @@ def in_batches(
 
 
 def checked_shapes(path: Path, image_shape, embedding_shape) -> tuple[int, int, bool]:
-    """Returns the size, the dims and whether colours stand first, of [batch, size, size, 3] or
-    [batch, 3, size, size].
+    """Returns the size, the dims and whether colours stand first.
 
-    Raises where it is neither, or where the embeddings are not [batch, dims].
+    Images may be [batch, size, size, 3] or [batch, 3, size, size]. Raises where they are neither,
+    or where the embeddings are not [batch, dims].
     """
     try:
-        _, *sides = (int(side or -1) for side in image_shape)
-        _, dims = (int(side or -1) for side in embedding_shape)
+        _, *sides = sides_of(image_shape)
+        _, dims = sides_of(embedding_shape)
         colours_first = sides[0] == CHANNELS and sides[-1] != CHANNELS
-        height, width, channels = (*sides[1:], sides[0]) if colours_first else sides
+        if colours_first:
+            channels, height, width = sides
+        else:
+            height, width, channels = sides
     except (TypeError, ValueError, IndexError):
         height = width = channels = dims = -1
         colours_first = False
-    sizes_fit = (
-        1 <= height <= LARGEST_SIZE and 1 <= dims <= LARGEST_DIMS
-    )  # else memory goes before anything is told
+    # Else memory goes before anything is told.
+    sizes_fit = 1 <= height <= LARGEST_SIZE and 1 <= dims <= LARGEST_DIMS
     if height != width or channels != CHANNELS or not sizes_fit:
         raise InputError(
             f"{path} is no encoder of square colour images: {image_shape} in, {embedding_shape} out"
@@ -226,8 +233,15 @@ def checked_shapes(path: Path, image_shape, embedding_shape) -> tuple[int, int, 
     return height, dims, colours_first
 
 
+def sides_of(shape) -> list[int]:
+    """Returns the sides of a shape, -1 for one that is free."""
+    return [int(side or -1) for side in shape]
+
+
 def first_sentence(error: Exception) -> str:
     """Returns the first sentence of what a library says of an error."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    lines = str(error).strip().splitlines()
+    if not lines:
+        return type(error).__name__
     sentence, _, _ = lines[0].partition(". ")
     return sentence

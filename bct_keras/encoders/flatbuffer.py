@@ -23,33 +23,45 @@ class Table:
 
     @classmethod
     def root(cls, content: bytes) -> "Table":
-        return cls(content, number(content, "<I", 0))
+        """Returns the table that the whole file is."""
+        start = number(content, "<I", 0)
+        return cls(content, start)
 
     def place(self, field: int) -> int | None:
         """Returns where the field with this number lies; None where the table does not hold it."""
         places = self.start - number(self.content, "<i", self.start)
         entry = 4 + 2 * field
-        if entry + 2 > number(self.content, "<H", places):
+        length = number(self.content, "<H", places)
+        if entry + 2 > length:
             return None
-        return (
-            self.start + offset if (offset := number(self.content, "<H", places + entry)) else None
-        )
+        offset = number(self.content, "<H", places + entry)
+        if not offset:
+            return None
+        return self.start + offset
 
     def whole_number(self, field: int, form: str) -> int:
+        """Returns a number of this form; 0 where it is left out."""
         place = self.place(field)
-        return 0 if place is None else number(self.content, form, place)
+        if place is None:
+            return 0
+        return number(self.content, form, place)
 
     def table(self, field: int) -> "Table | None":
+        """Returns the table in this field; None where it is left out."""
         place = self.place(field)
-        return (
-            None
-            if place is None
-            else Table(self.content, place + number(self.content, "<I", place))
-        )
+        if place is None:
+            return None
+        return self.table_at(place)
+
+    def table_at(self, place: int) -> "Table":
+        """Returns the table that is pointed to from here."""
+        offset = number(self.content, "<I", place)
+        return Table(self.content, place + offset)
 
     def bytes(self, field: int, item: int = 1) -> bytes:
-        """Returns a vector of numbers, or a text, of `item` bytes each; nothing where it is left
-        out.
+        """Returns a vector's bytes, `item` for each entry; nothing where it is left out.
+
+        It may hold numbers, or be a text.
         """
         start, length = self.vector(field)
         if start + length * item > len(self.content):
@@ -57,9 +69,10 @@ class Table:
         return self.content[start : start + length * item]
 
     def tables(self, field: int) -> Iterator["Table"]:
+        """Yields the first tables of a vector."""
         start, length = self.vector(field)
-        for entry in range(start, start + 4 * min(length, MOST_ENTRIES), 4):
-            yield Table(self.content, entry + number(self.content, "<I", entry))
+        for entry in range(min(length, MOST_ENTRIES)):
+            yield self.table_at(start + 4 * entry)
 
     def vector(self, field: int) -> tuple[int, int]:
         """Returns where its first item lies, and how many there are."""
@@ -71,9 +84,12 @@ class Table:
 
 
 def number(content: bytes, form: str, place: int) -> int:
-    if not 0 <= place <= len(content) - struct.calcsize(form):
+    """Reads a number of this form, as `struct` has it; raises where it is not inside."""
+    last_place = len(content) - struct.calcsize(form)
+    if not 0 <= place <= last_place:
         raise DamagedError(f"byte {place} is asked for, and there are {len(content)}")
-    return struct.unpack_from(form, content, place)[0]
+    (found,) = struct.unpack_from(form, content, place)
+    return found
 
 
 def tflite_metadata(path: Path) -> dict[str, bytes]:
@@ -90,10 +106,9 @@ def tflite_metadata(path: Path) -> dict[str, bytes]:
             start, length = model.vector(4)
             if wanted >= length:
                 raise DamagedError(f"metadata in buffer {wanted}, and there are {length}")
-            buffer = Table(
-                model.content, start + 4 * wanted + number(model.content, "<I", start + 4 * wanted)
-            )
-            found[entry.bytes(0).decode(errors="replace")] = buffer.bytes(0)
+            buffer = model.table_at(start + 4 * wanted)
+            name = entry.bytes(0).decode(errors="replace")
+            found[name] = buffer.bytes(0)
         return found
     except (DamagedError, OSError) as error:
         raise InputError(f"{path} cannot be read as a .tflite file: {error}") from None

@@ -38,9 +38,11 @@ class InMemoryEncoder(KerasEncoder):
 
     @property
     def fingerprint(self) -> str:
+        """Names the embeddings that the model gives now."""
         return self.content_fingerprint()
 
     def content_fingerprint(self) -> str:
+        """Names the model's config and weights."""
         return model_fingerprint(self.model, self.spec)
 
 
@@ -49,18 +51,20 @@ def model_fingerprint(model: Any, name: str) -> str:
     digest = hashlib.sha256()
     digest.update(config_fingerprint(model, name).encode())
     for weight in model.get_weights():
-        digest.update(f"{weight.dtype.name}{list(weight.shape)}".encode())
+        kind = f"{weight.dtype.name}{list(weight.shape)}"
+        digest.update(kind.encode())
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()
 
 
 def config_fingerprint(model: Any, name: str) -> str:
+    """Returns a fingerprint of a model's config; `name` is what an error calls it."""
     try:
         config = keras.saving.serialize_keras_object(model.get_config())
         return artefacts.fingerprint([type(model).__name__, config])
     except (NotImplementedError, TypeError, ValueError) as error:
         raise InputError(
-            f"{name} has no config by which its embeddings could be told from those of others:"
-            f" {error}",
+            f"{name} has no config by which its embeddings could be told from those of others: "
+            f"{error}",
             "give its class a get_config, or save the encoder as a .keras file",
         ) from None

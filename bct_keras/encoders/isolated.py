@@ -1,9 +1,9 @@
-"""Encoders in .tflite and .onnx files: each is run in a process of its own, for a file of others
-may kill its process.
+"""Encoders in .tflite and .onnx files, each run in a process of its own.
 
-That process (child.py) reads and runs the file, and this one asks it over a socket. If it dies,
-hangs, or takes far more memory than such a file can need, that is an InputError here and nothing
-else is lost. It is no wall against code in a file: it runs as the same user.
+A file of others may kill the process that runs it. That process (child.py) reads and runs the file,
+and this one asks it over a socket. If it dies, hangs, or takes far more memory than such a file can
+need, that is an InputError here and nothing else is lost. It is no wall against code in a file: it
+runs as the same user.
 """
 
 import importlib.util
@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -48,7 +47,8 @@ class Child:
     """
 
     def __init__(self, kind: str, path: Path):
-        self.path, self.kind = path, kind
+        self.path = path
+        self.kind = kind
         self.lock = threading.Lock()  # a question and its answer belong together
         self.channel, theirs = socket.socketpair()
         search_path = os.pathsep.join(each for each in sys.path if each)
@@ -58,26 +58,21 @@ class Child:
             "MALLOC_ARENA_MAX": "2",
             "OPENBLAS_NUM_THREADS": "1",
         }
+        # -P: beside child.py lie modules that may have the name of a library.
+        program = [sys.executable, "-P", child.__file__]
         with theirs:
             self.process = subprocess.Popen(
-                # -P: beside child.py lie modules that may have the name of a library.
-                [
-                    sys.executable,
-                    "-P",
-                    child.__file__,
-                    str(theirs.fileno()),
-                    kind,
-                    str(path.resolve()),
-                ],
+                [*program, str(theirs.fileno()), kind, str(path.resolve())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env=environment,
                 pass_fds=[theirs.fileno()],
-                process_group=0,  # a terminal's Ctrl-C is for this process alone, which then ends it
+                # A terminal's Ctrl-C is for this process alone, which then ends the other.
+                process_group=0,
             )
         weakref.finalize(self, stop, self.process, self.channel, os.getpid())
-        self.facts = self.loaded(lambda: self.receive_header())
+        self.facts = self.loaded(self.receive_header)
 
     def loaded(self, step: Any) -> Any:
         """Runs a step of loading within the time for it."""
@@ -93,10 +88,10 @@ class Child:
         """Returns [batch, dims] float32."""
         with self.lock:
             self.channel.settimeout(seconds)
-            header = json.dumps({"shape": images.shape, "dtype": images.dtype.name}).encode()
-            self.channel.sendall(struct.pack("<I", len(header)) + header)
-            self.channel.sendall(np.ascontiguousarray(images).data.cast("B"))
-            shape = tuple(self.receive_header()["shape"])
+            header = {"shape": images.shape, "dtype": images.dtype.name}
+            child.send(self.channel, header, np.ascontiguousarray(images))
+            answer = self.receive_header()
+            shape = tuple(answer["shape"])
             check_answer(self.path, shape, asked)  # before so much memory is taken as it says
             found = np.empty(shape, np.float32)
             self.receive(found.data.cast("B"))
@@ -104,9 +99,9 @@ class Child:
 
     def receive_header(self) -> dict[str, Any]:
         """Returns the header of the next message; raises for an error that the process tells."""
-        length = bytearray(4)
+        length = bytearray(child.LENGTH.size)
         self.receive(memoryview(length))
-        (count,) = struct.unpack("<I", length)
+        (count,) = child.LENGTH.unpack(length)
         if count > LONGEST_HEADER:
             raise ValueError("its process sends what it should not")
         text = bytearray(count)
@@ -126,9 +121,7 @@ class Child:
             view = view[got:]
 
     def cause(self, error: Exception) -> str:
-        """Returns what ended the conversation: a signal, the time, or an error that the process has
-        told.
-        """
+        """Returns what ended the conversation: a signal, the time, or an error that was told."""
         if isinstance(error, TimeoutError):
             self.process.kill()
             return "it takes too long; it hangs, or the machine is far too busy"
@@ -142,22 +135,24 @@ class Child:
         if status == -signal.SIGXCPU:
             return f"it takes more than {child.LOAD_SECONDS} s of the processor to load"
         if status < 0:
-            name = (
-                signal.Signals(-status).name
-                if -status in set(signal.Signals)
-                else f"signal {-status}"
-            )
             return (
-                f"the process that runs it died of {name}; the file is damaged, made to do so, or"
-                " needs more memory"
+                f"the process that runs it died of {signal_name(-status)}; the file is damaged, "
+                "made to do so, or needs more memory"
             )
         return f"the process that runs it ended with status {status}"
+
+
+def signal_name(number: int) -> str:
+    """Returns what a signal is called."""
+    if number in set(signal.Signals):
+        return signal.Signals(number).name
+    return f"signal {number}"
 
 
 def stop(process: subprocess.Popen, channel: socket.socket, owner: int) -> None:
     """Ends the process, unless this is a fork of the one that has started it."""
     channel.close()
-    if os.getpid() == owner:  # not that of a fork
+    if os.getpid() == owner:
         process.kill()
         process.wait()
 
@@ -178,39 +173,46 @@ class IsolatedEncoder(FileEncoder):
         self.fixed_batch = max(int(facts["input"][0]), 0)
         if self.fixed_batch * size * size * 12 > LARGEST_BATCH:
             raise InputError(
-                f"{path} takes {self.fixed_batch:,} images of {size} pixels at once, too many to"
-                " hold"
+                f"{path} takes {self.fixed_batch:,} images of {size} pixels at once, too many to "
+                "hold"
             )
         self.first_seconds = 0.0
-        # The first image is part of loading: what cannot run is told now.
-        blank = np.zeros((1, size, size, 3), np.uint8)
         start = time.perf_counter()
-        self.child.loaded(lambda: self.run_at_once(self.preprocessing.apply(blank), LOAD_SECONDS))
+        self.child.loaded(self.run_first_image)
         self.first_seconds = time.perf_counter() - start
+
+    def run_first_image(self) -> None:
+        """Runs the file once, as part of loading: what cannot run is told now."""
+        blank = np.zeros((1, self.image_size, self.image_size, 3), np.uint8)
+        values = self.preprocessing.apply(blank)
+        self.run_at_once(values, LOAD_SECONDS)
 
     def stated(self, path: Path, facts: dict[str, Any]) -> Preprocessing:
         """Returns the preprocessing that the file states itself."""
         raise NotImplementedError
 
     def run(self, values: np.ndarray) -> np.ndarray:
-        seconds = BATCH_SECONDS + SLOWER_THAN_FIRST * self.first_seconds * len(values)
+        """Returns the embeddings [batch, dims] float32 of what the file takes."""
+        seconds_an_image = SLOWER_THAN_FIRST * self.first_seconds
+        seconds = BATCH_SECONDS + seconds_an_image * len(values)
         try:
             return self.run_at_once(values, seconds)
         except (OSError, ValueError, RuntimeError) as error:
-            images = f"{len(values)} images of {self.image_size} pixels"
+            cause = self.child.cause(error)
             raise InputError(
-                f"{self.path} cannot embed {images}: {self.child.cause(error)}"
+                f"{self.path} cannot embed {len(values)} images of {self.image_size} pixels: "
+                f"{cause}"
             ) from None
 
     def run_at_once(self, values: np.ndarray, seconds: float) -> np.ndarray:
         """Runs the file, batch by batch where it takes batches of one size."""
         if self.colours_first:
             values = values.transpose(0, 3, 1, 2)
-        return in_batches(
-            lambda some: self.child.run(some, (len(some), self.dims), seconds),
-            values,
-            self.fixed_batch,
-        )
+
+        def run_some(some: np.ndarray) -> np.ndarray:
+            return self.child.run(some, (len(some), self.dims), seconds)
+
+        return in_batches(run_some, values, self.fixed_batch)
 
 
 class TFLiteEncoder(IsolatedEncoder):
@@ -219,11 +221,12 @@ class TFLiteEncoder(IsolatedEncoder):
     kind = "tflite"
 
     def stated(self, path: Path, facts: dict[str, Any]) -> Preprocessing:
+        """Returns what the file's metadata state."""
         return stated.of_tflite(path)
 
 
 class OnnxEncoder(IsolatedEncoder):
-    """Needs onnxruntime: the extra `onnx`."""
+    """Embeds by an .onnx file, which needs onnxruntime: the extra `onnx`."""
 
     kind = "onnx"
 
@@ -233,4 +236,6 @@ class OnnxEncoder(IsolatedEncoder):
         super().__init__(path, given)
 
     def stated(self, path: Path, facts: dict[str, Any]) -> Preprocessing:
-        return stated.of_onnx(facts["properties"])
+        """Returns what the file's properties state."""
+        properties = facts["properties"]
+        return stated.of_onnx(properties)

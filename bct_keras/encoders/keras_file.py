@@ -29,18 +29,22 @@ class KerasEncoder(FileEncoder):
         )
 
     def embed(self, images: np.ndarray) -> np.ndarray:
+        """Returns the embeddings of images, which the model takes as they are."""
         return self.embed_as(OWN, images)
 
     def run(self, values: np.ndarray) -> np.ndarray:
+        """Returns the embeddings [batch, dims] float32 of [batch, size, size, 3]."""
         if self.colours_first:
             values = np.ascontiguousarray(values.transpose(0, 3, 1, 2))
-        return np.asarray(self._embed(tf.constant(values)), np.float32)
+        found = self._embed(tf.constant(values))
+        return np.asarray(found, np.float32)
 
 
 def keras_file_encoder(path: Path, given: dict[str, Any]) -> KerasEncoder:
     """Returns the encoder of a .keras file; what is not given is read from the file."""
     model = read(path)
-    preprocessing = chosen(given, OWN if scales_itself(model) else Preprocessing(), str(path))
+    stated = OWN if scales_itself(model) else Preprocessing()
+    preprocessing = chosen(given, stated, str(path))
     if not preprocessing.is_plain:
         model = with_preprocessing(path, model, preprocessing)
     return KerasEncoder(path, model, preprocessing)
@@ -63,12 +67,14 @@ def read(path: Path) -> Any:
 def scales_itself(model: Any) -> bool:
     """Tells whether pixels are brought to a range by a layer of the model."""
     kinds = (keras.layers.Rescaling, keras.layers.Normalization)
-    return any(isinstance(layer, kinds) for layer in getattr(model, "layers", []))
+    layers = getattr(model, "layers", [])
+    return any(isinstance(layer, kinds) for layer in layers)
 
 
 def with_preprocessing(path: Path, model: Any, preprocessing: Preprocessing) -> Any:
-    """Returns a model of pixels as they are, so that it can be exported and looked into like one of
-    our own.
+    """Returns a model that takes pixels as they are.
+
+    It can be exported and looked into like one of our own.
     """
     size, _, colours_first = checked_shapes(path, model.input_shape, model.output_shape)
     image = keras.Input((size, size, 3), name="image")
@@ -76,10 +82,19 @@ def with_preprocessing(path: Path, model: Any, preprocessing: Preprocessing) -> 
     if preprocessing.order == "bgr":
         values = keras.ops.flip(values, axis=-1)
     if preprocessing.scales:
-        mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
-        scale, offset = 1 / std * np.ones_like(mean), -mean / std
-        numbers = [each.tolist() if each.size > 1 else float(each[0]) for each in (scale, offset)]
-        values = keras.layers.Rescaling(*numbers)(values)
+        # (x - mean) / std = x * scale + offset
+        mean = np.array(preprocessing.mean)
+        std = np.array(preprocessing.std)
+        scale = one_or_each(1 / std * np.ones_like(mean))
+        offset = one_or_each(-mean / std)
+        values = keras.layers.Rescaling(scale, offset)(values)
     if colours_first:
         values = keras.ops.transpose(values, (0, 3, 1, 2))
     return keras.Model(image, model(values), name=model.name)
+
+
+def one_or_each(numbers: np.ndarray) -> Any:
+    """Returns a single number as such, and several as a list."""
+    if numbers.size == 1:
+        return float(numbers[0])
+    return numbers.tolist()

@@ -37,7 +37,12 @@ class EncoderFile:
 
     def given(self) -> dict[str, Any]:
         """Returns the preprocessing as it was given."""
-        return {name: getattr(self, name) for name in ("mean", "std", "order", "resize")}
+        return {
+            "mean": self.mean,
+            "std": self.std,
+            "order": self.order,
+            "resize": self.resize,
+        }
 
     def open(self) -> FileEncoder:
         """Returns the encoder in the file."""
@@ -48,7 +53,9 @@ class KerasFile(EncoderFile):
     """A .keras file."""
 
     def open(self) -> FileEncoder:
-        return keras_file_encoder(existing(self.path), self.given())
+        """Returns the encoder in the file."""
+        path = existing(self.path)
+        return keras_file_encoder(path, self.given())
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class SavedModelFolder(EncoderFile):
     trust: bool = False
 
     def open(self) -> FileEncoder:
+        """Returns the encoder in the folder."""
         folder = existing(self.path, GRAPH_FILE)
         reading.check_folder(folder)  # whatever reads it would wait for a pipe
         return SavedModelEncoder(folder, self.given(), self.trust)
@@ -67,14 +75,18 @@ class TFLiteFile(EncoderFile):
     """A .tflite file."""
 
     def open(self) -> FileEncoder:
-        return TFLiteEncoder(existing(self.path), self.given())
+        """Returns the encoder in the file."""
+        path = existing(self.path)
+        return TFLiteEncoder(path, self.given())
 
 
 class OnnxFile(EncoderFile):
     """An .onnx file."""
 
     def open(self) -> FileEncoder:
-        return OnnxEncoder(existing(self.path), self.given())
+        """Returns the encoder in the file."""
+        path = existing(self.path)
+        return OnnxEncoder(path, self.given())
 
 
 # `tflite(old.tflite, mean=127.5, std=128, order=bgr)` wherever an encoder is named.
@@ -89,19 +101,23 @@ STORED = ".npz"
 
 
 def load_encoder(named: str | Path, may_trust: bool = True) -> Encoder:
-    """Returns the encoder that is meant; of a spec that stood in a file, nothing is trusted by
-    `may_trust=False`.
+    """Returns the encoder that is meant.
+
+    Args:
+        named: A path, or a spec such as `tflite(old.tflite, mean=127.5)`.
+        may_trust: Whether a spec may say `trust=True`; not one that stood in a file.
     """
     path, text = Path(named), str(named)
-    if not exists(path) and text.partition("(")[0].strip() in ENCODERS and "(" in text:
-        return from_spec(text, may_trust)
     if not exists(path):
+        kind, bracket, _ = text.partition("(")
+        if bracket and kind.strip() in ENCODERS:
+            return from_spec(text, may_trust)
         raise InputError(f"{path}: no such encoder")
     if path.is_dir() and not (path / GRAPH_FILE).is_file():
         if artefacts.kind_of(path) == EXPORT_KIND:
             raise InputError(
-                f"{path} has several encoders: give one of its files, such as"
-                f" {path / 'encoder.tflite'}"
+                f"{path} has several encoders: give one of its files, such as "
+                f"{path / 'encoder.tflite'}"
             )
         return run_encoder(path)
     if path.suffix == STORED and not path.is_dir():
@@ -125,12 +141,12 @@ def from_spec(spec: str, may_trust: bool) -> FileEncoder:
 
 
 def opened(path: Path, load: Callable[[], FileEncoder]) -> FileEncoder:
-    """Loads; whatever a damaged file does to its library becomes one line that names the file."""
+    """Loads an encoder; an error of any kind becomes one line that names the file."""
     try:
         return load()
     except InputError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever a damaged file does to its library
         raise InputError(
             f"{path} cannot be loaded as an encoder: {first_sentence(error)}"
         ) from None
@@ -161,10 +177,12 @@ def run_encoder(folder: Path) -> KerasEncoder:
     """Returns the encoder that a run has trained."""
     encoder = keras_file_encoder(encoder_of_run(folder), {})
     encoder.preprocessing = OWN
-    made_from = artefacts.read_manifest(folder, RUN_KIND)["made_from"]
+    manifest = artefacts.read_manifest(folder, RUN_KIND)
+    made_from = manifest["made_from"]
     if made_from.get("compatible_dims"):
         where = folder / artefacts.MANIFEST
-        encoder.compatible_dims = min(field(made_from, "compatible_dims", int, where), encoder.dims)
+        compatible = field(made_from, "compatible_dims", int, where)
+        encoder.compatible_dims = min(compatible, encoder.dims)
     return encoder
 
 

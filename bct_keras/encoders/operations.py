@@ -1,9 +1,10 @@
-"""Which operations of a SavedModel reach out of it: to files, Python, the network or other devices.
+"""Finds operations by which a SavedModel reaches out of itself.
 
-A graph is code: whoever loads it runs it, functions for initialising and restoring included. So an
-operation may stand in it only if it is without state and none of REACHING, or one of those with
-state that networks need. What saves and restores the variables stands in every SavedModel: it may,
-where nothing leads to it from a signature or an object.
+They reach files, Python, the network or other devices. A graph is code: whoever loads it runs it,
+functions for initialising and restoring included. So an operation may stand in it only if it is
+without state and none of REACHING, or one of those with state that networks need. What saves and
+restores the variables stands in every SavedModel: it may, where nothing leads to it from a
+signature or an object.
 """
 
 import re
@@ -46,20 +47,22 @@ STARTING_COLLECTIONS = ("saved_model_main_op", "legacy_init_op", "saved_model_in
 
 @dataclass
 class Body:
-    """A graph or a function: its operations, and for each the names of what it takes and the
-    functions it calls.
-    """
+    """A graph or a function: its operations, what each of them takes, and what it calls."""
 
     operations: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, list[str]] = field(default_factory=dict)
     calls: dict[str, list[str]] = field(default_factory=dict)
 
-    def add(self, nodes: Iterable[Any]) -> "Body":
+    @classmethod
+    def of(cls, nodes: Iterable[Any]) -> "Body":
+        """Returns the body that these nodes make."""
+        body = cls()
         for node in nodes:
-            self.operations[node.name] = node.op
-            self.inputs[node.name] = [each.lstrip("^").partition(":")[0] for each in node.input]
-            self.calls[node.name] = [node.op, *functions_in(node.attr.values())]
-        return self
+            name = node.name
+            body.operations[name] = node.op
+            body.inputs[name] = [node_name(each) for each in node.input]
+            body.calls[name] = [node.op, *functions_in(node.attr.values())]
+        return body
 
     def leading_to(self, names: Iterable[str]) -> set[str]:
         """Returns the nodes that these are computed from, and themselves."""
@@ -73,7 +76,14 @@ class Body:
         return found
 
 
+def node_name(tensor: str) -> str:
+    """Returns the name of the node whose output this is, or which has to come before (^)."""
+    name, _, _ = tensor.lstrip("^").partition(":")
+    return name
+
+
 def functions_in(attributes: Iterable[Any]) -> Iterator[str]:
+    """Yields the functions that attributes name, and that those name in turn."""
     for value in attributes:
         for function in (value.func, *value.list.func):
             if function.name:
@@ -82,8 +92,11 @@ def functions_in(attributes: Iterable[Any]) -> Iterator[str]:
 
 
 def check(path: Path, trusted: str) -> None:
-    """Raises where the graph in saved_model.pb reaches out; `trusted` is how to load it all the
-    same.
+    """Raises where the graph in saved_model.pb reaches out.
+
+    Args:
+        path: The file.
+        trusted: How to load it all the same, which the error tells.
     """
     model = saved_model_pb2.SavedModel()
     try:
@@ -93,19 +106,19 @@ def check(path: Path, trusted: str) -> None:
     for meta_graph in model.meta_graphs:
         for name, operation in reaching(meta_graph):
             raise InputError(
-                f"{path.parent} is refused: its graph has the operation {operation} ({name}), by"
-                " which it could reach files, Python, the network or other devices.",
+                f"{path.parent} is refused: its graph has the operation {operation} ({name}), by "
+                "which it could reach files, Python, the network or other devices.",
                 f"If you trust who made it, give it as {trusted}",
             )
 
 
 def reaching(meta_graph: Any) -> Iterator[tuple[str, str]]:
     """Yields the name and the kind of each operation that may not be there."""
-    graph = Body().add(meta_graph.graph_def.node)
-    functions = {
-        each.signature.name: Body().add(each.node_def)
-        for each in meta_graph.graph_def.library.function
-    }
+    definition = meta_graph.graph_def
+    graph = Body.of(definition.node)
+    functions = {}
+    for function in definition.library.function:
+        functions[function.signature.name] = Body.of(function.node_def)
     used = functions_used(meta_graph, graph, functions)
     top = graph.leading_to(starting_nodes(meta_graph))
     for node, operation in graph.operations.items():
@@ -118,6 +131,7 @@ def reaching(meta_graph: Any) -> Iterator[tuple[str, str]]:
 
 
 def allowed(operation: str, functions: dict[str, Body], is_used: bool) -> bool:
+    """Tells whether an operation may stand where it does; `is_used` is that it may be run."""
     if operation in functions:
         return True
     if SAVING.fullmatch(operation):
@@ -127,27 +141,24 @@ def allowed(operation: str, functions: dict[str, Body], is_used: bool) -> bool:
     known = op_def_registry.get(operation)
     if known is None:
         return False
-    return (
-        bool(WITH_STATE.fullmatch(operation))
-        if known.is_stateful
-        else not REACHING.search(operation)
-    )
+    if known.is_stateful:
+        return bool(WITH_STATE.fullmatch(operation))
+    return not REACHING.search(operation)
 
 
 def starting_nodes(meta_graph: Any) -> Iterator[str]:
-    """Yields the nodes of the graph that are run when it is loaded or asked: not those that save
-    and restore.
+    """Yields the nodes that are run when the graph is loaded or asked.
+
+    Those that only save and restore are not among them.
     """
     for signature in meta_graph.signature_def.values():
         for tensor in signature.outputs.values():
-            yield tensor.name.partition(":")[0]
+            yield node_name(tensor.name)
+    collections = meta_graph.collection_def
     for name in STARTING_COLLECTIONS:
-        for node in (
-            meta_graph.collection_def[name].node_list.value
-            if name in meta_graph.collection_def
-            else ()
-        ):
-            yield node.lstrip("^").partition(":")[0]
+        if name in collections:
+            for node in collections[name].node_list.value:
+                yield node_name(node)
 
 
 def functions_used(meta_graph: Any, graph: Body, functions: dict[str, Body]) -> set[str]:
@@ -160,6 +171,6 @@ def functions_used(meta_graph: Any, graph: Body, functions: dict[str, Body]) -> 
         name = waiting.pop()
         if name in functions and name not in found:
             found.add(name)
-            for calls in functions[name].calls.values():
-                waiting += calls
+            for called in functions[name].calls.values():
+                waiting += called
     return found

@@ -12,9 +12,8 @@ from bct_keras.encoders.encoder import FileEncoder, checked_shapes, first_senten
 from bct_keras.errors import InputError
 
 GRAPH_FILE = "saved_model.pb"
-OUR_SIGNATURE = (  # ours takes encoded images by default; one from elsewhere has no more than its default
-    "pixels"
-)
+# Ours takes encoded images by default; one from elsewhere has no more than its default.
+OUR_SIGNATURE = "pixels"
 
 
 class SavedModelEncoder(FileEncoder):
@@ -29,8 +28,9 @@ class SavedModelEncoder(FileEncoder):
             self.model = tf.saved_model.load(str(path))
             signatures = self.model.signatures
             ours = OUR_SIGNATURE in signatures
-            self.serve = signatures[OUR_SIGNATURE] if ours else signatures["serving_default"]
-            (self.input_name, spec), *others = self.serve.structured_input_signature[1].items()
+            self.serve = signatures[OUR_SIGNATURE if ours else "serving_default"]
+            _, inputs = self.serve.structured_input_signature
+            (self.input_name, spec), *others = inputs.items()
             outputs = dict(self.serve.structured_outputs)
             compatible = outputs.pop("embedding_compatible", None)
             (self.output_name, output), *other_outputs = outputs.items()
@@ -53,7 +53,9 @@ class SavedModelEncoder(FileEncoder):
             self.compatible_dims = int(compatible.shape[1])
 
     def run(self, values: np.ndarray) -> np.ndarray:
+        """Returns the embeddings [batch, dims] float32 of [batch, size, size, 3]."""
         if self.colours_first:
             values = values.transpose(0, 3, 1, 2)
-        given = {self.input_name: tf.cast(np.ascontiguousarray(values), self.input_dtype)}
-        return np.asarray(self.serve(**given)[self.output_name], np.float32)
+        images = tf.cast(np.ascontiguousarray(values), self.input_dtype)
+        outputs = self.serve(**{self.input_name: images})
+        return np.asarray(outputs[self.output_name], np.float32)

@@ -1,5 +1,6 @@
-"""What a file says itself about the pixels that it takes: the metadata of TFLite and of ONNX, and
-our own facts.
+"""Reads what a file itself says about the pixels that it takes.
+
+It says so in the metadata of TFLite or of ONNX, or in our own facts.
 """
 
 import struct
@@ -14,9 +15,10 @@ TFLITE_METADATA = "TFLITE_METADATA"
 NORMALIZATION_OPTIONS = 1  # in the union ProcessUnitOptions
 FROM_METADATA = "as its metadata say"
 
-# https://onnx.ai/onnx/repo-docs/MetadataProps.html: what pixels of 0..255 become, as mean and std
-# of (x - mean) / std
+# https://onnx.ai/onnx/repo-docs/MetadataProps.html, with the keys and values in small letters; of
+# the ranges, what pixels of 0..255 become, as mean and std of (x - mean) / std.
 PIXEL_FORMAT, PIXEL_RANGE = "image.bitmappixelformat", "image.nominalpixelrange"
+ORDERS = {"rgb8": "rgb", "bgr8": "bgr"}
 RANGES = {
     "nominalrange_0_255": (0.0, 1.0),
     "normalized_0_1": (0.0, 255.0),
@@ -49,33 +51,47 @@ def normalization(content: bytes) -> Preprocessing:
         for tensor in graph.tables(2):
             for unit in tensor.tables(4):
                 options = unit.table(1)
-                if unit.whole_number(0, "<B") == NORMALIZATION_OPTIONS and options:
-                    return stated(floats(options.bytes(0, 4)), floats(options.bytes(1, 4)))
+                kind = unit.whole_number(0, "<B")
+                if options and kind == NORMALIZATION_OPTIONS:
+                    mean = floats(options.bytes(0, 4))
+                    std = floats(options.bytes(1, 4))
+                    return stated(mean, std)
             return Preprocessing()
     return Preprocessing()
 
 
 def stated(mean: tuple[float, ...], std: tuple[float, ...]) -> Preprocessing:
-    """Returns it where it makes sense: finite numbers, one or one for each channel, no division by
-    0.
+    """Returns the preprocessing where it makes sense; else the one that states nothing.
+
+    It makes sense with finite numbers, one or one for each channel, and no division by 0.
     """
     for values in (mean, std):
-        if len(values) not in (1, CHANNELS) or not all(abs(value) < 1e30 for value in values):
+        if len(values) not in (1, CHANNELS):
             return Preprocessing()
-    return Preprocessing() if 0.0 in std else Preprocessing(mean, std, source=FROM_METADATA)
+        if not all(abs(value) < 1e30 for value in values):
+            return Preprocessing()
+    if 0.0 in std:
+        return Preprocessing()
+    return Preprocessing(mean, std, source=FROM_METADATA)
 
 
 def floats(content: bytes) -> tuple[float, ...]:
     """Returns the numbers that these bytes are."""
-    return struct.unpack(f"<{len(content) // 4}f", content)
+    count = len(content) // 4
+    return struct.unpack(f"<{count}f", content)
 
 
 def of_onnx(properties: Mapping[str, str]) -> Preprocessing:
     """Returns what the image metadata state, whose keys and values may be in capitals or not."""
     lower = {name.lower(): value.lower() for name, value in properties.items()}
-    order = {"rgb8": "rgb", "bgr8": "bgr"}.get(lower.get(PIXEL_FORMAT, ""))
+    order = ORDERS.get(lower.get(PIXEL_FORMAT, ""))
     numbers = RANGES.get(lower.get(PIXEL_RANGE, ""))
     if not (order or numbers):
         return Preprocessing()
     mean, std = numbers or (0.0, 1.0)
-    return Preprocessing((mean,), (std,), order or "rgb", source=FROM_METADATA if numbers else "")
+    return Preprocessing(
+        mean=(mean,),
+        std=(std,),
+        order=order or "rgb",
+        source=FROM_METADATA if numbers else "",
+    )

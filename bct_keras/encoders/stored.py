@@ -12,8 +12,9 @@ from bct_keras.untrusted import arrays
 
 
 class StoredEmbeddings(Encoder):
-    """What an encoder gave that is not here any more: a .npz file with `embeddings` [n, dims] and
-    their `ids` [n].
+    """Gives what an encoder gave that is not here any more.
+
+    A .npz file holds it as `embeddings` [n, dims] and their `ids` [n].
     """
 
     cached = False  # they are stored already
@@ -28,9 +29,8 @@ class StoredEmbeddings(Encoder):
                 f"{path}: `embeddings` has to be [n, dims] and `ids` [n] texts, one for each row"
             )
         super().__init__(path, 0, embeddings.shape[1])
-        with np.errstate(
-            over="ignore"
-        ):  # what does not fit is infinite, which `checked` tells with its image
+        # What does not fit is infinite, which `checked` tells with its image.
+        with np.errstate(over="ignore"):
             self.embeddings = embeddings.astype(np.float32, copy=False)
         names = arrays.texts(ids, path)
         self.row_of = {name: row for row, name in enumerate(names)}
@@ -38,19 +38,24 @@ class StoredEmbeddings(Encoder):
             raise InputError(f"{path}: an id stands there twice")
 
     def embed(self, images: np.ndarray) -> np.ndarray:
+        """Raises an error, for nothing here can embed an image."""
         raise InputError(f"{self.path} holds stored embeddings and can embed no image")
 
     def embed_data(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None):
+        """Yields (embeddings, batch) over the records in stored order, by their ids."""
         paths = [str(shard.path) for shard in shards or data.shards]
+        records = tf.data.TFRecordDataset(paths)
         with unreadable.named(data, shards):
-            for batch in tf.data.TFRecordDataset(paths).batch(BATCH_SIZE).map(data.parse):
-                names = dataset.ids_of(batch)
-                missing = [name for name in names if name not in self.row_of]
-                if missing:
-                    raise InputError(
-                        f"{self.path} has no embedding for {missing[0]} of {data.folder}"
-                    )
-                yield (
-                    self.checked(self.embeddings[[self.row_of[name] for name in names]], batch),
-                    batch,
-                )
+            for batch in records.batch(BATCH_SIZE).map(data.parse):
+                rows = self.rows_of(batch, data)
+                embeddings = self.embeddings[rows]
+                yield self.checked(embeddings, batch), batch
+
+    def rows_of(self, batch, data: dataset.DataSet) -> list[int]:
+        """Returns the rows that hold the embeddings of a batch."""
+        rows = []
+        for name in dataset.ids_of(batch):
+            if name not in self.row_of:
+                raise InputError(f"{self.path} has no embedding for {name} of {data.folder}")
+            rows.append(self.row_of[name])
+        return rows

@@ -1,16 +1,15 @@
-"""Whether an encoder sees the pixels that it was made for: told by a few hundred labelled images,
-before the work.
+"""Tells by a few hundred labelled images whether an encoder sees the pixels it was made for.
 
-A network that gets pixels of 0 to 255 in place of -1 to 1 still answers, only badly: a
-MobileFaceNet has 0.67 on LFW's pairs and not 0.99. So an encoder whose file does not say what it
-takes is tried with the usual preprocessings, and of any encoder it is told where its embeddings
-hardly tell identities apart.
+It is told before the work. A network that gets pixels of 0 to 255 in place of -1 to 1 still
+answers, only badly: a MobileFaceNet has 0.67 on LFW's pairs and not 0.99. So an encoder whose file
+does not say what it takes is tried with the usual preprocessings, and of any encoder it is told
+where its embeddings hardly tell identities apart.
 
 The measure is the area under the ROC curve: the chance that two images of one identity have a
 higher cosine than two of different ones. 0.5 is what random embeddings have.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -54,9 +53,10 @@ class Separation:
 
     def clearly_above(self, other: "Separation") -> bool:
         """Tells whether it makes at most half of the other's errors, by more than chance."""
-        gains = self.by_identity - other.by_identity
-        error = gains.std(ddof=1) / np.sqrt(len(gains))
-        return 1 - self.area <= (1 - other.area) / 2 and float(gains.mean()) > CLEARLY * error
+        gains = self.by_identity - other.by_identity  # [identities]
+        standard_error = gains.std(ddof=1) / np.sqrt(len(gains))
+        halves_errors = 1 - self.area <= (1 - other.area) / 2
+        return halves_errors and float(gains.mean()) > CLEARLY * standard_error
 
 
 def separation(embeddings: np.ndarray, labels: np.ndarray) -> Separation:
@@ -69,20 +69,25 @@ def separation(embeddings: np.ndarray, labels: np.ndarray) -> Separation:
     areas = []
     for label in np.unique(labels):
         own = cosines[same & later & (labels == label)[:, None]]
-        below = (
-            np.searchsorted(different, own, "left") + np.searchsorted(different, own, "right")
-        ) / 2
+        # Of equal cosines half count as below.
+        fewest = np.searchsorted(different, own, "left")
+        most = np.searchsorted(different, own, "right")
+        below = (fewest + most) / 2
         areas.append(below.mean() / len(different))
     return Separation(np.array(areas), len(labels), float(different.mean()))
 
 
 def chosen_rows(labels: np.ndarray) -> np.ndarray:
-    """Returns up to IMAGES_EACH rows of each of up to IDENTITIES labels, of those that have two at
-    least.
+    """Returns up to IMAGES_EACH rows of each of up to IDENTITIES labels.
+
+    Labels with a single row are left out.
     """
     order = np.argsort(labels, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(labels[order]) != 0])
-    of_identity = [rows[:IMAGES_EACH] for rows in np.split(order, starts[1:]) if len(rows) > 1]
+    starts = 1 + np.flatnonzero(np.diff(labels[order]))
+    of_identity = []
+    for rows in np.split(order, starts):
+        if len(rows) > 1:
+            of_identity.append(rows[:IMAGES_EACH])
     if len(of_identity) < FEWEST_IDENTITIES:
         return np.array([], int)
     first_seen = sorted(of_identity, key=lambda rows: int(rows[0]))
@@ -91,13 +96,15 @@ def chosen_rows(labels: np.ndarray) -> np.ndarray:
 
 def told(encoder: Encoder) -> Iterator[str]:
     """Yields what is done to the pixels and who says so, where they are not simply its own."""
-    if encoder.preprocessing is not OWN:
-        yield f"{encoder.spec}: {encoder.preprocessing.described()}"
+    preprocessing = encoder.preprocessing
+    if preprocessing is not OWN:
+        yield f"{encoder.spec}: {preprocessing.described()}"
 
 
 def before(encoder: Encoder, data: DataSet) -> Iterator[str]:
-    """Yields a warning where an encoder whose file does not say what it takes does clearly better
-    on other pixels.
+    """Yields a warning where an encoder does clearly better on other pixels.
+
+    It is tried only where its file does not say which pixels it takes.
     """
     if not isinstance(encoder, FileEncoder) or encoder.preprocessing.source:
         return
@@ -109,28 +116,36 @@ def before(encoder: Encoder, data: DataSet) -> Iterator[str]:
         return separation(encoder.embed_as(preprocessing, images), labels)
 
     now = tried(encoder.preprocessing)
-    usual = [
-        replace(each, order=encoder.preprocessing.order, resize=encoder.preprocessing.resize)
-        for each in USUAL
-    ]
-    best, found = max(((each, tried(each)) for each in usual), key=lambda one: one[1].area)
+    best, found = best_of_usual(encoder.preprocessing, tried)
     other_order = replace(best, order="bgr" if best.order == "rgb" else "rgb")
     turned = tried(other_order)
     if turned.clearly_above(found):
         best, found = other_order, turned
     if found.clearly_above(now):
         yield (
-            f"warning: {encoder.path} does not say which pixels it takes, and probably gets the"
-            f" wrong ones: on {said(now)} its AUC is {now.area:.3f} with"
-            f" {encoder.preprocessing.steps()}, and {found.area:.3f} with {best.steps()}\ngive it"
-            f" as {encoder.spec_with(best)}"
+            f"warning: {encoder.path} does not say which pixels it takes, and probably gets the "
+            f"wrong ones: on {said(now)} its AUC is {now.area:.3f} with "
+            f"{encoder.preprocessing.steps()}, and {found.area:.3f} with {best.steps()}\n"
+            f"give it as {encoder.spec_with(best)}"
         )
 
 
-def after(name: str, embeddings: np.ndarray, labels: np.ndarray) -> Iterator[str]:
-    """Yields a warning where embeddings hardly tell identities apart, or are nearly the same for
-    all.
+def best_of_usual(
+    given: Preprocessing, tried: Callable[[Preprocessing], Separation]
+) -> tuple[Preprocessing, Separation]:
+    """Returns the usual preprocessing that tells identities apart best, and how well it does.
+
+    The order of colours and the way of resizing stay as they are given.
     """
+    results = []
+    for each in USUAL:
+        preprocessing = replace(each, order=given.order, resize=given.resize)
+        results.append((preprocessing, tried(preprocessing)))
+    return max(results, key=lambda result: result[1].area)
+
+
+def after(name: str, embeddings: np.ndarray, labels: np.ndarray) -> Iterator[str]:
+    """Yields a warning where embeddings hardly tell identities apart, or nearly coincide."""
     rows = chosen_rows(labels[:LOOKED_THROUGH])
     if not len(rows):
         return
@@ -140,43 +155,45 @@ def after(name: str, embeddings: np.ndarray, labels: np.ndarray) -> Iterator[str
     found = separation(embeddings[rows], labels[rows])
     if found.area < NEAR_CHANCE:
         yield (
-            f"warning: embeddings by {name} hardly tell identities apart: an AUC of"
-            f" {found.area:.3f} on {said(found)}, where chance has 0.5; {WHAT_TO_TRY}"
+            f"warning: embeddings by {name} hardly tell identities apart: an AUC of "
+            f"{found.area:.3f} on {said(found)}, where chance has 0.5; {WHAT_TO_TRY}"
         )
     elif found.different > NEARLY_ONE_POINT:
         yield (
-            f"warning: embeddings by {name} nearly coincide: different identities have a mean"
-            f" cosine of {found.different:.3f}; {WHAT_TO_TRY}"
+            f"warning: embeddings by {name} nearly coincide: different identities have a mean "
+            f"cosine of {found.different:.3f}; {WHAT_TO_TRY}"
         )
 
 
 WHAT_TO_TRY = (
-    "if its pixels were to be normalised, or their channels turned, say so: mean=127.5, std=128,"
-    " order=bgr"
+    "if its pixels were to be normalised, or their channels turned, say so: mean=127.5, std=128, "
+    "order=bgr"
 )
 
 
 def after_shards(name: str, shards: EmbeddingShards) -> Iterator[str]:
-    """Yields the same of embeddings that are stored beside a data set."""
+    """Yields the same warning on embeddings that are stored beside a data set."""
     labels, embeddings = [], []
     for shard in shards.data.shards:
-        labels.append(np.load(field_path(shards.folder, shard, "label"), mmap_mode="r"))
-        embeddings.append(np.load(field_path(shards.folder, shard, "old_embedding"), mmap_mode="r"))
-        if sum(map(len, labels)) >= LOOKED_THROUGH:
+        path_of_labels = field_path(shards.folder, shard, "label")
+        path_of_embeddings = field_path(shards.folder, shard, "old_embedding")
+        labels.append(np.load(path_of_labels, mmap_mode="r"))
+        embeddings.append(np.load(path_of_embeddings, mmap_mode="r"))
+        if sum(len(some) for some in labels) >= LOOKED_THROUGH:
             break
     yield from after(name, np.concatenate(embeddings), np.concatenate(labels))
 
 
 def said(found: Separation) -> str:
     """Returns what it was measured on."""
-    return f"{found.images} images of {len(found.by_identity)} identities"
+    identities = len(found.by_identity)
+    return f"{found.images} images of {identities} identities"
 
 
 def sample(data: DataSet, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
     """Returns [images, size, size, 3] uint8 and their labels; none where there are too few."""
-    records = tf.data.TFRecordDataset([str(shard.path) for shard in data.shards]).take(
-        LOOKED_THROUGH
-    )
+    paths = [str(shard.path) for shard in data.shards]
+    records = tf.data.TFRecordDataset(paths).take(LOOKED_THROUGH)
     parsed = records.batch(4096).map(lambda some: data.parse(some, ("label",))["label"])
     labels = np.concatenate([[], *parsed.as_numpy_iterator()]).astype(np.int64)
     rows = chosen_rows(labels)
@@ -186,7 +203,7 @@ def sample(data: DataSet, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
     with unreadable.named(data):
         numbered: Any = records.enumerate()
         for _, record in numbered.filter(lambda row, _: tf.reduce_any(wanted == row)):
-            images.append(
-                taken.decode(data.parse(record[None], ("image", "label"))["image"][0]).numpy()
-            )
+            fields = data.parse(record[None], ("image", "label"))
+            pixels = taken.decode(fields["image"][0])
+            images.append(pixels.numpy())
     return np.array(images), labels[rows]

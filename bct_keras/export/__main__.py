@@ -1,12 +1,13 @@
-"""Writes an encoder for servers and devices, and lets out only files that search the old gallery as
-well as it does.
+"""Writes an encoder for servers and devices, and lets out only files as good as itself.
 
 python -m bct_keras.export --encoder=runs/mixbct --old=runs/old --calibration=data/demo/new \\
     --protocol='retrieval(data/demo/test)' --out=exported
 
 saved_model     for TF Serving: serving_default takes encoded images of any size, pixels uint8,
-float float32 tflite          encoder.tflite in float32, pixels of 0..255 as uint8 in; so do the
-next three tflite_fp16     half the size tflite_dynamic  a quarter of the size: weights in int8
+                float float32
+tflite          encoder.tflite in float32, pixels of 0..255 as uint8 in; so do the next three
+tflite_fp16     half the size
+tflite_dynamic  a quarter of the size: weights in int8
 tflite_int8     a quarter of the size: weights and activations in int8; needs --calibration
 
 All give embeddings of length 1. Each file is run in its own run time on every --protocol: alone, in
@@ -26,9 +27,10 @@ from bct_keras import command
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import load_encoder
 from bct_keras.evaluate.__main__ import define_verdict_flags, rule_of_flags
-from bct_keras.export.formats import FORMATS
+from bct_keras.export.checks import Checks
+from bct_keras.export.formats import FORMATS, possible_formats
 from bct_keras.export.formats.format import Source
-from bct_keras.export.run import Checks, export, keras_encoder
+from bct_keras.export.run import export, keras_encoder
 
 
 def define_flags() -> None:
@@ -39,8 +41,8 @@ def define_flags() -> None:
     flags.DEFINE_list(
         "formats",
         None,
-        f"what to write, of {', '.join(FORMATS)}; all that --calibration, or its absence, allows if"
-        " not given",
+        f"what to write, of {', '.join(FORMATS)}; all that --calibration, or its absence, allows "
+        "if not given",
     )
     flags.DEFINE_string(
         "calibration", None, "the data set that tells tflite_int8 its ranges, such as data/mine/new"
@@ -53,15 +55,15 @@ def define_flags() -> None:
 
 
 def define_gate_flags() -> None:
-    """Those that `train` has too."""
+    """Defines the flags of what decides whether a file may leave, which `train` has too."""
     flags.DEFINE_bool(
         "flip_and_add", False, "export an encoder that adds the embedding of the mirrored image"
     )
     flags.DEFINE_float(
         "max_loss",
         0.01,
-        "the share of a cross-test that an exported file may lose; up to twice as much is let out,"
-        " and told in the card, where it may be chance that it is more",
+        "the share of a cross-test that an exported file may lose; up to twice as much is let out, "
+        "and told in the card, where it may be chance that it is more",
         lower_bound=0.0,
     )
     flags.DEFINE_bool(
@@ -77,8 +79,9 @@ def define_gate_flags() -> None:
 
 
 def checks_of_flags() -> Checks:
-    """Returns what the flags say of them; what is measured, and against which old encoder, comes
-    later.
+    """Returns what the flags say of what decides whether a file may leave.
+
+    What is measured, and against which old encoder, is added later.
     """
     FLAGS = flags.FLAGS
     return Checks(
@@ -92,17 +95,21 @@ def checks_of_flags() -> Checks:
 def main() -> None:
     FLAGS = flags.FLAGS
     out = Path(command.required("out"))
-    calibration = open_data_set(FLAGS.calibration) if FLAGS.calibration else None
-    source = Source(keras_encoder(command.required("encoder")), FLAGS.flip_and_add, calibration)
-    old = load_encoder(FLAGS.old) if FLAGS.old else None
-    protocols = tuple(FLAGS.protocol or ())
-    checks = dataclasses.replace(checks_of_flags(), protocols=protocols, old=old)
-    formats = FLAGS.formats or [
-        name for name in FORMATS if calibration or not FORMATS[name].needs_calibration
-    ]
+    calibration = None
+    if FLAGS.calibration:
+        calibration = open_data_set(FLAGS.calibration)
+    encoder = keras_encoder(command.required("encoder"))
+    source = Source(encoder, flip=FLAGS.flip_and_add, calibration=calibration)
+    checks = dataclasses.replace(
+        checks_of_flags(),
+        protocols=tuple(FLAGS.protocol or ()),
+        old=load_encoder(FLAGS.old) if FLAGS.old else None,
+    )
+    formats = FLAGS.formats or possible_formats(source)
     exported = export(source, formats, out, checks, FLAGS.data_licence)
     print(exported)
-    if refusal := exported.refusal():
+    refusal = exported.refusal()
+    if refusal:
         raise refusal
 
 

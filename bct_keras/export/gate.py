@@ -1,6 +1,4 @@
-"""Whether exported files are as good as the encoder that they came from, each measured in its
-own run time.
-"""
+"""Tells whether exported files are as good as their encoder, each measured in its own run time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,24 +51,32 @@ def judged(metric: str, loss: float, interval: tuple[float, float] | None, limit
 
 
 def loss_intervals(encoder: Measured, file: Measured) -> dict[str, tuple[float, float]]:
-    """Returns the interval of the share of the encoder's figure that the file loses, for each
-    metric.
-    """
+    """Returns for each metric the interval of the share that the file loses."""
     if not (encoder.influences and file.influences):
         return {}
-    encoders, files = encoder.influences(), file.influences()
+    encoders = encoder.influences()
+    files = file.influences()
     intervals = {}
     for metric, exact in encoder.metrics.items():
         lost = encoders[metric] - files[metric]
-        gain = Gain(metric, file.metrics[metric], exact, lost.standard_error(), len(lost.own))
+        gain = Gain(
+            name=metric,
+            old=file.metrics[metric],
+            cross=exact,
+            error=lost.standard_error(),
+            units=len(lost.own),
+        )
         ends = gain.interval()
         if exact > 0 and ends:
-            intervals[metric] = (ends[0] / exact, ends[1] / exact)
+            low, high = ends
+            intervals[metric] = (low / exact, high / exact)
     return intervals
 
 
 class Gate:
-    """Embeds each of the protocols' images once per file; queries of any are searched in the
+    """Measures files against each other.
+
+    It embeds the protocols' images once by each file; queries of any file are searched in the
     gallery of any.
     """
 
@@ -84,10 +90,10 @@ class Gate:
     ):
         check_dims(old, encoder)
         self.protocols = {spec: adopted(protocol) for spec, protocol in protocols.items()}
-        self.max_loss, self.rule = max_loss, rule
-        self.gallery = (
-            OLD if old else None
-        )  # whose gallery the verdict is about; without an old one a file's own
+        self.max_loss = max_loss
+        self.rule = rule
+        # Whose gallery the verdict is about; without an old encoder a file's own.
+        self.gallery = OLD if old else None
         self.embedded: dict[str, dict[str, Sides]] = {spec: {} for spec in protocols}
         self.measured: dict[tuple[str, str, str], dict[str, float]] = {}
         self.found_excesses: dict[str, list[Excess]] = {}
@@ -104,9 +110,10 @@ class Gate:
             self.embedded[spec][name] = protocol.embed(encoder)
         self.found_excesses.pop(name, None)
         self.found_verdicts.pop(name, None)
-        self.measured = {
-            key: metrics for key, metrics in self.measured.items() if name not in key[1:]
-        }
+        for key in list(self.measured):
+            _, query, gallery = key
+            if name in (query, gallery):
+                del self.measured[key]
 
     def remove(self, name: str) -> None:
         """Forgets a file that was refused, so that the results are of those that leave."""
@@ -115,21 +122,24 @@ class Gate:
 
     def measure(self, spec: str, query: str, gallery: str) -> Measured:
         """Measures queries of one file in the gallery of another."""
-        embedded = self.embedded[spec]
-        return as_measured(
-            self.protocols[spec].measure(embedded[query].query, embedded[gallery].gallery)
-        )
+        queries = self.embedded[spec][query].query
+        entries = self.embedded[spec][gallery].gallery
+        found = self.protocols[spec].measure(queries, entries)
+        return as_measured(found)
 
     def metrics(self, spec: str, query: str, gallery: str) -> dict[str, float]:
-        """Keeps the numbers alone: what they rest on may be gigabytes."""
-        if (spec, query, gallery) not in self.measured:
-            self.measured[spec, query, gallery] = self.measure(spec, query, gallery).metrics
-        return self.measured[spec, query, gallery]
+        """Returns the metrics of one file's queries in the gallery of another.
+
+        They alone are kept: what they rest on may be gigabytes.
+        """
+        key = (spec, query, gallery)
+        if key not in self.measured:
+            found = self.measure(spec, query, gallery)
+            self.measured[key] = found.metrics
+        return self.measured[key]
 
     def verdict(self, name: str = ENCODER) -> Verdict | None:
-        """Returns the verdict on queries of this one in the old gallery; None where there is no
-        old encoder.
-        """
+        """Returns the verdict on one's queries in the old gallery; None without an old encoder."""
         if self.gallery is None:
             return None
         if name not in self.found_verdicts:
@@ -139,66 +149,75 @@ class Gate:
 
     def gains(self, spec: str, name: str) -> Iterator[Gain]:
         """Yields what a file gains over the old encoder, by each metric."""
-        old, cross = self.measure(spec, OLD, OLD), self.measure(spec, name, OLD)
-        result = (
-            {"old/old": old.metrics, "new/old": cross.metrics}
-            | gains(old, cross)
-            | evidence(old, cross)
-        )
-        return gains_of(result, spec if len(self.protocols) > 1 else "")
+        old = self.measure(spec, OLD, OLD)
+        cross = self.measure(spec, name, OLD)
+        result = {"old/old": old.metrics, "new/old": cross.metrics}
+        result |= gains(old, cross)
+        result |= evidence(old, cross)
+        protocol = spec if len(self.protocols) > 1 else ""
+        return gains_of(result, protocol)
 
     def losses(self, name: str) -> dict[str, float]:
         """Returns what share of the encoder's own figure a file loses, for each metric.
 
         A gain is negative.
         """
-        return {
-            f"{metric} of {spec}": loss
-            for spec in self.protocols
-            for metric, loss in self.losses_on(spec, name).items()
-        }
+        found = {}
+        for spec in self.protocols:
+            for metric, loss in self.losses_on(spec, name).items():
+                found[f"{metric} of {spec}"] = loss
+        return found
 
     def losses_on(self, spec: str, name: str) -> dict[str, float]:
-        found = {}
-        ours = self.metrics(spec, name, self.gallery or name)
+        """Returns the same on one protocol."""
+        files = self.metrics(spec, name, self.gallery or name)
         encoders = self.metrics(spec, ENCODER, self.gallery or ENCODER)
+        found = {}
         for metric, exact in encoders.items():
-            lost = exact - ours[metric]
-            found[metric] = lost / exact if exact > 0 else 0.0 if lost <= 0 else float("inf")
+            lost = exact - files[metric]
+            if exact > 0:
+                found[metric] = lost / exact
+            else:
+                found[metric] = 0.0 if lost <= 0 else float("inf")
         return found
 
     def excesses(self, name: str) -> list[Excess]:
-        """Returns every loss above the limit, with its interval, which is drawn only where there
-        is one.
-        """
+        """Returns every loss above the limit, with its interval where there is one."""
         if name not in self.found_excesses:
-            self.found_excesses[name] = [
-                excess for spec in self.protocols for excess in self.excesses_on(spec, name)
-            ]
+            found = []
+            for spec in self.protocols:
+                found += self.excesses_on(spec, name)
+            self.found_excesses[name] = found
         return self.found_excesses[name]
 
     def excesses_on(self, spec: str, name: str) -> list[Excess]:
-        above = {
-            metric: loss
-            for metric, loss in self.losses_on(spec, name).items()
-            if not loss <= self.max_loss
-        }
+        """Returns the same on one protocol; intervals are drawn only where a loss is too large."""
+        above = {}
+        for metric, loss in self.losses_on(spec, name).items():
+            if not loss <= self.max_loss:
+                above[metric] = loss
         if not above:
             return []
-        encoders = self.measure(spec, ENCODER, self.gallery or ENCODER)
-        intervals = loss_intervals(encoders, self.measure(spec, name, self.gallery or name))
-        return [
-            judged(f"{metric} of {spec}", loss, intervals.get(metric), self.max_loss)
-            for metric, loss in above.items()
-        ]
+        encoder = self.measure(spec, ENCODER, self.gallery or ENCODER)
+        file = self.measure(spec, name, self.gallery or name)
+        intervals = loss_intervals(encoder, file)
+        found = []
+        for metric, loss in above.items():
+            interval = intervals.get(metric)
+            found.append(judged(f"{metric} of {spec}", loss, interval, self.max_loss))
+        return found
 
     def faults(self, name: str) -> list[str]:
         """Returns why a file is refused.
 
         It loses too much, or is not compatible where the encoder is.
         """
-        too_much = [excess.text for excess in self.excesses(name) if excess.refuses]
-        encoder, file = self.verdict(ENCODER), self.verdict(name)
+        too_much = []
+        for excess in self.excesses(name):
+            if excess.refuses:
+                too_much.append(excess.text)
+        encoder = self.verdict(ENCODER)
+        file = self.verdict(name)
         if encoder and file and file.word == NOT_COMPATIBLE != encoder.word:
             too_much.append(file.sentence)
         return too_much
@@ -208,8 +227,12 @@ class Gate:
 
         These are losses above the limit that may be chance.
         """
-        found = [excess.text for excess in self.excesses(name) if not excess.refuses]
-        encoder, file = self.verdict(ENCODER), self.verdict(name)
+        found = []
+        for excess in self.excesses(name):
+            if not excess.refuses:
+                found.append(excess.text)
+        encoder = self.verdict(ENCODER)
+        file = self.verdict(name)
         if encoder and file and file.word == UNDECIDED != encoder.word:
             found.append(file.sentence)
         return found
@@ -219,12 +242,12 @@ class Gate:
 
         The old encoder's queries are searched in its own gallery only.
         """
-        return {
-            spec: {
-                f"{query}/{gallery}": self.metrics(spec, query, gallery)
-                for query in names
-                for gallery in names
-                if query != OLD or gallery == OLD
-            }
-            for spec, names in self.embedded.items()
-        }
+        found = {}
+        for spec, names in self.embedded.items():
+            tests = {}
+            for query in names:
+                for gallery in names:
+                    if query != OLD or gallery == OLD:
+                        tests[f"{query}/{gallery}"] = self.metrics(spec, query, gallery)
+            found[spec] = tests
+        return found

@@ -1,6 +1,4 @@
-"""MODEL_CARD.md: what an exported encoder is, what it was measured to do, and what it must not be
-used for.
-"""
+"""Writes MODEL_CARD.md: what an encoder is, does as measured, and must not be used for."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +33,7 @@ chosen on data like those it will see (the report of `evaluate` has one for each
 - Not for mass surveillance, nor for guessing feelings, character, health, origin or orientation.
 - It does not tell a photograph held before the camera from a face; an embedding can give away what a person looks
   like. Guard a gallery as you would guard the pictures.
-"""
+"""  # noqa: E501 -- wrapped as the card has it
 
 
 @dataclass(frozen=True)
@@ -56,20 +54,36 @@ class Card:
         title = facts["encoder"]
         if self.verdict:
             title += f" - {self.verdict}"
-        licence = markdown(self.data_licence) if self.data_licence else not_stated()
-        lines = [f"# {markdown(title)}", "", *table(["", ""], self.first_rows(facts))]
-        lines += ["", "## Data", "", *data_lines(self.source), f"- licence: {licence}"]
-        lines += ["", "## Files", "", *file_lines(self.files)]
+        lines = [f"# {markdown(title)}", ""]
+        lines += table(["", ""], self.first_rows(facts))
+        lines += ["", "## Data", ""]
+        lines += data_lines(self.source)
+        lines += [f"- licence: {self.licence()}"]
+        lines += ["", "## Files", ""]
+        lines += file_lines(self.files)
         if self.refused:
             lines += ["", "Not written:", ""]
-            lines += [f"- {markdown(reason)}" for reason in self.refused.values()]
+            for reason in self.refused.values():
+                lines.append(f"- {markdown(reason)}")
         for spec, tests in self.results.items():
-            lines += ["", f"## {markdown(spec)}", "", *result_lines(tests)]
+            lines += ["", f"## {markdown(spec)}", ""]
+            lines += result_lines(tests)
         if not self.results:
             lines += ["", f"It was not evaluated: export was given no {option('protocol')}."]
-        return "\n".join([*lines, "", USE])
+        lines += ["", USE]
+        return "\n".join(lines)
+
+    def licence(self) -> str:
+        """Returns what the card says of the licence of the data."""
+        if self.data_licence:
+            return markdown(self.data_licence)
+        return (
+            f"**not stated** ({option('data_licence')}); ask whoever gave you the data before you "
+            "ship"
+        )
 
     def first_rows(self, facts: dict[str, Any]) -> list[list[str]]:
+        """Returns the rows of the table on top: what the encoder is."""
         searched = "its own alone: no old encoder"
         if self.old:
             searched = f"{code(self.old.fingerprint)} ({markdown(self.old.path)})"
@@ -84,75 +98,75 @@ class Card:
         ]
 
 
-def not_stated() -> str:
-    return (
-        f"**not stated** ({option('data_licence')}); ask whoever gave you the data before you ship"
-    )
-
-
 def data_lines(source: Source) -> list[str]:
-    """Returns the run's own flags and recipe, where the encoder is a run's."""
+    """Returns what is known of the data that the encoder was trained on."""
     run = source.encoder.path.parent
     if artefacts.kind_of(run) == RUN_KIND:
         lines = lines_of_run(run)
     else:
         lines = ["- trained on: not known, the encoder is a file without its run"]
     if source.calibration:
-        folder, fingerprint = source.calibration.folder, source.calibration.fingerprint
-        lines.append(f"- calibrated on: {markdown(folder)} ({code(fingerprint)})")
+        folder = markdown(source.calibration.folder)
+        fingerprint = code(source.calibration.fingerprint)
+        lines.append(f"- calibrated on: {folder} ({fingerprint})")
     return lines
 
 
 def lines_of_run(run: Path) -> list[str]:
+    """Returns a run's own flags and recipe."""
     lines = []
-    given = run / "flags.txt"
-    for text in read_text(given).splitlines() if given.is_file() else []:
+    for text in flags_of_run(run):
         if text.startswith(OF_DATA) and not text.endswith("="):
             lines.append(f"- trained on: {code(text)}")
-    recipe = artefacts.read_manifest(run, RUN_KIND)["made_from"]
-    for key, value in sorted(recipe.items()):
+    manifest = artefacts.read_manifest(run, RUN_KIND)
+    for key, value in sorted(manifest["made_from"].items()):
         if value is not None:
             lines.append(f"- {markdown(key)}: {code(value)}")
     return lines
 
 
+def flags_of_run(run: Path) -> list[str]:
+    """Returns the lines of a run's flags.txt, which a run of our own library has not."""
+    given = run / "flags.txt"
+    if not given.is_file():
+        return []
+    return read_text(given).splitlines()
+
+
 def file_lines(files: dict[str, Any]) -> list[str]:
     """Returns a table with a row for each file."""
+    heading = ["format", "file", "size"]
+    heading += ["largest difference", "smallest cosine", "largest loss", "gate"]
     rows = []
     for name, facts in files.items():
         losses = facts["losses"]
-        rows.append(
-            [
-                markdown(name),
-                markdown(facts["file"]),
-                f"{facts['bytes'] / 1e6:.2f} MB",
-                f"{facts['difference']:.1e}",
-                f"{facts['cosine']:.6f}",
-                f"{max(losses.values()):+.2%}" if losses else "not measured",
-                said_by_gate(facts),
-            ]
-        )
-    heading = [
-        "format",
-        "file",
-        "size",
-        "largest difference",
-        "smallest cosine",
-        "largest loss",
-        "gate",
-    ]
+        row = [
+            markdown(name),
+            markdown(facts["file"]),
+            f"{facts['bytes'] / 1e6:.2f} MB",
+            f"{facts['difference']:.1e}",
+            f"{facts['cosine']:.6f}",
+            f"{max(losses.values()):+.2%}" if losses else "not measured",
+            said_by_gate(facts),
+        ]
+        rows.append(row)
     note = (
-        "Differences are those from the Keras encoder on random images; the loss is in the metrics"
-        " below."
+        "Differences are those from the Keras encoder on random images; the loss is in the metrics "
+        "below."
     )
     return [*table(heading, rows), "", note]
 
 
 def said_by_gate(facts: dict[str, Any]) -> str:
+    """Returns what the gate found of a file."""
+    doubts = facts["doubts"]
     if facts["faults"]:
-        reasons = "; ".join([*facts["faults"], *facts["doubts"]])
+        reasons = "; ".join([*facts["faults"], *doubts])
         return f"**let out in spite of: {markdown(reasons)}**"
-    return "; ".join(["passed", *map(markdown, facts["doubts"])])
+    said = ["passed"]
+    for doubt in doubts:
+        said.append(markdown(doubt))
+    return "; ".join(said)
 
 
 def result_lines(tests: dict[str, dict[str, float]]) -> list[str]:
@@ -179,19 +193,25 @@ def result_lines(tests: dict[str, dict[str, float]]) -> list[str]:
         lines += [*table(heading, rows), ""]
     if OLD in queries:
         lines.append(
-            "The verdict is on the column *old*: it compares each row with the first one, the old"
-            " encoder's own."
+            "The verdict is on the column *old*: it compares each row with the first one, the old "
+            "encoder's own."
         )
     return lines
 
 
 def unique(names: list[str]) -> list[str]:
     """Returns each name once, in the order in which they first come."""
-    return list(dict.fromkeys(names))
+    found = []
+    for name in names:
+        if name not in found:
+            found.append(name)
+    return found
 
 
 def table(heading: list[str], rows: list[list[str]]) -> list[str]:
-    lines = [table_row(heading), table_row(["---"] * len(heading))]
+    """Returns the lines of a table in Markdown."""
+    rule = ["---"] * len(heading)
+    lines = [table_row(heading), table_row(rule)]
     for row in rows:
         lines.append(table_row(row))
     return lines

@@ -1,74 +1,20 @@
-"""Writes an encoder in several formats, and lets out only files that search the old gallery as well
-as it does.
-"""
+"""Writes an encoder in several formats, and lets out only files that are as good as itself."""
 
-import dataclasses
-import json
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bct_keras import artefacts
-from bct_keras.encoders import EXPORT_KIND, Encoder, KerasEncoder, load_encoder
+from bct_keras.encoders import EXPORT_KIND, KerasEncoder, load_encoder
 from bct_keras.errors import InputError, option
 from bct_keras.evaluate import build_protocols
-from bct_keras.evaluate.protocol import Protocol
-from bct_keras.export import model_card
+from bct_keras.export.checks import Checks, Exported
 from bct_keras.export.formats import FORMATS
-from bct_keras.export.formats.closeness import Closeness, compared
-from bct_keras.export.formats.format import Format, Reference, Source
+from bct_keras.export.formats.format import Reference, Source
 from bct_keras.export.gate import Gate
-from bct_keras.metrics.verdict import COMPATIBLE, UNDECIDED, Rule
+from bct_keras.export.writing import Writing
+from bct_keras.metrics.verdict import COMPATIBLE, UNDECIDED
 from bct_keras.printable import line
-
-# What is tried in turn where a quantised file is refused.
-KEPT_FLOAT = (0.0, 0.1, 0.3, 0.6)
-
-
-@dataclass(frozen=True)
-class Checks:
-    """What decides whether a file may leave."""
-
-    protocols: Sequence[str] | Mapping[str, Protocol] = ()  # built already, or to be built
-    old: Encoder | None = None
-    max_loss: float = 0.01
-    allow_loss: bool = False
-    rule: Rule = field(default_factory=Rule)
-    strict: bool = False  # whether an undecided verdict is refused
-
-
-class RefusedError(InputError):
-    """One file that may not leave, with the numbers."""
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What was written, and why the rest was not."""
-
-    files: dict[str, str]  # of each format that is written, a line about it
-    refused: dict[str, str]  # of each format that is not, the reason
-    verdict: str | None = None  # on the encoder, where it was measured against an old one
-
-    def refusal(self) -> RefusedError | None:
-        """Returns the error that a command ends with where a format that was asked for is not
-        written.
-        """
-        if not self.refused:
-            return None
-        written = f"{', '.join(self.files)} written" if self.files else "nothing is written"
-        leave_out = f"leave what is refused out of {option('formats')}"
-        helps = f"{written}; {leave_out}, calibrate on more images, or train longer"
-        return RefusedError(*self.refused.values(), helps)
-
-    def __str__(self) -> str:
-        lines = list(self.files.values())
-        if self.verdict:
-            lines.append(f"exported as {self.verdict}")
-        return "\n".join(lines)
 
 
 def export(
@@ -104,7 +50,11 @@ def export(
     with artefacts.making(out, EXPORT_KIND, made_from) as folder:
         if folder:
             gate = Gate(
-                dict(protocols), checks.old, Reference(source), checks.max_loss, checks.rule
+                protocols=dict(protocols),
+                old=checks.old,
+                encoder=Reference(source),
+                max_loss=checks.max_loss,
+                rule=checks.rule,
             )
             check_encoder(gate, checks)
             facts = Writing(source, gate, checks, folder).write_all(formats, data_licence)
@@ -113,13 +63,18 @@ def export(
 
 
 def check_formats(formats: list[str], source: Source) -> None:
-    unknown = sorted(set(formats) - FORMATS.keys())
+    """Raises where a format is not known, or cannot be written from what is given."""
+    unknown = set(formats) - FORMATS.keys()
     if unknown or not formats:
         given = option("formats", ",".join(formats))
-        raise InputError(f"{given}: known formats are {', '.join(FORMATS)}")
-    if not source.calibration and any(FORMATS[name].needs_calibration for name in formats):
-        images = "a data set of images like those that it will see"
-        raise InputError(f"tflite_int8 needs {option('calibration')}: {images}")
+        known = ", ".join(FORMATS)
+        raise InputError(f"{given}: known formats are {known}")
+    if source.calibration:
+        return
+    for name in formats:
+        if FORMATS[name].needs_calibration:
+            images = "a data set of images like those that it will see"
+            raise InputError(f"{name} needs {option('calibration')}: {images}")
 
 
 def read_exported(out: Path) -> Exported:
@@ -131,15 +86,20 @@ def read_exported(out: Path) -> Exported:
             path = out / FORMATS[name].file
             lines[name] = line(f"{path}: {described(facts)}")
         # Older versions wrote all or nothing, and no verdict.
-        return Exported(lines, dict(manifest.get("refused", {})), manifest.get("verdict"))
+        return Exported(
+            files=lines,
+            refused=dict(manifest.get("refused", {})),
+            verdict=manifest.get("verdict"),
+        )
     except (KeyError, TypeError, ValueError, AttributeError):
         damaged = out / artefacts.MANIFEST
         raise InputError(f"{damaged} is damaged; remove {out} and export again") from None
 
 
 def check_encoder(gate: Gate, checks: Checks) -> None:
-    """Refuses an encoder that is not compatible, for none of its files can be; with `strict` an
-    undecided one too.
+    """Refuses an encoder that is not compatible, for none of its files can be.
+
+    With `strict` it refuses an undecided one too.
     """
     found = gate.verdict()
     if not found or checks.allow_loss or found.word == COMPATIBLE:
@@ -153,140 +113,35 @@ def check_encoder(gate: Gate, checks: Checks) -> None:
         )
     else:
         helps = (
-            "most first: more identities to train on, more epochs, another method"
-            " (gallerycontrast, or l2, which stays closest to the old encoder);"
-            f" {option('allow_loss', True)} exports it all the same"
+            "most first: more identities to train on, more epochs, another method "
+            "(gallerycontrast, or l2, which stays closest to the old encoder); "
+            f"{option('allow_loss', True)} exports it all the same"
         )
     refused = f"nothing is exported: the encoder itself is {found.sentence}"
     raise InputError(refused, f"what helps: {helps}")
 
 
-@dataclass(frozen=True)
-class Writing:
-    """Writes the files of one export into its folder."""
-
-    source: Source
-    gate: Gate
-    checks: Checks
-    folder: Path
-
-    def write_all(self, formats: list[str], data_licence: str) -> dict[str, Any]:
-        """Writes each format that passes, gate.json and the card; returns what the manifest says of
-        them.
-        """
-        files, refused = {}, {}
-        for name in formats:
-            form = FORMATS[name]
-            try:
-                files[name] = self.write(form, name)
-            except RefusedError as error:
-                refused[name] = str(error)
-                remove(self.folder / form.file)
-                self.gate.remove(name)
-        if not files:
-            raise Exported(files, refused).refusal() or RefusedError("nothing was asked for")
-        verdict = self.gate.verdict()
-        card = model_card.Card(
-            source=self.source,
-            old=self.checks.old,
-            verdict=verdict.sentence if verdict else None,
-            files=files,
-            refused=refused,
-            results=self.gate.results(),
-            data_licence=data_licence,
-        )
-        facts = {"verdict": card.verdict, "files": files, "refused": refused}
-        gate_facts = facts | {"protocols": card.results}
-        (self.folder / "gate.json").write_text(json.dumps(gate_facts, indent=1) + "\n")
-        (self.folder / "MODEL_CARD.md").write_text(card.text())
-        return facts | {"served_name": self.source.served_name}
-
-    def write(self, form: Format, name: str) -> dict[str, Any]:
-        """Writes one file, with more and more of it in float while the gate refuses it.
-
-        Returns what is known of the file.
-        """
-        path = self.folder / form.file
-        reference = Reference(self.source)
-        faults: list[str] = []
-        facts: dict[str, Any] = {}
-        for share in self.shares_to_try(form):
-            form.write(dataclasses.replace(self.source, kept_float=share), path)
-            found = compared(reference, path)
-            check_closeness(form, name, found)
-            encoder = load_encoder(path)
-            encoder.cached = False  # nobody asks for it again
-            self.gate.add(name, encoder)
-            faults = self.gate.faults(name)
-            facts = {"difference": found.difference, "cosine": found.cosine, "kept_float": share}
-            if not faults:
-                break
-        if faults and not self.checks.allow_loss:
-            limit = option("max_loss", self.checks.max_loss)
-            lets_out = f"{option('allow_loss', True)} lets it out as it is"
-            raise RefusedError(f"{name} is refused: {'; '.join(faults)} ({limit}; {lets_out})")
-        return {
-            "file": form.file,
-            "bytes": size_of(path),
-            **facts,
-            "losses": self.gate.losses(name),
-            "faults": faults,
-            "doubts": self.gate.doubts(name),
-        }
-
-    def shares_to_try(self, form: Format) -> tuple[float, ...]:
-        """Returns what shares of the operations may be kept in float, one after the other."""
-        checks = self.checks
-        if form.can_keep_float and checks.protocols and not checks.allow_loss:
-            return KEPT_FLOAT
-        return (0.0,)
-
-
-def remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def check_closeness(form: Format, name: str, found: Closeness) -> None:
-    """Raises where the file is further from its encoder than its format allows."""
-    largest, smallest = form.largest_difference, form.smallest_cosine
-    if largest is not None and not found.difference <= largest:
-        differs = f"{name} differs from its encoder by {found.difference:.2e}"
-        raise RefusedError(f"{differs}, more than {largest:.0e}")
-    if smallest is not None and not found.cosine >= smallest:
-        raise RefusedError(
-            f"{name}: cosine {found.cosine:.6f} with its encoder, less than {smallest}"
-        )
-    if not np.isfinite(found.difference):
-        raise RefusedError(f"{name} gives no finite embedding")
-
-
-def size_of(path: Path) -> int:
-    """Returns the bytes of a file, or of all files in a folder."""
-    if path.is_file():
-        return path.stat().st_size
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-
-
 def described(facts: dict[str, Any]) -> str:
     """Returns what is told of a file that was written."""
-    text = f"{facts['bytes'] / 1e6:.2f} MB, within {facts['difference']:.1e} of the encoder"
+    megabytes = facts["bytes"] / 1e6
+    text = f"{megabytes:.2f} MB, within {facts['difference']:.1e} of the encoder"
     losses = facts["losses"]
+    kept_float = facts["kept_float"]
     if losses:
         worst = max(losses, key=losses.get)
-        text += f", loses at most {max(losses[worst], 0):.2%} ({worst})"
+        loss = max(losses[worst], 0)
+        text += f", loses at most {loss:.2%} ({worst})"
         for doubt in facts.get("doubts", []):
             text += f"; {doubt}"
     else:
         text += f", not evaluated: no {option('protocol')}"
-    if facts["kept_float"]:
-        text += f"; {facts['kept_float']:.0%} of its operations kept in float"
+    if kept_float:
+        text += f"; {kept_float:.0%} of its operations kept in float"
     return text
 
 
 def keras_encoder(path: str | Path) -> KerasEncoder:
+    """Loads an encoder that can be exported."""
     encoder = load_encoder(path)
     if not isinstance(encoder, KerasEncoder):
         raise InputError(f"{path}: only a run's folder or a .keras file can be exported")

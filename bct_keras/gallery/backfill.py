@@ -15,7 +15,11 @@ AT_ONCE = 256
 
 
 class Images(Protocol):
-    def __contains__(self, ident: object) -> bool: ...
+    """Images that are found by their ids."""
+
+    def __contains__(self, ident: object) -> bool:
+        """Tells whether there is an image with this id."""
+        ...
 
     def read(self, ids: list[str]) -> np.ndarray:
         """Reads the images of ids [ids, size, size, 3] uint8."""
@@ -29,9 +33,10 @@ def backfill(
     images: Images,
     order: Order,
 ) -> tuple[int, list[str]]:
-    """How many were embedded anew, and the ids of those left as they are for want of an image.
+    """Returns how many were embedded anew, and the ids of those that have no image.
 
-    What is done is known by its encoder, so that a second run goes on where the first was stopped.
+    Those without an image stay as they are. What is done is known by its encoder, so that a second
+    run goes on where the first was stopped.
     """
     gallery.refresh()
     gallery.begin_writing(encoder)
@@ -39,23 +44,27 @@ def backfill(
     # new ones the old.
     gallery.check_admitted(encoder.fingerprint, gallery.encoders_to_fit())
     ids, labels = gallery.entries_of_others(encoder.fingerprint)
-    if not any(ident in images for ident in ids) and ids:
+    without = [ident for ident in ids if ident not in images]
+    if ids and len(without) == len(ids):
         raise InputError(
             f"none of the {len(ids):,} entries to embed anew has an image in this data set"
         )
-    chosen = [position for position in order(ids, labels).tolist() if ids[position] in images]
+    chosen = []
+    for position in order(ids, labels).tolist():
+        if ids[position] in images:
+            chosen.append(position)
     replaced = 0
     with progress.bar(f"embedding {gallery.name} anew", len(chosen), "entries") as done:
         for lot in lots(chosen):
-            some = [ids[position] for position in lot]
-            embeddings = embed(images.read(some))
-            replaced += gallery.replace(
-                encoder, some, [labels[position] for position in lot], embeddings
-            )
+            ids_of_lot = [ids[position] for position in lot]
+            labels_of_lot = [labels[position] for position in lot]
+            embeddings = embed(images.read(ids_of_lot))
+            replaced += gallery.replace(encoder, ids_of_lot, labels_of_lot, embeddings)
             done.update(len(lot))
-    return replaced, [ident for ident in ids if ident not in images]
+    return replaced, without
 
 
 def lots(positions: list[int]) -> Iterator[list[int]]:
+    """Yields the positions in pieces of AT_ONCE."""
     for start in range(0, len(positions), AT_ONCE):
         yield positions[start : start + AT_ONCE]

@@ -1,9 +1,9 @@
-"""A file of checksummed blocks that is only ever appended to: whatever a reader has seen stays
-where it is.
+"""A file of checksummed blocks that is only ever appended to: what was seen stays where it is.
 
-    0    header    magic, version, dims                                    64 bytes 64   commit
-    bytes acknowledged, commits so far                      64 bytes, written anew by each commit
-    128  block     header of 64 bytes, payload padded to a multiple of 64 ...  block
+    0    header    magic, version, dims                 64 bytes
+    64   commit    bytes acknowledged, commits so far   64 bytes, written anew by each commit
+    128  block     header of 64 bytes, payload padded to a multiple of 64
+    ...  block
 
 Every field is little-endian and every 64-byte head ends with the CRC-32 of the 60 bytes before it,
 a block's head also holds that of its payload: each byte of the file lies under a checksum. A commit
@@ -39,6 +39,8 @@ CHECKSUM = struct.Struct("<I")
 
 @dataclass(frozen=True)
 class Block:
+    """One block of a file, whose payload is not yet checked."""
+
     path: Path
     kind: bytes
     rows: int
@@ -71,19 +73,22 @@ def unsealed(layout: struct.Struct, head: bytes) -> tuple | None:
 
 def encode(kind: bytes, rows: int, *parts: bytes) -> list[bytes]:
     """Returns what `append` writes for one block."""
-    length = sum(map(len, parts))
-    parts = (*parts, bytes(-length % HEAD_BYTES))
+    length = sum(len(part) for part in parts)
+    padding = bytes(-length % HEAD_BYTES)
+    payload = [*parts, padding]
     checksum = 0
-    for part in parts:
+    for part in payload:
         checksum = zlib.crc32(part, checksum)
-    return [sealed(BLOCK.pack(kind, rows, length + len(parts[-1]), checksum)), *parts]
+    head = BLOCK.pack(kind, rows, length + len(padding), checksum)
+    return [sealed(head), *payload]
 
 
 class BlockFile:
     """One open file. A writer holds the file's lock for as long as it is open."""
 
     def __init__(self, path: Path, descriptor: int):
-        self.path, self.descriptor = path, descriptor
+        self.path = path
+        self.descriptor = descriptor
         header = unsealed(HEADER, os.pread(descriptor, HEAD_BYTES, 0))
         if header is None or header[0] != MAGIC:
             raise InputError(f"{path} is no gallery, or its first {HEAD_BYTES} bytes are damaged")
@@ -92,23 +97,27 @@ class BlockFile:
         if not VERSION <= self.version <= VERSION_WITH_REMOVALS:
             raise InputError(
                 f"{path} is a gallery of version {self.version}; this program reads versions "
-                f"{VERSION} and "
-                f"{VERSION_WITH_REMOVALS}"
+                f"{VERSION} and {VERSION_WITH_REMOVALS}"
             )
 
     def committed(self) -> tuple[int, int]:
         """Returns the bytes acknowledged, and the number of commits that made them."""
-        commit = unsealed(COMMIT, os.pread(self.descriptor, HEAD_BYTES, HEAD_BYTES))
+        commit = self._read_commit()
         if commit is None:
             time.sleep(0.01)  # a writer may have been at these very bytes
-            commit = unsealed(COMMIT, os.pread(self.descriptor, HEAD_BYTES, HEAD_BYTES))
+            commit = self._read_commit()
         if commit is None:
             raise damaged(self.path, HEAD_BYTES, "the commit is not what its checksum says")
-        if not FIRST_BLOCK <= commit[0] <= os.fstat(self.descriptor).st_size:
-            raise damaged(
-                self.path, os.fstat(self.descriptor).st_size, f"{commit[0]} bytes were acknowledged"
-            )
-        return commit
+        acknowledged, commits = commit
+        size = os.fstat(self.descriptor).st_size
+        if not FIRST_BLOCK <= acknowledged <= size:
+            raise damaged(self.path, size, f"{acknowledged} bytes were acknowledged")
+        return acknowledged, commits
+
+    def _read_commit(self) -> tuple[int, int] | None:
+        """Reads the commit; returns None where its checksum does not hold."""
+        head = os.pread(self.descriptor, HEAD_BYTES, HEAD_BYTES)
+        return unsealed(COMMIT, head)
 
     def blocks(self, start: int, end: int) -> Iterator[Block]:
         """Yields blocks, memory-mapped. Their payloads are not checked: that reads them whole."""
@@ -116,37 +125,54 @@ class BlockFile:
             return
         mapped = memoryview(mmap.mmap(self.descriptor, end, prot=mmap.PROT_READ))
         while start < end:
-            head = unsealed(BLOCK, bytes(mapped[start : start + HEAD_BYTES]))
             first = start + HEAD_BYTES
+            head = unsealed(BLOCK, bytes(mapped[start:first]))
             if head is None or head[2] > end - first:
                 raise damaged(self.path, start, "the head of a block is not what its checksum says")
             kind, rows, length, checksum = head
-            yield Block(self.path, kind, rows, first, mapped[first : first + length], checksum)
             start = first + length
+            yield Block(
+                path=self.path,
+                kind=kind,
+                rows=rows,
+                offset=first,
+                payload=mapped[first:start],
+                checksum=checksum,
+            )
 
     def append(self, *blocks: list[bytes], version: int = VERSION) -> None:
-        """Returns when they are on the disk, in a file of at least this version."""
+        """Appends blocks; returns when they are on the disk, in a file of at least this version.
+
+        The order is what makes it safe: 1 the blocks, 2 sync, 3 the commit, with the header where
+        the version rises, 4 sync.
+        """
         end, commits = self.committed()
-        for part in (part for block in blocks for part in block):
-            end += write_all(self.descriptor, part, end)
+        for block in blocks:
+            for part in block:
+                end += write_all(self.descriptor, part, end)
         os.fsync(self.descriptor)
-        commit, offset = sealed(COMMIT.pack(end, commits + 1)), HEAD_BYTES
+        heads = sealed(COMMIT.pack(end, commits + 1))
+        offset = HEAD_BYTES
         if version > self.version:
-            commit, offset = sealed(HEADER.pack(MAGIC, version, self.dims)) + commit, 0
+            header = sealed(HEADER.pack(MAGIC, version, self.dims))
+            heads = header + heads
+            offset = 0
         # Within the first 128 bytes: disks write a sector, of 512 bytes or more, whole or not at
         # all.
-        write_all(self.descriptor, commit, offset)
+        write_all(self.descriptor, heads, offset)
         os.fsync(self.descriptor)
         self.version = max(version, self.version)
 
     def forget_unacknowledged(self) -> None:
-        os.ftruncate(self.descriptor, self.committed()[0])
+        """Cuts off what lies beyond the last commit."""
+        end, _ = self.committed()
+        os.ftruncate(self.descriptor, end)
 
     def replaced(self) -> bool:
         """Tells whether another file has taken this one's place."""
         now = os.stat(self.path)
         mine = os.fstat(self.descriptor)
-        return (now.st_dev, now.st_ino) != (mine.st_dev, mine.st_ino)
+        return not os.path.samestat(now, mine)
 
     def close(self) -> None:
         """Closes the file, which gives its lock back."""
@@ -158,5 +184,6 @@ def write_all(descriptor: int, data: bytes, offset: int) -> int:
     left = memoryview(data).cast("B")
     while left:
         written = os.pwrite(descriptor, left, offset)
-        left, offset = left[written:], offset + written
+        left = left[written:]
+        offset += written
     return len(data)

@@ -6,6 +6,7 @@ moment. A REMOVALS block names entries that are there no more: none of their row
 numbers are not given again. An id that is added again after its removal is a new entry.
 """
 
+import bisect
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -52,11 +53,11 @@ class Contents:
         self.compatible: list[Compatibility] = []
         self.rows: list[Rows] = []
         self.names: list[Names] = []
-        # [all numbers]: the live row of each, or REMOVED
-        self.row_of = np.zeros(0, np.int64)
-        self.numbers = np.zeros(0, np.int64)  # [entries]: those that are there, in rising order
-        self.removed = np.zeros(0, np.int64)
-        self.entry_of = np.zeros(0, np.int64)  # [rows]
+        none = np.zeros(0, np.int64)
+        self.row_of = none  # [all numbers]: the live row of each, or REMOVED
+        self.numbers = none  # [entries]: those that are there, in rising order
+        self.removed = none
+        self.entry_of = none  # [rows]
         self.live = np.zeros(0, bool)  # [rows]
         # [all numbers]: which of the encoders made each that is there
         self.encoder_of = np.zeros(0, np.uint16)
@@ -69,37 +70,57 @@ class Contents:
             REPLACEMENTS: self._read_replacements,
             REMOVALS: self._read_removals,
             ENCODER: self._read_encoder,
-            COMPATIBLE: lambda block: self.compatible.append(fact_of(block, Compatibility)),
+            COMPATIBLE: self._read_compatibility,
         }
-        entries, entry_of = len(self.row_of), [self.entry_of]
+        numbers_of_rows = []
         for block in added:
             if block.kind not in readers:
                 raise damaged(block.path, block.offset, f"a block of unknown kind {block.kind!r}")
             numbers = readers[block.kind](block)
             if numbers is not None:
-                entry_of.append(numbers)
-        self.entry_of = np.concatenate(entry_of)
+                numbers_of_rows.append(numbers)
+        self._find_live_rows(numbers_of_rows)
+        self._count_entries()
+
+    def _find_live_rows(self, numbers_of_rows: list[np.ndarray]) -> None:
+        """Finds each entry's live row; those of the rows that were added are given by blocks."""
+        first = len(self.entry_of)
+        self.entry_of = np.concatenate([self.entry_of, *numbers_of_rows])
+        rows = len(self.entry_of)
+        new = np.zeros(self._entries() - len(self.row_of), np.int64)
+        row_of = np.concatenate([self.row_of, new])
         # The last assignment to an entry stands, and rows come in the order in which they were
         # written.
-        row_of = np.concatenate([self.row_of, np.zeros(self._entries() - entries, np.int64)])
-        first = len(entry_of[0])
-        row_of[self.entry_of[first:]] = np.arange(first, len(self.entry_of))
+        row_of[self.entry_of[first:]] = np.arange(first, rows)
         row_of[self.removed] = REMOVED
         self.row_of = row_of
         self.numbers = np.flatnonzero(row_of != REMOVED)
-        self.live = np.zeros(len(self.entry_of), bool)
+        self.live = np.zeros(rows, bool)
         self.live[row_of[self.numbers]] = True
+
+    def _count_entries(self) -> None:
+        """Finds which encoder made each entry, and how many each has made."""
         if self.rows:
+            made_by = np.concatenate([part.encoders for part in self.rows])  # [rows]
             # The row REMOVED is the last one; nobody asks who made an entry that is there no more.
-            self.encoder_of = np.concatenate([part.encoders for part in self.rows])[row_of]
-        made = np.bincount(self.encoder_of[self.numbers], minlength=len(self.encoders)).tolist()
-        self.in_use = {
-            known: count for known, count in zip(self.encoders, made, strict=True) if count
-        }
+            self.encoder_of = made_by[self.row_of]
+        there = self.encoder_of[self.numbers]
+        counts = np.bincount(there, minlength=len(self.encoders)).tolist()
+        self.in_use = {}
+        for known, count in zip(self.encoders, counts, strict=True):
+            if count:
+                self.in_use[known] = count
 
     def _entries(self) -> int:
         """Returns how many numbers were given so far."""
-        return self.names[-1].first + self.names[-1].ends.shape[1] if self.names else 0
+        if not self.names:
+            return 0
+        last = self.names[-1]
+        return last.first + last.ends.shape[1]
+
+    def _read_compatibility(self, block: Block) -> None:
+        """Takes in which queries fit which entries."""
+        self.compatible.append(fact_of(block, Compatibility))
 
     def _read_encoder(self, block: Block) -> None:
         """Takes in an encoder."""
@@ -114,7 +135,8 @@ class Contents:
 
     def _read_entries(self, block: Block) -> np.ndarray:
         """Takes in new entries; returns their numbers."""
-        cursor, first = Cursor(block), self._entries()
+        cursor = Cursor(block)
+        first = self._entries()
         ends = cursor.array("<u4", 2, block.rows)
         self._read_rows(block, cursor)
         if not block.rows or (np.diff(ends.astype(np.int64)) < 0).any():
@@ -140,15 +162,18 @@ class Contents:
     def _numbers_there(self, block: Block, cursor: Cursor, what: str) -> np.ndarray:
         """Reads numbers of entries; refuses those that are not there."""
         numbers = cursor.array("<u8", block.rows)
-        if block.rows and (
-            numbers.max() >= self._entries() or np.isin(numbers, self.removed).any()
-        ):
-            raise damaged(block.path, block.offset, f"it {what} that is not there")
+        if block.rows:
+            never_given = numbers.max() >= self._entries()
+            if never_given or np.isin(numbers, self.removed).any():
+                raise damaged(block.path, block.offset, f"it {what} that is not there")
         return numbers.astype(np.int64)
 
     def _read_rows(self, block: Block, cursor: Cursor) -> None:
         """Takes in a block's embeddings."""
-        first = self.rows[-1].first + len(self.rows[-1].vectors) if self.rows else 0
+        first = 0
+        if self.rows:
+            last = self.rows[-1]
+            first = last.first + len(last.vectors)
         rows = cursor.rows(first, self.dims)
         if block.rows and rows.encoders.max() >= len(self.encoders):
             raise damaged(block.path, block.offset, "it names an encoder that is not there")
@@ -157,7 +182,8 @@ class Contents:
     def name_of(self, number: int) -> Name:
         """Returns the id and the label of an entry."""
         firsts = [names.first for names in self.names]
-        names = self.names[int(np.searchsorted(firsts, number, side="right")) - 1]
+        block = bisect.bisect_right(firsts, number) - 1
+        names = self.names[block]
         return names.of(number - names.first)
 
     def ids(self) -> Iterator[str]:
@@ -189,7 +215,8 @@ class Contents:
     def nearest(self, queries: np.ndarray, top: int) -> Iterator[list[Found]]:
         """Yields for each query [queries, dims], of length 1, its `top` entries, the best first."""
         if not len(self.numbers):
-            yield from ([] for _ in queries)
+            for _ in queries:
+                yield []
             return
         for start in range(0, len(queries), QUERIES_AT_ONCE):
             several = queries[start : start + QUERIES_AT_ONCE]
@@ -202,12 +229,16 @@ class Contents:
                 yield self._ranked(query, scores_of_query, top)
 
     def _ranked(self, query: np.ndarray, coarse: np.ndarray, top: int) -> list[Found]:
+        """Scores the entries that are best by coarse scores [rows] again; returns the best."""
         count = min(2 * top + SPARE_CANDIDATES, len(self.numbers))
         candidates = vectors.best(coarse, count)
+        embeddings = vectors.unpack(self.vectors_of(candidates))  # [candidates, dims]
         # Not as a matrix product, whose rounding depends on a row's place: equal embeddings have
         # equal scores.
-        scores = (vectors.unpack(self.vectors_of(candidates)) * query).sum(axis=1)
+        scores = (embeddings * query).sum(axis=1)
         numbers = self.entry_of[candidates]
-        order = np.lexsort((numbers, -scores))[:top]  # of equal scores the older entry comes first
-        ranked = zip(numbers[order].tolist(), scores[order].tolist(), strict=True)
-        return [Found(number, score) for number, score in ranked]
+        order = np.lexsort((numbers, -scores))  # of equal scores the older entry comes first
+        found = []
+        for place in order[:top]:
+            found.append(Found(int(numbers[place]), float(scores[place])))
+        return found

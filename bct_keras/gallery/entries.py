@@ -1,6 +1,4 @@
-"""Turns a data set into entries of a gallery, batch by batch, and tells what of it was not
-added.
-"""
+"""Turns a data set into entries of a gallery, batch by batch, and tells what was not added."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +17,8 @@ from bct_keras.gallery.gallery import Gallery, KnownEncoder
 
 @dataclass(frozen=True)
 class Batch:
+    """Entries that are added together."""
+
     ids: list[str]
     labels: list[str]
     embeddings: np.ndarray  # [entries, dims]
@@ -26,6 +26,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class Entries:
+    """A data set's entries, and the encoder that makes them."""
+
     encoder: KnownEncoder
     batches: Iterator[Batch]
 
@@ -37,20 +39,26 @@ def known(encoder: Encoder) -> KnownEncoder:
 
 def fitted(encoder: Encoder, gallery: Gallery) -> Encoder:
     """Returns a wider encoder's first coordinates, where the gallery holds no more."""
+    compatible = encoder.compatible_dims
     dims = {known.dims for known in gallery.encoders_in_use()}
-    wider = encoder.dims > encoder.compatible_dims and dims == {encoder.compatible_dims}
-    return FirstDims(encoder, encoder.compatible_dims) if wider else encoder
+    if encoder.dims > compatible and dims == {compatible}:
+        return FirstDims(encoder, compatible)
+    return encoder
 
 
 def embedded_entries(data: DataSet, encoder: Encoder) -> Entries:
+    """Returns the entries of a data set, which are embedded as they are asked for."""
+
     def batches() -> Iterator[Batch]:
         for found, batch in encoder.embed_data(data):
-            yield Batch(dataset.ids_of(batch), labels_of(data, batch["label"].numpy()), found)
+            labels = labels_of(data, batch["label"].numpy())
+            yield Batch(dataset.ids_of(batch), labels, found)
 
     return Entries(known(encoder), batches())
 
 
 def stored_entries(data: DataSet, folder: Path) -> Entries:
+    """Returns the entries of a data set by embeddings that `embed` has kept in a folder."""
     shards = embeddings.open_embeddings(folder, data)
     manifest = artefacts.read_manifest(folder, embeddings.KIND)
 
@@ -61,21 +69,27 @@ def stored_entries(data: DataSet, folder: Path) -> Entries:
             ids = [stored.id for stored in images_by_id.whole(shard)]
             yield Batch(ids, labels_of(data, labels), found)
 
-    return Entries(
-        KnownEncoder(manifest["made_from"]["encoder"], shards.dims, manifest["encoder"]), batches()
+    encoder = KnownEncoder(
+        fingerprint=manifest["made_from"]["encoder"],
+        dims=shards.dims,
+        name=manifest["encoder"],
     )
+    return Entries(encoder, batches())
 
 
 def labels_of(data: DataSet, labels: np.ndarray) -> list[str]:
-    """Returns labels as they count over the whole data set: a gallery may hold several of its
-    views.
+    """Returns labels as they count over the whole data set.
+
+    A gallery may hold several of its views.
     """
     return [str(label + data.first_identity) for label in labels.tolist()]
 
 
 def left_out(data: DataSet, gallery: Gallery) -> str:
-    """Returns a line where `data` is one view of a data set and the gallery cannot hold all of its
-    images; else nothing."""
+    """Returns a line where the gallery cannot hold all images of the data set; else nothing.
+
+    That is so where `data` is one view of a larger data set.
+    """
     folder = data.folder.parent
     if artefacts.kind_of(folder) != KIND:
         return ""

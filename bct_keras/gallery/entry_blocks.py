@@ -1,9 +1,9 @@
-"""What one block of a gallery file holds, written and read: entries, replacements, removals,
-facts.
+"""Writes and reads what one block of a gallery file holds.
+
+That is entries, replacements, removals, or a fact.
 """
 
 import contextlib
-import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -64,9 +64,13 @@ class Names:
     def column(self, which: int) -> list[str]:
         """Returns every id (0) or every label (1)."""
         text = bytes(self.texts[which])
-        cuts = [0, *self.ends[which].tolist()]
+        column = []
+        start = 0
         with self.readable():
-            return [text[start:end].decode() for start, end in itertools.pairwise(cuts)]
+            for end in self.ends[which].tolist():
+                column.append(text[start:end].decode())
+                start = end
+        return column
 
     @contextlib.contextmanager
     def readable(self) -> Iterator[None]:
@@ -83,7 +87,8 @@ class Cursor:
     """Takes arrays off a block's payload, one after the other."""
 
     def __init__(self, block: Block):
-        self.block, self.taken = block, 0
+        self.block = block
+        self.taken = 0
 
     def array(self, dtype: str, *shape: int) -> np.ndarray:
         """Takes the next array of this type and shape."""
@@ -92,20 +97,19 @@ class Cursor:
 
     def bytes(self, count: int) -> memoryview:
         """Takes so many of the next bytes."""
-        if count > len(self.block.payload) - self.taken:
-            raise damaged(
-                self.block.path, self.block.offset, "a block is shorter than what it holds"
-            )
-        self.taken += count
-        return self.block.payload[self.taken - count : self.taken]
+        block, start = self.block, self.taken
+        if count > len(block.payload) - start:
+            raise damaged(block.path, block.offset, "a block is shorter than what it holds")
+        self.taken = start + count
+        return block.payload[start : self.taken]
 
     def rows(self, first: int, dims: int) -> Rows:
-        """Takes the block's embeddings; `first` is the number of the first row in the whole
-        file.
-        """
+        """Takes the block's embeddings; `first` counts the rows of the file before them."""
         count = self.block.rows
-        scale, encoders = self.array("<f4", count), self.array("<u2", count)
-        high, low = self.array("i1", count, dims), self.array("i1", count, dims)
+        scale = self.array("<f4", count)
+        encoders = self.array("<u2", count)
+        high = self.array("i1", count, dims)
+        low = self.array("i1", count, dims)
         return Rows(first, Vectors(scale, high, low), encoders)
 
 
@@ -148,19 +152,22 @@ def encode_replacements(packed: Vectors, encoders: np.ndarray, numbers: np.ndarr
 
 def encode_removals(numbers: np.ndarray) -> list[bytes]:
     """Returns a block that removes the entries with these numbers."""
-    return blocks.encode(REMOVALS, len(numbers), numbers.astype("<u8").tobytes())
+    content = numbers.astype("<u8").tobytes()
+    return blocks.encode(REMOVALS, len(numbers), content)
 
 
 def encode_fact(kind: bytes, fact: KnownEncoder | Compatibility) -> list[bytes]:
     """Returns a block of ENCODER or COMPATIBLE."""
-    return blocks.encode(kind, 0, json.dumps(asdict(fact)).encode())
+    text = json.dumps(asdict(fact))
+    return blocks.encode(kind, 0, text.encode())
 
 
 def fact_of(block: Block, kind: type[Fact]) -> Fact:
     """Reads what such a block says."""
     block.check()
+    text = bytes(block.payload).rstrip(b"\0")  # without the padding
     try:
-        found = kind(**json.loads(bytes(block.payload).rstrip(b"\0")))
+        found = kind(**json.loads(text))
     except (ValueError, TypeError, RecursionError):
         raise damaged(block.path, block.offset, f"it holds no {kind.__name__}") from None
     for field in fields(kind):

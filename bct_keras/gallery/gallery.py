@@ -47,6 +47,8 @@ LONGEST_NAME = 1024  # bytes of an id or a label
 
 @dataclass(frozen=True)
 class Match:
+    """An entry that a query finds."""
+
     id: str
     label: str
     score: float  # cosine
@@ -55,6 +57,8 @@ class Match:
 
 @dataclass(frozen=True)
 class Description:
+    """What a gallery holds."""
+
     dims: int
     entries: dict[KnownEncoder, int]
     compatible: list[Compatibility]
@@ -70,6 +74,7 @@ def first_positions(ids: list[str]) -> dict[str, int]:
 
 
 def check_name(name: str) -> None:
+    """Raises where a text can be no id and no label."""
     try:
         encoded = name.encode()
     except UnicodeEncodeError:  # as Python reads a file's name that is no UTF-8
@@ -81,15 +86,20 @@ def check_name(name: str) -> None:
 
 
 class Gallery(ABC):
-    """Entries of an id, a label and an embedding of length 1. Each id is there once; each entry
-    knows its encoder.
+    """Entries, each of an id, a label and an embedding of length 1.
+
+    Each id is there once, and each entry knows the encoder that made it.
     """
 
     name: str
 
     def search(self, encoder: str, embeddings: np.ndarray, top: int) -> list[list[Match]]:
-        """Returns for each query of this encoder's (its fingerprint) a list, the best match
-        first.
+        """Returns a list of matches for each query, the best first.
+
+        Args:
+            encoder: The fingerprint of the encoder that made the queries.
+            embeddings: The queries [queries, dims], of any length.
+            top: How many matches to find for each.
         """
         if top < 1:
             raise InputError(f"{top} matches were asked for; at least one has to be")
@@ -100,8 +110,7 @@ class Gallery(ABC):
             if known.dims != queries.shape[1]:
                 raise InputError(
                     f"{self.name} holds {known.dims} dimensions and the query has "
-                    f"{queries.shape[1]}; "
-                    "they cannot be compared"
+                    f"{queries.shape[1]}; they cannot be compared"
                 )
         self.check_admitted(encoder, in_use)
         return self.nearest(queries, top, [known.fingerprint for known in in_use])
@@ -115,27 +124,27 @@ class Gallery(ABC):
             old, new = option("old", "the entries'"), option("new", "the one given")
             raise InputError(
                 f"{self.name} holds entries of {known}, and the encoder given ({encoder[:12]}) is "
-                "not "
-                "known to be compatible with it (a file exported from a run is another encoder "
-                "than "
-                "the run);",
+                "not known to be compatible with it (a file exported from a run is another "
+                "encoder than the run);",
                 f"evaluate the two ({old} {new}) and declare the report: "
                 f"gallery add {option('report', 'FOLDER')}",
             )
 
     def check_may_join(self, encoder: KnownEncoder, to_come: Iterable[Compatibility] = ()) -> None:
-        """Raises where no query at all could be searched once this encoder's entries were there
-        too.
-        """
+        """Raises where with this encoder's entries no query at all could be searched any more."""
         declared = {(each.query, each.gallery) for each in (*self.compatibilities(), *to_come)}
         there = {known.fingerprint: known for known in self.encoders_to_fit()}
         together = {*there, encoder.fingerprint}
-        for query in together | {query for query, _ in declared}:
+        queries = together | {query for query, _ in declared}
+        for query in queries:
             if all(query == other or (query, other) in declared for other in together):
                 return
-        foreign = [known for known in there.values() if known.fingerprint != encoder.fingerprint]
+        foreign = []
+        for known in there.values():
+            if known.fingerprint != encoder.fingerprint:
+                foreign.append(str(known))
         raise InputError(
-            f"{self.name} holds entries of {', '.join(map(str, foreign))}, and no report says that "
+            f"{self.name} holds entries of {', '.join(foreign)}, and no report says that "
             f"{encoder} goes with them: together no query could be searched;",
             "evaluate the two and declare the report first: gallery add "
             f"{option('report', 'FOLDER')}",
@@ -144,8 +153,9 @@ class Gallery(ABC):
     def add(
         self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray
     ) -> int:
-        """Returns when the entries are safe: how many are new. An id that is there already stays
-        as it is.
+        """Adds entries; returns how many are new, when they are safe.
+
+        An id that is there already stays as it is.
         """
         units = self.checked(encoder, ids, labels, embeddings)
         self.begin_writing(encoder)
@@ -204,7 +214,8 @@ class Gallery(ABC):
         return self.encoders_in_use()
 
     @abstractmethod
-    def compatibilities(self) -> list[Compatibility]: ...
+    def compatibilities(self) -> list[Compatibility]:
+        """Returns what was declared of encoders."""
 
     @abstractmethod
     def nearest(self, queries: np.ndarray, top: int, encoders: list[str]) -> list[list[Match]]:
@@ -231,13 +242,14 @@ class Gallery(ABC):
 
     @abstractmethod
     def remove(self, ids: Collection[str] = (), labels: Collection[str] = ()) -> Removal:
-        """Forgets the entries with these ids, and those with these labels. Returns when no
-        search can find them.
+        """Forgets the entries with these ids, and those with these labels.
+
+        It returns when no search can find them.
         """
 
     @abstractmethod
     def declare(self, compatibility: Compatibility) -> None:
-        """Returns when it is safe; declaring it again changes nothing."""
+        """Declares it, and returns when that is safe; declaring it again changes nothing."""
 
     @abstractmethod
     def entries_of_others(self, encoder: str) -> tuple[list[str], list[str]]:
@@ -248,4 +260,5 @@ class Gallery(ABC):
         """Reads and checks everything."""
 
     @abstractmethod
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Lets go of the gallery."""

@@ -1,6 +1,4 @@
-"""What a gallery in Milvus needs of a client: conditions, errors in plain lines, and
-collections.
-"""
+"""Prepares what a gallery in Milvus needs: conditions, errors in plain lines, collections."""
 
 import contextlib
 from collections.abc import Collection, Iterator
@@ -19,12 +17,14 @@ def literal(text: str) -> str:
 
 def one_of(field: str, texts: Collection[str]) -> str:
     """Returns the condition that a field is one of these texts."""
-    return f"{field} in [{', '.join(map(literal, texts))}]"
+    literals = [literal(text) for text in texts]
+    return f"{field} in [{', '.join(literals)}]"
 
 
 class Plainly:
-    """Calls a client; its errors become plain lines, since most tell of a server that is gone or
-    that refuses.
+    """Calls a client and makes plain lines of its errors.
+
+    Most of them tell of a server that is gone or that refuses.
     """
 
     def __init__(self, name: str, client: Any, errors: type[Exception]):

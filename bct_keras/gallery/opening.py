@@ -53,10 +53,11 @@ def open_to_write(path: Path, dims: int | None) -> tuple[BlockFile, bool]:
     never acknowledged, and the file with which it was about to replace this one.
     """
     absent = not path.exists()
+    how = os.O_RDWR | os.O_CLOEXEC
+    if dims is not None:
+        how |= os.O_CREAT
     while True:
-        descriptor = os.open(
-            path, os.O_RDWR | os.O_CLOEXEC | (0 if dims is None else os.O_CREAT), 0o644
-        )
+        descriptor = os.open(path, how, 0o644)
         with closed_on_error(descriptor):
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise InputError(f"{path} is no gallery: it is not a file")
@@ -77,6 +78,7 @@ def open_to_write(path: Path, dims: int | None) -> tuple[BlockFile, bool]:
 
 
 def lock(path: Path, descriptor: int) -> None:
+    """Takes the lock of an open file; waits for another writer, but not for ever."""
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:
@@ -92,12 +94,11 @@ def lock(path: Path, descriptor: int) -> None:
 
 
 def begin(descriptor: int, dims: int) -> None:
+    """Makes an empty gallery of an open file."""
     os.ftruncate(descriptor, 0)
-    write_all(
-        descriptor,
-        sealed(HEADER.pack(MAGIC, VERSION, dims)) + sealed(COMMIT.pack(FIRST_BLOCK, 0)),
-        0,
-    )
+    header = sealed(HEADER.pack(MAGIC, VERSION, dims))
+    commit = sealed(COMMIT.pack(FIRST_BLOCK, 0))
+    write_all(descriptor, header + commit, 0)
     os.fsync(descriptor)
 
 
@@ -114,8 +115,10 @@ def partial_of(path: Path) -> Path:
 
 @contextlib.contextmanager
 def replacement(file: BlockFile) -> Iterator[BlockFile]:
-    """Gives a new, locked file to fill, which takes the place of `file` when the block ends
-    well.
+    """Yields a new, locked file to fill, which at the end takes the place of `file`.
+
+    The order is what makes it safe: 1 the new file is written, 2 synced, 3 renamed into the place,
+    4 the folder is synced. On an error the new file is removed and the old one stays.
     """
     partial = partial_of(file.path)
     if file.replaced():
@@ -145,9 +148,7 @@ def replacement(file: BlockFile) -> Iterator[BlockFile]:
 
 
 def let_the_same_people_in(descriptor: int, model: os.stat_result) -> None:
-    """Gives the new file the owner, the group and the permissions of `model`, as far as this
-    process may.
-    """
+    """Gives the new file the owner, group and permissions of `model`, as far as this may."""
     mode = stat.S_IMODE(model.st_mode)
     with contextlib.suppress(PermissionError):
         os.fchown(descriptor, model.st_uid, -1)

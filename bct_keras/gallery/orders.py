@@ -1,5 +1,6 @@
-"""In which order backfill embeds entries anew: (ids, labels) -> positions, the first to be done
-first.
+"""Orders in which backfill embeds entries anew.
+
+An order takes ids and labels and returns positions among them, the first to be done first.
 """
 
 from collections.abc import Callable
@@ -12,29 +13,32 @@ Order = Callable[[list[str], list[str]], np.ndarray]
 
 
 def stored() -> Order:
-    """Returns the entries as they were added."""
+    """Returns the order in which the entries were added."""
     return lambda ids, labels: np.arange(len(ids))
 
 
 def by_label() -> Order:
-    """Returns one identity after the other: whichever is done is done whole."""
+    """Returns the order of identities: whichever is done is done whole."""
     return lambda ids, labels: np.argsort(np.array(labels, object), kind="stable")
 
 
 def random(seed: int = 0) -> Order:
-    """Returns them in random order, so that every share done is a fair sample of all."""
+    """Returns a random order, so that every share done is a fair sample of all."""
     return lambda ids, labels: np.random.default_rng(seed).permutation(len(ids))
 
 
 def listed(file: str) -> Order:
-    """Returns the ids in a text file, one a line, in its order, then all others.
+    """Returns the order of a text file of ids, one a line; all other entries come after them.
 
-    Such as those most often searched for.
+    The file may list, for example, those that are most often searched for.
     """
 
     def order(ids: list[str], labels: list[str]) -> np.ndarray:
         lines = read_text(file).splitlines()
-        rank = {ident: line for line, ident in reversed(list(enumerate(lines)))}
-        return np.argsort([rank.get(ident, len(lines)) for ident in ids], kind="stable")
+        rank_of: dict[str, int] = {}
+        for rank, ident in enumerate(lines):
+            rank_of.setdefault(ident, rank)
+        ranks = [rank_of.get(ident, len(lines)) for ident in ids]
+        return np.argsort(ranks, kind="stable")
 
     return order

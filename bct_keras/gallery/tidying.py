@@ -19,8 +19,9 @@ class Tidied:
 
 
 def is_needed(contents: Contents, rows_at_once: int, spare_blocks: int) -> bool:
-    """Tells whether there are removed entries, many superseded rows, or more blocks than spare
-    ones.
+    """Tells whether a file is worth writing anew.
+
+    It is where there are removed entries, many superseded rows, or too many blocks.
 
     Args:
         contents: What the file holds.

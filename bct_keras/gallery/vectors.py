@@ -21,7 +21,7 @@ LARGEST = 127 * 256 + 127
 
 @dataclass(frozen=True)
 class Vectors:
-    """unit[row] = scale[row] * (256 * high[row] + low[row])"""
+    """Embeddings as planes of bytes: unit[row] = scale[row] * (256 * high[row] + low[row])."""
 
     scale: np.ndarray  # [rows] float32
     high: np.ndarray  # [rows, dims] int8
@@ -55,12 +55,14 @@ def pack(units: np.ndarray) -> Vectors:
     scale = np.abs(units).max(axis=1) / np.float32(LARGEST)
     whole = np.rint(units / scale[:, None]).astype(np.int16)
     high = (whole + 128) >> 8
-    return Vectors(scale, high.astype(np.int8), (whole - (high << 8)).astype(np.int8))
+    low = whole - (high << 8)
+    return Vectors(scale, high.astype(np.int8), low.astype(np.int8))
 
 
 def unpack(vectors: Vectors) -> np.ndarray:
     """Returns the embeddings [rows, dims] float32; each coordinate is off by at most scale / 2."""
-    return vectors.scale[:, None] * (vectors.high * np.float32(256) + vectors.low)
+    whole = vectors.high * np.float32(256) + vectors.low
+    return vectors.scale[:, None] * whole
 
 
 def coarse_scores(queries: Vectors, entries: Vectors) -> np.ndarray:
@@ -76,6 +78,9 @@ def coarse_scores(queries: Vectors, entries: Vectors) -> np.ndarray:
 
 def best(scores: np.ndarray, count: int) -> np.ndarray:
     """Returns the positions of the `count` largest of [rows], in rising order of position."""
-    if count >= len(scores):
-        return np.arange(len(scores))
-    return np.sort(np.argpartition(scores, len(scores) - count)[len(scores) - count :])
+    rows = len(scores)
+    if count >= rows:
+        return np.arange(rows)
+    first = rows - count
+    rising = np.argpartition(scores, first)
+    return np.sort(rising[first:])

@@ -1,3 +1,4 @@
-"""Files that anybody may have made: each is read within limits, or refused by an `InputError` that
-names it.
+"""Reads files that anybody may have made.
+
+Each is read within limits, or refused by an `InputError` that names it.
 """

@@ -1,5 +1,6 @@
-"""Zip archives: nothing of one is unpacked before all that it claims has been held against the
-file's own size.
+"""Reads zip archives.
+
+Nothing of one is unpacked before all that it claims has been held against the file's own size.
 """
 
 import contextlib
@@ -21,8 +22,9 @@ ENCRYPTED = 1
 
 
 class Directory:
-    """Stands before a file while its list of members is read, which is read at once, whatever
-    length it claims.
+    """Stands before a file while its list of members is read.
+
+    That list is read at once, whatever length it claims.
     """
 
     def __init__(self, file: BinaryIO):
@@ -30,32 +32,37 @@ class Directory:
         self.limited = True
 
     def read(self, size: int = -1) -> bytes:
+        """Reads so many bytes; raises where the list of members would be too long."""
         place = self.file.tell()
-        there = self.file.seek(0, 2) - self.file.seek(place)
+        end = self.file.seek(0, 2)
+        there = end - self.file.seek(place)
         wanted = there if size < 0 else min(size, there)
         if self.limited and wanted > LARGEST_DIRECTORY:
             raise ValueError(f"its list of members has more than {LARGEST_DIRECTORY:,} bytes")
         return self.file.read(size)
 
     def seek(self, *place: int) -> int:
+        """Moves to a place in the file."""
         return self.file.seek(*place)
 
     def tell(self) -> int:
+        """Tells the place in the file."""
         return self.file.tell()
 
     def seekable(self) -> bool:
+        """Tells that it can be moved in."""
         return True
 
     def close(self) -> None:
-        """The file is closed by whoever has opened it."""
+        """Does nothing: the file is closed by whoever has opened it."""
 
 
 @contextlib.contextmanager
 def opened_archive(path: str | Path, fault: str) -> Iterator[zipfile.ZipFile]:
-    """Opens an archive of which all members together are safe to unpack; any fault while it is used
-    is one line.
+    """Opens an archive of which all members together are safe to unpack.
 
-    `fault` begins what is said of it after its name, as in "cannot be read as an archive".
+    Any fault while it is used becomes one line. `fault` is how that begins after the file's name,
+    as in "cannot be read as an archive".
     """
     with opened(path) as file:
         try:
@@ -74,6 +81,7 @@ def opened_archive(path: str | Path, fault: str) -> Iterator[zipfile.ZipFile]:
 
 
 def check_claims(members: list[zipfile.ZipInfo], file_size: int) -> None:
+    """Raises where the members could not be those of an honest file of this size."""
     names = [member.filename for member in members]
     if len(set(names)) != len(names):
         raise ValueError("two of its members have the same name")

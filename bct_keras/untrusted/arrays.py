@@ -1,5 +1,6 @@
-"""NumPy's files: nothing is allocated before an array's shape has been held against the bytes that
-are there.
+"""Reads NumPy's files.
+
+Nothing is allocated before an array's shape has been held against the bytes that are there.
 """
 
 import math
@@ -34,25 +35,28 @@ class Header:
 
     @property
     def size(self) -> int:
+        """The bytes that the values take."""
         return self.dtype.itemsize * math.prod(self.shape)
 
     def array(self, content: bytes) -> np.ndarray:
+        """Returns the array of which these are the values."""
         values = np.frombuffer(content, self.dtype)
-        return values.reshape(self.shape[::-1]).T if self.by_columns else values.reshape(self.shape)
+        if self.by_columns:
+            return values.reshape(self.shape[::-1]).T
+        return values.reshape(self.shape)
 
 
 def read_header(file: BinaryIO, size: int) -> Header:
-    """Returns the header of an array of which `size` bytes are there, header and all; a ValueError
-    tells a fault.
+    """Returns an array's header, of which `size` bytes are there with the header itself.
+
+    A ValueError tells a fault.
     """
     version = np.lib.format.read_magic(file)
     if version not in READ_HEADER:
         raise ValueError(f"its format {version[0]}.{version[1]} is not read here")
     try:
         shape, by_columns, dtype = READ_HEADER[version](file)
-    except (
-        Exception
-    ) as reason:  # the header is an expression of Python, read as one: it may fail in any way
+    except Exception as reason:  # an expression of Python, read as one: it may fail in any way
         raise ValueError(f"its header is damaged ({reason_of(reason)})") from None
     if dtype.kind not in PLAIN_KINDS or dtype.itemsize == 0:
         raise ValueError(f"it holds values of type {str(dtype)[:40]}, not plain numbers or texts")
@@ -94,8 +98,13 @@ def load_array(path: str | Path) -> np.ndarray:
 def read_arrays(
     path: str | Path, what: str, needed: tuple[str, ...], wanted: tuple[str, ...] = ()
 ) -> dict:
-    """Returns the arrays of a .npz file that are needed, and of those that are wanted what is
-    there.
+    """Returns the arrays of a .npz file that are needed, and what is there of those wanted.
+
+    Args:
+        path: The file.
+        what: What the file is to be, for errors: "embeddings with their ids".
+        needed: Names of arrays that have to be there.
+        wanted: Names of arrays that may be there.
     """
     with opened_archive(path, f"cannot be read as {what}") as archive:
         members = {name.removesuffix(".npy"): name for name in archive.namelist()}
@@ -106,7 +115,9 @@ def read_arrays(
                 f"{path} cannot be read as {what}: it has no `{missing[0]}`; there is {there}"
             )
         found = {}
-        for name in (*needed, *(name for name in wanted if name in members)):
+        for name in (*needed, *wanted):
+            if name not in members:
+                continue
             member = archive.getinfo(members[name])
             with archive.open(member) as file:
                 header = read_header(file, member.file_size)  # pyright: ignore[reportArgumentType]
@@ -118,8 +129,9 @@ def read_arrays(
 
 
 def texts(values: np.ndarray, where: object) -> list[str]:
-    """Returns an array of texts as Python's; an error where one of them cannot be written down
-    anywhere.
+    """Returns an array of texts as Python's.
+
+    Raises where one of them cannot be written down anywhere.
     """
     if values.dtype.kind == "S":
         try:
@@ -127,9 +139,10 @@ def texts(values: np.ndarray, where: object) -> list[str]:
         except UnicodeDecodeError as reason:
             raise InputError(f"{where}: the text {reason.object[:60]!r} is not UTF-8") from None
     # NumPy keeps a text as its characters' numbers.
-    numbers = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("="))).view(np.uint32)
-    if (
-        (numbers > LAST_CHARACTER) | ((numbers >= SURROGATES[0]) & (numbers <= SURROGATES[1]))
-    ).any():
+    native = values.astype(values.dtype.newbyteorder("="))
+    numbers = np.ascontiguousarray(native).view(np.uint32)
+    first, last = SURROGATES
+    is_surrogate = (numbers >= first) & (numbers <= last)
+    if (is_surrogate | (numbers > LAST_CHARACTER)).any():
         raise InputError(f"{where}: a text holds what is no character")
     return values.tolist()

@@ -1,7 +1,7 @@
-"""Flag files: looked through before absl reads them, which waits for a pipe and reads a device
-until memory is full.
+"""Looks through flag files before absl reads them.
 
-Only `command` uses this, so its messages may speak of flags.
+absl waits for a pipe, and reads a device until memory is full. Only `command` uses this, so its
+messages may speak of flags.
 """
 
 from collections.abc import Iterator
@@ -17,8 +17,9 @@ MOST_FILES = 100  # named by each other, all of them counted
 
 
 def check(arguments: list[str]) -> None:
-    """Raises where a file that these arguments name, or that such a file names, cannot be read as
-    flags.
+    """Raises where a file that these arguments name cannot be read as flags.
+
+    So it does for files that such a file names.
     """
     check_names(arguments, "the command line")
     waiting: list[tuple[str, tuple[Path, ...]]] = [(name, ()) for name in named_in(arguments)]
@@ -35,14 +36,15 @@ def check(arguments: list[str]) -> None:
             if shown(text) != text:
                 raise InputError(f"{path}, line {number}: this is no text of flags: {text[:60]}")
         check_names(lines, path)
-        waiting += [
-            (each, (*inside, path.resolve())) for text in lines for each in named_in([text.strip()])
-        ]
+        for text in lines:
+            for each in named_in([text.strip()]):
+                waiting.append((each, (*inside, path.resolve())))
 
 
 def check_names(arguments: list[str], where: object) -> None:
-    """Raises for a name that no flag has: absl looks for one that is like it, and goes deeper with
-    each letter.
+    """Raises for a name so long that no flag has it.
+
+    absl looks for a flag that is like it, and goes deeper with each letter.
     """
     for argument in arguments:
         name = argument.strip().partition("=")[0]
@@ -51,8 +53,9 @@ def check_names(arguments: list[str], where: object) -> None:
 
 
 def opened_path(name: str, inside: tuple[Path, ...]) -> Path:
-    """Returns the file's path; an error where it lies in itself, of which absl would warn and go
-    on.
+    """Returns the file's path; raises where it names itself.
+
+    absl would warn of that and go on.
     """
     path = Path(name).expanduser()
     if path.resolve() in inside:

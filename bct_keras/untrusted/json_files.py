@@ -1,4 +1,4 @@
-"""JSON that anybody may have written: of limited size and depth, with numbers that are numbers."""
+"""Reads JSON that anybody may have written, of limited size and depth."""
 
 import json
 import math
@@ -61,8 +61,9 @@ def value_of(content: bytes) -> Any:
 
 
 def check_size(content: bytes) -> None:
-    """Raises before anything is made of the text: a value takes up to 70 bytes, a bracket a call of
-    the reader.
+    """Raises where a text is too long or too deep, before anything is made of it.
+
+    A value takes up to 70 bytes, and a bracket a call of the reader.
     """
     if len(content) > LARGEST:
         raise ValueError(f"it has more than {LARGEST:,} bytes")
@@ -81,6 +82,7 @@ def check_size(content: bytes) -> None:
 
 
 def finite(text: str) -> float:
+    """Returns a number that is not too large."""
     number = float(text)
     if math.isinf(number):
         raise ValueError(f"the number {text[:40]} is too large")
@@ -88,12 +90,14 @@ def finite(text: str) -> float:
 
 
 def whole(text: str) -> int:
+    """Returns a whole number that is not too large."""
     if len(text) > 20 or abs(int(text)) >= LARGEST_WHOLE:
         raise ValueError(f"the number {text[:40]} is too large")
     return int(text)
 
 
 def told(reason: Exception) -> str:
+    """Returns what is wrong with a text, in words."""
     if isinstance(reason, UnicodeDecodeError):
         return f"byte {reason.start} is not of UTF-8"
     if isinstance(reason, UnicodeEncodeError):
@@ -102,8 +106,9 @@ def told(reason: Exception) -> str:
 
 
 def field(found: Any, key: str, kind: type, where: object) -> Any:
-    """Returns the value of a key that has to be there and of this kind; whole numbers are 0 or
-    more.
+    """Returns the value of a key that has to be there and of this kind.
+
+    Whole numbers have to be 0 or more, and all numbers finite.
     """
     if not isinstance(found, dict):
         raise InputError(f"{where}: {KINDS[dict]} was expected, not {shown(found)}")
@@ -112,15 +117,19 @@ def field(found: Any, key: str, kind: type, where: object) -> Any:
     value = found[key]
     if kind is float and type(value) is int:
         return float(value)
-    if (
-        type(value) is not kind
-        or (kind is int and value < 0)
-        or (kind is float and not math.isfinite(value))
-    ):
+    fits = type(value) is kind
+    if fits and kind is int:
+        fits = value >= 0
+    if fits and kind is float:
+        fits = math.isfinite(value)
+    if not fits:
         raise InputError(f"{where}: '{key}' has to be {KINDS[kind]}, not {shown(value)}")
     return value
 
 
 def shown(value: Any) -> str:
+    """Returns how a message shows a value, in 60 characters."""
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    if len(text) <= 60:
+        return text
+    return f"{text[:57]}..."

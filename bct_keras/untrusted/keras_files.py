@@ -1,4 +1,4 @@
-"""A .keras file: looked through before Keras builds, and fills with memory, whatever it describes."""
+"""Looks through a .keras file before Keras builds what it describes, which may fill the memory."""
 
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,19 @@ NO_SIZES = ("seed", "_id")  # what stands in the names of numbers that may be la
 
 
 def check(path: Path) -> None:
-    """Raises where it is no archive, claims too much, or describes a layer that is larger than any."""
+    """Raises where a file is no archive, claims too much, or describes too large a layer."""
     with opened_archive(path, FAULT) as archive:
         there = {member.filename: member for member in archive.infolist()}
         for name in TEXTS:
-            if name in there:
-                if there[name].file_size > LARGEST:
-                    raise ValueError(f"its {name} has more than {LARGEST:,} bytes")
-                check_text(name, archive.read(name))
+            if name not in there:
+                continue
+            if there[name].file_size > LARGEST:
+                raise ValueError(f"its {name} has more than {LARGEST:,} bytes")
+            check_text(name, archive.read(name))
 
 
 def check_text(name: str, content: bytes) -> None:
+    """Raises where a text of the archive is no JSON, or has too large a number."""
     try:
         check_numbers(value_of(content))
     except ValueError as reason:
@@ -31,15 +33,13 @@ def check_text(name: str, content: bytes) -> None:
 
 
 def check_numbers(config: Any) -> None:
-    """Goes through all values; how deep they lie in each other is limited."""
+    """Raises where a number is too large; how deep values lie in each other is limited."""
     if not isinstance(config, dict | list):
         return
     for key, value in config.items() if isinstance(config, dict) else enumerate(config):
         if isinstance(value, dict | list):
             check_numbers(value)
-        elif (
-            type(value) is int
-            and value > LARGEST_NUMBER
-            and not any(each in str(key) for each in NO_SIZES)
-        ):
+            continue
+        is_size = type(value) is int and not any(each in str(key) for each in NO_SIZES)
+        if is_size and value > LARGEST_NUMBER:
             raise ValueError(f"'{key}' of a layer is {value:,}")

@@ -1,4 +1,4 @@
-"""Classes and functions in a module of the user's own: `my_package.my_method:MyMethod`.
+"""Finds classes and functions in a user's own module: `my_package.my_method:MyMethod`.
 
 To name a module is to run it, as Python does at every import. Of what it holds only that is called
 which says that it is of the kind needed: a class by what it derives from, a function by what its

@@ -1,5 +1,6 @@
-"""Reads a file only where it is one: a device never ends, a pipe never begins, and either would
-hold the command.
+"""Reads a file only where it is one.
+
+A device never ends and a pipe never begins, and either would hold the command.
 """
 
 import contextlib
@@ -25,8 +26,9 @@ KINDS = {
 
 @contextlib.contextmanager
 def opened(path: str | Path, error: type[InputError] = InputError) -> Iterator[BufferedReader]:
-    """Opens a regular file to read; `error` is raised for anything else, and for what the system
-    says of it.
+    """Opens a regular file to read.
+
+    Raises `error` for anything else, and for whatever the system says of the file.
     """
     path = Path(path)
     try:
@@ -45,8 +47,9 @@ def at_once(path: str, flags: int) -> int:
 
 
 def check_folder(folder: str | Path) -> None:
-    """Raises where anything below the folder is neither a file nor a folder: whatever reads it all
-    would wait.
+    """Raises where anything below the folder is neither a file nor a folder.
+
+    Whatever reads all of it would wait there.
     """
     for path in Path(folder).rglob("*"):
         if not path.is_dir():
@@ -55,9 +58,14 @@ def check_folder(folder: str | Path) -> None:
 
 
 def check_kind(path: Path, mode: int, error: type[InputError]) -> None:
-    if not stat.S_ISREG(mode):
-        kind = next((name for is_kind, name in KINDS.items() if is_kind(mode)), "something else")
-        raise error(f"{path} is {kind}, and a file was expected")
+    """Raises `error` where a path of this mode is no regular file."""
+    if stat.S_ISREG(mode):
+        return
+    kind = "something else"
+    for is_kind, name in KINDS.items():
+        if is_kind(mode):
+            kind = name
+    raise error(f"{path} is {kind}, and a file was expected")
 
 
 def read_bytes(
@@ -89,4 +97,5 @@ def reason_of(error: Exception) -> str:
     """Returns what went wrong in a few words, without the path, which the caller says."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error).strip().partition("\n")[0][:200] or type(error).__name__
+    first_line, _, _ = str(error).strip().partition("\n")
+    return first_line[:200] or type(error).__name__

@@ -1,5 +1,6 @@
-"""How long a device takes to embed a photo and to search the gallery, and how much memory: one JSON
-line per figure.
+"""Measures the time and memory that a device takes to embed a photo and to search the gallery.
+
+It prints one JSON line per figure.
 
     python latency.py --model=encoder.tflite --gallery=people.gallery --image=me.jpg
 
@@ -16,22 +17,31 @@ import numpy as np
 from search import Encoder, Gallery
 
 
+def milliseconds(call: Callable[[], object]) -> float:
+    """Returns how long a call takes."""
+    start = time.perf_counter()
+    call()
+    seconds = time.perf_counter() - start
+    return seconds * 1e3
+
+
 def measure(name: str, call: Callable[[], object], rounds: int) -> None:
+    """Reports the median and the 99th percentile of the time that a call takes."""
     call()  # the first time also reads the file
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        call()
-        times.append((time.perf_counter() - start) * 1e3)
+    times = [milliseconds(call) for _ in range(rounds)]
     for share in (50, 99):
-        report(f"{name}, p{share}", float(np.percentile(times, share)), "ms")
+        time_then = np.percentile(times, share)
+        report(f"{name}, p{share}", float(time_then), "ms")
 
 
 def report(name: str, value: float, unit: str) -> None:
-    print(json.dumps({"name": name, "value": round(value, 3), "unit": unit}), flush=True)
+    """Prints one figure."""
+    figure = {"name": name, "value": round(value, 3), "unit": unit}
+    print(json.dumps(figure), flush=True)
 
 
 def main() -> None:
+    """Measures what the flags name."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     for name in ("model", "gallery", "image"):
         parser.add_argument(f"--{name}", required=True)
@@ -39,15 +49,18 @@ def main() -> None:
     given = parser.parse_args()
     start = time.perf_counter()
     gallery = Gallery(given.gallery)
-    report("open the gallery", (time.perf_counter() - start) * 1e3, "ms")
-    one, two = Encoder(given.model, threads=1), Encoder(given.model, threads=2)
+    opening_seconds = time.perf_counter() - start
+    report("open the gallery", opening_seconds * 1e3, "ms")
+    one = Encoder(given.model, threads=1)
+    two = Encoder(given.model, threads=2)
     measure("embed the photo, 1 thread", lambda: one.embed(given.image), given.rounds)
     measure("embed the photo, 2 threads", lambda: two.embed(given.image), given.rounds)
     query = one.embed(given.image)
     searched = f"search {gallery.entries:,} entries of {gallery.dims} dimensions, 1 thread"
     measure(searched, lambda: gallery.search(one.fingerprint, query, 10), given.rounds)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    report("largest memory, what was read of the mapped gallery included", peak, "MiB")
+    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    name = "largest memory, what was read of the mapped gallery included"
+    report(name, kibibytes / 1024, "MiB")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A photo's pixels as every other part of bct_keras sees them, by Pillow alone.
+"""Reads a photo's pixels as every other part of bct_keras sees them, by Pillow alone.
 
 The rule stands in bct_keras/data/images.py: JPEG and PNG; of 16 bits the upper 8; transparency
 dropped; CMYK refused; a JPEG turned as its Exif orientation says; stretched to a square.
@@ -28,11 +28,14 @@ def pixels_of(path: str, size: int) -> np.ndarray:
     """Reads a photo to [size, size, 3] uint8; ValueError or OSError where it cannot be taken."""
     if not Path(path).is_file():  # a device or a pipe may never end
         raise ValueError(f"{path}: no such file")
-    image = upright_rgb(Path(path).read_bytes(), path)
-    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    encoded = Path(path).read_bytes()
+    image = upright_rgb(encoded, path)
+    square = image.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(square)
 
 
 def upright_rgb(encoded: bytes, name: str) -> Image.Image:
+    """Returns the image in RGB, turned as it says itself."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -47,26 +50,30 @@ def upright_rgb(encoded: bytes, name: str) -> Image.Image:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{name} cannot be read as an image: {error}") from None
     if image.mode.startswith("I"):  # grey of 16 bits, of which Pillow's own conversion makes white
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        upper_bits = np.asarray(image) >> 8
+        image = Image.fromarray(upper_bits.astype(np.uint8))
     image.info.pop("transparency", None)  # a warning otherwise
     orientation = orientation_of(encoded)
     image = image.convert("RGB")
-    return image.transpose(TURNS[orientation]) if orientation > 1 else image
+    if orientation == 1:
+        return image
+    return image.transpose(TURNS[orientation])
 
 
 def orientation_of(encoded: bytes) -> int:
     """Returns the Exif orientation, 1 to 8, of a JPEG that says one, and 1 of any other image."""
+    if not encoded.startswith(b"\xff\xd8\xff"):
+        return 1
     position = 2
-    for _ in range(100 if encoded.startswith(b"\xff\xd8\xff") else 0):
+    for _ in range(100):
         if position + 4 > len(encoded):
             break
         start, marker, length = struct.unpack_from(">BBH", encoded, position)
         if (start, marker) == (0xFF, 0xFF):  # a byte that fills up
             position += 1
             continue
-        if start != 0xFF or not (
-            0xE0 <= marker <= 0xEF or marker == 0xFE
-        ):  # the metadata have ended
+        is_metadata = 0xE0 <= marker <= 0xEF or marker == 0xFE
+        if start != 0xFF or not is_metadata:
             break
         if marker == 0xE1 and encoded.startswith(b"Exif\0\0", position + 4):
             return orientation_in(encoded[position + 10 : position + 2 + length])
@@ -75,6 +82,7 @@ def orientation_of(encoded: bytes) -> int:
 
 
 def orientation_in(exif: bytes) -> int:
+    """Returns the orientation that Exif metadata say, and 1 where they say none."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4], "")
     if not order or len(exif) <= 8:
         return 1
@@ -82,8 +90,11 @@ def orientation_in(exif: bytes) -> int:
     if first + 2 > len(exif):
         return 1
     (entries,) = struct.unpack_from(f"{order}H", exif, first)
-    for number in range(min(entries, (len(exif) - first - 2) // 12)):
-        tag, kind, count, value = struct.unpack_from(f"{order}HHIH", exif, first + 2 + 12 * number)
-        if (tag, kind, count) == (0x0112, 3, 1) and 1 <= value <= 8:
+    there = (len(exif) - first - 2) // 12
+    for number in range(min(entries, there)):
+        place = first + 2 + 12 * number
+        tag, kind, count, value = struct.unpack_from(f"{order}HHIH", exif, place)
+        is_orientation = (tag, kind, count) == (0x0112, 3, 1)
+        if is_orientation and 1 <= value <= 8:
             return value
     return 1

@@ -1,4 +1,4 @@
-"""What a server's answer must be before anything is made of it."""
+"""Checks what a server answers before anything is made of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ BYTES_OF_A_NAME = 256
 
 @dataclass(frozen=True)
 class Answer:
+    """What a server gave, not yet checked."""
+
     embeddings: np.ndarray  # [images, dims] float32
     taken: Sequence[bool] | None = None  # for each image; None where an older export does not say
     encoders: Sequence[str] | None = None  # the name of the encoder behind each row
@@ -24,10 +26,8 @@ class Answer:
 def largest_answer(images: int, kind: str) -> int:
     """Returns how many bytes an answer to so many images can have: nothing longer is read."""
     embeddings = 2  # that for the encoder's own gallery, and that for an older one's
-    return (
-        images * (embeddings * MAXIMUM_DIMS * BYTES_OF_A_NUMBER[kind] + BYTES_OF_A_NAME)
-        + OTHER_BYTES
-    )
+    numbers = embeddings * MAXIMUM_DIMS * BYTES_OF_A_NUMBER[kind]
+    return images * (numbers + BYTES_OF_A_NAME) + OTHER_BYTES
 
 
 def checked(answer: Answer, images: int, expected_encoder: str | None) -> np.ndarray:
@@ -42,23 +42,27 @@ def checked(answer: Answer, images: int, expected_encoder: str | None) -> np.nda
     if len(shape) != 2 or shape[0] != images or not 1 <= shape[1] <= MAXIMUM_DIMS:
         raise ServingError(f"the answer to {images} images has embeddings of shape {list(shape)}")
     check_encoder(answer, images, expected_encoder)
-    taken = np.ones(images, bool) if answer.taken is None else np.asarray(answer.taken, bool)
+    taken = np.ones(images, bool)
+    if answer.taken is not None:
+        taken = np.asarray(answer.taken, bool)
     if taken.shape != (images,):
         raise ServingError(
             f"the answer to {images} images says of {taken.size} whether they were taken"
         )
     found = np.where(taken[:, None], answer.embeddings, np.float32(np.nan))
     lengths = np.linalg.norm(found[taken].astype(np.float64), axis=1)
-    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= LENGTH_TOLERANCE))
-    if len(wrong):
-        number = int(np.flatnonzero(taken)[wrong[0]])
+    is_one = np.abs(lengths - 1) <= LENGTH_TOLERANCE
+    if not is_one.all():
+        first = np.argmin(is_one)
+        number = int(np.flatnonzero(taken)[first])
         raise ServingError(
-            f"embedding {number} of the answer has length {lengths[wrong[0]]:.6g}, and not 1"
+            f"embedding {number} of the answer has length {lengths[first]:.6g}, and not 1"
         )
     return found
 
 
 def check_encoder(answer: Answer, images: int, expected: str | None) -> None:
+    """Raises where any row is by another encoder than the one expected."""
     if expected is None:
         return
     if answer.encoders is None:

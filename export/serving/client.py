@@ -124,17 +124,18 @@ class Client:
         return np.concatenate(found) if found else np.empty((0, 0), np.float32)
 
     def check(self, image: bytes, name: str) -> None:
-        """Before anything is sent: this would be refused by the server."""
+        """Raises for an image that the server would refuse, before anything is sent."""
         if not image.startswith(STARTS_OF_IMAGES):
             raise ServingError(f"{name} is neither JPEG nor PNG")
         if len(image) > self.maximum_image_bytes:
+            megabytes, most = len(image) / 1e6, self.maximum_image_bytes / 1e6
             raise ServingError(
-                f"{name} has {len(image) / 1e6:.1f} MB, more than"
-                f" {self.maximum_image_bytes / 1e6:.1f} MB; make it smaller: the encoder sees few"
-                " of its pixels"
+                f"{name} has {megabytes:.1f} MB, more than {most:.1f} MB; make it smaller: the "
+                "encoder sees few of its pixels"
             )
 
     def embed_batch(self, images: Sequence[bytes]) -> np.ndarray:
+        """Returns the embeddings of images that are shown to the server together."""
         deadline = time.monotonic() + self.timeout
         pause = FIRST_PAUSE
         for attempt in range(1, self.attempts + 1):
@@ -166,16 +167,9 @@ def parts_of(server: str) -> tuple[str, str, int]:
         host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
     except ValueError:
         parts, host, port = urlsplit(""), None, None
-    whole = (
-        f"{parts.scheme}://{parts.netloc}" == server.removesuffix("/") and "@" not in parts.netloc
-    )
-    if (
-        parts.scheme not in TRANSPORTS
-        or not whole
-        or not host
-        or not port
-        or not server.isprintable()
-    ):
+    whole = f"{parts.scheme}://{parts.netloc}" == server.removesuffix("/")
+    known = parts.scheme in TRANSPORTS and "@" not in parts.netloc and server.isprintable()
+    if not (whole and known and host and port):
         raise ServingError(f"--server={server!r} is not {wanted}")
     return parts.scheme, host, port
 
@@ -208,6 +202,7 @@ def expected_encoder(given: str | None) -> str | None:
 
 
 def small_file(path: Path, option: str) -> str:
+    """Reads a small text file that a flag names."""
     try:
         if not path.is_file() or path.stat().st_size > SMALL_FILE_BYTES:
             raise ServingError(f"--{option}: {path} is not there, or no such file")
@@ -219,7 +214,10 @@ def small_file(path: Path, option: str) -> str:
 
 
 def write(path: Path, embeddings: np.ndarray) -> None:
-    """Beside its place and then renamed into it, so that half a file is never found there."""
+    """Writes embeddings beside their place and renames them into it.
+
+    So half a file is never found there.
+    """
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("wb") as file:
         np.save(file, embeddings)

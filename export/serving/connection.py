@@ -15,10 +15,14 @@ READ_AT_ONCE = 1 << 16
 
 
 class Deadline:
+    """A moment after which nothing is waited for."""
+
     def __init__(self, seconds: float):
-        self.end = time.monotonic() + seconds
+        now = time.monotonic()
+        self.end = now + seconds
 
     def left(self) -> float:
+        """Returns the seconds that are left; raises where there are none."""
         seconds = self.end - time.monotonic()
         if seconds <= 0:
             raise TimeoutError
@@ -32,30 +36,43 @@ class DeadlineSocket:
     """
 
     def __init__(self, connected: socket.socket, deadline: Deadline):
-        self.connected, self.deadline = connected, deadline
+        self.connected = connected
+        self.deadline = deadline
 
     def sendall(self, content: bytes) -> None:
+        """Sends all bytes."""
         waiting = memoryview(content)
         while waiting:
             self.connected.settimeout(self.deadline.left())
-            waiting = waiting[self.connected.send(waiting[:READ_AT_ONCE]) :]
+            sent = self.connected.send(waiting[:READ_AT_ONCE])
+            waiting = waiting[sent:]
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(DeadlineFile(self.connected, self.deadline))
+        """Returns a file of what the other side sends."""
+        file = DeadlineFile(self.connected, self.deadline)
+        return io.BufferedReader(file)
 
     def close(self) -> None:
-        """http.client lets go of it before it has read the answer; `post` closes what is connected."""
+        """Does nothing, for http.client lets go of it before it has read the answer.
+
+        `post` closes what is connected.
+        """
 
 
 class DeadlineFile(io.RawIOBase):
+    """What a connected socket receives until the deadline."""
+
     def __init__(self, connected: socket.socket, deadline: Deadline):
         super().__init__()
-        self.connected, self.deadline = connected, deadline
+        self.connected = connected
+        self.deadline = deadline
 
     def readable(self) -> bool:
+        """Tells that it can be read."""
         return True
 
     def readinto(self, buffer) -> int:
+        """Fills the buffer with what has come; returns how many bytes that are."""
         self.connected.settimeout(self.deadline.left())
         return self.connected.recv_into(buffer)
 
@@ -72,7 +89,10 @@ class Place:
 def post(
     place: Place, path: str, content: bytes, headers: dict[str, str], seconds: float, limit: int
 ) -> tuple[int, bytes]:
-    """Returns the status and the body of the answer, of which no more than `limit` bytes are read."""
+    """Returns the status and the body of the answer.
+
+    No more than `limit` bytes of it are read.
+    """
     deadline = Deadline(seconds)
     connection = http.client.HTTPConnection(place.host, place.port)
     try:
@@ -96,6 +116,7 @@ def post(
 
 
 def body_of(response: http.client.HTTPResponse, limit: int) -> bytes:
+    """Reads the body of an answer that is neither compressed nor longer than `limit`."""
     if 300 <= response.status < 400:
         raise ServingError(
             f"the server sends to another address (HTTP {response.status}), which is not followed"
@@ -103,10 +124,14 @@ def body_of(response: http.client.HTTPResponse, limit: int) -> bytes:
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding != "identity":
         raise ServingError("the answer is compressed, which was not asked for")
-    body, claimed = bytearray(), response.length
+    claimed = response.length
     if claimed is not None and claimed > limit:
         raise too_long(limit)
-    while (claimed is None or len(body) < claimed) and (chunk := response.read1(READ_AT_ONCE)):
+    body = bytearray()
+    while claimed is None or len(body) < claimed:
+        chunk = response.read1(READ_AT_ONCE)
+        if not chunk:
+            break
         body += chunk
         if len(body) > limit:
             raise too_long(limit)
@@ -116,12 +141,14 @@ def body_of(response: http.client.HTTPResponse, limit: int) -> bytes:
 
 
 def too_long(limit: int) -> ServingError:
+    """Returns the error of an answer that is too long."""
     return ServingError(
         f"the answer has more than the {limit:,} bytes that one to this request can have"
     )
 
 
 def connected(place: Place, deadline: Deadline) -> socket.socket:
+    """Returns a socket that is connected to the first of a server's addresses that answers."""
     failure: OSError = OSError("no address")
     for family, kind, protocol, _, address in addresses(place, deadline):
         made = socket.socket(family, kind, protocol)
@@ -130,7 +157,9 @@ def connected(place: Place, deadline: Deadline) -> socket.socket:
             made.connect(address)
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             made.settimeout(deadline.left())
-            return place.tls.wrap_socket(made, server_hostname=place.host) if place.tls else made
+            if place.tls:
+                return place.tls.wrap_socket(made, server_hostname=place.host)
+            return made
         except OSError as error:
             made.close()
             if isinstance(error, TimeoutError | ssl.SSLError):

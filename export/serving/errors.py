@@ -1,4 +1,4 @@
-"""What goes wrong between a client and a server, each in a line."""
+"""Says what goes wrong between a client and a server, each in a line."""
 
 LONGEST_DETAILS = 300
 
@@ -42,11 +42,20 @@ CODE_OF_STATUS = {
 
 
 def error_of(code: str, details: str) -> ServingError:
-    text = f"{MEANINGS.get(code, 'the server failed')} ({code}: {plain(details)})"
-    return TransientError(text) if code in TRANSIENT else ServingError(text)
+    """Returns the error that a code of gRPC means."""
+    meaning = MEANINGS.get(code, "the server failed")
+    text = f"{meaning} ({code}: {plain(details)})"
+    if code in TRANSIENT:
+        return TransientError(text)
+    return ServingError(text)
 
 
 def plain(text: str) -> str:
     """Returns the first line of a stranger's text, with nothing in it that a terminal acts on."""
-    lines = text[: 10 * LONGEST_DETAILS].strip().splitlines() or ["no details"]
-    return "".join(letter if letter.isprintable() else "?" for letter in lines[0][:LONGEST_DETAILS])
+    lines = text[: 10 * LONGEST_DETAILS].strip().splitlines()
+    if not lines:
+        return "no details"
+    letters = []
+    for letter in lines[0][:LONGEST_DETAILS]:
+        letters.append(letter if letter.isprintable() else "?")
+    return "".join(letters)

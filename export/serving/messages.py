@@ -1,8 +1,8 @@
-"""The two messages of TF Serving that a client needs, in protobuf's wire format.
+"""Writes and reads the two messages of TF Serving that a client needs.
 
-TF Serving's own package brings all of TensorFlow. And what is read here comes from outside: a
-tensor must hold exactly the values that its shape claims, of a type that is asked for, or it is
-refused.
+They are in protobuf's wire format. TF Serving's own package brings all of TensorFlow. And what is
+read here comes from outside: a tensor must hold exactly the values that its shape claims, of a type
+that is asked for, or it is refused.
 
 PredictRequest: model_spec = 1, inputs = 2; PredictResponse: outputs = 1; an entry of either map:
 key = 1, value = 2. ModelSpec: name = 1, signature_name = 3, version_label = 4. TensorProto: dtype =
@@ -20,18 +20,22 @@ TYPES = {FLOAT: "float32", STRING: "string", BOOL: "bool"}
 VARINT, EIGHT_BYTES, WITH_LENGTH, FOUR_BYTES = 0, 1, 2, 5
 MAXIMUM_FIELDS = 20_000  # of a message: one for each image of a batch, and few others
 MAXIMUM_RANK = 8
+NOTHING = memoryview(b"")
 Value = int | memoryview
 
 
 def predict_request(
     model: str, label: str | None, signature: str, input_name: str, images: Sequence[bytes]
 ) -> bytes:
+    """Returns a PredictRequest that shows these images to a model."""
     specification = field(1, model.encode()) + field(3, signature.encode())
     if label:
         specification += field(4, label.encode())
     shape = field(2, number(1, len(images)))
-    tensor = number(1, STRING) + field(2, shape) + b"".join(field(8, image) for image in images)
-    return field(1, specification) + field(2, field(1, input_name.encode()) + field(2, tensor))
+    values = [field(8, image) for image in images]
+    tensor = b"".join([number(1, STRING), field(2, shape), *values])
+    entry = field(1, input_name.encode()) + field(2, tensor)
+    return field(1, specification) + field(2, entry)
 
 
 def outputs_of(response: bytes) -> dict[str, memoryview]:
@@ -40,7 +44,8 @@ def outputs_of(response: bytes) -> dict[str, memoryview]:
     for key, entry in fields(memoryview(response)):
         if key == 1:
             of_entry = dict(fields(with_length(entry)))
-            name, tensor = (with_length(of_entry.get(part, memoryview(b""))) for part in (1, 2))
+            name = with_length(of_entry.get(1, NOTHING))
+            tensor = with_length(of_entry.get(2, NOTHING))
             found[text(name)] = tensor
     return found
 
@@ -53,16 +58,20 @@ def floats(tensor: memoryview) -> np.ndarray:
         raise ServingError("a tensor of the answer is cut off")
     values = np.frombuffer(whole, "<f4")
     check_count(shape, len(values))
-    return values.reshape(shape) if len(values) else np.empty((0, 0), np.float32)
+    if not len(values):
+        return np.empty((0, 0), np.float32)
+    return values.reshape(shape)
 
 
 def strings(tensor: memoryview) -> list[str]:
+    """Returns the texts of a tensor."""
     shape, content = parts(tensor, STRING, values_at=8)
     check_count(shape, len(content))
     return [text(value) for value in content]
 
 
 def booleans(tensor: memoryview) -> list[bool]:
+    """Returns the truth values of a tensor."""
     # One byte for each, in tensor_content and in bool_val.
     shape, content = parts(tensor, BOOL, values_at=11)
     values = b"".join(content)
@@ -71,29 +80,32 @@ def booleans(tensor: memoryview) -> list[bool]:
 
 
 def check_count(shape: list[int], count: int) -> None:
+    """Raises unless a tensor holds as many values as its shape claims."""
     claimed = 1
     for side in shape[:MAXIMUM_RANK]:
         claimed *= side
     if claimed != count or len(shape) > MAXIMUM_RANK:
         raise ServingError(
-            f"a tensor of the answer claims the shape {shape[:MAXIMUM_RANK]} and holds {count}"
-            " values"
+            f"a tensor of the answer claims the shape {shape[:MAXIMUM_RANK]} and holds {count} "
+            "values"
         )
 
 
 def parts(
     tensor: memoryview, dtype: int, values_at: int
 ) -> tuple[list[int], list[memoryview | bytes]]:
-    """Returns the shape of a tensor of this type, and its values in the pieces in which they lie
-    there.
-    """
-    found, shape, content = 0, [], []
+    """Returns the shape of a tensor of this type, and its values in pieces as they lie there."""
+    found = 0
+    shape = []
+    content = []
     for key, value in fields(tensor):
         if key == 1:
             found = value
         elif key == 2:
-            sides = [with_length(side) for part, side in fields(with_length(value)) if part == 2]
-            shape = [side_of(side) for side in sides]
+            shape = []
+            for part, side in fields(with_length(value)):
+                if part == 2:
+                    shape.append(side_of(with_length(side)))
         elif key == 4 and dtype != STRING:
             content.append(with_length(value))
         elif key == values_at:
@@ -114,18 +126,22 @@ def side_of(dimension: memoryview) -> int:
 
 
 def with_length(value: Value) -> memoryview:
+    """Returns a value that has to be one with a length."""
     if isinstance(value, int):
         raise ServingError("the answer is no message of TF Serving")
     return value
 
 
 def text(value: memoryview | bytes) -> str:
-    return bytes(value).decode("utf-8", "replace")
+    """Returns a text of a message."""
+    content = bytes(value)
+    return content.decode("utf-8", "replace")
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, Value]]:
-    """Yields the number and value of each field; an error for more of them than any answer has."""
-    position, left = 0, MAXIMUM_FIELDS
+    """Yields the number and value of each field; raises for more of them than any answer has."""
+    position = 0
+    left = MAXIMUM_FIELDS
     while position < len(message):
         left -= 1
         if left < 0:
@@ -163,14 +179,19 @@ def read_varint(message: memoryview, position: int) -> tuple[int, int]:
 
 
 def field(key: int, content: bytes) -> bytes:
-    return varint(key << 3 | WITH_LENGTH) + varint(len(content)) + content
+    """Returns a field with a length."""
+    head = varint(key << 3 | WITH_LENGTH)
+    return head + varint(len(content)) + content
 
 
 def number(key: int, value: int) -> bytes:
-    return varint(key << 3 | VARINT) + varint(value)
+    """Returns a field that is a whole number."""
+    head = varint(key << 3 | VARINT)
+    return head + varint(value)
 
 
 def varint(value: int) -> bytes:
+    """Returns a whole number, seven bits a byte and the lowest first."""
     found = bytearray()
     while value >= 0x80:
         found.append(value & 0x7F | 0x80)

@@ -1,4 +1,4 @@
-"""The two ways to ask a tensorflow_model_server, with the same errors."""
+"""Asks a tensorflow_model_server in either of two ways, with the same errors."""
 
 import base64
 import json
@@ -35,6 +35,7 @@ class Asked:
     token: str | None
 
     def authorities(self) -> bytes | None:
+        """Reads the certificates that are trusted; None where they are the system's."""
         if self.ca_file is None:
             return None
         try:
@@ -45,22 +46,26 @@ class Asked:
             raise ServingError(f"--ca_file={self.ca_file}: {error.strerror}") from None
 
     def tls_context(self) -> ssl.SSLContext | None:
+        """Returns what a connection with TLS needs; None where there is none."""
         if not self.tls:
             return None
         try:
             trusted = self.authorities()
-            return ssl.create_default_context(
-                cadata=trusted.decode("ascii") if trusted is not None else None
-            )
+            if trusted is None:
+                return ssl.create_default_context()
+            return ssl.create_default_context(cadata=trusted.decode("ascii"))
         except (ssl.SSLError, ValueError):
             raise ServingError(f"--ca_file={self.ca_file} holds no certificates in PEM") from None
 
 
 class GrpcTransport:
+    """Asks by gRPC."""
+
     def __init__(self, asked: Asked, batch_size: int):
         import grpc
 
-        self.failure, self.asked = grpc.RpcError, asked
+        self.failure = grpc.RpcError
+        self.asked = asked
         options = [
             ("grpc.max_send_message_length", MAXIMUM_REQUEST_BYTES),
             ("grpc.max_receive_message_length", largest_answer(batch_size, "grpc")),
@@ -73,46 +78,60 @@ class GrpcTransport:
         address = f"{host}:{asked.port}"
         if asked.tls:
             asked.tls_context()  # tells of a file that holds no certificates, which gRPC does not
-            self.channel = grpc.secure_channel(
-                address, grpc.ssl_channel_credentials(asked.authorities()), options
-            )
+            credentials = grpc.ssl_channel_credentials(asked.authorities())
+            self.channel = grpc.secure_channel(address, credentials, options)
         else:
             self.channel = grpc.insecure_channel(address, options)
         self.call = self.channel.unary_unary(METHOD)  # bytes both ways
-        self.metadata = (("authorization", f"Bearer {asked.token}"),) if asked.token else None
+        self.metadata = None
+        if asked.token:
+            self.metadata = (("authorization", f"Bearer {asked.token}"),)
 
     def predict(self, images: Sequence[bytes], seconds: float) -> Answer:
-        asked = self.asked
-        request = messages.predict_request(asked.model, asked.label, asked.signature, INPUT, images)
+        """Returns the answer to these images, within so many seconds."""
+        request = messages.predict_request(
+            model=self.asked.model,
+            label=self.asked.label,
+            signature=self.asked.signature,
+            input_name=INPUT,
+            images=images,
+        )
         try:
             response = self.call(request, timeout=max(seconds, 0.001), metadata=self.metadata)
         except self.failure as error:
             code, details = error.code(), error.details()  # pyright: ignore
-            if (
-                details and "larger than max" in details
-            ):  # gRPC's own words, under a code of the server's
+            # gRPC's own words, under a code of the server's.
+            if details and "larger than max" in details:
                 raise ServingError(
                     f"the answer or the request is too long: {plain(details)}"
                 ) from None
             raise error_of(code.name if code else "UNKNOWN", details or "") from None
         outputs = messages.outputs_of(response)
         check_output(outputs)
-        return Answer(
-            messages.floats(outputs[EMBEDDING]),
-            messages.booleans(outputs[TAKEN]) if TAKEN in outputs else None,
-            messages.strings(outputs[ENCODER]) if ENCODER in outputs else None,
-        )
+        embeddings = messages.floats(outputs[EMBEDDING])
+        taken = encoders = None
+        if TAKEN in outputs:
+            taken = messages.booleans(outputs[TAKEN])
+        if ENCODER in outputs:
+            encoders = messages.strings(outputs[ENCODER])
+        return Answer(embeddings, taken, encoders)
 
     def close(self) -> None:
+        """Lets go of the server."""
         self.channel.close()
 
 
 class RestTransport:
+    """Asks by HTTP, in JSON."""
+
     def __init__(self, asked: Asked, batch_size: int):
-        self.asked, self.limit = asked, largest_answer(batch_size, "http")
+        self.asked = asked
+        self.limit = largest_answer(batch_size, "http")
         self.place = connection.Place(asked.host, asked.port, asked.tls_context())
-        label = f"/labels/{quote(asked.label, safe='')}" if asked.label else ""
-        self.path = f"/v1/models/{quote(asked.model, safe='')}{label}:predict"
+        self.path = f"/v1/models/{quote(asked.model, safe='')}"
+        if asked.label:
+            self.path += f"/labels/{quote(asked.label, safe='')}"
+        self.path += ":predict"
         self.headers = {
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
@@ -122,10 +141,16 @@ class RestTransport:
             self.headers["Authorization"] = f"Bearer {asked.token}"
 
     def predict(self, images: Sequence[bytes], seconds: float) -> Answer:
-        given = {INPUT: [{"b64": base64.b64encode(image).decode()} for image in images]}
-        request = json.dumps({"signature_name": self.asked.signature, "inputs": given}).encode()
+        """Returns the answer to these images, within so many seconds."""
+        encoded = [{"b64": base64.b64encode(image).decode()} for image in images]
+        request = {"signature_name": self.asked.signature, "inputs": {INPUT: encoded}}
         status, body = connection.post(
-            self.place, self.path, request, self.headers, seconds, self.limit
+            place=self.place,
+            path=self.path,
+            content=json.dumps(request).encode(),
+            headers=self.headers,
+            seconds=seconds,
+            limit=self.limit,
         )
         if status != 200:
             raise error_of(CODE_OF_STATUS.get(status, f"HTTP {status}"), error_text(body))
@@ -139,23 +164,29 @@ class RestTransport:
         if not isinstance(outputs, dict):
             raise ServingError("the answer is JSON without outputs")
         check_output(outputs)
-        return Answer(
-            numbers(outputs[EMBEDDING]),
-            list_of(outputs[TAKEN], bool, TAKEN) if TAKEN in outputs else None,
-            list_of(outputs[ENCODER], str, ENCODER) if ENCODER in outputs else None,
-        )
+        embeddings = numbers(outputs[EMBEDDING])
+        taken = encoders = None
+        if TAKEN in outputs:
+            taken = list_of(outputs[TAKEN], bool, TAKEN)
+        if ENCODER in outputs:
+            encoders = list_of(outputs[ENCODER], str, ENCODER)
+        return Answer(embeddings, taken, encoders)
 
     def close(self) -> None:
-        """Every request has a connection of its own."""
+        """Does nothing, for every request has a connection of its own."""
 
 
 def check_output(outputs: dict[str, Any]) -> None:
+    """Raises where the answer has no embeddings."""
     if EMBEDDING not in outputs:
-        names = plain(", ".join(sorted(outputs))) if outputs else "nothing"
+        names = "nothing"
+        if outputs:
+            names = plain(", ".join(sorted(outputs)))
         raise ServingError(f"the signature gives {names} and no '{EMBEDDING}'")
 
 
 def error_text(body: bytes) -> str:
+    """Returns what an answer says of an error."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -174,17 +205,17 @@ def numbers(rows: object) -> np.ndarray:
     if len({len(row) for row in rows}) > 1:
         raise ServingError(f"the answer's '{EMBEDDING}' has rows of different lengths")
     try:
+        values = np.array(rows, np.float64)
         with np.errstate(over="ignore"):
-            return (
-                np.array(rows, np.float64)
-                .astype(np.float32)
-                .reshape(len(rows), -1 if rows and rows[0] else 0)
-            )
+            found = values.astype(np.float32)
     except OverflowError:
         raise ServingError(f"the answer's '{EMBEDDING}' has a number that is too large") from None
+    dims = len(rows[0]) if rows else 0
+    return found.reshape(len(rows), dims)
 
 
 def list_of(values: object, kind: type, name: str) -> list:
+    """Returns an output that has to be a list of this kind."""
     if not isinstance(values, list) or not all(type(value) is kind for value in values):
         raise ServingError(f"the answer's '{name}' is no list of {kind.__name__}")
     return values

@@ -1,5 +1,6 @@
-"""Starts several workers of one training run on this machine, as a launcher with TF_CONFIG would on
-several.
+"""Starts several workers of one training run on this machine.
+
+A launcher with TF_CONFIG would do the same on several machines.
 
 python export/workers/local.py --workers=2 -- --flagfile=configs/mixbct.flags --workdir=runs/two
 """
@@ -15,6 +16,7 @@ import time
 
 
 def main() -> int:
+    """Starts the workers, hands signals on to them, and returns the status of all."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -23,25 +25,31 @@ def main() -> int:
     arguments = parser.parse_args()
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(arguments.workers)]}
     workers = [start(cluster, index, arguments.flags) for index in range(arguments.workers)]
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(
-            number, lambda number, frame: [worker.send_signal(number) for worker in workers]
-        )
+
+    def hand_on(number, frame) -> None:
+        for worker in workers:
+            worker.send_signal(number)
+
+    signal.signal(signal.SIGTERM, hand_on)
+    signal.signal(signal.SIGINT, hand_on)
     return wait(workers)
 
 
 def start(cluster: dict[str, list[str]], index: int, flags: list[str]) -> subprocess.Popen:
+    """Starts one worker."""
     config = {"cluster": cluster, "task": {"type": "worker", "index": index}}
     environment = os.environ | {"TF_CONFIG": json.dumps(config)}
     # One worker speaks for all; of the others only what went wrong is shown.
     output = None if index == 0 else subprocess.DEVNULL
-    return subprocess.Popen(
-        [sys.executable, "-m", "bct_keras.train", *flags], env=environment, stdout=output
-    )
+    program = [sys.executable, "-m", "bct_keras.train", *flags]
+    return subprocess.Popen(program, env=environment, stdout=output)
 
 
 def wait(workers: list[subprocess.Popen]) -> int:
-    """The first status that is not 0 ends the others too: they cannot go on without it."""
+    """Waits for all workers; returns the first status that is not 0.
+
+    It ends the others too, for they cannot go on without the one that failed.
+    """
     while True:
         statuses = [worker.poll() for worker in workers]
         bad = [status for status in statuses if status]
@@ -54,6 +62,7 @@ def wait(workers: list[subprocess.Popen]) -> int:
 
 
 def stop(workers: list[subprocess.Popen]) -> None:
+    """Ends the workers, by force where they do not end themselves."""
     for worker in workers:
         worker.terminate()
     for worker in workers:
@@ -64,6 +73,7 @@ def stop(workers: list[subprocess.Popen]) -> None:
 
 
 def free_ports(count: int) -> list[int]:
+    """Returns ports of this machine that nobody uses now."""
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))

@@ -134,7 +134,7 @@ def test_only_folders_of_the_very_kind_are_cleared_away(tmp_path):
 
 
 def test_many_writers_of_one_file_at_once(tmp_path):
-    """Each replaces it whole: no reader ever sees a part of one, or a mixture."""
+    """Lets each replace it whole: no reader ever sees a part of one, or a mixture."""
     path, texts = tmp_path / "file", [letter * 20_000 for letter in "abcd"]
     artefacts.write_atomically(path, texts[0])
     seen: set[str] = set()

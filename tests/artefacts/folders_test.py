@@ -23,7 +23,8 @@ MAKER = """
 import json, sys
 from pathlib import Path
 from bct_keras import artefacts
-folder, mark, made_from, resume = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]), sys.argv[4] == "resume"
+folder, mark = Path(sys.argv[1]), sys.argv[2]
+made_from, resume = json.loads(sys.argv[3]), sys.argv[4] == "resume"
 with artefacts.making(folder, "report", made_from, resume) as partial:
     if partial is None:
         print("is there")
@@ -363,8 +364,9 @@ def test_a_folder_without_a_name_is_refused(tmp_path, monkeypatch, name):
 
 
 def test_many_processes_that_make_and_fail_lose_nothing_of_each_other(tmp_path):
-    """Whoever has the folder to itself finds in it only what is its own; some fail, some leave it
-    to be taken up.
+    """Lets processes make, fail, or leave a folder to be taken up.
+
+    Whoever has the folder to itself finds in it only what is its own.
     """
     script = """
 import random, sys, time

@@ -1,5 +1,6 @@
-"""A foreign encoder whose pixels have to be normalised, in every format, and faces that only then
-differ.
+"""Makes a foreign encoder whose pixels have to be normalised, in every format.
+
+Its faces differ only with normalised pixels.
 """
 
 from pathlib import Path
@@ -30,7 +31,10 @@ def expected(
 
 
 def write_faces(folder: Path, identities: int = 16, images: int = 4) -> Path:
-    """Bright and dark pixels of an identity differ from the mean by 8 of 255, and by noise of 4."""
+    """Writes faces whose bright and dark pixels differ from the mean by 8 of 255.
+
+    Noise is of 4.
+    """
     random = np.random.default_rng(1)
     for identity in range(identities):
         pattern = 127.5 + 8 * random.choice([-1, 1], (SIZE, SIZE, 3))
@@ -62,7 +66,7 @@ def write_tflite(path: Path, metadata: bytes = b"") -> Path:
 
 
 def with_metadata(content: bytes, metadata: bytes) -> bytes:
-    """The same model with this in the buffer that TFLITE_METADATA names."""
+    """Returns the same model with this in the buffer that TFLITE_METADATA names."""
     model: Any = schema.ModelT.InitFromPackedBuf(content, 0)
     entry: Any = schema.MetadataT()
     buffer: Any = schema.BufferT()

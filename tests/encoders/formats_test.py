@@ -1,5 +1,6 @@
-"""Old encoders of every format: files made for a fixed batch, ONNX with images or colours last,
-stored embeddings.
+"""Loads old encoders of every format.
+
+There are files made for a fixed batch, ONNX with images or colours last, stored embeddings.
 """
 
 from pathlib import Path
@@ -88,7 +89,7 @@ def test_a_damaged_onnx_file_is_told_in_a_line(tmp_path):
 
 @pytest.fixture
 def stored(data_root, tmp_path):
-    """All ids of a data set in reverse order, each with its own embedding."""
+    """Stores all ids of a data set in reverse order, each with its own embedding."""
     data = open_data_set(data_root / "new")
     ids = [name.decode() for batch in data.batches(100) for name in batch["id"].numpy()]
     rows = np.random.default_rng(1).normal(size=(len(ids), DIMS)).astype(np.float32)

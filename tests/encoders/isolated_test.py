@@ -84,7 +84,7 @@ def test_a_file_that_hangs_is_given_up(tflite, monkeypatch):
 
 @pytest.fixture
 def two_seconds_to_load(tmp_path, monkeypatch) -> None:
-    """The script of the process gives itself that much of the processor, and not ten seconds."""
+    """Writes the script of the process so that it has two seconds of the processor, not ten."""
     code = Path(child.__file__).read_text()
     line, seconds = f"LOAD_SECONDS = {child.LOAD_SECONDS} ", 2
     assert line in code
@@ -96,7 +96,7 @@ def two_seconds_to_load(tmp_path, monkeypatch) -> None:
 
 @pytest.mark.usefixtures("two_seconds_to_load")
 def test_a_graph_without_end_takes_no_more_than_its_seconds(tmp_path):
-    """A loop that nothing ends, met by the first image, which is part of loading."""
+    """Runs a loop that nothing ends, met by the first image, which is part of loading."""
 
     @tf.function(input_signature=[tf.TensorSpec((None, 16, 16, 3), tf.float32)])
     def run(image):

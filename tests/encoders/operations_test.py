@@ -38,7 +38,7 @@ def writing(image, place: Path):
 
 
 def hidden(image, place: Path):
-    """In a function of a function, and only where a condition holds."""
+    """Hides it in a function of a function, where it runs only if a condition holds."""
     inner = tf.function(
         lambda values: tf.cond(values[0, 0] > 1e9, lambda: writing(image, place), lambda: values)
     )
@@ -100,7 +100,7 @@ def test_it_is_loaded_where_it_is_trusted_but_not_because_a_file_says_so(tmp_pat
 
 
 def test_an_initialiser_that_reaches_out_is_refused(tmp_path):
-    """It would run while the model is loaded, before any image."""
+    """Makes one that would run while the model is loaded, before any image."""
     file = tmp_path / "words.txt"
     file.write_text("a\nb\n")
     module: Any = tf.Module()
@@ -138,9 +138,7 @@ def test_an_operation_that_nobody_knows_is_refused(tmp_path):
 
 
 def test_what_networks_need_is_let_in(tmp_path):
-    """Of Keras's layers those with state, random numbers, conditions and loops, as Keras and
-    TensorFlow save them.
-    """
+    """Saves layers with state, random numbers, conditions and loops, as Keras and TensorFlow do."""
     image = keras.Input((28, 28, 3))
     features = keras.layers.Rescaling(1 / 255)(image)
     features = keras.layers.RandomFlip(seed=1)(features)
@@ -165,7 +163,7 @@ def test_what_networks_need_is_let_in(tmp_path):
 
 
 def test_canary_op_def_registry():
-    """The private module that tells which operations have state."""
+    """Looks for the private module that tells which operations have state."""
     known: Any = [op_def_registry.get(name) for name in ("WriteFile", "MatMul")]
     assert [operation.is_stateful for operation in known] == [True, False]
     assert op_def_registry.get("BringHarm") is None

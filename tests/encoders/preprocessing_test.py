@@ -1,5 +1,6 @@
-"""Foreign encoders that want normalised pixels: loaded rightly by a spec and by metadata, warned
-about without.
+"""Loads foreign encoders that want normalised pixels, by a spec and by metadata.
+
+Without either they are warned about.
 """
 
 import json
@@ -22,7 +23,7 @@ from bct_keras.encoders.load import ENCODERS
 from bct_keras.errors import InputError
 from bct_keras.evaluate import __main__ as evaluate
 from bct_keras.export.run import keras_encoder
-from bct_keras.gallery import __main__ as gallery
+from bct_keras.gallery.entries import known
 from bct_keras.prepare.run import prepare
 from bct_keras.train import old_encoders
 
@@ -209,9 +210,7 @@ def test_the_image_metadata_of_an_onnx_file_are_read(tmp_path):
 
 
 def test_lfw_like_by_flag_and_by_metadata_and_warned_about_without(paths, faces, tmp_path, here):
-    """The bar: what a wrong normalisation costs is told before the work, with the spec that mends
-    it.
-    """
+    """Tells before the work what a wrong normalisation costs, with the spec that mends it."""
     told = foreign.write_tflite(tmp_path / "told.tflite", foreign.normalization([127.5], [128.0]))
     named = {
         "bare": paths["tflite"],
@@ -298,7 +297,7 @@ def test_a_keras_file_with_its_preprocessing_is_exported_with_it(paths):
 
 def test_a_gallery_keeps_the_spec_of_its_encoder(paths):
     encoder = load_encoder(f"tflite({paths['tflite']}, mean=127.5, std=128)")
-    assert gallery.known(encoder).name == encoder.spec
+    assert known(encoder).name == encoder.spec
     assert not np.allclose(
         normalised(encoder.embed(images())),
         normalised(load_encoder(paths["tflite"]).embed(images())),

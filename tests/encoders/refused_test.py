@@ -1,5 +1,6 @@
-"""Files that are no encoders, or damaged ones: each is refused in one line, and none runs code of
-its own.
+"""Gives files that are no encoders, or damaged ones.
+
+Each is refused in one line, and none runs code of its own.
 """
 
 import json

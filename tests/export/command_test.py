@@ -18,7 +18,7 @@ from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import FirstDims, KerasEncoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import PROTOCOLS
-from bct_keras.export import run as exporting
+from bct_keras.export import writing
 from bct_keras.export.formats import FORMATS
 from bct_keras.export.formats.flatbuffer import read_facts
 from bct_keras.export.formats.format import Source
@@ -44,7 +44,7 @@ def images(count: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory) -> KerasEncoder:
-    """About 300,000 weights, with statistics as training leaves them: none is 0 or 1."""
+    """Makes about 300,000 weights, with statistics as training leaves them: none is 0 or 1."""
     model = iresnet.iresnet_small(image_size=SIZE, dims=DIMS, width=32, dropout=0.4)
     random = np.random.default_rng(0)
     for layer in model.layers:
@@ -308,20 +308,20 @@ def test_only_keras_encoders_can_be_exported(exported):
 
 @pytest.mark.slow
 def test_layers_stay_in_float_until_the_gate_is_passed(source, tmp_path, monkeypatch):
-    """Each share is tried; the first that passes is kept."""
+    """Tries each share; the first that passes is kept."""
     alike = SimpleNamespace(
         embed=lambda encoder: (0, 0), measure=lambda *_: {"x": 1.0}, made_from=dict
     )
     monkeypatch.setitem(PROTOCOLS, "alike", lambda: alike)
     refused = iter([["too much"], ["too much"], []])
-    monkeypatch.setattr(exporting.Gate, "faults", lambda self, name: next(refused))
+    monkeypatch.setattr(writing.Gate, "faults", lambda self, name: next(refused))
     export(source, ["tflite_int8"], tmp_path / "out", Checks(("alike",)))
     facts = json.loads((tmp_path / "out" / "gate.json").read_text())["files"]["tflite_int8"]
-    assert facts["kept_float"] == exporting.KEPT_FLOAT[2]
+    assert facts["kept_float"] == writing.KEPT_FLOAT[2]
     assert (
         "operations in float32" in read_facts(tmp_path / "out" / "encoder_int8.tflite")["numbers"]
     )
-    monkeypatch.setattr(exporting.Gate, "faults", lambda self, name: ["too much"])
+    monkeypatch.setattr(writing.Gate, "faults", lambda self, name: ["too much"])
     export(source, ["tflite_int8"], tmp_path / "as-it-is", Checks(("alike",), allow_loss=True))
     facts = json.loads((tmp_path / "as-it-is" / "gate.json").read_text())["files"]["tflite_int8"]
     assert (facts["kept_float"], facts["faults"]) == (0.0, ["too much"])

@@ -1,4 +1,4 @@
-"""export/edge/: the device example against the gallery that wrote its file."""
+"""Compares the device example in export/edge/ with the gallery that wrote its file."""
 
 import ast
 import importlib.util
@@ -48,7 +48,7 @@ def search():
 
 @pytest.fixture
 def mixed(tmp_path, monkeypatch) -> Path:
-    """Several blocks; some entries embedded anew, one of them twice."""
+    """Makes several blocks; some entries are embedded anew, one of them twice."""
     monkeypatch.setattr(file, "ROWS_AT_ONCE", 100)
     path, random = tmp_path / "people.gallery", np.random.default_rng(0)
     ids = [f"photo {number} ü.jpg" for number in range(450)]
@@ -82,8 +82,9 @@ def test_it_ranks_as_the_gallery_does(search, mixed):
 
 @pytest.fixture
 def pending(mixed, monkeypatch) -> Path:
-    """As a kill between a removal and the tidying leaves it: one removed entry had been embedded
-    anew.
+    """Makes a gallery as a kill between a removal and the tidying leaves it.
+
+    One removed entry had been embedded anew.
     """
     with monkeypatch.context() as stopped:
         stopped.setattr(FileGallery, "_tidy", lambda *_: None)
@@ -148,7 +149,7 @@ def test_a_file_that_was_cut_off_is_told(search, mixed, length):
 
 def test_the_example_is_short_and_imports_no_more_than_it_says():
     imported = set()
-    for script in ("search.py", "photo.py"):
+    for script in ("search.py", "gallery_file.py", "photo.py"):
         lines = (EDGE / script).read_text().splitlines()
         assert len(lines) < 170
         tree = ast.parse("\n".join(lines))
@@ -162,12 +163,12 @@ def test_the_example_is_short_and_imports_no_more_than_it_says():
             node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
         }
     others = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names
-    assert others == {"ai_edge_litert", "numkong", "numpy", "photo", "PIL"}
+    assert others == {"ai_edge_litert", "numkong", "numpy", "gallery_file", "photo", "PIL"}
 
 
 @pytest.fixture(scope="module")
 def shipped(tiny_encoder_path, tmp_path_factory) -> Path:
-    """A model for the device, a gallery of what it embeds, and a photo."""
+    """Makes a model for the device, a gallery of what it embeds, and a photo."""
     folder = tmp_path_factory.mktemp("shipped")
     export(
         Source(keras_encoder(tiny_encoder_path(DIMS))), ["tflite"], folder / "exported", Checks()

@@ -39,7 +39,7 @@ def test_without_a_limit_no_loss_is_let_out():
 
 
 def from_identities(found: np.ndarray) -> Measured:
-    """The share of queries that are found, of one query an identity."""
+    """Returns the share of queries that are found, of one query an identity."""
     part = of_shares(found.astype(float), np.arange(len(found)), len(found))
     return Measured({"top-1": float(found.mean())}, lambda: {"top-1": part})
 

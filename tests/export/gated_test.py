@@ -1,5 +1,6 @@
-"""The gate that files have to pass on their way out, on encoders and a protocol whose numbers are
-known.
+"""Tests the gate that files have to pass on their way out.
+
+The encoders and a protocol have numbers that are known.
 """
 
 import dataclasses
@@ -32,7 +33,7 @@ IMAGES = np.random.default_rng(7).integers(0, 256, (8, 28, 28, 3), np.uint8)
 
 
 def coarse_encoder(folder: Path, coordinates: int) -> KerasEncoder:
-    """The image in 4 x 4 colours, of which all coordinates but the first are zero."""
+    """Embeds the image as 4 x 4 colours, of which the first coordinates alone are not zero."""
     image = keras.Input((28, 28, 3))
     colours = keras.layers.Flatten()(
         keras.layers.AveragePooling2D(7)(keras.layers.Rescaling(1.0, -128.0)(image))
@@ -51,12 +52,13 @@ def coarse(tmp_path_factory, data_root) -> Source:
 
 @pytest.fixture
 def checks(coarse, tmp_path, monkeypatch) -> Checks:
-    """An old encoder that `coarse` is compatible with, on a protocol whose numbers are known."""
+    """Makes an old encoder that `coarse` is compatible with, on a protocol of known numbers."""
     colours = normalised(coarse.encoder.embed(IMAGES))
 
     class Quality:
-        """How much of the 48 colours is left, in queries and in gallery: their mean cosines,
-        multiplied.
+        """Measures how much of the 48 colours is left, in queries and in gallery.
+
+        It is the product of their mean cosines.
         """
 
         def embed(self, encoder):

@@ -21,7 +21,7 @@ from bct_keras.evaluate.ijb import files
 from bct_keras.evaluate.pairs import pair_sets
 from bct_keras.evaluate.retrieval import Retrieval
 from bct_keras.gallery import GALLERIES, ORDERS, admission
-from bct_keras.gallery import __main__ as gallery
+from bct_keras.gallery.photos import pixels_of
 from bct_keras.prepare import check_targets
 from bct_keras.prepare.sources.folder import Folder
 from bct_keras.prepare.sources.recordio import RecordIO
@@ -117,7 +117,7 @@ def photo(name: str) -> Callable[[Path], None]:
         image = source.read(position).image
         image_header.size_of(image, name)
         image_check.inspect(image, name)
-        gallery.pixels_of(name, image, SIZE)
+        pixels_of(name, image, SIZE)
 
     return read
 

@@ -7,8 +7,9 @@ from bct_keras.gallery.admission import read_report
 
 
 def report(cross: float, own: float = 0.5, **changes) -> dict:
-    """As evaluate writes it; the keys are those that tests/gallery/command_test.py gets from
-    evaluate itself.
+    """Returns a report as evaluate writes it.
+
+    The keys are those that tests/gallery/command_test.py gets from evaluate itself.
     """
     tests = {"old/old": {"top-1": own, "top-5": 0.9}, "new/old": {"top-1": cross, "top-5": 0.95}}
     verdict = (

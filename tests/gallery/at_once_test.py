@@ -1,5 +1,6 @@
-"""Two writers of one gallery file at once, as two commands are: what one checks still holds when it
-writes.
+"""Lets two writers of one gallery file work at once, as two commands do.
+
+What one checks still holds when it writes.
 """
 
 import json
@@ -20,10 +21,10 @@ sys.modules["tensorflow"] = None  # importing it fails
 
 import numpy as np
 from bct_keras.errors import InputError
-from bct_keras.galleries.backfill import backfill
-from bct_keras.galleries.file import FileGallery
-from bct_keras.galleries.gallery import Compatibility, KnownEncoder
-from bct_keras.galleries.orders import stored
+from bct_keras.gallery.backfill import backfill
+from bct_keras.gallery.file import FileGallery
+from bct_keras.gallery.gallery import Compatibility, KnownEncoder
+from bct_keras.gallery.orders import stored
 
 DIMS = 8
 A, B, C = (KnownEncoder(letter * 64, DIMS, letter) for letter in "abc")
@@ -44,7 +45,8 @@ def add(path, encoder):
     with FileGallery(path) as gallery:
         for number in range(2):
             ids = [f"{encoder.name} {number} {each}" for each in range(20)]
-            gallery.add(encoder, ids, ids, np.random.default_rng(number).standard_normal((20, DIMS)))
+            embeddings = np.random.default_rng(number).standard_normal((20, DIMS))
+            gallery.add(encoder, ids, ids, embeddings)
 
 def fill(path, encoder):
     with FileGallery(path) as gallery:
@@ -62,10 +64,10 @@ def only_one_fits(path):
     fit(path, (B, A), (C, A))
 
 PLAYS = {
-    "strangers begin a gallery": (nothing, lambda path: add(path, A), lambda path: add(path, B)),
-    "strangers join a gallery": (only_one_fits, lambda path: add(path, B), lambda path: add(path, C)),
-    "a stranger joins while a backfill begins": (only_one_fits, lambda path: fill(path, B), lambda path: add(path, C)),
-    "both fit": (fits, lambda path: add(path, A), lambda path: add(path, B)),
+    "strangers begin a gallery": (nothing, (add, A), (add, B)),
+    "strangers join a gallery": (only_one_fits, (add, B), (add, C)),
+    "a stranger joins while a backfill begins": (only_one_fits, (fill, B), (add, C)),
+    "both fit": (fits, (add, A), (add, B)),
 }
 
 def begun(write, path, starts):
@@ -75,9 +77,11 @@ def begun(write, path, starts):
     status = 0
     try:
         os.read(starts, 1)
-        write(path)
+        do, encoder = write
+        do(path, encoder)
     except InputError as error:
-        status = 1 if "together no query" in str(error) or "not known to be compatible" in str(error) else 2
+        refusals = ("together no query", "not known to be compatible")
+        status = 1 if any(refusal in str(error) for refusal in refusals) else 2
     except BaseException:
         status = 3
     os._exit(status)
@@ -96,7 +100,8 @@ for trial in range(int(sys.argv[4])):
         entries = sum(gallery.describe().entries.values())
         for encoder in (A, B, C):
             try:
-                searched += len(gallery.search(encoder.fingerprint, np.ones((1, DIMS)), 1000)[0]) == entries
+                found = gallery.search(encoder.fingerprint, np.ones((1, DIMS)), 1000)[0]
+                searched += len(found) == entries
             except InputError:
                 pass
     print(json.dumps({"statuses": statuses, "entries": entries, "searched": searched}))

@@ -1,5 +1,6 @@
-"""The command, as a user gives it: a gallery of old embeddings, a new encoder's queries, and
-backfill.
+"""Runs the command as a user gives it.
+
+There are a gallery of old embeddings, a new encoder's queries, and backfill.
 """
 
 from pathlib import Path
@@ -12,7 +13,9 @@ from bct_keras.data import dataset
 from bct_keras.data.dataset import open_data_set
 from bct_keras.embed.run import embed
 from bct_keras.encoders import Encoder, load_encoder
+from bct_keras.errors import InputError
 from bct_keras.evaluate.run import evaluate
+from bct_keras.gallery import run
 from bct_keras.gallery.entries import fitted
 from bct_keras.gallery.file import FileGallery
 from bct_keras.gallery.gallery import KnownEncoder
@@ -23,7 +26,7 @@ pytestmark = pytest.mark.seconds(8)
 
 @pytest.fixture(scope="module")
 def made(data_root, tiny_encoder_path, tmp_path_factory) -> dict[str, Path]:
-    """An old encoder and a new one, what they embed, and a report on the two."""
+    """Makes an old encoder and a new one, what they embed, and a report on the two."""
     folder = tmp_path_factory.mktemp("made")
     made = {"old": tiny_encoder_path(8), "data": data_root / "all", "folder": folder}
     made["new"] = folder / "new.keras"
@@ -121,7 +124,7 @@ def commands(made: dict[str, Path]) -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def results(made, tmp_path_factory) -> dict[str, tuple[int, str, str]]:
-    """Of each command the exit status, the output and the errors."""
+    """Returns of each command the exit status, the output and the errors."""
     folder = tmp_path_factory.mktemp("results")
     found = {}
     for name, arguments in commands(made).items():
@@ -296,3 +299,29 @@ def test_a_wider_encoder_is_taken_by_its_compatible_coordinates_where_the_galler
             found = fitted(wider, people)
             assert found.dims == found.embed(np.zeros((1, 4, 4, 3), np.uint8)).shape[1] == expected
             assert found.fingerprint == wider.fingerprint
+
+
+def test_the_same_work_is_done_from_python(made, tmp_path):
+    gallery = f"file({tmp_path / 'people.gallery'})"
+    said: list[str] = []
+    by_old = made["folder"] / "by-old"
+    report = made["folder"] / "report"
+    added = run.add(
+        gallery, data=made["data"], embeddings=by_old, reports=[report], say=said.append
+    )
+    assert added == len(open_ids(made["data"]))
+    fits, safe, left_out = said
+    assert fits.startswith("queries of ")
+    assert safe.startswith(f"{tmp_path}/people.gallery: {added} entries of ")
+    assert " is a part of " in left_out
+    photo = made["folder"] / "photo.png"
+    (found,) = run.search(gallery, made["old"], [str(photo)], top=1)
+    (match,) = found.matches
+    ident = (made["folder"] / "photo.png.id").read_text()
+    assert (found.photo, match.id) == (str(photo), ident)
+    assert run.backfill(gallery, made["new"], made["data"]) == added
+    assert run.remove(gallery, ids=[ident]).entries == 1
+    assert sum(run.info(gallery).entries.values()) == added - 1
+    # Nothing is called a flag where no command runs.
+    with pytest.raises(InputError, match=r"^id, ids_file or label is needed"):
+        run.remove(gallery)

@@ -30,7 +30,7 @@ def add(gallery: FileGallery, *numbers: int, encoder: KnownEncoder = OLD) -> int
 
 
 def there(path: Path, encoder: KnownEncoder = OLD) -> dict[str, str]:
-    """The ids that a new reader finds, each with the encoder that made it."""
+    """Returns the ids that a new reader finds, each with the encoder that made it."""
     with FileGallery(str(path)) as gallery:
         found = gallery.search(encoder.fingerprint, np.ones((1, DIMS)), 10_000)[0]
     assert len({match.id for match in found}) == len(found)
@@ -39,7 +39,7 @@ def there(path: Path, encoder: KnownEncoder = OLD) -> dict[str, str]:
 
 @pytest.fixture
 def path(tmp_path) -> Path:
-    """A small gallery with a block of every kind."""
+    """Makes a small gallery with a block of every kind."""
     path = tmp_path / "people.gallery"
     with FileGallery(str(path)) as gallery:
         add(gallery, 0, 1, 2)
@@ -132,7 +132,7 @@ class Killed(BaseException):
 
 
 def test_stopped_at_any_write_it_keeps_what_was_acknowledged(path, tmp_path, monkeypatch):
-    """Every call that changes the disk is the last one once, half done where it can be."""
+    """Stops at every call that changes the disk once, half done where it can be."""
     monkeypatch.setattr(
         file, "SPARE_BLOCKS", 2
     )  # so that the end of the block below puts blocks together

@@ -309,7 +309,7 @@ def test_backfill_brings_nothing_back(opened):
 
 
 def test_an_encoder_that_shuts_out_every_query_is_refused_though_it_fits_each_of_the_others(opened):
-    """first -> second -> third -> first: each two go together, all three do not."""
+    """Declares first -> second -> third -> first: two go together each time, all three do not."""
     first, second, third = (KnownEncoder(letter * 64, DIMS, letter) for letter in "abc")
     with opened() as gallery:
         gallery.add(first, ids(1), labels(1), directions(1))

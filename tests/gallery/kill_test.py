@@ -1,5 +1,6 @@
-"""kill -9 at random moments: what was acknowledged is there, once, as it was given, and the file
-opens.
+"""Sends kill -9 at random moments.
+
+What was acknowledged is there, once, as it was given, and the file opens.
 """
 
 import os
@@ -29,10 +30,10 @@ sys.path.insert(0, sys.argv[1])
 sys.modules["tensorflow"] = None  # importing it fails
 
 import numpy as np
-from bct_keras.galleries.backfill import backfill
-from bct_keras.galleries.file import FileGallery
-from bct_keras.galleries.gallery import KnownEncoder
-from bct_keras.galleries.orders import random
+from bct_keras.gallery.backfill import backfill
+from bct_keras.gallery.file import FileGallery
+from bct_keras.gallery.gallery import KnownEncoder
+from bct_keras.gallery.orders import random
 
 DIMS = 8
 
@@ -61,7 +62,7 @@ while True:
 """
 
 BACKFILLS = """
-from bct_keras.galleries import backfill as module
+from bct_keras.gallery import backfill as module
 path, encoder = sys.argv[2], int(sys.argv[3])
 module.AT_ONCE = 8
 
@@ -85,7 +86,7 @@ with FileGallery(path) as gallery:
 """
 
 REMOVES = """
-from bct_keras.galleries import file
+from bct_keras.gallery import file
 path = sys.argv[2]
 draw = np.random.default_rng(int(sys.argv[3]))
 file.SPARE_BLOCKS = 0  # so that each end tidies, whatever was done
@@ -110,14 +111,14 @@ def known(number: int) -> KnownEncoder:
 
 
 def embedded(encoders: list[int], numbers: list[int]) -> np.ndarray:
-    """Of each encoder and number another direction."""
+    """Returns another direction for each encoder and number."""
     return np.sin(
         np.outer(numbers, np.sqrt(np.arange(2, 2 + DIMS))) + np.array(encoders)[:, None] + 1
     )
 
 
 def output_until_killed(script: str, path: Path, argument: int, seconds: float) -> tuple[str, bool]:
-    """What it said, and whether it had come to its end by then."""
+    """Returns what it said, and whether it had come to its end by then."""
     package = str(Path(bct_keras.__file__).parents[1])
     arguments = [sys.executable, "-c", COMMON + script, package, str(path), str(argument)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
@@ -131,13 +132,13 @@ def output_until_killed(script: str, path: Path, argument: int, seconds: float) 
 
 
 def run_and_kill(script: str, path: Path, argument: int, seconds: float) -> tuple[list[str], bool]:
-    """The ids that it said to be safe, and whether it had come to its end by then."""
+    """Returns the ids that it said to be safe, and whether it had come to its end by then."""
     said, ended = output_until_killed(script, path, argument, seconds)
     return re.findall(r"(id \d+)\n", said), ended
 
 
 def whole_list(path: Path, encoder: int) -> dict[str, Match]:
-    """Every entry, checked: once, and as its encoder embedded it."""
+    """Lists every entry, checked: once, and as its encoder embedded it."""
     query = np.random.default_rng(0).standard_normal((1, DIMS))
     with FileGallery(str(path)) as gallery:
         matches = gallery.search(known(encoder).fingerprint, query, 10**6)[0]
@@ -251,5 +252,5 @@ def test_a_removal_is_done_or_not_and_what_it_said_to_be_gone_is_nowhere(tmp_pat
 
 
 def whole_vector(packed: Vectors, row: int) -> bytes:
-    """The high plane of one entry; 8 bytes that no other entry has."""
+    """Returns the high plane of one entry: 8 bytes that no other entry has."""
     return packed.high[row].tobytes()

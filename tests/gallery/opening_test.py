@@ -1,5 +1,6 @@
-"""Whose file a gallery is, before and after it is written anew, and what stays behind where that
-fails.
+"""Tells whose file a gallery is, before and after it is written anew.
+
+And what stays behind where that fails.
 """
 
 import errno

@@ -31,7 +31,7 @@ def name(number: int) -> tuple[str, str]:
 
 
 def traces(number: int, *embeddings: np.ndarray) -> list[bytes]:
-    """Every run of bytes by which an entry could be known."""
+    """Yields every run of bytes by which an entry could be known."""
     found = [text.encode() for text in name(number)]
     for each in embeddings:
         packed = vectors.pack(vectors.unit(each))
@@ -60,7 +60,10 @@ def ids(*numbers: int) -> set[str]:
 
 @pytest.fixture
 def path(tmp_path) -> Path:
-    """Several blocks; entry 7 was embedded anew, so that its old embedding is still in the file."""
+    """Makes a gallery of several blocks.
+
+    Entry 7 was embedded anew, so that its old embedding is still in the file.
+    """
     path = tmp_path / "people.gallery"
     with FileGallery(str(path)) as gallery:
         for start in range(0, ENTRIES, 10):
@@ -72,8 +75,9 @@ def path(tmp_path) -> Path:
 
 @pytest.fixture
 def pending(path, monkeypatch) -> Path:
-    """As a kill between a removal and the tidying leaves it: entries 3 and 7 are removed and their
-    bytes are there.
+    """Makes a gallery as a kill between a removal and the tidying leaves it.
+
+    Entries 3 and 7 are removed and their bytes are there.
     """
     with monkeypatch.context() as stopped:
         stopped.setattr(FileGallery, "_tidy", lambda *_: None)
@@ -158,7 +162,7 @@ def test_a_reader_that_is_open_finds_what_was_removed_no_more(path):
 
 
 def test_one_writer_adds_embeds_anew_and_removes_in_any_order(tmp_path, monkeypatch):
-    """Against a plain dictionary; the file is tidied in between as well."""
+    """Compares with a plain dictionary; the file is tidied in between as well."""
     monkeypatch.setattr(file, "SPARE_BLOCKS_MEANWHILE", 6)
     draw, model, path = random.Random(0), {}, tmp_path / "people.gallery"
     with FileGallery(str(path)) as gallery:
@@ -253,7 +257,7 @@ class Killed(BaseException):
 
 
 def test_stopped_at_any_write_a_removal_is_done_or_not(path, tmp_path, monkeypatch):
-    """Every call that changes the disk is the last one once, half done where it can be."""
+    """Stops at every call that changes the disk once, half done where it can be."""
     steps, moments, outcomes = 0, 0, set()
     before, after = ids(*range(ENTRIES)), ids(*range(ENTRIES)) - ids(3, 7, 25)
 
@@ -338,8 +342,9 @@ def test_a_damaged_gallery_is_told_in_a_plain_line_or_used_as_it_is(pending, cou
 
 
 def damaged(draw: random.Random, content: bytearray) -> bytes:
-    """Flips, cuts, doubles, overwrites or exchanges some bytes; half the time every head is then
-    sealed anew.
+    """Flips, cuts, doubles, overwrites or exchanges some bytes.
+
+    Half the time every head is then sealed anew.
     """
     for _ in range(draw.randint(1, 3)):
         if not content:
@@ -361,8 +366,9 @@ def damaged(draw: random.Random, content: bytearray) -> bytes:
 
 
 def sealed_anew(content: bytearray) -> bytes:
-    """Where a head can be made out, its checksums hold again: damage that only what it says can
-    give away.
+    """Makes the checksums hold again where a head can be made out.
+
+    So only what the damage says can give it away.
     """
     heads, position = [0, blocks.HEAD_BYTES], blocks.FIRST_BLOCK
     while position + 64 <= len(content):

@@ -41,8 +41,9 @@ def test_coarse_scores_are_proportional_to_the_cosine(dims):
 
 
 def test_a_search_finds_what_exact_search_finds_among_directions_without_any_order():
-    """Random directions are the hardest case: the ten best of 20,000 are hardly nearer than the
-    next hundred.
+    """Takes random directions, the hardest case.
+
+    The ten best of 20,000 are hardly nearer than the next hundred.
     """
     entries, queries = directions(20_000, 128), directions(100, 128, seed=1)
     contents = Contents(128)

@@ -1,5 +1,6 @@
-"""A server on this machine that speaks TF Serving's own messages over real SavedModels, and fails
-when told to.
+"""Starts a server here that speaks TF Serving's own messages over real SavedModels.
+
+It fails when it is told to.
 """
 
 import base64
@@ -154,7 +155,7 @@ class Loopback:
         return server
 
     def predict_json(self, path: str, given: dict[str, Any]) -> dict[str, Any]:
-        """/v1/models/NAME[/labels/LABEL]:predict in columns, as the REST API has it."""
+        """Answers /v1/models/NAME[/labels/LABEL]:predict in columns, as the REST API does."""
         request = messages("apis.predict_pb2").PredictRequest()
         _, _, _, name, *label = path.removesuffix(":predict").split("/")
         request.model_spec.name, request.model_spec.version_label = name, label[1] if label else ""
@@ -169,7 +170,8 @@ class Loopback:
         return {"outputs": next(iter(outputs.values())) if len(outputs) == 1 else outputs}
 
     def address(self, kind: str) -> str:
-        return f"{kind}://127.0.0.1:{self.grpc_port if kind == 'grpc' else self.http.server_address[1]}"
+        port = self.grpc_port if kind == "grpc" else self.http.server_address[1]
+        return f"{kind}://127.0.0.1:{port}"
 
     def stop(self) -> None:
         self.grpc.stop(None)
@@ -184,13 +186,13 @@ def client_module() -> Any:
 
 @pytest.fixture(scope="session")
 def wire() -> Any:
-    """The client's own reader of TF Serving's messages."""
+    """Returns the client's own reader of TF Serving's messages."""
     return importlib.import_module("messages")
 
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, tiny_encoder_path: Callable[[int], Path]) -> dict[int, Path]:
-    """What `export` writes of each version."""
+    """Returns what `export` writes of each version."""
     folders = {}
     for version, dims in ((1, 4), (2, 8)):
         folders[version] = tmp_path_factory.mktemp("exported") / "files"
@@ -205,7 +207,7 @@ def exported(tmp_path_factory, tiny_encoder_path: Callable[[int], Path]) -> dict
 
 @pytest.fixture(scope="session")
 def served_models(tmp_path_factory, exported) -> Path:
-    """encoder/1 of 4 dimensions and encoder/2 of 8."""
+    """Makes encoder/1 of 4 dimensions and encoder/2 of 8."""
     models = tmp_path_factory.mktemp("models")
     for version, folder in exported.items():
         (models / "encoder").mkdir(exist_ok=True)

@@ -1,5 +1,6 @@
-"""What a server of gRPC may do to a client: all of it is refused in a line, in time and in little
-memory.
+"""Tries what a server of gRPC may do to a client.
+
+All of it is refused in a line, in time and in little memory.
 """
 
 import sys
@@ -151,7 +152,7 @@ def test_a_message_is_read_as_tensorflow_writes_it(wire):
 
 
 def test_grpc_messages_are_not_unpacked(client_module, wire):
-    """A message of 100 MB of zeros is 100 KB when it is compressed."""
+    """Sends a message of 100 MB of zeros, which is 100 KB when it is compressed."""
     grpc = pytest.importorskip("grpc")
     bomb = response(
         wire, embedding=tensor(wire, 1, [2, DIMS], packed(wire, ROWS)), other=bytes(100_000_000)

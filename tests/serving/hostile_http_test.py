@@ -1,5 +1,6 @@
-"""What a server of HTTP may do to a client: all of it is refused in a line, in time and in little
-memory.
+"""Tries what a server of HTTP may do to a client.
+
+All of it is refused in a line, in time and in little memory.
 """
 
 import gzip

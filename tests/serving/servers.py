@@ -1,5 +1,6 @@
-"""Servers on this machine that answer a client whatever a test wants: over a raw socket, or by
-gRPC.
+"""Starts servers here that answer a client whatever a test wants.
+
+They speak over a raw socket, or by gRPC.
 """
 
 import contextlib
@@ -29,7 +30,7 @@ IN_TIME = 1.5  # seconds that a busy machine may take beyond the time-out
 def raw_server(
     serve: Callable[[socket.socket], None], tls: ssl.SSLContext | None = None
 ) -> Iterator[int]:
-    """A server whose `serve` is given each connection; yields its port."""
+    """Starts a server whose `serve` is given each connection; yields its port."""
     listening = socket.create_server(("127.0.0.1", 0))
     stopped = threading.Event()
 
@@ -58,8 +59,9 @@ def raw_server(
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """Reads a request in HTTP whole, so that no answer is lost in a reset connection; returns its
-    head.
+    """Reads a request in HTTP whole, and returns its head.
+
+    So no answer is lost in a reset connection.
     """
     got = b""
     while b"\r\n\r\n" not in got:
@@ -72,9 +74,7 @@ def read_request(connection: socket.socket) -> bytes:
 
 
 def received(connection: socket.socket) -> bytes:
-    """Returns what comes next; where nothing comes any more, the thread ends and does not ask for
-    ever.
-    """
+    """Returns what comes next; ends the thread where nothing comes any more."""
     piece = connection.recv(1 << 16)
     if not piece:
         raise ConnectionError("the client has gone")

@@ -15,7 +15,8 @@ from bct_keras.backbones.mobilefacenet import mobilefacenet
 from bct_keras.data.dataset import open_data_set
 from bct_keras.export.formats import FORMATS
 from bct_keras.export.formats.format import Source
-from bct_keras.export.run import keras_encoder, size_of
+from bct_keras.export.run import keras_encoder
+from bct_keras.export.writing import size_of
 from bct_keras.prepare.run import prepare
 
 ROUNDS = 40  # of all files in turn, the fastest counts: other programs on the machine only ever slow one down

@@ -130,7 +130,7 @@ def test_a_damaged_array_is_told_before_memory_is_taken(tmp_path, content, said)
 
 
 def test_a_small_archive_that_fills_the_memory(tmp_path):
-    """2 GB of zeros are 2 MB in a zip."""
+    """Writes 2 GB of zeros, which are 2 MB in a zip."""
     path = tmp_path / "bomb.npz"
     with (
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file,

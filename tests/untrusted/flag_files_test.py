@@ -78,7 +78,7 @@ def test_a_flag_file_in_itself(tmp_path):
 
 
 def test_flag_files_that_grow_without_end(tmp_path):
-    """Ten levels, each naming the next one ten times, would be ten billion lines."""
+    """Writes ten levels, each naming the next one ten times: ten billion lines."""
     for level in range(10):
         (tmp_path / f"{level}").write_text(f"--flagfile={tmp_path / str(level + 1)}\n" * 10)
     (tmp_path / "10").write_text("--dims=4\n")

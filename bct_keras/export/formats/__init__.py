@@ -1,7 +1,10 @@
-"""What an encoder can be exported as. A new one is a function in a file here and a line below."""
+"""Lists what an encoder can be exported as.
+
+A new format is a function in a file here and a line below.
+"""
 
 from bct_keras.export.formats import saved_model, tflite
-from bct_keras.export.formats.format import Format
+from bct_keras.export.formats.format import Format, Source
 
 FORMATS = {
     "saved_model": Format("saved_model", saved_model.write, largest_difference=1e-5),
@@ -13,3 +16,12 @@ FORMATS = {
         "encoder_int8.tflite", tflite.write_int8, needs_calibration=True, can_keep_float=True
     ),
 }
+
+
+def possible_formats(source: Source) -> list[str]:
+    """Returns the names of all formats that can be written from what is given."""
+    possible = []
+    for name, form in FORMATS.items():
+        if source.calibration or not form.needs_calibration:
+            possible.append(name)
+    return possible

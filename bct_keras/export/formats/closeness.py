@@ -1,4 +1,4 @@
-"""How close a file that was written is to the encoder that it was written from."""
+"""Measures how close a file is to the encoder that it was written from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,17 @@ class Closeness:
 def compared(reference: Encoder, path: Path) -> Closeness:
     """Compares a file with its encoder over random images."""
     shape = (COMPARED_IMAGES, reference.image_size, reference.image_size, 3)
-    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    found = load_encoder(path).embed(images)
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, shape, np.uint8)
+    found = load_encoder(path).embed(images)  # [images, dims]
     expected = reference.embed(images)
-    if found.shape[1] < expected.shape[1]:
-        expected = expected[:, : found.shape[1]]
-        expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+    _, dims = found.shape
+    if dims < expected.shape[1]:  # the file gives the first coordinates
+        first = expected[:, :dims]
+        expected = first / np.linalg.norm(first, axis=1, keepdims=True)
+    differences = np.abs(found - expected)
     cosines = np.sum(found * expected, axis=1)
-    return Closeness(float(np.max(np.abs(found - expected))), float(np.min(cosines)))
+    return Closeness(
+        difference=float(np.max(differences)),
+        cosine=float(np.min(cosines)),
+    )

@@ -1,6 +1,4 @@
-"""A .tflite file rewritten with facts inside, by the classes that are generated from TFLite's
-schema.
-"""
+"""Writes facts into a .tflite file, by the classes that are generated from TFLite's schema."""
 
 import json
 from pathlib import Path
@@ -29,10 +27,12 @@ def rewrite(content: bytes, facts: dict[str, Any]) -> bytes:
         for index, tensor in enumerate(graph.tensors):
             if index not in kept:
                 tensor.name = b""
-    entry: Any = schema.MetadataT()
+    text = json.dumps(facts).encode()
     buffer: Any = schema.BufferT()
-    buffer.data = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-    entry.name, entry.buffer = OUR_FACTS, len(model.buffers)
+    buffer.data = np.frombuffer(text, np.uint8)
+    entry: Any = schema.MetadataT()
+    entry.name = OUR_FACTS
+    entry.buffer = len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
     builder = flatbuffers.Builder(FIRST_BYTES)

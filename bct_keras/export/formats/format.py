@@ -1,4 +1,4 @@
-"""What is known of a format, and what it is written from."""
+"""Describes a format, and what its files are written from."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,40 +20,36 @@ class Source:
     encoder: KerasEncoder
     flip: bool = False
     calibration: DataSet | None = None
-    kept_float: float = (
-        0.0  # this share of the operations, those that lose most by it, is not quantised
-    )
+    # This share of the operations, those that lose most by it, is not quantised.
+    kept_float: float = 0.0
 
     def embedding(self, model: Any, pixels: tf.Tensor, dims: int) -> tf.Tensor:
-        """Returns the embeddings [batch, dims], of length 1, of pixels [batch, size, size, 3] of
-        0..255.
+        """Returns the embeddings [batch, dims], of length 1.
+
+        Args:
+            model: What computes them.
+            pixels: Images [batch, size, size, 3] of 0..255.
+            dims: How many of the first coordinates to take.
         """
         found = model(pixels, training=False)
         if self.flip:
-            found += model(tf.reverse(pixels, [2]), training=False)
-        return tf.math.l2_normalize(found[:, :dims] if dims < self.encoder.dims else found, axis=1)
+            mirrored = tf.reverse(pixels, [2])
+            found += model(mirrored, training=False)
+        if dims < self.encoder.dims:
+            found = found[:, :dims]
+        return tf.math.l2_normalize(found, axis=1)
 
     @property
     def served_name(self) -> str:
-        """Returns what a server's answer calls its encoder: equal only where the embeddings are."""
-        return f"{self.encoder.fingerprint}+mirrored" if self.flip else self.encoder.fingerprint
+        """The name of the encoder in a server's answer, which is equal where the embeddings are."""
+        fingerprint = self.encoder.fingerprint
+        if self.flip:
+            return f"{fingerprint}+mirrored"
+        return fingerprint
 
     def facts(self) -> dict[str, Any]:
         """Returns what a reader of a file wants to know, whatever the format."""
         encoder = self.encoder
-        kinds = {type(layer).__name__: layer for layer in reversed(encoder.model.layers)}
-        # Keras's own networks may scale each colour by itself.
-        simple = (
-            "Rescaling" in kinds
-            and "Normalization" not in kinds
-            and np.ndim(kinds["Rescaling"].scale) == 0
-        )
-        rescaling = kinds["Rescaling"] if simple else None
-        inside = (
-            {"scale": float(rescaling.scale), "offset": float(rescaling.offset)}
-            if rescaling
-            else "in the model"
-        )
         return {
             "encoder": f"{encoder.model.name}-{encoder.fingerprint[:12]}",
             "fingerprint": encoder.fingerprint,
@@ -63,10 +59,21 @@ class Source:
                 "size": encoder.image_size,
                 "channels": "RGB",
                 "range": [0, 255],
-                "normalisation_in_the_model": inside,
+                "normalisation_in_the_model": normalisation_in(encoder.model),
             },
             "flip_and_add": self.flip,
         }
+
+
+def normalisation_in(model: Any) -> dict[str, float] | str:
+    """Returns the scale and the offset that pixels get in the model, where that is all."""
+    kinds = {type(layer).__name__: layer for layer in reversed(model.layers)}
+    rescaling = kinds.get("Rescaling")
+    if rescaling is None or "Normalization" in kinds:
+        return "in the model"
+    if np.ndim(rescaling.scale) != 0:  # Keras's own networks may scale each colour by itself
+        return "in the model"
+    return {"scale": float(rescaling.scale), "offset": float(rescaling.offset)}
 
 
 @dataclass(frozen=True)
@@ -92,13 +99,20 @@ class Reference(DerivedEncoder):
 
     @property
     def fingerprint(self) -> str:
-        return self.encoder.fingerprint + ("+mirrored" if self.flip else "")
+        """The name of the embeddings, which is the encoder's own where nothing is added."""
+        fingerprint = self.encoder.fingerprint
+        if self.flip:
+            return f"{fingerprint}+mirrored"
+        return fingerprint
 
     def derive(self, embeddings: np.ndarray) -> np.ndarray:
+        """Returns the embeddings [batch, dims] at length 1."""
         return normalised(embeddings)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
+        """Returns the embeddings [batch, dims] of images [batch, size, size, 3] uint8."""
         found = self.encoder.embed(images)
         if self.flip:
-            found = found + self.encoder.embed(np.ascontiguousarray(images[:, :, ::-1]))
+            mirrored = np.ascontiguousarray(images[:, :, ::-1])
+            found = found + self.encoder.embed(mirrored)
         return self.derive(found)

@@ -1,9 +1,9 @@
-"""A SavedModel for TF Serving: decoding, resizing and normalising are in the graph, and each weight
-is stored once.
+"""Writes a SavedModel for TF Serving.
 
-An answer to encoded images says for each of them whether it was taken (`ok`) and which encoder
-embedded it (`encoder`). An image that is broken, no JPEG or PNG, or too large has an embedding of
-NaN, which resembles nothing, and leaves the others of its batch alone.
+Decoding, resizing and normalising are in the graph, and each weight is stored once. An answer to
+encoded images says for each of them whether it was taken (`ok`) and which encoder embedded it
+(`encoder`). An image that is broken, no JPEG or PNG, or too large has an embedding of NaN, which
+resembles nothing, and leaves the others of its batch alone.
 """
 
 from pathlib import Path
@@ -23,43 +23,44 @@ class Served(tf.Module):
     def __init__(self, source: Source):
         super().__init__()
         encoder = source.encoder
-        self.source, self.size = source, encoder.image_size
+        self.source = source
+        self.size = encoder.image_size
         self.weights = [weight.value for weight in encoder.model.weights]
         batch = (None, self.size, self.size, 3)
-        self.float = tf.function(
-            self._float, input_signature=[tf.TensorSpec(batch, tf.float32, name="image")]
-        )
-        self.pixels = tf.function(
-            self._pixels, input_signature=[tf.TensorSpec(batch, tf.uint8, name="image")]
-        )
+        floats = tf.TensorSpec(batch, tf.float32, name="image")
+        self.float = tf.function(self._float, input_signature=[floats])
+        pixels = tf.TensorSpec(batch, tf.uint8, name="image")
+        self.pixels = tf.function(self._pixels, input_signature=[pixels])
         encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
         self.encoded = tf.function(self._encoded, input_signature=[encoded])
 
     def _float(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Takes pixels as float32."""
         encoder = self.source.encoder
-        outputs = {"embedding": self.source.embedding(encoder.model, image, encoder.dims)}
+        embedding = self.source.embedding(encoder.model, image, encoder.dims)
+        outputs = {"embedding": embedding}
         if encoder.compatible_dims < encoder.dims:
             # A wider encoder's own gallery takes all coordinates, the old one the first of them.
-            first = outputs["embedding"][:, : encoder.compatible_dims]
+            first = embedding[:, : encoder.compatible_dims]
             outputs["embedding_compatible"] = tf.math.l2_normalize(first, axis=1)
         return outputs
 
     def _pixels(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Takes pixels as uint8."""
-        return self.float(tf.cast(image, tf.float32))
+        values = tf.cast(image, tf.float32)
+        return self.float(values)
 
     def _encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Takes encoded images of any size."""
         image, decoded = images.decode_each(image_bytes, self.size)
-        embeddings = self.pixels(image)
-        outputs = {
-            name: tf.where(decoded[:, None], embedding, tf.constant(np.nan, embedding.dtype))
-            for name, embedding in embeddings.items()
-        }
+        outputs = {}
+        for name, embedding in self.pixels(image).items():
+            nothing = tf.constant(np.nan, embedding.dtype)
+            outputs[name] = tf.where(decoded[:, None], embedding, nothing)
+        outputs["ok"] = decoded
         # A row for each image, as a server that batches requests wants of every output.
-        encoder = tf.fill(tf.shape(decoded), self.source.served_name)
-        return {**outputs, "ok": decoded, "encoder": encoder}
+        outputs["encoder"] = tf.fill(tf.shape(decoded), self.source.served_name)
+        return outputs
 
 
 def write(source: Source, path: Path) -> None:
@@ -67,27 +68,26 @@ def write(source: Source, path: Path) -> None:
     served = Served(source)
     signatures = {"serving_default": served.encoded, "pixels": served.pixels, "float": served.float}
     tf.saved_model.save(served, str(path), signatures=signatures)
-    warm_up = path / WARM_UP_FILE
-    warm_up.parent.mkdir()
     shape = (1, served.size, served.size, 3)
     grey = tf.io.encode_jpeg(np.full(shape[1:], 127, np.uint8))
+    encoded = tf.make_tensor_proto(tf.reshape(grey, [1]))
+    # One value for a whole image: a reader fills the shape with it.
+    pixels = tf.make_tensor_proto(127, tf.uint8, shape)
+    floats = tf.make_tensor_proto(127.0, tf.float32, shape)
+    warm_up = path / WARM_UP_FILE
+    warm_up.parent.mkdir()
     with tf.io.TFRecordWriter(str(warm_up)) as writer:
-        writer.write(
-            predict_log(
-                "serving_default", "image_bytes", tf.make_tensor_proto(tf.reshape(grey, [1]))
-            )
-        )
-        # One value for a whole image: a reader fills the shape with it.
-        writer.write(predict_log("pixels", "image", tf.make_tensor_proto(127, tf.uint8, shape)))
-        writer.write(predict_log("float", "image", tf.make_tensor_proto(127.0, tf.float32, shape)))
+        writer.write(predict_log("serving_default", "image_bytes", encoded))
+        writer.write(predict_log("pixels", "image", pixels))
+        writer.write(predict_log("float", "image", floats))
 
 
 def predict_log(signature: str, name: str, tensor) -> bytes:
-    """Returns a PredictionLog of TF Serving, whose own package is too large to need for three
-    messages.
+    """Returns a PredictionLog of TF Serving.
 
-    PredictionLog.predict_log = 6, PredictLog.request = 1, PredictRequest.model_spec = 1 and .inputs
-    = 2 (a map: key = 1, value = 2), ModelSpec.signature_name = 3
+    TF Serving's own package is too large to need for three messages. PredictionLog.predict_log = 6,
+    PredictLog.request = 1, PredictRequest.model_spec = 1 and .inputs = 2 (a map: key = 1, value =
+    2), ModelSpec.signature_name = 3
     """
     model = field(1, field(3, signature.encode()))
     inputs = field(2, field(1, name.encode()) + field(2, tensor.SerializeToString()))
@@ -96,11 +96,13 @@ def predict_log(signature: str, name: str, tensor) -> bytes:
 
 def field(number: int, payload: bytes) -> bytes:
     """Returns one field with a length, as protobuf writes it."""
-    return bytes([number << 3 | 2]) + varint(len(payload)) + payload
+    key = bytes([number << 3 | 2])
+    return key + varint(len(payload)) + payload
 
 
 def varint(value: int) -> bytes:
     """Returns a number as protobuf writes it, seven bits a byte."""
     if value < 128:
         return bytes([value])
-    return bytes([value & 127 | 128]) + varint(value >> 7)
+    first = value & 127 | 128
+    return bytes([first]) + varint(value >> 7)

@@ -1,5 +1,6 @@
-"""TFLite files for devices: pixels of 0..255 as uint8 in, one embedding of length 1 out, for any
-batch, 1 at first.
+"""Writes TFLite files for devices.
+
+They take pixels of 0..255 as uint8 and give embeddings of length 1, for any batch, 1 at first.
 """
 
 import contextlib
@@ -35,10 +36,13 @@ class Device(tf.Module):
         super().__init__()
         self.weights = [weight.value for weight in model.weights]
         size, dims = source.encoder.image_size, source.encoder.compatible_dims
-        self.serve = tf.function(
-            lambda image: {"embedding": source.embedding(model, tf.cast(image, tf.float32), dims)},
-            input_signature=[tf.TensorSpec((None, size, size, 3), tf.uint8, name="image")],
-        )
+
+        def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
+            pixels = tf.cast(image, tf.float32)
+            return {"embedding": source.embedding(model, pixels, dims)}
+
+        pixels = tf.TensorSpec((None, size, size, 3), tf.uint8, name="image")
+        self.serve = tf.function(serve, input_signature=[pixels])
 
 
 @contextlib.contextmanager
@@ -46,7 +50,8 @@ def converter(source: Source, model: Any) -> Iterator[Any]:
     """Yields TensorFlow's converter of a model."""
     with tempfile.TemporaryDirectory() as folder:
         device = Device(source, model)
-        tf.saved_model.save(device, folder, signatures={"serving_default": device.serve})
+        signatures = {"serving_default": device.serve}
+        tf.saved_model.save(device, folder, signatures=signatures)
         yield tf.lite.TFLiteConverter.from_saved_model(folder)
 
 
@@ -58,13 +63,15 @@ def converted(convert: Any) -> bytes:
 
 def finish(content: bytes, source: Source, numbers: str, path: Path) -> None:
     """Writes the file with its facts."""
-    path.write_bytes(rewrite(content, source.facts() | {"numbers": numbers}))
+    facts = source.facts() | {"numbers": numbers}
+    path.write_bytes(rewrite(content, facts))
 
 
 def write_float32(source: Source, path: Path) -> None:
     """Writes the numbers as they are."""
     with converter(source, source.encoder.model) as convert:
-        finish(converted(convert), source, "float32", path)
+        content = converted(convert)
+    finish(content, source, "float32", path)
 
 
 def write_float16(source: Source, path: Path) -> None:
@@ -72,27 +79,37 @@ def write_float16(source: Source, path: Path) -> None:
     with converter(source, source.encoder.model) as convert:
         convert.optimizations = [tf.lite.Optimize.DEFAULT]
         convert.target_spec.supported_types = [tf.float16]
-        finish(converted(convert), source, "float16 weights", path)
+        content = converted(convert)
+    finish(content, source, "float16 weights", path)
 
 
 def write_dynamic(source: Source, path: Path) -> None:
     """Writes weights in eight bits; activations are quantised as they come."""
     with converter(source, source.encoder.model) as convert:
         convert.optimizations = [tf.lite.Optimize.DEFAULT]
-        finish(converted(convert), source, "int8 weights, activations quantised as they come", path)
+        content = converted(convert)
+    finish(content, source, "int8 weights, activations quantised as they come", path)
 
 
 def write_int8(source: Source, path: Path) -> None:
-    """Weights in eight bits with a scale for each channel, activations with the ranges that
-    calibration saw.
+    """Writes weights and activations in eight bits.
+
+    Weights have a scale for each channel, activations the ranges that calibration saw.
     """
     images = calibration_images(source)
     with converter(source, fast_in_int8(source.encoder.model)) as convert:
         convert.optimizations = [tf.lite.Optimize.DEFAULT]
         convert.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        convert.representative_dataset = lambda: ([image[None]] for image in images)
+        convert.representative_dataset = lambda: one_by_one(images)
         content, kept = quantised(convert, images, source.kept_float)
-    finish(content, source, f"int8, but {kept} operations in float32" if kept else "int8", path)
+    numbers = f"int8, but {kept} operations in float32" if kept else "int8"
+    finish(content, source, numbers, path)
+
+
+def one_by_one(images: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """Yields images as inputs of a model: batches of one."""
+    for image in images:
+        yield [image[None]]
 
 
 def quantised(convert: Any, images: np.ndarray, kept_float: float) -> tuple[bytes, int]:
@@ -102,7 +119,7 @@ def quantised(convert: Any, images: np.ndarray, kept_float: float) -> tuple[byte
         warnings.simplefilter("ignore")  # the debugger still runs TensorFlow's own interpreter
         debugger: Any = tf.lite.experimental.QuantizationDebugger(
             converter=convert,
-            debug_dataset=lambda: ([image[None]] for image in images[:SENSITIVITY_IMAGES]),
+            debug_dataset=lambda: one_by_one(images[:SENSITIVITY_IMAGES]),
             debug_options=debug(
                 layer_direct_compare_metrics={ERROR: error_share}, denylisted_ops=ALWAYS_FLOAT
             ),
@@ -116,17 +133,24 @@ def quantised(convert: Any, images: np.ndarray, kept_float: float) -> tuple[byte
 
 
 def error_share(exact: np.ndarray, found: np.ndarray, scale: float, zero_point: int) -> float:
-    """Returns what rounding adds to an operation's output: mean (found - exact)^2 / mean exact^2."""
-    difference = scale * (found.astype(np.float32) - zero_point) - exact
-    return float(np.mean(difference**2) / max(np.mean(exact**2), 1e-30))
+    """Returns what rounding adds to an operation's output.
+
+    It is mean (found - exact)^2 / mean exact^2.
+    """
+    meant = scale * (found.astype(np.float32) - zero_point)
+    added = np.mean((meant - exact) ** 2)
+    size = np.mean(exact**2)
+    share = added / max(size, 1e-30)
+    return float(share)
 
 
 def most_sensitive(statistics: dict[str, dict[str, float]], share: float) -> list[str]:
     """Returns the output tensors of those operations that lose most, by name."""
     ordered = sorted(statistics, key=lambda name: statistics[name][ERROR], reverse=True)
+    count = math.ceil(share * len(ordered))
     # NumericVerify/NAME1:12, where 1 tells the quantised output from the exact one and 12 is its
     # number
-    return [VERIFIED.sub(r"\1", name) for name in ordered[: math.ceil(share * len(ordered))]]
+    return [VERIFIED.sub(r"\1", name) for name in ordered[:count]]
 
 
 def calibration_images(source: Source) -> np.ndarray:
@@ -138,10 +162,11 @@ def calibration_images(source: Source) -> np.ndarray:
     found: list[np.ndarray] = []
     for batch in source.encoder.images_of(source.calibration):
         found.append(batch["image"].numpy())
-        if sum(map(len, found)) >= CALIBRATION_IMAGES:
+        if sum(len(batch) for batch in found) >= CALIBRATION_IMAGES:
             break
     images = np.concatenate(found)[:CALIBRATION_IMAGES]
     # One black and one white pixel, so that the input's scale is exactly 1: a pixel is passed on as
     # it is.
-    images[:, 0, 0], images[:, -1, -1] = 0, 255
+    images[:, 0, 0] = 0
+    images[:, -1, -1] = 255
     return images

@@ -1,0 +1,128 @@
+"""A gallery file as everybody reads it, whether or not a writer has it open meanwhile."""
+
+from pathlib import Path
+
+import numpy as np
+
+from bct_keras.errors import InputError
+from bct_keras.gallery import blocks, contents, opening
+from bct_keras.gallery.blocks import Block, BlockFile
+from bct_keras.gallery.contents import Contents, Found
+from bct_keras.gallery.gallery import Compatibility, Description, Gallery, KnownEncoder, Match
+
+
+class FileReader(Gallery):
+    """Reads a gallery file, which is mapped into memory, and follows what a writer adds to it."""
+
+    def __init__(self, path: str):
+        self.path = Path(path)
+        self.name = path
+        self.file: BlockFile | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Closes the file and forgets what it holds."""
+        if self.file:
+            self.file.close()
+        self.file = None
+        self.contents = Contents(0)
+        self.read_to = blocks.FIRST_BLOCK
+        self.unchecked: list[Block] = []
+
+    def refresh(self) -> None:
+        """Sees what others have written since, if only a file in the place of this one."""
+        if self.file and self.file.replaced():
+            self._forget()
+        if not self.file:
+            if not self.path.is_file():
+                raise InputError(f"{self.path}: no such gallery; gallery add makes one")
+            self._open(opening.open_to_read(self.path))
+        self._read_new()
+
+    def _open(self, file: BlockFile) -> None:
+        """Takes a file that was opened in place of the one before."""
+        self._forget()
+        self.file = file
+        self.contents = Contents(file.dims)
+
+    def _read_new(self) -> None:
+        """Takes in the blocks that were added since."""
+        assert self.file
+        end, _ = self.file.committed()
+        added = list(self.file.blocks(self.read_to, end))
+        if added:
+            self.contents.extend(added)
+            self.unchecked += added
+        self.read_to = end
+
+    def check(self) -> None:
+        """Holds every byte against its checksum, those checked before excepted.
+
+        What is committed never changes.
+        """
+        while self.unchecked:
+            self.unchecked[-1].check()
+            self.unchecked.pop()
+
+    def encoders_in_use(self) -> dict[KnownEncoder, int]:
+        """Returns the encoders of the entries that are there, with their numbers of entries."""
+        return self.contents.in_use
+
+    def compatibilities(self) -> list[Compatibility]:
+        """Returns what was declared of encoders."""
+        return self.contents.compatible
+
+    def nearest(self, queries: np.ndarray, top: int, encoders: list[str]) -> list[list[Match]]:
+        """Searches queries [queries, dims] of length 1 among all entries."""
+        self.check()
+        matches = []
+        for ranked in self.contents.nearest(queries, top):
+            matches.append([self._match(found) for found in ranked])
+        return matches
+
+    def _match(self, found: Found) -> Match:
+        """Returns what a search tells of an entry."""
+        made_by = self.contents.encoders[self.contents.encoder_of[found.number]]
+        name = self.contents.name_of(found.number)
+        return Match(
+            id=name.id,
+            label=name.label,
+            score=found.score,
+            encoder=made_by.fingerprint,
+        )
+
+    def entries_of_others(self, encoder: str) -> tuple[list[str], list[str]]:
+        """Returns the ids and labels of every entry that this encoder has not made."""
+        self.refresh()
+        self.check()
+        fingerprints = [known.fingerprint for known in self.contents.encoders]
+        makers = self.contents.encoder_of[self.contents.numbers].tolist()
+        ids, labels = [], []
+        entries = zip(makers, self.contents.ids(), self.contents.labels(), strict=True)
+        for maker, ident, label in entries:
+            if fingerprints[maker] != encoder:
+                ids.append(ident)
+                labels.append(label)
+        return ids, labels
+
+    def describe(self) -> Description:
+        """Reads and checks everything."""
+        self.refresh()
+        self.check()
+        remarks = [f"{self.path.stat().st_size:,} bytes, every checksum holds"]
+        removed = len(self.contents.removed)
+        of_entries = self.contents.row_of[self.contents.entry_of] != contents.REMOVED
+        superseded = int((of_entries & ~self.contents.live).sum())
+        if superseded:
+            remarks.append(f"{superseded:,} superseded embeddings still in it")
+        if removed:
+            remarks.append(
+                f"{removed:,} removed entries still in it until the next command that writes to it "
+                "ends"
+            )
+        return Description(
+            dims=self.contents.dims,
+            entries=self.contents.in_use,
+            compatible=self.contents.compatible,
+            remarks=remarks,
+        )

@@ -1,0 +1,249 @@
+"""Adds to a gallery, searches in it, embeds it anew, removes from it and tells what it holds."""
+
+import contextlib
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+
+from bct_keras import progress, specs
+from bct_keras.data import image_check, images_by_id
+from bct_keras.data.dataset import DataSet, open_data_set
+from bct_keras.encoders import Encoder, load_encoder
+from bct_keras.errors import InputError, option
+from bct_keras.gallery import GALLERIES, ORDERS, admission
+from bct_keras.gallery.backfill import backfill as embed_anew
+from bct_keras.gallery.entries import (
+    Entries,
+    embedded_entries,
+    fitted,
+    known,
+    left_out,
+    stored_entries,
+)
+from bct_keras.gallery.gallery import Compatibility, Description, Gallery, Removal
+from bct_keras.gallery.photos import Found, photo_encoder, pixels_of
+from bct_keras.printable import line
+from bct_keras.untrusted.reading import LARGEST_IMAGE, read_bytes
+
+
+def open_gallery(spec: str) -> Gallery:
+    """Opens the gallery that is meant, such as `file(people.gallery)`."""
+    return specs.build(GALLERIES, spec)
+
+
+def add(
+    gallery: str,
+    data: str | Path | None = None,
+    encoder: str | Path | None = None,
+    embeddings: str | Path | None = None,
+    reports: Sequence[str | Path] = (),
+    max_loss: float | None = None,
+    strict: bool = False,
+    say: progress.Say = progress.silent,
+) -> int:
+    """Adds images as entries and declares which queries fit; returns how many entries are new.
+
+    Args:
+        gallery: Such as `file(people.gallery)`, which is made where it is not there yet.
+        data: The data set whose images are to be entries; without it only reports are declared.
+        encoder: What embeds them now, or
+        embeddings: the folder in which `embed` has kept their embeddings.
+        reports: Reports of `evaluate`: queries of their new encoder fit entries of their old one.
+        max_loss: In place of the reports' verdict: the share of old/old that may be lost.
+        strict: Whether a report whose verdict is undecided is refused.
+        say: Takes lines on what is declared, and on what is safe now.
+    """
+    if bool(encoder) + bool(embeddings) != bool(data):
+        raise InputError(
+            f"{option('data')} goes with either {option('encoder')}, to embed it now, or "
+            f"{option('embeddings')}, made by embed"
+        )
+    if not (data or reports):
+        raise InputError(
+            f"{option('data')} is needed, or {option('report')}, or both; "
+            f"{option('help')} tells what they take"
+        )
+    declared = [admission.read_report(report, max_loss, strict) for report in reports]
+    with open_gallery(gallery) as opened:
+        if not data:
+            declare(opened, declared, say)
+            return 0
+        images_to_add = open_data_set(data)
+        if embeddings:
+            entries = stored_entries(images_to_add, Path(embeddings))
+        else:
+            assert encoder
+            entries = embedded_entries(images_to_add, fitting_encoder(opened, encoder))
+        opened.begin_writing(entries.encoder)
+        opened.check_may_join(entries.encoder, declared)
+        declare(opened, declared, say)
+        images_to_add.check_content()
+        added = add_entries(opened, images_to_add, entries, say)
+        part = left_out(images_to_add, opened)
+        if part:
+            say(part)
+    return added
+
+
+def fitting_encoder(gallery: Gallery, path: str | Path) -> Encoder:
+    """Loads the encoder, of which the gallery may hold the first coordinates alone."""
+    with contextlib.suppress(InputError):  # there may be no gallery yet
+        gallery.refresh()
+    return fitted(load_encoder(path), gallery)
+
+
+def declare(gallery: Gallery, declared: list[Compatibility], say: progress.Say) -> None:
+    """Declares which queries fit which entries, and says so."""
+    for compatibility in declared:
+        gallery.declare(compatibility)
+        say(line(sentence_of(compatibility)))
+
+
+def sentence_of(compatibility: Compatibility) -> str:
+    """Returns what was declared, in words."""
+    query, entries = compatibility.query[:12], compatibility.gallery[:12]
+    return f"queries of {query} fit entries of {entries}: {compatibility.finding}"
+
+
+def add_entries(gallery: Gallery, data: DataSet, entries: Entries, say: progress.Say) -> int:
+    """Adds the entries and says what is safe now; returns how many are new."""
+    added = 0
+    start = time.perf_counter()
+    with progress.bar(f"adding to {gallery.name}", data.records, "entries") as done:
+        for batch in entries.batches:
+            added += gallery.add(entries.encoder, batch.ids, batch.labels, batch.embeddings)
+            done.update(len(batch.ids))
+    rate = data.records / (time.perf_counter() - start)
+    skipped = data.records - added
+    said = (
+        f"{gallery.name}: {added:,} entries of {entries.encoder} added, safe and searchable "
+        f"({rate:,.0f} a second)"
+    )
+    if skipped:
+        said += f"; {skipped:,} were there already and stay as they are"
+    say(said)
+    return added
+
+
+def search(
+    gallery: str, encoder: str | Path, photos: Sequence[str], top: int = 5
+) -> Iterator[Found]:
+    """Yields for each photo the entries that are most like it, once all photos are found good.
+
+    Args:
+        gallery: Such as `file(people.gallery)`.
+        encoder: What embeds the photos; it has to be known to fit every entry.
+        photos: Paths of image files.
+        top: How many entries to find for each.
+    """
+    encoded = {path: read_bytes(path, LARGEST_IMAGE) for path in photos}
+    for path, photo in encoded.items():
+        image_check.inspect(photo, path)
+    with open_gallery(gallery) as opened:
+        opened.refresh()
+        embedder = photo_encoder(opened, encoder)
+        resize = embedder.preprocessing.resize
+        for path, photo in encoded.items():
+            pixels = pixels_of(path, photo, embedder.image_size, resize)
+            query = embedder.embed(pixels[None])
+            [matches] = opened.search(embedder.fingerprint, query, top)
+            yield Found(path, matches)
+
+
+def backfill(
+    gallery: str,
+    encoder: str | Path,
+    data: str | Path,
+    order: str = "stored",
+    say: progress.Say = progress.silent,
+) -> int:
+    """Embeds the entries of other encoders anew; returns how many, and raises if some had no image.
+
+    Args:
+        gallery: Such as `file(people.gallery)`.
+        encoder: What embeds them; it has to be known to fit every entry.
+        data: The data set that holds the entries' images, by their ids.
+        order: Which come first: a name of `ORDERS` with its options.
+        say: Takes a line on what was done.
+    """
+    chosen_order = specs.build(ORDERS, order)
+    specs.require(Callable, chosen_order, order)
+    with open_gallery(gallery) as opened:
+        opened.refresh()
+        images_to_embed = open_data_set(data)
+        embedder = photo_encoder(opened, encoder)
+        images_to_embed.check_content()
+        found = images_by_id.ImagesById(
+            images_to_embed, embedder.image_size, embedder.preprocessing.resize
+        )
+        count, without = embed_anew(opened, known(embedder), embedder.embed, found, chosen_order)
+        say(f"{opened.name}: {count:,} entries embedded anew by {known(embedder)}")
+        if without:
+            raise InputError(
+                f"{len(without):,} entries have no image in {data} and stay as they are, the "
+                f"first of them '{without[0]}'; run backfill again with the data set that holds "
+                "theirs"
+            )
+    return count
+
+
+def remove(
+    gallery: str,
+    ids: Collection[str] = (),
+    labels: Collection[str] = (),
+    ids_file: str | Path | None = None,
+    say: progress.Say = progress.silent,
+) -> Removal:
+    """Removes entries; raises once they are removed if some ids or labels are not there.
+
+    Args:
+        gallery: Such as `file(people.gallery)`.
+        ids: Of entries to remove.
+        labels: Of entries to remove: all that show this person.
+        ids_file: A text file of more ids, one a line.
+        say: Takes a line on what was done.
+    """
+    wanted = list(ids)
+    if ids_file:
+        wanted += listed_ids(Path(ids_file))
+    if not (wanted or labels):
+        raise InputError(
+            f"{option('id')}, {option('ids_file')} or {option('label')} is needed: what is to be "
+            "removed"
+        )
+    with open_gallery(gallery) as opened:
+        removal = opened.remove(wanted, labels)
+    erased = f"; no search finds them, and {removal.erased}" if removal.entries else ""
+    say(f"{opened.name}: {removal.entries:,} entries removed{erased}")
+    unknown = [*removal.unknown_ids, *removal.unknown_labels]
+    if unknown:
+        raise InputError(
+            f"{len(unknown):,} of the {len(wanted) + len(labels):,} ids and labels given are not "
+            f"in it, the first of them {unknown[0]!r}"
+        )
+    return removal
+
+
+def listed_ids(file: Path) -> list[str]:
+    """Reads a text file of ids, one a line."""
+    if not file.is_file():
+        raise InputError(f"{file}: no such file; it has to list ids, one a line")
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: the list of ids cannot be read: {error}") from None
+    return [each for each in lines if each]
+
+
+def info(gallery: str, say: progress.Say = progress.silent) -> Description:
+    """Reads and checks the whole gallery; says and returns what it holds."""
+    with open_gallery(gallery) as opened:
+        found = opened.describe()
+    total = sum(found.entries.values())
+    remarks = ", ".join(found.remarks)
+    say(f"{opened.name}: {total:,} entries of {found.dims} dimensions ({remarks})")
+    for encoder, count in found.entries.items():
+        say(line(f"  {count:,} by {encoder}"))
+    for compatibility in found.compatible:
+        say(line(f"  {sentence_of(compatibility)}"))
+    return found
