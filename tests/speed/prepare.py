@@ -24,7 +24,7 @@ import psutil
 from recordio_files import jpegs, write_recordio
 
 from bct_keras.prepare.run import prepare
-from bct_keras.prepare.sources.synthetic import png
+from bct_keras.prepare.sources.drawing import png
 
 REQUIRED_RATE, REQUIRED_OVER_LOOP, REQUIRED_MEGABYTES = 60_000, 1.5, 600
 ROUNDS = 3  # the fastest counts: other programs on the machine only ever slow a round down
