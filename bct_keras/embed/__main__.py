@@ -14,6 +14,7 @@ from bct_keras.encoders import load_encoder
 
 
 def define_flags() -> None:
+    """Defines the flags of this command."""
     flags.DEFINE_string(
         "encoder",
         None,
@@ -26,8 +27,10 @@ def define_flags() -> None:
 
 
 def main() -> None:
+    """Embeds a data set."""
     data = open_data_set(command.required("data"))
-    encoder, out = load_encoder(command.required("encoder")), Path(command.required("out"))
+    encoder = load_encoder(command.required("encoder"))
+    out = Path(command.required("out"))
     embed_and_tell(encoder, data, out, command.say)
 
 
