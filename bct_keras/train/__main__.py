@@ -1,5 +1,4 @@
-"""Trains an encoder whose queries can be searched in the gallery of an old one, and shows that they
-can.
+"""Trains an encoder whose queries can be searched in an old one's gallery, and shows that they can.
 
 python -m bct_keras.train --flagfile=configs/mixbct.flags
 python -m bct_keras.train --flagfile=configs/mixbct.flags --data=data/mine/new --old=old.keras
@@ -25,7 +24,7 @@ from absl import flags
 from bct_keras import command
 from bct_keras.backbones import BACKBONES
 from bct_keras.callbacks import checkpoints
-from bct_keras.distribution import strategy as devices_used
+from bct_keras.distribution.strategy import KINDS, strategy
 from bct_keras.export.__main__ import checks_of_flags, define_gate_flags
 from bct_keras.export.formats import FORMATS
 from bct_keras.methods import METHODS
@@ -37,13 +36,14 @@ from bct_keras.train.run import Upgrade
 
 
 def main() -> None:
+    """Trains, or tells what would be trained."""
     plan = plan_of_flags()
     if flags.FLAGS.dry_run:
         dry_run.DryRun(plan, command.say).run()
         return
-    strategy = devices_used.strategy(plan.strategy, plan.replicas)
+    devices = strategy(plan.strategy, plan.replicas)
     try:
-        Upgrade(plan, command.say, strategy).run()
+        Upgrade(plan, command.say, devices).run()
     except checkpoints.StoppedError as stopped:
         if stopped.args:
             print(stopped)
@@ -51,6 +51,7 @@ def main() -> None:
 
 
 def plan_of_flags() -> Plan:
+    """Returns what the flags ask for."""
     FLAGS = flags.FLAGS
     made_here = {
         "recipe": Recipe(**flags_of(Recipe)),
@@ -61,12 +62,21 @@ def plan_of_flags() -> Plan:
 
 
 def flags_of(kind: Any, but: Collection[str] = ()) -> dict[str, Any]:
-    """Returns the values of the flags that have the names of a data class's fields."""
-    names = [field.name for field in dataclasses.fields(kind) if field.name not in but]
-    return {name: getattr(flags.FLAGS, name) for name in names}
+    """Returns the values of the flags that have the names of a data class's fields.
+
+    Args:
+        kind: The data class.
+        but: Fields that are no flags.
+    """
+    values = {}
+    for field in dataclasses.fields(kind):
+        if field.name not in but:
+            values[field.name] = getattr(flags.FLAGS, field.name)
+    return values
 
 
 def define_flags() -> None:
+    """Defines the flags of this command."""
     define_data_flags()
     define_training_flags()
     define_device_flags()
@@ -86,6 +96,7 @@ def define_flags() -> None:
 
 
 def define_data_flags() -> None:
+    """Defines the flags of the data set and the old encoder."""
     flags.DEFINE_string("data", None, "the data set to train on, such as data/mine/new")
     flags.DEFINE_string(
         "old",
@@ -128,6 +139,7 @@ def define_data_flags() -> None:
 
 
 def define_training_flags() -> None:
+    """Defines the flags of what is trained, and how."""
     flags.DEFINE_string(
         "method",
         "mixbct",
@@ -187,10 +199,11 @@ def define_training_flags() -> None:
 
 
 def define_device_flags() -> None:
+    """Defines the flags of where it is trained."""
     flags.DEFINE_enum(
         "strategy",
         "auto",
-        devices_used.KINDS,
+        KINDS,
         "one device; mirrored: all of this machine; multiworker: those of all workers of TF_CONFIG",
     )
     flags.DEFINE_integer(
@@ -229,6 +242,7 @@ def define_device_flags() -> None:
 
 
 def define_watch_flags() -> None:
+    """Defines the flags of what is kept and shown meanwhile."""
     flags.DEFINE_integer(
         "checkpoint_steps", 1000, "steps between checkpoints, besides those after every epoch"
     )

@@ -60,7 +60,7 @@ class Recipe:
 
     @property
     def old_dims(self) -> int:
-        """Returns the old encoder's dimensions: so many first coordinates are kept compatible."""
+        """The old encoder's dimensions: so many first coordinates are kept compatible."""
         return self.compatible_dims or self.dims
 
     def described(self) -> dict[str, Any]:
@@ -74,14 +74,22 @@ class Recipe:
     def build_model(
         self, image_size: int, classes: int, steps: int, method: Method
     ) -> CompatibleModel:
-        """Compiled, with every weight made; to be called in the strategy's scope."""
+        """Returns the model compiled, with every weight made.
+
+        It is to be called in the strategy's scope.
+        """
         keras.utils.set_random_seed(self.seed)
         with precision_policy(self.precision):
             return self._build_model(image_size, classes, steps, method)
 
     def build_backbone(self, image_size: int) -> keras.Model:
         """Returns the network, with new weights."""
-        backbone = specs.build(BACKBONES, self.backbone, image_size=image_size, dims=self.dims)
+        backbone = specs.build(
+            BACKBONES,
+            self.backbone,
+            image_size=image_size,
+            dims=self.dims,
+        )
         specs.require(keras.Model, backbone, self.backbone)
         return backbone
 
