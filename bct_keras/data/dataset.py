@@ -90,9 +90,9 @@ class DataSet:
         if not complete or labels.min() < 0 or labels.max() >= self.classes:
             check = option("check", self.folder)
             raise InputError(
-                f"{self.folder}: its shards do not hold {self.records:,} images of the identities"
-                f" 0 to {self.classes - 1:,}, as its {artefacts.MANIFEST} says; prepare {check}"
-                " tells more"
+                f"{self.folder}: its shards do not hold {self.records:,} images of the identities "
+                f"0 to {self.classes - 1:,}, as its {artefacts.MANIFEST} says; prepare {check} "
+                "tells more"
             )
         return labels
 
@@ -155,9 +155,9 @@ def check_claims(data: DataSet, path: Path) -> None:
     """
     if not 0 < data.classes <= data.records or not 0 < data.image_size**2 <= MAXIMUM_PIXELS:
         raise InputError(
-            f"{path} says {data.classes:,} identities, {data.records:,} images and"
-            f" {data.image_size} pixels a side, which cannot be; remove {path.parent} and run"
-            " prepare again"
+            f"{path} says {data.classes:,} identities, {data.records:,} images and "
+            f"{data.image_size} pixels a side, which cannot be; remove {path.parent} and run "
+            "prepare again"
         )
 
 
@@ -166,8 +166,8 @@ def open_to_train_on(folder: str | Path) -> DataSet:
     folder = Path(folder)
     if (folder / "test" / artefacts.MANIFEST).is_file():
         raise InputError(
-            f"{folder} holds the test's identities too, which no encoder may see; train on"
-            f" {folder / 'all'}, or on {folder / 'new'}, without the old encoder's"
+            f"{folder} holds the test's identities too, which no encoder may see; train on "
+            f"{folder / 'all'}, or on {folder / 'new'}, without the old encoder's"
         )
     return open_data_set(folder)
 

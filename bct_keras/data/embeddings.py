@@ -66,8 +66,8 @@ def open_embeddings(folder: str | Path, data: DataSet) -> EmbeddingShards:
     manifest = artefacts.read_manifest(folder, KIND)
     if manifest["made_from"].get("data") != data.fingerprint:
         raise InputError(
-            f"{folder} holds embeddings of another data set ({manifest.get('data_folder')}), not of"
-            f" {data.folder}; run embed on it"
+            f"{folder} holds embeddings of another data set ({manifest.get('data_folder')}), not "
+            f"of {data.folder}; run embed on it"
         )
     where = folder / artefacts.MANIFEST
     try:
@@ -99,8 +99,8 @@ def check_shard(folder: Path, shard: Shard, dims: int, files: dict[str, Any]) ->
         as_expected = stored.dtype == dtype and stored.shape == shape
         if not as_expected or not stored.flags.c_contiguous:
             raise InputError(
-                f"{path}: {dtype} {list(shape)} was expected, not {stored.dtype}"
-                f" {list(stored.shape)}"
+                f"{path}: {dtype} {list(shape)} was expected, not {stored.dtype} "
+                f"{list(stored.shape)}"
             )
 
 

@@ -118,8 +118,8 @@ def frame(encoded: bytes) -> tuple[ImageSize, int]:
     bits, height, width, colours = FRAME.unpack_from(encoded, position + SEGMENT.size)
     if bits != 8 or colours not in (1, 3):
         raise BadImageError(
-            f"a JPEG of {colours} colours of {bits} bits, such as CMYK; save it as RGB or grey of"
-            " 8 bits"
+            f"a JPEG of {colours} colours of {bits} bits, such as CMYK; save it as RGB or grey of "
+            "8 bits"
         )
     return checked(ImageSize(width, height)), position
 

@@ -51,8 +51,8 @@ class Shard:
         size = self.path.stat().st_size
         if size != self.bytes:
             raise InputError(
-                f"{self.path}: this shard has {size} bytes and its manifest says {self.bytes}: it"
-                " was cut off or changed; remove the data set and run prepare again"
+                f"{self.path}: this shard has {size} bytes and its manifest says {self.bytes}: it "
+                "was cut off or changed; remove the data set and run prepare again"
             )
 
     def check_content(self) -> None:

@@ -24,8 +24,8 @@ def again() -> str:
     skip = option("on_bad", "skip")
     source = f"{option('source')}='recordio(DIR, decode=True)'"
     return (
-        f"run prepare again without it: {skip} leaves out what cannot be decoded, of RecordIO with"
-        f" {source}"
+        f"run prepare again without it: {skip} leaves out what cannot be decoded, of RecordIO with "
+        f"{source}"
     )
 
 

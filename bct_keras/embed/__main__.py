@@ -18,9 +18,9 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "encoder",
         None,
-        "a run's folder, a .keras, .tflite or .onnx file, a SavedModel, a .npz file of stored"
-        " embeddings, or one with its preprocessing, as in tflite(old.tflite, mean=127.5, std=128,"
-        " order=bgr)",
+        "a run's folder, a .keras, .tflite or .onnx file, a SavedModel, a .npz file of stored "
+        "embeddings, or one with its preprocessing, as in tflite(old.tflite, mean=127.5, std=128, "
+        "order=bgr)",
     )
     flags.DEFINE_string("data", None, "the data set to embed")
     flags.DEFINE_string("out", None, "the folder to make")

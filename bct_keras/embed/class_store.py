@@ -28,7 +28,12 @@ class StoredOldEmbeddings(OldSource):
     def __init__(
         self, shards: EmbeddingShards, read_classifier: Callable[[str], Classifier] | None = None
     ):
-        """Args: read_classifier finds the old head, by what the user gave to find it by."""
+        """Takes the shards.
+
+        Args:
+            shards: Stored old embeddings.
+            read_classifier: Finds the old head, by what the user gave to find it by.
+        """
         self.shards = shards
         self.dims = shards.dims
         self.classes = shards.data.classes
@@ -63,8 +68,8 @@ class StoredOldEmbeddings(OldSource):
         expected = files.get(path.name) if isinstance(files, dict) else None
         if not path.is_file() or artefacts.file_sha256(path) != expected:
             raise InputError(
-                f"{path}: these class features are missing or were changed; remove {self.folder};"
-                " it is made anew"
+                f"{path}: these class features are missing or were changed; remove {self.folder}; "
+                "it is made anew"
             )
         return load_array(path)
 

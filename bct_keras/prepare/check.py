@@ -223,8 +223,8 @@ def report(target: Target, found: Found, repeated: Duplicates) -> list[str]:
     for text in repeated.listed:
         lines.append(f"  {text}")
     lines.append(
-        f"broken: {len(found.broken):,} (records, headers and ends were looked at, no pixels"
-        " decoded)"
+        f"broken: {len(found.broken):,} (records, headers and ends were looked at, no pixels "
+        "decoded)"
     )
     for text in found.broken[:LISTED_BROKEN]:
         lines.append(f"  {text}")
@@ -235,8 +235,8 @@ def images_per_identity(images: np.ndarray) -> str:
     """Returns a line on how many images the identities have."""
     once = int(np.sum(images == 1))
     return (
-        f"images per identity: {images.min()} to {images.max()}, {images.mean():.1f} on average;"
-        f" {once:,} identities have one image"
+        f"images per identity: {images.min()} to {images.max()}, {images.mean():.1f} on average; "
+        f"{once:,} identities have one image"
     )
 
 

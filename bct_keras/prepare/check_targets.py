@@ -169,7 +169,7 @@ def open_target(path: Path) -> Target:
         return DataSetTarget(path)
     if path.is_dir() and not any(path.glob("*.rec")):
         raise InputError(
-            f"{path} is neither a data set (no {artefacts.MANIFEST}) nor a RecordIO folder (no .rec"
-            " file)"
+            f"{path} is neither a data set (no {artefacts.MANIFEST}) nor a RecordIO folder (no "
+            ".rec file)"
         )
     return RecordIOTarget(path)

@@ -65,8 +65,8 @@ class ClassSplit:
         new = trained - old
         if not 0 < old < trained:
             raise InputError(
-                f"old_share={self.old_share} of {trained} identities leaves {old} for the old"
-                f" encoder and {new} for the new one; each needs at least one"
+                f"old_share={self.old_share} of {trained} identities leaves {old} for the old "
+                f"encoder and {new} for the new one; each needs at least one"
             )
         part_of = np.searchsorted([old, trained, validated], labels, side="right")
         views = {
@@ -152,8 +152,8 @@ class HeldOut:
             raise InputError(f"{name}={both:g} of {identities} identities leaves none to train on")
         if self.validation_share and trained == tested:
             raise InputError(
-                f"validation_share={self.validation_share} of {identities} identities holds none"
-                " out (groups are kept whole); give a larger share"
+                f"validation_share={self.validation_share} of {identities} identities holds none "
+                "out (groups are kept whole); give a larger share"
             )
         return trained, tested
 

@@ -101,10 +101,10 @@ def define_data_flags() -> None:
     flags.DEFINE_string(
         "old",
         None,
-        "the old encoder (a run's folder, .keras, SavedModel, .tflite, .onnx; with its"
-        " preprocessing where it does not take pixels of 0 to 255, as in tflite(old.tflite,"
-        " mean=127.5, std=128, order=bgr)), or its embeddings: a .npz file with `embeddings` and"
-        " `ids`, or a folder made by embed",
+        "the old encoder (a run's folder, .keras, SavedModel, .tflite, .onnx; with its "
+        "preprocessing where it does not take pixels of 0 to 255, as in tflite(old.tflite, "
+        "mean=127.5, std=128, order=bgr)), or its embeddings: a .npz file with `embeddings` and "
+        "`ids`, or a folder made by embed",
     )
     flags.DEFINE_string(
         "workdir", None, "the run's folder: encoder.keras, checkpoints, report, exported files"
@@ -143,9 +143,9 @@ def define_training_flags() -> None:
     flags.DEFINE_string(
         "method",
         "mixbct",
-        "what keeps the new embedding compatible, such as mixbct(mix_ratio=0.3):"
-        f" {', '.join(METHODS)}, or a class of your own, my_package.my_method:MyMethod(x=1);"
-        " bct_keras/methods/README.md tells which is which",
+        "what keeps the new embedding compatible, such as mixbct(mix_ratio=0.3): "
+        f"{', '.join(METHODS)}, or a class of your own, my_package.my_method:MyMethod(x=1); "
+        "bct_keras/methods/README.md tells which is which",
     )
     flags.DEFINE_string(
         "head", "arcface", "the training loss, such as arcface(margin=0.5, scale=64)"
@@ -153,8 +153,8 @@ def define_training_flags() -> None:
     flags.DEFINE_string(
         "backbone",
         "iresnet50",
-        "the network, such as iresnet50(dropout=0.4) or applications(name=MobileNetV2):"
-        f" {', '.join(BACKBONES)}",
+        "the network, such as iresnet50(dropout=0.4) or applications(name=MobileNetV2): "
+        f"{', '.join(BACKBONES)}",
     )
     flags.DEFINE_integer(
         "dims", 512, "dimensions of the embedding; those of the old encoder", lower_bound=2
@@ -162,8 +162,8 @@ def define_training_flags() -> None:
     flags.DEFINE_integer(
         "compatible_dims",
         0,
-        "of an embedding wider than the old one: so many first coordinates search the old gallery,"
-        " those of the old encoder; 0 is all",
+        "of an embedding wider than the old one: so many first coordinates search the old gallery, "
+        "those of the old encoder; 0 is all",
         lower_bound=0,
     )
     flags.DEFINE_string(
@@ -172,15 +172,15 @@ def define_training_flags() -> None:
     flags.DEFINE_string(
         "schedule",
         "polynomial(power=2)",
-        "of the learning rate: polynomial(power=1), cosine, or step(epochs=(20, 26, 32),"
-        " factor=0.1); each takes warm_up=EPOCHS",
+        "of the learning rate: polynomial(power=1), cosine, or step(epochs=(20, 26, 32), "
+        "factor=0.1); each takes warm_up=EPOCHS",
     )
     flags.DEFINE_float("learning_rate", 0.1, "the first learning rate", lower_bound=0.0)
     flags.DEFINE_float(
         "clip_norm",
         0.0,
-        "the longest gradient of the backbone and what the method trains, over all replicas"
-        " together; 0 is no limit, the papers have 5",
+        "the longest gradient of the backbone and what the method trains, over all replicas "
+        "together; 0 is no limit, the papers have 5",
         lower_bound=0.0,
     )
     flags.DEFINE_integer("batch_size", 128, "images in a step, over all replicas", lower_bound=1)
@@ -209,8 +209,8 @@ def define_device_flags() -> None:
     flags.DEFINE_integer(
         "replicas",
         0,
-        "devices of one machine: 0 is all GPUs or one CPU; 2 without GPUs is two logical CPU"
-        " devices",
+        "devices of one machine: 0 is all GPUs or one CPU; 2 without GPUs is two logical CPU "
+        "devices",
         lower_bound=0,
     )
     flags.DEFINE_enum(
@@ -235,9 +235,9 @@ def define_device_flags() -> None:
     flags.DEFINE_float(
         "average",
         0.0,
-        "keep an average of the weights as the encoder: how much of it stays at each step, as"
-        " 0.999; less in the first steps, (1 + t) / (10 + t) at step t, so that the random start"
-        " does not stay in it",
+        "keep an average of the weights as the encoder: how much of it stays at each step, as "
+        "0.999; less in the first steps, (1 + t) / (10 + t) at step t, so that the random start "
+        "does not stay in it",
     )
 
 
@@ -265,8 +265,8 @@ def define_watch_flags() -> None:
     flags.DEFINE_string(
         "keep_best",
         "",
-        "with --validation, of other identities than --protocol's: keep the epoch that is best by"
-        " this, as in new/old TAR@FAR=1e-3",
+        "with --validation, of other identities than --protocol's: keep the epoch that is best by "
+        "this, as in new/old TAR@FAR=1e-3",
     )
 
 

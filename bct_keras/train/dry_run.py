@@ -237,7 +237,7 @@ def said_of(recipe: Recipe) -> str:
 
 
 def said_of_method(recipe: Recipe) -> str:
-    """Returns whether the method needs an old encoder, in words."""
+    """Tells whether the method needs an old encoder, in words."""
     method = recipe.build_method()
     return "needs old embeddings" if method.needs_old else NO_OLD
 

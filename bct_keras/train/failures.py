@@ -47,8 +47,8 @@ def told(
         if not workers.spans_workers(strategy):
             raise
         raise StoppedError(
-            f"stopped because another worker died, whose own output says why; {last_good()}; start"
-            " all workers again and they go on from there"
+            f"stopped because another worker died, whose own output says why; {last_good()}; start "
+            "all workers again and they go on from there"
         ) from None
     except unreadable.FAILURES as error:
         if isinstance(error, tf.errors.OpError) and (refused := refusal(error)):
@@ -60,6 +60,6 @@ def told(
 def no_room(folder: Path, reason: str, last_good: str) -> InputError:
     """Returns the error of a full disk."""
     return InputError(
-        f"{folder}: nothing more could be written ({reason.splitlines()[0]}); {last_good}. Make"
-        " room and start the same command again"
+        f"{folder}: nothing more could be written ({reason.splitlines()[0]}); {last_good}. Make "
+        "room and start the same command again"
     )

@@ -42,8 +42,8 @@ def check_dims(old_dims: int, dims: int, where: Path) -> None:
     as_old = option("dims", old_dims)
     compatible = option("compatible_dims", old_dims)
     raise InputError(
-        f"{where} has embeddings of {old_dims} dimensions and the new encoder would have {dims}"
-        f" to be compatible; train with {as_old}, or with more and {compatible}"
+        f"{where} has embeddings of {old_dims} dimensions and the new encoder would have {dims} "
+        f"to be compatible; train with {as_old}, or with more and {compatible}"
     )
 
 

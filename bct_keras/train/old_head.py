@@ -32,8 +32,8 @@ def read_head(path: Path, dims: int) -> Classifier:
         found = read_arrays(path, "a head", ("class_weights",), ("bias",))
     except InputError as error:
         raise InputError(
-            f"lwf needs the old encoder's head: {error}; train the old encoder with bct_keras, or"
-            " give lwf(old_head=FILE.npz) with `class_weights` [classes, dims]"
+            f"lwf needs the old encoder's head: {error}; train the old encoder with bct_keras, or "
+            "give lwf(old_head=FILE.npz) with `class_weights` [classes, dims]"
         ) from None
     weights = found["class_weights"]
     bias = found.get("bias")

@@ -59,8 +59,8 @@ def check(
     """
     if old and not encoder and protocols:
         raise InputError(
-            f"{old} has embeddings of the images to train on alone, and their encoder is not where"
-            " it was: nothing could show that the new one is compatible.",
+            f"{old} has embeddings of the images to train on alone, and their encoder is not where "
+            "it was: nothing could show that the new one is compatible.",
             f"Give the old encoder itself as {option('old')}, {without()}",
         )
     trained_on = {shard.sha256 for shard in data.shards}
@@ -69,8 +69,8 @@ def check(
         if any(shard.sha256 in trained_on for shard in judged_by):
             raise InputError(
                 f"{spec} has images of {data.folder}, which is trained on: it would prove nothing.",
-                "Give one of other identities, such as the `test` that prepare's test_share makes,"
-                f" {without()}",
+                "Give one of other identities, such as the `test` that prepare's test_share makes, "
+                f"{without()}",
             )
         if isinstance(encoder, StoredEmbeddings):
             check_stored(encoder, spec, protocol)
@@ -108,14 +108,14 @@ def check_validation(
                 continue
             if keep_best and proven_by:
                 raise InputError(
-                    f"{option('keep_best')} would choose the epoch by {spec}, which has {what} of"
-                    f" the proof by {proof_spec}: what fits them by chance would be proven.",
+                    f"{option('keep_best')} would choose the epoch by {spec}, which has {what} of "
+                    f"the proof by {proof_spec}: what fits them by chance would be proven.",
                     f"{apart()}, or leave {option('keep_best')} out",
                 )
             warnings.append(
-                f"{option('validation', spec)} has {what} that {proof_spec} is to prove the"
-                " encoder by: to look at; an epoch or a flag that is chosen by it makes that"
-                " proof too good"
+                f"{option('validation', spec)} has {what} that {proof_spec} is to prove the "
+                "encoder by: to look at; an epoch or a flag that is chosen by it makes that "
+                "proof too good"
             )
     return warnings
 

@@ -102,6 +102,7 @@ class Recipe:
     def _build_model(
         self, image_size: int, classes: int, steps: int, method: Method
     ) -> CompatibleModel:
+        """Does the same, in the precision that layers are made in now."""
         backbone = self.build_backbone(image_size)
         one_dnn.check_gradients(backbone, option("backbone", self.backbone))
         for layer in backbone.layers:
@@ -136,14 +137,14 @@ class Recipe:
         """Returns how many whole batches there are; raises where a batch cannot be divided."""
         if self.batch_size % (replicas * self.micro_batches):
             raise InputError(
-                f"{option('batch_size', self.batch_size)} cannot be divided over {replicas}"
-                f" replicas and {self.micro_batches} micro-batches"
+                f"{option('batch_size', self.batch_size)} cannot be divided over {replicas} "
+                f"replicas and {self.micro_batches} micro-batches"
             )
         if self.jit and self.synchronized and replicas > 1:
             raise InputError(
-                f"{option('jit', True)} cannot compile BatchNorm that is synchronized between"
-                f" replicas; add {option('synchronized', False)}, which lets each replica normalise"
-                " over its own rows"
+                f"{option('jit', True)} cannot compile BatchNorm that is synchronized between "
+                f"replicas; add {option('synchronized', False)}, which lets each replica normalise "
+                "over its own rows"
             )
         if records < self.batch_size:
             batch_size = option("batch_size", self.batch_size)

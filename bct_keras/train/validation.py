@@ -44,8 +44,8 @@ def read_best(path: Path) -> Best:
     except InputError as error:
         raise InputError(
             f"{error}: what it said of the best epoch so far is lost.",
-            f"Remove {path.parent} and train again; or remove {path.name} alone, and the best of"
-            " the epochs still to come is kept",
+            f"Remove {path.parent} and train again; or remove {path.name} alone, and the best of "
+            "the epochs still to come is kept",
         ) from None
 
 

@@ -42,8 +42,8 @@ def places_by_index(path: Path, file_size: int) -> Places:
         raise InputError(f"{path} has two keys for the record at byte {place}; {advice}")
     if in_file[0] != 0 or in_file[-1] >= file_size:
         raise InputError(
-            f"{path}: its records start at bytes {in_file[0]} to {in_file[-1]} of a"
-            f" file of {file_size} bytes, which should be 0 to less than that; {advice}"
+            f"{path}: its records start at bytes {in_file[0]} to {in_file[-1]} of a "
+            f"file of {file_size} bytes, which should be 0 to less than that; {advice}"
         )
     following = np.searchsorted(in_file, starts) + 1
     ends = np.append(in_file, file_size)[following]

@@ -108,7 +108,7 @@ def square(width: int, height: int, where: str) -> int:
     """Returns the side of a square; raises where it is none or of no use."""
     if width != height or not 16 <= width <= 4096:
         raise InputError(
-            f"{where} says {width} x {height} pixels; give a square size, as in recordio(DIR,"
-            " image_size=112)"
+            f"{where} says {width} x {height} pixels; give a square size, as in recordio(DIR, "
+            "image_size=112)"
         )
     return width
