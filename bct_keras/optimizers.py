@@ -93,13 +93,7 @@ class SGD(Clipping, keras.optimizers.SGD):
 
     row_slots = ("momentum",)
 
-    def __init__(
-        self,
-        learning_rate,
-        momentum: float = 0.9,
-        l2: float = 5e-4,
-        **options,
-    ):
+    def __init__(self, learning_rate, momentum: float = 0.9, l2: float = 5e-4, **options):
         refuse("nesterov", options)
         super().__init__(learning_rate, momentum=momentum, **options)
         self.l2 = l2
@@ -142,10 +136,10 @@ class SGD(Clipping, keras.optimizers.SGD):
 
 @keras.saving.register_keras_serializable("bct_keras")
 class SGDW(Clipping, keras.optimizers.SGD):
-    """Takes steps with momentum and decoupled decay.
+    """Takes steps with momentum and decoupled decay (arXiv:1711.05101).
 
-    The rule is that of https://arxiv.org/abs/1711.05101: the decay is w -= lr decay w.
-    tensorflow-addons leaves lr to its user: its weight_decay is lr times the one here.
+    The decay is w -= lr decay w. tensorflow-addons leaves lr to its user: its weight_decay is lr
+    times the one here.
 
     Args:
         learning_rate: A number, or a schedule.
@@ -182,9 +176,7 @@ class SGDW(Clipping, keras.optimizers.SGD):
 
 @keras.saving.register_keras_serializable("bct_keras")
 class AdamW(Clipping, keras.optimizers.AdamW):
-    """Takes Adam's steps with decoupled decay.
-
-    The rule is that of https://arxiv.org/abs/1711.05101.
+    """Takes Adam's steps with decoupled decay (arXiv:1711.05101).
 
     Args:
         learning_rate: A number, or a schedule.
@@ -220,10 +212,9 @@ class AdamW(Clipping, keras.optimizers.AdamW):
 
 @keras.saving.register_keras_serializable("bct_keras")
 class Lamb(Clipping):
-    """Takes Adam's steps, as long as the weights are.
+    """Takes Adam's steps, as long as the weights are (arXiv:1904.00962).
 
-    The rule is that of https://arxiv.org/abs/1904.00962. Keras subtracts the decay outside; the
-    paper has it within the step whose length is set.
+    Keras subtracts the decay outside; the paper has it within the step whose length is set.
 
     Args:
         learning_rate: A number, or a schedule.

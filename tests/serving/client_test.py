@@ -283,9 +283,8 @@ def test_warm_up_requests_are_predictions_that_the_server_can_answer(server, ser
         log = prediction_log.FromString(record.numpy())
         assert log.WhichOneof("log_type") == "predict_log"
         request = log.predict_log.request
-        request.model_spec.name = (  # the server gives each request to the model that it lies beside
-            "encoder"
-        )
+        # The server gives each request to the model that it lies beside.
+        request.model_spec.name = "encoder"
         assert tf.make_ndarray(server.predict(request).outputs["embedding"]).shape[0] == 1
         requests.append(request.model_spec.signature_name)
     assert requests == ["serving_default", "pixels", "float"]

@@ -169,7 +169,8 @@ class Loopback:
         return {"outputs": next(iter(outputs.values())) if len(outputs) == 1 else outputs}
 
     def address(self, kind: str) -> str:
-        return f"{kind}://127.0.0.1:{self.grpc_port if kind == 'grpc' else self.http.server_address[1]}"
+        port = self.grpc_port if kind == "grpc" else self.http.server_address[1]
+        return f"{kind}://127.0.0.1:{port}"
 
     def stop(self) -> None:
         self.grpc.stop(None)
