@@ -92,7 +92,7 @@ def resized(image: tf.Tensor, image_size: int, filter: str = "bilinear") -> tf.T
 def turned(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """Brings [height, width, 3] of that Exif orientation upright."""
     order = tf.where(orientation >= 5, [1, 0, 2], [0, 1, 2])
-    transposed = tf.transpose(image, order)
+    transposed = tf.transpose(image, order)  # pyright: ignore  (its stub knows no tensors)
     up_side_down = is_one_of(orientation, (3, 4, 7, 8))
     left_side_right = is_one_of(orientation, (2, 3, 6, 7))
     axes = tf.stack([up_side_down, left_side_right, False])
@@ -118,7 +118,7 @@ def starts_upright(encoded: tf.Tensor) -> tf.Tensor:
     position = tf.minimum(tf.strings.length(encoded), 20)
     is_table = tf.strings.substr(encoded, position, 2) == b"\xff\xdb"
     is_bare = starts_with(encoded, b"\xff\xd8\xff\xe0\0\x10") & is_table
-    return is_bare | ~starts_with(encoded, JPEG_START)
+    return is_bare | tf.logical_not(starts_with(encoded, JPEG_START))
 
 
 def orientation_of(encoded: tf.Tensor) -> tf.Tensor:
