@@ -41,7 +41,7 @@ def variable_on_one_device(value: tf.Tensor, name: str) -> tf.Variable:
 
 
 def updates_without_merging() -> bool:
-    """Returns whether each replica may change variables by itself.
+    """Tells whether each replica may change variables by itself.
 
     Then a condition can stand around an update.
     """
@@ -49,7 +49,7 @@ def updates_without_merging() -> bool:
 
 
 def uses_one_dnn() -> bool:
-    """Returns whether TensorFlow computes with oneDNN in this process.
+    """Tells whether TensorFlow computes with oneDNN in this process.
 
     No public function knows both the environment variable and what this processor has.
     """

@@ -4,7 +4,7 @@ import contextlib
 import re
 import sys
 from collections.abc import Callable
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from absl import app, flags, logging
 
@@ -13,49 +13,58 @@ from bct_keras.printable import line
 from bct_keras.untrusted import flag_files
 
 LAYOUT = re.compile(r"\n|\t")
-LAYOUT_OF_BARS = re.compile(
-    r"\n|\t|\r|\x1b\[A"
-)  # they go back to the start of their line, and up by one
+# Bars go back to the start of their line, and up by one.
+LAYOUT_OF_BARS = re.compile(r"\n|\t|\r|\x1b\[A")
 
 
 class PlainStream:
-    """Stands before a terminal: whatever is printed, and wherever its names come from, it only ever
-    shows text.
+    """Stands before a terminal, and only ever shows text.
+
+    So it is whatever is printed, and wherever the names in it come from.
     """
 
     def __init__(self, stream: TextIO, layout: re.Pattern[str]):
-        self.stream, self.layout = stream, layout
+        self.stream = stream
+        self.layout = layout
 
     def __getattr__(self, name: str):
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
+        """Writes the text with all that cannot be seen told by its number, but for the layout."""
         if not text.isprintable():
+            parts = self.layout.split(text)
             ends = [*self.layout.findall(text), ""]
-            text = "".join(
-                line(part) + end for part, end in zip(self.layout.split(text), ends, strict=True)
-            )
+            text = ""
+            for part, end in zip(parts, ends, strict=True):
+                text += line(part) + end
         return self.stream.write(text)
 
 
 def run(main: Callable[[], None], usage: str) -> None:
-    """Runs `main` with its flags parsed; bad input is one or two plain lines and exit status 1."""
+    """Runs `main` with its flags parsed.
+
+    Bad input is one or two plain lines and exit status 1.
+
+    Args:
+        main: What the command does.
+        usage: What `--help` says before it lists the flags.
+    """
     if {"--help", "-h", "-help"} & set(sys.argv[1:]):
         _, _, described = flags.FLAGS.main_module_help().partition(":\n")
         print(f"{usage.strip()}\n\nFlags:\n{described}")
         return
     logging.set_verbosity(logging.ERROR)
-    plain_out, plain_err = PlainStream(sys.stdout, LAYOUT), PlainStream(sys.stderr, LAYOUT_OF_BARS)
-    with (
-        contextlib.redirect_stdout(plain_out),
-        contextlib.redirect_stderr(plain_err),
-    ):  # pyright: ignore
+    plain_out: Any = PlainStream(sys.stdout, LAYOUT)
+    plain_err: Any = PlainStream(sys.stderr, LAYOUT_OF_BARS)
+    with contextlib.redirect_stdout(plain_out), contextlib.redirect_stderr(plain_err):
         app.run(lambda arguments: guarded(main, arguments), flags_parser=parsed)
 
 
 def parsed(arguments: list[str]) -> list[str]:
-    """Returns what is left when the flags are read; a wrong one ends the command as any bad input
-    does.
+    """Returns what is left when the flags are read.
+
+    A wrong flag ends the command as any bad input does.
     """
     try:
         flag_files.check(arguments[1:])
@@ -63,10 +72,13 @@ def parsed(arguments: list[str]) -> list[str]:
     except InputError as error:
         fail(str(error))
     except flags.Error as error:
-        fail("\n".join([*map(line, str(error).splitlines()), "--help tells which flags there are"]))
+        lines = [line(each) for each in str(error).splitlines()]
+        lines.append("--help tells which flags there are")
+        fail("\n".join(lines))
 
 
 def guarded(main: Callable[[], None], arguments: list[str]) -> None:
+    """Runs `main`; bad input, and what the machine refuses, ends the command with a plain line."""
     try:
         if len(arguments) > 1:
             raise InputError(
@@ -86,6 +98,7 @@ def guarded(main: Callable[[], None], arguments: list[str]) -> None:
 
 
 def fail(message: str) -> NoReturn:
+    """Ends the command, which could not do its work."""
     print(f"error: {message}", file=sys.stderr)
     sys.exit(1)
 
@@ -96,6 +109,7 @@ def say(text: str) -> None:
 
 
 def required(name: str) -> str:
+    """Returns the value of a flag that has to be given."""
     value = flags.FLAGS[name].value
     if not value:
         raise InputError(f"--{name} is needed; --help tells what it takes")

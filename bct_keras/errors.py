@@ -17,21 +17,22 @@ class InputError(Exception):
     """
 
     def __init__(self, *lines: object):
-        super().__init__(*(shortened(line(each)) for each in lines))
+        shown = [shortened(line(each)) for each in lines]
+        super().__init__(*shown)
 
     def __str__(self) -> str:
         return "\n".join(self.args)
 
 
 def shortened(text: str) -> str:
-    """Returns the text without its middle where nobody would read it: what a file holds may be a
-    million letters.
+    """Returns the text without its middle, where it is so long that nobody would read it.
+
+    What a file holds may be a million letters.
     """
-    return (
-        text
-        if len(text) <= LONGEST_LINE
-        else f"{text[: LONGEST_LINE // 2]} ... {text[-LONGEST_LINE // 2 :]}"
-    )
+    if len(text) <= LONGEST_LINE:
+        return text
+    half = LONGEST_LINE // 2
+    return f"{text[:half]} ... {text[-half:]}"
 
 
 def option(name: str, value: object = None) -> str:
@@ -45,8 +46,10 @@ def option(name: str, value: object = None) -> str:
         >>> option("dims", 4), option("synchronized", False)
         ('dims=4', 'synchronized=False')
         >>> with options_as_flags():
-        ...     option("dims"), option("dims", 4), option("jit", True), option("synchronized",
-        False) ('--dims', '--dims=4', '--jit', '--nosynchronized')
+        ...     option("dims"), option("dims", 4)
+        ...     option("jit", True), option("synchronized", False)
+        ('--dims', '--dims=4')
+        ('--jit', '--nosynchronized')
     """
     if _said_as_flags and isinstance(value, bool):
         return f"--{name}" if value else f"--no{name}"
@@ -66,12 +69,14 @@ def options_as_flags() -> Iterator[None]:
 
 
 class BadImageError(InputError):
-    """One image or record that cannot be used, with its name and the reason; on_bad=skip leaves it
-    out.
+    """One image or record that cannot be used, with its name and the reason.
+
+    `on_bad=skip` leaves it out.
     """
 
 
 class UnfinishedError(InputError):
-    """Work that was broken off from outside: what is done is kept, and the same command goes on
-    from there.
+    """Work that was broken off from outside.
+
+    What is done is kept, and the same command goes on from there.
     """

@@ -93,13 +93,7 @@ class SGD(Clipping, keras.optimizers.SGD):
 
     row_slots = ("momentum",)
 
-    def __init__(
-        self,
-        learning_rate,
-        momentum: float = 0.9,
-        l2: float = 5e-4,
-        **options,
-    ):
+    def __init__(self, learning_rate, momentum: float = 0.9, l2: float = 5e-4, **options):
         refuse("nesterov", options)
         super().__init__(learning_rate, momentum=momentum, **options)
         self.l2 = l2
@@ -142,7 +136,7 @@ class SGD(Clipping, keras.optimizers.SGD):
 
 @keras.saving.register_keras_serializable("bct_keras")
 class SGDW(Clipping, keras.optimizers.SGD):
-    """Takes steps with momentum and decoupled decay: https://arxiv.org/abs/1711.05101
+    """Takes steps with momentum and decoupled decay (arXiv:1711.05101).
 
     The decay is w -= lr decay w. tensorflow-addons leaves lr to its user: its weight_decay is lr
     times the one here.
@@ -182,7 +176,7 @@ class SGDW(Clipping, keras.optimizers.SGD):
 
 @keras.saving.register_keras_serializable("bct_keras")
 class AdamW(Clipping, keras.optimizers.AdamW):
-    """Takes Adam's steps with decoupled decay: https://arxiv.org/abs/1711.05101
+    """Takes Adam's steps with decoupled decay (arXiv:1711.05101).
 
     Args:
         learning_rate: A number, or a schedule.
@@ -218,7 +212,7 @@ class AdamW(Clipping, keras.optimizers.AdamW):
 
 @keras.saving.register_keras_serializable("bct_keras")
 class Lamb(Clipping):
-    """Takes Adam's steps, as long as the weights are: https://arxiv.org/abs/1904.00962
+    """Takes Adam's steps, as long as the weights are (arXiv:1904.00962).
 
     Keras subtracts the decay outside; the paper has it within the step whose length is set.
 
@@ -274,9 +268,10 @@ class Lamb(Clipping):
     def adam_step(self, momentum: Any, velocity: Any) -> tf.Tensor:
         """Returns m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon)."""
         count: Any = tf.cast(self.iterations, tf.float32) + 1.0
-        unbiased = momentum / (1 - tf.pow(self.beta_1, count))
-        variance = velocity / (1 - tf.pow(self.beta_2, count))
-        spread = tf.sqrt(variance)
+        momentum_bias = 1 - tf.pow(self.beta_1, count)
+        velocity_bias = 1 - tf.pow(self.beta_2, count)
+        unbiased = momentum / momentum_bias
+        spread = tf.sqrt(velocity / velocity_bias)
         return unbiased / (spread + self.epsilon)
 
 
@@ -285,7 +280,8 @@ def length_ratio(weights: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
     length = tf.norm(weights)
     step_length = tf.norm(step)
     both = (length > 0) & (step_length > 0)
-    return tf.where(both, tf.math.divide_no_nan(length, step_length), 1.0)
+    ratio = tf.math.divide_no_nan(length, step_length)
+    return tf.where(both, ratio, 1.0)
 
 
 def refuse(option: str, options: dict[str, Any]) -> None:

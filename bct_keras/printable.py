@@ -1,5 +1,6 @@
-"""Text of others as it may stand on a terminal or in Markdown: names and ids come from files that
-anybody may make.
+"""Text of others as it may stand on a terminal or in Markdown.
+
+Names and ids come from files that anybody may make.
 """
 
 import re
@@ -27,34 +28,41 @@ def line(text: object) -> str:
 
 
 def escape_of(number: int) -> str:
+    """Returns how a character that cannot be seen is told, by its number."""
     if 0xDC80 <= number <= 0xDCFF:  # Python's stand-in for a byte of a file's name
         number -= 0xDC00
-    return (
-        f"\\x{number:02x}"
-        if number < 0x100
-        else f"\\u{number:04x}"
-        if number < 0x10000
-        else f"\\U{number:08x}"
-    )
+    if number < 0x100:
+        return f"\\x{number:02x}"
+    if number < 0x10000:
+        return f"\\u{number:04x}"
+    return f"\\U{number:08x}"
 
 
 def markdown(text: object) -> str:
-    """Returns the text as Markdown that shows just these characters; `table_row` takes care of a
-    cell's end.
+    """Returns the text as Markdown that shows just these characters.
+
+    `table_row` takes care of a cell's end.
     """
-    return MARKED_AT_START.sub("\\\\", MARKED.sub(lambda found: f"\\{found[0]}", line(text)))
+    shown = MARKED.sub(lambda found: f"\\{found[0]}", line(text))
+    return MARKED_AT_START.sub("\\\\", shown)
 
 
 def code(text: object) -> str:
-    """Returns the text as Markdown's inline code, fenced by more backticks than it holds in a row."""
+    """Returns the text as Markdown's inline code.
+
+    It is fenced by more backticks than it holds in a row.
+    """
     shown = line(text)
-    fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
+    runs = [len(run) for run in re.findall("`+", shown)]
+    fence = "`" * (1 + max(runs, default=0))
     # A backtick at an edge would join the fence, so a blank, which Markdown takes away, stands
     # between.
-    edge = " " if shown.startswith("`") or shown.endswith("`") or not shown.strip() else ""
+    at_edge = shown.startswith("`") or shown.endswith("`")
+    edge = " " if at_edge or not shown.strip() else ""
     return f"{fence}{edge}{shown}{edge}{fence}"
 
 
 def table_row(cells: list[str]) -> str:
     """Returns a row of a Markdown table; the cells are Markdown already."""
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    escaped = [cell.replace("|", "\\|") for cell in cells]
+    return f"| {' | '.join(escaped)} |"

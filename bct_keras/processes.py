@@ -20,7 +20,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 Work = Callable[[Task, Callable[[int], object]], Result]
 SECONDS_BETWEEN_REPORTS = 0.1
-# Tasks and work are inherited and not sent, so they need not be pickled, and what this process has
+# Tasks and work are inherited and not sent: they need not be pickled, and what this process has
 # read is shared.
 FORK = multiprocessing.get_context("fork")
 
@@ -80,22 +80,26 @@ class Shared:
     held: Connection
 
     def count_reported(self) -> int:
+        """Returns how much all processes have reported."""
         return self.reported.get_obj().value  # without its lock, which a killed process may hold
 
 
 def results(
     pool: ProcessPoolExecutor, shared: Shared, progressed: Callable[[int], object]
 ) -> Iterator[tuple[int, Any]]:
+    """Yields (number of the task, result) as each task is done."""
     finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
     for number in range(len(shared.tasks)):
         pool.submit(do, number).add_done_callback(finished.put)
-    told, left = 0, len(shared.tasks)
+    told = 0
+    left = len(shared.tasks)
     while left:
         try:
             future = finished.get(timeout=SECONDS_BETWEEN_REPORTS)
         except queue.Empty:
             future = None
-        if (count := shared.count_reported()) > told:
+        count = shared.count_reported()
+        if count > told:
             progressed(count - told)
             told = count
         if future:
@@ -104,12 +108,13 @@ def results(
 
 
 def result_of(future: Future) -> tuple[int, Any]:
+    """Returns the result of a task; raises where one of the processes was killed."""
     try:
         return future.result()
     except BrokenProcessPool:
         raise UnfinishedError(
-            "one of the processes was killed, perhaps because memory ran out; the same command"
-            f" goes on where this one stopped, and {option('processes', 1)} takes the least memory"
+            "one of the processes was killed, perhaps because memory ran out; the same command "
+            f"goes on where this one stopped, and {option('processes', 1)} takes the least memory"
         ) from None
 
 
@@ -153,6 +158,7 @@ def do(number: int) -> tuple[int, Any]:
 
 
 def report(count: int) -> None:
+    """Adds to what is reported, in a process of the pool; ends it where the first one is gone."""
     if _first_is_gone.is_set():
         os._exit(1)
     with _inherited.reported.get_lock():

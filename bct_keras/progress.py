@@ -1,5 +1,6 @@
-"""What is told while something takes long: a bar where somebody is watching, and lines to whoever
-wants them.
+"""What is told while something takes long.
+
+That is a bar where somebody is watching, and lines to whoever wants them.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,8 +17,9 @@ Say = Callable[[str], None]
 
 
 def note(text: str) -> None:
-    """Prints what the work waits for, as a bar would: nobody has asked for it, but it explains the
-    silence.
+    """Prints what the work waits for, as a bar would.
+
+    Nobody has asked for it, but it explains the silence.
     """
     print(text, flush=True)
 
@@ -29,10 +31,19 @@ def silent(text: str) -> None:
 def track(
     items: Iterable[Item], what: str, total: int | None = None, unit: str = "images"
 ) -> Iterator[Item]:
+    """Yields the items, and shows a bar of them."""
     return iter(bar(what, total, unit, items))
 
 
 def bar(what: str, total: int | None, unit: str = "images", items: Iterable | None = None) -> tqdm:
+    """Returns a bar, which nobody sees before two seconds have passed.
+
+    Args:
+        what: Names the work.
+        total: How many there are.
+        unit: What is counted.
+        items: What the bar goes through; without them its `update` is called.
+    """
     # disable=None: no bar where the output is not a terminal.
     return tqdm(
         items,

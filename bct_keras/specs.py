@@ -204,7 +204,7 @@ def constructors_reached(entry: Entry) -> Iterator[Callable[..., None]]:
 
 
 def takes_any(function: Callable[..., Any]) -> bool:
-    """Returns whether a function takes every argument by name."""
+    """Tells whether a function takes every argument by name."""
     parameters = inspect.signature(function).parameters.values()
     kinds = {parameter.kind for parameter in parameters}
     return inspect.Parameter.VAR_KEYWORD in kinds

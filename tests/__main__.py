@@ -1,4 +1,7 @@
-"""Runs pytest, which a test's own file does not: `python tests ARGUMENTS`, and every test of BUILD."""
+"""Runs pytest, which a test's own file does not.
+
+It is called as `python tests ARGUMENTS`, and by every test of BUILD.
+"""
 
 import sys
 

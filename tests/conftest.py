@@ -44,7 +44,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(items):
-    """Files that take long come first, so that no worker is left alone with one of them at the end."""
+    """Puts files that take long first, so that no worker is left alone with one at the end."""
 
     def seconds(item) -> float:
         mark = item.get_closest_marker("seconds")

@@ -78,7 +78,7 @@ class Started:
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """Returns the rest of output and errors when all processes that write to them have ended."""
+        """Returns the rest of output and errors, when all that write to them have ended."""
         texts = ["", ""]
 
         def read(place: int, stream: IO[str]) -> None:

@@ -35,7 +35,8 @@ from fuzzing.damage import place
 from fuzzing.kinds import KINDS, Kind
 
 FILES_A_PROCESS = 50
-SECONDS = 10  # of the processor for a file; of waiting, as for a pipe, three times as many on a busy machine
+# Of the processor for a file; of waiting, as for a pipe, three times as many on a busy machine.
+SECONDS = 10
 MEMORY = 1 << 30
 FAULTS = ("tracebacks", "crashes", "hangs", "too much memory")
 

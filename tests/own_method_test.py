@@ -85,7 +85,7 @@ def test_a_mistake_in_its_name_is_told(own_module, spec, said):
 
 
 class Fixed:
-    """A protocol whose measure is the number of dimensions that query and gallery were compared in."""
+    """A protocol that measures in how many dimensions query and gallery were compared."""
 
     def embed(self, encoder):
         rows = Embedded(encoder.embed(np.zeros((4, 28, 28, 3), np.uint8)), np.arange(4))

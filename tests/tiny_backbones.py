@@ -14,7 +14,10 @@ def linear(image_size: int, dims: int) -> keras.Model:
 
 
 def one_convolution(image_size: int, dims: int, dropout: float = 0.0) -> keras.Model:
-    """Has what training changes besides weights: the means of BatchNorm, and the seeds of Dropout."""
+    """Returns a network with what training changes besides weights.
+
+    These are the means of BatchNorm, and the seeds of Dropout.
+    """
     image = keras.Input((image_size, image_size, 3))
     features = layers.Conv2D(4, 3, strides=4, use_bias=False)(
         layers.Rescaling(1 / 127.5, -1)(image)

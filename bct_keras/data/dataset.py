@@ -39,20 +39,20 @@ class DataSet:
     image_size: int
     same_size: bool  # every image already has image_size; nothing is to be resized
     resize: str = "bilinear"  # the filter, of images.FILTERS
-    upright: bool = (
-        False  # no image has an Exif orientation; False also where that was not looked at
-    )
+    # No image has an Exif orientation; False also where that was not looked at.
+    upright: bool = False
 
     @property
     def records(self) -> int:
-        """Returns how many images it has."""
+        """The number of images."""
         return sum(shard.records for shard in self.shards)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Names its content: shards, identities and size."""
+        """The name of its content: shards, identities and size."""
         shards = [shard.sha256 for shard in self.shards]
-        return artefacts.fingerprint([shards, self.classes, self.first_identity, self.image_size])
+        content = [shards, self.classes, self.first_identity, self.image_size]
+        return artefacts.fingerprint(content)
 
     def check_content(self) -> None:
         """Reads every shard whole; the sizes were checked on opening."""
@@ -63,23 +63,21 @@ class DataSet:
                 pass
 
     def as_taken(self, image_size: int, resize: str) -> "DataSet":
-        """Returns the same data set, its images to be read at an encoder's size and resized by its
-        filter.
-        """
+        """Returns the same data set, its images read at an encoder's size and by its filter."""
         same_size = self.same_size and self.image_size == image_size
         return replace(self, image_size=image_size, same_size=same_size, resize=resize)
 
     def parse(
         self, serialized: tf.Tensor, fields: Collection[str] = ("image", "label", "id")
     ) -> dict[str, tf.Tensor]:
-        """Returns [batch] records as stored, as image bytes, labels from 0 and ids: those asked
-        for.
+        """Returns [batch] records as stored: image bytes, labels from 0, and ids.
 
-        Labels are always among them.
+        Args:
+            serialized: [batch] strings, each a record of a shard.
+            fields: Which of the three are asked for; labels are always among them.
         """
-        record: Any = tf.io.parse_example(
-            serialized, {field: RECORD_FEATURES[field] for field in fields}
-        )
+        features = {field: RECORD_FEATURES[field] for field in fields}
+        record: Any = tf.io.parse_example(serialized, features)
         return {**record, "label": record["label"] - self.first_identity}
 
     def checked_labels(self, batches: list[np.ndarray]) -> np.ndarray:
@@ -88,23 +86,30 @@ class DataSet:
         Raises where the shards hold others than the manifest says.
         """
         labels = np.concatenate(batches) if batches else np.empty(0, np.int64)
-        if len(labels) != self.records or labels.min() < 0 or labels.max() >= self.classes:
+        complete = len(labels) == self.records
+        if not complete or labels.min() < 0 or labels.max() >= self.classes:
+            check = option("check", self.folder)
             raise InputError(
-                f"{self.folder}: its shards do not hold {self.records:,} images of the identities 0"
-                f" to {self.classes - 1:,}, as its {artefacts.MANIFEST} says; prepare"
-                f" {option('check', self.folder)} tells more"
+                f"{self.folder}: its shards do not hold {self.records:,} images of the identities "
+                f"0 to {self.classes - 1:,}, as its {artefacts.MANIFEST} says; prepare {check} "
+                "tells more"
             )
         return labels
 
     def decode(self, image_bytes: tf.Tensor) -> tf.Tensor:
         """Returns the pixels of one image, [size, size, 3] uint8."""
         return images.decode(
-            image_bytes, self.image_size, not self.same_size, self.resize, self.upright
+            image_bytes,
+            self.image_size,
+            resize=not self.same_size,
+            filter=self.resize,
+            upright=self.upright,
         )
 
     def batches(self, batch_size: int, shards: tuple[Shard, ...] | None = None) -> tf.data.Dataset:
-        """Returns every record once, in stored order: {"image": [batch, size, size, 3] uint8,
-        "label", "id"}.
+        """Returns every record once, in stored order.
+
+        A batch is {"image": [batch, size, size, 3] uint8, "label": [batch], "id": [batch]}.
         """
         paths = [str(shard.path) for shard in shards or self.shards]
         return (
@@ -116,10 +121,8 @@ class DataSet:
 
     def _decoded(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         record = self.parse(serialized)
-        return {
-            **record,
-            "image": tf.map_fn(self.decode, record["image"], fn_output_signature=tf.uint8),
-        }
+        pixels = tf.map_fn(self.decode, record["image"], fn_output_signature=tf.uint8)
+        return {**record, "image": pixels}
 
 
 def open_data_set(folder: str | Path) -> DataSet:
@@ -141,14 +144,21 @@ def open_data_set(folder: str | Path) -> DataSet:
         raise InputError(f"{error}; remove {folder} and run prepare again") from None
     for shard in data.shards:
         shard.check_size()
-    # Each identity has an image: so what a manifest claims is bounded by the bytes that are there.
+    check_claims(data, path)
+    return data
+
+
+def check_claims(data: DataSet, path: Path) -> None:
+    """Raises where a manifest claims what cannot be.
+
+    Each identity has an image, so the claims are bounded by the bytes that are there.
+    """
     if not 0 < data.classes <= data.records or not 0 < data.image_size**2 <= MAXIMUM_PIXELS:
         raise InputError(
-            f"{path} says {data.classes:,} identities, {data.records:,} images and"
-            f" {data.image_size} pixels a side, which cannot be; remove {folder} and run prepare"
-            " again"
+            f"{path} says {data.classes:,} identities, {data.records:,} images and "
+            f"{data.image_size} pixels a side, which cannot be; remove {path.parent} and run "
+            "prepare again"
         )
-    return data
 
 
 def open_to_train_on(folder: str | Path) -> DataSet:
@@ -156,13 +166,18 @@ def open_to_train_on(folder: str | Path) -> DataSet:
     folder = Path(folder)
     if (folder / "test" / artefacts.MANIFEST).is_file():
         raise InputError(
-            f"{folder} holds the test's identities too, which no encoder may see; train on"
-            f" {folder / 'all'}, or on {folder / 'new'}, without the old encoder's"
+            f"{folder} holds the test's identities too, which no encoder may see; train on "
+            f"{folder / 'all'}, or on {folder / 'new'}, without the old encoder's"
         )
     return open_data_set(folder)
 
 
 def ids_of(batch: dict[str, tf.Tensor]) -> list[str]:
-    """Returns the ids of a batch as texts."""
-    # As `shards.parsed` reads them, whatever bytes a shard of others has there.
-    return [name.decode("utf-8", "backslashreplace") for name in np.asarray(batch["id"])]
+    """Returns the ids of a batch as texts.
+
+    They are read as `shards.parsed` does, whatever bytes a shard of others has there.
+    """
+    names = []
+    for name in np.asarray(batch["id"]):
+        names.append(name.decode("utf-8", "backslashreplace"))
+    return names

@@ -40,21 +40,24 @@ class EmbeddingShards:
         """
         paths = [field_path(self.folder, shard, field) for shard in self.data.shards]
         stored = [open_array(path) for path in paths]
-        row_bytes = stored[0].dtype.itemsize * int(np.prod(stored[0].shape[1:]))
-        header_bytes = [
-            path.stat().st_size - rows.nbytes for path, rows in zip(paths, stored, strict=True)
-        ]
-        rows = tf.data.FixedLengthRecordDataset(
+        header_bytes = []
+        for path, rows in zip(paths, stored, strict=True):
+            header_bytes.append(path.stat().st_size - rows.nbytes)
+        # All files of a field have rows of one kind.
+        dtype = stored[0].dtype
+        shape = stored[0].shape[1:]
+        encoded = tf.data.FixedLengthRecordDataset(
             tf.gather([str(path) for path in paths], shard_number),
-            row_bytes,
-            tf.gather(tf.constant(header_bytes, tf.int64), shard_number),
+            record_bytes=dtype.itemsize * int(np.prod(shape)),
+            header_bytes=tf.gather(tf.constant(header_bytes, tf.int64), shard_number),
         )
-        dtype, shape = tf.as_dtype(stored[0].dtype), stored[0].shape[1:]
+
+        def numbers(block: tf.Tensor) -> tf.Tensor:
+            flat = tf.io.decode_raw(block, tf.as_dtype(dtype))
+            return tf.reshape(flat, (-1, *shape))
+
         # Many at once: a function called for each row takes half as long as decoding an image.
-        blocks = rows.batch(ROWS_AT_ONCE).map(
-            lambda block: tf.reshape(tf.io.decode_raw(block, dtype), (-1, *shape))
-        )
-        return blocks.unbatch()
+        return encoded.batch(ROWS_AT_ONCE).map(numbers).unbatch()
 
 
 def open_embeddings(folder: str | Path, data: DataSet) -> EmbeddingShards:
@@ -63,20 +66,23 @@ def open_embeddings(folder: str | Path, data: DataSet) -> EmbeddingShards:
     manifest = artefacts.read_manifest(folder, KIND)
     if manifest["made_from"].get("data") != data.fingerprint:
         raise InputError(
-            f"{folder} holds embeddings of another data set ({manifest.get('data_folder')}), not of"
-            f" {data.folder}; run embed on it"
+            f"{folder} holds embeddings of another data set ({manifest.get('data_folder')}), not "
+            f"of {data.folder}; run embed on it"
         )
+    where = folder / artefacts.MANIFEST
     try:
-        where = folder / artefacts.MANIFEST
-        dims, files = (
-            json_files.field(manifest, "dims", int, where),
-            json_files.field(manifest, "files", dict, where),
-        )
+        dims = json_files.field(manifest, "dims", int, where)
+        files = json_files.field(manifest, "files", dict, where)
         for shard in data.shards:
             check_shard(folder, shard, dims, files)
     except InputError as error:
         raise InputError(f"{error}; {again(folder)}") from None
-    return EmbeddingShards(artefacts.named(folder), data, dims, artefacts.fingerprint(files))
+    return EmbeddingShards(
+        folder=artefacts.named(folder),
+        data=data,
+        dims=dims,
+        fingerprint=artefacts.fingerprint(files),
+    )
 
 
 def check_shard(folder: Path, shard: Shard, dims: int, files: dict[str, Any]) -> None:
@@ -85,19 +91,24 @@ def check_shard(folder: Path, shard: Shard, dims: int, files: dict[str, Any]) ->
         path = field_path(folder, shard, field)
         if not path.is_file() or artefacts.file_sha256(path) != files.get(path.name):
             raise InputError(f"{path}: this embedding shard is missing or was changed")
+        shape: tuple[int, ...] = (shard.records,)
+        if field == "old_embedding":
+            shape = (shard.records, dims)
+        dtype = np.dtype(np.int64 if field == "label" else np.float32)
         stored = open_array(path)
-        dtype = np.int64 if field == "label" else np.float32
-        shape = (shard.records, dims) if field == "old_embedding" else (shard.records,)
-        if stored.dtype != dtype or stored.shape != shape or not stored.flags.c_contiguous:
+        as_expected = stored.dtype == dtype and stored.shape == shape
+        if not as_expected or not stored.flags.c_contiguous:
             raise InputError(
-                f"{path}: {np.dtype(dtype)} {list(shape)} was expected, not {stored.dtype}"
-                f" {list(stored.shape)}"
+                f"{path}: {dtype} {list(shape)} was expected, not {stored.dtype} "
+                f"{list(stored.shape)}"
             )
 
 
 def again(folder: Path) -> str:
-    """Says what to do about embedding shards that are damaged."""
-    # What is there would be taken as up to date.
+    """Says what to do about embedding shards that are damaged.
+
+    They have to be removed: what is left of them would be taken as up to date.
+    """
     return f"remove {folder} and run embed again"
 
 

@@ -1,5 +1,4 @@
-"""Whether an encoded image can be decoded, its size, and its pixels by the rule of
-`bct_keras.data.images`.
+"""Decodes images with Pillow, by the rule of `bct_keras.data.images`; finds those that are broken.
 
 Nothing here needs TensorFlow, which takes seconds to start.
 """
@@ -26,8 +25,9 @@ TURNS = {
 
 
 def inspect(encoded: bytes, name: str) -> ImageSize:
-    """Decodes the whole image, so that a truncated one is found here and not in the middle of
-    training.
+    """Returns the size of an image, all of which is decoded.
+
+    So a truncated one is found here and not in the middle of training.
     """
     image = loaded(encoded, name)
     return ImageSize(image.width, image.height)
@@ -37,14 +37,20 @@ def decode(encoded: bytes, name: str) -> Image.Image:
     """Returns the image in RGB, upright."""
     image = in_rgb(loaded(encoded, name))
     orientation = orientation_of(encoded)
-    return image.transpose(TURNS[orientation]) if orientation > 1 else image
+    if orientation == 1:
+        return image
+    return image.transpose(TURNS[orientation])
 
 
 def in_rgb(image: Image.Image) -> Image.Image:
+    """Returns the image in red, green and blue of 8 bits."""
     if image.mode.startswith("I"):  # grey of 16 bits, of which Pillow's own conversion makes white
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        upper = np.asarray(image) >> 8
+        image = Image.fromarray(upper.astype(np.uint8))
     image.info.pop("transparency", None)  # a warning otherwise
-    return image if image.mode == "RGB" else image.convert("RGB")
+    if image.mode == "RGB":
+        return image
+    return image.convert("RGB")
 
 
 def loaded(encoded: bytes, name: str) -> Image.Image:

@@ -1,4 +1,7 @@
-"""A data set's images by their ids, in any order: its shards are made to be read from end to end."""
+"""A data set's images by their ids, in any order.
+
+The shards themselves are made to be read from end to end.
+"""
 
 from collections.abc import Iterator
 
@@ -17,21 +20,25 @@ class ImagesById:
 
     def __init__(self, data: DataSet, image_size: int, resize: str = "bilinear"):
         self.data = data.as_taken(image_size, resize)
-        self.place = {
-            stored.id: (shard, stored.offset)
-            for shard in progress.track(data.shards, f"reading ids of {data.folder}", unit="shards")
-            for stored in whole(shard)
-        }
+        self.place: dict[str, tuple[Shard, int]] = {}
+        what = f"reading ids of {data.folder}"
+        for shard in progress.track(data.shards, what, unit="shards"):
+            for stored in whole(shard):
+                self.place[stored.id] = (shard, stored.offset)
 
     def __contains__(self, ident: object) -> bool:
         return ident in self.place
 
     def read(self, ids: list[str]) -> np.ndarray:
         """Returns these images, [ids, size, size, 3] uint8."""
-        places = [self.place[ident] for ident in ids]
-        encoded = tf.constant([stored_at(shard.path, offset).image for shard, offset in places])
+        encoded = []
+        for ident in ids:
+            shard, offset = self.place[ident]
+            encoded.append(stored_at(shard.path, offset).image)
+        images = tf.constant(encoded)
         with unreadable.named(self.data):
-            return tf.map_fn(self.data.decode, encoded, fn_output_signature=tf.uint8).numpy()
+            pixels = tf.map_fn(self.data.decode, images, fn_output_signature=tf.uint8)
+        return pixels.numpy()
 
 
 def whole(shard: Shard) -> Iterator[Stored]:

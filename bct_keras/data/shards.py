@@ -15,15 +15,13 @@ from bct_keras.errors import BadImageError, InputError
 from bct_keras.untrusted.json_files import field
 from bct_keras.untrusted.reading import opened
 
-# A view lies in a folder of the data set whose shards it names; a manifest may not point anywhere
-# else.
+# A view lies in a folder of the data set whose shards it names: a manifest may point nowhere else.
 SHARD_PATH = re.compile(r"(\.\./)?shards/[A-Za-z0-9][A-Za-z0-9._-]*\.tfrecord")
 READ_AT_ONCE = 1 << 19
 FRAME_START = LENGTH.size + CHECKSUM.size
 SMALLEST_RECORD = FRAME_START + CHECKSUM.size
 
-# Tags of the fields that `records.encode_record` writes, in protobuf's own numbers (field << 3 |
-# 2).
+# Tags of the fields that `records.encode_record` writes, in protobuf's numbers: field << 3 | 2.
 FEATURES = ENTRY = KEY = BYTES_LIST = VALUES = 0x0A  # field 1, with a length
 FEATURE = 0x12  # field 2, of a map's entry
 INT64_LIST = 0x1A  # field 3, of tf.train.Feature
@@ -41,7 +39,7 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """Returns the file's name without its ending."""
+        """The file's name without its ending."""
         return self.path.stem
 
     def check_size(self) -> None:
@@ -53,8 +51,8 @@ class Shard:
         size = self.path.stat().st_size
         if size != self.bytes:
             raise InputError(
-                f"{self.path}: this shard has {size} bytes and its manifest says {self.bytes}: it"
-                " was cut off or changed; remove the data set and run prepare again"
+                f"{self.path}: this shard has {size} bytes and its manifest says {self.bytes}: it "
+                "was cut off or changed; remove the data set and run prepare again"
             )
 
     def check_content(self) -> None:
@@ -68,17 +66,21 @@ class Shard:
 
 def shards_of(folder: Path, manifest: dict[str, Any]) -> tuple[Shard, ...]:
     """Returns the shards that a data set's manifest names."""
-    path, found = folder / artefacts.MANIFEST, []
+    path = folder / artefacts.MANIFEST
+    found = []
     for place, entry in enumerate(field(manifest, "shards", list, path), 1):
         where = f"{path}, shard {place}"
-        name, size = field(entry, "path", str, where), field(entry, "bytes", int, where)
+        name = field(entry, "path", str, where)
+        size = field(entry, "bytes", int, where)
         if not SHARD_PATH.fullmatch(name):
             raise InputError(f"{path} names a shard outside the data set: {name!r}")
         records = field(entry, "records", int, where)
         if not 0 < records * SMALLEST_RECORD <= size:
             raise InputError(f"{where}: {records:,} records cannot lie in {size:,} bytes")
-        found.append(Shard(folder / name, records, size, field(entry, "sha256", str, where)))
-    if len({shard.path for shard in found}) < len(found) or not found:
+        sha256 = field(entry, "sha256", str, where)
+        found.append(Shard(path=folder / name, records=records, bytes=size, sha256=sha256))
+    different = {shard.path for shard in found}
+    if not found or len(different) < len(found):
         raise InputError(f"{path} names no shard, or one of them twice")
     return tuple(found)
 
@@ -102,38 +104,35 @@ def stored_records(
     nothing.
     """
     with opened(path) as file:
-        size, taken = file.seek(0, os.SEEK_END), position
-        window, start = b"", 0
+        size = file.seek(0, os.SEEK_END)
+        taken = position
+        window = b""
+        start = 0
         while position < size:
             if len(window) < start + FRAME_START:
-                window, start = os.pread(file.fileno(), READ_AT_ONCE, position), 0
+                window = os.pread(file.fileno(), READ_AT_ONCE, position)
+                start = 0
                 taken = take(digest, window, position, taken)
             length = frame_length(window, start, digest is not None)
             if length is None:
-                yield bad(
-                    path,
-                    position,
-                    f"its length is damaged; bytes {position} to {size} cannot be read",
-                )
+                lost = f"bytes {position} to {size} cannot be read"
+                yield bad(path, position, f"its length is damaged; {lost}")
                 return
             if length + CHECKSUM.size > size - position - FRAME_START:
                 yield bad(path, position, f"the shard ends at byte {size}, inside the record")
                 return
             frame = FRAME_START + length + CHECKSUM.size
             if len(window) < start + frame:
-                window, start = os.pread(file.fileno(), max(frame, READ_AT_ONCE), position), 0
+                window = os.pread(file.fileno(), max(frame, READ_AT_ONCE), position)
+                start = 0
                 taken = take(digest, window, position, taken)
-            first, end = start + FRAME_START, start + FRAME_START + length
-            if (
-                digest is None
-                and masked(google_crc32c.value(window[first:end]))
-                != window[end : end + CHECKSUM.size]
-            ):
+            first = start + FRAME_START
+            end = first + length
+            if digest is None and not is_whole(window, first, end):
                 yield bad(path, position, "its checksum is wrong")
             else:
-                yield parsed(window, first, end, position) or bad(
-                    path, position, "it is not one of image, label and id"
-                )
+                found = parsed(window, first, end, position)
+                yield found or bad(path, position, "it is not one of image, label and id")
             position += frame
             start += frame
 
@@ -148,16 +147,20 @@ def take(digest: Any, window: bytes, position: int, taken: int) -> int:
     return position + len(window)
 
 
+def is_whole(window: bytes, first: int, end: int) -> bool:
+    """Tells whether the checksum that follows the bytes is theirs."""
+    checksum = window[end : end + CHECKSUM.size]
+    return masked(google_crc32c.value(window[first:end])) == checksum
+
+
 def frame_length(window: bytes, start: int, trusted: bool) -> int | None:
     """Returns the length of the record that begins there; None where it is damaged."""
     if len(window) < start + FRAME_START:
         return None
     (length,) = LENGTH.unpack_from(window, start)
-    if not trusted:
-        checksum = masked(google_crc32c.value(window[start : start + LENGTH.size]))
-        if checksum != window[start + LENGTH.size : start + FRAME_START]:
-            return None
-    return length
+    if trusted or is_whole(window, start, start + LENGTH.size):
+        return length
+    return None
 
 
 def stored_at(path: Path, position: int) -> Stored:
@@ -169,12 +172,11 @@ def stored_at(path: Path, position: int) -> Stored:
 
 
 def parsed(window: bytes, start: int, stop: int, position: int) -> Stored | None:
-    """Returns the record whose tf.train.Example lies at start to stop of the window; None for any
-    other message.
+    """Returns the record that lies at start to stop of the window; None for any other message.
 
-    The example is one of `records.encode_record`: three features in the order of their keys. Of
-    what is read each piece begins where the one before ends, so all lie within where the last one
-    does.
+    The record is a tf.train.Example of `records.encode_record`: three features in the order of
+    their keys. Each piece that is read begins where the one before ends, so all lie within where
+    the last one does.
     """
     try:
         _, place = inside(window, start, (FEATURES,))
@@ -191,39 +193,44 @@ def parsed(window: bytes, start: int, stop: int, position: int) -> Stored | None
 
 
 class UnexpectedError(Exception):
-    """A message that is not one of ours."""
+    """Says that a message is not one of ours."""
 
 
 def feature(window: bytes, place: int, key: bytes, kind: int) -> tuple[int, int]:
     """Returns where the values of the map's entry with this key begin and end."""
     length, start = inside(window, place, (ENTRY, KEY))
-    if window[start : start + length] != key:
+    key_end = start + length
+    if window[start:key_end] != key:
         raise UnexpectedError
-    length, start = inside(window, start + length, (FEATURE, kind, VALUES))
+    length, start = inside(window, key_end, (FEATURE, kind, VALUES))
     return start, start + length
 
 
 def inside(window: bytes, place: int, tags: tuple[int, ...]) -> tuple[int, int]:
-    """Goes into one message after another; returns the length of the innermost, and where it
-    begins.
+    """Goes into one message after another; returns the innermost one's length and where it begins.
+
+    Most lengths take one byte or two, which are read here without a call.
     """
     length = 0
     for tag in tags:
         if window[place] != tag:
             raise UnexpectedError
-        length, after = window[place + 1], window[place + 2]
+        length = window[place + 1]
+        after = window[place + 2]
         if length < 0x80:
             place += 2
-        elif after < 0x80:  # most images: two bytes, without a call
-            length, place = length & 0x7F | after << 7, place + 3
+        elif after < 0x80:
+            length = length & 0x7F | after << 7
+            place += 3
         else:
             length, place = varint(window, place + 1)
     return length, place
 
 
 def varint(window: bytes, place: int) -> tuple[int, int]:
-    """Returns the number that begins there, seven bits a byte with the lowest first, and where it
-    ends.
+    """Returns the number that begins there, and where it ends.
+
+    It is stored in seven bits a byte, the lowest first.
     """
     value = 0
     for index in range(LONGEST_VARINT):

@@ -13,12 +13,10 @@ from bct_keras.data.shards import Shard, Stored, stored_records
 from bct_keras.errors import BadImageError, InputError, option
 
 BATCH_SIZE = 256
-# The message of TensorFlow's error may quote a record, whose bytes Python then fails to read as
-# text.
+# The message of TensorFlow's error may quote a record, whose bytes Python cannot read as text.
 FAILURES = (tf.errors.OpError, UnicodeDecodeError)
-AROUND_REASON = re.compile(
-    r"\{\{.*?\}\}\s*|\s*\[Op:.*"
-)  # which operation it was, which tells a user nothing
+# Which operation it was, which tells a user nothing.
+AROUND_REASON = re.compile(r"\{\{.*?\}\}\s*|\s*\[Op:.*")
 
 
 def again() -> str:
@@ -26,16 +24,14 @@ def again() -> str:
     skip = option("on_bad", "skip")
     source = f"{option('source')}='recordio(DIR, decode=True)'"
     return (
-        f"run prepare again without it: {skip} leaves out what cannot be decoded, of RecordIO with"
-        f" {source}"
+        f"run prepare again without it: {skip} leaves out what cannot be decoded, of RecordIO with "
+        f"{source}"
     )
 
 
 @contextlib.contextmanager
 def named(data: DataSet, shards: tuple[Shard, ...] | None = None) -> Iterator[None]:
-    """Raises in place of TensorFlow's error one that names what cannot be read, if it is in these
-    shards.
-    """
+    """Raises in place of TensorFlow's error one that names what cannot be read in these shards."""
     try:
         yield
     except FAILURES:
@@ -44,13 +40,10 @@ def named(data: DataSet, shards: tuple[Shard, ...] | None = None) -> Iterator[No
 
 
 def look(data: DataSet, shards: tuple[Shard, ...] | None = None) -> None:
-    """Reads and decodes everything up to the first shard or image that cannot be, and says which it
-    is.
-    """
+    """Reads and decodes everything up to the first shard or image that cannot be, and names it."""
     shards = shards or data.shards
-    for shard in progress.track(
-        shards, f"looking for what cannot be read in {data.folder}", len(shards), "shards"
-    ):
+    what = f"looking for what cannot be read in {data.folder}"
+    for shard in progress.track(shards, what, len(shards), "shards"):
         shard.check_content()
         decode_all(data, shard)
 
@@ -84,5 +77,8 @@ def decode_one(data: DataSet, shard: Shard, stored: Stored | BadImageError) -> N
 
 def reason(error: Exception) -> str:
     """Returns what TensorFlow says, without the name of the operation."""
-    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return AROUND_REASON.sub("", first_line).rstrip(".")
+    lines = str(error).strip().splitlines()
+    if not lines:
+        return type(error).__name__
+    text = AROUND_REASON.sub("", lines[0])
+    return text.rstrip(".")

@@ -49,7 +49,7 @@ def worker_index() -> int:
 
 
 def spans_workers(strategy: tf.distribute.Strategy) -> bool:
-    """Returns whether a strategy is over several workers."""
+    """Tells whether a strategy is over several workers."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
@@ -78,4 +78,5 @@ def least(strategy: tf.distribute.Strategy, value: int) -> int:
     if not spans_workers(strategy):
         return value
     own = strategy.run(lambda: tf.constant([value], tf.int64))
-    return int(tf.reduce_min(strategy.gather(own, axis=0)))
+    of_all = strategy.gather(own, axis=0)
+    return int(tf.reduce_min(of_all))

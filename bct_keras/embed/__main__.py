@@ -14,20 +14,23 @@ from bct_keras.encoders import load_encoder
 
 
 def define_flags() -> None:
+    """Defines the flags of this command."""
     flags.DEFINE_string(
         "encoder",
         None,
-        "a run's folder, a .keras, .tflite or .onnx file, a SavedModel, a .npz file of stored"
-        " embeddings, or one with its preprocessing, as in tflite(old.tflite, mean=127.5, std=128,"
-        " order=bgr)",
+        "a run's folder, a .keras, .tflite or .onnx file, a SavedModel, a .npz file of stored "
+        "embeddings, or one with its preprocessing, as in tflite(old.tflite, mean=127.5, std=128, "
+        "order=bgr)",
     )
     flags.DEFINE_string("data", None, "the data set to embed")
     flags.DEFINE_string("out", None, "the folder to make")
 
 
 def main() -> None:
+    """Embeds a data set."""
     data = open_data_set(command.required("data"))
-    encoder, out = load_encoder(command.required("encoder")), Path(command.required("out"))
+    encoder = load_encoder(command.required("encoder"))
+    out = Path(command.required("out"))
     embed_and_tell(encoder, data, out, command.say)
 
 

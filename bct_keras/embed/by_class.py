@@ -23,17 +23,21 @@ def map_classes(
 ) -> Iterator[tuple[Block, Any]]:
     """Yields each block of classes with what the function returns for it.
 
-    A source is a list of .npy files, one a shard, that together have a row for each label.
+    Args:
+        function: Called for each block, in several threads.
+        labels: [records] the class of each record.
+        sources: Each a list of .npy files, one a shard, that together have a row for each label.
+        what: Names the work in its progress bar.
     """
     order = in_order_of_classes(labels)
-    starts, ends = order.starts, order.ends
+    starts = order.starts
+    ends = order.ends
     with ThreadPoolExecutor(os.cpu_count()) as pool, progress.bar(what, len(labels)) as done:
         for first, last in stretches(starts, ends, sources):
             rows = order.rows[starts[first] : ends[last - 1]]
-            read = [read_rows(files, rows) for files in sources]
-            for block, result in run(
-                function, pool, blocks(labels, rows, starts[first:last], read)
-            ):
+            embeddings = [read_rows(files, rows) for files in sources]
+            found = blocks(labels, rows, starts[first:last], embeddings)
+            for block, result in run(function, pool, found):
                 done.update(block.records.size)
                 yield block, result
 
@@ -41,11 +45,15 @@ def map_classes(
 def run(
     function: Callable, pool: ThreadPoolExecutor, found: Iterator[Block]
 ) -> Iterator[tuple[Block, Any]]:
-    """A few blocks at a time: numpy's products leave Python's lock, so threads use all cores."""
+    """Yields each block with what the function returns; a few are computed at a time.
+
+    Numpy's products leave Python's lock, so threads use all cores.
+    """
+    at_once = (os.cpu_count() or 1) + 1
     waiting = []
     for block in found:
         waiting.append((block, pool.submit(function, block)))
-        if len(waiting) > (os.cpu_count() or 1) + 1:
+        if len(waiting) > at_once:
             block, result = waiting.pop(0)
             yield block, result.result()
     for block, result in waiting:
@@ -55,12 +63,16 @@ def run(
 def stretches(
     starts: np.ndarray, ends: np.ndarray, sources: Sequence[Sequence[Path]]
 ) -> Iterator[tuple[int, int]]:
-    """Ranges of classes whose embeddings fit; a class is never divided."""
-    row_bytes = sum(open_array(files[0])[:1].nbytes for files in sources)
+    """Yields ranges of classes whose embeddings fit in memory; a class is never divided."""
+    row_bytes = 0
+    for files in sources:
+        stored = open_array(files[0])
+        row_bytes += stored[:1].nbytes
     rows = max(STRETCH_BYTES // row_bytes, 1)
     first = 0
     while first < len(starts):
-        last = max(int(np.searchsorted(ends, starts[first] + rows, side="right")), first + 1)
+        fitting = np.searchsorted(ends, starts[first] + rows, side="right")
+        last = max(int(fitting), first + 1)
         yield first, last
         first = last
 
@@ -69,13 +81,16 @@ def read_rows(files: Sequence[Path], rows: np.ndarray) -> np.ndarray:
     """Returns [rows, dims] in the order asked for; every file is read once, from its beginning."""
     in_order = np.argsort(rows)
     wanted = rows[in_order]
-    found, first_row = None, 0
+    found = None
+    first_row = 0
     for path in files:
         stored = open_array(path)
-        begin, end = np.searchsorted(wanted, [first_row, first_row + len(stored)])
+        beyond = first_row + len(stored)
+        begin, end = np.searchsorted(wanted, [first_row, beyond])
         if found is None:
-            found = np.empty((len(rows), *stored.shape[1:]), stored.dtype)
+            shape = (len(rows), *stored.shape[1:])
+            found = np.empty(shape, stored.dtype)
         found[in_order[begin:end]] = stored[wanted[begin:end] - first_row]
-        first_row += len(stored)
+        first_row = beyond
     assert found is not None
     return found

@@ -17,7 +17,8 @@ from bct_keras.methods.old_source import Classifier, OldSource
 from bct_keras.untrusted.arrays import load_array, open_array
 
 KIND = "class features"
-FORMULAS = 2  # one more whenever `class_features` computes something else: what is stored is then not taken
+# One more whenever `class_features` computes something else: what is stored is then not taken.
+FORMULAS = 2
 BATCH_SIZE = 256
 
 
@@ -27,7 +28,12 @@ class StoredOldEmbeddings(OldSource):
     def __init__(
         self, shards: EmbeddingShards, read_classifier: Callable[[str], Classifier] | None = None
     ):
-        """Args: read_classifier finds the old head, by what the user gave to find it by."""
+        """Takes the shards.
+
+        Args:
+            shards: Stored old embeddings.
+            read_classifier: Finds the old head, by what the user gave to find it by.
+        """
         self.shards = shards
         self.dims = shards.dims
         self.classes = shards.data.classes
@@ -35,10 +41,13 @@ class StoredOldEmbeddings(OldSource):
 
     @property
     def folder(self) -> Path:
+        """The folder of the classes' features.
+
+        It lies beside that of the embeddings, and its name tells what it was made from.
+        """
         beside = self.shards.folder
-        return beside.with_name(
-            f"{beside.name}-classes-{artefacts.fingerprint(self.made_from)[:12]}"
-        )
+        name = artefacts.fingerprint(self.made_from)[:12]
+        return beside.with_name(f"{beside.name}-classes-{name}")
 
     @property
     def made_from(self) -> dict[str, str | int]:
@@ -59,27 +68,40 @@ class StoredOldEmbeddings(OldSource):
         expected = files.get(path.name) if isinstance(files, dict) else None
         if not path.is_file() or artefacts.file_sha256(path) != expected:
             raise InputError(
-                f"{path}: these class features are missing or were changed; remove {self.folder};"
-                " it is made anew"
+                f"{path}: these class features are missing or were changed; remove {self.folder}; "
+                "it is made anew"
             )
         return load_array(path)
 
     def write(self, folder: Path) -> None:
-        for field, values in self.computed().items():
-            np.save(folder / f"{field}.npy", values)
-        files = {file.name: artefacts.file_sha256(file) for file in sorted(folder.glob("*.npy"))}
+        """Computes the features of all classes, and writes them with their manifest."""
+        files = {}
+        for field, values in sorted(self.computed().items()):
+            path = folder / f"{field}.npy"
+            np.save(path, values)
+            files[path.name] = artefacts.file_sha256(path)
         artefacts.write_manifest(folder, KIND, self.made_from, files=files)
 
     @cached_property
     def labels(self) -> np.ndarray:
-        return np.concatenate([open_array(path) for path in self.files("label")])
+        """The labels of all records, in the order of the shards."""
+        of_shards = [open_array(path) for path in self.files("label")]
+        return np.concatenate(of_shards)
 
     def files(self, field: str) -> list[Path]:
-        return [field_path(self.shards.folder, shard, field) for shard in self.shards.data.shards]
+        """Returns the files of a field, one for each shard."""
+        paths = []
+        for shard in self.shards.data.shards:
+            paths.append(field_path(self.shards.folder, shard, field))
+        return paths
 
     def map_classes(
         self, function: Callable[[Block], Any], what: str, new: list[Path] | None = None
     ) -> Iterator[tuple[Block, Any]]:
+        """Yields each block of classes with what the function returns for it.
+
+        Where `new` is given, a block has the embeddings of these files too, after the old ones.
+        """
         sources = [self.files("old_embedding")]
         if new is not None:
             sources.append(new)
@@ -87,21 +109,29 @@ class StoredOldEmbeddings(OldSource):
 
     @contextlib.contextmanager
     def embedded(self, embed: Callable[[Any], np.ndarray]) -> Iterator[list[Path]]:
-        """Gives the new embeddings as files, one for each image shard."""
+        """Gives the new embeddings as files, one for each image shard.
+
+        Args:
+            embed: Returns the new embeddings, [batch, dims], of [batch] images.
+        """
         data = self.shards.data
+        what = "embedding with the new encoder"
         with artefacts.scratch_folder(self.folder) as folder:
             files = []
-            with progress.bar("embedding with the new encoder", data.records) as done:
+            with progress.bar(what, data.records) as done:
                 for shard in data.shards:
                     found = []
                     for batch in data.batches(BATCH_SIZE, (shard,)):
-                        found.append(embed(batch["image"]))
-                        done.update(len(found[-1]))
-                    files.append(folder / f"{shard.name}.npy")
-                    np.save(files[-1], np.concatenate(found))
+                        embeddings = embed(batch["image"])
+                        found.append(embeddings)
+                        done.update(len(embeddings))
+                    path = folder / f"{shard.name}.npy"
+                    np.save(path, np.concatenate(found))
+                    files.append(path)
             yield files
 
     def classifier(self, named: str = "") -> Classifier:
+        """Returns the old head, by what the user gave to find it by."""
         if self.read_classifier is None:
             raise InputError("the old encoder's head is not known")
         return self.read_classifier(named)

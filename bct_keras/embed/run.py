@@ -1,5 +1,6 @@
-"""Embeds a data set: embeddings, labels and which rows are credible, one shard beside each image
-shard.
+"""Embeds a data set: one embedding shard beside each image shard.
+
+A shard holds embeddings, labels and which rows are credible, that is, near their class's mean.
 """
 
 from pathlib import Path
@@ -19,7 +20,7 @@ from bct_keras.untrusted.arrays import open_array
 
 
 def embed(encoder: Encoder, data: DataSet, out: Path) -> str:
-    """Returns one line that says what is there now."""
+    """Embeds a data set, where that is not done yet; returns one line that says what is there."""
     made_from = {
         "data": data.fingerprint,
         "encoder": encoder.fingerprint,
@@ -47,8 +48,9 @@ def embed(encoder: Encoder, data: DataSet, out: Path) -> str:
 
 
 def embed_and_tell(encoder: Encoder, data: DataSet, out: Path, say: Say) -> None:
-    """Does the same, and says what pixels the encoder gets, what is there now, and what looks wrong
-    with it.
+    """Embeds a data set, and says what is done.
+
+    That is what pixels the encoder gets, what is there now, and what looks wrong with it.
     """
     for line in trial.told(encoder):
         say(line)
@@ -56,7 +58,8 @@ def embed_and_tell(encoder: Encoder, data: DataSet, out: Path, say: Say) -> None
         for warning in trial.before(encoder, data):
             say(warning)
     say(embed(encoder, data, out))
-    for warning in trial.after_shards(encoder.spec, open_embeddings(out, data)):
+    shards = open_embeddings(out, data)
+    for warning in trial.after_shards(encoder.spec, shards):
         say(warning)
 
 
@@ -64,21 +67,26 @@ def write_embeddings(encoder: Encoder, data: DataSet, folder: Path) -> None:
     """Writes the embeddings and the labels of each shard."""
     with progress.bar(f"embedding {data.folder}", data.records) as embedded:
         for shard in data.shards:
-            found, labels = [], []
+            found = []
+            labels = []
             for batch_embeddings, batch in encoder.embed_data(data, (shard,)):
                 found.append(batch_embeddings)
                 labels.append(batch["label"].numpy())
                 embedded.update(len(batch_embeddings))
-            np.save(field_path(folder, shard, "old_embedding"), np.concatenate(found))
-            np.save(field_path(folder, shard, "label"), np.concatenate(labels))
+            embeddings_file = field_path(folder, shard, "old_embedding")
+            np.save(embeddings_file, np.concatenate(found))
+            labels_file = field_path(folder, shard, "label")
+            np.save(labels_file, np.concatenate(labels))
 
 
 def write_credible(data: DataSet, folder: Path) -> None:
     """Writes which rows are credible, by both ways to tell: they cost less than to ask for one."""
-    old_files = [field_path(folder, shard, "old_embedding") for shard in data.shards]
-    labels = data.checked_labels(
-        [open_array(field_path(folder, shard, "label")) for shard in data.shards]
-    )
+    old_files = []
+    label_batches = []
+    for shard in data.shards:
+        old_files.append(field_path(folder, shard, "old_embedding"))
+        label_batches.append(open_array(field_path(folder, shard, "label")))
+    labels = data.checked_labels(label_batches)
     norms = {"rows": None, "rows_then_columns": column_norms(old_files)}
     credible = {name: np.zeros(len(labels), np.float32) for name in norms}
 
@@ -92,12 +100,21 @@ def write_credible(data: DataSet, folder: Path) -> None:
     for block, found in map_classes(find, labels, [old_files], "credible embeddings"):
         for name, rows in found.items():
             credible[name][block.records] = rows
-    ends = np.cumsum([shard.records for shard in data.shards])
     for name, field in class_features.CREDIBLE.items():
-        for shard, rows in zip(data.shards, np.split(credible[name], ends[:-1]), strict=True):
-            np.save(field_path(folder, shard, field), rows)
+        write_by_shards(data, folder, field, credible[name])
+
+
+def write_by_shards(data: DataSet, folder: Path, field: str, values: np.ndarray) -> None:
+    """Writes a field's values, [records], in a file for each shard."""
+    first = 0
+    for shard in data.shards:
+        end = first + shard.records
+        path = field_path(folder, shard, field)
+        np.save(path, values[first:end])
+        first = end
 
 
 def column_norms(files: list[Path]) -> np.ndarray:
     """Returns the norm of each dimension over the normalised embeddings of all files, [dims]."""
-    return class_features.column_norms(open_array(path) for path in files)
+    pieces = (open_array(path) for path in files)
+    return class_features.column_norms(pieces)

@@ -37,6 +37,7 @@ from bct_keras.prepare.run import prepare
 
 
 def define_flags() -> None:
+    """Defines the flags of this command."""
     flags.DEFINE_string("source", None, "where the images come from, as in folder(photos)")
     flags.DEFINE_string(
         "check", None, "instead of all else: a data set or RecordIO folder to read and report on"
@@ -61,6 +62,7 @@ def define_flags() -> None:
 
 
 def main() -> None:
+    """Makes a data set, or checks one."""
     FLAGS = flags.FLAGS
     if FLAGS.check:
         check.check(Path(FLAGS.check), FLAGS.processes, command.say)

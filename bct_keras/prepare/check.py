@@ -1,5 +1,6 @@
-"""Reads a data set or a RecordIO folder whole and says what is there and what is broken, without
-decoding pixels.
+"""Reads a data set or a RecordIO folder whole, and says what is there and what is broken.
+
+No pixels are decoded.
 """
 
 import hashlib
@@ -21,10 +22,12 @@ from bct_keras.progress import Say
 
 RECORDS_PER_REPORT = 256
 RECORDS_WORTH_A_PROCESS = 4096
-# Images of the same length whose last bytes agree are compared whole: compressed pixels, or a PNG's
-# checksums.
+# Images of the same length whose last bytes agree are compared whole. The last bytes are compressed
+# pixels, or a PNG's checksums.
 TAIL_BYTES = 512
-LISTED_DUPLICATES, LISTED_BROKEN, LISTED_SIZES = 20, 1000, 10
+LISTED_DUPLICATES = 20
+LISTED_BROKEN = 1000
+LISTED_SIZES = 10
 
 Report = Callable[[int], object]
 
@@ -42,15 +45,21 @@ class Found:
 
 def look(target: Target, task: Any, report: Report) -> Found:
     """Looks at one task; once more where the way it was read turns out to be wrong."""
+
+    def report_nothing(count: int) -> None:
+        pass
+
     try:
         return look_once(target, task, report)
     except StartAgainError:
-        return look_once(target, task, lambda _: None)  # which are counted already
+        return look_once(target, task, report_nothing)  # they are counted already
 
 
 def look_once(target: Target, task: Any, report: Report) -> Found:
     """Looks at the images of one task, whose headers and ends are read and no pixels decoded."""
-    places, labels, likeness = [], [], []
+    places: list[int] = []
+    labels: list[int] = []
+    likeness: list[int] = []
     sizes: list[tuple[int, int]] = []
     broken: list[str] = []
     for number, image in enumerate(target.images(task), 1):
@@ -143,14 +152,16 @@ def together(parts: list[Found], broken: list[str]) -> Found:
 
 def joined(columns: list[np.ndarray]) -> np.ndarray:
     """Returns the columns of all parts as one."""
-    return np.concatenate([np.empty(0, np.int64), *columns])
+    nothing = np.empty(0, np.int64)
+    return np.concatenate([nothing, *columns])
 
 
 def duplicates(target: Target, found: Found, process_count: int) -> Duplicates:
     """Compares those images by their sha256 whose length and end are the same."""
     _, group, images = np.unique(found.likeness, return_inverse=True, return_counts=True)
     alike = np.flatnonzero(images[group] > 1)
-    tasks = np.array_split(found.places[alike], max(len(alike) // RECORDS_WORTH_A_PROCESS, 1))
+    task_count = max(len(alike) // RECORDS_WORTH_A_PROCESS, 1)
+    tasks = np.array_split(found.places[alike], task_count)
     hashes = divided(
         target,
         hashed,
@@ -159,14 +170,23 @@ def duplicates(target: Target, found: Found, process_count: int) -> Duplicates:
         total=len(alike),
         process_count=process_count,
     )
+    # Of equal hashes the first stands for the original, and the others repeat it.
     _, first, group = np.unique(np.concatenate(hashes), return_index=True, return_inverse=True)
-    repeats = np.flatnonzero(first[group] != np.arange(len(alike)))
-    rows, originals = alike[repeats], alike[first[group[repeats]]]
+    first_of_each = first[group]
+    repeats = np.flatnonzero(first_of_each != np.arange(len(alike)))
+    rows = alike[repeats]
+    originals = alike[first_of_each[repeats]]
     listed = []
     for row, original in zip(rows[:LISTED_DUPLICATES], originals, strict=False):
-        listed.append(f"{name_of(target, found, row)} = {name_of(target, found, original)}")
+        repeat_name = name_of(target, found, row)
+        original_name = name_of(target, found, original)
+        listed.append(f"{repeat_name} = {original_name}")
     under_another = np.sum(found.labels[rows] != found.labels[originals])
-    return Duplicates(len(rows), int(under_another), listed)
+    return Duplicates(
+        images=len(rows),
+        under_another_identity=int(under_another),
+        listed=listed,
+    )
 
 
 def hashed(target: Target, places: np.ndarray, report: Report) -> np.ndarray:
@@ -174,14 +194,16 @@ def hashed(target: Target, places: np.ndarray, report: Report) -> np.ndarray:
     starts = []
     for place in places.tolist():
         _, image = target.read(place)
-        starts.append(hashlib.sha256(image).digest()[:8])
+        digest = hashlib.sha256(image).digest()
+        starts.append(digest[:8])
     report(len(places))
     return np.frombuffer(b"".join(starts), np.int64)
 
 
 def name_of(target: Target, found: Found, row: int) -> str:
     """Returns what an image is called, and whose it is."""
-    name, _ = target.read(int(found.places[row]))
+    place = int(found.places[row])
+    name, _ = target.read(place)
     return f"{name} of identity {found.labels[row]}"
 
 
@@ -189,27 +211,41 @@ def report(target: Target, found: Found, repeated: Duplicates) -> list[str]:
     """Returns the lines that tell what is there."""
     images = np.bincount(found.labels)
     images = images[images > 0]
-    lines = [f"{target.title}, {len(found.labels):,} whole images of {len(images):,} identities"]
+    whole = f"{len(found.labels):,} whole images of {len(images):,} identities"
+    lines = [f"{target.title}, {whole}"]
     if len(images):
-        once = int(np.sum(images == 1))
-        lines.append(
-            f"images per identity: {images.min()} to {images.max()}, {images.mean():.1f} on"
-            f" average; {once:,} identities have one image"
-        )
-    sizes = []
-    for (width, height), count in found.sizes.most_common(LISTED_SIZES):
-        sizes.append(f"{width} x {height}: {count:,}")
-    if len(found.sizes) > LISTED_SIZES:
-        sizes.append(f"{len(found.sizes) - LISTED_SIZES} other sizes")
-    lines.append(f"sizes: {', '.join(sizes) or 'none'}")
+        lines.append(images_per_identity(images))
+    lines.append(f"sizes: {sizes_of(found)}")
     lines.append(
         f"duplicates: {repeated.images:,} images repeat an earlier one byte for byte, "
         f"{repeated.under_another_identity:,} of them under another identity"
     )
-    lines += [f"  {text}" for text in repeated.listed]
+    for text in repeated.listed:
+        lines.append(f"  {text}")
     lines.append(
-        f"broken: {len(found.broken):,} (records, headers and ends were looked at, no pixels"
-        " decoded)"
+        f"broken: {len(found.broken):,} (records, headers and ends were looked at, no pixels "
+        "decoded)"
     )
-    lines += [f"  {text}" for text in found.broken[:LISTED_BROKEN]]
+    for text in found.broken[:LISTED_BROKEN]:
+        lines.append(f"  {text}")
     return lines
+
+
+def images_per_identity(images: np.ndarray) -> str:
+    """Returns a line on how many images the identities have."""
+    once = int(np.sum(images == 1))
+    return (
+        f"images per identity: {images.min()} to {images.max()}, {images.mean():.1f} on average; "
+        f"{once:,} identities have one image"
+    )
+
+
+def sizes_of(found: Found) -> str:
+    """Returns the most frequent sizes of images, with how many have each."""
+    texts = []
+    for (width, height), count in found.sizes.most_common(LISTED_SIZES):
+        texts.append(f"{width} x {height}: {count:,}")
+    others = len(found.sizes) - LISTED_SIZES
+    if others > 0:
+        texts.append(f"{others} other sizes")
+    return ", ".join(texts) or "none"

@@ -1,6 +1,4 @@
-"""What can be checked: the images of a RecordIO folder or of a data set, one after another, each
-with its place.
-"""
+"""What can be checked: the images of a RecordIO folder or of a data set, each with its place."""
 
 import hashlib
 from collections.abc import Iterator
@@ -14,16 +12,20 @@ from bct_keras.prepare.sources.recordio import RecordIO, size_by_property
 from bct_keras.untrusted.json_files import field
 
 RECORDS_AT_ONCE = 8192
+# The place of a data set's image has the shard's number in the bits above these.
+OFFSET_BITS = 40
 
 
 class Image(NamedTuple):
+    """An image that was found, and where."""
+
     place: int  # where `Target.read` finds it again
     label: int
     encoded: bytes
 
 
 class StartAgainError(Exception):
-    """What a task has yielded is void, and it is to be asked for again."""
+    """Says that what a task has yielded is void, and that it is to be asked for again."""
 
 
 class Target(Protocol):
@@ -34,14 +36,25 @@ class Target(Protocol):
     tasks: list[Any]
     broken: list[str]  # found when it was opened
 
-    def images(self, task: Any) -> Iterator[Image | BadImageError]: ...  # may raise StartAgainError
+    def images(self, task: Any) -> Iterator[Image | BadImageError]:
+        """Yields the images of a part, and an error for each that is broken.
 
-    def where(self, place: int) -> str: ...  # for a message
+        It may raise StartAgainError.
+        """
+        ...
 
-    def read(self, place: int) -> tuple[str, bytes]: ...
+    def where(self, place: int) -> str:
+        """Returns how a message names the image."""
+        ...
+
+    def read(self, place: int) -> tuple[str, bytes]:
+        """Returns the name of the image and its bytes."""
+        ...
 
 
 class RecordIOTarget:
+    """A folder of InsightFace's."""
+
     def __init__(self, folder: Path):
         self.source = RecordIO(str(folder), image_size=1)  # the sizes are what is to be found
         self.broken = list(self.source.broken)
@@ -50,24 +63,29 @@ class RecordIOTarget:
         except InputError as error:
             self.broken.append(str(error))
         self.records = len(self.source.labels)
-        starts = range(0, self.records, RECORDS_AT_ONCE)
-        self.tasks = [range(start, min(start + RECORDS_AT_ONCE, self.records)) for start in starts]
+        self.tasks: list[range] = []
+        for start in range(0, self.records, RECORDS_AT_ONCE):
+            stop = min(start + RECORDS_AT_ONCE, self.records)
+            self.tasks.append(range(start, stop))
         self.title = f"{self.source.file.path}: RecordIO"
 
     def images(self, task: range) -> Iterator[Image | BadImageError]:
-        labels, read = self.source.labels, self.source.read
+        """Yields the images at these positions."""
+        labels = self.source.labels
         for position in task:
             try:
-                record = read(position)
+                record = self.source.read(position)
             except BadImageError as bad:
                 yield bad
             else:
                 yield Image(position, labels.item(position), record.image)
 
     def where(self, place: int) -> str:
+        """Returns how a message names the image."""
         return self.source.read(place).id
 
     def read(self, place: int) -> tuple[str, bytes]:
+        """Returns the name of the image and its bytes."""
         record = self.source.read(place)
         return record.id, record.image
 
@@ -77,12 +95,10 @@ class DataSetTarget:
 
     def __init__(self, folder: Path):
         manifest = artefacts.read_manifest(folder, records.KIND)
-        self.shards = shards.shards_of(folder, manifest)
         where = folder / artefacts.MANIFEST
-        self.first, self.classes = (
-            field(manifest, "first_identity", int, where),
-            field(manifest, "classes", int, where),
-        )
+        self.shards = shards.shards_of(folder, manifest)
+        self.first = field(manifest, "first_identity", int, where)
+        self.classes = field(manifest, "classes", int, where)
         self.broken: list[str] = []
         self.changed: set[int] = set()  # the shards that were found not to be those of the manifest
         self.records = sum(shard.records for shard in self.shards)
@@ -90,6 +106,11 @@ class DataSetTarget:
         self.title = f"{folder}: data set"
 
     def images(self, task: int) -> Iterator[Image | BadImageError]:
+        """Yields the images of a shard.
+
+        A shard that is not the manifest's has to be asked for once more: then its records' own
+        checksums tell which of them are damaged.
+        """
         shard = self.shards[task]
         try:
             shard.check_size()
@@ -98,24 +119,27 @@ class DataSetTarget:
         if not shard.path.is_file():
             return
         digest = None if task in self.changed else hashlib.sha256()
-        found = damaged = 0
+        found = 0
+        damaged = 0
         for stored in shards.stored_records(shard.path, digest=digest):
             if isinstance(stored, BadImageError):
                 damaged += 1
                 yield stored
-            elif not 0 <= stored.label - self.first < self.classes:
-                yield shards.bad(
-                    shard.path, stored.offset, f"its label {stored.label} is not of this data set"
-                )
-            else:
+                continue
+            label = stored.label - self.first
+            if 0 <= label < self.classes:
                 found += 1
-                yield Image(task << 40 | stored.offset, stored.label - self.first, stored.image)
+                yield Image(task << OFFSET_BITS | stored.offset, label, stored.image)
+            else:
+                wrong = f"its label {stored.label} is not of this data set"
+                yield shards.bad(shard.path, stored.offset, wrong)
         if digest is not None and digest.hexdigest() != shard.sha256:
-            self.changed.add(task)  # then its records' own checksums tell which of them are damaged
+            self.changed.add(task)
             raise StartAgainError
-        if found + damaged != shard.records:
+        there = found + damaged
+        if there != shard.records:
             yield BadImageError(
-                f"{shard.path}: {found + damaged} records, and its manifest says {shard.records}"
+                f"{shard.path}: {there} records, and its manifest says {shard.records}"
             )
         elif not damaged and task in self.changed:
             yield BadImageError(
@@ -123,22 +147,29 @@ class DataSetTarget:
             )
 
     def where(self, place: int) -> str:
-        path = self.shards[place >> 40].path
-        stored = shards.stored_at(path, place & (1 << 40) - 1)
+        """Returns how a message names the image."""
+        path, stored = self.stored(place)
         return f"{path}, record at byte {stored.offset} ({stored.id})"
 
     def read(self, place: int) -> tuple[str, bytes]:
-        path = self.shards[place >> 40].path
-        stored = shards.stored_at(path, place & (1 << 40) - 1)
+        """Returns the name of the image and its bytes."""
+        path, stored = self.stored(place)
         return f"{path.name} at byte {stored.offset} ({stored.id})", stored.image
+
+    def stored(self, place: int) -> tuple[Path, shards.Stored]:
+        """Returns the shard's file and the record at a place."""
+        path = self.shards[place >> OFFSET_BITS].path
+        offset = place & (1 << OFFSET_BITS) - 1
+        return path, shards.stored_at(path, offset)
 
 
 def open_target(path: Path) -> Target:
+    """Opens a data set or a RecordIO folder."""
     if artefacts.kind_of(path) == records.KIND:
         return DataSetTarget(path)
     if path.is_dir() and not any(path.glob("*.rec")):
         raise InputError(
-            f"{path} is neither a data set (no {artefacts.MANIFEST}) nor a RecordIO folder (no .rec"
-            " file)"
+            f"{path} is neither a data set (no {artefacts.MANIFEST}) nor a RecordIO folder (no "
+            ".rec file)"
         )
     return RecordIOTarget(path)

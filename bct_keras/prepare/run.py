@@ -25,8 +25,17 @@ def prepare(
     limit: int = 0,
     process_count: int = 0,
 ) -> str:
-    """Returns one line that says what is there now; without a `seed` it is that of the data set
-    that is there, or 0.
+    """Makes a data set, where it is not there yet; returns one line that says what is there now.
+
+    Args:
+        source_spec: Where the images come from, such as `folder(photos)`.
+        split_spec: How they are divided, such as `class(test_share=0.2)`.
+        out: The folder to make.
+        seed: What the places of records in shards depend on; without it that of the data set that
+            is there, or 0.
+        on_bad: What to do with an image that cannot be used, `fail` or `skip`.
+        limit: So many images alone, the first in file order; 0 is all.
+        process_count: How many processes work at it; 0 is one for each core.
     """
     source: Source = specs.build(SOURCES, source_spec)
     split = specs.build(SPLITS, split_spec)
@@ -57,12 +66,11 @@ def prepare(
 
 
 def seed_of(out: Path) -> int:
-    """Returns the seed of the data set that is there, which its shards depend on; 0 where there is
-    none.
-    """
+    """Returns the seed of the data set that is there, on which its shards depend, or else 0."""
     if artefacts.kind_of(out) != records.KIND:
         return 0
-    return artefacts.read_manifest(out, records.KIND)["made_from"].get("seed", 0)
+    manifest = artefacts.read_manifest(out, records.KIND)
+    return manifest["made_from"].get("seed", 0)
 
 
 def write_manifests(
@@ -115,7 +123,8 @@ def summary(out: Path) -> str:
     identities = field(manifest, "classes", int, where)
     text = f"{images:,} images of {identities:,} identities"
     if views:
-        text += f", views {', '.join(map(line, views))}"
+        names = [line(view) for view in views]
+        text += f", views {', '.join(names)}"
     if skipped:
         text += f"\n{len(skipped)} images left out:"
         for reason in skipped[:LISTED_SKIPPED]:

@@ -17,6 +17,8 @@ VIEW_OF_SCENARIO = {"open": "new", "extended": "all"}  # that a new encoder is t
 
 @dataclass(frozen=True)
 class View:
+    """Parts of a data set that are used together, such as all that a new encoder is trained on."""
+
     parts: tuple[str, ...]
     first_identity: int  # its labels count from here
     identities: int
@@ -24,10 +26,11 @@ class View:
 
 @dataclass(frozen=True)
 class Division:
+    """How the records of a data set are divided."""
+
     parts: tuple[str, ...]
-    part_of: (
-        np.ndarray
-    )  # [records] uint8: where in `parts` each record's part stands; there are millions of records
+    # [records] uint8: where in `parts` each record's part stands; there are millions of records
+    part_of: np.ndarray
     views: dict[str, View]
 
 
@@ -35,12 +38,15 @@ class WholeSplit:
     """One part, one view."""
 
     def divide(self, labels: np.ndarray, identities: int, groups: Sequence[str] | None) -> Division:
-        return Division(("all",), np.zeros(len(labels), np.uint8), {})
+        """Returns the division of these records."""
+        part_of = np.zeros(len(labels), np.uint8)
+        return Division(parts=("all",), part_of=part_of, views={})
 
 
 class ClassSplit:
-    """The old encoder's identities come first, the new one's after them, then the validation's, the
-    test's last.
+    """Gives the old encoder the first identities and the new one those after them.
+
+    The validation's and the test's identities come last.
     """
 
     def __init__(
@@ -48,63 +54,76 @@ class ClassSplit:
     ):
         self.old_share = share(old_share, "old_share")
         self.held_out = HeldOut(
-            share(test_share, "test_share"), share(validation_share, "validation_share")
+            test_share=share(test_share, "test_share"),
+            validation_share=share(validation_share, "validation_share"),
         )
 
     def divide(self, labels: np.ndarray, identities: int, groups: Sequence[str] | None) -> Division:
+        """Returns the division of these records."""
         trained, validated = self.held_out.starts(identities, groups)
         old = round(self.old_share * trained)
+        new = trained - old
         if not 0 < old < trained:
             raise InputError(
-                f"old_share={self.old_share} of {trained} identities leaves {old} for the old"
-                f" encoder and {trained - old} for the new one; each needs at least one"
+                f"old_share={self.old_share} of {trained} identities leaves {old} for the old "
+                f"encoder and {new} for the new one; each needs at least one"
             )
-        part_of = np.searchsorted([old, trained, validated], labels, side="right").astype(np.uint8)
+        part_of = np.searchsorted([old, trained, validated], labels, side="right")
         views = {
-            "old": View(("old",), 0, old),
-            "new": View(("new",), old, trained - old),
-            "all": View(("old", "new"), 0, trained),
+            "old": View(("old",), first_identity=0, identities=old),
+            "new": View(("new",), first_identity=old, identities=new),
+            "all": View(("old", "new"), first_identity=0, identities=trained),
         }
         views |= held_out_views(trained, validated, identities)
-        return Division(("old", "new", "validation", "test"), part_of, views)
+        return Division(
+            parts=("old", "new", "validation", "test"),
+            part_of=part_of.astype(np.uint8),
+            views=views,
+        )
 
 
 OLD, NEW, BOTH, VALIDATION, TEST = range(5)  # parts of a data split
 
 
 class DataSplit:
-    """The old encoder's images are the first of each identity; an identity of one image is in both."""
+    """Gives the old encoder the first images of each identity, and the new one the others.
+
+    An identity of one image is in both.
+    """
 
     def __init__(
         self, old_share: float = 0.3, test_share: float = 0.0, validation_share: float = 0.0
     ):
         self.old_share = share(old_share, "old_share")
         self.held_out = HeldOut(
-            share(test_share, "test_share"), share(validation_share, "validation_share")
+            test_share=share(test_share, "test_share"),
+            validation_share=share(validation_share, "validation_share"),
         )
 
     def divide(self, labels: np.ndarray, identities: int, groups: Sequence[str] | None) -> Division:
+        """Returns the division of these records."""
         trained, validated = self.held_out.starts(identities, groups)
         images = np.bincount(labels, minlength=identities)
-        # max(1, round(old_share * n)), and one image left for the new encoder; identities of one
-        # are in both
-        old_images = np.clip(np.round(self.old_share * images), 1, np.maximum(images - 1, 1))
-        part_of = np.where(
-            order_within_identity(labels, images) < old_images[labels], OLD, NEW
-        ).astype(np.uint8)
+        # max(1, round(old_share * n)), and one image left for the new encoder
+        most = np.maximum(images - 1, 1)
+        old_images = np.clip(np.round(self.old_share * images), 1, most)
+        is_old = order_within_identity(labels, images) < old_images[labels]
+        part_of = np.where(is_old, OLD, NEW).astype(np.uint8)
         part_of[images[labels] == 1] = BOTH
         part_of[labels >= trained] = VALIDATION
         part_of[labels >= validated] = TEST
         views = {
-            "old": View(("both", "old"), 0, trained),
-            "new": View(("both", "new"), 0, trained),
-            "all": View(("both", "new", "old"), 0, trained),
+            "old": View(("both", "old"), first_identity=0, identities=trained),
+            "new": View(("both", "new"), first_identity=0, identities=trained),
+            "all": View(("both", "new", "old"), first_identity=0, identities=trained),
         }
         views |= held_out_views(trained, validated, identities)
-        return Division(("old", "new", "both", "validation", "test"), part_of, views)
+        parts = ("old", "new", "both", "validation", "test")
+        return Division(parts=parts, part_of=part_of, views=views)
 
 
 def share(value: float, name: str) -> float:
+    """Returns a share of the whole; raises where it is none."""
     if not 0 <= value < 1:
         raise InputError(f"{name}={value} has to be at least 0 and below 1")
     return value
@@ -112,16 +131,18 @@ def share(value: float, name: str) -> float:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Shares of the identities that no encoder is trained on: for the proof, and to choose an epoch
-    by.
+    """Shares of the identities that no encoder is trained on.
+
+    They are for the proof (the test), and to choose an epoch by (the validation).
     """
 
     test_share: float
     validation_share: float
 
     def starts(self, identities: int, groups: Sequence[str] | None) -> tuple[int, int]:
-        """The first identity of the validation's, and the first of the test's; the ones before both
-        are trained on.
+        """Returns the first identity of the validation, and the first of the test.
+
+        The identities before both are trained on.
         """
         tested = start_of_last(identities, self.test_share, groups)
         both = self.test_share + self.validation_share
@@ -131,29 +152,43 @@ class HeldOut:
             raise InputError(f"{name}={both:g} of {identities} identities leaves none to train on")
         if self.validation_share and trained == tested:
             raise InputError(
-                f"validation_share={self.validation_share} of {identities} identities holds none"
-                " out (groups are kept whole); give a larger share"
+                f"validation_share={self.validation_share} of {identities} identities holds none "
+                "out (groups are kept whole); give a larger share"
             )
         return trained, tested
 
 
 def start_of_last(identities: int, share_of: float, groups: Sequence[str] | None) -> int:
-    """The first of the last identities that are this share of all; a group is never cut in two."""
+    """Returns the first of the last identities that are this share of all.
+
+    A group is never cut in two.
+    """
     start = identities - round(share_of * identities)
-    if groups:
-        while 0 < start < identities and groups[start] == groups[start - 1]:
-            start -= 1
+    if not groups:
+        return start
+    while 0 < start < identities and groups[start] == groups[start - 1]:
+        start -= 1
     return start
 
 
 def held_out_views(trained: int, validated: int, identities: int) -> dict[str, View]:
-    """Those that hold any identity."""
-    parts = {"validation": (trained, validated), "test": (validated, identities)}
-    return {
-        name: View((name,), first, end - first)
-        for name, (first, end) in parts.items()
-        if end > first
-    }
+    """Returns the views of the validation and of the test, those that hold any identity."""
+    views = {}
+    for_validation = validated - trained
+    for_test = identities - validated
+    if for_validation > 0:
+        views["validation"] = View(
+            parts=("validation",),
+            first_identity=trained,
+            identities=for_validation,
+        )
+    if for_test > 0:
+        views["test"] = View(
+            parts=("test",),
+            first_identity=validated,
+            identities=for_test,
+        )
+    return views
 
 
 SPLITS = {"none": WholeSplit, "class": ClassSplit, "data": DataSplit}

@@ -37,8 +37,10 @@ class Look:
 
     def add(self, other: "Look") -> None:
         """Adds what is true of others."""
-        self.same_size = self.same_size and other.same_size
-        self.upright = self.upright and other.upright
+        if not other.same_size:
+            self.same_size = False
+        if not other.upright:
+            self.upright = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Workplace:
 
     @property
     def results(self) -> Path:
-        """Returns the folder of what is done, which a later command finds."""
+        """The folder of what is done, which a later command finds."""
         return self.folder / ".results"
 
     def run(
@@ -78,24 +80,30 @@ class Workplace:
     ) -> list[Any]:
         """Returns the results of all tasks, in their order."""
         self.results.mkdir(exist_ok=True)
-        count = max(min(self.processes, total // RECORDS_WORTH_A_PROCESS), 1)
+        worth_it = total // RECORDS_WORTH_A_PROCESS
+        count = max(min(self.processes, worth_it), 1)
         with progress.bar(what, total) as bar:
             done = dict(processes.run(work, tasks, count, bar.update))
         return [done[number] for number in range(len(tasks))]
 
     def inspect(self, image: bytes, name: str) -> Look:
         """Looks at an image; raises BadImageError where it cannot be used."""
-        inspect = image_check.inspect if self.source.decode_to_check else image_header.size_of
-        size = inspect(image, name)
-        has_size = size.width == size.height == self.source.image_size
-        return Look(has_size, image_header.orientation_of(image) == 1)
+        if self.source.decode_to_check:
+            size = image_check.inspect(image, name)
+        else:
+            size = image_header.size_of(image, name)
+        return Look(
+            same_size=size.width == size.height == self.source.image_size,
+            upright=image_header.orientation_of(image) == 1,
+        )
 
 
 def usable(
     labels: np.ndarray, is_usable: np.ndarray, look: Look | None, skipped: list[str]
 ) -> Checked:
-    """Returns the records that can be used, with identities numbered anew; raises where they are
-    too few.
+    """Returns the records that can be used, with identities numbered anew.
+
+    Raises where they are too few.
     """
     positions = np.flatnonzero(is_usable)
     labels = labels[positions]
@@ -105,35 +113,47 @@ def usable(
         raise InputError(
             f"images of {len(kept)} identities can be used; at least 2 identities are needed"
         )
-    return Checked(positions, (np.cumsum(present) - 1)[labels], kept, look, skipped)
+    new_number = np.cumsum(present) - 1
+    return Checked(
+        positions=positions,
+        labels=new_number[labels],
+        kept=kept,
+        look=look,
+        skipped=skipped,
+    )
 
 
 def check(place: Workplace, records_wanted: int) -> Checked:
-    """Looks at every image before any is written: which are left out decides on labels and splits."""
+    """Looks at every image before any is written, since which are left out decides on labels."""
 
     def work(start: int, report: Report) -> dict[str, Any]:
-        path = place.results / f"look-{start:09d}.json"
         stop = min(start + RECORDS_PER_CHECK, records_wanted)
+        path = place.results / f"look-{start:09d}.json"
         if path.is_file():
             report(stop - start)
         else:
-            artefacts.write_atomically(path, json.dumps(check_range(place, start, stop, report)))
+            found = check_range(place, start, stop, report)
+            artefacts.write_atomically(path, json.dumps(found))
         return read_object(path)
 
     starts = list(range(0, records_wanted, RECORDS_PER_CHECK))
-    found = place.run(work, starts, "checking images", records_wanted)
     is_usable = np.ones(records_wanted, bool)
-    is_usable[[position for result in found for position in result["bad"]]] = False
-    skipped = [*place.source.broken, *(reason for result in found for reason in result["reasons"])]
+    skipped = list(place.source.broken)
     look = Look()
-    for result in found:
+    for result in place.run(work, starts, "checking images", records_wanted):
+        is_usable[result["bad"]] = False
+        skipped += result["reasons"]
         look.add(Look(**result["look"]))
-    return usable(place.source.labels[:records_wanted], is_usable, look, skipped)
+    labels = place.source.labels[:records_wanted]
+    return usable(labels, is_usable, look, skipped)
 
 
 def check_range(place: Workplace, start: int, stop: int, report: Report) -> dict[str, Any]:
     """Looks at the images from `start` to `stop`."""
-    look, bad, reasons = Look(), [], []
+    look = Look()
+    bad: list[int] = []
+    reasons: list[str] = []
+    unreported = 0
     for position in range(start, stop):
         try:
             record = place.source.read(position)
@@ -141,26 +161,30 @@ def check_range(place: Workplace, start: int, stop: int, report: Report) -> dict
         except BadImageError as error:
             bad.append(position)
             reasons.append(str(error))
-        if (position + 1 - start) % RECORDS_PER_REPORT == 0 or position + 1 == stop:
-            report((position - start) % RECORDS_PER_REPORT + 1)
+        unreported += 1
+        if unreported == RECORDS_PER_REPORT or position + 1 == stop:
+            report(unreported)
+            unreported = 0
     return {"look": asdict(look), "bad": bad, "reasons": reasons}
 
 
 def unchecked(place: Workplace, records_wanted: int) -> Checked:
-    """Returns all records: each is looked at when it is written, and the first bad one ends the
-    command.
+    """Returns all records as usable.
+
+    Each is looked at when it is written, and the first bad one ends the command.
     """
-    if place.source.broken:
-        count = len(place.source.broken)
-        raise unusable(place.source.broken[0] + (f" (the first of {count})" if count > 1 else ""))
-    return usable(place.source.labels[:records_wanted], np.ones(records_wanted, bool), None, [])
+    broken = place.source.broken
+    if broken:
+        more = f" (the first of {len(broken)})" if len(broken) > 1 else ""
+        raise unusable(broken[0] + more)
+    labels = place.source.labels[:records_wanted]
+    return usable(labels, np.ones(records_wanted, bool), look=None, skipped=[])
 
 
 def unusable(reason: object) -> InputError:
     """Returns the error of an image that cannot be used, with what to do."""
-    return InputError(
-        reason, f"mend or remove it, or go on without such images by {option('on_bad', 'skip')}"
-    )
+    skip = option("on_bad", "skip")
+    return InputError(reason, f"mend or remove it, or go on without such images by {skip}")
 
 
 def plan_shards(division: Division, seed: int) -> list[ShardPlan]:
@@ -168,10 +192,14 @@ def plan_shards(division: Division, seed: int) -> list[ShardPlan]:
     random = np.random.default_rng(seed)
     plans = []
     for part in sorted(division.parts):
-        rows = np.flatnonzero(division.part_of == division.parts.index(part))
-        if len(rows):
-            pieces = np.array_split(random.permutation(rows), -(-len(rows) // RECORDS_PER_SHARD))
-            plans += [ShardPlan(f"{part}-{index:05d}", piece) for index, piece in enumerate(pieces)]
+        part_number = division.parts.index(part)
+        rows = np.flatnonzero(division.part_of == part_number)
+        if not len(rows):
+            continue
+        shards = -(-len(rows) // RECORDS_PER_SHARD)
+        pieces = np.array_split(random.permutation(rows), shards)
+        for index, piece in enumerate(pieces):
+            plans.append(ShardPlan(name=f"{part}-{index:05d}", rows=piece))
     return plans
 
 
@@ -199,19 +227,20 @@ def write_shards(
 
 
 def written_before(place: Workplace, path: Path) -> dict[str, Any] | None:
-    """Returns the entry of a shard that an earlier command has written, and None where it is not
-    whole.
+    """Returns the entry of a shard that an earlier command has written; None where it is not whole.
 
     A power cut may have taken what was written last: only the hash tells.
     """
     result = place.results / f"{path.stem}.json"
-    if not (path.is_file() and result.is_file()):
+    if not path.is_file() or not result.is_file():
         return None
     entry = read_object(result)
-    looked_at = {
-        field.name for field in fields(Look)
-    } <= entry.keys()  # an earlier version asked for less
-    return entry if looked_at and artefacts.file_sha256(path) == entry.get("sha256") else None
+    for asked in fields(Look):
+        if asked.name not in entry:  # an earlier version asked for less
+            return None
+    if artefacts.file_sha256(path) != entry.get("sha256"):
+        return None
+    return entry
 
 
 def write_shard(
@@ -237,14 +266,14 @@ def frames(
     place: Workplace, checked: Checked, rows: np.ndarray, look: Look, report: Report
 ) -> Iterator[records.Frame]:
     """Yields the records of a shard as they are written."""
-    read, inspect = place.source.read, place.inspect
+    read = place.source.read
     for first in range(0, len(rows), RECORDS_PER_REPORT):
         piece = rows[first : first + RECORDS_PER_REPORT]
-        for position, label in zip(
-            checked.positions[piece].tolist(), checked.labels[piece].tolist(), strict=True
-        ):
+        positions = checked.positions[piece].tolist()
+        labels = checked.labels[piece].tolist()
+        for position, label in zip(positions, labels, strict=True):
             record = read(position)
             if checked.look is None:
-                look.add(inspect(record.image, record.id))
+                look.add(place.inspect(record.image, record.id))
             yield records.framed(record.image, label, record.id.encode())
         report(len(piece))

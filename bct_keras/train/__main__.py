@@ -1,5 +1,4 @@
-"""Trains an encoder whose queries can be searched in the gallery of an old one, and shows that they
-can.
+"""Trains an encoder whose queries can be searched in an old one's gallery, and shows that they can.
 
 python -m bct_keras.train --flagfile=configs/mixbct.flags
 python -m bct_keras.train --flagfile=configs/mixbct.flags --data=data/mine/new --old=old.keras
@@ -25,7 +24,7 @@ from absl import flags
 from bct_keras import command
 from bct_keras.backbones import BACKBONES
 from bct_keras.callbacks import checkpoints
-from bct_keras.distribution import strategy as devices_used
+from bct_keras.distribution.strategy import KINDS, strategy
 from bct_keras.export.__main__ import checks_of_flags, define_gate_flags
 from bct_keras.export.formats import FORMATS
 from bct_keras.methods import METHODS
@@ -37,13 +36,14 @@ from bct_keras.train.run import Upgrade
 
 
 def main() -> None:
+    """Trains, or tells what would be trained."""
     plan = plan_of_flags()
     if flags.FLAGS.dry_run:
         dry_run.DryRun(plan, command.say).run()
         return
-    strategy = devices_used.strategy(plan.strategy, plan.replicas)
+    devices = strategy(plan.strategy, plan.replicas)
     try:
-        Upgrade(plan, command.say, strategy).run()
+        Upgrade(plan, command.say, devices).run()
     except checkpoints.StoppedError as stopped:
         if stopped.args:
             print(stopped)
@@ -51,6 +51,7 @@ def main() -> None:
 
 
 def plan_of_flags() -> Plan:
+    """Returns what the flags ask for."""
     FLAGS = flags.FLAGS
     made_here = {
         "recipe": Recipe(**flags_of(Recipe)),
@@ -61,12 +62,21 @@ def plan_of_flags() -> Plan:
 
 
 def flags_of(kind: Any, but: Collection[str] = ()) -> dict[str, Any]:
-    """Returns the values of the flags that have the names of a data class's fields."""
-    names = [field.name for field in dataclasses.fields(kind) if field.name not in but]
-    return {name: getattr(flags.FLAGS, name) for name in names}
+    """Returns the values of the flags that have the names of a data class's fields.
+
+    Args:
+        kind: The data class.
+        but: Fields that are no flags.
+    """
+    values = {}
+    for field in dataclasses.fields(kind):
+        if field.name not in but:
+            values[field.name] = getattr(flags.FLAGS, field.name)
+    return values
 
 
 def define_flags() -> None:
+    """Defines the flags of this command."""
     define_data_flags()
     define_training_flags()
     define_device_flags()
@@ -86,14 +96,15 @@ def define_flags() -> None:
 
 
 def define_data_flags() -> None:
+    """Defines the flags of the data set and the old encoder."""
     flags.DEFINE_string("data", None, "the data set to train on, such as data/mine/new")
     flags.DEFINE_string(
         "old",
         None,
-        "the old encoder (a run's folder, .keras, SavedModel, .tflite, .onnx; with its"
-        " preprocessing where it does not take pixels of 0 to 255, as in tflite(old.tflite,"
-        " mean=127.5, std=128, order=bgr)), or its embeddings: a .npz file with `embeddings` and"
-        " `ids`, or a folder made by embed",
+        "the old encoder (a run's folder, .keras, SavedModel, .tflite, .onnx; with its "
+        "preprocessing where it does not take pixels of 0 to 255, as in tflite(old.tflite, "
+        "mean=127.5, std=128, order=bgr)), or its embeddings: a .npz file with `embeddings` and "
+        "`ids`, or a folder made by embed",
     )
     flags.DEFINE_string(
         "workdir", None, "the run's folder: encoder.keras, checkpoints, report, exported files"
@@ -128,12 +139,13 @@ def define_data_flags() -> None:
 
 
 def define_training_flags() -> None:
+    """Defines the flags of what is trained, and how."""
     flags.DEFINE_string(
         "method",
         "mixbct",
-        "what keeps the new embedding compatible, such as mixbct(mix_ratio=0.3):"
-        f" {', '.join(METHODS)}, or a class of your own, my_package.my_method:MyMethod(x=1);"
-        " bct_keras/methods/README.md tells which is which",
+        "what keeps the new embedding compatible, such as mixbct(mix_ratio=0.3): "
+        f"{', '.join(METHODS)}, or a class of your own, my_package.my_method:MyMethod(x=1); "
+        "bct_keras/methods/README.md tells which is which",
     )
     flags.DEFINE_string(
         "head", "arcface", "the training loss, such as arcface(margin=0.5, scale=64)"
@@ -141,8 +153,8 @@ def define_training_flags() -> None:
     flags.DEFINE_string(
         "backbone",
         "iresnet50",
-        "the network, such as iresnet50(dropout=0.4) or applications(name=MobileNetV2):"
-        f" {', '.join(BACKBONES)}",
+        "the network, such as iresnet50(dropout=0.4) or applications(name=MobileNetV2): "
+        f"{', '.join(BACKBONES)}",
     )
     flags.DEFINE_integer(
         "dims", 512, "dimensions of the embedding; those of the old encoder", lower_bound=2
@@ -150,8 +162,8 @@ def define_training_flags() -> None:
     flags.DEFINE_integer(
         "compatible_dims",
         0,
-        "of an embedding wider than the old one: so many first coordinates search the old gallery,"
-        " those of the old encoder; 0 is all",
+        "of an embedding wider than the old one: so many first coordinates search the old gallery, "
+        "those of the old encoder; 0 is all",
         lower_bound=0,
     )
     flags.DEFINE_string(
@@ -160,15 +172,15 @@ def define_training_flags() -> None:
     flags.DEFINE_string(
         "schedule",
         "polynomial(power=2)",
-        "of the learning rate: polynomial(power=1), cosine, or step(epochs=(20, 26, 32),"
-        " factor=0.1); each takes warm_up=EPOCHS",
+        "of the learning rate: polynomial(power=1), cosine, or step(epochs=(20, 26, 32), "
+        "factor=0.1); each takes warm_up=EPOCHS",
     )
     flags.DEFINE_float("learning_rate", 0.1, "the first learning rate", lower_bound=0.0)
     flags.DEFINE_float(
         "clip_norm",
         0.0,
-        "the longest gradient of the backbone and what the method trains, over all replicas"
-        " together; 0 is no limit, the papers have 5",
+        "the longest gradient of the backbone and what the method trains, over all replicas "
+        "together; 0 is no limit, the papers have 5",
         lower_bound=0.0,
     )
     flags.DEFINE_integer("batch_size", 128, "images in a step, over all replicas", lower_bound=1)
@@ -187,17 +199,18 @@ def define_training_flags() -> None:
 
 
 def define_device_flags() -> None:
+    """Defines the flags of where it is trained."""
     flags.DEFINE_enum(
         "strategy",
         "auto",
-        devices_used.KINDS,
+        KINDS,
         "one device; mirrored: all of this machine; multiworker: those of all workers of TF_CONFIG",
     )
     flags.DEFINE_integer(
         "replicas",
         0,
-        "devices of one machine: 0 is all GPUs or one CPU; 2 without GPUs is two logical CPU"
-        " devices",
+        "devices of one machine: 0 is all GPUs or one CPU; 2 without GPUs is two logical CPU "
+        "devices",
         lower_bound=0,
     )
     flags.DEFINE_enum(
@@ -222,13 +235,14 @@ def define_device_flags() -> None:
     flags.DEFINE_float(
         "average",
         0.0,
-        "keep an average of the weights as the encoder: how much of it stays at each step, as"
-        " 0.999; less in the first steps, (1 + t) / (10 + t) at step t, so that the random start"
-        " does not stay in it",
+        "keep an average of the weights as the encoder: how much of it stays at each step, as "
+        "0.999; less in the first steps, (1 + t) / (10 + t) at step t, so that the random start "
+        "does not stay in it",
     )
 
 
 def define_watch_flags() -> None:
+    """Defines the flags of what is kept and shown meanwhile."""
     flags.DEFINE_integer(
         "checkpoint_steps", 1000, "steps between checkpoints, besides those after every epoch"
     )
@@ -251,8 +265,8 @@ def define_watch_flags() -> None:
     flags.DEFINE_string(
         "keep_best",
         "",
-        "with --validation, of other identities than --protocol's: keep the epoch that is best by"
-        " this, as in new/old TAR@FAR=1e-3",
+        "with --validation, of other identities than --protocol's: keep the epoch that is best by "
+        "this, as in new/old TAR@FAR=1e-3",
     )
 
 

@@ -1,5 +1,6 @@
-"""`train --dry_run`: what a run would need, without training: files, shapes, steps, and memory per
-device.
+"""Tells what a run would need, without training: files, shapes, steps, and memory of each device.
+
+It is what `train --dry_run` does.
 """
 
 from collections.abc import Callable
@@ -12,8 +13,8 @@ import tensorflow as tf
 from bct_keras import artefacts, specs
 from bct_keras.data.dataset import open_to_train_on
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
-from bct_keras.distribution import strategy
-from bct_keras.distribution import workers as workers_
+from bct_keras.distribution.strategy import replicas_here, spreads
+from bct_keras.distribution.workers import worker_count
 from bct_keras.encoders import RUN_KIND, load_encoder, trial
 from bct_keras.errors import InputError, option
 from bct_keras.evaluate import PROTOCOLS, build_protocols
@@ -59,8 +60,12 @@ class DryRun:
         self.missing = 0
 
     def run(self) -> None:
-        """Raises at the end where something is missing, so that all that is missing was told."""
-        recipe, plan = self.recipe, self.plan
+        """Looks at everything; raises at the end where something is missing.
+
+        So all that is missing is told.
+        """
+        plan = self.plan
+        recipe = self.recipe
         self.check("recipe", lambda: said_of(recipe))
         data = self.check("data", self.data_facts) or Facts("")
         old_needed = self.check("method", lambda: said_of_method(recipe)) != NO_OLD
@@ -71,27 +76,32 @@ class DryRun:
             if spec != "none":
                 self.check("protocol", lambda spec=spec: protocol_facts(spec))
         devices = self.check("devices", self.device_facts) or Devices("", plan.replicas or 1)
-        spread = strategy.spreads(plan.strategy)
-        replicas = devices.replicas * (workers_.worker_count() if spread else 1)
+        workers = worker_count() if spreads(plan.strategy) else 1
+        replicas = devices.replicas * workers
         self.check("steps", lambda: step_facts(recipe, data, replicas))
-        size = data.image_size or memory.USUAL_IMAGE_SIZE
-        estimate = memory.estimated(recipe, data.classes, size, replicas)
-        for line in memory.lines(estimate):
-            self.tell("memory", line)
+        self.tell_memory(data, replicas)
         if self.missing:
             what = f"{self.missing} of the things that training needs are not ready"
             raise InputError(f"dry run: {what}, named above")
         self.say("dry run: everything is there; nothing was trained")
 
+    def tell_memory(self, data: Facts, replicas: int) -> None:
+        """Says what each device would hold."""
+        size = data.image_size or memory.USUAL_IMAGE_SIZE
+        estimate = memory.estimated(self.recipe, data.classes, size, replicas)
+        for line in memory.lines(estimate):
+            self.tell("memory", line)
+
     def check(self, name: str, look: Callable[[], Any]) -> Any:
-        """Returns what `look` finds, and says it; None where it finds something missing or wrong."""
+        """Says what `look` finds, and returns it; None where something is missing or wrong."""
         try:
             found = look()
         except (InputError, OSError) as error:
             self.missing += 1
             self.tell(name, f"NOT READY: {reason_of(error)}")
             return None
-        self.tell(name, found.said if isinstance(found, Facts | Devices) else str(found))
+        said = found.said if isinstance(found, Facts | Devices) else str(found)
+        self.tell(name, said)
         return found
 
     def tell(self, name: str, text: str) -> None:
@@ -112,8 +122,10 @@ class DryRun:
     def data_facts(self) -> Facts:
         """Returns what the data set is where it is made already, and else what it would be."""
         plan = self.plan
-        place = Path(plan.data) if plan.data else Path(plan.prepared) / self.plan.view
-        if plan.data or (place / artefacts.MANIFEST).is_file():
+        if plan.data:
+            return facts_of_made(Path(plan.data))
+        place = Path(plan.prepared) / plan.view
+        if (place / artefacts.MANIFEST).is_file():
             return facts_of_made(place)
         if not plan.source:
             raise InputError(f"neither {option('data')} nor {option('source')} is given")
@@ -124,27 +136,33 @@ class DryRun:
         source: Source = specs.build(SOURCES, spec)
         split = specs.build(SPLITS, self.plan.split)
         division = split.divide(source.labels, len(source.identities), source.groups)
-        if self.plan.view not in division.views:
+        view = self.plan.view
+        if view not in division.views:
             given = option("split", self.plan.split)
-            raise InputError(
-                f"{given} makes no view '{self.plan.view}'; class(...) and data(...) do"
-            )
-        chosen = division.views[self.plan.view]
-        wanted = [division.parts.index(part) for part in chosen.parts]
-        records = sum(int((division.part_of == part).sum()) for part in wanted)
+            raise InputError(f"{given} makes no view '{view}'; class(...) and data(...) do")
+        chosen = division.views[view]
+        records = 0
+        for part in chosen.parts:
+            in_part = division.part_of == division.parts.index(part)
+            records += int(in_part.sum())
         what = images(records, chosen.identities, source.image_size)
         said = f"{place} would be made from {spec}: {what}"
         if source.broken:
             said += f"; {len(source.broken)} broken records: {source.broken[0]}"
-        return Facts(said, records, chosen.identities, source.image_size)
+        return Facts(
+            said=said,
+            records=records,
+            classes=chosen.identities,
+            image_size=source.image_size,
+        )
 
     def old_facts(self) -> str:
         """Returns where the old encoder comes from."""
         plan = self.plan
-        if plan.old or plan.data:
-            if not plan.old:
-                raise InputError(f"give {option('old')}, an encoder or a folder made by embed")
+        if plan.old:
             return self.facts_of_old(Path(plan.old))
+        if plan.data:
+            raise InputError(f"give {option('old')}, an encoder or a folder made by embed")
         trained = Path(plan.old_workdir)
         if trained.is_dir() and artefacts.kind_of(trained) == RUN_KIND:
             return self.facts_of_old(trained)
@@ -157,11 +175,13 @@ class DryRun:
     def facts_of_old(self, old: Path) -> str:
         """Returns what lies there; raises where it does not fit the new encoder."""
         if old_encoders.is_embeddings(old):
+            what = "embeddings"
             manifest = artefacts.read_manifest(old, EMBEDDINGS_KIND)
-            dims, what = field(manifest, "dims", int, old / artefacts.MANIFEST), "embeddings"
+            dims = field(manifest, "dims", int, old / artefacts.MANIFEST)
         else:
+            what = "an encoder"
             encoder = load_encoder(old)
-            dims, what = encoder.dims, "an encoder"
+            dims = encoder.dims
             for line in trial.told(encoder):
                 self.tell("old encoder", line)
         old_encoders.check_dims(dims, self.recipe.old_dims, old)
@@ -173,18 +193,20 @@ class DryRun:
         """Raises where the new encoder could not be judged."""
         plan = self.plan
         data = open_to_train_on(folder)
-        protocols = build_protocols(proof.protocols(plan.protocol, data))
+        asked = proof.protocols(plan.protocol, data)
+        protocols = build_protocols(asked)
         validation = build_protocols(plan.validation or [])
-        proof.check(protocols, data, old, old_encoders.known(old))
+        encoder = old_encoders.known(old)
+        proof.check(protocols, data, old, encoder)
         proof.check_validation(validation, plan.keep_best, protocols, data)
 
     def device_facts(self) -> Devices:
         """Returns what it would be trained on."""
         plan = self.plan
-        replicas = strategy.replicas_here(plan.strategy, plan.replicas)
+        replicas = replicas_here(plan.strategy, plan.replicas)
         gpus = len(tf.config.list_physical_devices("GPU"))
-        if strategy.spreads(plan.strategy):
-            workers = workers_.worker_count()
+        if spreads(plan.strategy):
+            workers = worker_count()
             said = f"{replicas} device(s) here, and as many on each of {workers} workers"
         elif gpus:
             said = f"{replicas} of {gpus} GPU(s)"
@@ -215,18 +237,26 @@ def said_of(recipe: Recipe) -> str:
 
 
 def said_of_method(recipe: Recipe) -> str:
-    return "needs old embeddings" if recipe.build_method().needs_old else NO_OLD
+    """Tells whether the method needs an old encoder, in words."""
+    method = recipe.build_method()
+    return "needs old embeddings" if method.needs_old else NO_OLD
 
 
 def facts_of_made(place: Path) -> Facts:
     """Returns what the data set is, all of which is read."""
     data = open_to_train_on(place)
     data.check_content()
-    said = f"{place} is whole: {images(data.records, data.classes, data.image_size)}"
-    return Facts(said, data.records, data.classes, data.image_size)
+    what = images(data.records, data.classes, data.image_size)
+    return Facts(
+        said=f"{place} is whole: {what}",
+        records=data.records,
+        classes=data.classes,
+        image_size=data.image_size,
+    )
 
 
 def images(records: int, classes: int, size: int) -> str:
+    """Returns how many images there are, and of what size, in words."""
     return f"{records:,} images of {classes:,} identities, {size} x {size}"
 
 

@@ -1,5 +1,6 @@
-"""The batches that `fit` reads: image shards zipped with embedding shards, in an order set by
-(seed, epoch).
+"""The batches that `fit` reads: image shards zipped with embedding shards.
+
+Their order is set by the seed and the epoch.
 
 Several workers read all records, which is cheap, and each decodes its own rows of every batch:
 together they see what one process would, however many they are, and embeddings stay beside their
@@ -32,29 +33,32 @@ def training_batches(
     mirror: bool,
     context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """Returns batches of ({"image": [batch, size, size, 3] uint8, field: [batch, ...]}, label
-    [batch]).
+    """Returns the batches of a training, epoch after epoch, from a step on.
 
-    They come epoch after epoch. What an epoch holds depends on the seed and its number alone, so
-    that a run can go on at any step. `batch_size` is that of all replicas; with a context each
-    batch is one replica's share of it, as `strategy.distribute_datasets_from_function` expects.
+    A batch is ({"image": [batch, size, size, 3] uint8, field: [batch, ...]}, label [batch]). What
+    an epoch holds depends on the seed and its number alone, so that a run can go on at any step.
+    `batch_size` is that of all replicas; with a context each batch is one replica's share of it,
+    as `strategy.distribute_datasets_from_function` expects.
     """
     context = context or tf.distribute.InputContext()
     first_epoch, skipped = divmod(first_step, data.records // batch_size)
+
+    def decoded_batch(batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        return decoded(data, batch)
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         epoch_seed = seed_of_epoch(seed, epoch)
 
         def with_mirrored(index: tf.Tensor, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             batch_seed = fold_in(epoch_seed, index)
-            return {**batch, "mirrored": mirrored_rows(batch_size, mirror, batch_seed)}
+            mirrored = mirrored_rows(batch_size, mirror, batch_seed)
+            return {**batch, "mirrored": mirrored}
 
         done = tf.where(epoch == first_epoch, tf.constant(skipped, tf.int64), 0)
         batches = stored_batches(data, old, fields, batch_size, epoch_seed)
         batches = batches.enumerate().skip(done).map(with_mirrored)
-        return own_rows(batches, batch_size, context).map(
-            lambda batch: decoded(data, batch), num_parallel_calls=tf.data.AUTOTUNE
-        )
+        batches = own_rows(batches, batch_size, context)
+        return batches.map(decoded_batch, num_parallel_calls=tf.data.AUTOTUNE)
 
     all_epochs = tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch)
     return all_epochs.prefetch(tf.data.AUTOTUNE)
@@ -66,16 +70,17 @@ def ids_of_step(data: DataSet, batch_size: int, seed: int, step: int) -> list[st
     It is read again, because strings cannot go through `fit`.
     """
     epoch, index = divmod(step, data.records // batch_size)
-    batches = stored_batches(
-        data, None, (), batch_size, seed_of_epoch(seed, tf.constant(epoch, tf.int64))
-    )
+    epoch_seed = seed_of_epoch(seed, tf.constant(epoch, tf.int64))
+    batches = stored_batches(data, None, (), batch_size, epoch_seed)
     (batch,) = batches.skip(index).take(1)
-    return dataset.ids_of(data.parse(batch["record"]))
+    record = data.parse(batch["record"])
+    return dataset.ids_of(record)
 
 
 def seed_of_epoch(seed: int, epoch: tf.Tensor) -> tf.Tensor:
     """Returns the seed of all that is random in an epoch."""
-    return fold_in(tf.constant([seed, 0], tf.int64), epoch)
+    seed_of_all = tf.constant([seed, 0], tf.int64)
+    return fold_in(seed_of_all, epoch)
 
 
 def fold_in(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
@@ -127,12 +132,15 @@ def drawn_from_buffer(records: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Data
 
 def shuffled(count: int, seed: tf.Tensor) -> tf.Tensor:
     """Returns the numbers below `count` in an order set by the seed."""
-    return tf.argsort(tf.random.stateless_uniform([count], seed), stable=True)
+    draws = tf.random.stateless_uniform([count], seed)
+    return tf.argsort(draws, stable=True)
 
 
 def mirrored_rows(batch_size: int, mirror: bool, seed: tf.Tensor) -> tf.Tensor:
     """Returns which rows of a batch are mirrored."""
-    return tf.random.stateless_uniform([batch_size], seed) < (0.5 if mirror else 0.0)
+    share = 0.5 if mirror else 0.0
+    draws = tf.random.stateless_uniform([batch_size], seed)
+    return draws < share
 
 
 def own_rows(
@@ -142,20 +150,25 @@ def own_rows(
     if context.num_replicas_in_sync == 1:
         return batches
     of_worker = batch_size // context.num_input_pipelines
+    of_replica = batch_size // context.num_replicas_in_sync
     first = of_worker * context.input_pipeline_id
     last = first + of_worker
-    batches = batches.map(lambda batch: {name: rows[first:last] for name, rows in batch.items()})
-    return batches.rebatch(batch_size // context.num_replicas_in_sync, drop_remainder=True)
+
+    def rows_of_worker(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {name: rows[first:last] for name, rows in batch.items()}
+
+    return batches.map(rows_of_worker).rebatch(of_replica, drop_remainder=True)
 
 
 def decoded(data: DataSet, batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """Returns a batch with its images decoded, and its labels."""
-    record = data.parse(batch.pop("record"), ("image", "label"))
-    mirrored = batch.pop("mirrored")
+    fields = dict(batch)
+    record = data.parse(fields.pop("record"), ("image", "label"))
+    mirrored = fields.pop("mirrored")
     never = tf.zeros_like(mirrored)
     reversed_axes = tf.stack([never, mirrored, never], 1)
     images = decoded_images(data, record["image"], reversed_axes)
-    return {"image": images, **batch}, record["label"]
+    return {"image": images, **fields}, record["label"]
 
 
 def decoded_images(data: DataSet, encoded: tf.Tensor, reversed_axes: tf.Tensor) -> tf.Tensor:
@@ -163,12 +176,14 @@ def decoded_images(data: DataSet, encoded: tf.Tensor, reversed_axes: tf.Tensor) 
 
     `reversed_axes`, [batch, 3], says which axes of each image are reversed.
     """
-    rows, size = encoded.shape[0], data.image_size
+    size = data.image_size
+    rows = encoded.shape[0]
     assert rows  # batches are full, so it is known
-    together = max(count for count in range(1, DECODED_TOGETHER + 1) if rows % count == 0)
+    together = images_together(rows)
 
     def decode(chunk: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        encoded_images, axes_of_images = (tf.unstack(values, together) for values in chunk)
+        encoded_images = tf.unstack(chunk[0], together)
+        axes_of_images = tf.unstack(chunk[1], together)
         images = []
         for image, axes in zip(encoded_images, axes_of_images, strict=True):
             # This op with an image's own axes, and not tf.cond or image[:, ::-1], which takes
@@ -176,7 +191,18 @@ def decoded_images(data: DataSet, encoded: tf.Tensor, reversed_axes: tf.Tensor) 
             images.append(tf.raw_ops.Reverse(tensor=data.decode(image), dims=axes))
         return tf.stack(images)
 
-    chunks = tf.reshape(encoded, (-1, together)), tf.reshape(reversed_axes, (-1, together, 3))
+    chunks = (
+        tf.reshape(encoded, (-1, together)),
+        tf.reshape(reversed_axes, (-1, together, 3)),
+    )
     signature = tf.TensorSpec((together, size, size, 3), tf.uint8)
     images = tf.map_fn(decode, chunks, fn_output_signature=signature)
     return tf.reshape(images, (rows, size, size, 3))
+
+
+def images_together(rows: int) -> int:
+    """Returns how many images a turn of the loop over a batch decodes: the rows are a multiple."""
+    together = DECODED_TOGETHER
+    while rows % together:
+        together -= 1
+    return together

@@ -31,6 +31,7 @@ FEW_CLASSES = (16, 32)
 USUAL_IMAGE_SIZE = 112  # where the data do not tell
 IMAGES_OF_A_CLASS = 4
 COPIES_OF_LOGITS = 3  # cosines, logits and their gradient
+BYTES = {"float16": 2, "bfloat16": 2, "uint8": 1, "bool": 1, "int64": 8}  # of one number; others 4
 Sizes = dict[str, float]  # bytes by what they are for
 
 
@@ -38,7 +39,10 @@ class RandomOld(OldEmbeddings):
     """Stands in the place of the old embeddings, and of a head that the user has not named."""
 
     def classifier(self, named: str = "") -> Classifier:
-        return old_head.read_head(Path(named), self.dims) if named else super().classifier()
+        """Returns the head that the user has named, or else one of any numbers."""
+        if named:
+            return old_head.read_head(Path(named), self.dims)
+        return super().classifier()
 
 
 @dataclass(frozen=True)
@@ -57,23 +61,27 @@ class Estimate:
 
     @property
     def total(self) -> float:
-        """Returns the sum of all parts."""
-        return sum(self.counted.values()) + self.activations + self.logits
+        """The sum of all parts."""
+        of_counted = sum(self.counted.values())
+        return of_counted + self.activations + self.logits
 
 
 def estimated(recipe: Recipe, classes: int, image_size: int, replicas: int) -> Estimate:
     """Estimates by two small models what one with so many classes would take."""
     few, more = FEW_CLASSES
-    small, larger = built(recipe, few, image_size), built(recipe, more, image_size)
-    of_few, of_more = counted(small, replicas), counted(larger, replicas)
+    small = built(recipe, few, image_size)
+    larger = built(recipe, more, image_size)
+    of_few = counted(small, replicas)
+    of_more = counted(larger, replicas)
     each_class: Sizes = {}
     sizes: Sizes = {}
     for name, size in of_few.items():
         each_class[name] = (of_more[name] - size) / (more - few)
         sizes[name] = size + each_class[name] * (classes - few)
     rows = recipe.batch_size // replicas // recipe.micro_batches
-    of_logits = logits(small.head, classes or few, rows, replicas)
-    each_class["logits"] = of_logits / (classes or few)
+    logit_classes = classes or few
+    of_logits = logits(small.head, logit_classes, rows, replicas)
+    each_class["logits"] = of_logits / logit_classes
     return Estimate(
         classes=classes,
         rows=rows,
@@ -89,7 +97,8 @@ def lines(estimate: Estimate) -> Iterator[str]:
     each_class = estimate.each_class
 
     def line(size: float, name: str, more: float = 0.0) -> str:
-        text = f"{max(size, 0) / 1e6:>10,.1f} MB  {name}"
+        megabytes = max(size, 0) / 1e6
+        text = f"{megabytes:>10,.1f} MB  {name}"
         if more and not estimate.classes:
             text += f", and {more:,.0f} bytes a class"
         return text
@@ -109,20 +118,24 @@ def built(recipe: Recipe, classes: int, image_size: int) -> CompatibleModel:
 
 
 def prepared_method(recipe: Recipe, classes: int) -> Method:
-    """Returns the method with random old embeddings of a few images, and an old head: it is as
-    large with any.
+    """Returns the method with random old embeddings of a few images, and an old head.
+
+    It is as large with any embeddings.
     """
     method = recipe.build_method()
+    dims = recipe.old_dims
     labels = np.repeat(np.arange(classes), IMAGES_OF_A_CLASS)
-    embeddings = np.random.default_rng(0).normal(size=(len(labels), recipe.old_dims))
-    old = RandomOld(embeddings, labels, classifier=np.ones((classes, recipe.old_dims)))
-    method.prepare(old, Training(classes, recipe.old_dims, recipe.epochs, recipe.epochs * 100))
+    embeddings = np.random.default_rng(0).normal(size=(len(labels), dims))
+    old = RandomOld(embeddings, labels, classifier=np.ones((classes, dims)))
+    training = Training(classes, dims, recipe.epochs, recipe.epochs * 100)
+    method.prepare(old, training)
     return method
 
 
 def counted(model: CompatibleModel, replicas: int) -> Sizes:
     """Returns the bytes of all variables of a model and of the gradients."""
-    head, table = model.head, model.head.table
+    head = model.head
+    table = head.table
     tables: dict[str, int] = {}
     share = 1.0
     if table is not None:
@@ -155,14 +168,15 @@ def activations(backbone: keras.Model, rows: int) -> int:
     """Returns the bytes of the outputs of all layers, in the precision in which each computes."""
     total = 0
     for tensor in outputs_of(backbone):
-        total += rows * math.prod(tensor.shape[1:]) * item_bytes(tensor.dtype)
+        numbers = rows * math.prod(tensor.shape[1:])
+        total += numbers * item_bytes(tensor.dtype)
     return total
 
 
 def item_bytes(dtype: Any) -> int:
     """Returns the bytes of one number."""
     name = keras.backend.standardize_dtype(getattr(dtype, "name", dtype))
-    return {"float16": 2, "bfloat16": 2, "uint8": 1, "bool": 1, "int64": 8}.get(name, 4)
+    return BYTES.get(name, 4)
 
 
 def outputs_of(model: keras.Model) -> Iterator[Any]:

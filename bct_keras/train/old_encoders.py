@@ -36,13 +36,15 @@ def is_embeddings(folder: Path) -> bool:
 
 
 def check_dims(old_dims: int, dims: int, where: Path) -> None:
-    """Raises where the old embeddings have other dimensions than the new encoder keeps compatible."""
-    if old_dims != dims:
-        raise InputError(
-            f"{where} has embeddings of {old_dims} dimensions and the new encoder would have {dims}"
-            f" to be compatible; train with {option('dims', old_dims)}, or with more and"
-            f" {option('compatible_dims', old_dims)}"
-        )
+    """Raises where the old embeddings have other dimensions than are kept compatible."""
+    if old_dims == dims:
+        return
+    as_old = option("dims", old_dims)
+    compatible = option("compatible_dims", old_dims)
+    raise InputError(
+        f"{where} has embeddings of {old_dims} dimensions and the new encoder would have {dims} "
+        f"to be compatible; train with {as_old}, or with more and {compatible}"
+    )
 
 
 def known(old: Path | None) -> Encoder | None:
@@ -50,14 +52,18 @@ def known(old: Path | None) -> Encoder | None:
 
     Of embeddings made by `embed` that is their encoder, if it is still there.
     """
-    if old is None or not is_embeddings(old):
-        return load_encoder(old) if old else None
+    if old is None:
+        return None
+    if not is_embeddings(old):
+        return load_encoder(old)
     manifest = artefacts.read_manifest(old, KIND)
-    path = Path(field(manifest, "encoder", str, old / artefacts.MANIFEST))
+    where = old / artefacts.MANIFEST
+    path = Path(field(manifest, "encoder", str, where))
     if not path.exists():
         return None
-    named = field(
-        {"encoder_spec": str(path)} | manifest, "encoder_spec", str, old / artefacts.MANIFEST
-    )
-    encoder = load_encoder(named, may_trust=False)
-    return encoder if encoder.fingerprint == manifest["made_from"].get("encoder") else None
+    # Manifests of an earlier version have no spec.
+    with_spec = {"encoder_spec": str(path)} | manifest
+    encoder = load_encoder(field(with_spec, "encoder_spec", str, where), may_trust=False)
+    if encoder.fingerprint != manifest["made_from"].get("encoder"):
+        return None
+    return encoder

@@ -20,9 +20,10 @@ def source(shards: EmbeddingShards) -> StoredOldEmbeddings:
 
 def find_head(shards: EmbeddingShards, named: str) -> Classifier:
     """Reads the file that was named, or else the one that a run leaves beside its encoder."""
-    made = artefacts.read_manifest(shards.folder, KIND)
-    encoder = field(made, "encoder", str, shards.folder / artefacts.MANIFEST)
-    return read_head(Path(named or Path(encoder).parent / HEAD_FILE), shards.dims)
+    manifest = artefacts.read_manifest(shards.folder, KIND)
+    encoder = field(manifest, "encoder", str, shards.folder / artefacts.MANIFEST)
+    path = Path(named) if named else Path(encoder).parent / HEAD_FILE
+    return read_head(path, shards.dims)
 
 
 def read_head(path: Path, dims: int) -> Classifier:
@@ -31,14 +32,17 @@ def read_head(path: Path, dims: int) -> Classifier:
         found = read_arrays(path, "a head", ("class_weights",), ("bias",))
     except InputError as error:
         raise InputError(
-            f"lwf needs the old encoder's head: {error}; train the old encoder with bct_keras, or"
-            " give lwf(old_head=FILE.npz) with `class_weights` [classes, dims]"
+            f"lwf needs the old encoder's head: {error}; train the old encoder with bct_keras, or "
+            "give lwf(old_head=FILE.npz) with `class_weights` [classes, dims]"
         ) from None
-    weights, bias = found["class_weights"], found.get("bias")
-    if any(values.dtype.kind not in "biuf" for values in found.values()):
-        raise InputError(f"{path}: a head holds numbers, and there are texts")
+    weights = found["class_weights"]
+    bias = found.get("bias")
+    for values in found.values():
+        if values.dtype.kind not in "biuf":
+            raise InputError(f"{path}: a head holds numbers, and there are texts")
     if weights.ndim != 2 or weights.shape[1] != dims:
         raise InputError(f"{path}: `class_weights` has to be there, [classes, {dims}]")
-    if bias is not None and bias.shape != weights.shape[:1]:
+    classes = weights.shape[:1]
+    if bias is not None and bias.shape != classes:
         raise InputError(f"{path}: `bias` has to have one value for each of {len(weights)} classes")
     return Classifier(weights, bias)

@@ -1,6 +1,7 @@
 """New embeddings to look around in, for TensorBoard's projector."""
 
 import csv
+import math
 from pathlib import Path
 
 import keras
@@ -8,7 +9,15 @@ import numpy as np
 
 from bct_keras.data.dataset import DataSet
 
-SAMPLE = 1000
+SAMPLE = 1000  # images
+BATCH_SIZE = 256
+CONFIG = """\
+embeddings {
+  tensor_name: "new embeddings"
+  tensor_path: "embeddings.tsv"
+  metadata_path: "labels.tsv"
+}
+"""
 
 
 def write_projector(folder: Path, encoder: keras.Model, data: DataSet) -> None:
@@ -16,15 +25,16 @@ def write_projector(folder: Path, encoder: keras.Model, data: DataSet) -> None:
 
     TensorBoard's projector reads two tables and a file that names them.
     """
-    embeddings, labels = [], []
-    for batch in data.batches(256).take(-(-SAMPLE // 256)):
+    embeddings = []
+    labels = []
+    batches = math.ceil(SAMPLE / BATCH_SIZE)
+    for batch in data.batches(BATCH_SIZE).take(batches):
         embeddings.append(np.asarray(encoder(batch["image"], training=False)))
         labels.extend(batch["label"].numpy().tolist())
     rows = np.concatenate(embeddings)[:SAMPLE]
     np.savetxt(folder / "embeddings.tsv", rows, fmt="%.6g", delimiter="\t")
     with (folder / "labels.tsv").open("w", newline="") as file:
-        csv.writer(file, delimiter="\t").writerows([label] for label in labels[:SAMPLE])
-    (folder / "projector_config.pbtxt").write_text(
-        'embeddings {\n  tensor_name: "new embeddings"\n  tensor_path: "embeddings.tsv"\n'
-        '  metadata_path: "labels.tsv"\n}\n'
-    )
+        table = csv.writer(file, delimiter="\t")
+        for label in labels[:SAMPLE]:
+            table.writerow([label])
+    (folder / "projector_config.pbtxt").write_text(CONFIG)

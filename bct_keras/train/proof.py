@@ -1,5 +1,6 @@
-"""What a new encoder is judged by after its training, and whether it can be: told before the
-training.
+"""What a new encoder is judged by after its training, and whether it can be.
+
+That is told before the training.
 """
 
 import hashlib
@@ -27,18 +28,18 @@ def apart() -> str:
 
 
 def without() -> str:
+    """Says how to train where nothing can be proven."""
     return f"or train without a proof, by {option('protocol', 'none')}"
 
 
 def protocols(asked: Sequence[str] | None, data: DataSet) -> list[str]:
-    """Returns those asked for, of which `none` is none; by default that of the identities held out."""
-    return [spec for spec in asked or test_protocol(data) if spec != "none"]
+    """Returns those asked for, or else that of the identities held out; `none` is none."""
+    wanted = asked or test_protocol(data)
+    return [spec for spec in wanted if spec != "none"]
 
 
 def test_protocol(data: DataSet) -> list[str]:
-    """Returns retrieval on the view with the identities that the split held out, where there is
-    one.
-    """
+    """Returns retrieval on the identities that the split held out, where there are some."""
     test = data.folder.parent / "test"
     if not (test / artefacts.MANIFEST).is_file():
         return []
@@ -58,8 +59,8 @@ def check(
     """
     if old and not encoder and protocols:
         raise InputError(
-            f"{old} has embeddings of the images to train on alone, and their encoder is not where"
-            " it was: nothing could show that the new one is compatible.",
+            f"{old} has embeddings of the images to train on alone, and their encoder is not where "
+            "it was: nothing could show that the new one is compatible.",
             f"Give the old encoder itself as {option('old')}, {without()}",
         )
     trained_on = {shard.sha256 for shard in data.shards}
@@ -68,14 +69,15 @@ def check(
         if any(shard.sha256 in trained_on for shard in judged_by):
             raise InputError(
                 f"{spec} has images of {data.folder}, which is trained on: it would prove nothing.",
-                "Give one of other identities, such as the `test` that prepare's test_share makes,"
-                f" {without()}",
+                "Give one of other identities, such as the `test` that prepare's test_share makes, "
+                f"{without()}",
             )
         if isinstance(encoder, StoredEmbeddings):
             check_stored(encoder, spec, protocol)
 
 
 def check_stored(encoder: StoredEmbeddings, spec: str, protocol: Protocol) -> None:
+    """Raises where the stored old embeddings do not have all images of a protocol."""
     try:
         protocol.embed(encoder)
     except InputError as error:
@@ -95,58 +97,66 @@ def check_validation(
 
     Raises where the epoch would be chosen by what then proves the encoder.
     """
+    if not validation:
+        return []
+    proofs = proven_by or build_protocols(test_protocol(data))
     warnings = []
-    proofs = proven_by or (build_protocols(test_protocol(data)) if validation else {})
     for spec, protocol in validation.items():
         for proof_spec, proof in proofs.items():
             what = in_common(protocol, proof)
-            if what and keep_best and proven_by:
+            if not what:
+                continue
+            if keep_best and proven_by:
                 raise InputError(
-                    f"{option('keep_best')} would choose the epoch by {spec}, which has {what} of"
-                    f" the proof by {proof_spec}: what fits them by chance would be proven.",
+                    f"{option('keep_best')} would choose the epoch by {spec}, which has {what} of "
+                    f"the proof by {proof_spec}: what fits them by chance would be proven.",
                     f"{apart()}, or leave {option('keep_best')} out",
                 )
-            if what:
-                warnings.append(
-                    f"{option('validation', spec)} has {what} that {proof_spec} is to prove the"
-                    " encoder by: to look at; an epoch or a flag that is chosen by it makes that"
-                    " proof too good"
-                )
+            warnings.append(
+                f"{option('validation', spec)} has {what} that {proof_spec} is to prove the "
+                "encoder by: to look at; an epoch or a flag that is chosen by it makes that "
+                "proof too good"
+            )
     return warnings
 
 
 def in_common(one: Protocol, other: Protocol) -> str | None:
-    """Returns what two protocols share, `the images` or `the identities`, as far as it can be told."""
+    """Returns what two protocols share, images or identities, as far as it can be told."""
     if type(one) is type(other) and one.made_from() == other.made_from():
         return "the images"
-    if not (isinstance(one, Retrieval) and isinstance(other, Retrieval)):
+    if not isinstance(one, Retrieval) or not isinstance(other, Retrieval):
         return None
     if image_digests(one.data) & image_digests(other.data):
         return "images"
-    return "identities" if share_identities(one.data, other.data) else None
+    if share_identities(one.data, other.data):
+        return "identities"
+    return None
 
 
 def share_identities(one: DataSet, other: DataSet) -> bool:
     """Tells whether two views of one data set have identities in common."""
-    manifests = [artefacts.read_manifest(data.folder, records.KIND) for data in (one, other)]
-    if manifests[0]["made_from"] != manifests[1]["made_from"]:
+    first_manifest = artefacts.read_manifest(one.folder, records.KIND)
+    second_manifest = artefacts.read_manifest(other.folder, records.KIND)
+    if first_manifest["made_from"] != second_manifest["made_from"]:
         return False
-    first, second = identities_of(one), identities_of(other)
+    first = identities_of(one)
+    second = identities_of(other)
     return first.start < second.stop and second.start < first.stop
 
 
 def image_digests(data: DataSet) -> set[bytes]:
-    """Returns a digest of each image, whatever the data sets are called and however they are
-    divided.
-    """
+    """Returns a digest of each image, which is the same in whatever data set the image lies."""
     found = set()
     paths = [str(shard.path) for shard in data.shards]
     for serialized in tf.data.TFRecordDataset(paths).batch(256):
-        images = data.parse(serialized, ("image", "label"))["image"].numpy().tolist()
-        found |= {hashlib.blake2b(image, digest_size=16).digest() for image in images}
+        record = data.parse(serialized, ("image", "label"))
+        for image in record["image"].numpy().tolist():
+            digest = hashlib.blake2b(image, digest_size=16)
+            found.add(digest.digest())
     return found
 
 
 def identities_of(data: DataSet) -> range:
-    """As the whole data set numbers them."""
-    return range(data.first_identity, data.first_identity + data.classes)
+    """Returns the identities of a view as the whole data set numbers them."""
+    first = data.first_identity
+    return range(first, first + data.classes)

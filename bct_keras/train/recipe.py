@@ -60,7 +60,7 @@ class Recipe:
 
     @property
     def old_dims(self) -> int:
-        """Returns the old encoder's dimensions: so many first coordinates are kept compatible."""
+        """The old encoder's dimensions: so many first coordinates are kept compatible."""
         return self.compatible_dims or self.dims
 
     def described(self) -> dict[str, Any]:
@@ -74,14 +74,22 @@ class Recipe:
     def build_model(
         self, image_size: int, classes: int, steps: int, method: Method
     ) -> CompatibleModel:
-        """Compiled, with every weight made; to be called in the strategy's scope."""
+        """Returns the model compiled, with every weight made.
+
+        It is to be called in the strategy's scope.
+        """
         keras.utils.set_random_seed(self.seed)
         with precision_policy(self.precision):
             return self._build_model(image_size, classes, steps, method)
 
     def build_backbone(self, image_size: int) -> keras.Model:
         """Returns the network, with new weights."""
-        backbone = specs.build(BACKBONES, self.backbone, image_size=image_size, dims=self.dims)
+        backbone = specs.build(
+            BACKBONES,
+            self.backbone,
+            image_size=image_size,
+            dims=self.dims,
+        )
         specs.require(keras.Model, backbone, self.backbone)
         return backbone
 
@@ -94,6 +102,7 @@ class Recipe:
     def _build_model(
         self, image_size: int, classes: int, steps: int, method: Method
     ) -> CompatibleModel:
+        """Does the same, in the precision that layers are made in now."""
         backbone = self.build_backbone(image_size)
         one_dnn.check_gradients(backbone, option("backbone", self.backbone))
         for layer in backbone.layers:
@@ -128,14 +137,14 @@ class Recipe:
         """Returns how many whole batches there are; raises where a batch cannot be divided."""
         if self.batch_size % (replicas * self.micro_batches):
             raise InputError(
-                f"{option('batch_size', self.batch_size)} cannot be divided over {replicas}"
-                f" replicas and {self.micro_batches} micro-batches"
+                f"{option('batch_size', self.batch_size)} cannot be divided over {replicas} "
+                f"replicas and {self.micro_batches} micro-batches"
             )
         if self.jit and self.synchronized and replicas > 1:
             raise InputError(
-                f"{option('jit', True)} cannot compile BatchNorm that is synchronized between"
-                f" replicas; add {option('synchronized', False)}, which lets each replica normalise"
-                " over its own rows"
+                f"{option('jit', True)} cannot compile BatchNorm that is synchronized between "
+                f"replicas; add {option('synchronized', False)}, which lets each replica normalise "
+                "over its own rows"
             )
         if records < self.batch_size:
             batch_size = option("batch_size", self.batch_size)

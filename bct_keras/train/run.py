@@ -92,10 +92,15 @@ class Upgrade:
         return open_data_set(prepared / plan.view)
 
     def old_encoder(self) -> Path | None:
-        """Returns where it lies; trains it first where none is given and the data set is our own."""
+        """Returns where it lies.
+
+        Trains it first where none is given and the data set is our own.
+        """
         plan = self.plan
-        if plan.old or plan.data:
-            return Path(plan.old) if plan.old else None
+        if plan.old:
+            return Path(plan.old)
+        if plan.data:
+            return None
         data = Path(plan.prepared) / "old"
         arguments = {
             "flagfile": plan.old_flagfile,
@@ -128,7 +133,10 @@ class Upgrade:
         return workers.chief_first(self.strategy, embedded)
 
     def judged_by(self, data: DataSet) -> "Judged":
-        """Builds each protocol once: who measures by it finds the embeddings that others have made."""
+        """Builds each protocol once.
+
+        Whoever measures by it finds the embeddings that others have made.
+        """
         of_proof = proof.protocols(self.plan.protocol, data)
         of_validation = self.plan.validation or []
         cache = EmbeddingCache(self.plan.folder() / "embeddings")
@@ -139,6 +147,7 @@ class Upgrade:
         )
 
     def watch(self, protocols: dict[str, Protocol], old: Encoder | None) -> Watch:
+        """Returns what is kept and shown while it is trained."""
         plan = self.plan
         if plan.keep_best and not protocols:
             needed = f"{option('keep_best')} needs {option('validation')}"
@@ -151,8 +160,9 @@ class Upgrade:
         )
 
     def finish(self, old: Encoder | None, data: DataSet, protocols: dict[str, Protocol]) -> None:
-        """Exports, then says the table, so that it is the last thing; of a refused export the
-        reason.
+        """Exports, then says the table, so that it is the last thing.
+
+        Of a refused export the reason is raised at the end.
         """
         refused = None
         if list(self.plan.formats) != ["none"]:
@@ -164,9 +174,9 @@ class Upgrade:
                 refused = error
         if protocols:
             workdir = self.plan.folder()
-            out, rule = workdir / "report", self.plan.checks.rule
+            out = workdir / "report"
             new = load_encoder(workdir)
-            found = evaluate(old, new, protocols, out, rule=rule, say=self.say)
+            found = evaluate(old, new, protocols, out, rule=self.plan.checks.rule, say=self.say)
             self.say(report.as_text(found))
             self.say(f"report: {out / 'report.html'}")
         elif not self.plan.protocol:
@@ -178,12 +188,19 @@ class Upgrade:
     def export(
         self, old: Encoder | None, data: DataSet, protocols: dict[str, Protocol]
     ) -> Exported:
-        plan, workdir = self.plan, self.plan.folder()
+        """Exports the encoder in all formats, by what it is judged by."""
+        plan = self.plan
+        workdir = plan.folder()
         known = [FORMATS[name] for name in plan.formats if name in FORMATS]
-        calibration = data if any(each.needs_calibration for each in known) else None
-        source = Source(keras_encoder(workdir), plan.flip_and_add, calibration)
+        needs_calibration = any(each.needs_calibration for each in known)
+        source = Source(
+            keras_encoder(workdir),
+            plan.flip_and_add,
+            data if needs_calibration else None,
+        )
         checks = dataclasses.replace(plan.checks, protocols=protocols, old=old)
-        return export(source, list(plan.formats), workdir / "exported", checks, plan.data_licence)
+        out = workdir / "exported"
+        return export(source, list(plan.formats), out, checks, plan.data_licence)
 
 
 @dataclass(frozen=True)
@@ -195,7 +212,10 @@ class Judged:
 
 
 def alone_in(workdir: Path) -> contextlib.AbstractContextManager:
-    """Holds the run's folder, which a killed command's training of its old encoder may still have."""
+    """Holds the run's folder for this process.
+
+    A killed command's training of its old encoder may still have it.
+    """
     if workers.worker_index():
         return contextlib.nullcontext()
     return artefacts.alone(workdir, "another process that trains here")

@@ -78,17 +78,18 @@ class Run:
 
     @property
     def is_chief(self) -> bool:
-        """Tells whether this process writes what all workers share."""
+        """Whether this process writes what all workers share."""
         return workers.worker_index() == 0
 
     @property
     def steps_per_epoch(self) -> int:
-        """Returns how many whole batches an epoch has."""
-        return self.recipe.steps_per_epoch(self.data.records, self.strategy.num_replicas_in_sync)
+        """The whole batches of an epoch."""
+        replicas = self.strategy.num_replicas_in_sync
+        return self.recipe.steps_per_epoch(self.data.records, replicas)
 
     @property
     def steps(self) -> int:
-        """Returns how many steps the whole run has."""
+        """The steps of the whole run."""
         return self.steps_per_epoch * self.recipe.epochs
 
     def made_from(self) -> dict[str, Any]:
@@ -116,15 +117,18 @@ class Run:
 
     def build(self) -> None:
         """Makes the method and the model, with first weights that depend on the seed alone."""
-        recipe, data, old, steps = self.recipe, self.data, self.old, self.steps_per_epoch
+        recipe = self.recipe
+        data = self.data
         with self.strategy.scope():
-            method = recipe.build_method()
-            micro_steps = steps * recipe.epochs * recipe.micro_batches
-            source = old_head.source(old) if old else None
-            training = Training(data.classes, recipe.old_dims, recipe.epochs, micro_steps)
-            method.prepare(source, training)
-            model = recipe.build_model(data.image_size, data.classes, steps * recipe.epochs, method)
-        self.method, self.model = method, model
+            self.method = recipe.build_method()
+            training = Training(
+                data.classes,
+                recipe.old_dims,
+                recipe.epochs,
+                self.steps * recipe.micro_batches,
+            )
+            self.method.prepare(old_head.source(self.old) if self.old else None, training)
+            self.model = recipe.build_model(data.image_size, data.classes, self.steps, self.method)
 
     def resume(self, stop: StopRequest) -> None:
         """Goes back to the last checkpoint, where there is one."""
@@ -140,18 +144,21 @@ class Run:
 
     def what_is_trained(self) -> str:
         """Returns the line that a run begins with."""
-        data, replicas = self.data, self.strategy.num_replicas_in_sync
+        data = self.data
+        replicas = self.strategy.num_replicas_in_sync
         images = f"{data.records:,} images of {data.classes:,} identities"
         steps = f"{self.steps_per_epoch} steps an epoch, {replicas} replica(s)"
+        text = f"training {self.workdir}: {images}, {steps}"
         done = self.checkpoints.step
-        going_on = f", going on after step {done}" if done else ""
-        return f"training {self.workdir}: {images}, {steps}{going_on}"
+        if done:
+            text += f", going on after step {done}"
+        return text
 
     def fit(self) -> None:
         """Calls Keras's own `fit`: once for the rest of a broken epoch, once for the whole ones."""
         callbacks = self.callbacks()
-        done, steps = self.checkpoints.step, self.steps_per_epoch
-        for first_step, last_epoch in stretches(done, steps, self.recipe.epochs):
+        steps = self.steps_per_epoch
+        for first_step, last_epoch in stretches(self.checkpoints.step, steps, self.recipe.epochs):
             first_epoch, skipped = divmod(first_step, steps)
             self.model.fit(
                 self.batches(first_step),
@@ -169,8 +176,12 @@ class Run:
             self.say(f"{dropped:,} of {steps_done:,} steps were dropped, {what}")
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
-        """Returns what goes on around the steps; checkpoints come last, after all that they keep."""
-        done, steps = self.checkpoints.step, self.steps_per_epoch
+        """Returns what goes on around the steps.
+
+        Checkpoints come last, after all that they keep.
+        """
+        done = self.checkpoints.step
+        steps = self.steps_per_epoch
         found: list[keras.callbacks.Callback] = [
             FiniteLoss(
                 self.model,
@@ -179,9 +190,9 @@ class Run:
                 last_good=self.checkpoints.last_good,
             )
         ]
-        if self.watch.validation:
+        validation = self.watch.validation
+        if validation:
             image_size = self.data.image_size
-            validation = self.watch.validation
             found.append(validation.watching(self.model, self.recipe, image_size, self.workdir))
         found.append(
             TrainingProgress(
@@ -201,7 +212,8 @@ class Run:
 
     def ids_of_step(self, step: int) -> list[str]:
         """Returns the names of the records of a step's batch."""
-        return ids_of_step(self.data, self.recipe.batch_size, self.recipe.seed, step)
+        batch_size = self.recipe.batch_size
+        return ids_of_step(self.data, batch_size, self.recipe.seed, step)
 
     def batches(self, first_step: int) -> Any:
         """Returns the batches from a step on; each worker's rows, which are together one batch."""
@@ -222,12 +234,17 @@ class Run:
         return self.strategy.distribute_datasets_from_function(of_worker)
 
     def finish(self) -> None:
-        """Writes 1 the encoder, 2 its head, 3 the projector's table, 4 the manifest that says that
-        the run is done; 5 only then checkpoints are removed."""
-        encoder_file, head_file = self.workdir / ENCODER_FILE, self.workdir / HEAD_FILE
+        """Writes the encoder, and says in the manifest that the run is done.
+
+        The order makes it safe: 1 the encoder, 2 its head, 3 the projector's table, 4 the manifest;
+        5 only then checkpoints are removed.
+        """
         with self.model.averaged():
             encoder = self.recipe.build_encoder(self.model.backbone, self.data.image_size)
-        best = self.watch.validation.best if self.watch.validation else None
+        encoder_file = self.workdir / ENCODER_FILE
+        head_file = self.workdir / HEAD_FILE
+        validation = self.watch.validation
+        best = validation.best if validation else None
         facts: dict[str, Any] = {}
         if best:
             copy_beside(self.workdir / BEST, encoder_file)
@@ -245,19 +262,25 @@ class Run:
 
 def copy_beside(source: Path, place: Path) -> None:
     """Copies a file beside its new place and renames it into it."""
-    artefacts.write_beside(place, lambda partial: shutil.copy(source, partial))
+
+    def copy(partial: Path) -> None:
+        shutil.copy(source, partial)
+
+    artefacts.write_beside(place, copy)
 
 
 def allowed_to_drop(nan_limit: int, steps: int) -> int:
-    """Returns the limit, or a tenth of the steps: beyond that it is another training than asked
-    for.
+    """Returns how many steps may be dropped: the limit, or a tenth of all steps.
+
+    Beyond that it is another training than asked for.
     """
     return min(nan_limit, steps // 10)
 
 
 def stretches(done: int, steps: int, epochs: int) -> list[tuple[int, int]]:
-    """Returns (first step, last epoch) of each call of `fit`, which can only begin an epoch at its
-    first step.
+    """Returns (first step, last epoch) of each call of `fit`.
+
+    A call can only begin an epoch at its first step.
     """
     found = []
     if done % steps:

@@ -1,7 +1,7 @@
-"""Whether an encoder is compatible while it is being trained, and which of its epochs was the best."""
+"""Whether an encoder is compatible while it is trained, and which of its epochs was the best."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,19 @@ class Best:
 
 def read_best(path: Path) -> Best:
     """Reads what a run that was broken off has kept of its best epoch."""
-    found = read_object(path)
-    return Best(
-        field(found, "epoch", int, path),
-        field(found, "metric", str, path),
-        field(found, "value", float, path),
-    )
+    try:
+        found = read_object(path)
+        return Best(
+            epoch=field(found, "epoch", int, path),
+            metric=field(found, "metric", str, path),
+            value=field(found, "value", float, path),
+        )
+    except InputError as error:
+        raise InputError(
+            f"{error}: what it said of the best epoch so far is lost.",
+            f"Remove {path.parent} and train again; or remove {path.name} alone, and the best of "
+            "the epochs still to come is kept",
+        ) from None
 
 
 class Validation(keras.callbacks.Callback):
@@ -62,18 +69,19 @@ class Validation(keras.callbacks.Callback):
         """Gets ready to watch this model, and measures the old encoder, which stays the same."""
         self.trained = model
         self.workdir = workdir
-        if self.keep_best and (workdir / BEST_FACTS).is_file():
-            self.best = read_best(workdir / BEST_FACTS)
-        if not workers.worker_index():
-            encoder = recipe.build_encoder(model.backbone, image_size)
-            self.encoder = InMemoryEncoder(encoder, "the encoder being trained")
-            self.encoder.cached = False
-            self.known = {
-                spec: compatibility.known_of_old(protocol, self.old)
-                for spec, protocol in self.protocols.items()
-            }
-            if self.old:
-                self.check_metric()
+        facts = workdir / BEST_FACTS
+        if self.keep_best and facts.is_file():
+            self.best = read_best(facts)
+        if workers.worker_index():
+            return self
+        encoder = recipe.build_encoder(model.backbone, image_size)
+        self.encoder = InMemoryEncoder(encoder, "the encoder being trained")
+        self.encoder.cached = False
+        self.known = {}
+        for spec, protocol in self.protocols.items():
+            self.known[spec] = compatibility.known_of_old(protocol, self.old)
+        if self.old:
+            self.check_metric()
         return self
 
     def check_metric(self) -> None:
@@ -81,15 +89,22 @@ class Validation(keras.callbacks.Callback):
         metrics: list[str] = []
         for known in self.known.values():
             metrics += known.measured["old/old"].metrics
-        names = [f"{test} {metric}" for test in compatibility.TESTS for metric in metrics]
+        names = []
+        for test in compatibility.TESTS:
+            for metric in metrics:
+                names.append(f"{test} {metric}")
         if self.keep_best and self.keep_best not in names:
-            raise InputError(
-                f"{option('keep_best', self.keep_best)} is not measured; known: {', '.join(names)}"
-            )
+            raise self.not_measured(names)
+
+    def not_measured(self, names: Iterable[str]) -> InputError:
+        """Returns the error of a metric that is not among those that are measured."""
+        keep_best = option("keep_best", self.keep_best)
+        return InputError(f"{keep_best} is not measured; known: {', '.join(names)}")
 
     def made_from(self) -> dict[str, Any]:
-        """Returns what decides which epoch's encoder a run leaves; nothing where it is the last
-        one's.
+        """Returns what decides which epoch's encoder a run leaves.
+
+        That is nothing where it is the last one's.
         """
         if not self.keep_best:
             return {}
@@ -100,10 +115,12 @@ class Validation(keras.callbacks.Callback):
         if workers.worker_index():
             return
         with self.trained.averaged():
-            self.encoder.model.set_weights(self.trained.backbone.get_weights())
+            weights = self.trained.backbone.get_weights()
+        self.encoder.model.set_weights(weights)
         found = self.measure()
         if logs is not None:
-            logs.update({f"val {name}": value for name, value in found.items()})
+            for name, value in found.items():
+                logs[f"val {name}"] = value
         if self.keep_best:
             self.keep(epoch + 1, found)
 
@@ -111,24 +128,29 @@ class Validation(keras.callbacks.Callback):
         """Returns the metrics of all tests of all protocols."""
         found: dict[str, float] = {}
         for spec, protocol in self.protocols.items():
+            known = self.known[spec]
             tests: dict[str, Any] = compatibility.self_and_cross_tests(
-                protocol, self.old, self.encoder, self.known[spec]
+                protocol, self.old, self.encoder, known
             )
             for test in compatibility.TESTS:
-                for metric, value in tests.get(test, {}).items():
+                metrics = tests.get(test, {})
+                for metric, value in metrics.items():
                     found[f"{test} {metric}"] = value
         return found
 
     def keep(self, epoch: int, found: dict[str, float]) -> None:
-        """Keeps the encoder and its head, where they are better than those of all epochs before."""
+        """Keeps the encoder and its head, where they are better than those of all epochs before.
+
+        The order makes it safe: 1 the encoder, 2 its head, 3 the file that says which epoch it is.
+        """
         if self.keep_best not in found:
-            raise InputError(
-                f"{option('keep_best', self.keep_best)} is not measured; known: {', '.join(found)}"
-            )
+            raise self.not_measured(found)
         value = found[self.keep_best]
         if self.best and value <= self.best.value:
             return
+        best = Best(epoch=epoch, metric=self.keep_best, value=value)
         artefacts.write_beside(self.workdir / BEST, self.encoder.model.save)
         artefacts.write_beside(self.workdir / BEST_HEAD, self.trained.head.save)
-        self.best = Best(epoch, self.keep_best, value)
-        artefacts.write_atomically(self.workdir / BEST_FACTS, json.dumps(asdict(self.best)) + "\n")
+        facts = json.dumps(asdict(best))
+        artefacts.write_atomically(self.workdir / BEST_FACTS, facts + "\n")
+        self.best = best

@@ -34,7 +34,10 @@ from fuzzing.good_files import DIMS, PIXELS, SIZE
 
 @dataclass(frozen=True)
 class Kind:
-    """The file to damage lies below the folder of all good files, which `read` is given a copy of."""
+    """A file to damage, below the folder of all good files.
+
+    `read` is given a copy of that folder.
+    """
 
     file: str
     damage: Damage

@@ -309,8 +309,8 @@ def test_a_full_disk_keeps_what_is_done(tmp_path, small_pieces, monkeypatch):
 KILLED = """
 import sys
 from pathlib import Path
-from bct_keras.data import writing
-from bct_keras.prepare import prepare
+from bct_keras.prepare import writing
+from bct_keras.prepare.run import prepare
 writing.RECORDS_PER_SHARD = writing.RECORDS_PER_CHECK = 16
 writing.RECORDS_WORTH_A_PROCESS = 1
 assert "tensorflow" not in sys.modules

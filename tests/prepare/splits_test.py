@@ -160,7 +160,7 @@ def test_parts_are_numbered_as_they_are_named():
 
 @pytest.mark.parametrize("split", [ClassSplit, DataSplit])
 def test_identities_may_be_held_out_to_choose_an_epoch_by(split):
-    """Of 20 identities 4 for the test and 3 for the validation, the last ones; 13 are trained on."""
+    """Of 20 identities the last 4 are for the test, 3 for the validation; 13 are trained on."""
     labels = np.repeat(np.arange(20), 4)
     division = split(test_share=0.2, validation_share=0.15).divide(labels, 20, None)
     validation, test = division.views["validation"], division.views["test"]

@@ -19,7 +19,8 @@ from bct_keras.export.run import keras_encoder
 from bct_keras.export.writing import size_of
 from bct_keras.prepare.run import prepare
 
-ROUNDS = 40  # of all files in turn, the fastest counts: other programs on the machine only ever slow one down
+# Of all files in turn; the fastest counts, as other programs on the machine only slow one down.
+ROUNDS = 40
 INT8_SIZE, INT8_SPEED, SAVED_MODEL_SIZE = 0.27, 1.8, 1.02  # what is asked for
 
 

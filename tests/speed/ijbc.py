@@ -101,7 +101,7 @@ def ours(features: np.ndarray, lists: dict[str, Any]) -> dict[str, float]:
 
 
 def plain(features: np.ndarray, lists: dict[str, Any]) -> dict[str, float]:
-    """The published way: a loop over templates, both sides of each pair gathered, the full curve."""
+    """Goes the published way: a loop over templates, pairs gathered, the full curve."""
     weighted = features * lists["scores"][:, None].astype(np.float32)
     pooled = np.zeros((TEMPLATES, features.shape[1]))
     for template in range(TEMPLATES):
@@ -221,7 +221,7 @@ def written_images(folder: Path, count: int) -> tuple[list[str], np.ndarray]:
 
 
 def rate(work: Callable[[], object], count: int) -> float:
-    """Images a second; the fastest of a few rounds, since other programs only ever slow one down."""
+    """Returns images a second, of the fastest round: other programs only slow one down."""
     seconds = []
     for _ in range(5):
         start = time.perf_counter()

@@ -21,6 +21,7 @@ from recordio_files import jpegs, write_recordio
 from bct_keras import artefacts
 from bct_keras.data import embeddings
 from bct_keras.data.dataset import DataSet, open_data_set
+from bct_keras.methods import class_features
 from bct_keras.prepare.run import prepare
 from bct_keras.train.input import training_batches
 
@@ -71,7 +72,7 @@ def made_embeddings(folder: Path, data: DataSet) -> embeddings.EmbeddingShards:
             "old_embedding": random.standard_normal((shard.records, DIMS), np.float32)
         }
         rows |= {
-            field: np.ones(shard.records, np.float32) for field in embeddings.CREDIBLE.values()
+            field: np.ones(shard.records, np.float32) for field in class_features.CREDIBLE.values()
         }
         rows["label"] = np.zeros(shard.records, np.int64)
         for field, values in rows.items():

@@ -24,7 +24,7 @@ import psutil
 from recordio_files import jpegs, write_recordio
 
 from bct_keras.prepare.run import prepare
-from bct_keras.prepare.sources.synthetic import png
+from bct_keras.prepare.sources.drawing import png
 
 REQUIRED_RATE, REQUIRED_OVER_LOOP, REQUIRED_MEGABYTES = 60_000, 1.5, 600
 ROUNDS = 3  # the fastest counts: other programs on the machine only ever slow a round down
@@ -48,8 +48,9 @@ images = [path.read_bytes() for path in sorted(folder.glob("*.jpg"))]
 start = time.perf_counter()
 with tf.io.TFRecordWriter(str(folder / "loop.tfrecord")) as writer:
     for record in range(records):
+        image = images[record % len(images)]
         feature = {
-            "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[images[record % len(images)]])),
+            "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
             "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[record // 50])),
             "id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"train.rec/%d" % record])),
         }

@@ -11,6 +11,7 @@ from bct_keras.data import embeddings
 from bct_keras.data import records as image_records
 from bct_keras.data.dataset import DataSet, ids_of, open_data_set
 from bct_keras.data.embeddings import EmbeddingShards, field_path, open_embeddings
+from bct_keras.methods import class_features
 from bct_keras.train import input
 from bct_keras.train.input import training_batches
 
@@ -71,7 +72,7 @@ def old(data, tmp_path_factory) -> EmbeddingShards:
         rows = np.array([[number, -number, 0.5] for number in numbers], np.float32)
         np.save(field_path(folder, shard, "old_embedding"), rows)
         np.save(field_path(folder, shard, "label"), np.array(numbers) // 10)
-        for field in embeddings.CREDIBLE.values():
+        for field in class_features.CREDIBLE.values():
             np.save(
                 field_path(folder, shard, field),
                 np.array([number % 2 == 0 for number in numbers], np.float32),

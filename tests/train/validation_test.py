@@ -9,10 +9,11 @@ import pytest
 from bct_keras import artefacts
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import load_encoder
+from bct_keras.errors import InputError
 from bct_keras.evaluate import compatibility
 from bct_keras.evaluate.retrieval import Retrieval
 from bct_keras.train import __main__ as train
-from bct_keras.train.validation import Validation
+from bct_keras.train.validation import Best, Validation, read_best
 
 METRIC = "new/old mAP"
 
@@ -119,3 +120,69 @@ def test_another_metric_is_another_run(validated, tmp_path):
     status, _, errors = validated("run", "--keep_best=new/old top-1")
     assert status == 1
     assert f"made from something else (keep_best: '{METRIC}' there, 'new/old top-1' now)" in errors
+
+
+GOOD_FACTS = '{"epoch": 1, "metric": "new/old mAP", "value": 0.5}'
+
+
+def test_the_facts_of_the_best_epoch_are_read(tmp_path):
+    path = tmp_path / "best.json"
+    path.write_text(GOOD_FACTS)
+    assert read_best(path) == Best(epoch=1, metric=METRIC, value=0.5)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"\0" * 40,
+        b"\xff\xfe",
+        GOOD_FACTS[:-10].encode(),
+        b"null",
+        b"[]",
+        b"{}",
+        GOOD_FACTS.replace("1", "-1").encode(),
+        GOOD_FACTS.replace("1", '"1"').encode(),
+        GOOD_FACTS.replace("0.5", "NaN").encode(),
+        GOOD_FACTS.replace("0.5", "1e999").encode(),
+        GOOD_FACTS.replace("0.5", "null").encode(),
+        b"[" * 100_000,
+    ],
+)
+def test_damaged_facts_are_told_with_what_to_do(tmp_path, damaged):
+    path = tmp_path / "best.json"
+    path.write_bytes(damaged)
+    with pytest.raises(InputError) as told:
+        read_best(path)
+    what, advice = told.value.args
+    assert what.startswith(str(path))
+    assert what.endswith(": what it said of the best epoch so far is lost.")
+    assert advice.startswith(f"Remove {tmp_path} and train again; or remove best.json alone, ")
+
+
+def test_a_run_that_goes_on_beside_damaged_facts_ends_with_a_plain_line(
+    validated, tmp_path, monkeypatch
+):
+    found = iter((0.3,))
+
+    def measure(_):
+        """Stands for a run that is broken off after its first epoch."""
+        for value in found:
+            return {METRIC: value}
+        raise InputError("broken off")
+
+    monkeypatch.setattr(Validation, "measure", measure)
+    assert validated("run")[0] == 1
+    facts = tmp_path / "run/best.json"
+    facts.write_bytes(facts.read_bytes()[:-12])
+    status, _, errors = validated("run")
+    assert status == 1
+    assert "Traceback" not in errors
+    assert errors.startswith(f"error: {facts} cannot be read as JSON: ")
+    assert f"Remove {tmp_path / 'run'} and train again; or remove best.json alone" in errors
+    # Without the file the run goes on.
+    facts.unlink()
+    monkeypatch.setattr(Validation, "measure", lambda _: {METRIC: 0.2})
+    status, _, errors = validated("run")
+    assert status == 0, errors
+    assert artefacts.read_manifest(tmp_path / "run", "run")["best_epoch"] == 2

@@ -32,9 +32,8 @@ WHOLE, FIRST, MIDDLE, LAST = range(4)
 PAYLOAD_HEADER = struct.Struct("<IfQQ")
 ONE_LABEL = struct.Struct("<f")
 TWO_LABELS = struct.Struct("<2f")
-HEAD_BYTES = (
-    PART.size + PAYLOAD_HEADER.size + TWO_LABELS.size
-)  # all but the image, for up to two labels
+# All but the image, for up to two labels.
+HEAD_BYTES = PART.size + PAYLOAD_HEADER.size + TWO_LABELS.size
 READ_AT_ONCE = 1 << 22
 # A record is read into memory only when it is no longer than this, or its own header says the same
 # length.
@@ -64,40 +63,41 @@ class RecordFile:
 
     @cached_property
     def descriptor(self) -> int:
+        """The open file, which is closed with this object."""
         descriptor = os.open(self.path, os.O_RDONLY)
         weakref.finalize(self, os.close, descriptor)
         return descriptor
 
     def bad(self, start: int, reason: str) -> BadImageError:
+        """Returns the error that names a record by its place."""
         return BadImageError(f"{self.path}, record at byte {start}: {reason}")
 
     def read(self, start: int, end: int) -> bytes:
-        """The payload of the record that starts there, the next one starting at `end`."""
-        if end - start > TRUSTED_LENGTH:
+        """Returns the payload of the record that starts there, the next one starting at `end`."""
+        size = end - start
+        if size > TRUSTED_LENGTH:
             self.check_length(start, end)
-        content = os.pread(self.descriptor, end - start, start)
+        content = os.pread(self.descriptor, size, start)
         if len(content) >= PART.size:
             magic, length = PART.unpack_from(content)
-            if magic == MAGIC and padded(length) == end - start == len(
-                content
-            ):  # part 0: its bits are zeros
+            # The number of a whole record is part 0, whose bits are zeros.
+            if magic == MAGIC and padded(length) == size == len(content):
                 return content[PART.size : PART.size + length]
         return self.joined(content, start, end)
 
     def joined(self, content: bytes, start: int, end: int) -> bytes:
-        """The payload of a record in parts, or an error that says what is wrong with it."""
+        """Returns the payload of a record in parts; raises where something is wrong with it."""
         pieces: list[bytes] = []
-        position, number = 0, FIRST
+        position = 0
+        number = FIRST
         while number in (FIRST, MIDDLE):
-            found, length = self.part(content, position, start)
-            number = self.checked_number(found, bool(pieces), start)
-            payload = content[position + PART.size : position + PART.size + length]
+            part, length = self.part(content, position, start)
+            number = self.checked_number(part, bool(pieces), start)
+            first = position + PART.size
+            payload = content[first : first + length]
             if len(payload) != length:
-                raise self.bad(
-                    start,
-                    f"it says {length} bytes and has {len(payload)}: the file or its index is"
-                    " damaged",
-                )
+                found = f"it says {length} bytes and has {len(payload)}"
+                raise self.bad(start, f"{found}: the file or its index is damaged")
             pieces.append(payload)
             position += padded(length)
         if position != end - start:
@@ -109,45 +109,56 @@ class RecordFile:
         return MAGIC_BYTES.join(pieces)
 
     def part(self, content: bytes, position: int, start: int) -> tuple[int, int]:
-        """Its number and the length of its payload."""
+        """Returns the number of a part and the length of its payload."""
         if len(content) < position + PART.size:
-            raise self.bad(
-                start, f"the file ends at byte {start + len(content)}, inside the record"
-            )
+            ends = start + len(content)
+            raise self.bad(start, f"the file ends at byte {ends}, inside the record")
         magic, word = PART.unpack_from(content, position)
         if magic != MAGIC:
             raise self.bad(start, f"no record (or part of one) starts at byte {start + position}")
         return word >> LENGTH_BITS, word & LENGTH_MASK
 
     def checked_number(self, number: int, inside: bool, start: int) -> int:
-        if number not in ((MIDDLE, LAST) if inside else (WHOLE, FIRST)):
+        """Returns the number of a part; raises where it cannot stand there."""
+        expected = (MIDDLE, LAST) if inside else (WHOLE, FIRST)
+        if number not in expected:
             raise self.bad(start, f"its parts are out of order (part {number})")
         return number
 
     def check_length(self, start: int, end: int) -> None:
-        """Follows the parts by their headers alone, so that a damaged index does not make us read
-        gigabytes.
+        """Follows the parts by their headers alone; raises where the record does not end at `end`.
+
+        So a damaged index does not make us read gigabytes.
         """
-        position, number = start, FIRST
+        position = start
+        number = FIRST
         while number in (FIRST, MIDDLE) and position < end:
-            number, length = self.part(os.pread(self.descriptor, PART.size, position), 0, position)
+            header = os.pread(self.descriptor, PART.size, position)
+            number, length = self.part(header, 0, position)
             position += padded(length)
         if position != end:
-            raise self.bad(
-                start, f"it ends at byte {position} and the next one of the index starts at {end}"
-            )
+            ends = f"it ends at byte {position} and the next one of the index starts at {end}"
+            raise self.bad(start, ends)
 
     def head(self, start: int, end: int, content: bytes = b"") -> Head:
         """Reads the record's first bytes alone, unless they are given, as `scan` yields them."""
-        content = content or os.pread(self.descriptor, HEAD_BYTES, start)
+        if not content:
+            content = os.pread(self.descriptor, HEAD_BYTES, start)
         number, length = self.part(content, 0, start)
         if number == WHOLE and padded(length) == end - start:
-            return self.parsed(content[PART.size : PART.size + length], length, start)
+            first_bytes = content[PART.size : PART.size + length]
+            return self.parsed(first_bytes, length, start)
         payload = self.read(start, end)
         return self.parsed(payload, len(payload), start)
 
     def parsed(self, payload: bytes, length: int, start: int) -> Head:
-        """`payload` may be its first bytes alone; `length` is that of all of it."""
+        """Returns what a payload says before its image.
+
+        Args:
+            payload: All of it, or its first bytes alone.
+            length: How long all of it is.
+            start: Where the record starts, for errors.
+        """
         if length < PAYLOAD_HEADER.size:
             raise self.bad(start, f"{length} bytes are too few for an image and its label")
         flag, label, _, _ = PAYLOAD_HEADER.unpack_from(payload)
@@ -157,25 +168,26 @@ class RecordFile:
         if image_starts > length:
             raise self.bad(start, f"it says {flag} labels and has {length} bytes")
         labels = ONE_LABEL if flag == 1 else TWO_LABELS
-        return Head(
-            labels.unpack_from(payload, PAYLOAD_HEADER.size), image_starts, image_starts < length
-        )
+        first_labels = labels.unpack_from(payload, PAYLOAD_HEADER.size)
+        return Head(first_labels, image_starts, image_starts < length)
 
     def scan(self) -> Iterator[tuple[int, int, bytes] | BadImageError]:
-        """(start, end, first bytes) of every record in file order; an error for each stretch that
-        holds none.
+        """Yields (start, end, first bytes) of every record in file order.
+
+        In place of each stretch that holds none there is an error.
         """
-        position, window, window_start = 0, b"", 0
+        position = 0
+        window = b""
+        window_start = 0
         bar = progress.bar(f"searching {self.path.name}", self.size, "bytes")
         while position < self.size:
             inside = position - window_start
-            if len(window) < inside + HEAD_BYTES and window_start + len(window) < self.size:
+            window_end = window_start + len(window)
+            if len(window) < inside + HEAD_BYTES and window_end < self.size:
                 bar.update(position - window_start)
-                window, window_start, inside = (
-                    os.pread(self.descriptor, READ_AT_ONCE, position),
-                    position,
-                    0,
-                )
+                window = os.pread(self.descriptor, READ_AT_ONCE, position)
+                window_start = position
+                inside = 0
             head = window[inside : inside + HEAD_BYTES]
             try:
                 end = self.record_end(head, position)
@@ -188,23 +200,25 @@ class RecordFile:
         bar.close()
 
     def record_end(self, head: bytes, start: int) -> int:
-        """Where the record that starts with `head` ends, by the headers of its parts."""
-        position, inside = start, False
+        """Returns where the record that starts with `head` ends, by the headers of its parts."""
+        position = start
+        inside = False
         while True:
             found, length = self.part(head, 0, start)
             number = self.checked_number(found, inside, start)
             position += padded(length)
             if position > self.size:
-                raise self.bad(
-                    start, f"it says {length} bytes, which reach beyond the end of the file"
-                )
+                beyond = "which reach beyond the end of the file"
+                raise self.bad(start, f"it says {length} bytes, {beyond}")
             if number in (WHOLE, LAST):
                 return position
-            inside, head = True, os.pread(self.descriptor, PART.size, position)
+            inside = True
+            head = os.pread(self.descriptor, PART.size, position)
 
     def next_record(self, position: int) -> int:
-        """Where the next record starts: a first part's header with another record, or the file's
-        end, after it.
+        """Returns where the next record starts.
+
+        That is where a first part's header has another record, or the file's end, after it.
         """
         while position < self.size:
             window = os.pread(self.descriptor, READ_AT_ONCE, position)
@@ -218,13 +232,18 @@ class RecordFile:
         return self.size
 
     def is_record(self, start: int) -> bool:
+        """Tells whether a record starts there."""
+        header = os.pread(self.descriptor, PART.size, start)
         try:
-            end = self.record_end(os.pread(self.descriptor, PART.size, start), start)
+            end = self.record_end(header, start)
         except BadImageError:
             return False
-        return end == self.size or os.pread(self.descriptor, 4, end) == MAGIC_BYTES
+        if end == self.size:
+            return True
+        return os.pread(self.descriptor, 4, end) == MAGIC_BYTES
 
 
 def padded(length: int) -> int:
-    """The bytes of a part: its header, its payload, and zeros up to a multiple of 4."""
-    return PART.size + (length + 3) // 4 * 4
+    """Returns the bytes of a part: its header, its payload, and zeros up to a multiple of 4."""
+    words = (length + 3) // 4
+    return PART.size + words * 4

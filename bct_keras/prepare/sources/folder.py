@@ -1,6 +1,5 @@
 """A folder of images with one sub-folder per identity."""
 
-import itertools
 import os
 from pathlib import Path
 
@@ -28,55 +27,68 @@ class Folder(Source):
         self.image_size = image_size
         if not self.root.is_dir():
             raise InputError(f"{path}: no such folder")
-        found = {
-            entry: sorted(entry.iterdir()) if entry.is_dir() else [entry]
-            for entry in sorted(self.root.iterdir())
-        }
-        in_folders = {
-            entry.name: list(filter(is_image, files))
-            for entry, files in found.items()
-            if entry.is_dir()
-        }
-        by_identity = {name: files for name, files in in_folders.items() if files}
-        if len(by_identity) < 2:
+        self.identities = []
+        self.files: list[Path] = []
+        self.passed_over: list[str] = []
+        images: list[int] = []  # of each identity
+        for entry in sorted(self.root.iterdir()):
+            if not entry.is_dir():
+                self.pass_over(entry)
+                continue
+            found = 0
+            for file in sorted(entry.iterdir()):
+                if is_image(file):
+                    self.files.append(file)
+                    found += 1
+                else:
+                    self.pass_over(file)
+            if found:
+                self.identities.append(entry.name)
+                images.append(found)
+        identities = len(self.identities)
+        if identities < 2:
             raise InputError(
-                f"{path}: {len(by_identity)} identities with images found, at least 2 are needed "
+                f"{path}: {identities} identities with images found, at least 2 are needed "
                 f"(one sub-folder per identity, holding {', '.join(SUFFIXES)})"
             )
-        self.identities = list(by_identity)
-        self.groups = [name.split(group)[0] for name in self.identities] if group else None
-        self.files = [file for files in by_identity.values() for file in files]
-        known = set(self.files)
-        self.passed_over = [
-            printable(file)
-            for file in itertools.chain(*found.values())
-            if file not in known and not file.name.startswith(".")
-        ]
-        self.labels = np.repeat(
-            np.arange(len(by_identity)), [len(files) for files in by_identity.values()]
-        )
+        self.groups = None
+        if group:
+            self.groups = [name.split(group)[0] for name in self.identities]
+        self.labels = np.repeat(np.arange(identities), images)
+
+    def pass_over(self, file: Path) -> None:
+        """Notes a file that is no image, unless it is a hidden one."""
+        if not file.name.startswith("."):
+            self.passed_over.append(printable(file))
 
     def read(self, position: int) -> Record:
+        """Returns the image at this position, named by its path within the folder."""
         file = self.files[position]
         ident = file.relative_to(self.root)
         if printable(ident) != str(ident):
             raise BadImageError(f"{printable(ident)}: the name is not UTF-8; rename it")
-        return Record(read_bytes(file, LARGEST_IMAGE, BadImageError), ident.as_posix())
+        image = read_bytes(file, LARGEST_IMAGE, BadImageError)
+        return Record(image=image, id=ident.as_posix())
 
     def fingerprint(self) -> str:
-        def state(file: Path):
+        """Returns the name of what is there: each file's path, size and time of change."""
+        states = []
+        for file in self.files:
             found = file.stat()
-            return [file.relative_to(self.root).as_posix(), found.st_size, found.st_mtime_ns]
-
-        return fingerprint([state(file) for file in self.files])
+            place = file.relative_to(self.root).as_posix()
+            states.append([place, found.st_size, found.st_mtime_ns])
+        return fingerprint(states)
 
 
 def printable(path: Path) -> str:
-    """With bytes that are not UTF-8 as text like \\xff: as Python keeps them they can be neither
-    stored nor printed.
+    """Returns the path with bytes that are not UTF-8 as text like \\xff.
+
+    As Python keeps such bytes they can be neither stored nor printed.
     """
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def is_image(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES and file.is_file()
+    """Tells whether a file has the name of an image that can be read."""
+    has_suffix = file.suffix.lower() in SUFFIXES
+    return has_suffix and file.is_file()

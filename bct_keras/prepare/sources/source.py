@@ -9,16 +9,17 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Record:
-    image: bytes  # JPEG or PNG, as it came
+    """An image as it came, and its name."""
+
+    image: bytes  # JPEG or PNG
     id: str  # where it came from; stable
 
 
 class Source(ABC):
-    """Records in file order, each readable by its position alone, so that any process may write any
-    shard.
+    """Records in file order, each readable by its position alone.
 
-    `prepare` forks when the source is open: `read` must not move a position in an open file
-    (os.pread does not).
+    So any process may write any shard. `prepare` forks when the source is open: `read` must not
+    move a position in an open file (os.pread does not).
     """
 
     image_size: int  # the side in pixels at which encoders see the images
@@ -26,9 +27,8 @@ class Source(ABC):
     groups: list[str] | None = None  # for each identity what must stay together in a test split
     labels: np.ndarray  # [records] int64: the identity of each record; every identity occurs
 
-    broken: Sequence[
-        str
-    ] = ()  # found while opening, with where and why: records that have no position
+    # Records that have no position: found while opening, with where and why.
+    broken: Sequence[str] = ()
     passed_over: Sequence[str] = ()  # what lies among the images and is none that can be read
     # Whether `prepare` decodes every image, some 300 microseconds, or looks at headers and ends
     # alone, 5 of them.
@@ -36,8 +36,11 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, position: int) -> Record:
-        """Raises BadImageError for a record that cannot be read: on_bad=skip leaves it out."""
+        """Returns a record; raises BadImageError for one that cannot be read.
+
+        `on_bad=skip` leaves such a record out.
+        """
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Changes whenever the records may have changed."""
+        """Returns a text that changes whenever the records may have changed."""

@@ -5,16 +5,24 @@ rounds in one way (+ - * / and floor): sin, exp, matrix products, sums of floats
 compression differ from machine to machine.
 """
 
-import hashlib
-import struct
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 
 from bct_keras.artefacts import fingerprint
 from bct_keras.errors import InputError
+from bct_keras.prepare.sources.drawing import (
+    between,
+    centres,
+    column,
+    mix,
+    pick,
+    png,
+    smooth_noise,
+    to_bytes,
+    uniform,
+)
 from bct_keras.prepare.sources.source import Record, Source
 
 GENERATOR_VERSION = 1  # one more whenever any byte of any image changes
@@ -22,15 +30,9 @@ GENERATOR_VERSION = 1  # one more whenever any byte of any image changes
 # How hard it is to tell identities apart. Colours run from 0 to 255; lengths are in halves of the
 # image side.
 IDENTITY_STRENGTH = 32.0  # colour: the identity's own pattern, added to the face that all share
-IDENTITY_SCALES = {
-    4: 1.0,
-    7: 1.0,
-    12: 0.8,
-}  # cells along a side of the pattern's grids: share in it
+IDENTITY_SCALES = {4: 1.0, 7: 1.0, 12: 0.8}  # cells along a side of its grids: share in it
 IDENTITY_COLOUR = 0.35  # how much of the pattern is coloured
-ASYMMETRY = (
-    0.4  # how much of the pattern is not its own mirror image; at 1 left and right are unrelated
-)
+ASYMMETRY = 0.4  # how much of it is not its own mirror image; at 1 left and right are unrelated
 FEATURE_JITTER = 0.15  # relative: place and size of eyes, nose, mouth, ...
 POSE_ROTATION = 0.15  # tangent of half the angle
 POSE_SCALE = 0.15  # relative, width and height each on its own
@@ -69,7 +71,9 @@ IMAGE_SIZES = range(28, 113)
 
 
 class Synthetic(Source):
-    """An identity and its images depend on the seed and on their own numbers, not on how many there
+    """Images made by rule.
+
+    An identity and its images depend on the seed and on their own numbers, not on how many there
     are.
     """
 
@@ -93,61 +97,59 @@ class Synthetic(Source):
         self.labels = np.repeat(np.arange(identities, dtype=np.int64), images)
 
     def read(self, position: int) -> Record:
-        identity, image = int(self.labels[position]), position % self.images
+        """Returns the image at this position, which is drawn now."""
+        identity = int(self.labels[position])
+        image = position % self.images
         picture = render(self.seed, identity, image, self.image_size)
-        return Record(png(picture), f"synthetic-seed{self.seed}/{identity:05d}/{image:03d}")
+        ident = f"synthetic-seed{self.seed}/{identity:05d}/{image:03d}"
+        return Record(image=png(picture), id=ident)
 
     def fingerprint(self) -> str:
+        """Returns the name of all that decides what the images are."""
+        identities = len(self.identities)
         return fingerprint(
-            [GENERATOR_VERSION, len(self.identities), self.images, self.image_size, self.seed]
+            [GENERATOR_VERSION, identities, self.images, self.image_size, self.seed],
         )
 
 
 def render(seed: int, identity: int, image: int, size: int) -> np.ndarray:
-    """[3, size, size] uint8."""
+    """Draws an image: [3, size, size] uint8."""
     draws = iter(uniform(32, "image", seed, identity, image).tolist())
-    face = posed(softened(*face_textures(seed, identity), draws), size, draws)
-    behind, before = (scene(seed, size, pick(SCENES, draws)) for _ in range(2))
+    sharp, soft = face_textures(seed, identity)
+    texture = softened(sharp, soft, draws)
+    face = posed(texture, size, draws)
+    behind = scene(seed, size, pick(SCENES, draws))
+    before = scene(seed, size, pick(SCENES, draws))
     picture = mix(behind, face[:3], face[3] / 255.0)
     if between(0.0, 1.0, draws) < OCCLUSION_SHARE:
         occlude(picture, before, draws)
     light(picture, draws)
     first = pick(GRAINS - picture.size, draws)
-    noise = grains(seed)[first : first + picture.size].reshape(picture.shape)
-    picture += between(0.0, NOISE_STRENGTH, draws) * noise
+    noise = grains(seed)[first : first + picture.size]
+    strength = between(0.0, NOISE_STRENGTH, draws)
+    picture += strength * noise.reshape(picture.shape)
     return to_bytes(picture)
-
-
-def uniform(count: int, *key: str | int) -> np.ndarray:
-    """[count] float32 in [-1, 1), of 24 bits: none is rounded."""
-    digest = hashlib.shake_128("/".join(str(part) for part in key).encode()).digest(4 * count)
-    return (np.frombuffer(digest, "<u4") >> 8).astype(np.float32) / 2.0**23 - 1.0
-
-
-def between(low: float, high: float, draws: Iterator[float]) -> float:
-    return low + (high - low) * (next(draws) + 1.0) / 2.0
-
-
-def pick(count: int, draws: Iterator[float]) -> int:
-    return int(between(0.0, count, draws))
 
 
 @lru_cache(maxsize=2048)  # of 32 KiB each: `prepare` reads in random order
 def face_textures(seed: int, identity: int) -> tuple[np.ndarray, np.ndarray]:
-    """The face sharp and blurred, each [SIDE, SIDE, 4] uint8: red, green, blue, and where the face
-    is.
+    """Returns the face sharp and blurred, each [SIDE, SIDE, 4] uint8.
+
+    The four are red, green, blue, and where the face is.
     """
-    x, y = SPAN * centres(SIDE), SPAN * centres(SIDE)[:, None]
-    inside = np.clip(
-        FACE_EDGE * (1.0 - np.square(x / FACE_WIDTH) - np.square(y / FACE_HEIGHT)), 0.0, 1.0
-    )
+    x = SPAN * centres(SIDE)
+    y = SPAN * centres(SIDE)[:, None]
+    from_edge = 1.0 - np.square(x / FACE_WIDTH) - np.square(y / FACE_HEIGHT)
+    inside = np.clip(FACE_EDGE * from_edge, 0.0, 1.0)
     colours = pattern(seed, identity)
     jitter = 1.0 + FEATURE_JITTER * uniform(4 * len(FEATURES), "features", seed, identity)
-    places = np.array([place for place, _ in FEATURES], np.float32) * jitter.reshape(-1, 4)
-    for (feature_x, feature_y, width, height), (_, colour) in zip(
-        places.tolist(), FEATURES, strict=True
-    ):
-        distance = np.square((np.abs(x) - feature_x) / width) + np.square((y - feature_y) / height)
+    usual = np.array([place for place, _ in FEATURES], np.float32)
+    places = usual * jitter.reshape(-1, 4)
+    for place, (_, colour) in zip(places.tolist(), FEATURES, strict=True):
+        feature_x, feature_y, width, height = place
+        distance_x = (np.abs(x) - feature_x) / width
+        distance_y = (y - feature_y) / height
+        distance = np.square(distance_x) + np.square(distance_y)
         colours += column(colour) * np.square(np.maximum(1.0 - distance, 0.0))
     # The mean is the same for all, so that it takes more than an average colour to tell them apart.
     colours += column(SKIN) - mean_inside(colours, inside)
@@ -156,140 +158,131 @@ def face_textures(seed: int, identity: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pattern(seed: int, identity: int) -> np.ndarray:
-    """[3, SIDE, SIDE]: what only this identity has."""
+    """Returns what only this identity has, [3, SIDE, SIDE]."""
     layers = np.zeros((4, SIDE, SIDE), np.float32)
     for cells, share in IDENTITY_SCALES.items():
         layers += share * smooth_noise(4, cells, SIDE, ("pattern", seed, identity))
-    layers = (1.0 + ASYMMETRY) * layers + (1.0 - ASYMMETRY) * layers[..., ::-1]
-    return IDENTITY_STRENGTH * (layers[:1] + IDENTITY_COLOUR * layers[1:])
-
-
-def smooth_noise(channels: int, cells: int, side: int, key: tuple[str | int, ...]) -> np.ndarray:
-    """[channels, side, side] in [-1, 1): random at the corners of a grid, smooth between them."""
-    corners = uniform(channels * (cells + 1) ** 2, *key, cells).reshape(
-        channels, cells + 1, cells + 1
-    )
-    place = (centres(side) + 1.0) * (cells / 2.0)
-    left = place.astype(np.intp)
-    share = place - np.floor(place)
-    share = share * share * (3.0 - 2.0 * share)
-    rows = mix(corners[:, left], corners[:, left + 1], share[:, None])
-    return mix(rows.take(left, 2), rows.take(left + 1, 2), share)
+    mirrored = layers[..., ::-1]
+    layers = (1.0 + ASYMMETRY) * layers + (1.0 - ASYMMETRY) * mirrored
+    grey = layers[:1]
+    coloured = layers[1:]
+    return IDENTITY_STRENGTH * (grey + IDENTITY_COLOUR * coloured)
 
 
 def mean_inside(colours: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """[3, 1, 1]; in integers, whose sum is the same in any order."""
+    """Returns the mean colour of the face, [3, 1, 1].
+
+    It is computed in integers, whose sum is the same in any order.
+    """
     weights = (256.0 * inside).astype(np.int64)
-    total = ((256.0 * colours).astype(np.int64) * weights).sum((1, 2))
+    weighted = (256.0 * colours).astype(np.int64) * weights
+    total = weighted.sum((1, 2))
     return column(total / (256 * weights.sum()))
 
 
 def blurred(texture: np.ndarray) -> np.ndarray:
+    """Returns the texture with each pixel mixed with its neighbours, some steps away."""
     for step in BLUR_STEPS:
         for axis in (0, 1):
-            texture = 0.5 * texture + 0.25 * (
-                np.roll(texture, -step, axis) + np.roll(texture, step, axis)
-            )
+            before = np.roll(texture, -step, axis)
+            after = np.roll(texture, step, axis)
+            texture = 0.5 * texture + 0.25 * (before + after)
     return texture
 
 
 def softened(sharp: np.ndarray, soft: np.ndarray, draws: Iterator[float]) -> np.ndarray:
-    """[SIDE * SIDE, 4] float32: between the two."""
-    texture = mix(
-        sharp.astype(np.float32), soft.astype(np.float32), between(0.0, BLUR_STRENGTH, draws)
-    )
+    """Returns a face between the sharp one and the blurred one, [SIDE * SIDE, 4] float32."""
+    blur = between(0.0, BLUR_STRENGTH, draws)
+    texture = mix(sharp.astype(np.float32), soft.astype(np.float32), blur)
     return texture.reshape(-1, 4)
 
 
 def posed(texture: np.ndarray, size: int, draws: Iterator[float]) -> np.ndarray:
-    """[4, size, size]: what each pixel sees of the texture, between its four neighbours there."""
-    tangent, shear = POSE_ROTATION * next(draws), POSE_SHEAR * next(draws)
+    """Returns what each pixel sees of the texture, [4, size, size].
+
+    A pixel lies between four neighbours of the texture, and sees them mixed.
+    """
+    tangent = POSE_ROTATION * next(draws)
+    shear = POSE_SHEAR * next(draws)
     cosine = (1.0 - tangent * tangent) / (1.0 + tangent * tangent)
     sine = 2.0 * tangent / (1.0 + tangent * tangent)
-    width, height = (SIDE / 2.0 / SPAN * (1.0 + POSE_SCALE * next(draws)) for _ in "xy")
-    across, down = (centres(size) + POSE_SHIFT * next(draws) for _ in "xy")
+    scale = SIDE / 2.0 / SPAN
+    width = scale * (1.0 + POSE_SCALE * next(draws))
+    height = scale * (1.0 + POSE_SCALE * next(draws))
+    across = centres(size) + POSE_SHIFT * next(draws)
+    down = centres(size) + POSE_SHIFT * next(draws)
     # [x, y] = [[width, 0], [0, height]] [[1, shear], [0, 1]] [[cosine, sine], [-sine, cosine]]
     # [across, down]
-    x = width * (cosine - shear * sine) * across + (width * (sine + shear * cosine) * down)[:, None]
-    y = -height * sine * across + (height * cosine * down)[:, None]
-    x, y = (np.clip(place + (SIDE - 1) / 2.0, 0.0, SIDE - 1.001) for place in (x, y))
-    left, top = np.floor(x), np.floor(y)
+    x_across = width * (cosine - shear * sine) * across
+    x_down = width * (sine + shear * cosine) * down
+    y_across = -height * sine * across
+    y_down = height * cosine * down
+    left, share_x = within_texture(x_across + x_down[:, None])
+    top, share_y = within_texture(y_across + y_down[:, None])
     corner = (SIDE * top + left).astype(np.intp)
-    share_x, share_y = (np.repeat(share, 4).reshape(size, size, 4) for share in (x - left, y - top))
+    below = corner + SIDE
     upper = mix(texture.take(corner, 0), texture.take(corner + 1, 0), share_x)
-    lower = mix(texture.take(corner + SIDE, 0), texture.take(corner + SIDE + 1, 0), share_x)
-    return np.ascontiguousarray(mix(upper, lower, share_y).transpose(2, 0, 1))
+    lower = mix(texture.take(below, 0), texture.take(below + 1, 0), share_x)
+    seen = mix(upper, lower, share_y)
+    return np.ascontiguousarray(seen.transpose(2, 0, 1))
+
+
+def within_texture(place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the texture's pixel before a place, and how far it is to the next one.
+
+    Args:
+        place: [size, size] pixels of the texture, counted from its middle.
+
+    Returns:
+        [size, size] whole numbers, and [size, size, 4]: the share, for each of the four colours.
+    """
+    place = np.clip(place + (SIDE - 1) / 2.0, 0.0, SIDE - 1.001)
+    before = np.floor(place)
+    share = np.repeat(place - before, 4)
+    return before, share.reshape(*place.shape, 4)
 
 
 @lru_cache(maxsize=2 * SCENES)
 def scene(seed: int, size: int, number: int) -> np.ndarray:
-    """[3, size, size]: a surface, from almost plain to busy."""
+    """Returns a surface, from almost plain to busy: [3, size, size]."""
     plain = column(uniform(3, "plain", seed, number))
-    noise = smooth_noise(3, 2 + number % 7, size, ("scene", seed, number))
+    cells = 2 + number % 7
+    noise = smooth_noise(3, cells, size, ("scene", seed, number))
     return 128.0 + SCENE_STRENGTH * (plain + noise)
 
 
 @lru_cache(maxsize=2)
 def grains(seed: int) -> np.ndarray:
-    """Each image's noise is a piece of this: to draw it anew would take longer than to pose the
-    face.
+    """Returns the noise of which each image's is a piece.
+
+    To draw it anew would take longer than to pose the face.
     """
     return uniform(GRAINS, "grains", seed)
 
 
 def occlude(picture: np.ndarray, before: np.ndarray, draws: Iterator[float]) -> None:
+    """Covers a part of the picture by the scene before it."""
     size = picture.shape[-1]
-    height, width = (int(size * between(*OCCLUSION_SIDE, draws)) for _ in "yx")
-    top, left = pick(size - height + 1, draws), pick(size - width + 1, draws)
-    patch = np.s_[:, top : top + height, left : left + width]
-    picture[patch] = before[patch]
+    least, most = OCCLUSION_SIDE
+    height = int(size * between(least, most, draws))
+    width = int(size * between(least, most, draws))
+    top = pick(size - height + 1, draws)
+    left = pick(size - width + 1, draws)
+    bottom = top + height
+    right = left + width
+    picture[:, top:bottom, left:right] = before[:, top:bottom, left:right]
 
 
 def light(picture: np.ndarray, draws: Iterator[float]) -> None:
-    across, gain = centres(picture.shape[-1]), 1.0 + LIGHT_GAIN * next(draws)
-    slope_x, slope_y = (gain * LIGHT_GRADIENT * next(draws) for _ in "xy")
-    picture *= (gain + slope_x * across) + (slope_y * across)[:, None]
-    picture *= column([1.0 + COLOUR_GAIN * next(draws) for _ in "rgb"])
-    picture += column([COLOUR_OFFSET * next(draws) for _ in "rgb"])
-
-
-@lru_cache(maxsize=8)
-def centres(count: int) -> np.ndarray:
-    """[count] float32: the middles of as many equal parts of [-1, 1]."""
-    return (np.arange(count, dtype=np.float32) + 0.5) * (2.0 / count) - 1.0
-
-
-def column(values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """One value for each colour: [3, 1, 1]."""
-    return np.asarray(values, np.float32)[:, None, None]
-
-
-def mix(first: np.ndarray, second: np.ndarray, share: np.ndarray | float) -> np.ndarray:
-    return first + share * (second - first)
-
-
-def to_bytes(values: np.ndarray) -> np.ndarray:
-    return np.clip(values, 0.0, 255.0).astype(np.uint8)
-
-
-def png(picture: np.ndarray) -> bytes:
-    """Of [3, height, width] uint8.
-
-    Not compressed: zlib's releases differ in it, and noise hardly shrinks.
-    """
-    _, height, width = picture.shape
-    lines = np.zeros((height, 1 + 3 * width), np.uint8)  # each line begins with its filter: 0, none
-    for channel, plane in enumerate(picture):
-        lines[:, 1 + channel :: 3] = plane
-    data = lines.tobytes()
-    # One stored block holds 65,535 bytes; the largest of IMAGE_SIZES makes 37,744.
-    block = struct.pack("<BHH", 1, len(data), len(data) ^ 0xFFFF) + data
-    stream = b"\x78\x01" + block + struct.pack(">I", zlib.adler32(data))
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", stream) + chunk(b"IEND", b"")
-    )
-
-
-def chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    """Lights the picture from a side, and changes its colours."""
+    across = centres(picture.shape[-1])
+    gain = 1.0 + LIGHT_GAIN * next(draws)
+    slope_x = gain * LIGHT_GRADIENT * next(draws)
+    slope_y = gain * LIGHT_GRADIENT * next(draws)
+    from_left = gain + slope_x * across
+    from_top = slope_y * across
+    picture *= from_left + from_top[:, None]
+    gains = [1.0 + COLOUR_GAIN * next(draws) for _ in "rgb"]
+    picture *= column(gains)
+    offsets = [COLOUR_OFFSET * next(draws) for _ in "rgb"]
+    picture += column(offsets)

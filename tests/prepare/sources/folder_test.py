@@ -10,7 +10,7 @@ from bct_keras.prepare.sources.folder import Folder
 
 @pytest.fixture
 def photos(tmp_path, small_jpeg) -> Path:
-    """anna: 10.jpg, 9.JPEG, a.PNG; bert: 1.jpg; a folder without images, and files that are none."""
+    """Makes anna: 10.jpg, 9.JPEG, a.PNG; bert: 1.jpg; a folder without images; other files."""
     files = ["bert/1.jpg", "anna/a.PNG", "anna/9.JPEG", "anna/10.jpg"]
     for number, name in enumerate(files):
         path = tmp_path / "photos" / name
