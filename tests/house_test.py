@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "bct_keras"
 LARGEST_MODULE = 300  # lines
 FLAT_MODULES = 12
-# Calls of many arguments that nobody can name: struct's `pack` has as many as its format has fields.
+# Nobody can name the arguments of struct's `pack`, which are as many as its format has fields.
 COUNTED_BY_A_FORMAT = {"pack"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
