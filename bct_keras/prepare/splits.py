@@ -43,11 +43,8 @@ class WholeSplit:
         return Division(parts=("all",), part_of=part_of, views={})
 
 
-class ClassSplit:
-    """Gives the old encoder the first identities and the new one those after them.
-
-    The validation's and the test's identities come last.
-    """
+class SharedSplit:
+    """Gives the old encoder a share, and holds identities out for the test and the validation."""
 
     def __init__(
         self, old_share: float = 0.3, test_share: float = 0.0, validation_share: float = 0.0
@@ -57,6 +54,13 @@ class ClassSplit:
             test_share=share(test_share, "test_share"),
             validation_share=share(validation_share, "validation_share"),
         )
+
+
+class ClassSplit(SharedSplit):
+    """Gives the old encoder the first identities and the new one those after them.
+
+    The validation's and the test's identities come last.
+    """
 
     def divide(self, labels: np.ndarray, identities: int, groups: Sequence[str] | None) -> Division:
         """Returns the division of these records."""
@@ -85,20 +89,11 @@ class ClassSplit:
 OLD, NEW, BOTH, VALIDATION, TEST = range(5)  # parts of a data split
 
 
-class DataSplit:
+class DataSplit(SharedSplit):
     """Gives the old encoder the first images of each identity, and the new one the others.
 
     An identity of one image is in both.
     """
-
-    def __init__(
-        self, old_share: float = 0.3, test_share: float = 0.0, validation_share: float = 0.0
-    ):
-        self.old_share = share(old_share, "old_share")
-        self.held_out = HeldOut(
-            test_share=share(test_share, "test_share"),
-            validation_share=share(validation_share, "validation_share"),
-        )
 
     def divide(self, labels: np.ndarray, identities: int, groups: Sequence[str] | None) -> Division:
         """Returns the division of these records."""

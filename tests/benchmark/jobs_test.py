@@ -14,12 +14,12 @@ import time
 from pathlib import Path
 
 import pytest
+from small_recipe import small_recipe
 
 from bct_keras import artefacts
 from bct_keras.benchmark import jobs
 from bct_keras.benchmark.cells import Job, Options
 from bct_keras.benchmark.jobs import Runner, StoppedError
-from bct_keras.train.recipe import Recipe
 
 TRAINING = """
 import json, pathlib, sys, time
@@ -38,19 +38,7 @@ pathlib.Path(folder).mkdir(parents=True)
 (pathlib.Path(folder) / "manifest.json").write_text(json.dumps({"kind": "run"}))
 """
 
-RECIPE = Recipe(
-    backbone="iresnet_small",
-    dims=8,
-    head="softmax",
-    method="l2",
-    optimizer="sgd",
-    schedule="cosine",
-    learning_rate=0.1,
-    batch_size=8,
-    epochs=1,
-    mirror=False,
-    seed=0,
-)
+RECIPE = small_recipe(backbone="iresnet_small", head="softmax", method="l2", learning_rate=0.1)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_recipe import small_recipe
 
 from bct_keras.callbacks.checkpoints import Checkpoints, StoppedError, StopRequest
 from bct_keras.callbacks.watching import MetricsFile
@@ -29,18 +30,11 @@ pytestmark = pytest.mark.seconds(16)
 # Dropout, momentum, a falling rate and mirrored images: a run that goes on has to find all of them
 # as they were.
 def counting_recipe() -> Recipe:
-    return Recipe(
+    return small_recipe(
         backbone="tiny_backbones:one_convolution(dropout=0.4)",
-        dims=8,
-        head="arcface",
         method="counting",
-        optimizer="sgd",
-        schedule="cosine",
-        learning_rate=0.01,
-        batch_size=8,
         epochs=4,
         mirror=True,
-        seed=0,
     )
 
 

@@ -18,16 +18,12 @@ from bct_keras import artefacts
 from bct_keras.data.dataset import ids_of, open_data_set
 from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import (
-    ENCODER_FILE,
-    RUN_KIND,
     KerasEncoder,
     SavedModelEncoder,
     TFLiteEncoder,
     load_encoder,
 )
 from bct_keras.errors import InputError
-from bct_keras.export.formats.format import Source
-from bct_keras.export.run import Checks, export, keras_encoder
 
 DIMS = 4
 
@@ -37,32 +33,10 @@ def images(count: int = 3) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def keras_file(tiny_encoder_path) -> Path:
-    return tiny_encoder_path(DIMS)
-
-
-@pytest.fixture(scope="module")
 def expected(keras_file) -> np.ndarray:
     """Embeddings by Keras alone."""
     model: Any = keras.saving.load_model(keras_file)
     return np.asarray(model(images().astype(np.float32)))
-
-
-@pytest.fixture(scope="module")
-def exported(keras_file, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("exported") / "files"
-    export(Source(keras_encoder(keras_file)), ["saved_model", "tflite"], out, Checks())
-    return out
-
-
-@pytest.fixture(scope="module")
-def run(keras_file, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "old"
-    folder.mkdir()
-    shutil.copy(keras_file, folder / ENCODER_FILE)
-    sha256 = artefacts.file_sha256(folder / ENCODER_FILE)
-    artefacts.write_manifest(folder, RUN_KIND, {}, encoder=sha256)
-    return folder
 
 
 def test_a_keras_file_and_a_run(keras_file, run, expected):

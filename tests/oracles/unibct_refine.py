@@ -107,7 +107,7 @@ def weights(stored) -> tuple[float, float]:
 
 def built(prototypes: np.ndarray, refreshed: bool) -> UniBCT:
     method = UniBCT()
-    old: Any = SimpleNamespace(feature=lambda name: prototypes)
+    old: Any = SimpleNamespace(feature=lambda name: prototypes, has_unit_length=lambda: False)
     method.prepare(old, Training(*prototypes.shape))
     method.build()
     method.refreshes.assign(int(refreshed))

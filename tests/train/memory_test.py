@@ -7,24 +7,12 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from small_recipe import small_recipe
 
 from bct_keras.train import memory
-from bct_keras.train.recipe import Recipe
 
 CLASSES = 50
-RECIPE = Recipe(
-    backbone="tiny_backbones:one_convolution",
-    dims=8,
-    head="arcface",
-    method="mixbct",
-    optimizer="sgd",
-    schedule="cosine",
-    learning_rate=0.1,
-    batch_size=24,
-    epochs=12,
-    mirror=True,
-    seed=0,
-)
+RECIPE = small_recipe(method="mixbct", learning_rate=0.1, batch_size=24, epochs=12, mirror=True)
 
 
 def nbytes(variables) -> int:

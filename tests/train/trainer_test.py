@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_recipe import small_recipe
 from tensorboard.backend.event_processing import event_file_loader
 
 from bct_keras.callbacks import tensorboard
@@ -43,19 +44,7 @@ class Faulty(Method):
         return tf.where(bad, np.nan, 0.0) * tf.reduce_sum(new, axis=1)
 
 
-RECIPE = Recipe(
-    backbone="tiny_backbones:one_convolution",
-    dims=8,
-    head="arcface",
-    method="independent",
-    optimizer="sgd",
-    schedule="cosine",
-    learning_rate=0.01,
-    batch_size=8,
-    epochs=3,
-    mirror=False,
-    seed=0,
-)
+RECIPE = small_recipe(epochs=3)
 
 
 def run(recipe: Recipe, data: Path, workdir: Path, nan_limit: int = 10) -> list[str]:
