@@ -14,6 +14,10 @@ from bct_keras.methods.method import Training
 
 # Each public name, by its module; a new one has a line here, and at least one example.
 PUBLIC = {
+    "bct_keras.adapters": ["Linear", "Procrustes", "Residual", "fit"],
+    "bct_keras.adapters.fitting": ["option_names"],
+    "bct_keras.adapters.linear": ["Regression"],
+    "bct_keras.adapters.procrustes": ["rotation"],
     "bct_keras.heads": [
         "AdaFace",
         "ArcFace",
@@ -40,6 +44,7 @@ PUBLIC = {
         "RACT",
         "UniBCT",
     ],
+    "bct_keras.methods.gallerycontrast": ["gallery_contrast"],
     "bct_keras.methods.old_embeddings": ["OldEmbeddings"],
     "bct_keras.models.compatible": ["CompatibleModel"],
     "bct_keras.optimizers": ["AdamW", "Lamb", "SGD", "SGDW"],
