@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -23,7 +23,7 @@ class Descent:
 
     Attributes:
         loss: "gallerycontrast", the search itself in a gallery of target embeddings, or "cosine",
-            1 - <y, target>.
+            1 - <y, target>. None: the first where there are labels, else the second.
         steps: The steps at most.
         batch_size: The pairs of a step.
         gallery: The target embeddings that a step searches, drawn anew for each.
@@ -37,7 +37,7 @@ class Descent:
         seed: What the batches go by.
     """
 
-    loss: str = "gallerycontrast"
+    loss: str | None = None
     steps: int = 1500
     batch_size: int = 256
     gallery: int = 4096
@@ -50,7 +50,7 @@ class Descent:
     seed: int = 0
 
     def __post_init__(self):
-        if self.loss not in LOSSES:
+        if self.loss is not None and self.loss not in LOSSES:
             raise InputError(f"loss={self.loss} is none: {' or '.join(LOSSES)}")
         for name in ("steps", "batch_size", "gallery", "look_every", "patience"):
             if getattr(self, name) < 1:
@@ -69,9 +69,9 @@ def train(adapter: Adapter, division: Division, plan: Descent) -> tuple[float, .
         What they cost at each look; the first one is that of the start.
     """
     random = np.random.default_rng(plan.seed)
-    own = plan.own if division.fitted.labelled else 1.0
-    step = compiled_step(adapter, Rows(division.fitted), plan, own)
-    look = compiled_look(adapter, division, plan, own)
+    loss = chosen_loss(plan, division.fitted.labelled)
+    step = compiled_step(adapter, Rows(division.fitted), plan, loss)
+    look = compiled_look(adapter, division, plan.gallery, loss)
     losses = [float(look())]
     best, waited = adapter.get_weights(), 0
     count = len(division.fitted)
@@ -101,64 +101,85 @@ class Rows:
         self.target = tf.constant(pairs.target, tf.float32)
         self.labels = tf.constant(pairs.labels, tf.int32)
 
+    def chosen(self, rows: tf.Tensor) -> "Batch":
+        """Returns the pairs of these rows."""
+        return Batch(
+            tf.gather(self.source, rows), tf.gather(self.target, rows), tf.gather(self.labels, rows)
+        )
 
-def compiled_step(adapter: Adapter, rows: Rows, plan: Descent, own: float) -> Callable:
+
+class Batch(NamedTuple):
+    """Some pairs as tensors; of a gallery only the targets count."""
+
+    source: tf.Tensor  # [rows, source dims]
+    target: tf.Tensor  # [rows, target dims]
+    labels: tf.Tensor  # [rows]
+
+
+Loss = Callable[[tf.Tensor, Batch, Batch], tf.Tensor]  # what the adapter found, pairs, gallery
+
+
+def chosen_loss(plan: Descent, labelled: bool) -> Loss:
+    """Returns the function of the loss, which gives one number for each pair [rows]."""
+    name = plan.loss or ("gallerycontrast" if labelled else "cosine")
+    own = plan.own if labelled else 1.0
+
+    def search(found: tf.Tensor, pairs: Batch, gallery: Batch) -> tf.Tensor:
+        return gallery_contrast(
+            found,
+            pairs.target,
+            pairs.labels,
+            gallery=gallery.target,
+            gallery_labels=gallery.labels,
+            temperature=plan.temperature,
+            own=own,
+        )
+
+    return cosine if name == "cosine" else search
+
+
+def cosine(found: tf.Tensor, pairs: Batch, gallery: Batch) -> tf.Tensor:
+    """Returns 1 - <y, target> for each pair [rows]."""
+    return 1.0 - tf.reduce_sum(found * pairs.target, axis=1)
+
+
+def compiled_step(adapter: Adapter, rows: Rows, plan: Descent, loss: Loss) -> Callable:
     """Returns a function of the rows of a batch and of a gallery that takes one step."""
-    optimizer: Any = keras.optimizers.AdamW(
-        keras.optimizers.schedules.CosineDecay(plan.learning_rate, plan.steps),
-        weight_decay=plan.weight_decay,
-    )
-    optimizer.build(adapter.trainable_variables)
+    rate: Any = keras.optimizers.schedules.CosineDecay(plan.learning_rate, plan.steps)
+    optimizer: Any = keras.optimizers.AdamW(rate, weight_decay=plan.weight_decay)
+    variables = adapter.trainable_variables
+    optimizer.build(variables)
 
     @tf.function
-    def step(batch, drawn):
-        source = tf.gather(rows.source, batch)
-        target = tf.gather(rows.target, batch)
-        labels = tf.gather(rows.labels, batch)
-        gallery = tf.gather(rows.target, drawn)
-        gallery_labels = tf.gather(rows.labels, drawn)
+    def step(batch: tf.Tensor, drawn: tf.Tensor) -> None:
+        pairs = rows.chosen(batch)
+        gallery = rows.chosen(drawn)
         with tf.GradientTape() as tape:
-            found = adapter(source)
-            if plan.loss == "cosine":
-                loss = 1.0 - tf.reduce_sum(found * target, axis=1)
-            else:
-                loss = gallery_contrast(
-                    found,
-                    target,
-                    labels,
-                    gallery=gallery,
-                    gallery_labels=gallery_labels,
-                    temperature=plan.temperature,
-                    own=own,
-                )
-            mean = tf.reduce_mean(loss)
-        variables = adapter.trainable_variables
+            mean = tf.reduce_mean(loss(adapter(pairs.source), pairs, gallery))
         gradients = tape.gradient(mean, [variable.value for variable in variables])
         optimizer.apply(gradients, variables)
 
     return step
 
 
-def compiled_look(adapter: Adapter, division: Division, plan: Descent, own: float) -> Callable:
-    """Returns a function that gives the loss of the held-out pairs."""
-    held = division.held_out.rows(np.arange(min(HELD_OUT_ROWS, len(division.held_out))))
-    rows = Rows(held)
-    others = Rows(division.fitted.rows(np.arange(min(plan.gallery, len(division.fitted)))))
+def compiled_look(adapter: Adapter, division: Division, gallery_rows: int, loss: Loss) -> Callable:
+    """Returns a function that gives the mean loss of the held-out pairs.
+
+    They search among themselves and pairs that are fitted on, as few held-out ones would be too
+    easy to tell apart.
+    """
+    held_count = min(HELD_OUT_ROWS, len(division.held_out))
+    held = Rows(division.held_out).chosen(tf.range(held_count))
+    other_count = min(gallery_rows, len(division.fitted))
+    others = Rows(division.fitted).chosen(tf.range(other_count))
+    gallery = Batch(
+        source=others.source,  # not looked at
+        target=tf.concat([held.target, others.target], axis=0),
+        labels=tf.concat([held.labels, others.labels], axis=0),
+    )
 
     @tf.function
-    def look():
-        found = adapter(rows.source)
-        if plan.loss == "cosine":
-            return tf.reduce_mean(1.0 - tf.reduce_sum(found * rows.target, axis=1))
-        loss = gallery_contrast(
-            found,
-            rows.target,
-            rows.labels,
-            gallery=tf.concat([rows.target, others.target], axis=0),
-            gallery_labels=tf.concat([rows.labels, others.labels], axis=0),
-            temperature=plan.temperature,
-            own=own,
-        )
-        return tf.reduce_mean(loss)
+    def look() -> tf.Tensor:
+        return tf.reduce_mean(loss(adapter(held.source), held, gallery))
 
     return look

@@ -37,7 +37,7 @@ class Division:
 
 
 def checked_pairs(source: Any, target: Any, labels: Any = None) -> Pairs:
-    """Returns the pairs of two arrays, row by row, or raises where nothing can be fitted on them."""
+    """Returns the pairs of two arrays, row by row, or raises where they allow no fit."""
     source = checked_embeddings(source, "source")
     target = checked_embeddings(target, "target")
     if len(source) != len(target):

@@ -1,7 +1,7 @@
 import math
+from typing import Any
 
 import keras
-import tensorflow as tf
 
 from bct_keras.adapters import descent
 from bct_keras.adapters.adapter import Adapter
@@ -44,10 +44,11 @@ class Residual(Adapter):
         self.hidden = hidden
         self.seed = seed
         self.line = keras.layers.Dense(target_dims, dtype="float32", name="line")
+        initializer: Any = keras.initializers.GlorotUniform(seed)
         self.wide = keras.layers.Dense(
             hidden,
             activation="gelu",
-            kernel_initializer=keras.initializers.GlorotUniform(seed),
+            kernel_initializer=initializer,
             dtype="float32",
             name="wide",
         )

@@ -48,7 +48,7 @@ def test_a_call_is_what_predict_gives_and_an_encoder_may_stand_before_it(adapter
     np.testing.assert_allclose(adapter(SOURCE).numpy(), embedded(adapter), atol=1e-6)
     image = keras.Input((8, 8, 3))
     embedding = keras.layers.Dense(6)(keras.layers.Flatten()(image))
-    encoder = keras.Model(image, embedding)
+    encoder: Any = keras.Model(image, embedding)
     both: Any = keras.Model(image, adapter(embedding))
     images = RANDOM.normal(size=(5, 8, 8, 3))
     expected = embedded(adapter, encoder.predict(images, verbose=0))

@@ -14,7 +14,7 @@ from bct_keras.adapters.pairs import checked_pairs, divided
 from bct_keras.vectors import normalised
 
 RANDOM = np.random.default_rng(0)
-SOURCE = RANDOM.normal(size=(400, 6)).astype(np.float32)
+SOURCE: np.ndarray = RANDOM.normal(size=(400, 6)).astype(np.float32)
 LABELS = np.arange(400) // 4
 QUICK: dict[str, dict[str, Any]] = {"residual": {"steps": 30, "hidden": 16, "look_every": 10}}
 

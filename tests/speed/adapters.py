@@ -4,8 +4,9 @@ for each.
 taskset -c 0,1 python tests/speed/adapters.py
 
 8,000 pairs of random embeddings, of which the target is a bent, noisy map of the source. A map is
-timed in a process of its own, which has one core; the fastest round counts, as other programs on
-the machine only ever slow one down. `ratio` is above 1 where the bar is met.
+timed in a process of its own, which has one core, by the time that it had the core, so that other
+programs on the machine count little; the fastest round counts. `ratio` is above 1 where the bar is
+met.
 """
 
 import bct_keras  # noqa: F401 -- before TensorFlow, as in the commands: it sets the allocator
@@ -66,9 +67,9 @@ def vectors_per_second(kind: str, dims: int) -> float:
     model.predict(vectors, verbose=0)  # traces
     fastest = float("inf")
     for _ in range(ROUNDS):
-        begin = time.perf_counter()
+        begin = time.process_time()
         model.predict(vectors, verbose=0)
-        fastest = min(fastest, time.perf_counter() - begin)
+        fastest = min(fastest, time.process_time() - begin)
     return len(vectors) / fastest
 
 
