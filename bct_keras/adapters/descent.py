@@ -23,7 +23,8 @@ class Descent:
 
     Attributes:
         loss: "gallerycontrast", the search itself in a gallery of target embeddings, or "cosine",
-            1 - <y, target>. None: the first where there are labels, else the second.
+            1 - <y, target>. None: the second, and with labels the first too, which is taken where
+            held-out pairs are found clearly better by it.
         steps: The steps at most.
         batch_size: The pairs of a step.
         gallery: The target embeddings that a step searches, drawn anew for each.
@@ -44,7 +45,7 @@ class Descent:
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     temperature: float = 0.1
-    own: float = 0.4
+    own: float = 0.3
     look_every: int = 50
     patience: int = 6
     seed: int = 0
@@ -121,7 +122,6 @@ Loss = Callable[[tf.Tensor, Batch, Batch], tf.Tensor]  # what the adapter found,
 
 def chosen_loss(plan: Descent, labelled: bool) -> Loss:
     """Returns the function of the loss, which gives one number for each pair [rows]."""
-    name = plan.loss or ("gallerycontrast" if labelled else "cosine")
     own = plan.own if labelled else 1.0
 
     def search(found: tf.Tensor, pairs: Batch, gallery: Batch) -> tf.Tensor:
@@ -135,7 +135,7 @@ def chosen_loss(plan: Descent, labelled: bool) -> Loss:
             own=own,
         )
 
-    return cosine if name == "cosine" else search
+    return search if plan.loss == "gallerycontrast" else cosine
 
 
 def cosine(found: tf.Tensor, pairs: Batch, gallery: Batch) -> tf.Tensor:

@@ -1,14 +1,17 @@
 import math
+from dataclasses import replace
 from typing import Any
 
 import keras
+import numpy as np
 
-from bct_keras.adapters import descent
 from bct_keras.adapters.adapter import Adapter
-from bct_keras.adapters.descent import Descent
-from bct_keras.adapters.linear import Regression, checked_ridge, chosen_ridge
+from bct_keras.adapters.descent import Descent, train
+from bct_keras.adapters.linear import Regression, checked_ridge, chosen_ridge, quality
 from bct_keras.adapters.pairs import Division, Pairs
 from bct_keras.errors import InputError
+
+CLEARLY = 0.01  # of the mean average precision on held-out pairs
 
 
 @keras.saving.register_keras_serializable("bct_keras")
@@ -34,6 +37,9 @@ class Residual(Adapter):
         >>> adapter.predict(source, verbose=0).shape
         (64, 3)
     """
+
+    loss_name = ""  # of the loss that it was trained by
+    held_out_losses: tuple[float, ...] = ()  # at each look
 
     def __init__(
         self, source_dims: int, target_dims: int, hidden: int = 1024, seed: int = 0, **model
@@ -83,14 +89,18 @@ class Residual(Adapter):
             **options: Those of `Descent`.
         """
         plan = Descent(seed=seed, **options)
-        adapter = cls(pairs.source.shape[1], pairs.target.shape[1], hidden, seed)
         if ridge is None:
             ridge = chosen_ridge(division)
         fitted = division.fitted
         start = Regression(fitted.source, fitted.target).solved(checked_ridge(ridge))
-        adapter.line.set_weights([start.weights, start.bias])
-        adapter.held_out_losses = descent.train(adapter, division, plan)
-        return adapter
+        trained = []
+        for loss in losses_to_try(plan, pairs.labelled):
+            adapter = cls(pairs.source.shape[1], pairs.target.shape[1], hidden, seed)
+            adapter.line.set_weights([start.weights, start.bias])
+            adapter.loss_name = loss
+            adapter.held_out_losses = train(adapter, division, replace(plan, loss=loss))
+            trained.append(adapter)
+        return best_of(trained, division.held_out)
 
     def build(self, input_shape):
         self.line.build((None, self.source_dims))
@@ -104,3 +114,24 @@ class Residual(Adapter):
 
     def get_config(self):
         return {**super().get_config(), "hidden": self.hidden, "seed": self.seed}
+
+
+def losses_to_try(plan: Descent, labelled: bool) -> list[str]:
+    """Returns the loss that the user names, or those to choose from, the simplest first."""
+    if plan.loss is not None:
+        return [plan.loss]
+    return ["cosine", "gallerycontrast"] if labelled else ["cosine"]
+
+
+def best_of(trained: list[Residual], held_out: Pairs) -> Residual:
+    """Returns the first adapter that no later one clearly beats on held-out pairs."""
+    best = trained[0]
+    if len(trained) == 1:
+        return best
+    source = held_out.source.astype(np.float32)
+    best_quality = quality(best.predict(source, verbose=0), held_out)
+    for adapter in trained[1:]:
+        reached = quality(adapter.predict(source, verbose=0), held_out)
+        if reached > best_quality + CLEARLY:
+            best, best_quality = adapter, reached
+    return best

@@ -9,14 +9,17 @@ from sklearn.linear_model import Ridge
 
 import bct_keras as bct
 from bct_keras.adapters import ADAPTERS
-from bct_keras.adapters.linear import RIDGES, Regression, chosen_ridge
+from bct_keras.adapters.linear import RIDGES, Regression, chosen_ridge, quality
 from bct_keras.adapters.pairs import checked_pairs, divided
+from bct_keras.adapters.residual import CLEARLY
 from bct_keras.vectors import normalised
 
 RANDOM = np.random.default_rng(0)
 SOURCE: np.ndarray = RANDOM.normal(size=(400, 6)).astype(np.float32)
 LABELS = np.arange(400) // 4
-QUICK: dict[str, dict[str, Any]] = {"residual": {"steps": 30, "hidden": 16, "look_every": 10}}
+QUICK: dict[str, dict[str, Any]] = {
+    "residual": {"steps": 30, "hidden": 16, "look_every": 10, "loss": "gallerycontrast"}
+}
 
 
 def fitted(kind: str, source=SOURCE, target=None, labels=None, **options: Any) -> Any:
@@ -124,6 +127,28 @@ def test_residual_is_never_worse_than_its_start_on_what_is_held_out():
     shorter = fitted("residual", target=chance, steps=400, patience=1000, learning_rate=0.03)
     assert shorter.held_out_losses[: len(losses)] == losses
     assert min(losses) <= losses[0]
+
+
+def test_the_loss_is_chosen_on_what_is_held_out():
+    # The target sees nothing of an item but its class, and of that a noisy picture.
+    people = RANDOM.normal(size=(100, 8))[LABELS]
+    source = people + 0.1 * RANDOM.normal(size=(400, 8))
+    noisy = people + 1.5 * RANDOM.normal(size=(400, 8))
+    options: dict[str, Any] = {"steps": 100, "hidden": 32}
+    found = {}
+    for loss in (None, "cosine", "gallerycontrast"):
+        found[loss] = fitted("residual", source, noisy, LABELS, **(options | {"loss": loss}))
+    chosen = found[None]
+    same = found[chosen.loss_name]
+    np.testing.assert_array_equal(embedded(chosen, source), embedded(same, source))
+    held_out = divided(checked_pairs(source, noisy, LABELS), 0.2, seed=0).held_out
+    cosine, contrast = (
+        quality(embedded(found[loss], held_out.source), held_out)
+        for loss in ("cosine", "gallerycontrast")
+    )
+    clearly = contrast > cosine + CLEARLY
+    assert chosen.loss_name == ("gallerycontrast" if clearly else "cosine")
+    assert fitted("residual", source, noisy, **(options | {"loss": None})).loss_name == "cosine"
 
 
 def test_the_weights_are_those_of_the_best_look():
