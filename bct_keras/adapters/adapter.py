@@ -33,7 +33,10 @@ class Adapter(keras.Model):
         raise NotImplementedError
 
     def call(self, inputs):
-        return unit(self.mapped(unit(tf.cast(inputs, tf.float32))))
+        given = tf.cast(inputs, tf.float32)
+        source = unit(given)
+        found = self.mapped(source)
+        return unit(found)
 
     def predict(self, x, batch_size=None, verbose: Any = "auto", steps=None, callbacks=None):
         """Returns what the adapter makes of embeddings, as Keras does, with larger batches.
@@ -72,6 +75,7 @@ class Adapter(keras.Model):
 
 def unit(embeddings: tf.Tensor) -> tf.Tensor:
     """Returns [batch, dims] at length 1, of embeddings as large or small as float32 can be."""
-    largest = tf.reduce_max(tf.abs(embeddings), axis=1, keepdims=True)
+    sizes = tf.abs(embeddings)
+    largest = tf.reduce_max(sizes, axis=1, keepdims=True)
     scaled = tf.math.divide_no_nan(embeddings, largest)
     return tf.math.l2_normalize(scaled, axis=1, epsilon=1e-12)

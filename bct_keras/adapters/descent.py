@@ -140,7 +140,8 @@ def chosen_loss(plan: Descent, labelled: bool) -> Loss:
 
 def cosine(found: tf.Tensor, pairs: Batch, gallery: Batch) -> tf.Tensor:
     """Returns 1 - <y, target> for each pair [rows]."""
-    return 1.0 - tf.reduce_sum(found * pairs.target, axis=1)
+    cosines = tf.reduce_sum(found * pairs.target, axis=1)
+    return 1.0 - cosines
 
 
 def compiled_step(adapter: Adapter, rows: Rows, plan: Descent, loss: Loss) -> Callable:
@@ -155,8 +156,11 @@ def compiled_step(adapter: Adapter, rows: Rows, plan: Descent, loss: Loss) -> Ca
         pairs = rows.chosen(batch)
         gallery = rows.chosen(drawn)
         with tf.GradientTape() as tape:
-            mean = tf.reduce_mean(loss(adapter(pairs.source), pairs, gallery))
-        gradients = tape.gradient(mean, [variable.value for variable in variables])
+            found = adapter(pairs.source)
+            losses = loss(found, pairs, gallery)
+            mean = tf.reduce_mean(losses)
+        values = [variable.value for variable in variables]
+        gradients = tape.gradient(mean, values)
         optimizer.apply(gradients, variables)
 
     return step
@@ -180,6 +184,8 @@ def compiled_look(adapter: Adapter, division: Division, gallery_rows: int, loss:
 
     @tf.function
     def look() -> tf.Tensor:
-        return tf.reduce_mean(loss(adapter(held.source), held, gallery))
+        found = adapter(held.source)
+        losses = loss(found, held, gallery)
+        return tf.reduce_mean(losses)
 
     return look

@@ -25,7 +25,12 @@ class Pairs:
 
     def rows(self, chosen: np.ndarray) -> "Pairs":
         """Returns the pairs of these rows."""
-        return Pairs(self.source[chosen], self.target[chosen], self.labels[chosen], self.labelled)
+        return Pairs(
+            source=self.source[chosen],
+            target=self.target[chosen],
+            labels=self.labels[chosen],
+            labelled=self.labelled,
+        )
 
 
 @dataclass(frozen=True)
@@ -116,4 +121,6 @@ def divided(pairs: Pairs, share: float, seed: int) -> Division:
     held_count = min(max(1, round(share * count)), count - 1)
     order = np.random.default_rng(seed).permutation(count)
     held = np.isin(classes, order[:held_count])
-    return Division(pairs.rows(np.flatnonzero(~held)), pairs.rows(np.flatnonzero(held)))
+    fitted = np.flatnonzero(~held)
+    held_out = np.flatnonzero(held)
+    return Division(fitted=pairs.rows(fitted), held_out=pairs.rows(held_out))

@@ -35,8 +35,11 @@ class Procrustes(Adapter):
     @classmethod
     def fitted(cls, pairs: Pairs, division: Division, seed: int) -> "Procrustes":
         """Returns the adapter of these pairs; it has nothing to choose on held-out ones."""
-        adapter = cls(pairs.source.shape[1], pairs.target.shape[1])
-        adapter.turn.set_weights([rotation(pairs.source, pairs.target)])
+        source_dims = pairs.source.shape[1]
+        target_dims = pairs.target.shape[1]
+        adapter = cls(source_dims, target_dims)
+        turn = rotation(pairs.source, pairs.target)
+        adapter.turn.set_weights([turn])
         return adapter
 
     def build(self, input_shape):

@@ -109,8 +109,10 @@ class Residual(Adapter):
         self.built = True
 
     def mapped(self, source):
-        scaled = source * math.sqrt(self.source_dims)
-        return self.line(source) + self.narrow(self.wide(scaled))
+        root = math.sqrt(self.source_dims)
+        hidden = self.wide(source * root)
+        residual = self.narrow(hidden)
+        return self.line(source) + residual
 
     def get_config(self):
         return {**super().get_config(), "hidden": self.hidden, "seed": self.seed}
