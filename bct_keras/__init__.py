@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bct_keras import (
+        adapters,
         backbones,
         callbacks,
         encoders,
@@ -38,6 +39,7 @@ __all__ = [
     "CompatibleModel",
     "InputError",
     "OldEmbeddings",
+    "adapters",
     "backbones",
     "callbacks",
     "compare",
@@ -54,6 +56,7 @@ _PUBLIC = {
     "CompatibleModel": "bct_keras.models",
     "InputError": "bct_keras.errors",
     "OldEmbeddings": "bct_keras.methods.old_embeddings",
+    "adapters": None,
     "backbones": None,
     "callbacks": None,
     "compare": "bct_keras.evaluate.comparison",

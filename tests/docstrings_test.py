@@ -14,6 +14,10 @@ from bct_keras.methods.method import Training
 
 # Each public name, by its module; a new one has a line here, and at least one example.
 PUBLIC = {
+    "bct_keras.adapters": ["Linear", "Procrustes", "Residual", "fit"],
+    "bct_keras.adapters.fitting": ["option_names"],
+    "bct_keras.adapters.linear": ["Regression"],
+    "bct_keras.adapters.procrustes": ["rotation"],
     "bct_keras.heads": [
         "AdaFace",
         "ArcFace",
@@ -41,6 +45,7 @@ PUBLIC = {
         "UniBCT",
     ],
     "bct_keras.evaluate.comparison": ["compare"],
+    "bct_keras.methods.gallerycontrast": ["gallery_contrast"],
     "bct_keras.methods.old_embeddings": ["OldEmbeddings"],
     "bct_keras.metrics": [
         "mean_average_precision",

@@ -60,21 +60,64 @@ class GalleryContrast(QueueMethod):
         new = self.compatible(new)
         old = unit(batch["old_embedding"])
         self.push((self.old_queue, old), (self.labels_queue, labels))
-        queued = tf.convert_to_tensor(self.labels_queue)[None, :]
-        same_class = labels[:, None] == queued
-        # <n_i, o_j> / t, and s, the logarithm of the sum over the rivals; a place not yet filled
-        # has label -1
-        old_queue = tf.convert_to_tensor(self.old_queue)
-        products = tf.matmul(new, old_queue, transpose_b=True) / self.temperature
-        no_rival = same_class | (queued < 0)
-        of_rivals = tf.where(no_rival, -1e9, products)
-        rivals = tf.reduce_logsumexp(of_rivals, axis=1, keepdims=True)
-        own = tf.reduce_sum(new * old, axis=1, keepdims=True) / self.temperature
-        # -log p_j = log(1 + exp(s - <n_i, o_j> / t))
-        of_own = tf.math.softplus(rivals - own)[:, 0]
-        of_each = tf.math.softplus(rivals - products)
-        of_class = mean_where(same_class, of_each)
-        return self.weight * (self.own * of_own + (1.0 - self.own) * of_class)
+        loss = gallery_contrast(
+            new,
+            old,
+            labels,
+            gallery=tf.convert_to_tensor(self.old_queue),
+            gallery_labels=tf.convert_to_tensor(self.labels_queue),
+            temperature=self.temperature,
+            own=self.own,
+        )
+        return self.weight * loss
+
+
+def gallery_contrast(
+    new: tf.Tensor,
+    old: tf.Tensor,
+    labels: tf.Tensor,
+    *,
+    gallery: tf.Tensor,
+    gallery_labels: tf.Tensor,
+    temperature: float,
+    own: float,
+) -> tf.Tensor:
+    """Returns the loss of `GalleryContrast` for each row, before its weight.
+
+    All embeddings have length 1.
+
+    Args:
+        new: [batch, dims], what searches.
+        old: [batch, dims], the old embedding of the same image.
+        labels: [batch]
+        gallery: [queue, dims], the old embeddings to search in.
+        gallery_labels: [queue]; -1 is a place not yet filled.
+        temperature: t
+        own: How much the image's own old embedding counts, against those of its class.
+
+    Returns:
+        [batch]
+
+    Example:
+        >>> new, labels = tf.eye(2), tf.constant([0, 1])
+        >>> loss = gallery_contrast(
+        ...     new, new, labels, gallery=new, gallery_labels=labels, temperature=1.0, own=0.3
+        ... )
+        >>> loss.numpy().round(3)  # log(1 + e^-1), as above
+        array([0.313, 0.313], dtype=float32)
+    """
+    same_class = labels[:, None] == gallery_labels[None, :]
+    # <n_i, o_j> / t, and s, the logarithm of the sum over the rivals
+    products = tf.matmul(new, gallery, transpose_b=True) / temperature
+    no_rival = same_class | (gallery_labels[None, :] < 0)
+    of_rivals = tf.where(no_rival, -1e9, products)
+    rivals = tf.reduce_logsumexp(of_rivals, axis=1, keepdims=True)
+    own_product = tf.reduce_sum(new * old, axis=1, keepdims=True) / temperature
+    # -log p_j = log(1 + exp(s - <n_i, o_j> / t))
+    of_own = tf.math.softplus(rivals - own_product)[:, 0]
+    of_each = tf.math.softplus(rivals - products)
+    of_class = mean_where(same_class, of_each)
+    return own * of_own + (1.0 - own) * of_class
 
 
 def mean_where(chosen: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
