@@ -76,6 +76,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'bct_keras' has no attribute '{name}'")
     if name not in _WITHOUT_KERAS:
         _check_backend(_backend_of_keras())
+        _register()
     owner = _PUBLIC[name]
     module = owner or f"bct_keras.{name}"
     try:
@@ -116,6 +117,11 @@ def _check_backend(backend: str | None) -> None:
         f"bct_keras needs Keras on TensorFlow, and the backend of Keras is {backend}.",
         "Set KERAS_BACKEND=tensorflow in the environment, before Keras is imported",
     )
+
+
+def _register() -> None:
+    """Lets Keras know all classes that a `.keras` file of ours may hold."""
+    importlib.import_module("bct_keras.models")
 
 
 def _is_command() -> bool:
@@ -189,9 +195,40 @@ class _FirstTensorFlow(importlib.abc.MetaPathFinder):
         return spec
 
 
+class _FirstKeras(importlib.abc.MetaPathFinder):
+    """Waits for Keras's first import, and then lets it know our classes.
+
+    `keras.saving.load_model` finds a class by the name it is registered under, and only where its
+    module has been imported. Where Keras is imported by a module of ours there is nothing to do:
+    the public names see to it.
+    """
+
+    def find_spec(self, fullname, path, target=None):
+        if fullname != "keras":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec("keras")
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def execute_and_register(module) -> None:
+            execute(module)
+            if not any(name.startswith("bct_keras.") for name in sys.modules):
+                _check_backend(module.config.backend())
+                _register()
+
+        spec.loader.exec_module = execute_and_register
+        return spec
+
+
+if "tensorflow" not in sys.modules:
+    sys.meta_path.insert(0, _FirstTensorFlow())
 if _is_command():
     _set_up_command()
 else:
     _check_backend(_chosen_backend())
-if "tensorflow" not in sys.modules:
-    sys.meta_path.insert(0, _FirstTensorFlow())
+    if "keras" in sys.modules:
+        _register()
+    else:
+        sys.meta_path.insert(0, _FirstKeras())

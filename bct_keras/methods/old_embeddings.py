@@ -75,19 +75,22 @@ class OldEmbeddings(OldSource):
             found[block.records] = kept
         return found
 
-    def with_images(self, images: tf.data.Dataset) -> tf.data.Dataset:
+    def with_images(self, images: Any) -> tf.data.Dataset:
         """Puts each old embedding beside its image.
 
         Args:
-            images: (image, label), one image at a time and in the order of the embeddings. It is
-                shuffled, repeated and put into batches afterwards. Where it does not know its own
-                length, it is not read beyond the last embedding.
+            images: A tf.data.Dataset of (image, label), one image at a time and in the order of the
+                embeddings; or an array of the images alone, [n, height, width, 3]. It is shuffled,
+                repeated and put into batches afterwards. A data set that does not know its own
+                length is not read beyond the last embedding.
 
         Returns:
             ({"image", "old_embedding", ...}, label), of which `CompatibleModel.fit` takes batches.
             A label that is another one than that of the embedding beside it is an error, which
             names the row.
         """
+        if not isinstance(images, tf.data.Dataset):
+            images = tf.data.Dataset.from_tensor_slices(self.labelled(images))
         self.check_images(images)
         images = images.apply(tf.data.experimental.assert_cardinality(len(self)))
         self.images = images
@@ -102,6 +105,21 @@ class OldEmbeddings(OldSource):
                 return {"image": image, **fields}, tf.identity(label)
 
         return tf.data.Dataset.zip(images, stored).map(together)
+
+    def labelled(self, images: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Returns an array of images with the labels of the embeddings."""
+        array = np.asarray(images)
+        if array.ndim != 4 or array.dtype.kind not in "uif":
+            raise InputError(
+                "with_images takes a tf.data.Dataset of (image, label), or an array of numbers"
+                f" [n, height, width, channels]; this one is {list(array.shape)} of {array.dtype}"
+            )
+        if len(array) != len(self):
+            raise InputError(
+                f"there are {len(array):,} images and {len(self):,} old embeddings, and each needs"
+                " the other"
+            )
+        return array, self.labels
 
     def check_images(self, images: tf.data.Dataset) -> None:
         """Raises where what is known of the images before one is read does not fit."""

@@ -42,6 +42,36 @@ def embedding_dims(backbone: Any) -> int:
     return int(shape[-1])
 
 
+def check_parts(head: Any, method: Any) -> None:
+    """Raises where the head or the method is something else, such as a class or a name."""
+    wanted = ((head, "head", Head, "ArcFace(classes=1000)"), (method, "method", Method, "MixBCT()"))
+    for given, name, kind, example in wanted:
+        if not isinstance(given, kind):
+            found = given.__name__ if isinstance(given, type) else type(given).__name__
+            what = f"the class {found}" if isinstance(given, type) else f"a {found}"
+            raise InputError(
+                f"the {name} has to be an object such as bct_keras.{name}s.{example}, and it is"
+                f" {what}"
+            )
+
+
+def check_batches(data: Any, dims: int | None) -> None:
+    """Raises where a data set is not in batches, or has old embeddings of other dimensions."""
+    spec = getattr(data, "element_spec", None)
+    fields = spec[0] if isinstance(spec, tuple) and spec else None
+    if not isinstance(fields, dict):
+        return
+    image = fields.get("image")
+    if image is not None and image.shape.rank == 3:
+        raise InputError("the data set gives one image at a time; call batch() on it first")
+    old = fields.get("old_embedding")
+    if dims and old is not None and old.shape.rank == 2 and old.shape[-1] not in (None, dims):
+        raise InputError(
+            f"the old embeddings of this data set have {old.shape[-1]} dimensions, and the model"
+            f" was compiled with old ones of {dims}"
+        )
+
+
 def check_old(old: Any, head: Head, method: Method, dims: int) -> None:
     """Raises where old embeddings do not go with the head or the backbone."""
     if not isinstance(old, OldSource):

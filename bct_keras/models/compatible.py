@@ -11,8 +11,7 @@ from bct_keras.errors import InputError
 from bct_keras.heads.head import Head
 from bct_keras.methods.method import Method, Training
 from bct_keras.methods.old_source import OldSource
-from bct_keras.models import fitting
-from bct_keras.models.arguments import check_old, embedding_dims, optimizer_of
+from bct_keras.models import arguments, fitting
 from bct_keras.models.averaging import Averages
 from bct_keras.models.step import Batch, Steps, added_by, replicas
 
@@ -70,7 +69,8 @@ class CompatibleModel(fitting.AcrossWorkers):
         dtype: Any = None,
     ):
         super().__init__(name=name, dtype=dtype)
-        self.dims = embedding_dims(backbone)
+        self.dims = arguments.embedding_dims(backbone)
+        arguments.check_parts(head, method)
         self.backbone = backbone
         self.head = head
         self.method = method
@@ -84,8 +84,7 @@ class CompatibleModel(fitting.AcrossWorkers):
             head.build((None, self.dims))
         if method.compatible_dims is not None and not method.built:
             method.build((None, self.dims))
-        # Counts dropped steps too, which the optimizer does not; so this is the position in the
-        # data.
+        # Counts dropped steps too, as the optimizer does not: it is the position in the data.
         self.steps = self.counter("steps")
         self.dropped = self.counter("dropped_steps")
         self.averaging = Averages(self, backbone, average)
@@ -147,7 +146,7 @@ class CompatibleModel(fitting.AcrossWorkers):
         with self.distribute_strategy.scope():
             self.prepare_method(old)
             super().compile(
-                optimizer_of(optimizer),
+                arguments.optimizer_of(optimizer),
                 jit_compile=jit_compile,  # pyright: ignore[reportArgumentType]
                 metrics=metrics,
                 weighted_metrics=weighted_metrics,
@@ -164,7 +163,7 @@ class CompatibleModel(fitting.AcrossWorkers):
         """Lets the method look at the old embeddings, where there are some, and builds it."""
         method = self.method
         if old is not None:
-            check_old(old, self.head, method, self.dims)
+            arguments.check_old(old, self.head, method, self.dims)
             method.prepare(old, Training(self.head.classes, old.dims))
         elif not method.built:
             if method.needs_old:
@@ -250,8 +249,9 @@ class CompatibleModel(fitting.AcrossWorkers):
         callbacks: Any = None,
         **options: Any,
     ) -> Any:
-        """Trains as `keras.Model.fit` does; what the method does between epochs is done too."""
+        """Trains as `keras.Model.fit` does, on `old.with_images(images).batch(64)`."""
         fitting.check_filled(self.method)
+        arguments.check_batches(x, self.method.compatible_dims)
         first_epoch = options.get("initial_epoch", 0)
         own = [fitting.Planning(self.method, first_epoch), *self.method.callbacks()]
         every = fitting.with_callbacks(callbacks, own, self)
