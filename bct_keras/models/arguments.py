@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from bct_keras.errors import InputError
 from bct_keras.heads.head import Head
@@ -61,10 +62,11 @@ def check_batches(data: Any, dims: int | None) -> None:
     fields = spec[0] if isinstance(spec, tuple) and spec else None
     if not isinstance(fields, dict):
         return
-    image = fields.get("image")
+    # Over several replicas the rows of each have a spec of their own, and are in batches already.
+    specs = {name: each for name, each in fields.items() if isinstance(each, tf.TensorSpec)}
+    image, old = specs.get("image"), specs.get("old_embedding")
     if image is not None and image.shape.rank == 3:
         raise InputError("the data set gives one image at a time; call batch() on it first")
-    old = fields.get("old_embedding")
     if dims and old is not None and old.shape.rank == 2 and old.shape[-1] not in (None, dims):
         raise InputError(
             f"the old embeddings of this data set have {old.shape[-1]} dimensions, and the model"
