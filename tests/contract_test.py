@@ -213,6 +213,7 @@ def test_method_gives_a_row_to_the_head_and_a_penalty_for_every_example(name, st
     assert np.isfinite(penalty).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", METHODS)
 def test_method_is_the_same_compiled_by_xla(name, stored):
     def loss_and_gradient(jit: bool):

@@ -36,7 +36,12 @@ TABLES = {
     "adaface of some classes": lambda: bct.heads.AdaFace(CLASSES, sample_rate=0.99),
 }
 PARTS = [(name, "arcface") for name in METHODS]
-PARTS += [("mixbct", name) for name in [*HEADS, *TABLES] if name != "arcface"]
+# Every head is trained in the first lane too, by contract_test; here behind the whole script.
+PARTS += [
+    pytest.param("mixbct", name, marks=pytest.mark.long)
+    for name in [*HEADS, *TABLES]
+    if name != "arcface"
+]
 
 
 def old_embeddings(**given: Any) -> bct.OldEmbeddings:
@@ -446,6 +451,7 @@ def test_backbones_that_are_no_functional_model(kind):
             made(encoder=keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(DIMS)]))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_backbone_of_keras_applications(tmp_path):
     random: Any = None

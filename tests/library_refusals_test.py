@@ -39,7 +39,11 @@ def saved(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize(
     "imports",
-    ["import bct_keras, keras", "import keras, bct_keras", "import tensorflow, bct_keras, keras"],
+    [
+        "import bct_keras, keras",
+        pytest.param("import keras, bct_keras", marks=pytest.mark.long),
+        pytest.param("import tensorflow, bct_keras, keras", marks=pytest.mark.long),
+    ],
 )
 def test_a_saved_model_is_loaded_where_the_package_is_imported(saved, imports):
     program = (

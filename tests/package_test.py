@@ -104,6 +104,7 @@ def test_a_command_chooses_the_backend_where_nobody_has(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("setting", "kept"), [({}, True), ({"TF_CPU_ALLOCATOR_USE_BFC": "false"}, False)]
 )

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.long
 def test_the_library_from_python(tmp_path):
     section = (ROOT / "README.md").read_text().partition("## From Python")[2]
     found = re.search(r"```python\n(.*?)```", section, re.DOTALL)

@@ -127,6 +127,7 @@ def test_neither_is_refused_without_one_dnn(monkeypatch):
     assert Subject(KerasEncoder(Path("other.keras"), strided_network(28, 4)), 4).has_gradients
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("value", ["0", "1"])
 def test_whether_it_is_on_goes_by_the_environment(value):

@@ -87,6 +87,7 @@ def test_branches_are_left_out_for_some_images_and_only_while_training(small):
     assert len(np.unique(training.round(3), axis=0)) == 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["saved_model", "tflite", "tflite_int8"])
 def test_it_is_exported(small, tmp_path, data_root, name):
     small.save(tmp_path / "encoder.keras")

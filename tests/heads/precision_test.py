@@ -45,6 +45,7 @@ DEGENERATE = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spec", SPECS)
 def test_compiled_where_classes_are_many_is_the_same(spec, monkeypatch):
     """Compares one step.

@@ -55,6 +55,7 @@ def folder(tmp_path_factory) -> Path:
     return made
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SPECS)
 def test_several_devices_learn_what_one_does(folder, name):

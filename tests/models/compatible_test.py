@@ -357,6 +357,7 @@ def test_what_layers_add_to_the_loss_counts_once(
     np.testing.assert_allclose(difference, -0.01 * pull, rtol=20 * tolerance, atol=0.05 * tolerance)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "backbone", [RECIPE.backbone, pytest.param("iresnet_small(width=4)", marks=pytest.mark.long)]
 )
