@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_backbones
 import yaml
 
 from bct_keras.distribution import strategy
@@ -45,6 +46,7 @@ def folder(tmp_path_factory, data_root, tiny_encoder_path) -> Path:
     folder = tmp_path_factory.mktemp("workers")
     shutil.copytree(data_root, folder / "faces")
     shutil.copy(tiny_encoder_path(8), folder / "old.keras")
+    shutil.copy(tiny_backbones.__file__, folder)
     (folder / "run.flags").write_text(FLAGS.strip() + "\n")
     return folder
 
@@ -83,8 +85,15 @@ def losses_of(run: Path) -> list[float]:
     )
 
 
+# On a processor with AVX-512 VNNI a slope of PReLU that jumps turned a difference in the sixth digit
+# into one of 1 % within 20 steps. So what does not depend on the network is tested without one.
+NO_JUMPS = "--backbone=tiny_backbones:linear"
 # Of 70 classes 56 are drawn; a batch has 36 at most, whose rows are always in.
-SAMPLED = ("--data=many/new", "--head=arcface(margin=0.3, scale=16, sample_rate=0.8)")
+SAMPLED = (
+    "--data=many/new",
+    "--head=arcface(margin=0.3, scale=16, sample_rate=0.8)",
+    NO_JUMPS,
+)
 
 
 @pytest.mark.long
@@ -135,7 +144,7 @@ def wait_for_epochs(workers: list[subprocess.Popen], run: Path, epochs: int) -> 
 
 @pytest.mark.long
 def test_a_signal_to_one_worker_stops_all_with_a_checkpoint_of_the_same_step(folder):
-    flags = ("--method=mixbct", "--batch_size=12", "--epochs=60", "--workdir=stopped")
+    flags = ("--method=mixbct", NO_JUMPS, "--batch_size=12", "--epochs=200", "--workdir=stopped")
     workers = started(folder, *flags)
     wait_for_epochs(workers, folder / "stopped", 3)
     workers[1].terminate()
@@ -146,7 +155,7 @@ def test_a_signal_to_one_worker_stops_all_with_a_checkpoint_of_the_same_step(fol
     )
     assert f"stopped by SIGTERM after step {step}; " in other
     assert f"going on after step {step}" in by_two_workers(folder, *flags)
-    by_one_process(folder, *flags[:3], "--workdir=never-stopped")
+    by_one_process(folder, *flags[:4], "--workdir=never-stopped")
     stopped, unbroken = losses_of(folder / "stopped"), losses_of(folder / "never-stopped")
     del (
         stopped[int(step) // 3],
@@ -157,7 +166,7 @@ def test_a_signal_to_one_worker_stops_all_with_a_checkpoint_of_the_same_step(fol
 
 @pytest.mark.long
 def test_a_worker_that_dies_stops_the_other_and_both_go_on_later(folder):
-    flags = ("--method=mixbct", "--epochs=60", "--workdir=killed")
+    flags = ("--method=mixbct", NO_JUMPS, "--epochs=200", "--workdir=killed")
     workers = started(folder, *flags)
     wait_for_epochs(workers, folder / "killed", 3)
     workers[1].kill()
@@ -170,9 +179,9 @@ def test_a_worker_that_dies_stops_the_other_and_both_go_on_later(folder):
     shutil.copytree(folder / "killed", folder / "on-one")
     assert re.search(r"going on after step \d+", by_two_workers(folder, *flags))
     assert re.search(
-        r"going on after step \d+", by_one_process(folder, *flags[:2], "--workdir=on-one")
+        r"going on after step \d+", by_one_process(folder, *flags[:3], "--workdir=on-one")
     )
-    by_one_process(folder, *flags[:2], "--workdir=unbroken")
+    by_one_process(folder, *flags[:3], "--workdir=unbroken")
     for resumed in ("killed", "on-one"):
         assert losses_of(folder / resumed) == pytest.approx(
             losses_of(folder / "unbroken"), rel=1e-5
