@@ -85,8 +85,8 @@ def losses_of(run: Path) -> list[float]:
     )
 
 
-# On a processor with AVX-512 VNNI a slope of PReLU that jumps turned a difference in the sixth digit
-# into one of 1 % within 20 steps. So what does not depend on the network is tested without one.
+# On a processor with AVX-512 VNNI a slope of PReLU that jumps turned a difference in the sixth
+# digit into one of 1 % within 20 steps. So what does not depend on the network is tested without.
 NO_JUMPS = "--backbone=tiny_backbones:linear"
 # Of 70 classes 56 are drawn; a batch has 36 at most, whose rows are always in.
 SAMPLED = (
