@@ -17,7 +17,6 @@ PUBLIC = {
     "bct_keras.adapters": ["Linear", "Procrustes", "Residual", "fit"],
     "bct_keras.adapters.fitting": ["option_names"],
     "bct_keras.adapters.linear": ["Regression"],
-    "bct_keras.adapters.procrustes": ["rotation"],
     "bct_keras.heads": [
         "AdaFace",
         "ArcFace",
@@ -47,6 +46,7 @@ PUBLIC = {
     "bct_keras.evaluate.comparison": ["compare"],
     "bct_keras.methods.gallerycontrast": ["gallery_contrast"],
     "bct_keras.methods.old_embeddings": ["OldEmbeddings"],
+    "bct_keras.metrics.baselines": ["procrustes_map"],
     "bct_keras.metrics": [
         "mean_average_precision",
         "recall_at_k",

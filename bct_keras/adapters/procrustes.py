@@ -1,8 +1,8 @@
 import keras
-import numpy as np
 
 from bct_keras.adapters.adapter import Adapter
 from bct_keras.adapters.pairs import Division, Pairs
+from bct_keras.metrics.baselines import procrustes_map
 
 
 @keras.saving.register_keras_serializable("bct_keras")
@@ -38,7 +38,7 @@ class Procrustes(Adapter):
         source_dims = pairs.source.shape[1]
         target_dims = pairs.target.shape[1]
         adapter = cls(source_dims, target_dims)
-        turn = rotation(pairs.source, pairs.target)
+        turn = procrustes_map(pairs.source, pairs.target)
         adapter.turn.set_weights([turn])
         return adapter
 
@@ -48,21 +48,3 @@ class Procrustes(Adapter):
 
     def mapped(self, source):
         return self.turn(source)
-
-
-def rotation(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Returns W [source dims, target dims], orthogonal, of the least |source W - target|^2.
-
-    With X'Y = U S V' it is U V': https://doi.org/10.1007/BF02289451
-
-    Args:
-        source: X, [n, source dims]
-        target: Y, [n, target dims]
-
-    Example:
-        >>> rotation(np.eye(2), np.array([[0.0, 1.0], [-1.0, 0.0]]))
-        array([[ 0.,  1.],
-               [-1.,  0.]])
-    """
-    left, _, right = np.linalg.svd(source.T @ target, full_matrices=False)
-    return left @ right

@@ -50,7 +50,7 @@ class Job:
 
     @property
     def turns(self) -> str:
-        """What jobs share that write files beside their data, and so take turns; "" for none."""
+        """Names what jobs share that write beside their data, and so take turns; "" for none."""
         return f"{self.data} {self.old}" if self.old else ""
 
     @property
@@ -73,7 +73,7 @@ class Job:
 
     @property
     def done(self) -> bool:
-        """Whether the run is there and whole."""
+        """Tells whether the run is there and whole."""
         if not self.folder.is_dir():
             return False
         return artefacts.kind_of(self.folder) == RUN_KIND

@@ -33,14 +33,14 @@ class Preprocessing:
 
     @property
     def scales(self) -> bool:
-        """Whether the third step changes anything."""
+        """Tells whether the third step changes anything."""
         has_mean = any(value != 0.0 for value in self.mean)
         has_std = any(value != 1.0 for value in self.std)
         return has_mean or has_std
 
     @property
     def is_plain(self) -> bool:
-        """Whether the encoder gets the pixels as they are, resized as usual."""
+        """Tells whether the encoder gets the pixels as they are, resized as usual."""
         return self.facts() == Preprocessing().facts()
 
     def facts(self) -> dict[str, Any]:

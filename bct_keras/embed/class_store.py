@@ -51,7 +51,7 @@ class StoredOldEmbeddings(OldSource):
 
     @property
     def made_from(self) -> dict[str, str | int]:
-        """What the features of the classes depend on."""
+        """Returns what the features of the classes depend on."""
         return {
             "data": self.shards.data.fingerprint,
             "old_embeddings": self.shards.fingerprint,

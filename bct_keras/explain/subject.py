@@ -49,7 +49,7 @@ class Subject:
 
     @cached_property
     def has_gradients(self) -> bool:
-        """Whether the maps that need gradients can be made.
+        """Tells whether the maps that need gradients can be made.
 
         A TFLite, an ONNX file or a SavedModel has none, nor has a Keras model without a graph of
         layers. One that was given a preprocessing is a layer behind it, whose own layers are not

@@ -20,6 +20,11 @@ def procrustes_map(new: np.ndarray, old: np.ndarray) -> np.ndarray:
     Args:
         new: [images, new dims] embeddings by the new encoder.
         old: [images, old dims] embeddings of the same images by the old one.
+
+    Example:
+        >>> procrustes_map(np.eye(2), np.array([[0.0, 1.0], [-1.0, 0.0]]))
+        array([[ 0.,  1.],
+               [-1.,  0.]])
     """
     # new' old = U S V'  ->  R = U V'
     left, _, right = np.linalg.svd(new.T.astype(np.float64) @ old, full_matrices=False)

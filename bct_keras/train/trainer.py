@@ -78,7 +78,7 @@ class Run:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process writes what all workers share."""
+        """Tells whether this process writes what all workers share."""
         return workers.worker_index() == 0
 
     @property

@@ -173,6 +173,8 @@ def test_every_keras_optimizer_will_do_where_there_is_no_table():
     for optimizer in (keras.optimizers.Adam(), keras.optimizers.get("rmsprop")):
         head.add_slots(optimizer)
         head.add_slots(keras.optimizers.LossScaleOptimizer(optimizer))
+    assert head.table is None
+    assert [weight.name for weight in head.weights] == ["class_weights"]
 
 
 def test_another_optimizer_has_slots_of_its_own():

@@ -141,8 +141,12 @@ def test_unibct_as_released_trains_from_its_first_refresh_on_by_means_at_their_o
 
 
 def test_unibct_as_released_embeds_nothing_at_a_refresh(stored, monkeypatch):
-    monkeypatch.setattr(StoredOldEmbeddings, "embedded", lambda *given: pytest.fail("embedded"))
-    fit(linear(stored, UniBCT(refresh_epochs=(0,))), stored, 0, 1)
+    calls: list[tuple] = []
+    monkeypatch.setattr(StoredOldEmbeddings, "embedded", lambda *given: calls.append(given))
+    method = UniBCT(refresh_epochs=(0,))
+    fit(linear(stored, method), stored, 0, 1)
+    assert int(method.refreshes.numpy()) == 1
+    assert calls == []
 
 
 def test_unibct_that_would_never_refresh_or_to_no_known_kind_is_refused(stored):
@@ -182,9 +186,10 @@ def test_old_embeddings_of_length_1_leave_the_released_prototypes_no_scale(store
     ],
 )
 def test_unibct_warns_of_nothing_where_there_is_a_scale(stored, old, name, options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
         ready(UniBCT(refresh_epochs=(1,), **options), sources(stored, old)[name])
+    assert [str(each.message) for each in told if "length 1" in str(each.message)] == []
 
 
 def test_stored_old_embeddings_tell_whether_they_have_length_1(stored, monkeypatch):

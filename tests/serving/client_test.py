@@ -238,9 +238,10 @@ def test_the_client_needs_neither_tensorflow_nor_protobuf():
     )
     code = (
         f"{blocked}sys.path.insert(0, {str(SERVING)!r})\nimport"
-        " client\nclient.Client('grpc://127.0.0.1:1')"
+        " client\nprint(type(client.Client('grpc://127.0.0.1:1')).__name__)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout.strip()) == (0, "Client"), ended.stderr
 
 
 @pytest.mark.slow
