@@ -14,8 +14,8 @@ ROWS_AT_ONCE = 4096  # of an array; Keras's 32 would spend the time between the 
 class Adapter(keras.Model):
     """A small map from the embeddings of one encoder, the source, to those of another, the target.
 
-    A kind of adapter overrides `mapped` and `build`. What goes in is brought to length 1 here, and
-    so is what comes out.
+    A kind of adapter overrides `mapped`, `mapped_by_layers` and `build`. What goes in is brought to
+    length 1 here, and so is what comes out.
 
     Args:
         source_dims: The dimensions of the embeddings that it takes.
@@ -24,7 +24,8 @@ class Adapter(keras.Model):
     """
 
     def __init__(self, source_dims: int, target_dims: int, **model: Any):
-        super().__init__(**{"dtype": "float32", **model})
+        # A name of its own, so that a fit makes the same file wherever it runs.
+        super().__init__(**{"dtype": "float32", "name": type(self).__name__.lower(), **model})
         self.source_dims = source_dims
         self.target_dims = target_dims
 
@@ -37,6 +38,25 @@ class Adapter(keras.Model):
         source = unit(given)
         found = self.mapped(source)
         return unit(found)
+
+    def layers_on(self, embedding: Any) -> Any:
+        """Returns the same map of an encoder's output as layers of Keras alone.
+
+        A model that has them is loaded without this package.
+
+        Args:
+            embedding: [batch, source dims], the symbolic output of a Keras model.
+
+        Returns:
+            [batch, target dims], of length 1, symbolic.
+        """
+        source = keras.layers.UnitNormalization(name="compatible_source")(embedding)
+        found = self.mapped_by_layers(source)
+        return keras.layers.UnitNormalization(name="embedding_compatible")(found)
+
+    def mapped_by_layers(self, source: Any) -> Any:
+        """Returns what `mapped` gives, by copies of this adapter's layers."""
+        raise NotImplementedError
 
     def predict(self, x, batch_size=None, verbose: Any = "auto", steps=None, callbacks=None):
         """Returns what the adapter makes of embeddings, as Keras does, with larger batches.
@@ -79,3 +99,11 @@ def unit(embeddings: tf.Tensor) -> tf.Tensor:
     largest = tf.reduce_max(sizes, axis=1, keepdims=True)
     scaled = tf.math.divide_no_nan(embeddings, largest)
     return tf.math.l2_normalize(scaled, axis=1, epsilon=1e-12)
+
+
+def copied(layer: Any, name: str) -> Any:
+    """Returns a Dense layer like this one with its weights, under another name."""
+    copy = keras.layers.Dense.from_config({**layer.get_config(), "name": name})
+    copy.build(layer.kernel.shape[:1])
+    copy.set_weights(layer.get_weights())
+    return copy

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from bct_keras.adapters.adapter import Adapter
+from bct_keras.adapters.adapter import Adapter, copied
 from bct_keras.adapters.pairs import Division, Pairs
 from bct_keras.errors import InputError
 from bct_keras.metrics.ranking import mean_average_precision
@@ -64,6 +64,9 @@ class Linear(Adapter):
 
     def mapped(self, source):
         return self.line(source)
+
+    def mapped_by_layers(self, source):
+        return copied(self.line, "compatible_line")(source)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 import keras
 
-from bct_keras.adapters.adapter import Adapter
+from bct_keras.adapters.adapter import Adapter, copied
 from bct_keras.adapters.pairs import Division, Pairs
 from bct_keras.metrics.baselines import procrustes_map
 
@@ -48,3 +48,6 @@ class Procrustes(Adapter):
 
     def mapped(self, source):
         return self.turn(source)
+
+    def mapped_by_layers(self, source):
+        return copied(self.turn, "compatible_turn")(source)

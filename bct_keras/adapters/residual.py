@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from bct_keras.adapters.adapter import Adapter
+from bct_keras.adapters.adapter import Adapter, copied
 from bct_keras.adapters.descent import Descent, train
 from bct_keras.adapters.linear import Regression, checked_ridge, chosen_ridge, quality
 from bct_keras.adapters.pairs import Division, Pairs
@@ -113,6 +113,15 @@ class Residual(Adapter):
         hidden = self.wide(source * root)
         residual = self.narrow(hidden)
         return self.line(source) + residual
+
+    def mapped_by_layers(self, source):
+        line = copied(self.line, "compatible_line")(source)
+        scaled = keras.layers.Rescaling(math.sqrt(self.source_dims), name="compatible_scale")(
+            source
+        )
+        hidden = copied(self.wide, "compatible_wide")(scaled)
+        residual = copied(self.narrow, "compatible_narrow")(hidden)
+        return keras.layers.Add(name="compatible_sum")([line, residual])
 
     def get_config(self):
         return {**super().get_config(), "hidden": self.hidden, "seed": self.seed}

@@ -53,8 +53,17 @@ class TFLite:
 
         self.interpreter = Interpreter(model_path=path)
         (self.input,) = self.interpreter.get_input_details()
-        (self.output,) = self.interpreter.get_output_details()
+        self.outputs = self.named_outputs()
         self.batch = 0
+
+    def named_outputs(self):
+        """Returns the output tensors by their names in the file's signature, where it has one."""
+        details = self.interpreter.get_output_details()
+        signatures = self.interpreter.get_signature_list()
+        if len(details) == 1 or not signatures:
+            return {str(place): each for place, each in enumerate(details)}
+        runner = self.interpreter.get_signature_runner(next(iter(signatures)))
+        return in_order(runner.get_output_details())
 
     def facts(self):
         """Returns what the file takes and gives."""
@@ -63,13 +72,15 @@ class TFLite:
         not_scaled = not scale or (scale, zero) == (1.0, 0)
         return {
             "input": self.input["shape_signature"].tolist(),
-            "output": self.output["shape_signature"].tolist(),
+            "outputs": {
+                name: output["shape_signature"].tolist() for name, output in self.outputs.items()
+            },
             # Whole numbers as they are: no scale could be meant.
             "bytes": is_uint8 and not_scaled,
         }
 
     def run(self, images):
-        """Returns the embeddings of a batch."""
+        """Returns the embeddings of a batch, an array for each output."""
         if len(images) != self.batch:
             self.interpreter.resize_tensor_input(self.input["index"], images.shape)
             self.interpreter.allocate_tensors()
@@ -77,8 +88,16 @@ class TFLite:
         values = stored(images, self.input)
         self.interpreter.set_tensor(self.input["index"], values)
         self.interpreter.invoke()
-        found = self.interpreter.get_tensor(self.output["index"])
-        return real(found, self.output)
+        found = []
+        for output in self.outputs.values():
+            values = self.interpreter.get_tensor(output["index"])
+            found.append(real(values, output))
+        return found
+
+
+def in_order(outputs):
+    """Returns outputs by their names, `embedding` before `embedding_compatible`."""
+    return {name: outputs[name] for name in sorted(outputs)}
 
 
 def stored(values, tensor):
@@ -114,7 +133,7 @@ class Onnx:
         onnxruntime.set_default_logger_severity(4)
         self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         (self.input,) = self.session.get_inputs()
-        (self.output,) = self.session.get_outputs()
+        self.outputs = in_order({output.name: output for output in self.session.get_outputs()})
         if self.input.type not in ONNX_TYPES:
             raise ValueError(f"it takes {self.input.type} and not one of {', '.join(ONNX_TYPES)}")
 
@@ -126,16 +145,15 @@ class Onnx:
                 properties[name] = value
         return {
             "input": sides_of(self.input),
-            "output": sides_of(self.output),
+            "outputs": {name: sides_of(output) for name, output in self.outputs.items()},
             "bytes": ONNX_TYPES[self.input.type] == "uint8",
             "properties": properties,
         }
 
     def run(self, images):
-        """Returns the embeddings of a batch."""
+        """Returns the embeddings of a batch, an array for each output."""
         values = images.astype(ONNX_TYPES[self.input.type])
-        (found,) = self.session.run(None, {self.input.name: values})
-        return found
+        return self.session.run(list(self.outputs), {self.input.name: values})
 
 
 def sides_of(tensor):
@@ -202,7 +220,9 @@ def main():
         count = int(np.prod(shape)) * dtype.itemsize
         images = np.frombuffer(receive(channel, count), dtype).reshape(shape)
         try:
-            found = np.ascontiguousarray(model.run(images), np.float32)
+            outputs = model.run(images)
+            found = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=1)
+            found = np.ascontiguousarray(found, np.float32)
         except Exception as error:
             send(channel, told(error))
             continue

@@ -1,7 +1,7 @@
 """What every encoder can do, whatever it is made of."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -10,13 +10,12 @@ import tensorflow as tf
 
 from bct_keras import artefacts
 from bct_keras.data import dataset, unreadable
-from bct_keras.data.preprocessing import CHANNELS, OWN, Preprocessing
+from bct_keras.data.preprocessing import OWN, Preprocessing
+from bct_keras.encoders.shapes import check_answer
 from bct_keras.errors import InputError
 from bct_keras.specs import quoted
 
 BATCH_SIZE = 256
-LARGEST_SIZE = 2048  # pixels of a side
-LARGEST_DIMS = 65536
 # What the libraries raise where a model cannot take a batch.
 FAULTS = (
     ValueError,
@@ -40,13 +39,23 @@ class Encoder(ABC):
         self.path = path
         self.image_size = image_size
         self.dims = dims
-        self.compatible_dims = dims  # the first coordinates, which an old gallery is searched with
+        self.compatible_dims = dims  # those that an old gallery is searched with
         self.preprocessing = OWN
         self.spec = str(path)  # what loads it again
 
     @abstractmethod
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Returns the embeddings [batch, dims] float32 of images [batch, size, size, 3] uint8."""
+
+    @property
+    def compatible(self) -> "Encoder":
+        """Returns the encoder whose embeddings search the gallery of an older one.
+
+        That is this one itself, unless its own gallery holds more than the old one can.
+        """
+        if self.compatible_dims < self.dims:
+            return FirstDims(self, self.compatible_dims)
+        return self
 
     @cached_property
     def fingerprint(self) -> str:
@@ -69,6 +78,10 @@ class Encoder(ABC):
             embeddings = self.embed(batch["image"].numpy())
             yield self.checked(embeddings, batch), batch
 
+    def of_ids(self, ids: Sequence[str]) -> np.ndarray:
+        """Returns the embeddings [n, dims] of items that are stored; raises where none is."""
+        raise InputError(f"{self.path} embeds images, and there are none: give stored embeddings")
+
     def checked(self, embeddings: np.ndarray, batch) -> np.ndarray:
         """Returns a batch's embeddings; raises where they are not all there and finite."""
         check_answer(self.path, embeddings.shape, (len(batch["label"]), self.dims))
@@ -89,41 +102,86 @@ class Encoder(ABC):
 
 
 class DerivedEncoder(Encoder):
-    """Computes each embedding from that of another encoder, whose embeddings are kept."""
+    """Computes each embedding from those of other encoders, whose embeddings are kept."""
 
     # Whether it may be computed of an image's embedding plus that of its mirror image.
     of_sums = False
 
-    def __init__(self, encoder: Encoder, dims: int):
-        super().__init__(encoder.path, encoder.image_size, dims)
+    def __init__(self, dims: int, *sources: Encoder):
+        first = sources[0]
+        super().__init__(first.path, first.image_size, dims)
+        self.sources = sources
+        self.preprocessing = first.preprocessing
+        self.spec = first.spec
+        self.cached = all(source.cached for source in sources)
+
+    @abstractmethod
+    def derive(self, *embeddings: np.ndarray) -> np.ndarray:
+        """Returns the embeddings of images by those of each of the other encoders."""
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Returns the embeddings [batch, dims] of images [batch, size, size, 3] uint8."""
+        embeddings = [source.embed(images) for source in self.sources]
+        return self.derive(*embeddings)
+
+    def embed_data(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None):
+        """Yields (embeddings, batch) over the records; each source gets them at its own size."""
+        every = [source.embed_data(data, shards) for source in self.sources]
+        for found in zip(*every, strict=True):
+            embeddings = [some for some, _ in found]
+            _, batch = found[0]
+            yield self.derive(*embeddings), batch
+
+    def of_ids(self, ids: Sequence[str]) -> np.ndarray:
+        """Returns the embeddings [n, dims] of items by those that are stored with these ids."""
+        embeddings = [source.of_ids(ids) for source in self.sources]
+        return self.derive(*embeddings)
+
+
+class PartOfEncoder(DerivedEncoder):
+    """Gives some of the coordinates of another encoder, and goes by that one's fingerprint."""
+
+    of_sums = True
+
+    def __init__(self, encoder: Encoder, columns: slice):
+        self.columns = columns
+        super().__init__(len(range(encoder.dims)[columns]), encoder)
         self.encoder = encoder
-        self.preprocessing = encoder.preprocessing
-        self.spec = encoder.spec
-        self.cached = encoder.cached
 
     @property
     def fingerprint(self) -> str:
         """Names the embeddings of the other encoder, which are those that are kept."""
         return self.encoder.fingerprint
 
-    @abstractmethod
-    def derive(self, embeddings: np.ndarray) -> np.ndarray:
-        """Returns the embeddings of images by those of the other encoder."""
-
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        """Returns the embeddings [batch, dims] of images [batch, size, size, 3] uint8."""
-        embeddings = self.encoder.embed(images)
-        return self.derive(embeddings)
+    def derive(self, *embeddings: np.ndarray) -> np.ndarray:
+        """Returns these coordinates of embeddings [batch, all dims]."""
+        (whole,) = embeddings
+        return whole[:, self.columns]
 
 
-class FirstDims(DerivedEncoder):
+class FirstDims(PartOfEncoder):
     """Gives the first coordinates of another encoder's embeddings."""
 
-    of_sums = True
+    def __init__(self, encoder: Encoder, dims: int):
+        super().__init__(encoder, slice(0, dims))
 
-    def derive(self, embeddings: np.ndarray) -> np.ndarray:
-        """Returns the first coordinates of embeddings [batch, all dims]."""
-        return embeddings[:, : self.dims]
+
+class TwoOutputs(PartOfEncoder):
+    """Gives the output `embedding` of a file that has `embedding_compatible` too.
+
+    Args:
+        whole: The file, whose embeddings are both outputs, one after the other.
+    """
+
+    def __init__(self, whole: "FileEncoder"):
+        super().__init__(whole, slice(0, whole.free_dims))
+        self.whole = whole
+        self.compatible_dims = whole.dims - whole.free_dims
+
+    @property
+    def compatible(self) -> Encoder:
+        """Returns the encoder of the other output."""
+        return PartOfEncoder(self.whole, slice(self.whole.free_dims, None))
 
 
 class FileEncoder(Encoder):
@@ -134,9 +192,25 @@ class FileEncoder(Encoder):
 
     kind: str  # its name in a spec
 
-    def __init__(self, path: Path, image_size: int, dims: int, preprocessing: Preprocessing):
-        super().__init__(path, image_size, dims)
+    def __init__(
+        self,
+        path: Path,
+        image_size: int,
+        dims: int,
+        preprocessing: Preprocessing,
+        compatible_dims: int = 0,
+    ):
+        """Args are those of any encoder, and the dimensions of `embedding_compatible`, if any."""
+        super().__init__(path, image_size, dims + compatible_dims)
+        self.free_dims = dims  # those of `embedding`, which comes first
         self.preprocessing = preprocessing
+
+    @property
+    def view(self) -> Encoder:
+        """Returns what it is to its users, who know of one embedding at a time."""
+        if self.free_dims < self.dims:
+            return TwoOutputs(self)
+        return self
 
     def spec_with(self, preprocessing: Preprocessing) -> str:
         """Returns what a user writes to load the same file with this preprocessing."""
@@ -176,66 +250,6 @@ def path_fingerprint(path: Path) -> str:
     names = [file.relative_to(path).as_posix() for file in files]
     contents = [artefacts.file_sha256(file) for file in files]
     return artefacts.fingerprint([names, contents])
-
-
-def check_answer(path: Path, found: tuple[int, ...], asked: tuple[int, int]) -> None:
-    """Raises where an encoder answers with anything but one embedding for each image."""
-    if tuple(found) == asked:
-        return
-    images, dims = asked
-    answer = " x ".join(map(str, found)) or "one number"
-    raise InputError(
-        f"{path} answers {images} images with {answer} and not with {images} embeddings of "
-        f"{dims} dimensions: it cannot be used"
-    )
-
-
-def in_batches(
-    run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int
-) -> np.ndarray:
-    """Runs a file that is made for batches of one size, or of any where that is 0.
-
-    The last batch is filled up with copies of the last image.
-    """
-    if not size:
-        return run(images)
-    last = len(images) - 1
-    found = []
-    for first in range(0, len(images), size):
-        rows = np.minimum(np.arange(first, first + size), last)
-        found.append(run(images[rows]).copy())
-    return np.concatenate(found)[: len(images)]
-
-
-def checked_shapes(path: Path, image_shape, embedding_shape) -> tuple[int, int, bool]:
-    """Returns the size, the dims and whether colours stand first.
-
-    Images may be [batch, size, size, 3] or [batch, 3, size, size]. Raises where they are neither,
-    or where the embeddings are not [batch, dims].
-    """
-    try:
-        _, *sides = sides_of(image_shape)
-        _, dims = sides_of(embedding_shape)
-        colours_first = sides[0] == CHANNELS and sides[-1] != CHANNELS
-        if colours_first:
-            channels, height, width = sides
-        else:
-            height, width, channels = sides
-    except (TypeError, ValueError, IndexError):
-        height = width = channels = dims = -1
-        colours_first = False
-    # Else memory goes before anything is told.
-    sizes_fit = 1 <= height <= LARGEST_SIZE and 1 <= dims <= LARGEST_DIMS
-    if height != width or channels != CHANNELS or not sizes_fit:
-        raise InputError(
-            f"{path} is no encoder of square colour images: {image_shape} in, {embedding_shape} out"
-        )
-    return height, dims, colours_first
-
-
-def sides_of(shape) -> list[int]:
-    """Returns the sides of a shape, -1 for one that is free."""
-    return [int(side or -1) for side in shape]
 
 
 def first_sentence(error: Exception) -> str:

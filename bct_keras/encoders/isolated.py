@@ -23,13 +23,8 @@ import numpy as np
 
 from bct_keras.data.preprocessing import OWN, Preprocessing, chosen
 from bct_keras.encoders import child, stated
-from bct_keras.encoders.encoder import (
-    FileEncoder,
-    check_answer,
-    checked_shapes,
-    first_sentence,
-    in_batches,
-)
+from bct_keras.encoders.encoder import FileEncoder, first_sentence
+from bct_keras.encoders.shapes import check_answer, checked_shapes, in_batches
 from bct_keras.errors import InputError
 
 LOAD_SECONDS = 60.0  # by the clock, on a busy machine; child.py has less of the processor
@@ -163,18 +158,25 @@ class IsolatedEncoder(FileEncoder):
     def __init__(self, path: Path, given: dict[str, Any]):
         self.child = Child(self.kind, path)
         facts = self.child.facts
-        size, dims, self.colours_first = checked_shapes(path, facts["input"], facts["output"])
+        shapes = checked_shapes(path, facts["input"], facts["outputs"])
+        self.colours_first = shapes.colours_first
         found = self.stated(path, facts)
         if facts["bytes"] and not found.source:
             found = OWN
-        super().__init__(path, size, dims, chosen(given, found, str(path)))
+        super().__init__(
+            path,
+            image_size=shapes.image_size,
+            dims=shapes.dims,
+            preprocessing=chosen(given, found, str(path)),
+            compatible_dims=shapes.compatible_dims,
+        )
         if facts["bytes"] and self.preprocessing.scales:
             raise InputError(f"{path} takes pixels as whole numbers: leave out mean and std")
         self.fixed_batch = max(int(facts["input"][0]), 0)
-        if self.fixed_batch * size * size * 12 > LARGEST_BATCH:
+        if self.fixed_batch * shapes.image_size**2 * 12 > LARGEST_BATCH:
             raise InputError(
-                f"{path} takes {self.fixed_batch:,} images of {size} pixels at once, too many to "
-                "hold"
+                f"{path} takes {self.fixed_batch:,} images of {shapes.image_size} pixels at once, "
+                "too many to hold"
             )
         self.first_seconds = 0.0
         start = time.perf_counter()

@@ -7,8 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from bct_keras.adapters.folding import EMBEDDING
 from bct_keras.data.preprocessing import OWN, Preprocessing, chosen
-from bct_keras.encoders.encoder import FileEncoder, checked_shapes, first_sentence
+from bct_keras.encoders.encoder import FileEncoder, first_sentence
+from bct_keras.encoders.shapes import Shapes, checked_shapes, one_after_the_other
 from bct_keras.errors import InputError
 from bct_keras.untrusted import keras_files
 
@@ -19,10 +21,15 @@ class KerasEncoder(FileEncoder):
     kind = "keras"
 
     def __init__(self, path: Path, model: Any, preprocessing: Preprocessing = OWN):
-        image_size, dims, self.colours_first = checked_shapes(
-            path, model.input_shape, model.output_shape
+        shapes = shapes_of(path, model)
+        super().__init__(
+            path,
+            image_size=shapes.image_size,
+            dims=shapes.dims,
+            preprocessing=preprocessing,
+            compatible_dims=shapes.compatible_dims,
         )
-        super().__init__(path, image_size, dims, preprocessing)
+        self.colours_first = shapes.colours_first
         self.model = model
         self._embed = tf.function(
             lambda images: self.model(images, training=False), reduce_retracing=True
@@ -37,6 +44,8 @@ class KerasEncoder(FileEncoder):
         if self.colours_first:
             values = np.ascontiguousarray(values.transpose(0, 3, 1, 2))
         found = self._embed(tf.constant(values))
+        if isinstance(found, dict):  # of two outputs
+            found = one_after_the_other(found)
         return np.asarray(found, np.float32)
 
 
@@ -56,12 +65,21 @@ def read(path: Path) -> Any:
         keras_files.check(path)
         # safe_mode: a file from elsewhere may not bring code along.
         model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
-        checked_shapes(path, model.input_shape, model.output_shape)
+        shapes_of(path, model)
         return model
     except InputError:
         raise
     except Exception as error:  # damaged files have given errors of a dozen classes
         raise InputError(f"{path} {keras_files.FAULT}: {first_sentence(error)}") from None
+
+
+def shapes_of(path: Path, model: Any) -> Shapes:
+    """Returns what a model takes and gives; raises where it is no encoder."""
+    shapes = model.output_shape
+    outputs = {EMBEDDING: shapes}
+    if isinstance(shapes, list):
+        outputs = dict(zip(model.output_names, shapes, strict=True))
+    return checked_shapes(path, model.input_shape, outputs)
 
 
 def scales_itself(model: Any) -> bool:
@@ -76,8 +94,8 @@ def with_preprocessing(path: Path, model: Any, preprocessing: Preprocessing) -> 
 
     It can be exported and looked into like one of our own.
     """
-    size, _, colours_first = checked_shapes(path, model.input_shape, model.output_shape)
-    image = keras.Input((size, size, 3), name="image")
+    shapes = shapes_of(path, model)
+    image = keras.Input((shapes.image_size, shapes.image_size, 3), name="image")
     values: Any = image
     if preprocessing.order == "bgr":
         values = keras.ops.flip(values, axis=-1)
@@ -88,7 +106,7 @@ def with_preprocessing(path: Path, model: Any, preprocessing: Preprocessing) -> 
         scale = one_or_each(1 / std * np.ones_like(mean))
         offset = one_or_each(-mean / std)
         values = keras.layers.Rescaling(scale, offset)(values)
-    if colours_first:
+    if shapes.colours_first:
         values = keras.ops.transpose(values, (0, 3, 1, 2))
     return keras.Model(image, model(values), name=model.name)
 

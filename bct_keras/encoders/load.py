@@ -7,9 +7,11 @@ from typing import Any
 
 from bct_keras import artefacts, specs
 from bct_keras.data.preprocessing import OWN
+from bct_keras.encoders.adapter_file import load_adapter
+from bct_keras.encoders.derived import AdaptedEncoder, FusedEncoder
 from bct_keras.encoders.encoder import Encoder, FileEncoder, first_sentence
 from bct_keras.encoders.isolated import OnnxEncoder, TFLiteEncoder
-from bct_keras.encoders.keras_file import KerasEncoder, keras_file_encoder
+from bct_keras.encoders.keras_file import keras_file_encoder
 from bct_keras.encoders.saved_model import GRAPH_FILE, SavedModelEncoder
 from bct_keras.encoders.stored import StoredEmbeddings
 from bct_keras.errors import InputError
@@ -96,6 +98,21 @@ ENCODERS: dict[str, type[EncoderFile]] = {
     "tflite": TFLiteFile,
     "onnx": OnnxFile,
 }
+
+
+def adapted(encoder: str, adapter: str, may_trust: bool = True) -> AdaptedEncoder:
+    """Returns an encoder behind an adapter, each by what loads it."""
+    source = load_encoder(encoder, may_trust)
+    return AdaptedEncoder(source, load_adapter(adapter), adapter)
+
+
+def fused(new: str, old: str, weight: float = 0.5, may_trust: bool = True) -> FusedEncoder:
+    """Returns the weighted mean of two encoders, each by what loads it."""
+    return FusedEncoder(load_encoder(new, may_trust), load_encoder(old, may_trust), weight)
+
+
+# `fused(runs/new, runs/old, weight=0.7)` likewise.
+DERIVED: dict[str, Callable[..., Encoder]] = {"adapted": adapted, "fused": fused}
 KIND_OF_SUFFIX = {".keras": "keras", ".tflite": "tflite", ".onnx": "onnx"}
 STORED = ".npz"
 
@@ -104,12 +121,15 @@ def load_encoder(named: str | Path, may_trust: bool = True) -> Encoder:
     """Returns the encoder that is meant.
 
     Args:
-        named: A path, or a spec such as `tflite(old.tflite, mean=127.5)`.
+        named: A path, or a spec such as `tflite(old.tflite, mean=127.5)`, `adapted(runs/new,
+            adapter.keras)` or `fused(runs/new, runs/old, weight=0.7)`.
         may_trust: Whether a spec may say `trust=True`; not one that stood in a file.
     """
     path, text = Path(named), str(named)
     if not exists(path):
         kind, bracket, _ = text.partition("(")
+        if bracket and kind.strip() in DERIVED:
+            return specs.build(DERIVED, text, may_trust=may_trust)
         if bracket and kind.strip() in ENCODERS:
             return from_spec(text, may_trust)
         raise InputError(f"{path}: no such encoder")
@@ -126,10 +146,10 @@ def load_encoder(named: str | Path, may_trust: bool = True) -> Encoder:
     if kind is None:
         known = ", ".join([*KIND_OF_SUFFIX, STORED])
         raise InputError(f"{path} is no encoder: known are a run's folder, a SavedModel, {known}")
-    return opened(path, ENCODERS[kind](text).open)
+    return opened(path, ENCODERS[kind](text).open).view
 
 
-def from_spec(spec: str, may_trust: bool) -> FileEncoder:
+def from_spec(spec: str, may_trust: bool) -> Encoder:
     """Returns the encoder of a spec such as `tflite(old.tflite, mean=127.5)`."""
     file: EncoderFile = specs.build(ENCODERS, spec)
     if getattr(file, "trust", False) and not may_trust:
@@ -137,7 +157,7 @@ def from_spec(spec: str, may_trust: bool) -> FileEncoder:
     encoder = opened(Path(file.path), file.open)
     if any(value is not None for value in file.given().values()):
         encoder.spec = encoder.spec_with(encoder.preprocessing)
-    return encoder
+    return encoder.view
 
 
 def opened(path: Path, load: Callable[[], FileEncoder]) -> FileEncoder:
@@ -173,17 +193,17 @@ def existing(name: str, member: str = "") -> Path:
     return path
 
 
-def run_encoder(folder: Path) -> KerasEncoder:
+def run_encoder(folder: Path) -> Encoder:
     """Returns the encoder that a run has trained."""
     encoder = keras_file_encoder(encoder_of_run(folder), {})
     encoder.preprocessing = OWN
     manifest = artefacts.read_manifest(folder, RUN_KIND)
     made_from = manifest["made_from"]
-    if made_from.get("compatible_dims"):
+    if encoder.view is encoder and made_from.get("compatible_dims"):
         where = folder / artefacts.MANIFEST
         compatible = field(made_from, "compatible_dims", int, where)
         encoder.compatible_dims = min(compatible, encoder.dims)
-    return encoder
+    return encoder.view
 
 
 def encoder_of_run(folder: Path) -> Path:

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from bct_keras.data.preprocessing import OWN, Preprocessing, chosen
 from bct_keras.encoders import operations
-from bct_keras.encoders.encoder import FileEncoder, checked_shapes, first_sentence
+from bct_keras.encoders.encoder import FileEncoder, first_sentence
+from bct_keras.encoders.shapes import checked_shapes, one_after_the_other
 from bct_keras.errors import InputError
 
 GRAPH_FILE = "saved_model.pb"
@@ -32,25 +33,27 @@ class SavedModelEncoder(FileEncoder):
             _, inputs = self.serve.structured_input_signature
             (self.input_name, spec), *others = inputs.items()
             outputs = dict(self.serve.structured_outputs)
-            compatible = outputs.pop("embedding_compatible", None)
-            (self.output_name, output), *other_outputs = outputs.items()
         except Exception as error:  # damaged files have given errors of a dozen classes
             raise InputError(
                 f"{path} cannot be loaded as a SavedModel: {first_sentence(error)}"
             ) from None
-        if others or other_outputs:
-            raise InputError(
-                f"{path}: its signature has several inputs or outputs; one of each is needed"
-            )
+        if others:
+            raise InputError(f"{path}: its signature has several inputs; one is needed")
         self.input_dtype = spec.dtype
-        size, dims, self.colours_first = checked_shapes(path, spec.shape, output.shape)
+        output_shapes = {name: output.shape for name, output in outputs.items()}
+        shapes = checked_shapes(path, spec.shape, output_shapes)
+        self.colours_first = shapes.colours_first
         # Whole numbers can only be pixels as they are.
         found = OWN if ours or self.input_dtype.is_integer else Preprocessing()
-        super().__init__(path, size, dims, chosen(given, found, str(path)))
+        super().__init__(
+            path,
+            image_size=shapes.image_size,
+            dims=shapes.dims,
+            preprocessing=chosen(given, found, str(path)),
+            compatible_dims=shapes.compatible_dims,
+        )
         if self.input_dtype.is_integer and self.preprocessing.scales:
             raise InputError(f"{path} takes pixels as whole numbers: leave out mean and std")
-        if compatible is not None:
-            self.compatible_dims = int(compatible.shape[1])
 
     def run(self, values: np.ndarray) -> np.ndarray:
         """Returns the embeddings [batch, dims] float32 of [batch, size, size, 3]."""
@@ -58,4 +61,4 @@ class SavedModelEncoder(FileEncoder):
             values = values.transpose(0, 3, 1, 2)
         images = tf.cast(np.ascontiguousarray(values), self.input_dtype)
         outputs = self.serve(**{self.input_name: images})
-        return np.asarray(outputs[self.output_name], np.float32)
+        return one_after_the_other(outputs).astype(np.float32)

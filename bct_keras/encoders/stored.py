@@ -1,5 +1,6 @@
 """Embeddings that somebody stored with the ids of their images."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,16 @@ from bct_keras.untrusted import arrays
 class StoredEmbeddings(Encoder):
     """Gives what an encoder gave that is not here any more.
 
-    A .npz file holds it as `embeddings` [n, dims] and their `ids` [n].
+    A .npz file holds it as `embeddings` [n, dims] and their `ids` [n]; it may hold `labels` [n]
+    too, the class of each item as a number or a name. Nothing here is about images.
     """
 
     cached = False  # they are stored already
 
     def __init__(self, path: Path):
-        stored = arrays.read_arrays(path, "embeddings with their ids", ("embeddings", "ids"))
+        stored = arrays.read_arrays(
+            path, "embeddings with their ids", ("embeddings", "ids"), ("labels",)
+        )
         embeddings, ids = stored["embeddings"], stored["ids"]
         if embeddings.ndim != 2 or not embeddings.shape[1] or embeddings.dtype.kind not in "biuf":
             raise InputError(f"{path}: `embeddings` has to be numbers, [n, dims]")
@@ -33,9 +37,13 @@ class StoredEmbeddings(Encoder):
         with np.errstate(over="ignore"):
             self.embeddings = embeddings.astype(np.float32, copy=False)
         names = arrays.texts(ids, path)
+        self.ids = names
         self.row_of = {name: row for row, name in enumerate(names)}
         if len(self.row_of) != len(names):
             raise InputError(f"{path}: an id stands there twice")
+        self.labels: np.ndarray | None = stored.get("labels")  # [n]
+        if self.labels is not None:
+            check_labels(self.labels, len(names), path)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Raises an error, for nothing here can embed an image."""
@@ -51,6 +59,20 @@ class StoredEmbeddings(Encoder):
                 embeddings = self.embeddings[rows]
                 yield self.checked(embeddings, batch), batch
 
+    def of_ids(self, ids: Sequence[str]) -> np.ndarray:
+        """Returns the embeddings [n, dims] of items by their ids; raises where one is missing."""
+        rows = []
+        for name in ids:
+            if name not in self.row_of:
+                raise InputError(f"{self.path} has no embedding for {name}")
+            rows.append(self.row_of[name])
+        found = self.embeddings[rows]
+        finite = np.isfinite(found).all(axis=1)
+        if not finite.all():
+            first_bad = int(np.argmin(finite))
+            raise InputError(f"{self.path} has no finite embedding for {ids[first_bad]}")
+        return found
+
     def rows_of(self, batch, data: dataset.DataSet) -> list[int]:
         """Returns the rows that hold the embeddings of a batch."""
         rows = []
@@ -59,3 +81,9 @@ class StoredEmbeddings(Encoder):
                 raise InputError(f"{self.path} has no embedding for {name} of {data.folder}")
             rows.append(self.row_of[name])
         return rows
+
+
+def check_labels(labels: np.ndarray, count: int, path: Path) -> None:
+    """Raises where labels are not one number or name for each of `count` items."""
+    if labels.shape != (count,) or labels.dtype.kind not in "iuUS":
+        raise InputError(f"{path}: `labels` has to be [n] whole numbers or names, one for each id")

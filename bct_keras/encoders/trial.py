@@ -21,7 +21,7 @@ from bct_keras.data import unreadable
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards, field_path, normalised
 from bct_keras.data.preprocessing import OWN, Preprocessing
-from bct_keras.encoders.encoder import Encoder, FileEncoder
+from bct_keras.encoders.encoder import Encoder, FileEncoder, TwoOutputs
 
 IDENTITIES, IMAGES_EACH = 64, 4
 FEWEST_IDENTITIES = 5  # with less nothing is said
@@ -106,6 +106,8 @@ def before(encoder: Encoder, data: DataSet) -> Iterator[str]:
 
     It is tried only where its file does not say which pixels it takes.
     """
+    if isinstance(encoder, TwoOutputs):
+        encoder = encoder.whole
     if not isinstance(encoder, FileEncoder) or encoder.preprocessing.source:
         return
     images, labels = sample(data, encoder)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bct_keras import progress
-from bct_keras.encoders import Encoder, FirstDims
+from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate.protocol import Protocol, Sides, adopted
 from bct_keras.metrics import baselines
@@ -183,10 +183,8 @@ def embed_upgrade(
     of_old = known_old or (protocol.embed(old) if old else None)
     of_new = protocol.embed(new) if new else None
     cross = of_new if old else None
-    if old and new and new.dims > old.dims:
-        # A wider encoder's own gallery may hold all of its coordinates; the old one is searched
-        # with the first.
-        cross = protocol.embed(FirstDims(new, old.dims))
+    if old and new and new.compatible is not new:
+        cross = protocol.embed(new.compatible)
     return Upgrade(of_old, of_new, cross)
 
 

@@ -37,7 +37,8 @@ class EmbeddingCache:
         if isinstance(encoder, DerivedEncoder):
             if images.get("flip") and not encoder.of_sums:
                 return make(encoder)
-            return encoder.derive(self.get(encoder.encoder, images, make))
+            embeddings = [self.get(source, images, make) for source in encoder.sources]
+            return encoder.derive(*embeddings)
         name = artefacts.fingerprint({"encoder": encoder.fingerprint, **images})
         path = self.folder / f"{name}.npy"
         try:

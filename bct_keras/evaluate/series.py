@@ -6,7 +6,7 @@ Queries of each encoder are searched in its own gallery and in that of each olde
 from collections.abc import Iterator
 from typing import Any
 
-from bct_keras.encoders import ENCODER_FILE, Encoder, FirstDims
+from bct_keras.encoders import ENCODER_FILE, Encoder
 from bct_keras.evaluate.compatibility import check_dims
 from bct_keras.evaluate.protocol import Protocol, adopted
 from bct_keras.metrics.gains import evidence, gains
@@ -134,10 +134,9 @@ def measure_all(
         older_ones = min(newer, 1) if first_gallery_only else newer
         for older in range(older_ones):
             check_dims(encoders[older], encoder)
-            dims = encoders[older].dims
             query = sides.query
-            if encoder.dims > dims:
-                query = protocol.embed(FirstDims(encoder, dims)).query
+            if encoder.compatible is not encoder:
+                query = protocol.embed(encoder.compatible).query
             measured[newer, older] = as_measured(protocol.measure(query, galleries[older]))
     return measured
 

@@ -13,7 +13,7 @@ import numpy as np
 import bct_keras
 from bct_keras import artefacts, progress
 from bct_keras.data import records
-from bct_keras.encoders import Encoder, FirstDims
+from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate.compatibility import check_dims
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
@@ -90,7 +90,7 @@ def explained(
         subjects: The encoder of the queries of each test, old/old and new/old.
     """
     of_old = protocol.embed(old)
-    of_new = protocol.embed(FirstDims(new, old.dims) if new.dims > old.dims else new)
+    of_new = protocol.embed(new.compatible)
     gallery = of_old.gallery
     queries = {
         "old/old": of_old.query,

@@ -6,8 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from bct_keras.adapters.folding import COMPATIBLE
 from bct_keras.backbones import one_dnn
-from bct_keras.encoders import Encoder, KerasEncoder
+from bct_keras.encoders import Encoder, KerasEncoder, TwoOutputs
 from bct_keras.encoders.stored import StoredEmbeddings
 from bct_keras.errors import InputError
 from bct_keras.vectors import normalised
@@ -25,16 +26,17 @@ class Subject:
     """An encoder that is asked for reasons."""
 
     def __init__(self, encoder: Encoder, dims: int):
-        """Takes an encoder whose first `dims` coordinates search the old gallery."""
+        """Takes an encoder whose `compatible` part, of `dims` coordinates, searches the gallery."""
         if isinstance(encoder, StoredEmbeddings):
             raise InputError(
                 f"{encoder.path} holds stored embeddings: there is no encoder to ask "
                 "what it looks at"
             )
         self.encoder = encoder
+        self.file = encoder.whole if isinstance(encoder, TwoOutputs) else encoder
         self.dims = dims
-        if isinstance(encoder, KerasEncoder) and self.has_gradients:
-            one_dnn.check_gradients(encoder.model, encoder.path)
+        if isinstance(self.file, KerasEncoder) and self.has_gradients:
+            one_dnn.check_gradients(self.file.model, encoder.path)
 
     def cosines(self, images: np.ndarray, reference: np.ndarray) -> np.ndarray:
         """Returns the cosines [batch] of images to a reference.
@@ -43,7 +45,7 @@ class Subject:
             images: [batch, size, size, 3] uint8.
             reference: Of length 1, [dims].
         """
-        embeddings = self.encoder.embed(images)
+        embeddings = self.encoder.compatible.embed(images)
         compared = normalised(embeddings[:, : self.dims])
         return compared @ reference
 
@@ -55,7 +57,7 @@ class Subject:
         layers. One that was given a preprocessing is a layer behind it, whose own layers are not
         to be seen.
         """
-        encoder = self.encoder
+        encoder = self.file
         return (
             isinstance(encoder, KerasEncoder)
             and encoder.preprocessing.is_plain
@@ -74,9 +76,12 @@ class Subject:
     @cached_property
     def model(self) -> "CosineModel":
         """The model that the maps ask."""
-        assert isinstance(self.encoder, KerasEncoder)
-        model = in_float32(self.encoder.model)
-        outputs = ExplainedEmbedding(self.dims)(model.outputs[0])
+        assert isinstance(self.file, KerasEncoder)
+        model = in_float32(self.file.model)
+        embedding = model.outputs[0]
+        if len(model.outputs) > 1:
+            embedding = model.outputs[model.output_names.index(COMPATIBLE)]
+        outputs = ExplainedEmbedding(self.dims)(embedding)
         # Inputs in a list, as tf-keras-vis passes them: else Keras warns at every call.
         return CosineModel(list(model.inputs), outputs)
 

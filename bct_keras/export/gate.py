@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bct_keras.encoders import Encoder, FirstDims
+from bct_keras.encoders import Encoder
 from bct_keras.evaluate.compatibility import check_dims
 from bct_keras.evaluate.protocol import Protocol, adopted
 from bct_keras.metrics.gains import evidence, gains
@@ -104,10 +104,8 @@ class Gate:
 
     def add(self, name: str, encoder: Encoder) -> None:
         """Embeds the images by a file; another file of that name is replaced."""
-        if encoder.compatible_dims < encoder.dims:
-            encoder = FirstDims(encoder, encoder.compatible_dims)
         for spec, protocol in self.protocols.items():
-            self.embedded[spec][name] = protocol.embed(encoder)
+            self.embedded[spec][name] = protocol.embed(encoder.compatible)
         self.found_excesses.pop(name, None)
         self.found_verdicts.pop(name, None)
         for key in list(self.measured):

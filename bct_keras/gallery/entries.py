@@ -10,7 +10,7 @@ from bct_keras import artefacts
 from bct_keras.data import dataset, embeddings, images_by_id
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.records import KIND
-from bct_keras.encoders import Encoder, FirstDims
+from bct_keras.encoders import Encoder
 from bct_keras.errors import option
 from bct_keras.gallery.gallery import Gallery, KnownEncoder
 
@@ -42,7 +42,7 @@ def fitted(encoder: Encoder, gallery: Gallery) -> Encoder:
     compatible = encoder.compatible_dims
     dims = {known.dims for known in gallery.encoders_in_use()}
     if encoder.dims > compatible and dims == {compatible}:
-        return FirstDims(encoder, compatible)
+        return encoder.compatible
     return encoder
 
 

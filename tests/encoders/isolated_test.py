@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from bct_keras.encoders import child, isolated, load_encoder
-from bct_keras.encoders.encoder import LARGEST_SIZE
+from bct_keras.encoders.shapes import LARGEST_SIZE
 from bct_keras.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).parent))

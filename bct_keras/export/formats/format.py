@@ -92,7 +92,8 @@ class Reference(DerivedEncoder):
     """Embeds as the exported files are to do, adding mirrored images where that is asked for."""
 
     def __init__(self, source: Source):
-        super().__init__(source.encoder, source.encoder.dims)
+        super().__init__(source.encoder.dims, source.encoder)
+        self.encoder = source.encoder
         self.compatible_dims = source.encoder.compatible_dims
         self.flip = source.flip
         self.cached = not source.flip  # what is kept is the encoder's own, without mirrored images
@@ -105,9 +106,10 @@ class Reference(DerivedEncoder):
             return f"{fingerprint}+mirrored"
         return fingerprint
 
-    def derive(self, embeddings: np.ndarray) -> np.ndarray:
+    def derive(self, *embeddings: np.ndarray) -> np.ndarray:
         """Returns the embeddings [batch, dims] at length 1."""
-        return normalised(embeddings)
+        (found,) = embeddings
+        return normalised(found)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Returns the embeddings [batch, dims] of images [batch, size, size, 3] uint8."""
