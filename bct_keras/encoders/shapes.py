@@ -59,7 +59,7 @@ def checked_shapes(path: Path, image_shape: Any, outputs: Mapping[str, Any]) -> 
     if set(outputs) != {EMBEDDING, COMPATIBLE}:
         raise InputError(
             f"{path} is no encoder of square colour images: it has the outputs "
-            f"{', '.join(outputs)}; an encoder has one, or {EMBEDDING} and {COMPATIBLE}"
+            f"{', '.join(sorted(outputs))}; an encoder has one, or {EMBEDDING} and {COMPATIBLE}"
         )
     return Shapes(
         image_size=height,
