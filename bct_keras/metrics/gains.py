@@ -85,6 +85,23 @@ def thresholds(found: Verification, metrics: Iterable[str]) -> dict[str, float]:
     return dict(zip(rates, cosines, strict=True))
 
 
+def carried_over(cosines: dict[str, float], found: Verification) -> dict[str, dict[str, float]]:
+    """Returns what becomes of FAR and TAR where thresholds are those of another test.
+
+    Args:
+        cosines: The threshold at each rate there: the ones in use today.
+        found: The pairs of the test that they are now held against.
+
+    Returns:
+        For each rate `far` and `tar`, the shares of pairs above the threshold.
+    """
+    rates = {}
+    for metric, cosine in cosines.items():
+        far, tar = found.rates_above(cosine)
+        rates[metric] = {"far": far, "tar": tar}
+    return rates
+
+
 def curves(found: Verification) -> dict[str, Any]:
     """Returns the ROC with its interval, and the histograms of the scores."""
     impostors = found.impostor_pairs

@@ -12,12 +12,43 @@ SHARES = np.linspace(0.0, 1.0, 11)
 SEED = 0
 
 
-def refreshed_rows(rows: int, share: float) -> np.ndarray:
+def random_order(rows: int) -> np.ndarray:
+    """Returns the rows in an order that is left to chance, the first to be re-embedded first."""
+    return np.random.default_rng(SEED).permutation(rows)
+
+
+def farthest_first(gallery: Embedded) -> np.ndarray:
+    """Returns the rows of a gallery, those first that lie farthest from the mean of their class.
+
+    https://arxiv.org/abs/2509.16664 re-embeds in this order: what lies far out is found worst.
+
+    Args:
+        gallery: The old gallery, whose identities are known.
+
+    Example:
+        >>> gallery = Embedded(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), np.array([0, 0, 0]))
+        >>> farthest_first(gallery)
+        array([1, 0, 2])
+    """
+    embeddings, labels = gallery.embeddings, gallery.labels
+    images = np.bincount(labels)
+    sums = np.zeros((len(images), embeddings.shape[1]))
+    np.add.at(sums, labels, embeddings)
+    means = sums / np.maximum(images, 1)[:, None]  # [identities, dims]
+    distances = np.linalg.norm(embeddings - means[labels], axis=1)
+    return np.argsort(-distances, kind="stable")
+
+
+def refreshed_rows(order: np.ndarray, share: float) -> np.ndarray:
     """Returns which rows are re-embedded, [rows] bool.
 
     A larger share has all the rows of a smaller one.
+
+    Args:
+        order: [rows] the rows in the order in which they are re-embedded.
+        share: How much of the gallery is done.
     """
-    order = np.random.default_rng(SEED).permutation(rows)
+    rows = len(order)
     chosen = np.zeros(rows, bool)
     chosen[order[: round(share * rows)]] = True
     return chosen
@@ -25,7 +56,8 @@ def refreshed_rows(rows: int, share: float) -> np.ndarray:
 
 def mixed(old: Embedded, new: Embedded, share: float) -> Embedded:
     """Returns the old gallery with so large a share of it re-embedded by the new encoder."""
-    chosen = refreshed_rows(len(old.labels), share)
+    order = random_order(len(old.labels))
+    chosen = refreshed_rows(order, share)
     embeddings = np.where(chosen[:, None], new.embeddings, old.embeddings)
     return Embedded(embeddings, old.labels)
 
@@ -59,10 +91,10 @@ def hot_refresh(
 
 def rank_merging(old: Sides, new: Sides) -> dict[str, Any]:
     """Returns top-1 at each share where two encoders search two parts of the gallery."""
-    rows = len(old.gallery.labels)
+    order = random_order(len(old.gallery.labels))
     values = []
     for share in SHARES:
-        refreshed = refreshed_rows(rows, share)
+        refreshed = refreshed_rows(order, share)
         values.append(merged_top(old, new, refreshed))
     area = float(np.trapezoid(values, SHARES))
     return {"share": SHARES.tolist(), "top-1": values, "area": area}

@@ -73,6 +73,20 @@ class Verification:
         share_rejected = float(rejected) / max(len(self.genuine), 1)
         return float(threshold), 1.0 - share_rejected
 
+    def rates_above(self, threshold: float) -> tuple[float, float]:
+        """Returns FAR and TAR at a threshold: the shares of pairs that exceed it.
+
+        FAR is exact among the impostors that were kept; below them it is read off the histogram,
+        within whose bins it is taken to rise evenly.
+        """
+        tar = share_above(self.genuine, threshold) if len(self.genuine) else 0.0
+        if threshold >= self.impostors[-1]:
+            above = np.searchsorted(-self.impostors, -threshold, side="left")
+            accepted = self.counted_impostors[above - 1] if above else 0.0
+            return float(accepted) / self.impostor_pairs, tar
+        at_least = np.append(np.cumsum(self.impostor_histogram[::-1])[::-1], 0)  # [edges of BINS]
+        return float(np.interp(threshold, BINS, at_least / at_least[0])), tar
+
     def thresholds(self, fars: Sequence[float]) -> np.ndarray:
         """Returns the threshold at each FAR [fars].
 
