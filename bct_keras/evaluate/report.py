@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bct_keras.evaluate.compatibility import INDEPENDENT, NEW_OLD, OLD_OLD, TESTS
+from bct_keras.evaluate.compatibility import INDEPENDENT, TESTS
+from bct_keras.evaluate.findings import NEW_OLD, OLD_OLD
 from bct_keras.pages.document import Table
 
 Rows = list[list[str]]
