@@ -13,8 +13,6 @@ from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import build_protocols
 from bct_keras.evaluate.compatibility import (
-    NEW_OLD,
-    OLD_OLD,
     Known,
     embed_upgrade,
     judge,
@@ -23,6 +21,7 @@ from bct_keras.evaluate.compatibility import (
     summary,
 )
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
+from bct_keras.evaluate.findings import NEW_OLD, OLD_OLD
 from bct_keras.evaluate.protocol import Protocol
 from bct_keras.metrics.flips import flips
 from bct_keras.metrics.gains import evidence

@@ -8,6 +8,10 @@ With --old or --new alone it is the self-test of that one. Several encoders at o
 each older one, and --encoders=runs/a,runs/b --gallery=runs/old judges them by that one gallery
 alone.
 
+Other routes to the old gallery beside new/old, each with a verdict of its own:
+--adapted='adapted(runs/new, adapter.keras)', --fused='fused(runs/new, runs/old, weight=0.5)', and
+--moved=adapter.keras, which moves the gallery to the new encoder.
+
 Protocols:
   retrieval(DATA): the images of each identity of a data set are divided into gallery and query
   ijbc(DIR), ijbb(DIR): IJB-C or IJB-B with its folders meta and loose_crop; flip=False,
@@ -29,9 +33,10 @@ from typing import Any
 from absl import flags
 
 from bct_keras import command, specs
-from bct_keras.encoders import load_encoder
+from bct_keras.encoders import AdaptedEncoder, Encoder, load_adapter, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import report
+from bct_keras.evaluate.routes import Routes
 from bct_keras.evaluate.run import evaluate, evaluate_series
 from bct_keras.metrics.verdict import MARGIN, Rule
 
@@ -53,6 +58,21 @@ def define_flags() -> None:
         "independent",
         None,
         "the new network trained without constraint: gives update gain, tax and the baselines",
+    )
+    flags.DEFINE_string(
+        "adapted",
+        None,
+        "a route: the new encoder behind an adapter new -> old, as `adapt` makes it",
+    )
+    flags.DEFINE_string(
+        "fused",
+        None,
+        "a route: queries of both encoders, as in fused(runs/new, runs/old, weight=0.5)",
+    )
+    flags.DEFINE_string(
+        "moved",
+        None,
+        "a route: an adapter old -> new that moves the gallery, the file or `adapt`'s folder",
     )
     flags.DEFINE_string(
         "encoders", "", "in place of --old and --new: a series of encoders, oldest first, by commas"
@@ -116,6 +136,8 @@ def series_of_flags(out: Path) -> dict[str, Any]:
         raise InputError(
             "--encoders and --gallery stand in place of --old, --new and --independent"
         )
+    if FLAGS.adapted or FLAGS.fused or FLAGS.moved:
+        raise InputError("--adapted, --fused and --moved go with --old and --new")
     paths = specs.split_arguments(FLAGS.encoders, "--encoders")
     if FLAGS.gallery:
         paths = [FLAGS.gallery, *paths]
@@ -131,7 +153,7 @@ def series_of_flags(out: Path) -> dict[str, Any]:
 
 
 def upgrade_of_flags(out: Path) -> dict[str, Any]:
-    """Evaluates what --old, --new and --independent name."""
+    """Evaluates what --old, --new and --independent name, and the other routes."""
     FLAGS = flags.FLAGS
     if not (FLAGS.new or FLAGS.old):
         raise InputError(
@@ -147,7 +169,23 @@ def upgrade_of_flags(out: Path) -> dict[str, Any]:
         independent=independent,
         on_bad=FLAGS.on_bad,
         rule=rule_of_flags(),
+        routes=routes_of_flags(old),
         say=command.say,
+    )
+
+
+def routes_of_flags(old: Encoder | None) -> Routes:
+    """Returns the encoders that --adapted, --fused and --moved name."""
+    FLAGS = flags.FLAGS
+    moved = None
+    if FLAGS.moved:
+        if not old:
+            raise InputError("--moved needs --old, whose gallery it moves, and --new")
+        moved = AdaptedEncoder(old, load_adapter(FLAGS.moved), FLAGS.moved)
+    return Routes(
+        adapted=load_encoder(FLAGS.adapted) if FLAGS.adapted else None,
+        fused=load_encoder(FLAGS.fused) if FLAGS.fused else None,
+        moved=moved,
     )
 
 

@@ -4,35 +4,33 @@ A self-test searches an encoder's queries in its own gallery, and the cross-test
 encoder in the old one's gallery.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from bct_keras import progress
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
+from bct_keras.evaluate.findings import NEW_NEW, NEW_OLD, OLD_OLD, Findings, Upgrade
 from bct_keras.evaluate.protocol import Protocol, Sides, adopted
+from bct_keras.evaluate.routes import (
+    TEST_OF,
+    Routes,
+    embed_routes,
+    measure_route,
+    mixed_galleries,
+)
 from bct_keras.metrics import baselines
 from bct_keras.metrics.flips import flips
-from bct_keras.metrics.gains import against_independent, curves, evidence, gains, thresholds
+from bct_keras.metrics.gains import against_independent, evidence, gains
 from bct_keras.metrics.measured import Measured, as_measured
 from bct_keras.metrics.order import order_constraints
 from bct_keras.metrics.refresh import hot_refresh, rank_merging
 from bct_keras.metrics.verdict import Gain, Rule, Verdict, check_rule, decide, gains_of
 from bct_keras.metrics.verification import Embedded
 
-OLD_OLD, NEW_OLD, NEW_NEW = "old/old", "new/old", "new/new"  # query encoder / gallery encoder
 TESTS = (OLD_OLD, NEW_OLD, NEW_NEW)
 INDEPENDENT = "independent/independent"
-
-
-@dataclass(frozen=True)
-class Upgrade:
-    """Holds queries and gallery by the old and by the new encoder, as far as they are known."""
-
-    old: Sides | None = None
-    new: Sides | None = None
-    cross: Sides | None = None  # by the new encoder, in the old one's dimensions
 
 
 @dataclass(frozen=True)
@@ -41,47 +39,6 @@ class Known:
 
     old: Sides | None = None
     measured: dict[str, Measured] = field(default_factory=dict)
-
-
-@dataclass
-class Findings:
-    """Holds what a report tells of one protocol.
-
-    A part is empty where the protocol or the encoders do not allow it.
-    """
-
-    metrics: dict[str, dict[str, float]]  # of each test
-    gains: dict[str, Any] = field(default_factory=dict)  # `gain` and `above_old`
-    # `interval`, `error`, `units`, `unresolved`
-    evidence: dict[str, Any] = field(default_factory=dict)
-    # Its metrics, `update_gain` and `tax`
-    independent: dict[str, Any] = field(default_factory=dict)
-    flips: dict[str, Any] = field(default_factory=dict)
-    hot_refresh: dict[str, Any] = field(default_factory=dict)
-    order: dict[str, float] = field(default_factory=dict)
-    baselines: dict[str, Any] = field(default_factory=dict)
-    thresholds: dict[str, dict[str, float]] = field(default_factory=dict)  # of each test
-    curves: dict[str, dict[str, Any]] = field(default_factory=dict)  # of each test
-    notes: list[str] = field(default_factory=list)
-
-    def described(self) -> dict[str, Any]:
-        """Returns the protocol's part of report.json, without what is empty."""
-        found = self.metrics | self.gains
-        parts = {
-            **self.evidence,
-            **self.independent,
-            "flips": self.flips,
-            "hot_refresh": self.hot_refresh,
-            "order": self.order,
-            "baselines": self.baselines,
-            "thresholds": self.thresholds,
-            "curves": self.curves,
-            "notes": self.notes,
-        }
-        for name, part in parts.items():
-            if part:
-                found[name] = part
-        return found
 
 
 def self_and_cross_tests(
@@ -98,7 +55,9 @@ def self_and_cross_tests(
         known: What is known already of the old one.
     """
     known = known or Known()
+    protocol = adopted(protocol)
     upgrade = embed_upgrade(protocol, old, new, known.old)
+    protocol = protocol.against(upgrade.new)
     return summary(measure_tests(protocol, upgrade, known.measured))
 
 
@@ -110,7 +69,11 @@ def known_of_old(protocol: Protocol, old: Encoder | None) -> Known:
 
 
 def findings(
-    protocol: Protocol, old: Encoder | None, new: Encoder | None, independent: Encoder | None = None
+    protocol: Protocol,
+    old: Encoder | None,
+    new: Encoder | None,
+    independent: Encoder | None = None,
+    routes: Routes | None = None,
 ) -> dict[str, Any]:
     """Returns the protocol's part of report.json.
 
@@ -119,71 +82,104 @@ def findings(
         old: The old encoder; without it there is the new one's self-test alone.
         new: The new encoder; without it there is the old one's self-test alone.
         independent: The new network trained without constraint.
+        routes: Other ways to search the old gallery; they need both encoders.
     """
+    routes = routes or Routes()
+    others = routes.given()
     protocol = adopted(protocol)
-    upgrade = embed_upgrade(protocol, old, new)
+    upgrade = embed_upgrade(protocol, old, new, may_differ=bool(others))
+    protocol = protocol.against(upgrade.new)
+    searched = embed_routes(protocol, routes, upgrade)
     free = protocol.embed(independent) if independent and upgrade.cross else None
-    found = findings_of(protocol, upgrade, free)
-    found.notes = protocol.notes([encoder for encoder in (old, new, independent) if encoder])
+    found = findings_of(protocol, upgrade, free, searched)
+    encoders = [encoder for encoder in (old, new, independent) if encoder]
+    found.notes = protocol.notes(encoders + list(others.values()))
     return found.described()
 
 
-def findings_of(protocol: Protocol, upgrade: Upgrade, free: Sides | None = None) -> Findings:
+def findings_of(
+    protocol: Protocol,
+    upgrade: Upgrade,
+    free: Sides | None = None,
+    routes: Mapping[str, Sides] | None = None,
+) -> Findings:
     """Returns the same from what is embedded, but for the notes on the encoders.
 
     Args:
         protocol: How to measure.
         upgrade: What the old and the new encoder give.
         free: What the new network gives when it is trained without constraint.
+        routes: What each other route searches, and in what.
     """
+    routes = routes or {}
     measured = measure_tests(protocol, upgrade)
-    found = Findings({test: each.metrics for test, each in measured.items()})
+    found = Findings({})
     if upgrade.old and upgrade.cross:
-        old, cross = measured[OLD_OLD], measured[NEW_OLD]
-        found.gains = gains(old, cross)
-        found.evidence = evidence(old, cross)
-        if free:
-            metrics = protocol.metrics(free.query, free.gallery)
-            found.independent = {INDEPENDENT: metrics} | against_independent(found.metrics, metrics)
-        if old.searches:
-            found.flips = flips(old.searches, cross.searches, protocol.searched_names())
-        if isinstance(upgrade.old.query, Embedded):
-            found.hot_refresh = hot_refresh(
-                protocol.metrics,
-                query=upgrade.cross.query,
-                old=upgrade.old.gallery,
-                new=upgrade.cross.gallery,
-                track=lambda shares: progress.track(
-                    shares, "hot refresh", len(shares), "galleries"
-                ),
-            )
-            found.baselines = without_training(protocol, upgrade.old, free or upgrade.cross)
-            found.baselines = {"encoder": "independent" if free else "new"} | found.baselines
-        if old.searches:
-            found.order = order_of_searched(protocol, upgrade.old, upgrade.cross)
-    for test, each in measured.items():
-        if each.find_verification:
-            pairs = each.find_verification()
-            found.curves[test] = curves(pairs)
-            cosines = thresholds(pairs, each.metrics)
-            if cosines:
-                found.thresholds[test] = cosines
+        compare_with_old(found, protocol, upgrade, free, measured)
+    for name, sides in routes.items():
+        route = measure_route(protocol, measured[OLD_OLD], sides)
+        measured[TEST_OF[name]] = route.measured
+        found.routes[name] = route.facts
+    found.metrics = {test: each.metrics for test, each in measured.items()}
+    if OLD_OLD in measured:
+        old_metrics = measured[OLD_OLD].metrics
+        found.mixed = mixed_galleries(protocol, upgrade, routes, old_metrics)
+    found.add_scores(measured)
     return found
 
 
+def compare_with_old(
+    found: Findings,
+    protocol: Protocol,
+    upgrade: Upgrade,
+    free: Sides | None,
+    measured: Mapping[str, Measured],
+) -> None:
+    """Adds what the cross-test is beside the old encoder's self-test."""
+    assert upgrade.old and upgrade.cross
+    old, cross = measured[OLD_OLD], measured[NEW_OLD]
+    found.gains = gains(old, cross)
+    found.evidence = evidence(old, cross)
+    if free:
+        metrics = protocol.metrics(free.query, free.gallery)
+        tests = {test: each.metrics for test, each in measured.items()}
+        found.independent = {INDEPENDENT: metrics} | against_independent(tests, metrics)
+    if old.searches:
+        found.flips = flips(old.searches, cross.searches, protocol.searched_names())
+        found.order = order_of_searched(protocol, upgrade.old, upgrade.cross)
+    if isinstance(upgrade.old.query, Embedded) and protocol.labelled:
+        found.hot_refresh = hot_refresh(
+            protocol.metrics,
+            query=upgrade.cross.query,
+            old=upgrade.old.gallery,
+            new=upgrade.cross.gallery,
+            track=lambda shares: progress.track(shares, "hot refresh", len(shares), "galleries"),
+        )
+        found.baselines = without_training(protocol, upgrade.old, free or upgrade.cross)
+        found.baselines = {"encoder": "independent" if free else "new"} | found.baselines
+
+
 def embed_upgrade(
-    protocol: Protocol, old: Encoder | None, new: Encoder | None, known_old: Sides | None = None
+    protocol: Protocol,
+    old: Encoder | None,
+    new: Encoder | None,
+    known_old: Sides | None = None,
+    may_differ: bool = False,
 ) -> Upgrade:
     """Embeds queries and gallery by each encoder.
 
-    By the new one they are embedded also so that they fit the old gallery.
+    By the new one they are embedded also so that they fit the old gallery. Where the two have other
+    dimensions, that is an error, or no cross-test if they `may_differ`.
     """
-    check_dims(old, new)
+    if not may_differ:
+        check_dims(old, new)
     protocol = adopted(protocol)
     of_old = known_old or (protocol.embed(old) if old else None)
     of_new = protocol.embed(new) if new else None
-    cross = of_new if old else None
-    if old and new and new.compatible is not new:
+    cross = None
+    if old and new and new.compatible_dims == old.dims:
+        cross = of_new
+    if cross and new and new.compatible is not new:
         cross = protocol.embed(new.compatible)
     return Upgrade(of_old, of_new, cross)
 
@@ -267,6 +263,7 @@ def judge(protocols: dict[str, dict[str, Any]], rule: Rule) -> Verdict | None:
         protocols: The result of each protocol, by its spec.
         rule: What the verdict goes by.
     """
+    check_rule(rule, measured_metrics(protocols.values()))
     found: dict[str, list[Gain]] = {}
     for spec, result in protocols.items():
         name = spec if len(protocols) > 1 else ""
@@ -275,7 +272,6 @@ def judge(protocols: dict[str, dict[str, Any]], rule: Rule) -> Verdict | None:
         if gains_found:
             words = [gain.word(rule.margin) for gain in gains_found]
             result["word"] = dict(zip(result["gain"], words, strict=True))
-    check_rule(rule, measured_metrics(protocols.values()))
     return decide(found, rule)
 
 
@@ -284,4 +280,6 @@ def measured_metrics(results: Collection[dict[str, Any]]) -> list[str]:
     metrics = []
     for result in results:
         metrics.extend(result.get("gain", {}))
+        for facts in result.get("routes", {}).values():
+            metrics.extend(facts["gain"])
     return metrics

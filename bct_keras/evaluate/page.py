@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from bct_keras.evaluate import report, words
+from bct_keras.evaluate import report, report_routes, words
 from bct_keras.pages import document
 from bct_keras.pages.document import Picture, Plot, Table
 
@@ -69,7 +69,9 @@ def as_html(
         "report",
         title=headline(found),
         verdict=found["verdict"] or "",
-        verdicts=report.verdict_lines(found) if "candidates" in found else [],
+        one_verdict="" if "routes" in found else found["verdict"] or "",
+        overviews=list(report_routes.overviews(found)),
+        verdicts=verdict_lines(found),
         of_series=any("matrix" in result for result in found["protocols"].values()),
         protocols=protocols,
         words=words.of(found["protocols"]),
@@ -77,9 +79,17 @@ def as_html(
     )
 
 
+def verdict_lines(found: dict[str, Any]) -> list[str]:
+    """Returns the verdicts that the title does not have: on candidates or on routes."""
+    several = "candidates" in found or "routes" in found
+    return report.verdict_lines(found) if several else []
+
+
 def headline(found: dict[str, Any]) -> str:
     """Returns the verdict as the title of the page."""
     verdict = found["verdict"]
+    if "routes" in found:
+        return report_routes.headline(found)
     if not verdict:
         return "A verdict on each candidate" if "candidates" in found else "Self-test"
     because = f": {found['because']}" if found.get("because") else ""

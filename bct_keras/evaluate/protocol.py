@@ -33,6 +33,7 @@ class Protocol(ABC):
 
     data: DataSet | None = None  # the labelled images, where the protocol has them as a data set
     cache: EmbeddingCache | None = None
+    labelled = True  # whether it knows which items belong together
 
     @classmethod
     def __subclasshook__(cls, other: type) -> bool:
@@ -71,6 +72,10 @@ class Protocol(ABC):
         """Returns the numbers of `measure` alone."""
         measured = as_measured(self.measure(query, gallery))
         return measured.metrics
+
+    def against(self, new: Sides | None) -> "Protocol":
+        """Returns what measures; a protocol without labels takes what the new encoder finds."""
+        return self
 
     def notes(self, encoders: Collection[Encoder]) -> list[str]:
         """Returns sentences for the report of these encoders, which were embedded before."""

@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bct_keras.evaluate.compatibility import INDEPENDENT, NEW_OLD, OLD_OLD, TESTS
+from bct_keras.evaluate import report_routes
+from bct_keras.evaluate.compatibility import INDEPENDENT, TESTS
+from bct_keras.evaluate.findings import NEW_OLD, OLD_OLD
 from bct_keras.pages.document import Table
 
 Rows = list[list[str]]
@@ -42,7 +44,7 @@ def columns_of(result: dict[str, Any]) -> Iterator[Column]:
     if "gain" in result:
         yield Column("gain", lambda metric: f"{result['gain'][metric]:+.4f}")
     if "interval" in result:
-        yield Column("95 % interval", lambda metric: interval(result["interval"][metric]))
+        yield Column("95 % interval", lambda metric: report_routes.interval(result["interval"][metric]))
     if "word" in result:
         yield Column("word", lambda metric: result["word"][metric])
     if "gain" in result:
@@ -74,6 +76,7 @@ def deciding_tables(result: dict[str, Any]) -> Iterator[Table]:
     """Yields the tables that the verdict goes by."""
     if "matrix" not in result:
         yield Table("", table(result))
+        yield from report_routes.details(result)
         return
     rows = [["metric", "average compatibility"]]
     for metric, share in result["average_compatibility"].items():
@@ -83,12 +86,6 @@ def deciding_tables(result: dict[str, Any]) -> Iterator[Table]:
         yield Table(metric, matrix(result, metric))
 
 
-def interval(ends: list[float]) -> str:
-    """Returns both ends of an interval as text."""
-    low, high = ends
-    return f"{low:+.4f} to {high:+.4f}"
-
-
 def optional(value: float | None) -> str:
     """Returns a number as text, `-` for none."""
     return "-" if value is None else f"{value:.2f}"
@@ -96,6 +93,9 @@ def optional(value: float | None) -> str:
 
 def other_tables(result: dict[str, Any]) -> Iterator[Table]:
     """Yields what the page has below the first tables."""
+    if "carried_over" in result:
+        heading = "The thresholds of today, if nobody changes them on the day of the switch"
+        yield Table(heading, report_routes.carried_over(result))
     if "thresholds" in result:
         heading = "Thresholds: a match is a cosine above this one, at that share of false accepts"
         yield Table(heading, threshold_rows(result["thresholds"]))
@@ -108,6 +108,8 @@ def other_tables(result: dict[str, Any]) -> Iterator[Table]:
     if "hot_refresh" in result:
         heading = "Hot refresh: the mean over 0 to 100 % of the gallery re-embedded"
         yield Table(heading, refresh_rows(result))
+    if "mixed" in result:
+        yield from report_routes.mixed_tables(result["mixed"])
     if "order" in result:
         rows = [["a new query has its", "share of triplets"]]
         rows += [[name, f"{share:.4f}"] for name, share in result["order"].items()]
@@ -166,6 +168,9 @@ def aligned(rows: Rows) -> Iterator[str]:
 def as_text(report: dict[str, Any]) -> str:
     """Returns all of a report for the terminal."""
     lines = []
+    for each in report_routes.overviews(report):
+        lines.append(each.heading)
+        lines += aligned(each.rows)
     for name, result in report["protocols"].items():
         lines.append(name)
         for each in deciding_tables(result):
@@ -184,9 +189,10 @@ def as_text(report: dict[str, Any]) -> str:
 def verdict_lines(report: dict[str, Any]) -> list[str]:
     """Returns the verdict as text, or of several candidates a line for each."""
     if "candidates" not in report:
-        if not report["verdict"]:
-            return []
-        return [f"verdict: {report['verdict']}: {report['because']}"]
+        lines = report_routes.verdict_lines(report)
+        if report["verdict"]:
+            lines.insert(0, f"verdict: {report['verdict']}: {report['because']}")
+        return lines
     lines = []
     for name, each in report["candidates"].items():
         lines.append(f"verdict on {name}: {each['verdict']}: {each['because']}")

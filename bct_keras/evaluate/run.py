@@ -15,6 +15,7 @@ from bct_keras.evaluate import build_protocols, compatibility, series
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
 from bct_keras.evaluate.protocol import Protocol
 from bct_keras.evaluate.report_folder import KIND, REPORT, rule_facts, verdict_facts, write_report
+from bct_keras.evaluate.routes import Routes, judge_routes
 from bct_keras.metrics.verdict import Rule, worst
 
 
@@ -26,6 +27,7 @@ def evaluate(
     independent: Encoder | None = None,
     on_bad: str = "fail",
     rule: Rule | None = None,
+    routes: Routes | None = None,
     say: progress.Say = progress.silent,
 ) -> dict[str, Any]:
     """Returns what report.json says of one upgrade.
@@ -40,20 +42,30 @@ def evaluate(
         independent: The new network trained without constraint.
         on_bad: What to do with an image that cannot be used, where the protocols are built here.
         rule: What the verdict goes by.
+        routes: Other ways to search the old gallery, which have rows and verdicts of their own.
         say: Takes lines on what the encoders are given and what looks wrong with their embeddings.
     """
-    compatibility.check_dims(old, new)
-    given = {"old": old, "new": new, "independent": independent}
-    encoders = {name: encoder for name, encoder in given.items() if encoder}
-
     rule = rule or Rule()
+    routes = routes or Routes()
+    others = routes.given()
+    if others:  # they may be what brings encoders of other dimensions together
+        routes.check(old, new)
+    else:
+        compatibility.check_dims(old, new)
+    given = {"old": old, "new": new, "independent": independent}
+    encoders = {name: encoder for name, encoder in given.items() if encoder} | others
 
     def find(protocol: Protocol) -> dict[str, Any]:
-        return compatibility.findings(protocol, old, new, independent)
+        return compatibility.findings(protocol, old, new, independent, routes)
 
     def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        verdict = compatibility.judge(results, rule)
-        return verdict_facts(verdict)
+        facts = verdict_facts(compatibility.judge(results, rule))
+        if others:
+            assert old and new  # `check` has seen to it
+            facts["routes"] = routes.fingerprints(old, new)
+            for name, verdict in judge_routes(results, rule).items():
+                facts["routes"][name] |= verdict_facts(verdict)
+        return facts
 
     evaluation = Evaluation(
         encoders=encoders,

@@ -22,6 +22,32 @@ METRICS = {
 }
 # By the part of the report that has them
 OTHERS = {
+    "routes": {
+        "adapted/old": "queries of the new encoder behind an adapter, a small map into the old "
+        "encoder's space, in the old gallery",
+        "fused/old": "queries that are the mean of the new encoder's and the old one's embedding of "
+        "the same image, in the old gallery: both networks have to run for each query",
+        "new/moved": "queries of the new encoder, in the old gallery whose embeddings an adapter "
+        "has moved to the new encoder's space: every entry is rewritten, and no image is needed",
+        "verdict on a route": "as that on new/old: whether these queries find more there than the "
+        "old encoder's own find in its gallery",
+    },
+    "carried_over": {
+        "threshold of today": "the cosine that old/old needs for that FAR. FAR becomes and TAR "
+        "becomes say what it accepts of other queries; the calibrated threshold keeps the FAR",
+    },
+    "mixed": {
+        "mixed gallery": "some entries are re-embedded by the new encoder and the others are not "
+        "yet: an old one is searched by what the route searches with, a new one by the new "
+        "encoder's own embedding, and all stand in one list",
+        "one list by rate": "scores of two spaces cannot be compared; how rare they are among pairs "
+        "of two identities can. Each cosine counts as its false accept rate, which was measured on "
+        "the other half of the identities. By cosine: as they are, which takes one space",
+        "better part alone": "top-1 of the queries in the old entries alone or in the new ones "
+        "alone, whichever is higher; one list should not be below it",
+        "farthest from class mean first": "an order to re-embed in: first what lies farthest from "
+        "the mean of its identity's old embeddings",
+    },
     "thresholds": {
         "threshold": "what a cosine has to exceed to be taken for the same identity; that of "
         "new/old is for the new encoder's queries while the gallery is old. It holds for data "

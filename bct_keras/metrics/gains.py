@@ -75,12 +75,18 @@ def against_independent(
     return {"update_gain": update_gain, "tax": tax}
 
 
-def thresholds(found: Verification, metrics: Iterable[str]) -> dict[str, float]:
-    """Returns the cosine at each false accept rate that the metrics have."""
+def rates_of(metrics: Iterable[str]) -> dict[str, float]:
+    """Returns the false accept rate of each metric that has one."""
     rates = {}
     for metric in metrics:
         if metric.startswith(TAR):
             rates[metric] = float(metric.removeprefix(TAR))
+    return rates
+
+
+def thresholds(found: Verification, metrics: Iterable[str]) -> dict[str, float]:
+    """Returns the cosine at each false accept rate that the metrics have."""
+    rates = rates_of(metrics)
     cosines = found.thresholds(list(rates.values())).tolist()
     return dict(zip(rates, cosines, strict=True))
 

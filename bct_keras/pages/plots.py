@@ -13,9 +13,18 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
+from bct_keras.pages import mixed_plots
+
 SMALLEST_FRR = 1e-4  # that is shown
 FOREGROUND = "#123456"  # stands for the page's text colour
-COLOURS = {"old/old": "#8a8d91", "new/old": "#2f81f7", "new/new": "#2da44e"}
+COLOURS = {
+    "old/old": "#8a8d91",
+    "new/old": "#2f81f7",
+    "adapted/old": "#a371f7",
+    "fused/old": "#db6d28",
+    "new/moved": "#d6409f",
+    "new/new": "#2da44e",
+}
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "bct_keras",  # the same report, the same bytes
@@ -68,6 +77,17 @@ def plots_of(result: dict[str, Any]) -> Iterator[Drawing]:
     if "hot_refresh" in result:
         caption = "Hot refresh: what new queries find while the gallery is re-embedded"
         yield Drawing("hot_refresh", caption, lambda axes: hot_refresh(axes, result))
+    mixed = result.get("mixed", {})
+    for number, order in enumerate(mixed_plots.orders_of(mixed.get("curves", [])), 1):
+        caption = (
+            f"Mixed galleries, {order}: one list over old and new entries (dots: the better of "
+            "searching either part alone)"
+        )
+        yield Drawing(
+            f"mixed_{number}",
+            caption,
+            lambda axes, order=order: mixed_plots.draw(axes, result, order),
+        )
 
 
 def roc(axes: Axes, curves: dict[str, Any]) -> None:

@@ -1,0 +1,168 @@
+"""Makes the tables of routes, of mixed galleries and of thresholds that are carried over."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from bct_keras.evaluate.findings import NEW_NEW, NEW_OLD, OLD_OLD
+from bct_keras.evaluate.routes import RANDOM, TEST_OF
+from bct_keras.metrics.verdict import COMPATIBLE, NOT_COMPATIBLE, TOP_1, UNDECIDED
+from bct_keras.pages.document import Table
+from bct_keras.pages.mixed_plots import shown
+
+Rows = list[list[str]]
+
+
+def interval(ends: list[float]) -> str:
+    """Returns both ends of an interval as text; `-` where there is none."""
+    if not ends:
+        return "-"
+    low, high = ends
+    return f"{low:+.4f} to {high:+.4f}"
+
+
+def overviews(report: dict[str, Any]) -> Iterator[Table]:
+    """Yields a table of all routes for each protocol, which a reader looks at first."""
+    several = len(report["protocols"]) > 1
+    for spec, result in report["protocols"].items():
+        if "routes" in result:
+            heading = "Routes to the old gallery"
+            if several:
+                heading = f"{heading}: {spec}"
+            yield Table(heading, overview(report, result))
+
+
+def overview(report: dict[str, Any], result: dict[str, Any]) -> Rows:
+    """Returns a row for each route, by the metrics that its verdict goes by."""
+    facts_of = {TEST_OF[name]: facts for name, facts in result["routes"].items()}
+    metrics = list(next(iter(facts_of.values()))["decided_by"])
+    words = {TEST_OF[name]: route["verdict"] or "" for name, route in report["routes"].items()}
+    if "gain" in result:
+        facts_of = {NEW_OLD: result} | facts_of
+        words[NEW_OLD] = report["verdict"] or ""
+    heading = ["queries/gallery", "verdict"]
+    for metric in metrics:
+        heading += [metric, "gain", "95 % interval", "word"]
+    rows = [heading]
+    for test in (OLD_OLD, *facts_of, NEW_NEW):
+        facts = facts_of.get(test)
+        row = [test, words.get(test, "")]
+        for metric in metrics:
+            row.append(f"{result[test][metric]:.4f}")
+            row += gain_cells(facts, metric) if facts else ["", "", ""]
+        rows.append(row)
+    return rows
+
+
+def gain_cells(facts: dict[str, Any], metric: str) -> list[str]:
+    """Returns the gain of a metric, its interval and its word."""
+    ends = facts.get("interval", {}).get(metric, [])
+    return [f"{facts['gain'][metric]:+.4f}", interval(ends), facts["word"][metric]]
+
+
+def details(result: dict[str, Any]) -> Iterator[Table]:
+    """Yields a table of each route, with every metric as new/old has it."""
+    for name, facts in result.get("routes", {}).items():
+        test = TEST_OF[name]
+        rows = [["metric", OLD_OLD, test, "gain", "95 % interval", "word", "above old"]]
+        for metric, value in result[test].items():
+            above = "yes" if facts["above_old"][metric] else "NO"
+            rows.append(
+                [
+                    metric,
+                    f"{result[OLD_OLD][metric]:.4f}",
+                    f"{value:.4f}",
+                    *gain_cells(facts, metric),
+                    above,
+                ]
+            )
+        yield Table(test, rows)
+
+
+def verdict_lines(report: dict[str, Any]) -> list[str]:
+    """Returns the verdict on each route as text."""
+    lines = []
+    for name, route in report.get("routes", {}).items():
+        if route["verdict"]:
+            lines.append(f"verdict on {TEST_OF[name]}: {route['verdict']}: {route['because']}")
+    return lines
+
+
+def headline(report: dict[str, Any]) -> str:
+    """Returns the words of all verdicts, each with what it is on."""
+    verdicts = {NEW_OLD: report["verdict"]}
+    for name, route in report["routes"].items():
+        verdicts[TEST_OF[name]] = route["verdict"]
+    parts = []
+    for word in (COMPATIBLE, UNDECIDED, NOT_COMPATIBLE):
+        tests = [test for test, found in verdicts.items() if found == word]
+        if tests:
+            parts.append(f"{word}: {', '.join(tests)}")
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:]
+
+
+def carried_over(result: dict[str, Any]) -> Rows:
+    """Returns what becomes of FAR and TAR where today's thresholds stay as they are."""
+    rows = [
+        [
+            "threshold of today",
+            "queries/gallery",
+            "FAR becomes",
+            "TAR becomes",
+            "calibrated",
+            "TAR with it",
+        ]
+    ]
+    today = result["thresholds"][OLD_OLD]
+    for metric, cosine in today.items():
+        rate = metric.removeprefix("TAR@")
+        name = f"{cosine:.4f} ({rate})"
+        for test, found in result["carried_over"].items():
+            rates = found[metric]
+            calibrated = result["thresholds"].get(test, {}).get(metric)
+            rows.append(
+                [
+                    name,
+                    test,
+                    f"{rates['far']:.2g}",
+                    f"{rates['tar']:.4f}",
+                    "-" if calibrated is None else f"{calibrated:.4f}",
+                    f"{result[test][metric]:.4f}",
+                ]
+            )
+    return rows
+
+
+def mixed_tables(found: dict[str, Any]) -> Iterator[Table]:
+    """Yields the areas under the curves of mixed galleries, and top-1 at each tenth."""
+    curves = found["curves"]
+    metrics = list(curves[0]["area"]) if curves else []
+    rows = [["route", "one list by", "order", *metrics, "top-1 shown below the better part"]]
+    for curve in curves:
+        areas = [f"{curve['area'][metric]:.4f}" for metric in metrics]
+        below = below_at(found["share"], curve["lead"])
+        rows.append([curve["route"], curve["merged_by"], curve["order"], *areas, below])
+    yield Table("Mixed galleries: the mean over 0 to 100 % of the gallery re-embedded", rows)
+
+    percents = [f"{share:.0%}" for share in found["share"]]
+    rows = [["top-1 with so much re-embedded", *percents]]
+    for curve in shown(curves, RANDOM):
+        rows.append([curve["route"], *numbers(curve["metrics"][TOP_1])])
+        alone = curve["alone"]
+        better = [max(pair) for pair in zip(alone["old"], alone["new"], strict=True)]
+        rows.append([f"{curve['route']}, better part alone", *numbers(better)])
+    yield Table("Mixed galleries, in random order: one list, and the better part alone", rows)
+
+
+def below_at(shares: list[float], leads: list[list[float]]) -> str:
+    """Returns at which shares one list is shown to be below the better part alone."""
+    below = []
+    for share, (_, high) in zip(shares, leads, strict=True):
+        if high < 0:
+            below.append(f"{share:.0%}")
+    return ", ".join(below) or "nowhere"
+
+
+def numbers(values: list[float]) -> list[str]:
+    """Returns numbers as the cells of a row."""
+    return [f"{value:.3f}" for value in values]

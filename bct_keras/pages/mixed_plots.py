@@ -1,0 +1,47 @@
+"""Draws what is found in a gallery while it is re-embedded, by each route."""
+
+from typing import Any
+
+from matplotlib.axes import Axes
+
+COLOURS = {
+    "new": "#2f81f7",
+    "adapted": "#a371f7",
+    "fused": "#db6d28",
+    "moved": "#d6409f",
+}
+METRIC = "top-1"
+
+
+def shown(curves: list[dict[str, Any]], order: str) -> list[dict[str, Any]]:
+    """Returns one curve of each route, by an order.
+
+    It is the first: that by cosines where all is in one space, and else that by rates.
+    """
+    found = {}
+    for curve in curves:
+        if curve["order"] == order:
+            found.setdefault(curve["route"], curve)
+    return list(found.values())
+
+
+def orders_of(curves: list[dict[str, Any]]) -> list[str]:
+    """Returns the orders that there are curves of, each once."""
+    return list(dict.fromkeys(curve["order"] for curve in curves))
+
+
+def draw(axes: Axes, result: dict[str, Any], order: str) -> None:
+    """Draws top-1 of each route, with dots for the better of searching either part alone."""
+    mixed = result["mixed"]
+    percent = [100 * share for share in mixed["share"]]
+    for curve in shown(mixed["curves"], order):
+        colour = COLOURS[curve["route"]]
+        axes.plot(
+            percent, curve["metrics"][METRIC], color=colour, marker="o", label=curve["route"]
+        )
+        alone = curve["alone"]
+        better = [max(pair) for pair in zip(alone["old"], alone["new"], strict=True)]
+        axes.plot(percent, better, color=colour, linestyle=":", linewidth=1)
+    axes.axhline(result["old/old"][METRIC], color="#8a8d91", linestyle="--", label="old/old")
+    axes.set(xlabel="share of the gallery re-embedded (%)", ylabel=METRIC)
+    axes.legend(loc="best")
