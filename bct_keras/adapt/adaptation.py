@@ -24,7 +24,7 @@ class Adaptation:
 
     new: Encoder
     old: Encoder
-    adapter: Adapter | None  # new -> old; None where the new encoder is compatible by itself
+    adapter: Adapter | None  # None where the new encoder is compatible by itself
     adapter_file: str  # what loads it again
     weight: Weight | None = None  # of the fused query; None where it is not fused
 
@@ -42,6 +42,12 @@ class Adaptation:
     def encoder(self) -> Encoder:
         """Returns the new encoder with what the old gallery is searched with."""
         return TwoSpaces(self.new, self.compatible)
+
+    @property
+    def moved(self) -> Encoder:
+        """Returns the old encoder behind an adapter old -> new: the gallery that it moves."""
+        assert self.adapter is not None
+        return AdaptedEncoder(self.old, self.adapter, self.adapter_file)
 
     def model(self) -> keras.Model | None:
         """Returns all of it as one Keras model of two outputs; None where a part is no such model.

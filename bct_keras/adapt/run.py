@@ -1,13 +1,14 @@
 """Fits an adapter between two encoders, folds it into the new one, and proves it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bct_keras import adapters, artefacts
+from bct_keras.adapt import neighbours
 from bct_keras.adapt.adaptation import Adaptation
-from bct_keras.adapt.items import items_of
+from bct_keras.adapt.items import StoredItems, items_of
 from bct_keras.adapt.judges import weight_of
 from bct_keras.adapt.pairs import Pairs
 from bct_keras.adapt.plan import GALLERY, NO_ADAPTER, QUERY, Plan
@@ -22,7 +23,7 @@ from bct_keras.encoders import (
     load_encoder,
 )
 from bct_keras.errors import InputError, option
-from bct_keras.evaluate.protocol import Protocol
+from bct_keras.evaluate.routes import Routes
 from bct_keras.evaluate.run import evaluate
 from bct_keras.metrics.verdict import Rule
 from bct_keras.progress import Say, silent
@@ -65,9 +66,15 @@ def adapt(
                 found = replace(found, weight=weight_of(found, pairs, plan, say))
             written = write(found, len(pairs), folder, made_from, plan.direction == QUERY)
             say(f"{out}: {written}")
-    if not proving:
-        return None
-    return proven(new, old, plan, out, proving, rule, say)
+    found = written_before(new, old, out)
+    if proving:
+        routes = Routes(moved=found.moved) if plan.direction == GALLERY else Routes()
+        searched = new if plan.direction == GALLERY else read_back(found, out)
+        report = out / "report"
+        return evaluate(old, searched, proving, report, rule=rule, routes=routes, say=say)
+    if isinstance(items, StoredItems):
+        say(neighbours.told(found, items.halves.proven, plan))
+    return None
 
 
 def check_dims(new: Encoder, old: Encoder, plan: Plan) -> None:
@@ -91,29 +98,20 @@ def fitted(new: Encoder, old: Encoder, plan: Plan, pairs: Pairs, out: Path) -> A
     return Adaptation(new, old, adapter, str(out / ADAPTER_FILE))
 
 
-def adapted(new: Encoder, old: Encoder, out: Path) -> Encoder:
-    """Returns the new encoder with what the old gallery is searched with, as a folder has it."""
-    if (out / ENCODER_FILE).is_file():
-        return load_encoder(out)
-    adapter_file = out / ADAPTER_FILE
-    adapter = load_adapter(adapter_file) if adapter_file.is_file() else None
+def written_before(new: Encoder, old: Encoder, out: Path) -> Adaptation:
+    """Returns the adaptation that lies in a folder."""
+    path = out / ADAPTER_FILE
+    adapter = load_adapter(path) if path.is_file() else None
     manifest = artefacts.read_manifest(out, ADAPTER_KIND)
     weight = Weight(manifest["weight"], {}) if "weight" in manifest else None
-    return Adaptation(new, old, adapter, str(adapter_file), weight).encoder
+    return Adaptation(new, old, adapter, str(path), weight)
 
 
-def proven(
-    new: Encoder,
-    old: Encoder,
-    plan: Plan,
-    out: Path,
-    protocols: Mapping[str, Protocol],
-    rule: Rule | None,
-    say: Say,
-) -> dict[str, Any]:
-    """Returns what the report says of an adaptation, made where it is not there."""
-    report = out / "report"
-    if plan.direction == GALLERY:
-        raise NotImplementedError
-    found = adapted(new, old, out)
-    return evaluate(old, found, protocols, report, rule=rule, say=say)
+def read_back(found: Adaptation, out: Path) -> Encoder:
+    """Returns the new encoder with what the old gallery is searched with.
+
+    It is the file that was written, where there is one, so that the report is about that.
+    """
+    if (out / ENCODER_FILE).is_file():
+        return load_encoder(out)
+    return found.encoder
