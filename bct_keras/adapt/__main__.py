@@ -80,7 +80,9 @@ def main() -> None:
     out = Path(command.required("out"))
     new = load_encoder(command.required("new"))
     old = load_encoder(command.required("old"))
-    found = adapt(new, old, plan, out, FLAGS.protocol, rule_of_flags(), say=command.say)
+    found = adapt(
+        new, old, plan, out, protocols=FLAGS.protocol, rule=rule_of_flags(), say=command.say
+    )
     if found:
         print(report.as_text(found))
         print(f"report: {out / 'report' / 'report.html'}")

@@ -18,6 +18,7 @@ from bct_keras.evaluate import build_protocols, held_out
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
 from bct_keras.evaluate.protocol import Protocol
 from bct_keras.evaluate.retrieval import Divided, divide
+from bct_keras.metrics.flips import SearchedNames
 from bct_keras.metrics.verification import Sides
 
 PROVEN_SHARE = 0.3  # of the identities of stored embeddings, which have no test set
@@ -107,6 +108,13 @@ class HeldOutItems(Divided):
     def embed(self, encoder: Encoder) -> Sides:
         """Returns the queries and the gallery, as an encoder has stored them."""
         return self.sides_of(encoder, encoder.of_ids(self.ids))
+
+    def searched_names(self) -> list[SearchedNames]:
+        """Returns the ids of queries and gallery."""
+        ids = np.array(self.ids)
+        query = ids[self.division.query].tolist()
+        gallery = ids[self.division.gallery].tolist()
+        return [SearchedNames(query, gallery)]
 
     def made_from(self) -> dict[str, Any]:
         """Returns what decides the numbers, besides the encoders."""

@@ -19,6 +19,9 @@ from bct_keras.adapters.fitting import HELD_OUT
 from bct_keras.data.dataset import open_data_set
 from bct_keras.progress import Say
 
+VALIDATION = "validation"
+FEWEST_IDENTITIES = 20  # that choose; fewer tell nothing
+
 
 def weight_of(found: Adaptation, pairs: Pairs, plan: Plan, say: Say) -> Weight:
     """Returns the weight of the fused query, and says what it goes by.
@@ -30,17 +33,13 @@ def weight_of(found: Adaptation, pairs: Pairs, plan: Plan, say: Say) -> Weight:
         say: Takes a line.
     """
     named = [Path(each) for each in plan.weigh_on] or beside(plan)
-    judges = []
-    for folder in named:
-        data = open_data_set(folder)
-        data.check_content()
-        some = of_pairs.of_data(data, found.compatible, found.old, ITEMS)
-        assert some.labels is not None  # a data set has labels
-        judges.append(Judges(str(folder), some.new, some.old, some.labels))
-    unseen = plan.weigh_on or (len(named) == 1 and named[0].name == "validation")
+    unseen = plan.weigh_on or [folder.name for folder in named] == [VALIDATION]
+    candidates = [judges_of(found, folder) for folder in named]
     if named and not unseen:
-        judges.append(held_out_judges(found, pairs, plan))
-    if not judges:
+        candidates.append(held_out_judges(found, pairs, plan))
+    judges = [each for each in candidates if len(np.unique(each.labels)) >= FEWEST_IDENTITIES]
+    # One kind alone would favour its encoder, where it is not of identities that neither has seen.
+    if not judges or (len(judges) < 2 and not unseen):
         say(
             f"fused: the new embedding counts {PLAIN_MEAN:g}: there are no identities that would"
             " choose between the encoders fairly"
@@ -52,6 +51,15 @@ def weight_of(found: Adaptation, pairs: Pairs, plan: Plan, say: Say) -> Weight:
     return weight
 
 
+def judges_of(found: Adaptation, folder: Path) -> Judges:
+    """Returns the first images of a data set, as the old gallery is searched with them."""
+    data = open_data_set(folder)
+    data.check_content()
+    some = of_pairs.of_data(data, found.compatible, found.old, ITEMS)
+    assert some.labels is not None  # a data set has labels
+    return Judges(str(folder), some.new, some.old, some.labels)
+
+
 def beside(plan: Plan) -> list[Path]:
     """Returns the data sets beside the one that is fitted on that help to choose.
 
@@ -60,7 +68,7 @@ def beside(plan: Plan) -> list[Path]:
     if not plan.data:
         return []
     folder = Path(plan.data)
-    for name in ("validation", "old"):
+    for name in (VALIDATION, "old"):
         found = folder.with_name(name)
         if found != folder and (found / artefacts.MANIFEST).is_file():
             return [found]

@@ -2,7 +2,7 @@
 
 Identities that one of the encoders was trained on flatter it: on those of the new encoder the best
 weight is too large, and on those of the old one too small. So the gain is measured on both kinds,
-and their mean decides. Where only one kind is at hand, the plain mean of both embeddings is taken.
+and their mean decides.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from bct_keras.evaluate.retrieval import divide, measure
 from bct_keras.metrics.verification import Embedded
 from bct_keras.vectors import normalised
 
-PLAIN_MEAN = 0.5
+PLAIN_MEAN = 0.5  # of both embeddings, where nothing can choose
 WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 ITEMS = 5000  # of a kind at most
 SMALLEST = 1e-3  # of a metric, in a ratio: below it chance alone decides
@@ -49,8 +49,6 @@ def chosen_weight(kinds: Sequence[Judges]) -> Weight:
     gains = {}
     for judges in kinds:
         gains[judges.name] = gains_by_weight(judges)
-    if len(gains) < 2:
-        return Weight(PLAIN_MEAN, gains)
     means = np.mean(list(gains.values()), axis=0)
     return Weight(WEIGHTS[int(np.argmax(means))], gains)
 

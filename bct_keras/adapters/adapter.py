@@ -99,11 +99,3 @@ def unit(embeddings: tf.Tensor) -> tf.Tensor:
     largest = tf.reduce_max(sizes, axis=1, keepdims=True)
     scaled = tf.math.divide_no_nan(embeddings, largest)
     return tf.math.l2_normalize(scaled, axis=1, epsilon=1e-12)
-
-
-def copied(layer: Any, name: str) -> Any:
-    """Returns a Dense layer like this one with its weights, under another name."""
-    copy = keras.layers.Dense.from_config({**layer.get_config(), "name": name})
-    copy.build(layer.kernel.shape[:1])
-    copy.set_weights(layer.get_weights())
-    return copy

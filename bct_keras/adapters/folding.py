@@ -9,9 +9,7 @@ import keras
 
 from bct_keras.adapters.adapter import Adapter
 from bct_keras.errors import InputError
-
-# The outputs of an encoder that has two: for new galleries, and for the old one.
-EMBEDDING, COMPATIBLE = "embedding", "embedding_compatible"
+from bct_keras.methods.outputs import COMPATIBLE, EMBEDDING, two_outputs
 
 
 def with_adapter(encoder: keras.Model, adapter: Adapter) -> keras.Model:
@@ -46,20 +44,6 @@ def with_adapter(encoder: keras.Model, adapter: Adapter) -> keras.Model:
         )
     compatible = adapter.layers_on(embedding)
     return two_outputs(encoder, embedding, compatible)
-
-
-def two_outputs(encoder: keras.Model, embedding: Any, compatible: Any) -> keras.Model:
-    """Returns an encoder with these two symbolic outputs.
-
-    Args:
-        encoder: What `embedding` is an output of.
-        embedding: [batch, dims]
-        compatible: [batch, old dims], the output of a layer named `embedding_compatible`.
-    """
-    # Keras calls the outputs of a model that it has read by the names of their layers.
-    named = keras.layers.Identity(name=EMBEDDING)(embedding)
-    outputs = {EMBEDDING: named, COMPATIBLE: compatible}
-    return keras.Model(encoder.inputs[0], outputs, name=encoder.name)
 
 
 def with_fused(new: keras.Model, old: keras.Model, weight: float) -> keras.Model:

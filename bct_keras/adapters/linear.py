@@ -3,9 +3,10 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from bct_keras.adapters.adapter import Adapter, copied
+from bct_keras.adapters.adapter import Adapter
 from bct_keras.adapters.pairs import Division, Pairs
 from bct_keras.errors import InputError
+from bct_keras.methods.outputs import copied
 from bct_keras.metrics.ranking import mean_average_precision
 from bct_keras.vectors import normalised
 

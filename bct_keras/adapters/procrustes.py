@@ -1,7 +1,8 @@
 import keras
 
-from bct_keras.adapters.adapter import Adapter, copied
+from bct_keras.adapters.adapter import Adapter
 from bct_keras.adapters.pairs import Division, Pairs
+from bct_keras.methods.outputs import copied
 from bct_keras.metrics.baselines import procrustes_map
 
 

@@ -5,11 +5,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from bct_keras.adapters.adapter import Adapter, copied
+from bct_keras.adapters.adapter import Adapter
 from bct_keras.adapters.descent import Descent, train
 from bct_keras.adapters.linear import Regression, checked_ridge, chosen_ridge, quality
 from bct_keras.adapters.pairs import Division, Pairs
 from bct_keras.errors import InputError
+from bct_keras.methods.outputs import copied
 
 CLEARLY = 0.01  # of the mean average precision on held-out pairs
 

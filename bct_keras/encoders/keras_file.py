@@ -7,11 +7,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bct_keras.adapters.folding import EMBEDDING
 from bct_keras.data.preprocessing import OWN, Preprocessing, chosen
 from bct_keras.encoders.encoder import FileEncoder, first_sentence
 from bct_keras.encoders.shapes import Shapes, checked_shapes, one_after_the_other
 from bct_keras.errors import InputError
+from bct_keras.methods.outputs import EMBEDDING
 from bct_keras.untrusted import keras_files
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from bct_keras.adapters.folding import COMPATIBLE, EMBEDDING
 from bct_keras.data.preprocessing import CHANNELS
 from bct_keras.errors import InputError
+from bct_keras.methods.outputs import COMPATIBLE, EMBEDDING
 
 LARGEST_SIZE = 2048  # pixels of a side
 LARGEST_DIMS = 65536

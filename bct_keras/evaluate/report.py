@@ -44,7 +44,9 @@ def columns_of(result: dict[str, Any]) -> Iterator[Column]:
     if "gain" in result:
         yield Column("gain", lambda metric: f"{result['gain'][metric]:+.4f}")
     if "interval" in result:
-        yield Column("95 % interval", lambda metric: report_routes.interval(result["interval"][metric]))
+        yield Column(
+            "95 % interval", lambda metric: report_routes.interval(result["interval"][metric])
+        )
     if "word" in result:
         yield Column("word", lambda metric: result["word"][metric])
     if "gain" in result:

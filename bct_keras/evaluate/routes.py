@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError, option
 from bct_keras.evaluate.findings import Upgrade

@@ -6,11 +6,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from bct_keras.adapters.folding import COMPATIBLE
 from bct_keras.backbones import one_dnn
 from bct_keras.encoders import Encoder, KerasEncoder, TwoOutputs
 from bct_keras.encoders.stored import StoredEmbeddings
 from bct_keras.errors import InputError
+from bct_keras.methods.outputs import COMPATIBLE
 from bct_keras.vectors import normalised
 
 ACTIVATIONS = (

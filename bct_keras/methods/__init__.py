@@ -15,6 +15,7 @@ from bct_keras.methods.method import Method as Method
 from bct_keras.methods.mixbct import MixBCT
 from bct_keras.methods.nccl import NCCL
 from bct_keras.methods.ract import RACT
+from bct_keras.methods.two_outputs import TwoOutputs
 from bct_keras.methods.unibct import UniBCT
 
 METHODS = {
@@ -28,5 +29,6 @@ METHODS = {
     "mixbct": MixBCT,
     "nccl": NCCL,
     "ract": RACT,
+    "two_outputs": TwoOutputs,
     "unibct": UniBCT,
 }

@@ -112,6 +112,14 @@ class Method(keras.layers.Layer):
                 return True
         return not names
 
+    def branches(self, new: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the new embeddings as the head sees them, and as the penalty does.
+
+        They are the same numbers. What may differ is how much of the gradient of either comes back
+        to the backbone.
+        """
+        return new, new
+
     def head_input(self, new: tf.Tensor, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """Returns [batch, dims], what the head classifies."""
         return new
@@ -128,6 +136,14 @@ class Method(keras.layers.Layer):
     ) -> tf.Tensor:
         """Returns [batch], a loss on top of the head's."""
         return tf.zeros_like(new[:, 0])
+
+    def shipped(self, encoder: keras.Model) -> keras.Model:
+        """Returns the encoder with what this method adds to it for the old gallery."""
+        return encoder
+
+    def shipped_weights(self) -> list[np.ndarray]:
+        """Returns the weights that `shipped` adds behind those of the encoder."""
+        return []
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
         """Returns what the method does between epochs; `fit` calls it."""

@@ -104,8 +104,8 @@ class CompatibleModel(fitting.AcrossWorkers):
 
     @property
     def encoder(self) -> keras.Model:
-        """The backbone alone, whose file needs nothing of this package to be loaded."""
-        return self.backbone
+        """The backbone, and what the method adds; its file needs nothing of this package."""
+        return self.method.shipped(self.backbone)
 
     def call(self, inputs, training=False):
         images = inputs["image"] if isinstance(inputs, dict) else inputs
@@ -191,8 +191,9 @@ class CompatibleModel(fitting.AcrossWorkers):
         of_table = {} if batch.get("class_rows") is None else {"rows": batch["class_rows"]}
         if self.head.by_length:
             of_table["swapped"] = self.method.swapped(new, batch)
-        loss = self.head(self.method.head_input(new, batch), labels, **of_table)
-        loss += self.method.penalty(new, labels, batch, self.head)
+        of_head, of_penalty = self.method.branches(new)
+        loss = self.head(self.method.head_input(of_head, batch), labels, **of_table)
+        loss += self.method.penalty(of_penalty, labels, batch, self.head)
         # A plain mean would count once for every replica, and so would what layers add.
         added = (added_by(self.head) + added_by(self.method)) / replicas()
         return tf.nn.compute_average_loss(loss, sample_weight=sample_weight) + added

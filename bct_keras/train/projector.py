@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from bct_keras.data.dataset import DataSet
+from bct_keras.methods.outputs import EMBEDDING
 
 SAMPLE = 1000  # images
 BATCH_SIZE = 256
@@ -29,7 +30,10 @@ def write_projector(folder: Path, encoder: keras.Model, data: DataSet) -> None:
     labels = []
     batches = math.ceil(SAMPLE / BATCH_SIZE)
     for batch in data.batches(BATCH_SIZE).take(batches):
-        embeddings.append(np.asarray(encoder(batch["image"], training=False)))
+        found = encoder(batch["image"], training=False)
+        if isinstance(found, dict):
+            found = found[EMBEDDING]
+        embeddings.append(np.asarray(found))
         labels.extend(batch["label"].numpy().tolist())
     rows = np.concatenate(embeddings)[:SAMPLE]
     np.savetxt(folder / "embeddings.tsv", rows, fmt="%.6g", delimiter="\t")

@@ -93,11 +93,11 @@ class Recipe:
         specs.require(keras.Model, backbone, self.backbone)
         return backbone
 
-    def build_encoder(self, trained: keras.Model, image_size: int) -> keras.Model:
-        """Returns the trained backbone as it is kept: in float32, whatever it was trained in."""
+    def build_encoder(self, trained: CompatibleModel, image_size: int) -> keras.Model:
+        """Returns the trained encoder as it is kept: in float32, whatever it was trained in."""
         encoder = self.build_backbone(image_size)
-        encoder.set_weights(trained.get_weights())
-        return encoder
+        encoder.set_weights(trained.backbone.get_weights())
+        return trained.method.shipped(encoder)
 
     def _build_model(
         self, image_size: int, classes: int, steps: int, method: Method

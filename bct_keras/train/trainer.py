@@ -240,7 +240,7 @@ class Run:
         5 only then checkpoints are removed.
         """
         with self.model.averaged():
-            encoder = self.recipe.build_encoder(self.model.backbone, self.data.image_size)
+            encoder = self.recipe.build_encoder(self.model, self.data.image_size)
         encoder_file = self.workdir / ENCODER_FILE
         head_file = self.workdir / HEAD_FILE
         validation = self.watch.validation

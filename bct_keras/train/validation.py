@@ -74,7 +74,7 @@ class Validation(keras.callbacks.Callback):
             self.best = read_best(facts)
         if workers.worker_index():
             return self
-        encoder = recipe.build_encoder(model.backbone, image_size)
+        encoder = recipe.build_encoder(model, image_size)
         self.encoder = InMemoryEncoder(encoder, "the encoder being trained")
         self.encoder.cached = False
         self.known = {}
@@ -116,6 +116,7 @@ class Validation(keras.callbacks.Callback):
             return
         with self.trained.averaged():
             weights = self.trained.backbone.get_weights()
+        weights += self.trained.method.shipped_weights()
         self.encoder.model.set_weights(weights)
         found = self.measure()
         if logs is not None:
@@ -130,7 +131,7 @@ class Validation(keras.callbacks.Callback):
         for spec, protocol in self.protocols.items():
             known = self.known[spec]
             tests: dict[str, Any] = compatibility.self_and_cross_tests(
-                protocol, self.old, self.encoder, known
+                protocol, self.old, self.encoder.view, known
             )
             for test in compatibility.TESTS:
                 metrics = tests.get(test, {})
