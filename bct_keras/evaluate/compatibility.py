@@ -136,7 +136,8 @@ def compare_with_old(
     measured: Mapping[str, Measured],
 ) -> None:
     """Adds what the cross-test is beside the old encoder's self-test."""
-    assert upgrade.old and upgrade.cross
+    assert upgrade.old
+    assert upgrade.cross
     old, cross = measured[OLD_OLD], measured[NEW_OLD]
     found.gains = gains(old, cross)
     found.evidence = evidence(old, cross)

@@ -54,7 +54,8 @@ class Findings:
                 continue
             pairs = each.find_verification()
             self.curves[test] = curves(pairs)
-            self.calibration[test] = Calibration.of_verification(pairs).facts()
+            if len(measured) > 1:  # one ranked list needs scores of two kinds
+                self.calibration[test] = Calibration.of_verification(pairs).facts()
             cosines = thresholds(pairs, each.metrics)
             if cosines:
                 self.thresholds[test] = cosines

@@ -44,7 +44,9 @@ def columns_of(result: dict[str, Any]) -> Iterator[Column]:
     if "gain" in result:
         yield Column("gain", lambda metric: f"{result['gain'][metric]:+.4f}")
     if "interval" in result:
-        yield Column("95 % interval", lambda metric: report_routes.interval(result["interval"][metric]))
+        yield Column(
+            "95 % interval", lambda metric: report_routes.interval(result["interval"][metric])
+        )
     if "word" in result:
         yield Column("word", lambda metric: result["word"][metric])
     if "gain" in result:
@@ -191,7 +193,8 @@ def verdict_lines(report: dict[str, Any]) -> list[str]:
     if "candidates" not in report:
         lines = report_routes.verdict_lines(report)
         if report["verdict"]:
-            lines.insert(0, f"verdict: {report['verdict']}: {report['because']}")
+            on = f" on {NEW_OLD}" if "routes" in report else ""
+            lines.insert(0, f"verdict{on}: {report['verdict']}: {report['because']}")
         return lines
     lines = []
     for name, each in report["candidates"].items():

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError, option
 from bct_keras.evaluate.findings import Upgrade
@@ -77,7 +76,8 @@ def embed_routes(protocol: Protocol, routes: Routes, upgrade: Upgrade) -> dict[s
     """
     found = {}
     for name, encoder in routes.given().items():
-        assert upgrade.old and upgrade.new  # `check` has seen to it
+        assert upgrade.old
+        assert upgrade.new
         if name == MOVED:
             moved = protocol.embed(encoder).gallery
             found[name] = Sides(upgrade.new.query, moved)
@@ -191,7 +191,8 @@ def mixed_routes(
     searched: Callable[[Sides], Sides | None], upgrade: Upgrade, routes: Mapping[str, Sides]
 ) -> Iterator[MixedRoute]:
     """Yields each route with what it finds in old and in new entries."""
-    assert upgrade.old and upgrade.new
+    assert upgrade.old
+    assert upgrade.new
     new = searched(upgrade.new)
     of_old_entries = dict(routes)
     if upgrade.cross:

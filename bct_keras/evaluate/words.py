@@ -25,8 +25,8 @@ OTHERS = {
     "routes": {
         "adapted/old": "queries of the new encoder behind an adapter, a small map into the old "
         "encoder's space, in the old gallery",
-        "fused/old": "queries that are the mean of the new encoder's and the old one's embedding of "
-        "the same image, in the old gallery: both networks have to run for each query",
+        "fused/old": "queries that are the mean of the new encoder's and the old one's embedding "
+        "of the same image, in the old gallery: both networks have to run for each query",
         "new/moved": "queries of the new encoder, in the old gallery whose embeddings an adapter "
         "has moved to the new encoder's space: every entry is rewritten, and no image is needed",
         "verdict on a route": "as that on new/old: whether these queries find more there than the "
@@ -40,8 +40,8 @@ OTHERS = {
         "mixed gallery": "some entries are re-embedded by the new encoder and the others are not "
         "yet: an old one is searched by what the route searches with, a new one by the new "
         "encoder's own embedding, and all stand in one list",
-        "one list by rate": "scores of two spaces cannot be compared; how rare they are among pairs "
-        "of two identities can. Each cosine counts as its false accept rate, which was measured on "
+        "one list by rate": "scores of two spaces cannot be compared; how rare they are among "
+        "pairs of two identities can. Each cosine counts as its false accept rate, which was measured on "
         "the other half of the identities. By cosine: as they are, which takes one space",
         "better part alone": "top-1 of the queries in the old entries alone or in the new ones "
         "alone, whichever is higher; one list should not be below it",

@@ -36,9 +36,7 @@ def draw(axes: Axes, result: dict[str, Any], order: str) -> None:
     percent = [100 * share for share in mixed["share"]]
     for curve in shown(mixed["curves"], order):
         colour = COLOURS[curve["route"]]
-        axes.plot(
-            percent, curve["metrics"][METRIC], color=colour, marker="o", label=curve["route"]
-        )
+        axes.plot(percent, curve["metrics"][METRIC], color=colour, marker="o", label=curve["route"])
         alone = curve["alone"]
         better = [max(pair) for pair in zip(alone["old"], alone["new"], strict=True)]
         axes.plot(percent, better, color=colour, linestyle=":", linewidth=1)
