@@ -148,7 +148,7 @@ def compare_with_old(
     if old.searches:
         found.flips = flips(old.searches, cross.searches, protocol.searched_names())
         found.order = order_of_searched(protocol, upgrade.old, upgrade.cross)
-    if isinstance(upgrade.old.query, Embedded) and protocol.labelled:
+    if isinstance(upgrade.old.query, Embedded):
         found.hot_refresh = hot_refresh(
             protocol.metrics,
             query=upgrade.cross.query,

@@ -122,7 +122,7 @@ def carried_over(result: dict[str, Any]) -> Rows:
                 [
                     name,
                     test,
-                    f"{rates['far']:.2g}",
+                    f"{rates['far']:.1e}",
                     f"{rates['tar']:.4f}",
                     "-" if calibrated is None else f"{calibrated:.4f}",
                     f"{result[test][metric]:.4f}",
