@@ -11,6 +11,7 @@ from bct_keras.adapters.procrustes import Procrustes
 from bct_keras.adapters.residual import Residual
 from bct_keras.errors import InputError
 
+HELD_OUT = 0.2  # of the classes
 ADAPTERS = {"linear": Linear, "procrustes": Procrustes, "residual": Residual}
 
 
@@ -20,7 +21,7 @@ def fit(
     target: Any,
     labels: Any = None,
     *,
-    held_out: float = 0.2,
+    held_out: float = HELD_OUT,
     seed: int = 0,
     **options: Any,
 ) -> Adapter:

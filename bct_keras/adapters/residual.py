@@ -116,10 +116,10 @@ class Residual(Adapter):
 
     def mapped_by_layers(self, source):
         line = copied(self.line, "compatible_line")(source)
-        scaled = keras.layers.Rescaling(math.sqrt(self.source_dims), name="compatible_scale")(
-            source
-        )
-        hidden = copied(self.wide, "compatible_wide")(scaled)
+        wide = copied(self.wide, "compatible_wide")
+        kernel, bias = wide.get_weights()
+        wide.set_weights([kernel * math.sqrt(self.source_dims), bias])
+        hidden = wide(source)
         residual = copied(self.narrow, "compatible_narrow")(hidden)
         return keras.layers.Add(name="compatible_sum")([line, residual])
 

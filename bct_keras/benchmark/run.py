@@ -26,11 +26,11 @@ from bct_keras.benchmark.plan import (
 )
 from bct_keras.data.dataset import open_data_set
 from bct_keras.errors import InputError, option
+from bct_keras.evaluate import held_out
 from bct_keras.evaluate.report import aligned
 from bct_keras.prepare.run import prepare
 from bct_keras.processes import cores
 from bct_keras.progress import Say
-from bct_keras.train import proof
 
 Measure = Callable[[Cell], dict[str, Any]]
 
@@ -136,7 +136,7 @@ def protocol_of(comparison: Comparison, data: Path) -> str:
     """Returns how the cells of a data set are measured."""
     if comparison.protocol:
         return comparison.protocol
-    found = proof.test_protocol(open_data_set(data / "new"))
+    found = held_out.test_protocol(open_data_set(data / "new"))
     if not found:
         split = option("split", comparison.split)
         raise InputError(

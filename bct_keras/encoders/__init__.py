@@ -4,16 +4,25 @@ That is a model in memory, a run of ours, a .keras, .tflite or .onnx file, or a 
 is made of these, an encoder behind an adapter or two that are fused.
 """
 
-from bct_keras.encoders.adapter_file import load_adapter
-from bct_keras.encoders.derived import AdaptedEncoder, FusedEncoder
+from bct_keras.encoders.adapter_file import ADAPTER_FILE, load_adapter
+from bct_keras.encoders.derived import AdaptedEncoder, FusedEncoder, TwoSpaces
 from bct_keras.encoders.encoder import DerivedEncoder, Encoder, FileEncoder, FirstDims, TwoOutputs
 from bct_keras.encoders.in_memory import InMemoryEncoder
 from bct_keras.encoders.isolated import OnnxEncoder, TFLiteEncoder
 from bct_keras.encoders.keras_file import KerasEncoder, keras_file_encoder
-from bct_keras.encoders.load import ENCODER_FILE, EXPORT_KIND, HEAD_FILE, RUN_KIND, load_encoder
+from bct_keras.encoders.load import (
+    ADAPTER_KIND,
+    ENCODER_FILE,
+    EXPORT_KIND,
+    HEAD_FILE,
+    RUN_KIND,
+    load_encoder,
+)
 from bct_keras.encoders.saved_model import SavedModelEncoder
 
 __all__ = [
+    "ADAPTER_FILE",
+    "ADAPTER_KIND",
     "ENCODER_FILE",
     "EXPORT_KIND",
     "HEAD_FILE",
@@ -30,6 +39,7 @@ __all__ = [
     "SavedModelEncoder",
     "TFLiteEncoder",
     "TwoOutputs",
+    "TwoSpaces",
     "keras_file_encoder",
     "load_adapter",
     "load_encoder",

@@ -10,14 +10,14 @@ from bct_keras.encoders.encoder import first_sentence
 from bct_keras.errors import InputError
 from bct_keras.untrusted import keras_files, reading
 
-ADAPTER_FILE = "adapter.keras"
+ADAPTER_FILE = "adapter.keras"  # in a folder that `adapt` has made
 
 
 def load_adapter(path: str | Path) -> Adapter:
     """Returns the adapter in a file that `adapter.save` has written.
 
     Args:
-        path: A .keras file, or the folder that `adapt` has made.
+        path: A .keras file, or a folder that `adapt` has made.
     """
     path = Path(path)
     if path.is_dir():

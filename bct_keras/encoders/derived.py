@@ -100,6 +100,39 @@ class FusedEncoder(DerivedEncoder):
         return fused(new, old, self.weight)
 
 
+class TwoSpaces(DerivedEncoder):
+    """Embeds by one encoder, and searches an old gallery by another one that is made of it.
+
+    It is what an encoder of two outputs is, where the encoder is in no file that could have them.
+
+    Args:
+        encoder: Whose embeddings new entries have.
+        compatible: What the old gallery is searched with, such as an `AdaptedEncoder`.
+    """
+
+    def __init__(self, encoder: Encoder, compatible: Encoder):
+        super().__init__(encoder.dims, encoder)
+        self.of_old_gallery = compatible
+        self.compatible_dims = compatible.dims
+        self.spec = f"two_spaces({quoted(encoder.spec)}, {quoted(compatible.spec)})"
+
+    @property
+    def compatible(self) -> Encoder:
+        """Returns the encoder that the old gallery is searched with."""
+        return self.of_old_gallery
+
+    @property
+    def fingerprint(self) -> str:
+        """Names both encoders."""
+        names = [self.sources[0].fingerprint, self.of_old_gallery.fingerprint]
+        return artefacts.fingerprint(["two spaces", *names])
+
+    def derive(self, *embeddings: np.ndarray) -> np.ndarray:
+        """Returns the embeddings of the encoder as they are."""
+        (found,) = embeddings
+        return found
+
+
 def fused(new: np.ndarray, old: np.ndarray, weight: float) -> np.ndarray:
     """Returns the weighted mean of two embeddings of each image, at length 1.
 

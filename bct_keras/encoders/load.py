@@ -7,8 +7,8 @@ from typing import Any
 
 from bct_keras import artefacts, specs
 from bct_keras.data.preprocessing import OWN
-from bct_keras.encoders.adapter_file import load_adapter
-from bct_keras.encoders.derived import AdaptedEncoder, FusedEncoder
+from bct_keras.encoders.adapter_file import ADAPTER_FILE, load_adapter
+from bct_keras.encoders.derived import AdaptedEncoder, FusedEncoder, TwoSpaces
 from bct_keras.encoders.encoder import Encoder, FileEncoder, first_sentence
 from bct_keras.encoders.isolated import OnnxEncoder, TFLiteEncoder
 from bct_keras.encoders.keras_file import keras_file_encoder
@@ -20,6 +20,7 @@ from bct_keras.untrusted.json_files import field
 
 RUN_KIND = "run"
 EXPORT_KIND = "export"
+ADAPTER_KIND = "adapter"
 ENCODER_FILE = "encoder.keras"
 HEAD_FILE = "head.npz"
 
@@ -111,8 +112,17 @@ def fused(new: str, old: str, weight: float = 0.5, may_trust: bool = True) -> Fu
     return FusedEncoder(load_encoder(new, may_trust), load_encoder(old, may_trust), weight)
 
 
+def two_spaces(encoder: str, compatible: str, may_trust: bool = True) -> TwoSpaces:
+    """Returns an encoder with another one for the old gallery, each by what loads it."""
+    return TwoSpaces(load_encoder(encoder, may_trust), load_encoder(compatible, may_trust))
+
+
 # `fused(runs/new, runs/old, weight=0.7)` likewise.
-DERIVED: dict[str, Callable[..., Encoder]] = {"adapted": adapted, "fused": fused}
+DERIVED: dict[str, Callable[..., Encoder]] = {
+    "adapted": adapted,
+    "fused": fused,
+    "two_spaces": two_spaces,
+}
 KIND_OF_SUFFIX = {".keras": "keras", ".tflite": "tflite", ".onnx": "onnx"}
 STORED = ".npz"
 
@@ -139,6 +149,8 @@ def load_encoder(named: str | Path, may_trust: bool = True) -> Encoder:
                 f"{path} has several encoders: give one of its files, such as "
                 f"{path / 'encoder.tflite'}"
             )
+        if artefacts.kind_of(path) == ADAPTER_KIND:
+            return adapted_encoder(path)
         return run_encoder(path)
     if path.suffix == STORED and not path.is_dir():
         return StoredEmbeddings(path)
@@ -206,12 +218,33 @@ def run_encoder(folder: Path) -> Encoder:
     return encoder.view
 
 
+def adapted_encoder(folder: Path) -> Encoder:
+    """Returns the encoder that `adapt` has folded an adapter into."""
+    manifest = artefacts.read_manifest(folder, ADAPTER_KIND)
+    path = folder / ENCODER_FILE
+    if "encoder" not in manifest:
+        raise InputError(
+            f"{folder} has an adapter and no encoder with it: give"
+            f" adapted(ENCODER, {folder / ADAPTER_FILE})"
+        )
+    check_made(path, manifest["encoder"], "adapt it")
+    encoder = keras_file_encoder(path, {})
+    encoder.preprocessing = OWN
+    return encoder.view
+
+
 def encoder_of_run(folder: Path) -> Path:
     """Returns the file of a run's encoder; raises where it is not the one that was trained."""
     manifest = artefacts.read_manifest(folder, RUN_KIND)
     path = folder / ENCODER_FILE
-    if not path.is_file() or artefacts.file_sha256(path) != manifest.get("encoder"):
-        raise InputError(
-            f"{path} is missing or not the one this run trained; remove {folder} and train it again"
-        )
+    check_made(path, manifest.get("encoder"), "train it")
     return path
+
+
+def check_made(path: Path, sha256: Any, make: str) -> None:
+    """Raises where a file is not the one that its folder was made with."""
+    if not path.is_file() or artefacts.file_sha256(path) != sha256:
+        raise InputError(
+            f"{path} is missing or not the one this run trained; remove {path.parent} and {make}"
+            " again"
+        )

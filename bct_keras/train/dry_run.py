@@ -17,7 +17,7 @@ from bct_keras.distribution.strategy import replicas_here, spreads
 from bct_keras.distribution.workers import worker_count
 from bct_keras.encoders import RUN_KIND, load_encoder, trial
 from bct_keras.errors import InputError, option
-from bct_keras.evaluate import PROTOCOLS, build_protocols
+from bct_keras.evaluate import PROTOCOLS, build_protocols, held_out
 from bct_keras.prepare.sources import SOURCES
 from bct_keras.prepare.sources.source import Source
 from bct_keras.prepare.splits import SPLITS
@@ -193,7 +193,7 @@ class DryRun:
         """Raises where the new encoder could not be judged."""
         plan = self.plan
         data = open_to_train_on(folder)
-        asked = proof.protocols(plan.protocol, data)
+        asked = held_out.protocols(plan.protocol, data)
         protocols = build_protocols(asked)
         validation = build_protocols(plan.validation or [])
         encoder = old_encoders.known(old)

@@ -4,18 +4,18 @@ That is told before the training.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import tensorflow as tf
 
-from bct_keras import artefacts, specs
+from bct_keras import artefacts
 from bct_keras.data import records
 from bct_keras.data.dataset import DataSet
 from bct_keras.encoders import Encoder
 from bct_keras.encoders.stored import StoredEmbeddings
 from bct_keras.errors import InputError, option
-from bct_keras.evaluate import build_protocols
+from bct_keras.evaluate import build_protocols, held_out
 from bct_keras.evaluate.protocol import Protocol
 from bct_keras.evaluate.retrieval import Retrieval
 
@@ -30,20 +30,6 @@ def apart() -> str:
 def without() -> str:
     """Says how to train where nothing can be proven."""
     return f"or train without a proof, by {option('protocol', 'none')}"
-
-
-def protocols(asked: Sequence[str] | None, data: DataSet) -> list[str]:
-    """Returns those asked for, or else that of the identities held out; `none` is none."""
-    wanted = asked or test_protocol(data)
-    return [spec for spec in wanted if spec != "none"]
-
-
-def test_protocol(data: DataSet) -> list[str]:
-    """Returns retrieval on the identities that the split held out, where there are some."""
-    test = data.folder.parent / "test"
-    if not (test / artefacts.MANIFEST).is_file():
-        return []
-    return [f"retrieval({specs.quoted(str(test))})"]
 
 
 def check(
@@ -63,15 +49,8 @@ def check(
             "it was: nothing could show that the new one is compatible.",
             f"Give the old encoder itself as {option('old')}, {without()}",
         )
-    trained_on = {shard.sha256 for shard in data.shards}
+    held_out.check_apart(protocols, data, without())
     for spec, protocol in protocols.items():
-        judged_by = protocol.data.shards if protocol.data else ()
-        if any(shard.sha256 in trained_on for shard in judged_by):
-            raise InputError(
-                f"{spec} has images of {data.folder}, which is trained on: it would prove nothing.",
-                "Give one of other identities, such as the `test` that prepare's test_share makes, "
-                f"{without()}",
-            )
         if isinstance(encoder, StoredEmbeddings):
             check_stored(encoder, spec, protocol)
 
@@ -99,7 +78,7 @@ def check_validation(
     """
     if not validation:
         return []
-    proofs = proven_by or build_protocols(test_protocol(data))
+    proofs = proven_by or build_protocols(held_out.test_protocol(data))
     warnings = []
     for spec, protocol in validation.items():
         for proof_spec, proof in proofs.items():

@@ -21,7 +21,7 @@ from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.distribution import workers
 from bct_keras.encoders import RUN_KIND, Encoder, load_encoder
 from bct_keras.errors import InputError, option
-from bct_keras.evaluate import build_protocols, report
+from bct_keras.evaluate import build_protocols, held_out, report
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
 from bct_keras.evaluate.protocol import Protocol
 from bct_keras.evaluate.run import evaluate
@@ -137,7 +137,7 @@ class Upgrade:
 
         Whoever measures by it finds the embeddings that others have made.
         """
-        of_proof = proof.protocols(self.plan.protocol, data)
+        of_proof = held_out.protocols(self.plan.protocol, data)
         of_validation = self.plan.validation or []
         cache = EmbeddingCache(self.plan.folder() / "embeddings")
         built = build_protocols([*of_proof, *of_validation], cache)

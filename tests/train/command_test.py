@@ -13,8 +13,7 @@ import pytest
 from bct_keras import specs
 from bct_keras.backbones.iresnet import iresnet_small
 from bct_keras.data.dataset import open_data_set
-from bct_keras.evaluate import PROTOCOLS
-from bct_keras.train import proof
+from bct_keras.evaluate import PROTOCOLS, held_out
 
 pytestmark = pytest.mark.seconds(32)
 
@@ -208,5 +207,5 @@ def test_what_cannot_be_trained_is_refused_in_a_line(folder, output, flags, said
 
 def test_the_test_view_is_found_whatever_the_folder_is_called(data_root, tmp_path):
     copy = Path(shutil.copytree(data_root, tmp_path / "it's (mine), 2"))
-    (spec,) = proof.test_protocol(open_data_set(copy / "new"))
+    (spec,) = held_out.test_protocol(open_data_set(copy / "new"))
     assert specs.build(PROTOCOLS, spec).data.folder == copy / "test"

@@ -12,7 +12,7 @@ from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.embed.run import embed
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import PROTOCOLS, build_protocols
+from bct_keras.evaluate import PROTOCOLS, build_protocols, held_out
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
 from bct_keras.evaluate.retrieval import Retrieval
 from bct_keras.export.formats.format import Reference, Source
@@ -38,14 +38,14 @@ def stored(path: Path, *of: DataSet) -> Path:
 
 
 def test_by_default_the_identities_that_were_held_out(data, data_root):
-    assert proof.protocols(None, data) == [f"retrieval({data_root / 'test'})"]
-    assert proof.protocols(["none"], data) == []
-    assert proof.protocols(["pairs(lfw.bin)"], data) == ["pairs(lfw.bin)"]
+    assert held_out.protocols(None, data) == [f"retrieval({data_root / 'test'})"]
+    assert held_out.protocols(["none"], data) == []
+    assert held_out.protocols(["pairs(lfw.bin)"], data) == ["pairs(lfw.bin)"]
 
 
 def test_stored_embeddings_have_to_hold_the_test_images_too(data, data_root, tmp_path):
     protocols, test = (
-        build_protocols(proof.protocols(None, data)),
+        build_protocols(held_out.protocols(None, data)),
         open_data_set(data_root / "test"),
     )
     too_few, whole = stored(tmp_path / "few.npz", data), stored(tmp_path / "whole.npz", data, test)
@@ -97,13 +97,15 @@ def test_embeddings_of_the_training_images_are_proven_by_their_encoder(
     known = old_encoders.known(tmp_path / "by-old")
     assert known
     assert known.fingerprint == load_encoder(old).fingerprint
-    proof.check(build_protocols(proof.protocols(None, data)), data, tmp_path / "by-old", known)
+    proof.check(build_protocols(held_out.protocols(None, data)), data, tmp_path / "by-old", known)
     shutil.copy(tiny_encoder_path(8), old)
     assert old_encoders.known(tmp_path / "by-old") is None
     old.unlink()
     assert old_encoders.known(tmp_path / "by-old") is None
     with pytest.raises(InputError, match=r"by-old has embeddings of the images to train on alone"):
-        proof.check(build_protocols(proof.protocols(None, data)), data, tmp_path / "by-old", None)
+        proof.check(
+            build_protocols(held_out.protocols(None, data)), data, tmp_path / "by-old", None
+        )
 
 
 def test_identities_of_one_image_each_cannot_be_searched(tmp_path):
@@ -116,7 +118,7 @@ def test_identities_of_one_image_each_cannot_be_searched(tmp_path):
     with pytest.raises(
         InputError, match=r"ones.test: every identity has one image; a query needs a second one"
     ):
-        proof.check(build_protocols(proof.protocols(None, data)), data, None, None)
+        proof.check(build_protocols(held_out.protocols(None, data)), data, None, None)
 
 
 @pytest.fixture(scope="module")
