@@ -93,7 +93,12 @@ def findings(
     free = protocol.embed(independent) if independent and upgrade.cross else None
     found = findings_of(protocol, upgrade, free, searched)
     encoders = [encoder for encoder in (old, new, independent) if encoder]
-    found.notes = protocol.notes(encoders + list(others.values()))
+    if old and new and not upgrade.cross:
+        found.notes.append(
+            f"{NEW_OLD} is not measured: {new.spec} has {new.compatible_dims} compatible "
+            f"dimensions and {old.spec} {old.dims}"
+        )
+    found.notes += protocol.notes(encoders + list(others.values()))
     return found.described()
 
 

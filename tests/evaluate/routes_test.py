@@ -9,7 +9,7 @@ import pytest
 from bct_keras.adapters import fit
 from bct_keras.encoders import AdaptedEncoder, FusedEncoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import build_protocols, compatibility, page, report
+from bct_keras.evaluate import build_protocols, compatibility, page, report, report_folder
 from bct_keras.evaluate.routes import Routes
 from bct_keras.evaluate.run import evaluate
 from bct_keras.metrics.calibration import Calibration
@@ -72,6 +72,12 @@ def found(folder, encoders, routes, tmp_path_factory) -> dict:
     found = evaluate(encoders["old"], encoders["new"], [spec], out, routes=routes)
     assert json.loads((out / "report.json").read_text()) == found
     return found
+
+
+@pytest.fixture
+def without_plots(monkeypatch) -> None:
+    """Draws nothing, which is most of the time that a report takes."""
+    monkeypatch.setattr(report_folder, "draw", lambda result, folder, number: [])
 
 
 def result_of(found: dict) -> dict:
@@ -182,6 +188,7 @@ def test_page_and_text_have_the_routes_first(found):
     assert "<dt>fused/old</dt>" in html
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_reports_without_routes_have_no_part_of_them(folder, encoders, tmp_path):
     spec = f"listed({folder / 'new.npz'})"
     found = evaluate(encoders["old"], encoders["new"], [spec], tmp_path / "report")
@@ -199,6 +206,7 @@ def test_reports_without_routes_have_no_part_of_them(folder, encoders, tmp_path)
     }
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_a_report_of_another_adapter_is_another_report(folder, encoders, routes, tmp_path):
     spec = f"listed({folder / 'new.npz'})"
     out = tmp_path / "report"
@@ -216,6 +224,7 @@ def test_a_report_of_another_adapter_is_another_report(folder, encoders, routes,
         made(Routes(adapted=routes.adapted, fused=routes.fused))
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_an_adapter_brings_encoders_of_other_dimensions_together(folder, encoders, tmp_path):
     wide = np.concatenate([encoders["new"].embeddings, encoders["new"].embeddings], 1)
     new = load_encoder(stored(folder, "wide", wide))
@@ -232,6 +241,7 @@ def test_an_adapter_brings_encoders_of_other_dimensions_together(folder, encoder
     assert found["verdict"] is None
     assert found["routes"]["adapted"]["verdict"] == "compatible"
     assert "new/old" not in result
+    assert any("new/old is not measured" in note for note in result["notes"])
     assert [curve["route"] for curve in result["mixed"]["curves"]] == ["adapted", "adapted"]
     assert page.as_html(found)
     assert "verdict on adapted/old: compatible" in report.as_text(found)
