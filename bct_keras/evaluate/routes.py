@@ -15,14 +15,22 @@ from bct_keras.evaluate.findings import Upgrade
 from bct_keras.evaluate.protocol import Protocol
 from bct_keras.metrics.gains import evidence, gains, rates_of
 from bct_keras.metrics.measured import Measured, as_measured
-from bct_keras.metrics.mixed import ByCosine, ByRate, Merge, Parts, can_calibrate, refresh_curves
+from bct_keras.metrics.mixed import (
+    ByCosine,
+    Merge,
+    Parts,
+    by_odds,
+    by_rate,
+    can_calibrate,
+    refresh_curves,
+)
 from bct_keras.metrics.refresh import SHARES, farthest_first, random_order
 from bct_keras.metrics.verdict import Gain, Rule, Verdict, chosen, decide, gains_of, metric_of
 from bct_keras.metrics.verification import Sides
 
 NEW, ADAPTED, FUSED, MOVED = "new", "adapted", "fused", "moved"
 TEST_OF = {ADAPTED: "adapted/old", FUSED: "fused/old", MOVED: "new/moved"}
-COSINE, RATE = "cosine", "rate"
+COSINE, ODDS, RATE = "cosine", "odds", "rate"
 RANDOM, FARTHEST = "random", "farthest from class mean first"
 
 
@@ -149,7 +157,8 @@ class MixedRoute:
         if self.one_space:
             yield COSINE, ByCosine(self.parts)
         if can_calibrate(self.parts.old) and can_calibrate(self.parts.new):
-            yield RATE, ByRate.of(self.parts)
+            yield ODDS, by_odds(self.parts)
+            yield RATE, by_rate(self.parts)
 
 
 def mixed_galleries(

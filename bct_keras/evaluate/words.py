@@ -42,9 +42,10 @@ OTHERS = {
         "mixed gallery": "some entries are re-embedded by the new encoder and the others are not "
         "yet: an old one is searched by what the route searches with, a new one by the new "
         "encoder's own embedding, and all stand in one list",
-        "one list by rate": "scores of two spaces cannot be compared; how rare they are among "
-        "pairs of two identities can. Each cosine counts as its false accept rate, measured on the "
-        "other half of the identities. By cosine: as they are, which takes one space",
+        "one list by": "cosines of two spaces cannot be compared. By odds: each counts as TAR / "
+        "FAR, how much likelier so high a cosine is for one identity than for two. By rate: as FAR "
+        "alone. Both were measured on the other half of the identities. By cosine: as they are, "
+        "which takes one space",
         "better part alone": "top-1 of the queries in the old entries alone or in the new ones "
         "alone, whichever is higher; one list should not be below it",
         "farthest from class mean first": "an order to re-embed in: first what lies farthest from "

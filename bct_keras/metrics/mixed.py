@@ -2,10 +2,11 @@
 
 Old entries are searched by one vector of a query and new entries by another one. Where both lie in
 one space their cosines are compared as they are; in two spaces each cosine counts as the false
-accept rate that it stands for (`calibration`).
+accept rate that it stands for (`calibration`), or by how much likelier it is for one identity than
+for two (`odds`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -15,6 +16,7 @@ from bct_keras import progress
 from bct_keras.metrics.calibration import Calibration
 from bct_keras.metrics.influence import of_shares
 from bct_keras.metrics.measured import is_resolvable, rate_name
+from bct_keras.metrics.odds import Odds
 from bct_keras.metrics.refresh import SHARES, refreshed_rows
 from bct_keras.metrics.verdict import CONFIDENCE, TOP_1, t_quantile
 from bct_keras.metrics.verification import TIE, Sides, accepted_share
@@ -24,6 +26,7 @@ SCORES_AT_ONCE = 8_000_000  # 32 MB
 # tied where cosines are.
 STEEPNESS = 50.0
 CALIBRATED_BY = 20_000_000  # pairs at most
+Score = Callable[[np.ndarray], np.ndarray]  # what cosines stand for, the higher the better
 
 
 class Parts(NamedTuple):
@@ -31,6 +34,13 @@ class Parts(NamedTuple):
 
     old: Sides  # what old entries are searched by, and the old entries
     new: Sides  # what new entries are searched by, and the new entries
+
+
+class Pairs(NamedTuple):
+    """Holds the cosines of pairs of one identity, and of pairs of two."""
+
+    genuine: np.ndarray
+    impostors: np.ndarray
 
 
 class Merge(Protocol):
@@ -54,28 +64,41 @@ class ByCosine:
 
 
 @dataclass(frozen=True)
-class ByRate:
-    """Compares the false accept rates that cosines stand for.
+class Calibrated:
+    """Compares what cosines stand for.
 
-    A query's cosines count by the calibration that queries of other identities give: those of the
-    other half, in the gallery's entries of that half.
+    A query's cosines count by what pairs of other identities say: those of the other half.
     """
 
     parts: Parts
-    old: tuple[Calibration, Calibration]  # for queries of even and of odd labels
-    new: tuple[Calibration, Calibration]
-
-    @classmethod
-    def of(cls, parts: Parts) -> "ByRate":
-        """Returns what compares both parts by what the parts themselves give."""
-        return cls(parts, by_halves(parts.old), by_halves(parts.new))
+    old: tuple[Score, Score]  # for queries of even and of odd labels
+    new: tuple[Score, Score]
 
     def scores(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
         """Returns the scores [queries, gallery] with old entries and with new ones."""
         old, new = self.parts
-        of_old = rarity(cosines(old, rows), old.query.labels[rows], self.old)
-        of_new = rarity(cosines(new, rows), new.query.labels[rows], self.new)
+        of_old = scored(cosines(old, rows), old.query.labels[rows], self.old)
+        of_new = scored(cosines(new, rows), new.query.labels[rows], self.new)
         return of_old, of_new
+
+
+def by_rate(parts: Parts) -> Calibrated:
+    """Returns what compares the false accept rates that cosines stand for."""
+
+    def learnt(pairs: Pairs) -> Score:
+        calibration = Calibration.of_impostors(pairs.impostors)
+        return lambda found: -calibration.log_rate(found)
+
+    return Calibrated(parts, by_halves(parts.old, learnt), by_halves(parts.new, learnt))
+
+
+def by_odds(parts: Parts) -> Calibrated:
+    """Returns what compares how much likelier cosines are for one identity than for two."""
+
+    def learnt(pairs: Pairs) -> Score:
+        return Odds.of_pairs(pairs.genuine, pairs.impostors).log_odds
+
+    return Calibrated(parts, by_halves(parts.old, learnt), by_halves(parts.new, learnt))
 
 
 def cosines(sides: Sides, rows: slice) -> np.ndarray:
@@ -83,47 +106,46 @@ def cosines(sides: Sides, rows: slice) -> np.ndarray:
     return sides.query.embeddings[rows] @ sides.gallery.embeddings.T
 
 
-def rarity(
-    cosines: np.ndarray, labels: np.ndarray, calibrations: tuple[Calibration, Calibration]
-) -> np.ndarray:
-    """Returns how rare cosines are among pairs of two identities, the rarer the higher.
+def scored(cosines: np.ndarray, labels: np.ndarray, scores: tuple[Score, Score]) -> np.ndarray:
+    """Returns what cosines stand for, the higher the better.
 
     Args:
         cosines: [queries, gallery]
         labels: [queries]
-        calibrations: For queries of even and of odd labels.
+        scores: For queries of even and of odd labels.
     """
     found = np.empty(cosines.shape, np.float32)
-    for half, calibration in enumerate(calibrations):
+    for half, score in enumerate(scores):
         inside = labels % 2 == half
-        found[inside] = calibration.log_rate(cosines[inside]) / -STEEPNESS
+        found[inside] = score(cosines[inside]) / STEEPNESS
     return found
 
 
 def can_calibrate(sides: Sides) -> bool:
-    """Tells whether both halves of the identities have pairs of two."""
+    """Tells whether both halves of the identities have pairs of one identity and pairs of two."""
     for half in (0, 1):
         queries = np.unique(sides.query.labels[sides.query.labels % 2 == half])
         images = np.unique(sides.gallery.labels[sides.gallery.labels % 2 == half])
-        if not len(queries) or len(images) < 2:
+        if len(images) < 2 or not len(np.intersect1d(queries, images)):
             return False
     return True
 
 
-def by_halves(sides: Sides) -> tuple[Calibration, Calibration]:
-    """Returns a calibration for each half of the identities, made of the other half."""
-    return calibration_of(sides, half=1), calibration_of(sides, half=0)
+def by_halves(sides: Sides, learnt: Callable[[Pairs], Score]) -> tuple[Score, Score]:
+    """Returns the score for each half of the identities, learnt from pairs of the other half."""
+    return learnt(pairs_of(sides, half=1)), learnt(pairs_of(sides, half=0))
 
 
-def calibration_of(sides: Sides, half: int) -> Calibration:
-    """Returns what pairs of two identities say, both of the even or both of the odd labels."""
+def pairs_of(sides: Sides, half: int) -> Pairs:
+    """Returns the cosines of pairs, both of whose labels are even or both odd."""
     queries = np.flatnonzero(sides.query.labels % 2 == half)
     images = np.flatnonzero(sides.gallery.labels % 2 == half)
-    most = max(CALIBRATED_BY // max(len(images), 1), 1)
-    queries = queries[:: -(-len(queries) // most) or 1]
+    most = max(CALIBRATED_BY // len(images), 1)
+    step = -(-len(queries) // most)  # rounded up
+    queries = queries[::step]
     scores = sides.query.embeddings[queries] @ sides.gallery.embeddings[images].T
     same = sides.query.labels[queries][:, None] == sides.gallery.labels[images]
-    return Calibration.of_impostors(scores[~same])
+    return Pairs(genuine=scores[same], impostors=scores[~same])
 
 
 def refresh_curves(

@@ -127,10 +127,10 @@ def test_mixed_galleries_have_each_route_and_each_order(found):
     kinds = {(curve["route"], curve["merged_by"], curve["order"]) for curve in mixed["curves"]}
     orders = ("random", "farthest from class mean first")
     merges = {
-        "new": ("cosine", "rate"),
-        "adapted": ("rate",),
-        "fused": ("rate",),
-        "moved": ("cosine", "rate"),
+        "new": ("cosine", "odds", "rate"),
+        "adapted": ("odds", "rate"),
+        "fused": ("odds", "rate"),
+        "moved": ("cosine", "odds", "rate"),
     }
     expected = set()
     for route, names in merges.items():
@@ -242,7 +242,7 @@ def test_an_adapter_brings_encoders_of_other_dimensions_together(folder, encoder
     assert found["routes"]["adapted"]["verdict"] == "compatible"
     assert "new/old" not in result
     assert any("new/old is not measured" in note for note in result["notes"])
-    assert [curve["route"] for curve in result["mixed"]["curves"]] == ["adapted", "adapted"]
+    assert [curve["route"] for curve in result["mixed"]["curves"]] == ["adapted"] * 4
     assert page.as_html(found)
     assert "verdict on adapted/old: compatible" in report.as_text(found)
     with pytest.raises(InputError, match="24 compatible dimensions"):
