@@ -15,15 +15,8 @@ from bct_keras.evaluate.findings import Upgrade
 from bct_keras.evaluate.protocol import Protocol
 from bct_keras.metrics.gains import evidence, gains, rates_of
 from bct_keras.metrics.measured import Measured, as_measured
-from bct_keras.metrics.mixed import (
-    ByCosine,
-    Merge,
-    Parts,
-    by_odds,
-    by_rate,
-    can_calibrate,
-    refresh_curves,
-)
+from bct_keras.metrics.merging import ByCosine, Merge, Parts, by_odds, by_rate, can_calibrate
+from bct_keras.metrics.mixed import refresh_curves
 from bct_keras.metrics.refresh import SHARES, farthest_first, random_order
 from bct_keras.metrics.verdict import Gain, Rule, Verdict, chosen, decide, gains_of, metric_of
 from bct_keras.metrics.verification import Sides

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from bct_keras.data.embeddings import normalised
-from bct_keras.metrics import mixed, refresh
-from bct_keras.metrics.mixed import ByCosine, Parts, by_odds, by_rate, can_calibrate, refresh_curves
+from bct_keras.metrics import merging, mixed, refresh
+from bct_keras.metrics.merging import ByCosine, Parts, by_odds, by_rate, can_calibrate
+from bct_keras.metrics.mixed import refresh_curves
 from bct_keras.metrics.refresh import (
     SHARES,
     farthest_first,
@@ -121,7 +122,7 @@ def test_a_query_is_ranked_by_what_other_identities_say():
     assert even[row]
     scores = parts.old.query.embeddings[row] @ parts.old.gallery.embeddings.T
     shares = np.array([np.mean(impostors >= score) for score in scores])
-    rates = np.exp(-mixed.STEEPNESS * old[row])
+    rates = np.exp(-merging.STEEPNESS * old[row])
     inside = shares > 1e-2
     assert rates[inside] == pytest.approx(shares[inside], rel=0.15)
 
