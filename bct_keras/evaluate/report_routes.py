@@ -135,10 +135,10 @@ def mixed_tables(found: dict[str, Any]) -> Iterator[Table]:
     """Yields the areas under the curves of mixed galleries, and top-1 at each tenth."""
     curves = found["curves"]
     metrics = list(curves[0]["area"]) if curves else []
-    rows = [["route", "one list by", "order", *metrics, "top-1 shown below the better part"]]
+    rows = [["route", "one list by", "order", *metrics, "shown below a part"]]
     for curve in curves:
         areas = [f"{curve['area'][metric]:.4f}" for metric in metrics]
-        below = below_at(found["share"], curve["lead"])
+        below = below_part(curve["lead"])
         rows.append([curve["route"], curve["merged_by"], curve["order"], *areas, below])
     yield Table("Mixed galleries: the mean over 0 to 100 % of the gallery re-embedded", rows)
 
@@ -152,13 +152,10 @@ def mixed_tables(found: dict[str, Any]) -> Iterator[Table]:
     yield Table("Mixed galleries, in random order: one list, and the better part alone", rows)
 
 
-def below_at(shares: list[float], leads: list[list[float]]) -> str:
-    """Returns at which shares one list is shown to be below the better part alone."""
-    below = []
-    for share, (_, high) in zip(shares, leads, strict=True):
-        if high < 0:
-            below.append(f"{share:.0%}")
-    return ", ".join(below) or "nowhere"
+def below_part(leads: list[list[float]]) -> str:
+    """Returns at how many shares one list is shown to be below the better part alone."""
+    below = sum(high < 0 for _, high in leads)
+    return f"{below} of {len(leads)}"
 
 
 def numbers(values: list[float]) -> list[str]:
