@@ -48,6 +48,7 @@ PUBLIC = {
     "bct_keras.methods.old_embeddings": ["OldEmbeddings"],
     "bct_keras.metrics.baselines": ["procrustes_map"],
     "bct_keras.metrics.calibration": ["Calibration"],
+    "bct_keras.metrics.odds": ["Odds"],
     "bct_keras.metrics": [
         "mean_average_precision",
         "recall_at_k",

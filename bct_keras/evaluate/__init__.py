@@ -7,12 +7,20 @@ from collections.abc import Iterable
 
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
 from bct_keras.evaluate.ijb.protocol import IJBB, IJBC
+from bct_keras.evaluate.listed import listed
 from bct_keras.evaluate.pairs.protocol import LFW, Pairs
 from bct_keras.evaluate.protocol import Protocol, adopted
 from bct_keras.evaluate.retrieval import Retrieval
 from bct_keras.specs import build
 
-PROTOCOLS = {"ijbb": IJBB, "ijbc": IJBC, "lfw": LFW, "pairs": Pairs, "retrieval": Retrieval}
+PROTOCOLS = {
+    "ijbb": IJBB,
+    "ijbc": IJBC,
+    "lfw": LFW,
+    "listed": listed,
+    "pairs": Pairs,
+    "retrieval": Retrieval,
+}
 
 
 def build_protocols(

@@ -19,6 +19,9 @@ Protocols:
   pairs(FILE.bin): InsightFace's lfw.bin, cfp_fp.bin, agedb_30.bin and their like, in ten folds
   lfw(pairs.txt, images=DIR): the same from LFW's list and a folder of aligned images,
       DIR/Name/Name_0001.jpg
+  listed(FILE.npz): items of any kind, whose encoders are stored embeddings; the file has their
+      `ids` and `labels`. Without labels it is how many of the new encoder's own ten nearest
+      neighbours are found
 
 Writes report.json, report.html and each plot as PNG to --out. The verdict is `compatible` where
 new/old is shown to be better than old/old by the metrics of --decide_by and none is shown to be

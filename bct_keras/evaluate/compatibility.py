@@ -93,7 +93,12 @@ def findings(
     free = protocol.embed(independent) if independent and upgrade.cross else None
     found = findings_of(protocol, upgrade, free, searched)
     encoders = [encoder for encoder in (old, new, independent) if encoder]
-    found.notes = protocol.notes(encoders + list(others.values()))
+    if old and new and not upgrade.cross:
+        found.notes.append(
+            f"{NEW_OLD} is not measured: {new.spec} has {new.compatible_dims} compatible "
+            f"dimensions and {old.spec} {old.dims}"
+        )
+    found.notes += protocol.notes(encoders + list(others.values()))
     return found.described()
 
 
@@ -136,7 +141,8 @@ def compare_with_old(
     measured: Mapping[str, Measured],
 ) -> None:
     """Adds what the cross-test is beside the old encoder's self-test."""
-    assert upgrade.old and upgrade.cross
+    assert upgrade.old
+    assert upgrade.cross
     old, cross = measured[OLD_OLD], measured[NEW_OLD]
     found.gains = gains(old, cross)
     found.evidence = evidence(old, cross)
@@ -147,7 +153,7 @@ def compare_with_old(
     if old.searches:
         found.flips = flips(old.searches, cross.searches, protocol.searched_names())
         found.order = order_of_searched(protocol, upgrade.old, upgrade.cross)
-    if isinstance(upgrade.old.query, Embedded) and protocol.labelled:
+    if isinstance(upgrade.old.query, Embedded):
         found.hot_refresh = hot_refresh(
             protocol.metrics,
             query=upgrade.cross.query,

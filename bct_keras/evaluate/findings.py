@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bct_keras.metrics.calibration import Calibration
 from bct_keras.metrics.gains import carried_over, curves, thresholds
 from bct_keras.metrics.measured import Measured
+from bct_keras.metrics.odds import Odds
 from bct_keras.metrics.verification import Sides
 
 OLD_OLD, NEW_OLD, NEW_NEW = "old/old", "new/old", "new/new"  # query encoder / gallery encoder
@@ -41,7 +41,7 @@ class Findings:
     thresholds: dict[str, dict[str, float]] = field(default_factory=dict)  # of each test
     # Of each test but the first: FAR and TAR at the first one's thresholds
     carried_over: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
-    calibration: dict[str, dict[str, list[float]]] = field(default_factory=dict)  # of each test
+    calibration: dict[str, dict[str, Any]] = field(default_factory=dict)  # of each test
     routes: dict[str, dict[str, Any]] = field(default_factory=dict)  # the gains of each route
     mixed: dict[str, Any] = field(default_factory=dict)
     curves: dict[str, dict[str, Any]] = field(default_factory=dict)  # of each test
@@ -54,7 +54,8 @@ class Findings:
                 continue
             pairs = each.find_verification()
             self.curves[test] = curves(pairs)
-            self.calibration[test] = Calibration.of_verification(pairs).facts()
+            if len(measured) > 1:  # one ranked list needs scores of two kinds
+                self.calibration[test] = Odds.of_verification(pairs).facts()
             cosines = thresholds(pairs, each.metrics)
             if cosines:
                 self.thresholds[test] = cosines

@@ -33,7 +33,6 @@ class Protocol(ABC):
 
     data: DataSet | None = None  # the labelled images, where the protocol has them as a data set
     cache: EmbeddingCache | None = None
-    labelled = True  # whether it knows which items belong together
 
     @classmethod
     def __subclasshook__(cls, other: type) -> bool:

@@ -193,7 +193,8 @@ def verdict_lines(report: dict[str, Any]) -> list[str]:
     if "candidates" not in report:
         lines = report_routes.verdict_lines(report)
         if report["verdict"]:
-            lines.insert(0, f"verdict: {report['verdict']}: {report['because']}")
+            on = f" on {NEW_OLD}" if "routes" in report else ""
+            lines.insert(0, f"verdict{on}: {report['verdict']}: {report['because']}")
         return lines
     lines = []
     for name, each in report["candidates"].items():

@@ -41,22 +41,19 @@ def overview(report: dict[str, Any], result: dict[str, Any]) -> Rows:
         words[NEW_OLD] = report["verdict"] or ""
     heading = ["queries/gallery", "verdict"]
     for metric in metrics:
-        heading += [metric, "gain", "95 % interval", "word"]
+        heading += [metric, "gain", "word"]
     rows = [heading]
     for test in (OLD_OLD, *facts_of, NEW_NEW):
         facts = facts_of.get(test)
         row = [test, words.get(test, "")]
         for metric in metrics:
             row.append(f"{result[test][metric]:.4f}")
-            row += gain_cells(facts, metric) if facts else ["", "", ""]
+            if facts:
+                row += [f"{facts['gain'][metric]:+.4f}", facts["word"][metric]]
+            else:
+                row += ["", ""]
         rows.append(row)
     return rows
-
-
-def gain_cells(facts: dict[str, Any], metric: str) -> list[str]:
-    """Returns the gain of a metric, its interval and its word."""
-    ends = facts.get("interval", {}).get(metric, [])
-    return [f"{facts['gain'][metric]:+.4f}", interval(ends), facts["word"][metric]]
 
 
 def details(result: dict[str, Any]) -> Iterator[Table]:
@@ -65,14 +62,15 @@ def details(result: dict[str, Any]) -> Iterator[Table]:
         test = TEST_OF[name]
         rows = [["metric", OLD_OLD, test, "gain", "95 % interval", "word", "above old"]]
         for metric, value in result[test].items():
-            above = "yes" if facts["above_old"][metric] else "NO"
             rows.append(
                 [
                     metric,
                     f"{result[OLD_OLD][metric]:.4f}",
                     f"{value:.4f}",
-                    *gain_cells(facts, metric),
-                    above,
+                    f"{facts['gain'][metric]:+.4f}",
+                    interval(facts.get("interval", {}).get(metric, [])),
+                    facts["word"][metric],
+                    "yes" if facts["above_old"][metric] else "NO",
                 ]
             )
         yield Table(test, rows)
@@ -124,7 +122,7 @@ def carried_over(result: dict[str, Any]) -> Rows:
                 [
                     name,
                     test,
-                    f"{rates['far']:.2g}",
+                    f"{rates['far']:.1e}",
                     f"{rates['tar']:.4f}",
                     "-" if calibrated is None else f"{calibrated:.4f}",
                     f"{result[test][metric]:.4f}",
@@ -137,10 +135,10 @@ def mixed_tables(found: dict[str, Any]) -> Iterator[Table]:
     """Yields the areas under the curves of mixed galleries, and top-1 at each tenth."""
     curves = found["curves"]
     metrics = list(curves[0]["area"]) if curves else []
-    rows = [["route", "one list by", "order", *metrics, "top-1 shown below the better part"]]
+    rows = [["route", "one list by", "order", *metrics, "shown below a part"]]
     for curve in curves:
         areas = [f"{curve['area'][metric]:.4f}" for metric in metrics]
-        below = below_at(found["share"], curve["lead"])
+        below = below_part(curve["lead"])
         rows.append([curve["route"], curve["merged_by"], curve["order"], *areas, below])
     yield Table("Mixed galleries: the mean over 0 to 100 % of the gallery re-embedded", rows)
 
@@ -154,13 +152,10 @@ def mixed_tables(found: dict[str, Any]) -> Iterator[Table]:
     yield Table("Mixed galleries, in random order: one list, and the better part alone", rows)
 
 
-def below_at(shares: list[float], leads: list[list[float]]) -> str:
-    """Returns at which shares one list is shown to be below the better part alone."""
-    below = []
-    for share, (_, high) in zip(shares, leads, strict=True):
-        if high < 0:
-            below.append(f"{share:.0%}")
-    return ", ".join(below) or "nowhere"
+def below_part(leads: list[list[float]]) -> str:
+    """Returns at how many shares one list is shown to be below the better part alone."""
+    below = sum(high < 0 for _, high in leads)
+    return f"{below} of {len(leads)}"
 
 
 def numbers(values: list[float]) -> list[str]:

@@ -15,14 +15,15 @@ from bct_keras.evaluate.findings import Upgrade
 from bct_keras.evaluate.protocol import Protocol
 from bct_keras.metrics.gains import evidence, gains, rates_of
 from bct_keras.metrics.measured import Measured, as_measured
-from bct_keras.metrics.mixed import ByCosine, ByRate, Merge, Parts, can_calibrate, refresh_curves
+from bct_keras.metrics.merging import ByCosine, Merge, Parts, by_odds, by_rate, can_calibrate
+from bct_keras.metrics.mixed import refresh_curves
 from bct_keras.metrics.refresh import SHARES, farthest_first, random_order
 from bct_keras.metrics.verdict import Gain, Rule, Verdict, chosen, decide, gains_of, metric_of
 from bct_keras.metrics.verification import Sides
 
 NEW, ADAPTED, FUSED, MOVED = "new", "adapted", "fused", "moved"
 TEST_OF = {ADAPTED: "adapted/old", FUSED: "fused/old", MOVED: "new/moved"}
-COSINE, RATE = "cosine", "rate"
+COSINE, ODDS, RATE = "cosine", "odds", "rate"
 RANDOM, FARTHEST = "random", "farthest from class mean first"
 
 
@@ -76,7 +77,8 @@ def embed_routes(protocol: Protocol, routes: Routes, upgrade: Upgrade) -> dict[s
     """
     found = {}
     for name, encoder in routes.given().items():
-        assert upgrade.old and upgrade.new  # `check` has seen to it
+        assert upgrade.old
+        assert upgrade.new
         if name == MOVED:
             moved = protocol.embed(encoder).gallery
             found[name] = Sides(upgrade.new.query, moved)
@@ -148,7 +150,8 @@ class MixedRoute:
         if self.one_space:
             yield COSINE, ByCosine(self.parts)
         if can_calibrate(self.parts.old) and can_calibrate(self.parts.new):
-            yield RATE, ByRate.of(self.parts)
+            yield ODDS, by_odds(self.parts)
+            yield RATE, by_rate(self.parts)
 
 
 def mixed_galleries(
@@ -190,7 +193,8 @@ def mixed_routes(
     searched: Callable[[Sides], Sides | None], upgrade: Upgrade, routes: Mapping[str, Sides]
 ) -> Iterator[MixedRoute]:
     """Yields each route with what it finds in old and in new entries."""
-    assert upgrade.old and upgrade.new
+    assert upgrade.old
+    assert upgrade.new
     new = searched(upgrade.new)
     of_old_entries = dict(routes)
     if upgrade.cross:

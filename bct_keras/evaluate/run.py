@@ -61,7 +61,8 @@ def evaluate(
     def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         facts = verdict_facts(compatibility.judge(results, rule))
         if others:
-            assert old and new  # `check` has seen to it
+            assert old
+            assert new
             facts["routes"] = routes.fingerprints(old, new)
             for name, verdict in judge_routes(results, rule).items():
                 facts["routes"][name] |= verdict_facts(verdict)

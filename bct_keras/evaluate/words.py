@@ -16,6 +16,8 @@ METRICS = {
     "mAP": "mean average precision: 1 where all images of a query's identity come before all "
     "others",
     "Recall@k": "share of the images of a query's identity that are among the k most similar ones",
+    "neighbours kept@k": "of the k items that the new encoder finds nearest in a gallery of its "
+    "own, the share that is found here among the k nearest",
     "TPIR@FPIR": "true positive identification rate: the share of queries whose own identity comes "
     "first and above the threshold, where that one raises a false alarm for 1e-1 (one in ten) or "
     "1e-2 of the queries whose identity is not in the gallery",
@@ -25,8 +27,8 @@ OTHERS = {
     "routes": {
         "adapted/old": "queries of the new encoder behind an adapter, a small map into the old "
         "encoder's space, in the old gallery",
-        "fused/old": "queries that are the mean of the new encoder's and the old one's embedding of "
-        "the same image, in the old gallery: both networks have to run for each query",
+        "fused/old": "queries that are the mean of the new encoder's and the old one's embedding "
+        "of the same image, in the old gallery: both networks have to run for each query",
         "new/moved": "queries of the new encoder, in the old gallery whose embeddings an adapter "
         "has moved to the new encoder's space: every entry is rewritten, and no image is needed",
         "verdict on a route": "as that on new/old: whether these queries find more there than the "
@@ -40,9 +42,10 @@ OTHERS = {
         "mixed gallery": "some entries are re-embedded by the new encoder and the others are not "
         "yet: an old one is searched by what the route searches with, a new one by the new "
         "encoder's own embedding, and all stand in one list",
-        "one list by rate": "scores of two spaces cannot be compared; how rare they are among pairs "
-        "of two identities can. Each cosine counts as its false accept rate, which was measured on "
-        "the other half of the identities. By cosine: as they are, which takes one space",
+        "one list by": "cosines of two spaces cannot be compared. By odds: each counts as TAR / "
+        "FAR, how much likelier so high a cosine is for one identity than for two. By rate: as FAR "
+        "alone. Both were measured on the other half of the identities. By cosine: as they are, "
+        "which takes one space",
         "better part alone": "top-1 of the queries in the old entries alone or in the new ones "
         "alone, whichever is higher; one list should not be below it",
         "farthest from class mean first": "an order to re-embed in: first what lies farthest from "

@@ -1,129 +1,23 @@
 """Measures one ranked list over a gallery of which a part is re-embedded and the rest is not yet.
 
-Old entries are searched by one vector of a query and new entries by another one. Where both lie in
-one space their cosines are compared as they are; in two spaces each cosine counts as the false
-accept rate that it stands for (`calibration`).
+Old entries are searched by one vector of a query and new entries by another one; `merging` makes
+their scores comparable.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
 from bct_keras import progress
-from bct_keras.metrics.calibration import Calibration
 from bct_keras.metrics.influence import of_shares
 from bct_keras.metrics.measured import is_resolvable, rate_name
+from bct_keras.metrics.merging import Merge, Parts
 from bct_keras.metrics.refresh import SHARES, refreshed_rows
 from bct_keras.metrics.verdict import CONFIDENCE, TOP_1, t_quantile
-from bct_keras.metrics.verification import TIE, Sides, accepted_share
+from bct_keras.metrics.verification import TIE, accepted_share
 
 SCORES_AT_ONCE = 8_000_000  # 32 MB
-# The logarithm of a rate falls by about so much for each cosine of 1: divided by it, scores are
-# tied where cosines are.
-STEEPNESS = 50.0
-CALIBRATED_BY = 20_000_000  # pairs at most
-
-
-class Parts(NamedTuple):
-    """Holds both ways in which an image can be in a gallery, in the same order of images."""
-
-    old: Sides  # what old entries are searched by, and the old entries
-    new: Sides  # what new entries are searched by, and the new entries
-
-
-class Merge(Protocol):
-    """Gives the scores of some queries with both kinds of entries, which can be compared."""
-
-    def scores(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the scores [queries, gallery] with old entries and with new ones."""
-        ...
-
-
-@dataclass(frozen=True)
-class ByCosine:
-    """Compares cosines as they are, which takes one space."""
-
-    parts: Parts
-
-    def scores(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the cosines [queries, gallery] with old entries and with new ones."""
-        old, new = self.parts
-        return cosines(old, rows), cosines(new, rows)
-
-
-@dataclass(frozen=True)
-class ByRate:
-    """Compares the false accept rates that cosines stand for.
-
-    A query's cosines count by the calibration that queries of other identities give: those of the
-    other half, in the gallery's entries of that half.
-    """
-
-    parts: Parts
-    old: tuple[Calibration, Calibration]  # for queries of even and of odd labels
-    new: tuple[Calibration, Calibration]
-
-    @classmethod
-    def of(cls, parts: Parts) -> "ByRate":
-        """Returns what compares both parts by what the parts themselves give."""
-        return cls(parts, by_halves(parts.old), by_halves(parts.new))
-
-    def scores(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the scores [queries, gallery] with old entries and with new ones."""
-        old, new = self.parts
-        of_old = rarity(cosines(old, rows), old.query.labels[rows], self.old)
-        of_new = rarity(cosines(new, rows), new.query.labels[rows], self.new)
-        return of_old, of_new
-
-
-def cosines(sides: Sides, rows: slice) -> np.ndarray:
-    """Returns the cosines of some queries with all entries [queries, gallery]."""
-    return sides.query.embeddings[rows] @ sides.gallery.embeddings.T
-
-
-def rarity(
-    cosines: np.ndarray, labels: np.ndarray, calibrations: tuple[Calibration, Calibration]
-) -> np.ndarray:
-    """Returns how rare cosines are among pairs of two identities, the rarer the higher.
-
-    Args:
-        cosines: [queries, gallery]
-        labels: [queries]
-        calibrations: For queries of even and of odd labels.
-    """
-    found = np.empty(cosines.shape, np.float32)
-    for half, calibration in enumerate(calibrations):
-        inside = labels % 2 == half
-        found[inside] = calibration.log_rate(cosines[inside]) / -STEEPNESS
-    return found
-
-
-def can_calibrate(sides: Sides) -> bool:
-    """Tells whether both halves of the identities have pairs of two."""
-    for half in (0, 1):
-        queries = np.unique(sides.query.labels[sides.query.labels % 2 == half])
-        images = np.unique(sides.gallery.labels[sides.gallery.labels % 2 == half])
-        if not len(queries) or len(images) < 2:
-            return False
-    return True
-
-
-def by_halves(sides: Sides) -> tuple[Calibration, Calibration]:
-    """Returns a calibration for each half of the identities, made of the other half."""
-    return calibration_of(sides, half=1), calibration_of(sides, half=0)
-
-
-def calibration_of(sides: Sides, half: int) -> Calibration:
-    """Returns what pairs of two identities say, both of the even or both of the odd labels."""
-    queries = np.flatnonzero(sides.query.labels % 2 == half)
-    images = np.flatnonzero(sides.gallery.labels % 2 == half)
-    most = max(CALIBRATED_BY // max(len(images), 1), 1)
-    queries = queries[:: -(-len(queries) // most) or 1]
-    scores = sides.query.embeddings[queries] @ sides.gallery.embeddings[images].T
-    same = sides.query.labels[queries][:, None] == sides.gallery.labels[images]
-    return Calibration.of_impostors(scores[~same])
 
 
 def refresh_curves(

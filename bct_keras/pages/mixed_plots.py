@@ -16,7 +16,7 @@ METRIC = "top-1"
 def shown(curves: list[dict[str, Any]], order: str) -> list[dict[str, Any]]:
     """Returns one curve of each route, by an order.
 
-    It is the first: that by cosines where all is in one space, and else that by rates.
+    It is the first: that by cosines where all is in one space, and else that by odds.
     """
     found = {}
     for curve in curves:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from bct_keras.data.embeddings import normalised
-from bct_keras.metrics import mixed, refresh
-from bct_keras.metrics.mixed import ByCosine, ByRate, Parts, can_calibrate, refresh_curves
+from bct_keras.metrics import merging, mixed, refresh
+from bct_keras.metrics.merging import ByCosine, Parts, by_odds, by_rate, can_calibrate
+from bct_keras.metrics.mixed import refresh_curves
 from bct_keras.metrics.refresh import (
     SHARES,
     farthest_first,
@@ -76,7 +77,7 @@ def test_cosines_of_one_space_give_the_curve_of_hot_refresh(monkeypatch):
 def test_parts_alone_are_what_a_search_of_those_entries_finds():
     parts = two_spaces()
     order = random_order(len(parts.old.gallery.labels))
-    curve = refresh_curves(ByRate.of(parts), parts, {"x": order}, ())["x"]
+    curve = refresh_curves(by_rate(parts), parts, {"x": order}, ())["x"]
     for place in (3, 7):
         refreshed = refreshed_rows(order, SHARES[place])
         for name, part, chosen in (("old", parts.old, ~refreshed), ("new", parts.new, refreshed)):
@@ -99,17 +100,17 @@ def test_one_list_by_rates_is_nowhere_below_the_better_part_and_above_plain_cosi
         shifted.append(Embedded(narrow, each.labels))
     parts = Parts(Sides(*shifted), parts.new)
     orders = {"random": random_order(len(parts.old.gallery.labels))}
-    by_rate = refresh_curves(ByRate.of(parts), parts, orders, FARS)["random"]
-    by_cosine = refresh_curves(ByCosine(parts), parts, orders, FARS)["random"]
-    assert all(high >= 0 for _, high in by_rate["lead"])
-    assert any(high < 0 for _, high in by_cosine["lead"])
+    rates = refresh_curves(by_rate(parts), parts, orders, FARS)["random"]
+    cosines = refresh_curves(ByCosine(parts), parts, orders, FARS)["random"]
+    assert all(high >= 0 for _, high in rates["lead"])
+    assert any(high < 0 for _, high in cosines["lead"])
     for metric in ("top-1", "TAR@FAR=1e-2"):
-        assert by_rate["area"][metric] > by_cosine["area"][metric] + 0.05
+        assert rates["area"][metric] > cosines["area"][metric] + 0.05
 
 
 def test_a_query_is_ranked_by_what_other_identities_say():
     parts = two_spaces()
-    merge = ByRate.of(parts)
+    merge = by_rate(parts)
     old, _ = merge.scores(slice(0, 50))
     even = parts.old.query.labels % 2 == 0
     odd_images = parts.old.gallery.labels % 2 == 1
@@ -121,7 +122,7 @@ def test_a_query_is_ranked_by_what_other_identities_say():
     assert even[row]
     scores = parts.old.query.embeddings[row] @ parts.old.gallery.embeddings.T
     shares = np.array([np.mean(impostors >= score) for score in scores])
-    rates = np.exp(-mixed.STEEPNESS * old[row])
+    rates = np.exp(-merging.STEEPNESS * old[row])
     inside = shares > 1e-2
     assert rates[inside] == pytest.approx(shares[inside], rel=0.15)
 
@@ -158,3 +159,15 @@ def test_a_larger_share_has_all_rows_of_a_smaller_one():
         assert chosen.sum() == round(share * 25)
         assert not (before & ~chosen).any()
         before = chosen
+
+
+def test_by_odds_old_entries_that_tell_nothing_do_no_harm():
+    # Queries of another space than the old entries.
+    strangers = Sides(side(0.6, 3, turned()), side(0.9, 2))
+    parts = Parts(strangers, two_spaces().new)
+    orders = {"random": random_order(len(parts.old.gallery.labels))}
+    by_odds_curve = refresh_curves(by_odds(parts), parts, orders, FARS)["random"]
+    by_rate_curve = refresh_curves(by_rate(parts), parts, orders, FARS)["random"]
+    assert all(high >= 0 for _, high in by_odds_curve["lead"])
+    assert any(high < 0 for _, high in by_rate_curve["lead"])
+    assert by_odds_curve["area"]["top-1"] > by_rate_curve["area"]["top-1"]
