@@ -4,6 +4,8 @@ Maps with every one of its adapters, fitted on all pairs, and with the one that 
 (`auto`), fitted on those pairs that it does not choose by.
 """
 
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+
 import argparse
 import json
 
