@@ -3,6 +3,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from bct_keras.distribution.replicas import sum_rows
 from bct_keras.errors import InputError
 from bct_keras.methods.gallerycontrast import GalleryContrast
 from bct_keras.methods.method import unit
@@ -111,10 +112,12 @@ class TwoOutputs(GalleryContrast):
 def at_most(share: float, of_head: tf.Tensor, of_penalty: tf.Tensor) -> tf.Tensor:
     """Returns the factor that makes the second gradient no longer than `share` of the first.
 
+    Their lengths are those over the rows of all replicas.
+
     Example:
         >>> at_most(0.5, tf.constant([[4.0, 0.0]]), tf.constant([[0.0, 8.0]])).numpy()
         0.25
     """
-    allowed = share * tf.norm(of_head)
-    factor = tf.math.divide_no_nan(allowed, tf.norm(of_penalty))
-    return tf.minimum(1.0, factor)
+    squares = [tf.reduce_sum(tf.square(of_head)), tf.reduce_sum(tf.square(of_penalty))]
+    head, penalty = tf.unstack(tf.sqrt(sum_rows(tf.stack(squares))))
+    return tf.minimum(1.0, tf.math.divide_no_nan(share * head, penalty))

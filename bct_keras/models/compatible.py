@@ -177,8 +177,7 @@ class CompatibleModel(fitting.AcrossWorkers):
 
     def build_metrics(self) -> None:
         """Makes the variables of metrics here: within a replica none can be made."""
-        nobody = Batch({}, tf.zeros((1,), tf.int32))
-        self.note_scores(nobody, tf.zeros((1, self.dims)))
+        self.note_scores(Batch({}, tf.zeros((1,), tf.int32)), tf.zeros((1, self.dims)))
         self.reset_metrics()
 
     def compute_loss(
@@ -194,7 +193,7 @@ class CompatibleModel(fitting.AcrossWorkers):
         of_head, of_penalty = self.method.branches(new)
         loss = self.head(self.method.head_input(of_head, batch), labels, **of_table)
         loss += self.method.penalty(of_penalty, labels, batch, self.head)
-        # A plain mean would count once for every replica, and so would what layers add.
+        # A plain mean would count once a replica, and so would what layers add.
         added = (added_by(self.head) + added_by(self.method)) / replicas()
         return tf.nn.compute_average_loss(loss, sample_weight=sample_weight) + added
 
@@ -219,13 +218,13 @@ class CompatibleModel(fitting.AcrossWorkers):
     def fields_of(self, x: Any) -> dict[str, Any]:
         """Returns the fields of a batch by name, where it may be images alone."""
         fields = x if isinstance(x, dict) else {"image": x}
-        missing = [name for name in ("image", *self.method.needs) if name not in fields]
-        if missing:
-            raise InputError(
-                f"a batch has no '{missing[0]}', and the method {type(self.method).__name__} needs"
-                " it: fit on old.with_images(images).batch(64), with"
-                " old=OldEmbeddings(old_embeddings, labels)"
-            )
+        for name in ("image", *self.method.needs):
+            if name not in fields:
+                raise InputError(
+                    f"a batch has no '{name}', and the method {type(self.method).__name__} needs it:"
+                    " fit on old.with_images(images).batch(64), with"
+                    " old=OldEmbeddings(old_embeddings, labels)"
+                )
         return fields
 
     def note_loss(self, loss: Any, rows: Any) -> None:
