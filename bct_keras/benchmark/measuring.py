@@ -9,6 +9,7 @@ import keras
 
 from bct_keras import artefacts
 from bct_keras.benchmark.cells import Cell
+from bct_keras.callbacks.times import TIMES_FILE, read_times
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import build_protocols
@@ -26,8 +27,6 @@ from bct_keras.evaluate.protocol import Protocol
 from bct_keras.metrics.flips import flips
 from bct_keras.metrics.gains import evidence
 from bct_keras.metrics.verdict import Rule
-from bct_keras.untrusted.json_files import field, parse_json
-from bct_keras.untrusted.reading import read_bytes
 
 VERSION = 2  # of what is kept of a cell
 
@@ -124,7 +123,7 @@ def seconds_per_step(run: Path) -> float | None:
 
     In the first one the step is traced.
     """
-    path = run / "times.jsonl"
+    path = run / TIMES_FILE
     if not path.exists():
         return None
     try:
@@ -136,25 +135,3 @@ def seconds_per_step(run: Path) -> float | None:
     except InputError as error:
         raise InputError(f"{error}; remove {run} and it is trained again") from None
     return sum(epoch.seconds for epoch in counted) / steps
-
-
-@dataclass(frozen=True)
-class EpochTime:
-    """The time that an epoch took."""
-
-    seconds: float
-    steps: int
-
-
-def read_times(path: Path) -> list[EpochTime]:
-    """Reads a run's times.jsonl, which has a line for each epoch."""
-    epochs = []
-    for number, text in enumerate(read_bytes(path).splitlines(), 1):
-        where = f"{path}, line {number}"
-        line = parse_json(text, where)
-        epoch = EpochTime(
-            seconds=field(line, "seconds", float, where),
-            steps=field(line, "steps", int, where),
-        )
-        epochs.append(epoch)
-    return epochs

@@ -104,7 +104,11 @@ class MeasuredRoute:
 
 def measure_route(protocol: Protocol, old: Measured, sides: Sides) -> MeasuredRoute:
     """Measures a route; `old` is what the old encoder's queries find in their own gallery."""
-    measured = as_measured(protocol.measure(sides.query, sides.gallery))
+    return compared(old, as_measured(protocol.measure(sides.query, sides.gallery)))
+
+
+def compared(old: Measured, measured: Measured) -> MeasuredRoute:
+    """Returns what a route finds beside what the old encoder's queries find in their gallery."""
     facts = gains(old, measured) | evidence(old, measured)
     return MeasuredRoute(measured, facts)
 

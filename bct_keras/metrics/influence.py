@@ -108,10 +108,17 @@ def mean_of(influences: list[Influence]) -> Influence:
     own = np.sum([each.own for each in influences], axis=0)
     by_threshold = np.sum([each.by_threshold for each in influences], axis=0)
     row = max(each.row for each in influences)
+    # A pair of two units adds to the mean what it adds to each metric, times the share.
+    pair_keys = np.concatenate([each.pair_keys for each in influences])
+    by_pair = np.concatenate([each.by_pair for each in influences])
+    thinned = sum(each.thinned for each in influences)
     return Influence(
         own=share * own,
         by_threshold=share * by_threshold,
         row=share * row,
+        pair_keys=pair_keys,
+        by_pair=share * by_pair,
+        thinned=share**2 * thinned,
     )
 
 

@@ -1,0 +1,149 @@
+"""Names the commands that go on from a decision."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bct_keras.adapt import plan as of_adapt
+from bct_keras.advise.candidates import (
+    ADAPTED,
+    AS_IT_IS,
+    FUSED,
+    KEEP,
+    MOVED,
+    TRAINED,
+    Route,
+    name_of,
+)
+from bct_keras.advise.plan import Plan
+from bct_keras.encoders import Encoder
+
+GALLERY = "GALLERY"  # stands for the reader's own
+EXPORTED = "exported"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Says what to do, and by which command."""
+
+    text: str
+    command: str  # empty where it is no command of ours
+
+
+@dataclass(frozen=True)
+class NextSteps:
+    """Knows what the commands have to name.
+
+    Attributes:
+        old: The old encoder.
+        plan: What adapters were fitted by.
+        protocols: The specs of those protocols that a command can be given.
+        asked: Whether the user has named them; else commands find them by themselves.
+    """
+
+    old: Encoder
+    plan: Plan
+    protocols: Sequence[str]
+    asked: bool
+
+    def after(self, route: Route, compared: Sequence[Route]) -> list[Step]:
+        """Returns the steps that a route takes.
+
+        Args:
+            route: The one to take.
+            compared: All that there were.
+        """
+        if route.kind == KEEP:
+            return list(self.after_keeping(compared))
+        if route.kind in (TRAINED, AS_IT_IS):
+            return [self.export(name_of(route.own))]
+        if route.kind == MOVED:
+            return list(self.after_moving(route))
+        assert route.kind in (ADAPTED, FUSED)
+        return list(self.after_adapting(route))
+
+    def after_keeping(self, compared: Sequence[Route]) -> Iterator[Step]:
+        """Yields how to come to a route that is better."""
+        if self.plan.data and not any(route.kind == TRAINED for route in compared):
+            flags = {"data": self.plan.data, "old": name_of(self.old), "method": "mixbct"}
+            yield Step(
+                "A route that was not compared: train the new encoder to be compatible, and give"
+                " the run by --trained",
+                command_line("train", flags | {"workdir": "runs/mixbct"}),
+            )
+
+    def after_moving(self, route: Route) -> Iterator[Step]:
+        """Yields how a gallery is moved."""
+        yield self.proof(route)
+        flags = {"gallery": GALLERY, "adapter": str(route.folder)}
+        yield Step(
+            "Move the entries; the original vectors are kept until `gallery forget-originals`",
+            command_line("gallery move", flags),
+        )
+
+    def after_adapting(self, route: Route) -> Iterator[Step]:
+        """Yields how queries by an adapter, or fused ones, are shipped."""
+        yield self.proof(route)
+        if route.in_one_file:
+            yield self.export(str(route.folder))
+        elif route.query_map is not None:
+            yield Step(f"Send each query through {route.folder}/adapter.keras", "")
+
+    def proof(self, route: Route) -> Step:
+        """Returns the command that finds what was fitted, and writes the report on it."""
+        plan = self.plan.of_queries()
+        if route.kind == MOVED:
+            plan = self.plan.of_gallery()
+        elif route.kind == FUSED:
+            plan = self.plan.of_fused() if route.pairs else self.plan.of_fused_trained()
+        flags = {"new": name_of(route.own), "old": name_of(self.old)}
+        flags |= others_than_default(plan)
+        if self.asked:
+            flags["protocol"] = list(self.protocols)
+        flags["out"] = str(route.folder)
+        return Step(
+            "Write the report that a gallery and a gate ask for; nothing is fitted again",
+            command_line("adapt", flags),
+        )
+
+    def export(self, encoder: str) -> Step:
+        """Returns the command that writes an encoder for servers and devices."""
+        flags = {
+            "encoder": encoder,
+            "old": name_of(self.old),
+            "protocol": list(self.protocols),
+            "out": EXPORTED,
+        }
+        return Step("Export the encoder of the queries", command_line("export", flags))
+
+
+def others_than_default(plan: of_adapt.Plan) -> dict[str, str | list[str] | bool]:
+    """Returns the options of `adapt` that are not its defaults."""
+    default = of_adapt.Plan()
+    found: dict[str, str | list[str] | bool] = {}
+    for name in ("data", "direction", "kind", "fuse", "weigh_on", "pairs", "seed"):
+        value = getattr(plan, name)
+        if value == getattr(default, name):
+            continue
+        if isinstance(value, tuple):
+            found[name] = list(value)
+        else:
+            found[name] = value if isinstance(value, bool) else str(value)
+    return found
+
+
+def command_line(command: str, flags: Mapping[str, str | list[str] | bool]) -> str:
+    """Returns a command as a shell takes it.
+
+    Example:
+        >>> command_line("adapt", {"fuse": True, "protocol": ["retrieval(a b)"]})
+        "python -m bct_keras.adapt --fuse --protocol='retrieval(a b)'"
+    """
+    words = [f"python -m bct_keras.{command}"]
+    for name, value in flags.items():
+        if value is True:
+            words.append(f"--{name}")
+            continue
+        for each in value if isinstance(value, list) else [value]:
+            words.append(f"--{name}={shlex.quote(str(each))}")
+    return " ".join(words)

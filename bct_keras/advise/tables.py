@@ -1,0 +1,138 @@
+"""Makes the tables of an advice, and all of it as text for the terminal."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from bct_keras.advise import units
+from bct_keras.advise.candidates import BACKFILL, KEEP
+from bct_keras.evaluate.report import aligned
+from bct_keras.evaluate.report_routes import interval
+from bct_keras.pages.document import Table
+
+Rows = list[list[str]]
+
+
+def line(report: dict[str, Any]) -> str:
+    """Returns the decision in one line."""
+    decision = report["decision"]
+    return f"{decision['action']}: {decision['because']}"
+
+
+def gains(report: dict[str, Any]) -> Rows:
+    """Returns a row for each route: what it gains, and what it gives up."""
+    metrics = list(next(iter(report["routes"].values()))["deciding"])
+    rows = [
+        ["route", "mean gain", "verdict", "95 % interval", *metrics, "tax", "networks", "entries"]
+    ]
+    for name, route in report["routes"].items():
+        each = [f"{route['deciding'][metric]:+.4f}" for metric in metrics]
+        rows.append(
+            [
+                name,
+                f"{route['gain']['value']:+.4f}",
+                verdict_of(route),
+                "-" if route["kind"] == KEEP else interval(route["gain"]["interval"]),
+                *each,
+                tax_of(route),
+                networks_of(route),
+                route["entries"],
+            ]
+        )
+    return rows
+
+
+def verdict_of(route: dict[str, Any]) -> str:
+    """Returns the word on a route, and of the bounds what they are."""
+    if route["kind"] == KEEP:
+        return "as today"
+    if route["kind"] == BACKFILL:
+        return "upper bound"
+    return route["verdict"] or "-"
+
+
+def networks_of(route: dict[str, Any]) -> str:
+    """Returns how many networks run for a query, and whether a map does."""
+    return f"{route['networks']} + map" if route["query_map"] else str(route["networks"])
+
+
+def tax_of(route: dict[str, Any]) -> str:
+    """Returns what a route's encoder has lost in a gallery of its own."""
+    if route["kind"] == KEEP:
+        return "-"
+    if not route["tax"]["value"]:
+        return "none"
+    return f"{route['tax']['value']:+.4f}"
+
+
+def costs(report: dict[str, Any]) -> Rows:
+    """Returns a row for each route: what it costs."""
+    with_money = any(
+        route["costs"]["money_once"] is not None for route in report["routes"].values()
+    )
+    heading = ["route", "a query", "queries of a day", "work on the gallery", "extra storage"]
+    heading += ["money once", "money a day"] if with_money else []
+    rows = [[*heading, "fit or training", "images"]]
+    for name, route in report["routes"].items():
+        found = route["costs"]
+        row = [
+            name,
+            units.duration(found["query_seconds"]),
+            hours(found["hours_a_day"]),
+            hours(found["gallery_hours"]),
+            units.size(found["extra_bytes"]),
+        ]
+        if with_money:
+            row += [units.money(found["money_once"]), units.money(found["money_a_day"])]
+        fit = found["fit_seconds"]
+        row += ["-" if fit is None else units.duration(fit), route["given_up"]["images"]]
+        rows.append(row)
+    return rows
+
+
+def hours(count: float | None) -> str:
+    """Returns hours as text; `none` where there is nothing to do."""
+    if count == 0:
+        return "none"
+    return units.duration(None if count is None else 3600 * count)
+
+
+def metrics(report: dict[str, Any]) -> Iterator[Table]:
+    """Yields a table of every metric for each protocol, with a column for each route."""
+    for spec in report["protocols"]:
+        names = list(report["routes"])
+        rows = [["metric", *names]]
+        first = report["routes"][names[0]]["tests"][spec]["metrics"]
+        for metric in first:
+            row = [metric]
+            for route in report["routes"].values():
+                test = route["tests"][spec]
+                word = "" if route["kind"] == KEEP else f" {test['word'][metric]}"
+                row.append(f"{test['metrics'][metric]:.4f}{word}")
+            rows.append(row)
+        yield Table(spec, rows)
+
+
+def why_not(report: dict[str, Any]) -> dict[str, str]:
+    """Returns of each route that is not taken why."""
+    found = {}
+    for name, route in report["routes"].items():
+        if route["why_not"]:
+            found[name] = route["why_not"]
+    return found
+
+
+def as_text(report: dict[str, Any]) -> str:
+    """Returns the advice for the terminal; the decision is its first line."""
+    decision = report["decision"]
+    lines = [line(report)]
+    lines += [f"  {sentence}" for sentence in decision["unsure"]]
+    for step in decision["next"]:
+        lines.append(f"next: {step['text']}")
+        if step["command"]:
+            lines.append(f"  {step['command']}")
+    lines += aligned(gains(report))
+    lines += aligned(costs(report))
+    lines.append("why not the others:")
+    lines += [f"  {name}: {reason}" for name, reason in why_not(report).items()]
+    lines += [f"  {note}" for note in report["notes"]]
+    return "\n".join(lines)
