@@ -75,11 +75,6 @@ def price(hours: float | None, an_hour: float | None) -> float | None:
     return hours * an_hour
 
 
-def entries_word(route: Route) -> str:
-    """Returns what becomes of the entries, in a word or two."""
-    return {MOVED: "mapped", BACKFILL: "embedded anew"}.get(route.kind, "stay")
-
-
 @dataclass(frozen=True)
 class GivenUp:
     """Says in words what a route asks for."""
@@ -93,19 +88,17 @@ def given_up(route: Route) -> GivenUp:
     """Returns what one gives up for a route."""
     images = "none"
     if route.kind == BACKFILL:
-        images = "of every entry"
+        images = "that of every entry"
     elif route.pairs:
-        images = f"{route.pairs:,} items to fit on, embedded by both"
+        images = f"{route.pairs:,} pairs to fit on"
     elif route.kind in (TRAINED, FUSED):
-        images = "those of the training, with labels"
-    networks = "one network"
-    if len(route.networks) > 1:
-        networks = "two networks, the old one too"
+        images = "the training's, with labels"
+    networks = "one network" if len(route.networks) == 1 else "two networks"
     if route.query_map is not None:
-        networks += " and a small map"
+        networks += " + map"
     entries = "stay as they are"
     if route.kind == MOVED:
-        entries = "all rewritten by the map, without an image"
+        entries = "all mapped, without images"
     elif route.kind == BACKFILL:
         entries = "all embedded anew"
     return GivenUp(images, networks, entries)

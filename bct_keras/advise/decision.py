@@ -1,10 +1,12 @@
 """Decides which route to take, and says why.
 
-1. A route is out where its encoder is not shown to be better than the old one, each in a gallery of
-   its own; where its verdict is `not compatible`; and where its mean gain is not shown to be above 0.
+1. A route is out where its encoder is not shown to be better than the old one, each in a gallery
+   of its own; where its verdict is `not compatible`; and where its mean gain is not shown to be
+   above 0.
 2. Of the others the one with the highest mean gain leads.
-3. All that it is not shown to be better than are as good as it: of these the one that runs the
-   fewest networks for a query is taken, and the higher gain where that is the same.
+3. All that it is not shown to be better than are as good as it. Of these one whose verdict is
+   `compatible` is taken before one that is undecided, then the one that runs the fewest networks
+   for a query, and then the one with the highest gain.
 4. Without any the old encoder stays.
 """
 
@@ -23,6 +25,7 @@ from bct_keras.advise.candidates import (
 )
 from bct_keras.advise.measuring import Found
 from bct_keras.metrics.verdict import (
+    COMPATIBLE,
     CONFIDENCE,
     MOST_IDENTITIES,
     NOT_COMPATIBLE,
@@ -79,17 +82,27 @@ def decided(found: Sequence[Found], difference: Difference) -> Decision:
 
     best = max(usable, key=lambda each: each.gain.value)
     tied = [each for each in usable if each is best or not shown(difference(each, best))]
-    taken = min(tied, key=lambda each: (len(each.route.networks), -each.gain.value))
+    taken = min(tied, key=preferred_first)
     for each in usable:
         if each is not taken:
             others[each.route.name] = less_because(each, taken, best, tied, difference)
     return Decision(
         route=taken.route.name,
         action=action_of(taken.route),
-        because=f"{gains_told(taken)} over old/old, in the mean {told(taken.gain)}",
+        because=f"{gains_told(taken)} over the old encoder, in the mean {told(taken.gain)}",
         others=others,
         unsure=list(unsure_of(taken, tied, difference)),
     )
+
+
+def preferred_first(found: Found) -> tuple[bool, int, float]:
+    """Returns what routes that are as good as each other are sorted by."""
+    return (not is_compatible(found), len(found.route.networks), -found.gain.value)
+
+
+def is_compatible(found: Found) -> bool:
+    """Tells whether a route is proven."""
+    return found.verdict is not None and found.verdict.word == COMPATIBLE
 
 
 def shown(gain: Gain) -> bool:
@@ -151,8 +164,8 @@ def both_gain(upgrades: Sequence[Found]) -> Iterator[str]:
     if fused:
         best = max(fused, key=lambda each: each.gain.value)
         yield (
-            f"Both encoders for each query would gain ({best.route.name}: {told(best.gain)}): that is"
-            " what a second network gives, and not a better one"
+            f"Both encoders for each query would gain ({best.route.name}: {told(best.gain)}):"
+            " that is what a second network gives, and not a better one"
         )
 
 
@@ -163,6 +176,11 @@ def less_because(
     if each not in tied:
         return f"shown to gain less than {best.route.name}: {told(difference(best, each))}"
     against = told(difference(taken, each))
+    if is_compatible(taken) and not is_compatible(each):
+        return (
+            f"its verdict is undecided, and it is not shown to gain more than {taken.route.name},"
+            f" which is compatible: {against}"
+        )
     if len(each.route.networks) > len(taken.route.networks):
         return (
             f"not shown to gain more than {taken.route.name}: {against}, and runs"
@@ -203,7 +221,7 @@ def action_of(route: Route) -> str:
 
 def gains_told(found: Found) -> str:
     """Returns the gains of the metrics that decide, as text."""
-    return ", ".join(f"{gain.name} {gain.value:+.4f}" for gain in found.deciding)
+    return " and ".join(f"{gain.name} {gain.value:+.4f}" for gain in found.deciding)
 
 
 def told(gain: Gain) -> str:

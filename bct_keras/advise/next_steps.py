@@ -27,7 +27,7 @@ class Step:
     """Says what to do, and by which command."""
 
     text: str
-    command: str  # empty where it is no command of ours
+    command: list[str]  # its words, as a shell takes them; none where it is no command of ours
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class NextSteps:
         yield self.proof(route)
         flags = {"gallery": GALLERY, "adapter": str(route.folder)}
         yield Step(
-            "Move the entries; the original vectors are kept until `gallery forget-originals`",
+            "Move the entries; the original vectors are kept until gallery forget-originals",
             command_line("gallery move", flags),
         )
 
@@ -87,7 +87,7 @@ class NextSteps:
         if route.in_one_file:
             yield self.export(str(route.folder))
         elif route.query_map is not None:
-            yield Step(f"Send each query through {route.folder}/adapter.keras", "")
+            yield Step(f"Send each query through {route.folder}/adapter.keras", [])
 
     def proof(self, route: Route) -> Step:
         """Returns the command that finds what was fitted, and writes the report on it."""
@@ -132,11 +132,11 @@ def others_than_default(plan: of_adapt.Plan) -> dict[str, str | list[str] | bool
     return found
 
 
-def command_line(command: str, flags: Mapping[str, str | list[str] | bool]) -> str:
-    """Returns a command as a shell takes it.
+def command_line(command: str, flags: Mapping[str, str | list[str] | bool]) -> list[str]:
+    """Returns the words of a command as a shell takes them.
 
     Example:
-        >>> command_line("adapt", {"fuse": True, "protocol": ["retrieval(a b)"]})
+        >>> " ".join(command_line("adapt", {"fuse": True, "protocol": ["retrieval(a b)"]}))
         "python -m bct_keras.adapt --fuse --protocol='retrieval(a b)'"
     """
     words = [f"python -m bct_keras.{command}"]
@@ -146,4 +146,4 @@ def command_line(command: str, flags: Mapping[str, str | list[str] | bool]) -> s
             continue
         for each in value if isinstance(value, list) else [value]:
             words.append(f"--{name}={shlex.quote(str(each))}")
-    return " ".join(words)
+    return words

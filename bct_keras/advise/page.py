@@ -68,9 +68,10 @@ def as_html(report: dict[str, Any], plot: Plot) -> str:
         keeps=report["routes"][decision["route"]]["kind"] == KEEP,
         facts=facts(report),
         unsure=decision["unsure"],
-        steps=decision["next"],
+        steps=[shown_step(step) for step in decision["next"]],
         gains=tables.gains(report),
         costs=tables.costs(report),
+        given_up=tables.given_up(report),
         plot=plot,
         why_not=tables.why_not(report),
         metrics=list(tables.metrics(report)),
@@ -78,6 +79,11 @@ def as_html(report: dict[str, Any], plot: Plot) -> str:
         words=WORDS,
         made_from=document.as_texts(report["made_from"]),
     )
+
+
+def shown_step(step: dict[str, Any]) -> dict[str, str]:
+    """Returns a step with a line of its command for each option, as a shell takes it."""
+    return {"text": step["text"], "command": " \\\n  ".join(step["command"])}
 
 
 def facts(report: dict[str, Any]) -> dict[str, str]:
@@ -95,7 +101,7 @@ def facts(report: dict[str, Any]) -> dict[str, str]:
     }
     share = share_of_backfill(report, route)
     if share is not None:
-        found["Of a full backfill"] = f"{share:.0%} of its gain"
+        found["Of a full backfill"] = f"{100 * share:.0f} % of its gain"
     return found
 
 

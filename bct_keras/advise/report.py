@@ -6,7 +6,7 @@ from typing import Any
 
 import bct_keras
 from bct_keras.advise.candidates import BACKFILL, KEEP
-from bct_keras.advise.costs import costs_of, entries_word, given_up
+from bct_keras.advise.costs import costs_of, given_up
 from bct_keras.advise.decision import Decision
 from bct_keras.advise.measuring import Found, Measuring
 from bct_keras.advise.next_steps import Step
@@ -86,8 +86,6 @@ class Advice:
             "alone": gain_facts(found.alone),
             "tax": gain_facts(found.tax),
             "networks": len(route.networks),
-            "query_map": route.query_map is not None,
-            "entries": entries_word(route),
             "costs": asdict(costs_of(route, self.plan, self.speeds)),
             "given_up": asdict(given_up(route)),
             "why_not": self.decision.others.get(route.name, ""),
@@ -115,7 +113,8 @@ def notes_on(plan: Plan, speeds: Speeds) -> list[str]:
         return notes
     notes.append(
         f"Times are those of this machine ({machine()}), scaled to {plan.gallery_size:,.0f} entries"
-        f" and {plan.queries_per_day:,.0f} queries a day, one query at a time."
+        f" and {plan.queries_per_day:,.0f} queries a day, one query at a time. The work on the"
+        " gallery is that of the network or the map alone, without reading and writing entries."
     )
     if plan.cost_per_gpu_hour is not None and "no GPU" in machine():
         notes.append(

@@ -109,5 +109,10 @@ def advice_on(
     data = open_data_set(plan.data) if plan.data else None
     speeds = measured_speeds(routes, data)
     decision = decided(found, measuring.difference)
+    if not trained:
+        decision.unsure.append(
+            "No encoder that was trained to be compatible was compared: give such ones by"
+            f" {option('trained')}"
+        )
     (taken,) = [route for route in routes if route.name == decision.route]
     return Advice(decision, steps.after(taken, routes), found, speeds, plan)

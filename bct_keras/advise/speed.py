@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
@@ -13,12 +13,11 @@ from bct_keras.adapters import Adapter
 from bct_keras.advise.candidates import Route
 from bct_keras.data.dataset import DataSet
 from bct_keras.encoders import DerivedEncoder, Encoder
-from bct_keras.encoders.encoder import BATCH_SIZE
 from bct_keras.encoders.stored import StoredEmbeddings
 
-WARM_UP, TIMED = 3, 21  # calls for one query; the median of the latter counts
-IMAGES = 2048  # that are embedded at once, at most
-VECTORS = 65536  # that are mapped at once
+QUERIES, PASSES = 31, 3  # that are timed; their median counts
+IMAGES = 1024  # of a pass, at most
+VECTORS = 65536  # of a pass
 
 
 @dataclass(frozen=True)
@@ -57,20 +56,65 @@ class Speeds:
 def measured_speeds(routes: Sequence[Route], data: DataSet | None) -> Speeds:
     """Measures all networks and maps of some routes.
 
+    They take turns, so that what else runs here slows all of them and not one.
+
     Args:
         routes: The routes.
         data: Has images to embed; None where there are but stored embeddings.
     """
-    networks: dict[str, Speed] = {}
-    maps: dict[int, Speed] = {}
+    networks: dict[str, Timing] = {}
+    maps: dict[int, Timing] = {}
     for route in routes:
         for network in route.networks:
             if data and embeds_images(network) and network.fingerprint not in networks:
-                networks[network.fingerprint] = speed_of_network(network, data)
+                networks[network.fingerprint] = timing_of_network(network, data)
         for adapter in (route.query_map, route.gallery_map):
             if adapter is not None and id(adapter) not in maps:
-                maps[id(adapter)] = speed_of_map(adapter)
-    return Speeds(networks, maps)
+                maps[id(adapter)] = timing_of_map(adapter)
+    every = [*networks.values(), *maps.values()]
+    for timing in every:
+        timing.warm_up()
+    for _ in range(QUERIES):
+        for timing in every:
+            timing.time_query()
+    for _ in range(PASSES):
+        for timing in every:
+            timing.time_many()
+    return Speeds(
+        networks={name: timing.speed() for name, timing in networks.items()},
+        maps={name: timing.speed() for name, timing in maps.items()},
+    )
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Takes the time of one query, and of many items at once."""
+
+    query: Callable[[], object]
+    many: Callable[[], int]  # returns how many items there were
+    seconds: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+
+    def warm_up(self) -> None:
+        """Does everything once, so that what is compiled is compiled before."""
+        self.query()
+        self.many()
+
+    def time_query(self) -> None:
+        """Takes the time of one query."""
+        started = time.perf_counter()
+        self.query()
+        self.seconds.append(time.perf_counter() - started)
+
+    def time_many(self) -> None:
+        """Takes the time of many items."""
+        started = time.perf_counter()
+        count = self.many()
+        self.rates.append(count / (time.perf_counter() - started))
+
+    def speed(self) -> Speed:
+        """Returns the median of what was taken."""
+        return Speed(float(np.median(self.seconds)), float(np.median(self.rates)))
 
 
 def embeds_images(encoder: Encoder) -> bool:
@@ -80,45 +124,31 @@ def embeds_images(encoder: Encoder) -> bool:
     return not isinstance(encoder, StoredEmbeddings)
 
 
-def speed_of_network(encoder: Encoder, data: DataSet) -> Speed:
-    """Returns the speed of an encoder on images of a data set, with reading and decoding them."""
+def timing_of_network(encoder: Encoder, data: DataSet) -> Timing:
+    """Returns the timing of an encoder on images of a data set.
+
+    Many at once are read and decoded too, as those of a gallery are.
+    """
     batch = next(iter(encoder.images_of(data)))
     image = batch["image"].numpy()[:1]
-    seconds = median_seconds(lambda: encoder.embed(image))
 
-    for _ in first_batches(encoder, data, BATCH_SIZE):
-        pass  # what is compiled for a full batch is compiled now
-    count = 0
-    started = time.perf_counter()
-    for embeddings, _ in first_batches(encoder, data, IMAGES):
-        count += len(embeddings)
-    return Speed(seconds, count / (time.perf_counter() - started))
+    def many() -> int:
+        return sum(len(embeddings) for embeddings, _ in first_batches(encoder, data, IMAGES))
+
+    return Timing(lambda: encoder.embed(image), many)
 
 
-def speed_of_map(adapter: Adapter) -> Speed:
-    """Returns the speed of an adapter on vectors of its source's dimensions."""
+def timing_of_map(adapter: Adapter) -> Timing:
+    """Returns the timing of an adapter on vectors of its source's dimensions."""
     random = np.random.default_rng(0)
     vectors = random.normal(size=(VECTORS, adapter.source_dims)).astype(np.float32)
     one = tf.constant(vectors[:1])
     compiled = tf.function(lambda rows: adapter(rows, training=False))
-    seconds = median_seconds(lambda: compiled(one).numpy())
 
-    adapter.predict(vectors[: VECTORS // 4], verbose=0)
-    started = time.perf_counter()
-    adapter.predict(vectors, verbose=0)
-    return Speed(seconds, VECTORS / (time.perf_counter() - started))
+    def many() -> int:
+        return len(adapter.predict(vectors, verbose=0))
 
-
-def median_seconds(call: Callable[[], object]) -> float:
-    """Returns the median time of a call, after some that are not counted."""
-    for _ in range(WARM_UP):
-        call()
-    times = []
-    for _ in range(TIMED):
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return float(np.median(times))
+    return Timing(lambda: compiled(one).numpy(), many)
 
 
 def machine() -> str:

@@ -19,11 +19,9 @@ def line(report: dict[str, Any]) -> str:
 
 
 def gains(report: dict[str, Any]) -> Rows:
-    """Returns a row for each route: what it gains, and what it gives up."""
+    """Returns a row for each route: what it gains."""
     metrics = list(next(iter(report["routes"].values()))["deciding"])
-    rows = [
-        ["route", "mean gain", "verdict", "95 % interval", *metrics, "tax", "networks", "entries"]
-    ]
+    rows = [["route", "mean gain", "verdict", "95 % interval", *metrics, "tax"]]
     for name, route in report["routes"].items():
         each = [f"{route['deciding'][metric]:+.4f}" for metric in metrics]
         rows.append(
@@ -34,8 +32,6 @@ def gains(report: dict[str, Any]) -> Rows:
                 "-" if route["kind"] == KEEP else interval(route["gain"]["interval"]),
                 *each,
                 tax_of(route),
-                networks_of(route),
-                route["entries"],
             ]
         )
     return rows
@@ -48,11 +44,6 @@ def verdict_of(route: dict[str, Any]) -> str:
     if route["kind"] == BACKFILL:
         return "upper bound"
     return route["verdict"] or "-"
-
-
-def networks_of(route: dict[str, Any]) -> str:
-    """Returns how many networks run for a query, and whether a map does."""
-    return f"{route['networks']} + map" if route["query_map"] else str(route["networks"])
 
 
 def tax_of(route: dict[str, Any]) -> str:
@@ -71,7 +62,7 @@ def costs(report: dict[str, Any]) -> Rows:
     )
     heading = ["route", "a query", "queries of a day", "work on the gallery", "extra storage"]
     heading += ["money once", "money a day"] if with_money else []
-    rows = [[*heading, "fit or training", "images"]]
+    rows = [[*heading, "fit or training"]]
     for name, route in report["routes"].items():
         found = route["costs"]
         row = [
@@ -84,8 +75,16 @@ def costs(report: dict[str, Any]) -> Rows:
         if with_money:
             row += [units.money(found["money_once"]), units.money(found["money_a_day"])]
         fit = found["fit_seconds"]
-        row += ["-" if fit is None else units.duration(fit), route["given_up"]["images"]]
-        rows.append(row)
+        rows.append([*row, "-" if fit is None else units.duration(fit)])
+    return rows
+
+
+def given_up(report: dict[str, Any]) -> Rows:
+    """Returns a row for each route: what it asks for."""
+    rows = [["route", "for a query", "entries", "images"]]
+    for name, route in report["routes"].items():
+        found = route["given_up"]
+        rows.append([name, found["networks"], found["entries"], found["images"]])
     return rows
 
 
@@ -129,9 +128,10 @@ def as_text(report: dict[str, Any]) -> str:
     for step in decision["next"]:
         lines.append(f"next: {step['text']}")
         if step["command"]:
-            lines.append(f"  {step['command']}")
+            lines.append(f"  {' '.join(step['command'])}")
     lines += aligned(gains(report))
     lines += aligned(costs(report))
+    lines += aligned(given_up(report))
     lines.append("why not the others:")
     lines += [f"  {name}: {reason}" for name, reason in why_not(report).items()]
     lines += [f"  {note}" for note in report["notes"]]

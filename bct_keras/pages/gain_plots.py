@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
+LONGEST_NAME = 28  # letters; a longer one would leave no room for the plot
 COLOUR, TAKEN, UPPER_BOUND = "#8a8d91", "#2f81f7", "#2da44e"
 
 
@@ -25,5 +26,19 @@ def draw(axes: Axes, bars: Sequence[GainBar]) -> None:
             axes.plot(bar.interval, (place, place), color=bar.colour, linewidth=3)
         axes.plot(bar.value, place, color=bar.colour, marker="o")
     axes.axvline(0.0, color=COLOUR, linestyle="--", linewidth=1)
-    axes.set_yticks(range(len(bars)), [bar.name for bar in bars])
+    axes.set_yticks(range(len(bars)), [shortened(bar.name) for bar in bars])
     axes.set(ylim=(len(bars) - 0.5, -0.5), xlabel="mean gain over old/old")
+
+
+def shortened(name: str) -> str:
+    """Returns a name without its middle, where it is long.
+
+    Example:
+        >>> shortened("trained: somewhere/far/away/runs/mixbct")
+        'trained: so...ay/runs/mixbct'
+    """
+    if len(name) <= LONGEST_NAME:
+        return name
+    start = (LONGEST_NAME - 3) // 2 - 1
+    end = LONGEST_NAME - 3 - start
+    return f"{name[:start]}...{name[-end:]}"
