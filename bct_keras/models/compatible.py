@@ -221,8 +221,8 @@ class CompatibleModel(fitting.AcrossWorkers):
         for name in ("image", *self.method.needs):
             if name not in fields:
                 raise InputError(
-                    f"a batch has no '{name}', and the method {type(self.method).__name__} needs it:"
-                    " fit on old.with_images(images).batch(64), with"
+                    f"a batch has no '{name}', and the method {type(self.method).__name__} needs"
+                    " it: fit on old.with_images(images).batch(64), with"
                     " old=OldEmbeddings(old_embeddings, labels)"
                 )
         return fields

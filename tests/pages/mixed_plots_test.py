@@ -1,3 +1,4 @@
+import numpy as np
 from matplotlib.figure import Figure
 
 from bct_keras.pages import mixed_plots
@@ -42,6 +43,6 @@ def test_each_order_has_its_plot():
 def test_a_plot_has_one_list_the_better_part_and_the_old_encoder():
     axes = Figure().add_subplot()
     mixed_plots.draw(axes, RESULT, "random")
-    drawn = [list(line.get_ydata()) for line in axes.get_lines()]
+    drawn = [np.asarray(line.get_ydata()).tolist() for line in axes.get_lines()]
     better = [0.5, 0.4, 0.8]
     assert drawn == [[0.5, 0.6, 0.8], better, [0.6, 0.7, 0.8], better, [0.45, 0.45]]
