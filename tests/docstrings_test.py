@@ -17,6 +17,8 @@ PUBLIC = {
     "bct_keras.adapters": ["Linear", "Procrustes", "Residual", "fit"],
     "bct_keras.adapters.fitting": ["option_names"],
     "bct_keras.adapters.linear": ["Regression"],
+    "bct_keras.advise.next_steps": ["command_line"],
+    "bct_keras.advise.units": ["duration", "figures", "size"],
     "bct_keras.heads": [
         "AdaFace",
         "ArcFace",
@@ -59,6 +61,7 @@ PUBLIC = {
     ],
     "bct_keras.models.compatible": ["CompatibleModel"],
     "bct_keras.optimizers": ["AdamW", "Lamb", "SGD", "SGDW"],
+    "bct_keras.pages.gain_plots": ["shortened"],
     "bct_keras.schedules": ["Later", "WarmUp"],
 }
 NAMES = [(module, name) for module, names in PUBLIC.items() for name in names]

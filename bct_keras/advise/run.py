@@ -68,16 +68,23 @@ def advise(
             say(f"{out} is up to date")
         else:
             measuring = Measuring(measures, old, new, rule)
-            fitting = Fitting(old, new, plan, items, Place(folder, out), say)
+            fitting = Fitting(
+                old=old, new=new, plan=plan, items=items, place=Place(folder, out), say=say
+            )
             steps = NextSteps(old, plan, list(measures), asked=bool(protocols))
             advice = advice_on(measuring, fitting, trained, steps, say)
-            names = {"--old": old.spec, "--new": new.spec, "--trained": [e.spec for e in trained]}
-            report = advice.described(measuring, names | made_from)
-            plot = page.gain_plot(report, folder / PLOT)
-            (folder / PAGE).write_text(page.as_html(report, plot))
-            files = artefacts.write_result(folder, REPORT, report)
-            artefacts.write_manifest(folder, ADVICE_KIND, made_from, files=files)
+            names = {"--old": old.spec, "--new": new.spec}
+            names["--trained"] = ", ".join(encoder.spec for encoder in trained)
+            write(advice.described(measuring, names | made_from), folder, made_from)
     return artefacts.read_result(out, ADVICE_KIND, REPORT)
+
+
+def write(report: dict[str, Any], folder: Path, made_from: dict[str, Any]) -> None:
+    """Writes the page, its plot, the report, and the manifest last."""
+    plot = page.gain_plot(report, folder / PLOT)
+    (folder / PAGE).write_text(page.as_html(report, plot))
+    files = artefacts.write_result(folder, REPORT, report)
+    artefacts.write_manifest(folder, ADVICE_KIND, made_from, files=files)
 
 
 def checked_protocols(found: Mapping[str, Protocol]) -> Mapping[str, Protocol]:

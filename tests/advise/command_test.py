@@ -4,14 +4,11 @@ images.
 
 import json
 import shlex
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # where simulated.py lies
-import simulated
+import simulated_encoders as simulated
 
 from bct_keras import artefacts
 from bct_keras.adapt import __main__ as adapt

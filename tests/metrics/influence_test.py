@@ -161,3 +161,13 @@ def test_the_mean_of_two_galleries_has_the_mean_of_the_parts():
     mean = influence.mean_of([first, second])
     np.testing.assert_allclose(mean.parts, [1.0, 1.0, 1.0])
     assert mean.row == 0.25
+
+
+def test_the_error_of_a_mean_of_a_metric_with_itself_is_that_of_the_metric(people):
+    queries, gallery, labels = people
+    verification = search(Embedded(queries, labels), Embedded(gallery, labels), 1e-2).verification
+    alone = influence.of_tar(verification, 1e-2)
+    assert len(alone.pair_keys)  # TAR has what pairs of two people add; it is in the mean too
+    mean = influence.mean_of([alone, alone])
+    assert mean.standard_error() == pytest.approx(alone.standard_error())
+    assert mean.squares_of_pairs() == pytest.approx(alone.squares_of_pairs(), rel=1e-6, abs=1e-12)
