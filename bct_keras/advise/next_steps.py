@@ -16,6 +16,7 @@ from bct_keras.advise.candidates import (
     name_of,
 )
 from bct_keras.advise.plan import Plan
+from bct_keras.advise.speed import embeds_images
 from bct_keras.encoders import Encoder
 
 GALLERY = "GALLERY"  # stands for the reader's own
@@ -56,11 +57,17 @@ class NextSteps:
         if route.kind == KEEP:
             return list(self.after_keeping(compared))
         if route.kind in (TRAINED, AS_IT_IS):
-            return [self.export(name_of(route.own))]
+            return [self.shipping(route)]
         if route.kind == MOVED:
             return list(self.after_moving(route))
         assert route.kind in (ADAPTED, FUSED)
         return list(self.after_adapting(route))
+
+    def shipping(self, route: Route) -> Step:
+        """Returns how an encoder is shipped that searches the old gallery by itself."""
+        if not embeds_images(route.own):
+            return Step(f"Embed queries by the encoder that {name_of(route.own)} is of", [])
+        return self.export(name_of(route.own))
 
     def after_keeping(self, compared: Sequence[Route]) -> Iterator[Step]:
         """Yields how to come to a route that is better."""

@@ -20,6 +20,7 @@ from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError, option
 from bct_keras.evaluate.protocol import Protocol
 from bct_keras.evaluate.report_folder import rule_facts
+from bct_keras.evaluate.run import remarks
 from bct_keras.metrics.verdict import Rule
 from bct_keras.progress import Say, silent
 
@@ -52,6 +53,7 @@ def advise(
     rule = rule or Rule()
     check_encoders(old, new, trained)
     items = items_of(new, old, plan.of_queries())
+    check_asked(protocols)
     measures = checked_protocols(items.protocols(protocols, out))
     made_from = {
         "old": old.fingerprint,
@@ -67,6 +69,8 @@ def advise(
         if folder is None:
             say(f"{out} is up to date")
         else:
+            for line in remarks([old, new, *trained], measures.values()):
+                say(line)
             measuring = Measuring(measures, old, new, rule)
             fitting = Fitting(
                 old=old, new=new, plan=plan, items=items, place=Place(folder, out), say=say
@@ -85,6 +89,15 @@ def write(report: dict[str, Any], folder: Path, made_from: dict[str, Any]) -> No
     (folder / PAGE).write_text(page.as_html(report, plot))
     files = artefacts.write_result(folder, REPORT, report)
     artefacts.write_manifest(folder, ADVICE_KIND, made_from, files=files)
+
+
+def check_asked(protocols: Sequence[str] | None) -> None:
+    """Refuses to measure by nothing, which `adapt` may."""
+    if protocols and "none" in protocols:
+        raise InputError(
+            f"{option('protocol', 'none')}: an advice goes by what is measured",
+            "give one of identities that no encoder has seen, as in retrieval(data/demo/test)",
+        )
 
 
 def checked_protocols(found: Mapping[str, Protocol]) -> Mapping[str, Protocol]:

@@ -175,6 +175,10 @@ REFUSED = {
         "--protocol=listed(list.npz)",
         "listed(list.npz) has no labels",
     ),
+    "nothing to measure by": (
+        "--old=old.npz --new=new.npz --gallery_size=1 --queries_per_day=1 --protocol=none",
+        "--protocol=none: an advice goes by what is measured",
+    ),
     "a metric that is not measured": (
         "--old=old.npz --new=new.npz --gallery_size=1 --queries_per_day=1 --decide_by=beauty",
         "--decide_by=beauty is not measured",
