@@ -134,16 +134,16 @@ def kept(found: Sequence[Found], others: dict[str, str]) -> Decision:
     if not any(shown(each.alone) for each in upgrades):
         best = max(upgrades, key=lambda each: each.alone.value)
         because = (
-            "no new encoder is shown to be better on its own, each in a gallery of its own"
-            f" ({name_of(best.route.own)}: {told(best.alone)})"
+            "no new encoder is shown to be better on its own, in a gallery of its own; the mean"
+            f" gain of {name_of(best.route.own)} there is {told(best.alone)}"
         )
         open_gain = best.alone
         unsure += both_gain(upgrades)
     else:
         best = max(upgrades, key=lambda each: each.gain.value)
         because = (
-            "no route to its gallery is shown to be better"
-            f" (the highest gain, of {best.route.name}: {told(best.gain)})"
+            "no route to its gallery is shown to be better; the highest mean gain is that of"
+            f" {best.route.name}, {told(best.gain)}"
         )
         open_gain = best.gain
     needed = units_told(open_gain)
@@ -164,8 +164,8 @@ def both_gain(upgrades: Sequence[Found]) -> Iterator[str]:
     if fused:
         best = max(fused, key=lambda each: each.gain.value)
         yield (
-            f"Both encoders for each query would gain ({best.route.name}: {told(best.gain)}):"
-            " that is what a second network gives, and not a better one"
+            f"Both encoders for each query would gain {told(best.gain)} by {best.route.name}: that"
+            " is what a second network gives, and not a better one"
         )
 
 

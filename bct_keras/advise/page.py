@@ -93,8 +93,7 @@ def facts(report: dict[str, Any]) -> dict[str, str]:
         return {}
     found = {
         "Verdict": route["verdict"] or "-",
-        "A query": f"{units.duration(route['costs']['query_seconds'])} here; "
-        f"{route['given_up']['networks']}",
+        "A query": query(route),
         "Entries": entries(route),
         "Images": route["given_up"]["images"],
         "Tax": tables.tax_of(route),
@@ -103,6 +102,13 @@ def facts(report: dict[str, Any]) -> dict[str, str]:
     if share is not None:
         found["Of a full backfill"] = f"{100 * share:.0f} % of its gain"
     return found
+
+
+def query(route: dict[str, Any]) -> str:
+    """Returns what a query costs."""
+    seconds = route["costs"]["query_seconds"]
+    networks = route["given_up"]["networks"]
+    return networks if seconds is None else f"{networks}, {units.duration(seconds)} here"
 
 
 def entries(route: dict[str, Any]) -> str:

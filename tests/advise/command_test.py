@@ -80,6 +80,7 @@ def test_a_second_run_does_nothing_and_says_the_same(tmp_path, here):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+@pytest.mark.slow
 def test_costs_are_scaled_to_the_gallery_and_its_queries(
     tiny_encoder_path, data_root, tmp_path, here
 ):
