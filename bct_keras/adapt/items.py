@@ -1,7 +1,7 @@
 """The items that an adapter is fitted on and proven on: images of a data set, or stored ones."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +59,16 @@ class ImagesOfData:
         held_out.check_apart(found, self.data, f"or give {option('protocol', 'none')}")
         return found
 
+    def apart_from(self, protocols: Mapping[str, Protocol]) -> "ImagesOfData":
+        """Returns the items without those that prove, which were found to be others."""
+        return self
+
 
 @dataclass(frozen=True)
 class StoredItems:
     """Items of two files of stored embeddings; a share of their identities proves."""
 
+    every: Pairs
     halves: pairs.Halves
     plan: Plan
 
@@ -90,6 +95,30 @@ class StoredItems:
         if proven.labels is None:
             return {}
         return {"the items held out": HeldOutItems(proven.ids, proven.labels)}
+
+    def apart_from(self, protocols: Mapping[str, Protocol]) -> "StoredItems":
+        """Returns the items without those that prove, nor others of the same identities.
+
+        Protocols of the user's own may list any of the items, those to fit on too.
+        """
+        proving: set[str] = set()
+        for protocol in protocols.values():
+            proving |= set(getattr(protocol, "ids", ()))
+        if not proving & set(self.halves.fitted.ids):
+            return self
+        is_proving = np.array([name in proving for name in self.every.ids])
+        if self.every.labels is not None:
+            is_proving = np.isin(self.every.labels, self.every.labels[is_proving])
+        if is_proving.all():
+            raise InputError(
+                f"{', '.join(protocols)}: every identity is measured, and none is left to fit on",
+                "list some of them alone",
+            )
+        halves = pairs.Halves(
+            fitted=self.every.rows(np.flatnonzero(~is_proving)),
+            proven=self.every.rows(np.flatnonzero(is_proving)),
+        )
+        return replace(self, halves=halves)
 
 
 class HeldOutItems(Divided):
@@ -126,4 +155,4 @@ def items_of(new: Encoder, old: Encoder, plan: Plan) -> ImagesOfData | StoredIte
     if plan.data:
         return ImagesOfData(open_to_train_on(plan.data), new, old, plan)
     every = pairs.of_stored(new, old)
-    return StoredItems(pairs.halves(every, PROVEN_SHARE, plan.seed), plan)
+    return StoredItems(every, pairs.halves(every, PROVEN_SHARE, plan.seed), plan)

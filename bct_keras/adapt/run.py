@@ -55,6 +55,7 @@ def adapt(
     check_dims(new, old, plan)
     items = items_of(new, old, plan)
     proving = items.protocols(protocols, out)
+    items = items.apart_from(proving)
     made_from = plan.made_from(new, old) | {"items": items.fingerprint}
     with artefacts.making(out, ADAPTER_KIND, made_from) as folder:
         if folder is None:

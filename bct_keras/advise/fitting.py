@@ -1,7 +1,7 @@
 """Fits the adapters that are among the routes, as `adapt` does, and keeps each in a folder."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from bct_keras.adapt.writing import write
 from bct_keras.advise.candidates import ADAPTED, FUSED, MOVED, NAMES, Route, name_of
 from bct_keras.advise.plan import Plan
 from bct_keras.encoders import ADAPTER_FILE, ENCODER_FILE, Encoder
+from bct_keras.evaluate.protocol import Protocol
 from bct_keras.progress import Say
 
 
@@ -36,6 +37,7 @@ class Fitting:
     new: Encoder
     plan: Plan
     items: ImagesOfData | StoredItems
+    asked: Mapping[str, Protocol]  # protocols of the user's own
     place: Place
     say: Say
 
@@ -111,8 +113,7 @@ class Fitting:
     def fused_trained(self, encoder: Encoder, number: int) -> Route:
         """Chooses the weight of a trained encoder beside the old one."""
         plan = self.plan.of_fused_trained()
-        items = items_of(encoder, self.old, plan)
-        pairs = items.pairs()
+        pairs = self.items_of(encoder, plan).pairs()
         found = Adaptation(encoder, self.old, adapter=None, adapter_file="")
         found = replace(found, weight=weight_of(found, pairs, plan, self.say))
         folder = f"{FUSED}-{number}"
@@ -128,12 +129,16 @@ class Fitting:
             in_one_file=in_one_file,
         )
 
+    def items_of(self, new: Encoder, plan: of_adapt.Plan) -> ImagesOfData | StoredItems:
+        """Returns the items that `adapt` would take for a plan."""
+        return items_of(new, self.old, plan).apart_from(self.asked)
+
     def keep(self, found: Adaptation, plan: of_adapt.Plan, pairs: Pairs, name: str) -> bool:
         """Writes a folder that `adapt` with the same plan finds done, and goes on from.
 
         Returns whether it has an encoder file.
         """
-        items = items_of(found.new, found.old, plan)
+        items = self.items_of(found.new, plan)
         made_from = plan.made_from(found.new, found.old) | {"items": items.fingerprint}
         with artefacts.new_folder(self.place.folder / name) as folder:
             write(found, len(pairs), folder, made_from, plan.direction == QUERY)

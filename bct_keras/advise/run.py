@@ -55,6 +55,7 @@ def advise(
     items = items_of(new, old, plan.of_queries())
     check_asked(protocols)
     measures = checked_protocols(items.protocols(protocols, out))
+    items = items.apart_from(measures)
     made_from = {
         "old": old.fingerprint,
         "new": new.fingerprint,
@@ -73,7 +74,13 @@ def advise(
                 say(line)
             measuring = Measuring(measures, old, new, rule)
             fitting = Fitting(
-                old=old, new=new, plan=plan, items=items, place=Place(folder, out), say=say
+                old=old,
+                new=new,
+                plan=plan,
+                items=items,
+                asked=measures if protocols else {},
+                place=Place(folder, out),
+                say=say,
             )
             steps = NextSteps(old, plan, list(measures), asked=bool(protocols))
             advice = advice_on(measuring, fitting, trained, steps, say)

@@ -90,6 +90,32 @@ def test_a_fused_query_takes_the_plain_mean_of_stored_embeddings(stored, tmp_pat
     assert artefacts.read_manifest(out, ADAPTER_KIND)["weight"] == 0.5
 
 
+def listed(stored: Path, people: int) -> str:
+    """A protocol of the items of the first people."""
+    with np.load(stored / "new.npz") as new:
+        some = new["labels"] < people
+        np.savez(stored / f"{people}.npz", ids=new["ids"][some], labels=new["labels"][some])
+    return f"--protocol=listed({stored / f'{people}.npz'})"
+
+
+def test_what_is_measured_by_a_list_is_not_fitted_on(stored, tmp_path, here):
+    out = tmp_path / "adapted"
+    arguments = of_stored(stored, out, "--kind=linear", listed(stored, 20))
+    status, said, _ = here(command, *arguments)
+    assert status == 0
+    assert "verdict: " in said
+    # 60 people less 20, of 8 items each.
+    assert artefacts.read_manifest(out, ADAPTER_KIND)["pairs"] == (PEOPLE - 20) * EACH
+
+
+def test_a_list_of_everybody_leaves_none_to_fit_on(stored, tmp_path, here):
+    out = tmp_path / "adapted"
+    status, _, errors = here(command, *of_stored(stored, out, listed(stored, PEOPLE)))
+    assert status == 1
+    assert "every identity is measured, and none is left to fit on" in errors
+    assert not out.exists()
+
+
 def test_without_labels_neighbours_are_told(stored, tmp_path, here):
     out = tmp_path / "adapted"
     status, said, _ = here(

@@ -80,6 +80,26 @@ def test_a_second_run_does_nothing_and_says_the_same(tmp_path, here):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def test_what_is_measured_by_a_list_is_not_fitted_on(tmp_path, here):
+    out = tmp_path / "advice"
+    named = simulated.written(tmp_path, simulated.queries_to_fuse)
+    ids = np.array([f"item {row}" for row in range(len(simulated.LABELS))])
+    some = simulated.LABELS < 80
+    np.savez(tmp_path / "list.npz", ids=ids[some], labels=simulated.LABELS[some])
+    protocol = f"--protocol=listed({tmp_path / 'list.npz'})"
+    status, said, _ = here(command, *named, *USE, protocol, f"--out={out}")
+    assert status == 0
+    assert said.startswith("Fuse each adapted query")
+    pairs = (simulated.PEOPLE - 80) * simulated.EACH
+    assert f"{pairs} pairs to fit on" in said
+    # `adapt` with the command that is named finds the same items, and fits nothing again.
+    step = report_of(out)["decision"]["next"][0]["command"]
+    _, *arguments = shlex.split(" ".join(step))[2:]
+    status, said, _ = here(adapt, *arguments)
+    assert status == 0
+    assert f"{out / 'fused'} is up to date" in said
+
+
 @pytest.mark.slow
 def test_costs_are_scaled_to_the_gallery_and_its_queries(
     tiny_encoder_path, data_root, tmp_path, here
@@ -137,7 +157,7 @@ def few(tmp_path_factory) -> Path:
         embeddings = random.normal(size=(40, dims))
         np.savez(folder / f"{name}.npz", embeddings=embeddings, ids=ids, labels=labels)
         np.savez(folder / f"{name}_unlabelled.npz", embeddings=embeddings, ids=ids)
-    np.savez(folder / "list.npz", ids=ids)
+    np.savez(folder / "list.npz", ids=ids[:20])
     return folder
 
 
