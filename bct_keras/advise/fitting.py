@@ -14,7 +14,15 @@ from bct_keras.adapt.pairs import Pairs
 from bct_keras.adapt.plan import QUERY
 from bct_keras.adapt.run import fitted
 from bct_keras.adapt.writing import write
-from bct_keras.advise.candidates import ADAPTED, FUSED, MOVED, NAMES, Route, name_of
+from bct_keras.advise.candidates import (
+    ADAPTED,
+    FUSED,
+    MOVED,
+    NAMES,
+    Route,
+    name_of,
+    training_seconds,
+)
 from bct_keras.advise.plan import Plan
 from bct_keras.encoders import ADAPTER_FILE, ENCODER_FILE, Encoder
 from bct_keras.evaluate.protocol import Protocol
@@ -125,6 +133,7 @@ class Fitting:
             gallery=self.old,
             own=encoder,
             networks=(encoder, self.old),
+            fit_seconds=training_seconds(encoder),
             folder=self.place.out / folder,
             in_one_file=in_one_file,
         )
