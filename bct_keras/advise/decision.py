@@ -194,8 +194,8 @@ def unsure_of(taken: Found, tied: Sequence[Found], difference: Difference) -> It
     for each in tied:
         if each is not taken:
             yield (
-                f"{taken.route.name} and {each.route.name} cannot be told apart:"
-                f" the difference is {told(difference(taken, each))}"
+                f"{taken.route.name} and {each.route.name} cannot be told apart: the latter gains"
+                f" {told(difference(taken, each))} beside the former"
             )
     assert taken.verdict
     if taken.verdict.word == UNDECIDED:

@@ -26,7 +26,9 @@ WORDS = {
     "identities are too few to tell",
     "tax": "what the route's encoder has lost in a gallery of its own against the new one, in the "
     "mean of the metrics that decide; it is what is left to lose when all is embedded anew",
-    "extra storage": "vectors in float32 beside those of today, until these are given up",
+    "gallery": "the time until every entry is what the route searches, on this machine",
+    "storage": "vectors in float32 beside those of today, until these are given up",
+    "fit": "of the map, or the training where the run says how long it took",
 }
 
 

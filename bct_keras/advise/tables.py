@@ -60,9 +60,9 @@ def costs(report: dict[str, Any]) -> Rows:
     with_money = any(
         route["costs"]["money_once"] is not None for route in report["routes"].values()
     )
-    heading = ["route", "a query", "queries of a day", "work on the gallery", "extra storage"]
+    heading = ["route", "a query", "queries a day", "gallery", "storage"]
     heading += ["money once", "money a day"] if with_money else []
-    rows = [[*heading, "fit or training"]]
+    rows = [[*heading, "fit"]]
     for name, route in report["routes"].items():
         found = route["costs"]
         row = [
