@@ -72,7 +72,6 @@ def advise(
         else:
             for line in remarks([old, new, *trained], measures.values()):
                 say(line)
-            measuring = Measuring(measures, old, new, rule)
             fitting = Fitting(
                 old=old,
                 new=new,
@@ -82,11 +81,11 @@ def advise(
                 place=Place(folder, out),
                 say=say,
             )
-            steps = NextSteps(old, plan, list(measures), asked=bool(protocols))
-            advice = advice_on(measuring, fitting, trained, steps, say)
-            names = {"--old": old.spec, "--new": new.spec}
-            names["--trained"] = ", ".join(encoder.spec for encoder in trained)
-            write(advice.described(measuring, names | made_from), folder, made_from)
+            measuring = Measuring(measures, old, new, rule)
+            advice = advice_on(measuring, fitting, trained)
+            write(
+                advice.described(measuring, named(fitting, trained) | made_from), folder, made_from
+            )
     return artefacts.read_result(out, ADVICE_KIND, REPORT)
 
 
@@ -118,15 +117,19 @@ def checked_protocols(found: Mapping[str, Protocol]) -> Mapping[str, Protocol]:
     )
 
 
-def advice_on(
-    measuring: Measuring,
-    fitting: Fitting,
-    trained: Sequence[Encoder],
-    steps: NextSteps,
-    say: Say,
-) -> Advice:
+def named(fitting: Fitting, trained: Sequence[Encoder]) -> dict[str, str]:
+    """Returns what loads the encoders again, for the report."""
+    specs = [encoder.spec for encoder in trained]
+    return {
+        "--old": fitting.old.spec,
+        "--new": fitting.new.spec,
+        "--trained": ", ".join(specs),
+    }
+
+
+def advice_on(measuring: Measuring, fitting: Fitting, trained: Sequence[Encoder]) -> Advice:
     """Fits, measures and decides."""
-    plan = fitting.plan
+    plan, say = fitting.plan, fitting.say
     routes = without_adapters(fitting.old, fitting.new, trained) + fitting.routes(trained)
     found = []
     for route in routes:
@@ -142,4 +145,10 @@ def advice_on(
             f" {option('trained')}"
         )
     (taken,) = [route for route in routes if route.name == decision.route]
-    return Advice(decision, steps.after(taken, routes), found, speeds, plan)
+    next_steps = NextSteps(
+        old=fitting.old,
+        plan=plan,
+        protocols=list(measuring.protocols),
+        asked=bool(fitting.asked),
+    )
+    return Advice(decision, next_steps.after(taken, routes), found, speeds, plan)
