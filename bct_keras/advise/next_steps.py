@@ -82,7 +82,11 @@ class NextSteps:
     def after_moving(self, route: Route) -> Iterator[Step]:
         """Yields how a gallery is moved."""
         yield self.proof(route)
-        flags = {"gallery": GALLERY, "adapter": str(route.folder)}
+        flags = {
+            "gallery": GALLERY,
+            "adapter": str(route.folder),
+            "report": f"{route.folder}/report",
+        }
         yield Step(
             "Move the entries; the original vectors are kept until gallery forget-originals",
             command_line("gallery move", flags),

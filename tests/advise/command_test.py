@@ -57,7 +57,10 @@ def test_what_is_told_of_a_route_is_what_evaluate_finds(tmp_path, here):
     status, said, _ = here(adapt, *arguments)
     assert status == 0
     assert f"{out / 'moved'} is up to date" in said
-    report = artefacts.read_result(out / "moved" / "report", "report", "report.json")
+    _, *arguments = found["decision"]["next"][1]["command"]
+    adapter, place = out / "moved", out / "moved" / "report"
+    assert arguments == ["--gallery=GALLERY", f"--adapter={adapter}", f"--report={place}"]
+    report = artefacts.read_result(place, "report", "report.json")
     (of_evaluate,) = report["protocols"].values()
     route = found["routes"]["moved gallery"]
     (test,) = route["tests"].values()
