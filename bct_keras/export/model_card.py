@@ -88,11 +88,14 @@ class Card:
         if self.old:
             searched = f"{code(self.old.fingerprint)} ({markdown(self.old.path)})"
         size = facts["input"]["size"]
+        outputs = []
+        for name, output in facts["outputs"].items():
+            text = f"{output['dims']} dimensions, of length {output['length']}; for {output['for']}"
+            outputs.append([name, text])
         return [
             ["fingerprint", code(facts["fingerprint"])],
             ["searches the gallery of", searched],
-            ["embedding", f"{self.source.encoder.dims} dimensions, of length 1"],
-            ["of them compatible", str(facts["dims"])],
+            *outputs,
             ["input", f"{size} x {size} RGB pixels of 0 to 255"],
             ["mirrored image added", "yes" if self.source.flip else "no"],
         ]
