@@ -95,7 +95,9 @@ def test_every_signature_names_both_outputs(make, tmp_path):
     answers = {
         "float": signatures["float"](image=tf.constant(IMAGES, tf.float32)),
         "pixels": signatures["pixels"](image=tf.constant(IMAGES)),
-        "serving_default": signatures["serving_default"](image_bytes=tf.constant([*encoded, b"no"])),
+        "serving_default": signatures["serving_default"](
+            image_bytes=tf.constant([*encoded, b"no"])
+        ),
     }
     for name, embedding in expected(path).items():
         for answer in answers.values():
