@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from bct_keras.encoders import Encoder
 from bct_keras.evaluate.compatibility import check_dims
 from bct_keras.evaluate.protocol import Protocol, adopted
+from bct_keras.export.spaces import Spaces, embedded
 from bct_keras.metrics.gains import evidence, gains
 from bct_keras.metrics.measured import Measured, as_measured
 from bct_keras.metrics.verdict import (
@@ -17,7 +18,6 @@ from bct_keras.metrics.verdict import (
     decide,
     gains_of,
 )
-from bct_keras.metrics.verification import Sides
 
 ENCODER, OLD = "encoder", "old"
 # A loss of more than so many times the limit refuses a file however uncertain it is: with few
@@ -74,14 +74,6 @@ def loss_intervals(encoder: Measured, file: Measured) -> dict[str, tuple[float, 
 
 
 @dataclass(frozen=True)
-class Spaces:
-    """What a protocol's images are in both spaces of a file, which may be the same one."""
-
-    own: Sides  # by `embedding`: entries, and queries among them
-    compatible: Sides  # by `embedding_compatible`: queries in the old gallery
-
-
-@dataclass(frozen=True)
 class Search:
     """Queries of a file in the gallery of another, and of what metrics of it are called."""
 
@@ -124,10 +116,11 @@ class Gate:
     def add(self, name: str, encoder: Encoder) -> None:
         """Embeds the images by a file; another file of that name is replaced."""
         for spec, protocol in self.protocols.items():
-            own = compatible = protocol.embed(encoder)
-            if name != OLD and encoder.compatible is not encoder:
-                compatible = protocol.embed(encoder.compatible)
-            self.embedded[spec][name] = Spaces(own, compatible)
+            if name == OLD:  # its gallery is what it gives for itself
+                own = protocol.embed(encoder)
+                self.embedded[spec][name] = Spaces(own, own)
+            else:
+                self.embedded[spec][name] = embedded(protocol, encoder)
         self.found_excesses.pop(name, None)
         self.found_verdicts.pop(name, None)
         for key in list(self.measured):
@@ -137,8 +130,8 @@ class Gate:
 
     def remove(self, name: str) -> None:
         """Forgets a file that was refused, so that the results are of those that leave."""
-        for embedded in self.embedded.values():
-            embedded.pop(name, None)
+        for of_files in self.embedded.values():
+            of_files.pop(name, None)
 
     def measure(self, spec: str, query: str, gallery: str) -> Measured:
         """Measures queries of one file in the gallery of another."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bct_keras import artefacts
-from bct_keras.encoders import RUN_KIND, Encoder
+from bct_keras.encoders import ADAPTER_KIND, RUN_KIND, Encoder
 from bct_keras.errors import option
 from bct_keras.export.formats.format import Source
 from bct_keras.export.gate import OLD
@@ -104,8 +104,11 @@ class Card:
 def data_lines(source: Source) -> list[str]:
     """Returns what is known of the data that the encoder was trained on."""
     run = source.encoder.path.parent
-    if artefacts.kind_of(run) == RUN_KIND:
+    kind = artefacts.kind_of(run)
+    if kind == RUN_KIND:
         lines = lines_of_run(run)
+    elif kind == ADAPTER_KIND:
+        lines = lines_of_adaptation(run)
     else:
         lines = ["- trained on: not known, the encoder is a file without its run"]
     if source.calibration:
@@ -122,7 +125,29 @@ def lines_of_run(run: Path) -> list[str]:
         if text.startswith(OF_DATA) and not text.endswith("="):
             lines.append(f"- trained on: {code(text)}")
     manifest = artefacts.read_manifest(run, RUN_KIND)
-    for key, value in sorted(manifest["made_from"].items()):
+    return lines + lines_of_facts(manifest["made_from"])
+
+
+def lines_of_adaptation(folder: Path) -> list[str]:
+    """Returns what an adapter was fitted on, and how much the new embedding counts if fused."""
+    manifest = artefacts.read_manifest(folder, ADAPTER_KIND)
+    facts = manifest["made_from"]
+    lines = [
+        "- trained on: not known here; the encoders that the adapter is between (source, target) "
+        "stay as they were trained"
+    ]
+    if "weight" in manifest:
+        lines.append(
+            "- each image runs through both encoders; the weight of the new one in "
+            f"`embedding_compatible`: {code(manifest['weight'])}"
+        )
+    return lines + lines_of_facts(facts)
+
+
+def lines_of_facts(facts: dict[str, Any]) -> list[str]:
+    """Returns a line for each fact of a manifest."""
+    lines = []
+    for key, value in sorted(facts.items()):
         if value is not None:
             lines.append(f"- {markdown(key)}: {code(value)}")
     return lines

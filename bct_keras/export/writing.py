@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bct_keras.encoders import Encoder, TwoOutputs, load_encoder
+from bct_keras.encoders import load_encoder
 from bct_keras.errors import option
 from bct_keras.export import model_card
 from bct_keras.export.checks import Checks, Exported, RefusedError
@@ -79,7 +79,9 @@ class Writing:
             form.write(dataclasses.replace(self.source, kept_float=share), path)
             found = compared(reference, path)
             check_closeness(form, name, found)
-            self.gate.add(name, not_kept(load_encoder(path)))
+            encoder = load_encoder(path)
+            encoder.cached = False  # nobody asks for it again
+            self.gate.add(name, encoder)
             faults = self.gate.faults(name)
             facts = {"difference": found.difference, "cosine": found.cosine, "kept_float": share}
             if not faults:
@@ -103,14 +105,6 @@ class Writing:
         if form.can_keep_float and checks.protocols and not checks.allow_loss:
             return KEPT_FLOAT
         return (0.0,)
-
-
-def not_kept(encoder: Encoder) -> Encoder:
-    """Returns the encoder of a file that was just written, whose embeddings nobody needs again."""
-    encoder.cached = False
-    if isinstance(encoder, TwoOutputs):
-        encoder.whole.cached = False
-    return encoder
 
 
 def remove(path: Path) -> None:

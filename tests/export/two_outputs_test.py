@@ -9,13 +9,17 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 
 import bct_keras as bct
+from bct_keras.adapt import __main__ as adapting
 from bct_keras.adapters.folding import with_adapter, with_fused
 from bct_keras.data.dataset import open_data_set
-from bct_keras.encoders import TwoOutputs, load_encoder
+from bct_keras.encoders import TFLiteEncoder, TwoOutputs, load_encoder
 from bct_keras.evaluate.run import evaluate
+from bct_keras.export import __main__ as exporting
 from bct_keras.export.formats import FORMATS
+from bct_keras.export.formats.closeness import COMPARED_IMAGES
 from bct_keras.export.formats.flatbuffer import read_facts
 from bct_keras.export.formats.format import Reference, Source
 from bct_keras.export.run import Checks, export, keras_encoder
@@ -125,6 +129,61 @@ def test_what_the_gate_measures_is_what_evaluate_does(make, tiny_encoder_path, d
     losses = gate["files"]["tflite"]["losses"]
     assert f"top-1 of {protocol}" in losses
     assert f"top-1 of {protocol} among its own" in losses
+
+
+@pytest.mark.parametrize("flags", [(), ("--fuse",)], ids=["linear", "fused"])
+def test_what_adapt_has_made_is_exported(tiny_encoder_path, data_root, tmp_path, here, flags):
+    adapted, out = tmp_path / "adapted", tmp_path / "exported"
+    encoders = (f"--new={tiny_encoder_path(DIMS)}", f"--old={tiny_encoder_path(OLD_DIMS)}")
+    data = (f"--data={data_root / 'new'}", "--protocol=none", "--kind=linear")
+    status, _, errors = here(adapting, *encoders, *data, *flags, f"--out={adapted}")
+    assert status == 0, errors
+    given = (f"--encoder={adapted}", "--formats=tflite,saved_model", f"--out={out}")
+    status, said, errors = here(exporting, *given)
+    assert status == 0, errors
+    assert "encoder.tflite: " in said
+    both = expected(adapted / "encoder.keras")
+    for name in FLOAT_FORMATS:
+        file = load_encoder(out / FORMATS[name].file)
+        np.testing.assert_allclose(file.embed(IMAGES), both["embedding"], atol=1e-5)
+        found = file.compatible.embed(IMAGES)
+        np.testing.assert_allclose(found, both["embedding_compatible"], atol=1e-5)
+    card = (out / "MODEL_CARD.md").read_text()
+    assert "- kind: `linear`" in card
+    assert ("each image runs through both encoders" in card) is bool(flags)
+
+
+def test_int8_keeps_both_outputs_and_their_lengths_in_float(make, data_root, tmp_path):
+    path = make("fused")
+    source = Source(keras_encoder(path), calibration=open_data_set(data_root / "new"))
+    export(source, ["tflite_int8"], tmp_path / "out", Checks())
+    written = tmp_path / "out" / "encoder_int8.tflite"
+    file = load_encoder(written)
+    # Eight bits of random weights on noise.
+    for part, embedding in ((file, "embedding"), (file.compatible, "embedding_compatible")):
+        cosines = np.sum(part.embed(IMAGES) * expected(path)[embedding], axis=1)
+        assert cosines.min() > 0.98
+    interpreter = Interpreter(model_path=str(written))
+    operations = [operation["op_name"] for operation in interpreter._get_ops_details()]
+    # Those at the end, before the map, behind it, and of both fused and their mean.
+    assert operations.count("L2_NORMALIZATION") >= 5
+    assert not {"RSQRT", "SQRT"} & set(operations)
+
+
+def test_the_images_run_through_a_file_once(make, data_root, tmp_path, monkeypatch):
+    runs = []
+    embed = TFLiteEncoder.embed
+
+    def counting(self, images):
+        runs.append(len(images))
+        return embed(self, images)
+
+    protocol = f"retrieval({data_root / 'test'})"
+    path = make("linear")
+    monkeypatch.setattr(TFLiteEncoder, "embed", counting)
+    export(Source(keras_encoder(path)), ["tflite"], tmp_path / "out", Checks((protocol,)))
+    compared = 2 * COMPARED_IMAGES
+    assert sum(runs) == compared + open_data_set(data_root / "test").records
 
 
 def test_mirrored_images_count_where_a_data_set_is_embedded(make, data_root):
