@@ -67,7 +67,7 @@ class Card:
                 lines.append(f"- {markdown(reason)}")
         for spec, tests in self.results.items():
             lines += ["", f"## {markdown(spec)}", ""]
-            lines += result_lines(tests)
+            lines += result_lines(tests, two_spaces=len(facts["outputs"]) > 1)
         if not self.results:
             lines += ["", f"It was not evaluated: export was given no {option('protocol')}."]
         lines += ["", USE]
@@ -197,8 +197,13 @@ def said_by_gate(facts: dict[str, Any]) -> str:
     return "; ".join(said)
 
 
-def result_lines(tests: dict[str, dict[str, float]]) -> list[str]:
-    """Returns one table for each metric: queries of the row in the gallery of the column."""
+def result_lines(tests: dict[str, dict[str, float]], two_spaces: bool) -> list[str]:
+    """Returns one table for each metric: queries of the row in the gallery of the column.
+
+    Args:
+        tests: The metrics of each pair of a query's file and a gallery's.
+        two_spaces: Whether the old gallery is searched by an output of its own.
+    """
     queries, galleries = [], []
     for test in tests:
         query, _, gallery = test.partition("/")
@@ -209,6 +214,10 @@ def result_lines(tests: dict[str, dict[str, float]]) -> list[str]:
         "Queries of the row, searched in the gallery of the column; each file in its own run time.",
         "",
     ]
+    if two_spaces and OLD in queries:
+        lines[0] += (
+            " The column *old* is searched by `embedding_compatible`, the others by `embedding`."
+        )
     for metric in next(iter(tests.values())):
         rows = []
         for query in queries:

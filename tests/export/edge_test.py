@@ -231,17 +231,17 @@ def of_two_outputs(tiny_encoder_path, tmp_path_factory) -> Path:
     export(source, ["tflite"], folder / "exported", Checks())
     model = load_encoder(folder / "exported/encoder.tflite")
     itself = KnownEncoder(model.fingerprint, DIMS, "encoder.tflite")
-    names = [f"colour {n}" for n in range(40)], [str(n) for n in range(40)]
+    ids = [f"colour {n}" for n in range(40)]
+    labels = [str(n) for n in range(40)]
     for kind in ("old", "own", "both"):
         with FileGallery(str(folder / f"{kind}.gallery")) as gallery:
             if kind == "own":
-                gallery.add(itself, *names, new_embeddings)
+                gallery.add(itself, ids, labels, new_embeddings)
                 continue
-            gallery.add(OLD, *names, new_embeddings @ turn)
+            gallery.add(OLD, ids, labels, new_embeddings @ turn)
             gallery.declare(Compatibility(model.fingerprint, OLD.fingerprint, "", "compatible"))
             if kind == "both":
-                some = [each[:3] for each in names]
-                gallery.replace(itself, *some, new_embeddings[:3])
+                gallery.replace(itself, ids[:3], labels[:3], new_embeddings[:3])
     photo = np.broadcast_to(colours[7], (50, 30, 3))
     (folder / "photo.png").write_bytes(tf.io.encode_png(photo).numpy())
     return folder

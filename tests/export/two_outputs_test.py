@@ -129,6 +129,8 @@ def test_what_the_gate_measures_is_what_evaluate_does(make, tiny_encoder_path, d
     losses = gate["files"]["tflite"]["losses"]
     assert f"top-1 of {protocol}" in losses
     assert f"top-1 of {protocol} among its own" in losses
+    card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    assert "column *old* is searched by `embedding_compatible`, the others by `embedding`" in card
 
 
 @pytest.mark.parametrize("flags", [(), ("--fuse",)], ids=["linear", "fused"])
