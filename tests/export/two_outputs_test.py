@@ -16,6 +16,7 @@ from bct_keras.adapt import __main__ as adapting
 from bct_keras.adapters.folding import with_adapter, with_fused
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import TFLiteEncoder, TwoOutputs, load_encoder
+from bct_keras.errors import InputError
 from bct_keras.evaluate.run import evaluate
 from bct_keras.export import __main__ as exporting
 from bct_keras.export.formats import FORMATS
@@ -89,6 +90,24 @@ def test_files_give_both_outputs_of_the_encoder(make, tmp_path, kind, flip):
         np.testing.assert_allclose(file.embed(IMAGES), both["embedding"], atol=1e-5)
         found = file.compatible.embed(IMAGES)
         np.testing.assert_allclose(found, both["embedding_compatible"], atol=1e-5)
+
+
+def test_an_encoder_that_is_given_its_preprocessing_keeps_both_outputs(make, tmp_path):
+    path = make("linear")
+    turned = f"keras({path}, order=bgr)"
+    export(Source(keras_encoder(turned)), ["tflite"], tmp_path / "out", Checks())
+    file, whole = load_encoder(tmp_path / "out" / "encoder.tflite"), load_encoder(path)
+    colours = np.ascontiguousarray(IMAGES[..., ::-1])
+    for part, plain in ((file, whole), (file.compatible, whole.compatible)):
+        np.testing.assert_allclose(part.embed(IMAGES), normalised(plain.embed(colours)), atol=1e-5)
+
+
+def test_outputs_of_one_name_are_no_encoder(make, tmp_path):
+    image = keras.Input((SIZE, SIZE, 3))
+    model: Any = keras.saving.load_model(make("linear"))
+    keras.Model(image, model(image)).save(tmp_path / "nested.keras")
+    with pytest.raises(InputError, match="and each needs a name of its own"):
+        load_encoder(tmp_path / "nested.keras")
 
 
 def test_every_signature_names_both_outputs(make, tmp_path):
