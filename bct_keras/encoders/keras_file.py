@@ -78,7 +78,13 @@ def shapes_of(path: Path, model: Any) -> Shapes:
     shapes = model.output_shape
     outputs = {EMBEDDING: shapes}
     if isinstance(shapes, list):
-        outputs = dict(zip(model.output_names, shapes, strict=True))
+        names = model.output_names
+        if len(set(names)) < len(names):
+            raise InputError(
+                f"{path} is no encoder of square colour images: its outputs are called "
+                f"{', '.join(names)}, and each needs a name of its own"
+            )
+        outputs = dict(zip(names, shapes, strict=True))
     return checked_shapes(path, model.input_shape, outputs)
 
 
@@ -108,7 +114,11 @@ def with_preprocessing(path: Path, model: Any, preprocessing: Preprocessing) -> 
         values = keras.layers.Rescaling(scale, offset)(values)
     if shapes.colours_first:
         values = keras.ops.transpose(values, (0, 3, 1, 2))
-    return keras.Model(image, model(values), name=model.name)
+    found = model(values)
+    if isinstance(found, dict):
+        # Keras calls an output by its layer, which would be the whole model for both.
+        found = {name: keras.layers.Identity(name=name)(each) for name, each in found.items()}
+    return keras.Model(image, found, name=model.name)
 
 
 def one_or_each(numbers: np.ndarray) -> Any:

@@ -10,7 +10,9 @@ tflite_fp16     half the size
 tflite_dynamic  a quarter of the size: weights in int8
 tflite_int8     a quarter of the size: weights and activations in int8; needs --calibration
 
-All give embeddings of length 1. Each file is run in its own run time on every --protocol: alone, in
+All give embeddings of length 1. Of an encoder with two of them, trained by two_outputs or made by
+`adapt`, each file has both: embedding for new entries, embedding_compatible for queries in the old
+gallery. Each file is run in its own run time on every --protocol: alone, in
 the old encoder's gallery, and against each other file. One that is not compatible, or loses more
 than --max_loss of what the encoder finds in the old gallery (without --old: in its own), is
 refused: the others are written, and the exit status is 1. A loss counts where all of its 95 %
@@ -34,7 +36,7 @@ from bct_keras.export.run import export, keras_encoder
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("encoder", None, "a run's folder or a .keras file")
+    flags.DEFINE_string("encoder", None, "a run's folder, one of `adapt`, or a .keras file")
     flags.DEFINE_string(
         "old", None, "the encoder whose gallery the files are to search; none is self-tests alone"
     )

@@ -1,11 +1,12 @@
 """Tells whether exported files are as good as their encoder, each measured in its own run time."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bct_keras.encoders import Encoder
 from bct_keras.evaluate.compatibility import check_dims
 from bct_keras.evaluate.protocol import Protocol, adopted
+from bct_keras.export.spaces import Spaces, embedded
 from bct_keras.metrics.gains import evidence, gains
 from bct_keras.metrics.measured import Measured, as_measured
 from bct_keras.metrics.verdict import (
@@ -17,7 +18,6 @@ from bct_keras.metrics.verdict import (
     decide,
     gains_of,
 )
-from bct_keras.metrics.verification import Sides
 
 ENCODER, OLD = "encoder", "old"
 # A loss of more than so many times the limit refuses a file however uncertain it is: with few
@@ -73,11 +73,20 @@ def loss_intervals(encoder: Measured, file: Measured) -> dict[str, tuple[float, 
     return intervals
 
 
+@dataclass(frozen=True)
+class Search:
+    """Queries of a file in the gallery of another, and of what metrics of it are called."""
+
+    query: str
+    gallery: str
+    suffix: str = ""
+
+
 class Gate:
     """Measures files against each other.
 
-    It embeds the protocols' images once by each file; queries of any file are searched in the
-    gallery of any.
+    It embeds the protocols' images once by each output of a file. Queries of any file are searched
+    in the gallery of any: in the old one by `embedding_compatible`, and in others by `embedding`.
     """
 
     def __init__(
@@ -94,7 +103,9 @@ class Gate:
         self.rule = rule
         # Whose gallery the verdict is about; without an old encoder a file's own.
         self.gallery = OLD if old else None
-        self.embedded: dict[str, dict[str, Sides]] = {spec: {} for spec in protocols}
+        # Whether a file has one embedding for its own gallery and another one for the old.
+        self.two_spaces = encoder.compatible is not encoder
+        self.embedded: dict[str, dict[str, Spaces]] = {spec: {} for spec in protocols}
         self.measured: dict[tuple[str, str, str], dict[str, float]] = {}
         self.found_excesses: dict[str, list[Excess]] = {}
         self.found_verdicts: dict[str, Verdict | None] = {}
@@ -105,7 +116,11 @@ class Gate:
     def add(self, name: str, encoder: Encoder) -> None:
         """Embeds the images by a file; another file of that name is replaced."""
         for spec, protocol in self.protocols.items():
-            self.embedded[spec][name] = protocol.embed(encoder.compatible)
+            if name == OLD:  # its gallery is what it gives for itself
+                own = protocol.embed(encoder)
+                self.embedded[spec][name] = Spaces(own, own)
+            else:
+                self.embedded[spec][name] = embedded(protocol, encoder)
         self.found_excesses.pop(name, None)
         self.found_verdicts.pop(name, None)
         for key in list(self.measured):
@@ -115,14 +130,15 @@ class Gate:
 
     def remove(self, name: str) -> None:
         """Forgets a file that was refused, so that the results are of those that leave."""
-        for embedded in self.embedded.values():
-            embedded.pop(name, None)
+        for of_files in self.embedded.values():
+            of_files.pop(name, None)
 
     def measure(self, spec: str, query: str, gallery: str) -> Measured:
         """Measures queries of one file in the gallery of another."""
-        queries = self.embedded[spec][query].query
-        entries = self.embedded[spec][gallery].gallery
-        found = self.protocols[spec].measure(queries, entries)
+        spaces = self.embedded[spec][query]
+        searching = spaces.compatible if gallery == OLD else spaces.own
+        entries = self.embedded[spec][gallery].own
+        found = self.protocols[spec].measure(searching.query, entries.gallery)
         return as_measured(found)
 
     def metrics(self, spec: str, query: str, gallery: str) -> dict[str, float]:
@@ -155,6 +171,19 @@ class Gate:
         protocol = spec if len(self.protocols) > 1 else ""
         return gains_of(result, protocol)
 
+    def searches(self, name: str) -> list[Search]:
+        """Returns by which searches a file may lose: those in the old gallery, or in its own.
+
+        Both, where it has an embedding for each.
+        """
+        own = Search(name, name)
+        if self.gallery is None:
+            return [own]
+        found = [Search(name, OLD)]
+        if self.two_spaces:
+            found.append(replace(own, suffix=" among its own"))
+        return found
+
     def losses(self, name: str) -> dict[str, float]:
         """Returns what share of the encoder's own figure a file loses, for each metric.
 
@@ -162,14 +191,16 @@ class Gate:
         """
         found = {}
         for spec in self.protocols:
-            for metric, loss in self.losses_on(spec, name).items():
-                found[f"{metric} of {spec}"] = loss
+            for search in self.searches(name):
+                for metric, loss in self.losses_of(spec, search).items():
+                    found[f"{metric} of {spec}{search.suffix}"] = loss
         return found
 
-    def losses_on(self, spec: str, name: str) -> dict[str, float]:
-        """Returns the same on one protocol."""
-        files = self.metrics(spec, name, self.gallery or name)
-        encoders = self.metrics(spec, ENCODER, self.gallery or ENCODER)
+    def losses_of(self, spec: str, search: Search) -> dict[str, float]:
+        """Returns the same of one search of one protocol."""
+        exact_search = self.exact(search)
+        files = self.metrics(spec, search.query, search.gallery)
+        encoders = self.metrics(spec, exact_search.query, exact_search.gallery)
         found = {}
         for metric, exact in encoders.items():
             lost = exact - files[metric]
@@ -179,30 +210,38 @@ class Gate:
                 found[metric] = 0.0 if lost <= 0 else float("inf")
         return found
 
+    def exact(self, search: Search) -> Search:
+        """Returns the same search by the encoder in place of a file."""
+        gallery = OLD if search.gallery == OLD else ENCODER
+        return replace(search, query=ENCODER, gallery=gallery)
+
     def excesses(self, name: str) -> list[Excess]:
         """Returns every loss above the limit, with its interval where there is one."""
         if name not in self.found_excesses:
             found = []
             for spec in self.protocols:
-                found += self.excesses_on(spec, name)
+                for search in self.searches(name):
+                    found += self.excesses_of(spec, search)
             self.found_excesses[name] = found
         return self.found_excesses[name]
 
-    def excesses_on(self, spec: str, name: str) -> list[Excess]:
-        """Returns the same on one protocol; intervals are drawn only where a loss is too large."""
+    def excesses_of(self, spec: str, search: Search) -> list[Excess]:
+        """Returns the same of one search; intervals are drawn only where a loss is too large."""
         above = {}
-        for metric, loss in self.losses_on(spec, name).items():
+        for metric, loss in self.losses_of(spec, search).items():
             if not loss <= self.max_loss:
                 above[metric] = loss
         if not above:
             return []
-        encoder = self.measure(spec, ENCODER, self.gallery or ENCODER)
-        file = self.measure(spec, name, self.gallery or name)
+        exact_search = self.exact(search)
+        encoder = self.measure(spec, exact_search.query, exact_search.gallery)
+        file = self.measure(spec, search.query, search.gallery)
         intervals = loss_intervals(encoder, file)
         found = []
         for metric, loss in above.items():
             interval = intervals.get(metric)
-            found.append(judged(f"{metric} of {spec}", loss, interval, self.max_loss))
+            name = f"{metric} of {spec}{search.suffix}"
+            found.append(judged(name, loss, interval, self.max_loss))
         return found
 
     def faults(self, name: str) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bct_keras import artefacts
-from bct_keras.encoders import RUN_KIND, Encoder
+from bct_keras.encoders import ADAPTER_KIND, RUN_KIND, Encoder
 from bct_keras.errors import option
 from bct_keras.export.formats.format import Source
 from bct_keras.export.gate import OLD
@@ -67,7 +67,7 @@ class Card:
                 lines.append(f"- {markdown(reason)}")
         for spec, tests in self.results.items():
             lines += ["", f"## {markdown(spec)}", ""]
-            lines += result_lines(tests)
+            lines += result_lines(tests, two_spaces=len(facts["outputs"]) > 1)
         if not self.results:
             lines += ["", f"It was not evaluated: export was given no {option('protocol')}."]
         lines += ["", USE]
@@ -88,11 +88,14 @@ class Card:
         if self.old:
             searched = f"{code(self.old.fingerprint)} ({markdown(self.old.path)})"
         size = facts["input"]["size"]
+        outputs = []
+        for name, output in facts["outputs"].items():
+            text = f"{output['dims']} dimensions, of length {output['length']}; for {output['for']}"
+            outputs.append([name, text])
         return [
             ["fingerprint", code(facts["fingerprint"])],
             ["searches the gallery of", searched],
-            ["embedding", f"{self.source.encoder.dims} dimensions, of length 1"],
-            ["of them compatible", str(facts["dims"])],
+            *outputs,
             ["input", f"{size} x {size} RGB pixels of 0 to 255"],
             ["mirrored image added", "yes" if self.source.flip else "no"],
         ]
@@ -101,8 +104,11 @@ class Card:
 def data_lines(source: Source) -> list[str]:
     """Returns what is known of the data that the encoder was trained on."""
     run = source.encoder.path.parent
-    if artefacts.kind_of(run) == RUN_KIND:
+    kind = artefacts.kind_of(run)
+    if kind == RUN_KIND:
         lines = lines_of_run(run)
+    elif kind == ADAPTER_KIND:
+        lines = lines_of_adaptation(run)
     else:
         lines = ["- trained on: not known, the encoder is a file without its run"]
     if source.calibration:
@@ -119,7 +125,29 @@ def lines_of_run(run: Path) -> list[str]:
         if text.startswith(OF_DATA) and not text.endswith("="):
             lines.append(f"- trained on: {code(text)}")
     manifest = artefacts.read_manifest(run, RUN_KIND)
-    for key, value in sorted(manifest["made_from"].items()):
+    return lines + lines_of_facts(manifest["made_from"])
+
+
+def lines_of_adaptation(folder: Path) -> list[str]:
+    """Returns what an adapter was fitted on, and how much the new embedding counts if fused."""
+    manifest = artefacts.read_manifest(folder, ADAPTER_KIND)
+    facts = manifest["made_from"]
+    lines = [
+        "- trained on: not known here; the encoders that the adapter is between (source, target) "
+        "stay as they were trained"
+    ]
+    if "weight" in manifest:
+        lines.append(
+            "- each image runs through both encoders; the weight of the new one in "
+            f"`embedding_compatible`: {code(manifest['weight'])}"
+        )
+    return lines + lines_of_facts(facts)
+
+
+def lines_of_facts(facts: dict[str, Any]) -> list[str]:
+    """Returns a line for each fact of a manifest."""
+    lines = []
+    for key, value in sorted(facts.items()):
         if value is not None:
             lines.append(f"- {markdown(key)}: {code(value)}")
     return lines
@@ -169,8 +197,13 @@ def said_by_gate(facts: dict[str, Any]) -> str:
     return "; ".join(said)
 
 
-def result_lines(tests: dict[str, dict[str, float]]) -> list[str]:
-    """Returns one table for each metric: queries of the row in the gallery of the column."""
+def result_lines(tests: dict[str, dict[str, float]], two_spaces: bool) -> list[str]:
+    """Returns one table for each metric: queries of the row in the gallery of the column.
+
+    Args:
+        tests: The metrics of each pair of a query's file and a gallery's.
+        two_spaces: Whether the old gallery is searched by an output of its own.
+    """
     queries, galleries = [], []
     for test in tests:
         query, _, gallery = test.partition("/")
@@ -181,6 +214,10 @@ def result_lines(tests: dict[str, dict[str, float]]) -> list[str]:
         "Queries of the row, searched in the gallery of the column; each file in its own run time.",
         "",
     ]
+    if two_spaces and OLD in queries:
+        lines[0] += (
+            " The column *old* is searched by `embedding_compatible`, the others by `embedding`."
+        )
     for metric in next(iter(tests.values())):
         rows = []
         for query in queries:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bct_keras import artefacts
-from bct_keras.encoders import EXPORT_KIND, KerasEncoder, load_encoder
+from bct_keras.encoders import EXPORT_KIND, KerasEncoder, TwoOutputs, load_encoder
 from bct_keras.errors import InputError, option
 from bct_keras.evaluate import build_protocols
 from bct_keras.export.checks import Checks, Exported
@@ -141,8 +141,12 @@ def described(facts: dict[str, Any]) -> str:
 
 
 def keras_encoder(path: str | Path) -> KerasEncoder:
-    """Loads an encoder that can be exported."""
+    """Loads an encoder that can be exported; of one with two outputs the file that has both."""
     encoder = load_encoder(path)
-    if not isinstance(encoder, KerasEncoder):
-        raise InputError(f"{path}: only a run's folder or a .keras file can be exported")
-    return encoder
+    file = encoder.whole if isinstance(encoder, TwoOutputs) else encoder
+    if not isinstance(file, KerasEncoder):
+        raise InputError(
+            f"{path}: only a run's folder or a .keras file can be exported, or a folder that "
+            "`adapt` has made"
+        )
+    return file

@@ -63,7 +63,8 @@ class Writing:
         gate_facts = facts | {"protocols": card.results}
         (self.folder / "gate.json").write_text(json.dumps(gate_facts, indent=1) + "\n")
         (self.folder / "MODEL_CARD.md").write_text(card.text())
-        return facts | {"served_name": self.source.served_name}
+        outputs = self.source.output_facts()
+        return facts | {"served_name": self.source.served_name, "outputs": outputs}
 
     def write(self, form: Format, name: str) -> dict[str, Any]:
         """Writes one file, with more and more of it in float while the gate refuses it.

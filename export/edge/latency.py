@@ -55,7 +55,7 @@ def main() -> None:
     two = Encoder(given.model, threads=2)
     measure("embed the photo, 1 thread", lambda: one.embed(given.image), given.rounds)
     measure("embed the photo, 2 threads", lambda: two.embed(given.image), given.rounds)
-    query = one.embed(given.image)
+    query = gallery.query_of(one.fingerprint, one.embed(given.image))
     searched = f"search {gallery.entries:,} entries of {gallery.dims} dimensions, 1 thread"
     measure(searched, lambda: gallery.search(one.fingerprint, query, 10), given.rounds)
     kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

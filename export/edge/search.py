@@ -7,6 +7,10 @@ It needs neither TensorFlow nor bct_keras:
 
 The gallery is the very file that `python -m bct_keras.gallery` writes; numkong holds usearch's
 kernels.
+
+A model may give two embeddings of a photo. Entries that it made itself are searched by `embedding`,
+and those of an older encoder by `embedding_compatible`. A gallery that holds both kinds is searched
+on a server, which knows how their scores compare.
 """
 
 import argparse
@@ -23,6 +27,7 @@ from photo import pixels_of
 # Entries that are scored again, beyond twice those asked for: coarse scores are off by less than
 # 0.002.
 SPARE_CANDIDATES = 128
+EMBEDDING, COMPATIBLE = "embedding", "embedding_compatible"
 
 
 class Encoder:
@@ -33,21 +38,31 @@ class Encoder:
         self.fingerprint = hashlib.sha256(content).hexdigest()
         self.interpreter = Interpreter(model_path=path, num_threads=threads)
         (self.input,) = self.interpreter.get_input_details()
-        (self.output,) = self.interpreter.get_output_details()
+        self.outputs = self.named_outputs()
         self.size = int(self.input["shape"][1])
         one_photo = (1, self.size, self.size, 3)
         self.interpreter.resize_tensor_input(self.input["index"], one_photo)
         self.interpreter.allocate_tensors()
 
-    def embed(self, photo: str) -> np.ndarray:
-        """Returns the embedding [dims] of a photo, of length 1."""
+    def named_outputs(self) -> dict[str, int]:
+        """Returns which tensor holds each embedding, by its name in the file's signature."""
+        details = self.interpreter.get_output_details()
+        if len(details) == 1:
+            return {EMBEDDING: details[0]["index"]}
+        outputs = self.interpreter.get_signature_runner().get_output_details()
+        return {name: output["index"] for name, output in outputs.items()}
+
+    def embed(self, photo: str) -> dict[str, np.ndarray]:
+        """Returns each embedding [dims] of a photo by its name, of length 1."""
         pixels = pixels_of(photo, self.size)
         batch = pixels[None].astype(self.input["dtype"])
         self.interpreter.set_tensor(self.input["index"], batch)
         self.interpreter.invoke()
-        outputs = self.interpreter.get_tensor(self.output["index"])
-        embedding = np.asarray(outputs[0], np.float32)
-        return embedding / np.linalg.norm(embedding)
+        found = {}
+        for name, index in self.outputs.items():
+            embedding = np.asarray(self.interpreter.get_tensor(index)[0], np.float32)
+            found[name] = embedding / np.linalg.norm(embedding)
+        return found
 
 
 class Gallery(GalleryFile):
@@ -63,6 +78,24 @@ class Gallery(GalleryFile):
             raise ValueError(
                 "the model is not known to be compatible with every entry; see gallery add --report"
             )
+
+    def query_of(self, fingerprint: str, embeddings: dict[str, np.ndarray]) -> np.ndarray:
+        """Returns that embedding of a photo by which all entries can be searched."""
+        own = embeddings[EMBEDDING]
+        if COMPATIBLE not in embeddings:
+            return own
+        others = embeddings[COMPATIBLE]
+        if fingerprint not in self.makers:
+            return others
+        # Where own entries have the old dimensions, they are `embedding_compatible` too.
+        if len(own) != self.dims:
+            return others
+        if len(self.makers) == 1:
+            return own
+        raise ValueError(
+            "the gallery holds entries of this model and of an older one, which it searches by two "
+            "embeddings; search it on a server, or backfill the rest"
+        )
 
     def search(self, fingerprint: str, query: np.ndarray, top: int) -> list[tuple[float, str, str]]:
         """Returns the cosine, label and id of the best entries, the best first."""
@@ -113,7 +146,7 @@ def main() -> None:
         gallery = Gallery(given.gallery)
         encoder = Encoder(given.model)
         gallery.check()
-        query = encoder.embed(given.image)
+        query = gallery.query_of(encoder.fingerprint, encoder.embed(given.image))
         found = gallery.search(encoder.fingerprint, query, given.top)
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         sys.exit(f"error: {error}")

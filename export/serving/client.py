@@ -10,6 +10,11 @@ attempt may mend (the server starts, is full, or loses the connection) is tried 
 later. A photo that the server does not take has a row of NaN, is named, and makes the exit status
 1.
 
+An encoder may give two embeddings of a photo: `embedding`, for new entries and for queries among
+them, and `embedding_compatible`, for queries in the gallery of the older encoder. Name one with
+--output; without it such an answer is refused, for they may look alike and cannot be compared. An
+encoder with one embedding gives it for either name.
+
 A token is read from --token_file, or without it from the environment variable BCT_SERVING_TOKEN; it
 is sent over TLS (grpcs, https) alone, but for a server on this machine. --expect refuses embeddings
 of another encoder: it names the folder that `python -m bct_keras.export` wrote, or the encoder's
@@ -30,7 +35,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from answer import checked
 from errors import ServingError, TransientError, plain
-from transports import Asked, GrpcTransport, RestTransport
+from transports import COMPATIBLE, EMBEDDING, Asked, GrpcTransport, RestTransport
 
 STARTS_OF_IMAGES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 FIRST_PAUSE = 0.1  # seconds; doubled after every attempt
@@ -57,7 +62,8 @@ class Client:
         batch is sent at most. batch_size: images in a request. maximum_image_bytes: a larger image
         is not sent. ca_file: certificates in PEM that are trusted with TLS; those of the system
         without it. token: shown to the server as a bearer token. expect: the name that the encoder
-        behind every answer must have; any without it.
+        behind every answer must have; any without it. output: embedding or embedding_compatible;
+        needed where the encoder gives both.
     """
 
     def __init__(
@@ -73,11 +79,14 @@ class Client:
         ca_file: Path | None = None,
         token: str | None = None,
         expect: str | None = None,
+        output: str | None = None,
     ):
         kind, host, port = parts_of(server)
         tls = kind.endswith("s")
         if not (math.isfinite(timeout) and timeout > 0):
             raise ServingError(f"--timeout={timeout}: a number of seconds above 0 is needed")
+        if output not in (None, EMBEDDING, COMPATIBLE):
+            raise ServingError(f"--output={output}: {EMBEDDING} or {COMPATIBLE} is needed")
         if batch_size < 1:
             raise ServingError(f"--batch_size={batch_size}: at least 1 is needed")
         if ca_file and not tls:
@@ -98,7 +107,7 @@ class Client:
             maximum_image_bytes,
             expect,
         )
-        asked = Asked(host, port, model, label, signature, tls, ca_file, token)
+        asked = Asked(host, port, model, label, signature, tls, ca_file, token, output)
         self.transport = TRANSPORTS[kind](asked, batch_size)
 
     def embed(self, images: Sequence[bytes], names: Sequence[str] | None = None) -> np.ndarray:
@@ -254,6 +263,11 @@ def main() -> None:
         "--expect", help="the export's folder, or its served_name: another encoder is refused"
     )
     parser.add_argument(
+        "--output",
+        choices=(EMBEDDING, COMPATIBLE),
+        help="for new entries, or for queries in the old gallery; needed where there are both",
+    )
+    parser.add_argument(
         "--out", type=Path, help="a .npy file for the embeddings; else they are printed"
     )
     given = parser.parse_args()
@@ -267,6 +281,7 @@ def main() -> None:
             ca_file=given.ca_file,
             token=token_of(given.token_file),
             expect=expected_encoder(given.expect),
+            output=given.output,
         )
         names = [plain(str(path)) for path in given.images]
         embeddings = client.embed([path.read_bytes() for path in given.images], names)

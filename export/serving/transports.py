@@ -15,7 +15,10 @@ import numpy as np
 from answer import Answer, largest_answer
 from errors import CODE_OF_STATUS, ServingError, error_of, plain
 
-INPUT, EMBEDDING, TAKEN, ENCODER = "image_bytes", "embedding", "ok", "encoder"
+INPUT, TAKEN, ENCODER = "image_bytes", "ok", "encoder"
+# For new entries, and for queries in the gallery of an older encoder; many encoders have the first
+# alone, which is for both.
+EMBEDDING, COMPATIBLE = "embedding", "embedding_compatible"
 METHOD = "/tensorflow.serving.PredictionService/Predict"
 MAXIMUM_REQUEST_BYTES = 512 << 20  # 32 images of 8 MB, and as much again
 CA_FILE_BYTES = 1 << 20
@@ -23,7 +26,7 @@ CA_FILE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Asked:
-    """Which model of which server, and what is shown to it."""
+    """Which model of which server, what is shown to it, and which output is wanted."""
 
     host: str
     port: int
@@ -33,6 +36,7 @@ class Asked:
     tls: bool
     ca_file: Path | None  # whose certificates are trusted; those of the system if None
     token: str | None
+    output: str | None = None  # where there are both, one has to be named
 
     def authorities(self) -> bytes | None:
         """Reads the certificates that are trusted; None where they are the system's."""
@@ -107,8 +111,7 @@ class GrpcTransport:
                 ) from None
             raise error_of(code.name if code else "UNKNOWN", details or "") from None
         outputs = messages.outputs_of(response)
-        check_output(outputs)
-        embeddings = messages.floats(outputs[EMBEDDING])
+        embeddings = messages.floats(outputs[wanted(outputs, self.asked.output)])
         taken = encoders = None
         if TAKEN in outputs:
             taken = messages.booleans(outputs[TAKEN])
@@ -163,8 +166,8 @@ class RestTransport:
             outputs = {EMBEDDING: outputs}  # a signature with one output gives it without its name
         if not isinstance(outputs, dict):
             raise ServingError("the answer is JSON without outputs")
-        check_output(outputs)
-        embeddings = numbers(outputs[EMBEDDING])
+        name = wanted(outputs, self.asked.output)
+        embeddings = numbers(outputs[name], name)
         taken = encoders = None
         if TAKEN in outputs:
             taken = list_of(outputs[TAKEN], bool, TAKEN)
@@ -174,6 +177,22 @@ class RestTransport:
 
     def close(self) -> None:
         """Does nothing, for every request has a connection of its own."""
+
+
+def wanted(outputs: dict[str, Any], asked: str | None) -> str:
+    """Returns the name of the output that is asked for.
+
+    Raises where the answer has no embeddings, or has both kinds and none is asked for.
+    """
+    check_output(outputs)
+    if COMPATIBLE not in outputs:
+        return EMBEDDING
+    if asked is None:
+        raise ServingError(
+            f"the encoder gives '{EMBEDDING}', for new entries, and '{COMPATIBLE}', for queries in "
+            "the old gallery; say which you need with --output"
+        )
+    return asked
 
 
 def check_output(outputs: dict[str, Any]) -> None:
@@ -196,20 +215,20 @@ def error_text(body: bytes) -> str:
     return body.decode("utf-8", "replace")
 
 
-def numbers(rows: object) -> np.ndarray:
+def numbers(rows: object, name: str) -> np.ndarray:
     """Returns [rows, numbers] float32; text that looks like numbers is none."""
     if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-        raise ServingError(f"the answer's '{EMBEDDING}' is no list of rows")
+        raise ServingError(f"the answer's '{name}' is no list of rows")
     if any(type(value) not in (float, int) for row in rows for value in row):
-        raise ServingError(f"the answer's '{EMBEDDING}' has values that are no numbers")
+        raise ServingError(f"the answer's '{name}' has values that are no numbers")
     if len({len(row) for row in rows}) > 1:
-        raise ServingError(f"the answer's '{EMBEDDING}' has rows of different lengths")
+        raise ServingError(f"the answer's '{name}' has rows of different lengths")
     try:
         values = np.array(rows, np.float64)
         with np.errstate(over="ignore"):
             found = values.astype(np.float32)
     except OverflowError:
-        raise ServingError(f"the answer's '{EMBEDDING}' has a number that is too large") from None
+        raise ServingError(f"the answer's '{name}' has a number that is too large") from None
     dims = len(rows[0]) if rows else 0
     return found.reshape(len(rows), dims)
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import bct_keras as bct
+from bct_keras.adapters.folding import with_adapter
 from bct_keras.encoders import load_encoder
 from bct_keras.export.formats.format import Source
 from bct_keras.export.run import Checks, export, keras_encoder
@@ -207,6 +209,56 @@ def test_a_photo_finds_its_entry_without_tensorflow(shipped):
     assert "among 40 entries" in heading
     assert first.split() == ["1.0000", "7", "colour", "7"]
     assert len(others) == 4
+
+
+@pytest.fixture(scope="module")
+def of_two_outputs(tiny_encoder_path, tmp_path_factory) -> Path:
+    """Makes a model of two embeddings, a photo, and galleries of the same 40 entries.
+
+    One is by the older encoder, one by the model itself, and one has entries of both.
+    """
+    folder = tmp_path_factory.mktemp("two")
+    encoder = keras_encoder(tiny_encoder_path(DIMS))
+    random = np.random.default_rng(0)
+    colours = random.integers(0, 256, (40, 1, 1, 3), np.uint8)
+    pixels = np.broadcast_to(colours, (40, 28, 28, 3))
+    # The old embeddings are the new ones turned.
+    new_embeddings = encoder.embed(pixels)
+    turn, _ = np.linalg.qr(random.normal(size=(DIMS, DIMS)))
+    adapter = bct.adapters.fit("procrustes", new_embeddings, new_embeddings @ turn)
+    with_adapter(encoder.model, adapter).save(folder / "encoder.keras")
+    source = Source(keras_encoder(folder / "encoder.keras"))
+    export(source, ["tflite"], folder / "exported", Checks())
+    model = load_encoder(folder / "exported/encoder.tflite")
+    itself = KnownEncoder(model.fingerprint, DIMS, "encoder.tflite")
+    ids = [f"colour {n}" for n in range(40)]
+    labels = [str(n) for n in range(40)]
+    for kind in ("old", "own", "both"):
+        with FileGallery(str(folder / f"{kind}.gallery")) as gallery:
+            if kind == "own":
+                gallery.add(itself, ids, labels, new_embeddings)
+                continue
+            gallery.add(OLD, ids, labels, new_embeddings @ turn)
+            gallery.declare(Compatibility(model.fingerprint, OLD.fingerprint, "", "compatible"))
+            if kind == "both":
+                gallery.replace(itself, ids[:3], labels[:3], new_embeddings[:3])
+    photo = np.broadcast_to(colours[7], (50, 30, 3))
+    (folder / "photo.png").write_bytes(tf.io.encode_png(photo).numpy())
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["old", "own"])
+def test_a_model_of_two_embeddings_searches_by_that_of_the_gallery(of_two_outputs, kind):
+    done = run_alone("search.py", of_two_outputs, gallery=of_two_outputs / f"{kind}.gallery")
+    assert done.returncode == 0, done.stderr
+    _, first, *_ = done.stdout.splitlines()
+    assert first.split() == ["1.0000", "7", "colour", "7"]
+
+
+def test_entries_of_both_embeddings_are_not_searched_at_once(of_two_outputs):
+    done = run_alone("search.py", of_two_outputs, gallery=of_two_outputs / "both.gallery")
+    assert done.returncode == 1
+    assert "holds entries of this model and of an older one" in done.stderr
 
 
 def test_what_is_wrong_is_told_in_one_line(shipped, tmp_path):

@@ -15,6 +15,20 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).parent))
+from servers import (
+    DIMS,
+    IMAGES,
+    ROWS,
+    answering,
+    grpc_server,
+    outputs,
+    packed,
+    raw_server,
+    response,
+    tensor,
+)
+
 SERVING = Path(__file__).parents[2] / "export" / "serving"
 KINDS = ["grpc", "http"]
 
@@ -162,6 +176,36 @@ def test_a_signature_without_embedding_is_told(client_module):
     transports = importlib.import_module("transports")
     with pytest.raises(client_module.ServingError, match="gives scores and no 'embedding'"):
         transports.check_output({"scores": 1})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_encoder_of_two_embeddings_is_asked_for_one_of_them(client_module, wire, kind):
+    rows = {"embedding": ROWS, "embedding_compatible": [row[::-1] for row in ROWS]}
+    tensors = {name: tensor(wire, 1, [2, DIMS], packed(wire, rows[name])) for name in rows}
+    grpc_answer = response(wire, **tensors)
+    servers = {
+        "grpc": lambda: grpc_server(lambda *_: grpc_answer),
+        "http": lambda: raw_server(answering(outputs(**rows))),
+    }
+    with servers[kind]() as port:
+        for name, embeddings in rows.items():
+            client = client_module.Client(f"{kind}://127.0.0.1:{port}", timeout=20.0, output=name)
+            np.testing.assert_allclose(client.embed(IMAGES), np.array(embeddings, np.float32))
+            client.close()
+        client = client_module.Client(f"{kind}://127.0.0.1:{port}", timeout=20.0)
+        told = "for queries in the old gallery; say which you need with --output"
+        with pytest.raises(client_module.ServingError, match=told):
+            client.embed(IMAGES)
+        client.close()
+
+
+def test_an_encoder_of_one_embedding_gives_it_for_either_name(connect, client_module):
+    photos = [photo(0)]
+    expected = connect("http").embed(photos)
+    found = connect("http", output="embedding_compatible").embed(photos)
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(client_module.ServingError, match="--output=old: embedding or embedding_c"):
+        connect("http", output="old")
 
 
 ADDRESSES = [

@@ -1,5 +1,6 @@
 """What nothing could prove after the training is refused before it."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from bct_keras.export.run import keras_encoder
 from bct_keras.prepare.run import prepare
 from bct_keras.train import __main__ as train
 from bct_keras.train import old_encoders, proof
+from bct_keras.vectors import normalised
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +237,27 @@ def test_each_encoder_embeds_the_test_images_once(
     assert (
         len(list((run / "embeddings").iterdir())) == 2
     )  # what may be asked for again: of old and new
+
+
+def test_a_run_of_two_outputs_exports_both(here, data_root, tiny_encoder_path, tmp_path):
+    run = tmp_path / "run"
+    protocol = f"retrieval({data_root / 'test'})"
+    network = ("--backbone=iresnet_small(width=4)", "--dims=6", "--compatible_dims=4")
+    places = (f"--data={data_root / 'new'}", f"--old={tiny_encoder_path(4)}", f"--workdir={run}")
+    steps = ("--method=two_outputs", "--batch_size=12", "--epochs=1", "--strategy=one")
+    flags = ("--formats=tflite", "--allow_loss", f"--protocol={protocol}")
+    status, _, error = here(train, *network, *places, *steps, *flags)
+    assert status == 0, error
+    encoder = load_encoder(run)
+    file = load_encoder(run / "exported" / "encoder.tflite")
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 3), np.uint8)
+    for part, whole in ((file, encoder), (file.compatible, encoder.compatible)):
+        np.testing.assert_allclose(part.embed(images), normalised(whole.embed(images)), atol=1e-4)
+    assert (file.dims, file.compatible_dims) == (6, 4)
+    report = json.loads((run / "report" / "report.json").read_text())["protocols"][protocol]
+    gate = json.loads((run / "exported" / "gate.json").read_text())["protocols"][protocol]
+    assert gate["encoder/old"] == pytest.approx(report["new/old"])
+    assert gate["encoder/encoder"] == pytest.approx(report["new/new"])
 
 
 def test_what_is_derived_of_kept_embeddings_is_what_it_would_be_anew(

@@ -19,16 +19,24 @@ class Closeness:
 
 
 def compared(reference: Encoder, path: Path) -> Closeness:
-    """Compares a file with its encoder over random images."""
+    """Compares each output of a file with that of its encoder over random images."""
+    file = load_encoder(path)
+    found = [closeness(reference, file)]
+    if reference.compatible is not reference:
+        found.append(closeness(reference.compatible, file.compatible))
+    return Closeness(
+        difference=float(np.max([each.difference for each in found])),  # NaN counts as the largest
+        cosine=float(np.min([each.cosine for each in found])),
+    )
+
+
+def closeness(reference: Encoder, file: Encoder) -> Closeness:
+    """Compares one output of a file with that of its encoder over random images."""
     shape = (COMPARED_IMAGES, reference.image_size, reference.image_size, 3)
     random = np.random.default_rng(0)
     images = random.integers(0, 256, shape, np.uint8)
-    found = load_encoder(path).embed(images)  # [images, dims]
+    found = file.embed(images)  # [images, dims]
     expected = reference.embed(images)
-    _, dims = found.shape
-    if dims < expected.shape[1]:  # the file gives the first coordinates
-        first = expected[:, :dims]
-        expected = first / np.linalg.norm(first, axis=1, keepdims=True)
     differences = np.abs(found - expected)
     cosines = np.sum(found * expected, axis=1)
     return Closeness(

@@ -73,6 +73,24 @@ class GroupsByDepth(keras.layers.Layer):
         return tf.add_n(products)
 
 
+class UnitLength(keras.layers.Layer):
+    """Computes UnitNormalization as the one operation of LiteRT for it.
+
+    That one is kept in float; of squares and a root in eight bits little would be left.
+    """
+
+    @staticmethod
+    def fits(layer: Any) -> bool:
+        """Tells whether a layer is one that this can replace."""
+        return isinstance(layer, keras.layers.UnitNormalization) and layer.axis in (-1, [-1])
+
+    def call(self, embedding):
+        return tf.math.l2_normalize(embedding, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
 def fast_in_int8(model: keras.Model) -> Any:
     """Returns a copy with such layers, which shares the weights of all others."""
 
@@ -81,6 +99,9 @@ def fast_in_int8(model: keras.Model) -> Any:
             return ScaledPReLU(layer)
         if GroupsByDepth.fits(layer):
             return GroupsByDepth(layer)
+        if UnitLength.fits(layer):
+            return UnitLength(name=layer.name)
         return layer
 
-    return keras.models.clone_model(model, clone_function=replaced)
+    # A fused encoder has two networks in it.
+    return keras.models.clone_model(model, clone_function=replaced, recursive=True)

@@ -8,9 +8,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from bct_keras.data.dataset import DataSet
+from bct_keras.data.dataset import DataSet, Shard
 from bct_keras.data.embeddings import normalised
-from bct_keras.encoders import DerivedEncoder, KerasEncoder
+from bct_keras.encoders import DerivedEncoder, Encoder, KerasEncoder
+from bct_keras.methods.outputs import COMPATIBLE, EMBEDDING
+
+# What each output is for, where a file has two; of one that has one, what that is for.
+USED_FOR = {
+    EMBEDDING: "new entries, and queries among them",
+    COMPATIBLE: "queries in the gallery of the older encoder",
+}
+USED_FOR_ALL = "entries and queries"
 
 
 @dataclass(frozen=True)
@@ -23,21 +31,38 @@ class Source:
     # This share of the operations, those that lose most by it, is not quantised.
     kept_float: float = 0.0
 
-    def embedding(self, model: Any, pixels: tf.Tensor, dims: int) -> tf.Tensor:
-        """Returns the embeddings [batch, dims], of length 1.
+    @property
+    def view(self) -> Encoder:
+        """The encoder as its users know it: its own embedding, and another for an old gallery."""
+        return self.encoder.view
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """The dimensions of each output of a file, by its name."""
+        view = self.view
+        found = {EMBEDDING: view.dims}
+        if view.compatible is not view:
+            found[COMPATIBLE] = view.compatible_dims
+        return found
+
+    def outputs(self, model: Any, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the outputs of a file by their names, each [batch, dims] of length 1.
 
         Args:
             model: What computes them.
             pixels: Images [batch, size, size, 3] of 0..255.
-            dims: How many of the first coordinates to take.
         """
-        found = model(pixels, training=False)
+        found = by_name(model(pixels, training=False))
         if self.flip:
-            mirrored = tf.reverse(pixels, [2])
-            found += model(mirrored, training=False)
-        if dims < self.encoder.dims:
-            found = found[:, :dims]
-        return tf.math.l2_normalize(found, axis=1)
+            mirrored = by_name(model(tf.reverse(pixels, [2]), training=False))
+            for name in found:
+                found[name] += mirrored[name]
+        if COMPATIBLE not in found and COMPATIBLE in self.dims:
+            # A wider encoder's own gallery takes all coordinates, the old one the first of them.
+            found[COMPATIBLE] = found[EMBEDDING][:, : self.dims[COMPATIBLE]]
+        for name, embedding in found.items():
+            found[name] = tf.math.l2_normalize(embedding, axis=1)
+        return found
 
     @property
     def served_name(self) -> str:
@@ -53,8 +78,8 @@ class Source:
         return {
             "encoder": f"{encoder.model.name}-{encoder.fingerprint[:12]}",
             "fingerprint": encoder.fingerprint,
-            "dims": encoder.compatible_dims,
-            "embedding": "length 1",
+            "dims": self.dims[EMBEDDING],
+            "outputs": self.output_facts(),
             "input": {
                 "size": encoder.image_size,
                 "channels": "RGB",
@@ -63,6 +88,21 @@ class Source:
             },
             "flip_and_add": self.flip,
         }
+
+    def output_facts(self) -> dict[str, dict[str, Any]]:
+        """Returns what each output is, and what it is for."""
+        found = {}
+        for name, dims in self.dims.items():
+            used_for = USED_FOR[name] if len(self.dims) > 1 else USED_FOR_ALL
+            found[name] = {"dims": dims, "length": 1, "for": used_for}
+        return found
+
+
+def by_name(found: Any) -> dict[str, tf.Tensor]:
+    """Returns what a model gives by the names of its outputs."""
+    if isinstance(found, dict):
+        return dict(found)
+    return {EMBEDDING: found}
 
 
 def normalisation_in(model: Any) -> dict[str, float] | str:
@@ -89,22 +129,36 @@ class Format:
 
 
 class Reference(DerivedEncoder):
-    """Embeds as the exported files are to do, adding mirrored images where that is asked for."""
+    """Embeds as the exported files are to do, adding mirrored images where that is asked for.
 
-    def __init__(self, source: Source):
-        super().__init__(source.encoder.dims, source.encoder)
-        self.encoder = source.encoder
-        self.compatible_dims = source.encoder.compatible_dims
-        self.flip = source.flip
+    Args:
+        source: What is exported.
+        part: The encoder of one output; by default that of `embedding`.
+    """
+
+    def __init__(self, source: Source, part: Encoder | None = None):
+        self.source = source
+        self.encoder = part or source.view
+        super().__init__(self.encoder.dims, self.encoder)
+        self.compatible_dims = self.encoder.compatible_dims
         self.cached = not source.flip  # what is kept is the encoder's own, without mirrored images
+
+    @property
+    def compatible(self) -> Encoder:
+        """Returns the encoder of the output for an old gallery; this one where there is no other.
+
+        It adds mirrored images of that output: the sum of its two embeddings is brought to length
+        1, as `evaluate` does it.
+        """
+        found = self.encoder.compatible
+        if found is self.encoder:
+            return self
+        return Reference(self.source, found)
 
     @property
     def fingerprint(self) -> str:
         """The name of the embeddings, which is the encoder's own where nothing is added."""
-        fingerprint = self.encoder.fingerprint
-        if self.flip:
-            return f"{fingerprint}+mirrored"
-        return fingerprint
+        return self.source.served_name
 
     def derive(self, *embeddings: np.ndarray) -> np.ndarray:
         """Returns the embeddings [batch, dims] at length 1."""
@@ -114,7 +168,11 @@ class Reference(DerivedEncoder):
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Returns the embeddings [batch, dims] of images [batch, size, size, 3] uint8."""
         found = self.encoder.embed(images)
-        if self.flip:
+        if self.source.flip:
             mirrored = np.ascontiguousarray(images[:, :, ::-1])
             found = found + self.encoder.embed(mirrored)
         return self.derive(found)
+
+    def embed_data(self, data: DataSet, shards: tuple[Shard, ...] | None = None):
+        """Yields (embeddings, batch) over the records, mirrored images added likewise."""
+        yield from Encoder.embed_data(self, data, shards)

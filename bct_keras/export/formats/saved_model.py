@@ -36,14 +36,7 @@ class Served(tf.Module):
 
     def _float(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Takes pixels as float32."""
-        encoder = self.source.encoder
-        embedding = self.source.embedding(encoder.model, image, encoder.dims)
-        outputs = {"embedding": embedding}
-        if encoder.compatible_dims < encoder.dims:
-            # A wider encoder's own gallery takes all coordinates, the old one the first of them.
-            first = embedding[:, : encoder.compatible_dims]
-            outputs["embedding_compatible"] = tf.math.l2_normalize(first, axis=1)
-        return outputs
+        return self.source.outputs(self.source.encoder.model, image)
 
     def _pixels(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Takes pixels as uint8."""

@@ -30,16 +30,16 @@ VERIFIED = re.compile(r"^NumericVerify/(.*?)\d?:\d+$", re.DOTALL)
 
 
 class Device(tf.Module):
-    """The function that a device calls: pixels as uint8 in, an embedding out."""
+    """The function that a device calls: pixels as uint8 in, embeddings out."""
 
     def __init__(self, source: Source, model: Any):
         super().__init__()
         self.weights = [weight.value for weight in model.weights]
-        size, dims = source.encoder.image_size, source.encoder.compatible_dims
+        size = source.encoder.image_size
 
         def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
             pixels = tf.cast(image, tf.float32)
-            return {"embedding": source.embedding(model, pixels, dims)}
+            return source.outputs(model, pixels)
 
         pixels = tf.TensorSpec((None, size, size, 3), tf.uint8, name="image")
         self.serve = tf.function(serve, input_signature=[pixels])
