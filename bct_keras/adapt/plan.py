@@ -4,11 +4,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bct_keras import adapters
+from bct_keras.adapters.pairs import DIRECTIONS, GALLERY, QUERY
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError, option
 
-QUERY, GALLERY = "query", "gallery"
-DIRECTIONS = (QUERY, GALLERY)
 NO_ADAPTER = "none"
 KINDS = (*adapters.ADAPTERS, NO_ADAPTER)
 

@@ -95,7 +95,9 @@ def fitted(new: Encoder, old: Encoder, plan: Plan, pairs: Pairs, out: Path) -> A
         source, target = pairs.new, pairs.old
         if plan.direction == GALLERY:
             source, target = target, source
-        adapter = adapters.fit(plan.kind, source, target, pairs.labels, seed=plan.seed)
+        adapter = adapters.fit(
+            plan.kind, source, target, pairs.labels, direction=plan.direction, seed=plan.seed
+        )
     return Adaptation(new, old, adapter, str(out / ADAPTER_FILE))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from bct_keras.adapters.adapter import Adapter
 from bct_keras.adapters.descent import Descent
 from bct_keras.adapters.linear import Linear
-from bct_keras.adapters.pairs import checked_pairs, divided
+from bct_keras.adapters.pairs import QUERY, checked_pairs, divided
 from bct_keras.adapters.procrustes import Procrustes
 from bct_keras.adapters.residual import Residual
 from bct_keras.errors import InputError
@@ -21,6 +21,7 @@ def fit(
     target: Any,
     labels: Any = None,
     *,
+    direction: str = QUERY,
     held_out: float = HELD_OUT,
     seed: int = 0,
     **options: Any,
@@ -36,6 +37,8 @@ def fit(
         target: [n, target dims] embeddings of the same items in the same order.
         labels: [n] the class of each item, as numbers or names. Without them every item is a class
             of its own.
+        direction: "query" where the source is the newer encoder, and "gallery" where the target is.
+            Without labels held-out items are judged by the neighbours that the newer one finds.
         held_out: The share of the classes that no step is taken on. They choose the ridge, and when
             to stop.
         seed: What is drawn goes by it: which classes are held out, the first weights, the batches.
@@ -55,7 +58,7 @@ def fit(
     if kind not in ADAPTERS:
         raise InputError(f"{kind!r} is no kind of adapter: there are {', '.join(ADAPTERS)}")
     check_options(kind, options)
-    pairs = checked_pairs(source, target, labels)
+    pairs = checked_pairs(source, target, labels, direction)
     division = divided(pairs, held_out, seed)
     return ADAPTERS[kind].fitted(pairs, division, seed, **options)
 

@@ -7,11 +7,13 @@ from bct_keras.adapters.adapter import Adapter
 from bct_keras.adapters.pairs import Division, Pairs
 from bct_keras.errors import InputError
 from bct_keras.methods.outputs import copied
+from bct_keras.metrics.baselines import procrustes_map
+from bct_keras.metrics.neighbours import NEAREST, nearest, neighbours_kept
 from bct_keras.metrics.ranking import mean_average_precision
 from bct_keras.vectors import normalised
 
 # What is tried for the ridge, times the mean variance that a source coordinate adds up to.
-RIDGES = (1e-6, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 3.0)
+RIDGES = (1e-6, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 SEARCHED = 2048  # held-out rows at most, whose search chooses it
 
 
@@ -19,7 +21,10 @@ SEARCHED = 2048  # held-out rows at most, whose search chooses it
 class Linear(Adapter):
     """Maps one embedding space to another by ridge regression, in closed form.
 
-    y = W'x + b, with W and b of the least sum of |W'x_i + b - y_i|^2 + ridge |W|^2
+    y = W'x + b, with W and b of the least sum of |W'x_i + b - y_i|^2 + ridge |W - R|^2
+
+    R is the orthogonal matrix that comes nearest, as Procrustes finds it: a large ridge gives a
+    rotation, which keeps all that the source tells apart, and a small one least squares.
 
     Args:
         source_dims: The dimensions of the embeddings that it takes.
@@ -50,7 +55,8 @@ class Linear(Adapter):
             pairs: All of them, which the map is fitted on in the end.
             division: The same pairs, some of them held out, which choose the ridge.
             seed: Nothing goes by it.
-            ridge: How much a large map costs, as scikit-learn's alpha; None: it is chosen.
+            ridge: How much it costs to leave the rotation, as scikit-learn's alpha; None: it is
+                chosen.
         """
         if ridge is None:
             ridge = chosen_ridge(division) * len(pairs) / len(division.fitted)
@@ -83,7 +89,7 @@ class Map:
 
 
 class Regression:
-    """Ridge regression, solved for as many ridges as are wanted once X'X is taken apart.
+    """Ridge regression towards a rotation, for any number of ridges once X'X is taken apart.
 
     Args:
         source: X, [n, source dims]
@@ -94,8 +100,8 @@ class Regression:
         >>> found = line.solved(0.0)
         >>> found.weights, found.bias
         (array([[2.]]), array([1.]))
-        >>> line.solved(2.0).weights  # 4 / (2 + 2): the sums of x y and x x around their means
-        array([[1.]])
+        >>> line.solved(2.0).weights  # 1 + (4 - 2) / (2 + 2), from the sums of x y and of x x
+        array([[1.5]])
     """
 
     def __init__(self, source: np.ndarray, target: np.ndarray):
@@ -104,15 +110,17 @@ class Regression:
         centred = source - self.source_mean
         # X'X = Q diag(spread) Q'
         self.spread, self.axes = np.linalg.eigh(centred.T @ centred)
-        self.products = self.axes.T @ (centred.T @ (target - self.target_mean))
+        aim = target - self.target_mean
+        self.turn = procrustes_map(centred, aim)  # R
+        self.products = self.axes.T @ (centred.T @ (aim - centred @ self.turn))
 
     def solved(self, ridge: float) -> Map:
-        """Returns the map: W = Q (diag(spread) + ridge)^-1 Q' X'Y."""
+        """Returns the map: W = R + Q (diag(spread) + ridge)^-1 Q' X'(Y - XR)."""
         divisor = self.spread + ridge
         # An axis along which no source differs has nothing to say.
         tells = divisor > 1e-12 * self.spread[-1]
         factor = np.where(tells, 1 / np.where(tells, divisor, 1.0), 0.0)
-        weights = self.axes @ (factor[:, None] * self.products)
+        weights = self.turn + self.axes @ (factor[:, None] * self.products)
         return Map(weights, self.target_mean - self.source_mean @ weights)
 
 
@@ -134,10 +142,11 @@ def chosen_ridge(division: Division) -> float:
 def quality(found: np.ndarray, pairs: Pairs) -> float:
     """Returns how well what an adapter found does the work of the targets.
 
-    Where there are labels, half of the rows are searched in the targets of the other half: the mean
-    average precision. The cosine with one's own target would not do: a new encoder crowds the
-    classes that it was trained on so much that a map fits even the old encoder's errors on them.
-    Without labels it is that cosine all the same.
+    Half of the rows are searched in the targets of the other half. Where there are labels, it is
+    the mean average precision; without them, how many of the nearest that the newer encoder finds
+    among its own embeddings are found. The cosine with one's own target would not do: a new encoder
+    crowds the classes that it was trained on so much that a map fits even the old encoder's errors
+    on them.
 
     Args:
         found: [n, target dims] at length 1.
@@ -145,11 +154,15 @@ def quality(found: np.ndarray, pairs: Pairs) -> float:
     """
     order = np.random.default_rng(0).permutation(len(pairs))[:SEARCHED]
     query, gallery = order[::2], order[1::2]
-    mates = np.intersect1d(pairs.labels[query], pairs.labels[gallery])
-    if not (pairs.labelled and len(mates)):
+    if not len(gallery):
         return float(np.sum(found * pairs.target, axis=1).mean())
-    scores = found[query] @ pairs.target[gallery].T
-    return mean_average_precision(scores, pairs.labels[query], pairs.labels[gallery])
+    if len(np.intersect1d(pairs.labels[query], pairs.labels[gallery])):
+        scores = found[query] @ pairs.target[gallery].T
+        return mean_average_precision(scores, pairs.labels[query], pairs.labels[gallery])
+    k = min(NEAREST, max(1, len(gallery) // 4))
+    truth = nearest(pairs.newer[query], pairs.newer[gallery], k)
+    rows = nearest(found[query], pairs.target[gallery], k)
+    return float(neighbours_kept(truth, rows).mean())
 
 
 def checked_ridge(ridge: float) -> float:

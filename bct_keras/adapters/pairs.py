@@ -8,6 +8,8 @@ import numpy as np
 from bct_keras.errors import InputError
 from bct_keras.vectors import normalised
 
+QUERY, GALLERY = "query", "gallery"
+DIRECTIONS = (QUERY, GALLERY)  # what an adapter maps: the queries, or the old gallery
 ALIKE = 1e-6  # embeddings at length 1 that differ by less in every coordinate are the same
 
 
@@ -19,6 +21,12 @@ class Pairs:
     target: np.ndarray  # [n, target dims]
     labels: np.ndarray  # [n] int32; without labels every item is a class of its own
     labelled: bool
+    direction: str  # QUERY: the source is the newer encoder's, to search with; GALLERY: the target
+
+    @property
+    def newer(self) -> np.ndarray:
+        """Returns the embeddings of the newer encoder, whose neighbours are those to find."""
+        return self.source if self.direction == QUERY else self.target
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -30,6 +38,7 @@ class Pairs:
             target=self.target[chosen],
             labels=self.labels[chosen],
             labelled=self.labelled,
+            direction=self.direction,
         )
 
 
@@ -41,8 +50,10 @@ class Division:
     held_out: Pairs
 
 
-def checked_pairs(source: Any, target: Any, labels: Any = None) -> Pairs:
+def checked_pairs(source: Any, target: Any, labels: Any = None, direction: str = QUERY) -> Pairs:
     """Returns the pairs of two arrays, row by row, or raises where they allow no fit."""
+    if direction not in DIRECTIONS:
+        raise InputError(f"direction={direction!r} is none: {' or '.join(DIRECTIONS)}")
     source = checked_embeddings(source, "source")
     target = checked_embeddings(target, "target")
     if len(source) != len(target):
@@ -55,8 +66,10 @@ def checked_pairs(source: Any, target: Any, labels: Any = None) -> Pairs:
     check_differ(source, "source")
     check_differ(target, "target")
     if labels is None:
-        return Pairs(source, target, np.arange(len(source), dtype=np.int32), labelled=False)
-    return Pairs(source, target, checked_labels(labels, len(source)), labelled=True)
+        numbers = np.arange(len(source), dtype=np.int32)
+    else:
+        numbers = checked_labels(labels, len(source))
+    return Pairs(source, target, numbers, labelled=labels is not None, direction=direction)
 
 
 def checked_embeddings(given: Any, side: str) -> np.ndarray:

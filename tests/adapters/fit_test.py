@@ -9,9 +9,10 @@ from sklearn.linear_model import Ridge
 
 import bct_keras as bct
 from bct_keras.adapters import ADAPTERS
-from bct_keras.adapters.linear import RIDGES, Regression, chosen_ridge, quality
+from bct_keras.adapters.linear import Regression, chosen_ridge, quality
 from bct_keras.adapters.pairs import checked_pairs, divided
 from bct_keras.adapters.residual import CLEARLY
+from bct_keras.metrics.baselines import procrustes_map
 from bct_keras.vectors import normalised
 
 RANDOM = np.random.default_rng(0)
@@ -69,15 +70,26 @@ def test_procrustes_finds_a_space_within_a_larger_one():
 
 
 @pytest.mark.parametrize("ridge", [0.0, 0.5, 100.0])
-def test_linear_is_scikit_learns_ridge_on_unit_vectors(ridge):
-    target = RANDOM.normal(size=(400, 5))
-    expected = Ridge(alpha=ridge).fit(normalised(SOURCE), normalised(target))
-    found = Regression(normalised(SOURCE), normalised(target)).solved(ridge)
-    np.testing.assert_allclose(found.weights, expected.coef_.T, atol=1e-6)
+def test_linear_is_scikit_learns_ridge_towards_a_rotation(ridge):
+    source, target = normalised(SOURCE), normalised(RANDOM.normal(size=(400, 5)))
+    # What the rotation leaves is regressed; the ridge pulls that to nothing.
+    turn = procrustes_map(source - source.mean(axis=0), target - target.mean(axis=0))
+    expected = Ridge(alpha=ridge).fit(source, target - source @ turn)
+    found = Regression(source, target).solved(ridge)
+    np.testing.assert_allclose(found.weights, turn + expected.coef_.T, atol=1e-6)
     np.testing.assert_allclose(found.bias, expected.intercept_, atol=1e-6)
     weights, bias = fitted("linear", target=target, ridge=ridge).line.get_weights()
-    np.testing.assert_allclose(weights, expected.coef_.T, atol=1e-6)
+    np.testing.assert_allclose(weights, turn + expected.coef_.T, atol=1e-6)
     np.testing.assert_allclose(bias, expected.intercept_, atol=1e-6)
+
+
+def test_without_a_ridge_linear_is_least_squares_and_with_a_large_one_a_rotation():
+    source, target = normalised(SOURCE), normalised(RANDOM.normal(size=(400, 5)))
+    regression = Regression(source, target)
+    least = Ridge(alpha=0.0).fit(source, target)
+    np.testing.assert_allclose(regression.solved(0.0).weights, least.coef_.T, atol=1e-6)
+    rotation = regression.solved(1e9).weights
+    np.testing.assert_allclose(rotation.T @ rotation, np.eye(5), atol=1e-5)
 
 
 def test_linear_finds_a_linear_map():
@@ -95,14 +107,32 @@ def test_a_source_coordinate_that_never_differs_hurts_nothing():
     np.testing.assert_allclose(weights[-1], 0.0, atol=1e-12)
 
 
+def test_without_labels_the_newer_encoders_neighbours_judge():
+    pairs = {
+        direction: checked_pairs(SOURCE, -SOURCE, direction=direction)
+        for direction in ("query", "gallery")
+    }
+    assert pairs["query"].newer is pairs["query"].source
+    assert pairs["gallery"].newer is pairs["gallery"].target
+    perfect = checked_pairs(SOURCE, SOURCE)
+    assert quality(perfect.source, perfect) == 1.0
+    chance = normalised(RANDOM.normal(size=SOURCE.shape))
+    # Each finds 10 of 200 by chance.
+    assert quality(chance, perfect) == pytest.approx(10 / 200, abs=0.03)
+
+
 def test_the_ridge_is_chosen_on_what_is_held_out():
     target = SOURCE @ turned(6)
-    exact = divided(checked_pairs(SOURCE, target), 0.2, seed=0)
-    assert chosen_ridge(exact) < 0.01 * len(exact.fitted) / 6
-    few = divided(checked_pairs(RANDOM.normal(size=(30, 20)), RANDOM.normal(size=(30, 5))), 0.5, 0)
-    # Chance alone: the largest ridge says the least.
-    largest = RIDGES[-1] * Regression(few.fitted.source, few.fitted.target).spread.mean()
-    assert chosen_ridge(few) > 0.01 * largest
+    bent = target @ np.diag([1.0, 1.0, 1.0, 1.0, 0.05, 0.05])
+    # Least squares find it, and a rotation does not.
+    exact = divided(checked_pairs(SOURCE, bent, direction="gallery"), 0.2, seed=0)
+    unit = Regression(exact.fitted.source, exact.fitted.target).spread.mean()
+    assert chosen_ridge(exact) < 0.1 * unit
+    noise = 2.0 * RANDOM.normal(size=(60, 6))
+    few = divided(checked_pairs(SOURCE[:60], target[:60] + noise, np.arange(60) // 2), 0.7, 0)
+    # 18 noisy pairs: a rotation has less to fit than least squares.
+    unit = Regression(few.fitted.source, few.fitted.target).spread.mean()
+    assert chosen_ridge(few) >= 0.1 * unit
 
 
 def test_residual_finds_what_no_linear_map_can():
@@ -151,9 +181,27 @@ def test_the_loss_is_chosen_on_what_is_held_out():
     assert fitted("residual", source, noisy, **(options | {"loss": None})).loss_name == "cosine"
 
 
+def test_the_mean_with_its_start_is_taken_where_that_is_better():
+    options: dict[str, Any] = {"steps": 100, "hidden": 32, "loss": "cosine"}
+    trained = fitted("residual", **options, share=1.0)
+    half = fitted("residual", **options, share=0.5)
+    start = fitted("residual", **options, share=0.0)
+    mean = normalised(embedded(trained) + embedded(start))
+    np.testing.assert_allclose(embedded(half), mean, atol=1e-5)
+    held_out = divided(checked_pairs(SOURCE, SOURCE[:, :4]), 0.2, seed=0).held_out
+    reached = {
+        adapter.share: quality(embedded(adapter, held_out.source), held_out)
+        for adapter in (half, trained)
+    }
+    chosen = fitted("residual", **options)
+    assert reached[chosen.share] == max(reached.values())
+
+
 def test_the_weights_are_those_of_the_best_look():
     chance = RANDOM.normal(size=(400, 4))
-    adapter = fitted("residual", target=chance, loss="cosine", steps=60, learning_rate=0.1)
+    adapter = fitted(
+        "residual", target=chance, loss="cosine", steps=60, learning_rate=0.1, share=1.0
+    )
     held_out = divided(checked_pairs(SOURCE, chance), 0.2, seed=0).held_out
     cosine = mean_cosine(adapter, held_out.source, held_out.target)
     assert 1 - cosine == pytest.approx(min(adapter.held_out_losses), abs=1e-5)
@@ -308,6 +356,12 @@ REFUSED = [
     ),
     (("residual", SOURCE, SOURCE), {"steps": 0}, "steps=0 has to be at least 1"),
     (("residual", SOURCE, SOURCE), {"hidden": 0}, "hidden=0 has to be at least 1"),
+    (("residual", SOURCE, SOURCE), {"share": 2}, "share=2 has to be between 0 and 1"),
+    (
+        ("linear", SOURCE, SOURCE),
+        {"direction": "back"},
+        "direction='back' is none: query or gallery",
+    ),
     (("residual", SOURCE, SOURCE), {"temperature": 0}, "temperature=0 has to be above 0"),
     (("residual", SOURCE, SOURCE), {"own": 2}, "own=2 has to be between 0 and 1"),
 ]

@@ -67,7 +67,7 @@ def main() -> None:
                 to_old = adapters.fit(kind, x, y, labels, seed=seed)
                 adapted = to_old.predict(new_test, verbose=0)
                 show(f"{kind} new -> old, {how}", searched(test, adapted, old_test), bar)
-                to_new = adapters.fit(kind, y, x, labels, seed=seed)
+                to_new = adapters.fit(kind, y, x, labels, direction="gallery", seed=seed)
                 moved = to_new.predict(old_test, verbose=0)
                 show(f"{kind} old -> new, {how}", searched(test, new_test, moved), bar)
 

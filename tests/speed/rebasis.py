@@ -100,7 +100,7 @@ def of_ours(train: Stored, rows: np.ndarray, test: Stored, seed: int) -> dict[st
         for how, given in {"labels": labels, "no labels": None}.items():
             to_old = adapters.fit(kind, new, old, given, seed=seed)
             mapped[f"to_old {kind}, {how}"] = to_old.predict(test.new, verbose=0)
-            to_new = adapters.fit(kind, old, new, given, seed=seed)
+            to_new = adapters.fit(kind, old, new, given, direction="gallery", seed=seed)
             mapped[f"to_new {kind}, {how}"] = to_new.predict(test.old, verbose=0)
     return mapped
 
