@@ -115,7 +115,7 @@ class Residual(Adapter):
         start = Regression(fitted.source, fitted.target).solved(checked_ridge(ridge))
         candidates = []
         for loss in losses_to_try(plan, pairs.labelled):
-            trained = cls(*start.weights.shape, hidden, seed)
+            trained = cls(pairs.source.shape[1], pairs.target.shape[1], hidden, seed)
             trained.line.set_weights([start.weights, start.bias])
             trained.loss_name = loss
             trained.held_out_losses = train(trained, division, replace(plan, loss=loss))
