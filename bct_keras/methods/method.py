@@ -34,6 +34,7 @@ class Method(keras.layers.Layer):
     # The fields that it reads from a batch: "old_embedding", "credible"
     needs: tuple[str, ...] = ()
     needs_whole = False  # whether `constants` reads the old embeddings as a whole
+    maps = False  # whether it maps new embeddings to the old ones, which may then be wider
 
     compatible_dims: int | None = None
     classes = 0

@@ -42,6 +42,7 @@ class TwoOutputs(GalleryContrast):
     TensorShape([3, 2])
     """
 
+    maps = True
     dims = 0  # of the new embedding
 
     def __init__(

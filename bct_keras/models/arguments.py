@@ -80,10 +80,10 @@ def check_old(old: Any, head: Head, method: Method, dims: int) -> None:
         raise InputError(
             f"old has to be OldEmbeddings(old_embeddings, labels), and it is a {type(old).__name__}"
         )
-    if old.dims > dims:
+    if old.dims > dims and not method.maps:
         raise InputError(
             f"the old embeddings have {old.dims} dimensions and the backbone gives {dims}: it has"
-            " to give as many, or more"
+            " to give as many, or more, for every method but two_outputs"
         )
     if old.classes > head.classes:
         raise InputError(

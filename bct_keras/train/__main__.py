@@ -163,7 +163,8 @@ def define_training_flags() -> None:
         "compatible_dims",
         0,
         "of an embedding wider than the old one: so many first coordinates search the old gallery, "
-        "those of the old encoder; 0 is all",
+        "those of the old encoder; of two_outputs it is the second output, as wide as may be; 0 is "
+        "all",
         lower_bound=0,
     )
     flags.DEFINE_string(

@@ -54,13 +54,13 @@ class Recipe:
         specs.bind(SCHEDULES, self.schedule, ("learning_rate", "steps", "steps_per_epoch"))
         if not 0 <= self.average < 1:
             raise InputError(f"{option('average', self.average)} has to be at least 0 and below 1")
-        if self.compatible_dims > self.dims:
+        if self.compatible_dims > self.dims and not self.build_method().maps:
             compatible = option("compatible_dims", self.compatible_dims)
             raise InputError(f"{compatible} is more than {option('dims', self.dims)}")
 
     @property
     def old_dims(self) -> int:
-        """The old encoder's dimensions: so many first coordinates are kept compatible."""
+        """The old encoder's dimensions: so many coordinates are kept compatible."""
         return self.compatible_dims or self.dims
 
     def described(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_recipe import small_recipe
 
 from bct_keras.encoders import InMemoryEncoder
 from bct_keras.encoders import TwoOutputs as TwoOutputsEncoder
@@ -123,3 +124,19 @@ def test_a_saved_model_has_its_map(trained, tmp_path):
     trained.save(path)
     again: Any = keras.saving.load_model(path)
     np.testing.assert_array_equal(map_of(again.method), map_of(trained.method))
+
+
+def test_the_old_embeddings_may_be_wider_than_the_new_ones():
+    image = keras.Input((8, 8, 3))
+    backbone = keras.Model(image, keras.layers.Dense(DIMS)(keras.layers.Flatten()(image)))
+    old = OldEmbeddings(rows(DIMS + 2, 1), np.arange(ROWS) // 2)
+    model = CompatibleModel(backbone, ArcFace(classes=3), TwoOutputs(queue=8))
+    model.compile(optimizer="adamw", old=old)
+    found: Any = model.encoder(np.zeros((1, 8, 8, 3), np.float32))
+    assert {name: each.shape[1] for name, each in found.items()} == {
+        "embedding": DIMS,
+        "embedding_compatible": DIMS + 2,
+    }
+    assert small_recipe(compatible_dims=128, method="two_outputs").old_dims == 128
+    with pytest.raises(InputError, match=r"compatible_dims=128 is more than .*dims=8"):
+        small_recipe(compatible_dims=128, method="l2")
