@@ -5,7 +5,7 @@ encoder in the old one's gallery.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bct_keras import progress
@@ -88,12 +88,14 @@ def findings(
     others = routes.given()
     protocol = adopted(protocol)
     upgrade = embed_upgrade(protocol, old, new, may_differ=bool(others))
+    if not routes.bare:
+        upgrade = replace(upgrade, cross=None)
     protocol = protocol.against(upgrade.new)
     searched = embed_routes(protocol, routes, upgrade)
     free = protocol.embed(independent) if independent and upgrade.cross else None
     found = findings_of(protocol, upgrade, free, searched)
     encoders = [encoder for encoder in (old, new, independent) if encoder]
-    if old and new and not upgrade.cross:
+    if old and new and old.dims != new.compatible_dims:
         found.notes.append(
             f"{NEW_OLD} is not measured: {new.spec} has {new.compatible_dims} compatible "
             f"dimensions and {old.spec} {old.dims}"

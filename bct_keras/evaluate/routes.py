@@ -34,6 +34,7 @@ class Routes:
     adapted: Encoder | None = None  # the new encoder behind an adapter, or one of two outputs
     fused: Encoder | None = None
     moved: Encoder | None = None  # the old encoder behind an adapter: the gallery it moves
+    bare: bool = True  # whether new/old is measured too, without any route's help
 
     def given(self) -> dict[str, Encoder]:
         """Returns those that are there, by their names."""

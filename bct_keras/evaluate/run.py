@@ -74,7 +74,7 @@ def evaluate(
         on_bad=on_bad,
         find=find,
         judge=judge,
-        facts=rule_facts(rule),
+        facts=rule_facts(rule) | ({} if routes.bare else {"new/old": "left out"}),
         say=say,
     )
     return evaluation.written(out)

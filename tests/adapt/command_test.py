@@ -78,6 +78,7 @@ def test_the_gallery_moves_to_the_new_encoder(stored, tmp_path, here):
     status, said, _ = here(command, *of_stored(stored, out, "--direction=gallery", "--kind=linear"))
     assert status == 0
     assert "verdict on new/moved: compatible" in said
+    assert "new/old" not in said, "nobody searches a gallery that is moved as it was"
     manifest = artefacts.read_manifest(out, ADAPTER_KIND)
     assert manifest["made_from"]["source"] == load_encoder(stored / "old.npz").fingerprint
 
