@@ -126,7 +126,7 @@ class Regression:
 
 def chosen_ridge(division: Division) -> float:
     """Returns the ridge whose map is the best on held-out pairs, as `quality` has it."""
-    fitted, held_out = division.fitted, division.held_out
+    fitted, held_out = division.fitted, judged(division.held_out)
     regression = Regression(fitted.source, fitted.target)
     unit_of_ridge = regression.spread.mean() or 1.0
     best_ridge, best_quality = 0.0, -np.inf
@@ -139,10 +139,16 @@ def chosen_ridge(division: Division) -> float:
     return best_ridge
 
 
+def judged(pairs: Pairs) -> Pairs:
+    """Returns `SEARCHED` of the pairs at most, in an order that chance has made."""
+    order = np.random.default_rng(0).permutation(len(pairs))
+    return pairs.rows(order[:SEARCHED])
+
+
 def quality(found: np.ndarray, pairs: Pairs) -> float:
     """Returns how well what an adapter found does the work of the targets.
 
-    Half of the rows are searched in the targets of the other half. Where there are labels, it is
+    Every other row is searched in the targets of those between. Where there are labels, it is
     the mean average precision; without them, how many of the nearest that the newer encoder finds
     among its own embeddings are found. The cosine with one's own target would not do: a new encoder
     crowds the classes that it was trained on so much that a map fits even the old encoder's errors
@@ -150,10 +156,10 @@ def quality(found: np.ndarray, pairs: Pairs) -> float:
 
     Args:
         found: [n, target dims] at length 1.
-        pairs: The pairs of these rows, of which `SEARCHED` count at most.
+        pairs: The pairs of these rows, as `judged` gives them.
     """
-    order = np.random.default_rng(0).permutation(len(pairs))[:SEARCHED]
-    query, gallery = order[::2], order[1::2]
+    rows = np.arange(len(pairs))
+    query, gallery = rows[::2], rows[1::2]
     if not len(gallery):
         return float(np.sum(found * pairs.target, axis=1).mean())
     if len(np.intersect1d(pairs.labels[query], pairs.labels[gallery])):
@@ -161,8 +167,8 @@ def quality(found: np.ndarray, pairs: Pairs) -> float:
         return mean_average_precision(scores, pairs.labels[query], pairs.labels[gallery])
     k = min(NEAREST, max(1, len(gallery) // 4))
     truth = nearest(pairs.newer[query], pairs.newer[gallery], k)
-    rows = nearest(found[query], pairs.target[gallery], k)
-    return float(neighbours_kept(truth, rows).mean())
+    kept = neighbours_kept(truth, nearest(found[query], pairs.target[gallery], k))
+    return float(kept.mean())
 
 
 def checked_ridge(ridge: float) -> float:

@@ -3,11 +3,11 @@ from dataclasses import replace
 from typing import Any
 
 import keras
-import numpy as np
+import tensorflow as tf
 
 from bct_keras.adapters.adapter import Adapter, unit
 from bct_keras.adapters.descent import Descent, train
-from bct_keras.adapters.linear import Map, Regression, checked_ridge, chosen_ridge, quality
+from bct_keras.adapters.linear import Map, Regression, checked_ridge, chosen_ridge, judged, quality
 from bct_keras.adapters.pairs import Division, Pairs
 from bct_keras.errors import InputError
 from bct_keras.methods.outputs import copied
@@ -186,10 +186,11 @@ def best_of(candidates: list[Residual], held_out: Pairs) -> Residual:
     best = candidates[0]
     if len(candidates) == 1:
         return best
-    source = held_out.source.astype(np.float32)
-    best_quality = quality(best.predict(source, verbose=0), held_out)
+    judges = judged(held_out)
+    source = tf.constant(judges.source, tf.float32)
+    best_quality = quality(best(source).numpy(), judges)
     for adapter in candidates[1:]:
-        reached = quality(adapter.predict(source, verbose=0), held_out)
+        reached = quality(adapter(source).numpy(), judges)
         needed = CLEARLY if adapter.loss_name != best.loss_name else 0.0
         if reached > best_quality + needed:
             best, best_quality = adapter, reached

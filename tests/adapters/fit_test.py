@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge
 
 import bct_keras as bct
 from bct_keras.adapters import ADAPTERS
-from bct_keras.adapters.linear import Regression, chosen_ridge, quality
+from bct_keras.adapters.linear import Regression, chosen_ridge, judged, quality
 from bct_keras.adapters.pairs import checked_pairs, divided
 from bct_keras.adapters.residual import CLEARLY
 from bct_keras.metrics.baselines import procrustes_map
@@ -128,9 +128,14 @@ def test_the_ridge_is_chosen_on_what_is_held_out():
     exact = divided(checked_pairs(SOURCE, bent, direction="gallery"), 0.2, seed=0)
     unit = Regression(exact.fitted.source, exact.fitted.target).spread.mean()
     assert chosen_ridge(exact) < 0.1 * unit
-    noise = 2.0 * RANDOM.normal(size=(60, 6))
-    few = divided(checked_pairs(SOURCE[:60], target[:60] + noise, np.arange(60) // 2), 0.7, 0)
-    # 18 noisy pairs: a rotation has less to fit than least squares.
+    random = np.random.default_rng(4)
+    people = np.repeat(random.normal(size=(500, 20)), 2, axis=0)
+    source = people + 0.3 * random.normal(size=(1000, 20))
+    noisy = (people + 0.3 * random.normal(size=(1000, 20))) @ np.linalg.qr(
+        random.normal(size=(20, 20))
+    )[0]
+    few = divided(checked_pairs(source, noisy, np.arange(1000) // 2), 0.97, seed=0)
+    # Of 30 noisy pairs a rotation fits less than least squares do.
     unit = Regression(few.fitted.source, few.fitted.target).spread.mean()
     assert chosen_ridge(few) >= 0.1 * unit
 
@@ -171,7 +176,7 @@ def test_the_loss_is_chosen_on_what_is_held_out():
     chosen = found[None]
     same = found[chosen.loss_name]
     np.testing.assert_array_equal(embedded(chosen, source), embedded(same, source))
-    held_out = divided(checked_pairs(source, noisy, LABELS), 0.2, seed=0).held_out
+    held_out = judged(divided(checked_pairs(source, noisy, LABELS), 0.2, seed=0).held_out)
     cosine, contrast = (
         quality(embedded(found[loss], held_out.source), held_out)
         for loss in ("cosine", "gallerycontrast")
@@ -188,7 +193,7 @@ def test_the_mean_with_its_start_is_taken_where_that_is_better():
     start = fitted("residual", **options, share=0.0)
     mean = normalised(embedded(trained) + embedded(start))
     np.testing.assert_allclose(embedded(half), mean, atol=1e-5)
-    held_out = divided(checked_pairs(SOURCE, SOURCE[:, :4]), 0.2, seed=0).held_out
+    held_out = judged(divided(checked_pairs(SOURCE, SOURCE[:, :4]), 0.2, seed=0).held_out)
     reached = {
         adapter.share: quality(embedded(adapter, held_out.source), held_out)
         for adapter in (half, trained)
