@@ -56,8 +56,8 @@ def test_the_readmes_method_is_built_and_works(own_module):
         (METHODS, "builtins:dict", "'builtins:dict' makes a dict, and a Method is needed"),
         (METHODS, "builtins:min", "'builtins:min' is not called, because it is no class"),
         (HEADS, "{module}:PullToOld", "makes a PullToOld, and a Head is needed"),
-        (PROTOCOLS, "os:getcwd", "because it is no class, and a class of kind Protocol is needed"),
-        (PROTOCOLS, "builtins:dict", "'builtins:dict' makes a dict, and a Protocol is needed"),
+        (PROTOCOLS, "os:getcwd", "because it does not say that it makes a Protocol: write it as a"),
+        (PROTOCOLS, "builtins:dict", "because it does not say that it makes a Protocol: write it"),
     ],
 )
 def test_what_is_of_another_kind_is_refused(own_module, table, spec, said):

@@ -42,8 +42,8 @@ def check_kind(table: Table, entry: Entry, spec: str) -> None:
     if len(classes) == len(table):
         check_class(classes, entry, spec)
         return
-    # All entries of a table of functions say the same.
-    (kind,) = {returned(each) for each in table.values()}
+    # All functions of a table say the same, and the classes beside them are of that kind.
+    (kind,) = {returned(each) for each in table.values() if not isinstance(each, type)}
     made = entry if isinstance(entry, type) else returned(entry)
     if made == kind:
         return

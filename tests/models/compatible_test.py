@@ -392,7 +392,7 @@ def test_the_encoder_of_a_run_in_16_bits_is_in_32(data, old, precision):
     recipe = replace(RECIPE, precision=precision)
     model = built(recipe, data)
     assert np.isfinite(fit(model, batches_of(recipe, data, old, epochs=1), steps=2)["loss"]).all()
-    encoder = recipe.build_encoder(model.backbone, data.image_size)
+    encoder = recipe.build_encoder(model, data.image_size)
     assert {layer.compute_dtype for layer in encoder.layers} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
     for one, other in zip(encoder.get_weights(), model.backbone.get_weights(), strict=True):
