@@ -7,6 +7,10 @@ python -m bct_keras.gallery search --gallery='file(people.gallery)' \\
     --encoder=exported/encoder.tflite --image=me.jpg
 python -m bct_keras.gallery backfill --gallery='file(people.gallery)' --encoder=runs/new \\
     --data=data/mine
+python -m bct_keras.gallery move --gallery='file(people.gallery)' --adapter=adapted/gallery \\
+    --report=reports/routes
+python -m bct_keras.gallery restore --gallery='file(people.gallery)'
+python -m bct_keras.gallery forget-originals --gallery='file(people.gallery)'
 python -m bct_keras.gallery remove --gallery='file(people.gallery)' --id=person52/003.jpg --label=17
 python -m bct_keras.gallery info --gallery='file(people.gallery)'
 
@@ -22,7 +26,16 @@ from collections.abc import Callable
 from absl import flags
 
 from bct_keras import command
-from bct_keras.gallery.run import add, backfill, info, remove, search
+from bct_keras.gallery.run import (
+    add,
+    backfill,
+    forget_originals,
+    info,
+    move,
+    remove,
+    restore,
+    search,
+)
 
 FLAGS = flags.FLAGS
 
@@ -67,6 +80,26 @@ def remove_by_flags() -> None:
     )
 
 
+def move_by_flags() -> None:
+    move(
+        command.required("gallery"),
+        adapter=command.required("adapter"),
+        new=FLAGS.new,
+        reports=FLAGS.report,
+        max_loss=FLAGS.max_loss,
+        strict=FLAGS.strict,
+        say=command.say,
+    )
+
+
+def restore_by_flags() -> None:
+    restore(command.required("gallery"), say=command.say)
+
+
+def forget_originals_by_flags() -> None:
+    forget_originals(command.required("gallery"), say=command.say)
+
+
 def info_by_flags() -> None:
     info(command.required("gallery"), say=command.say)
 
@@ -80,11 +113,15 @@ def define_add_flags() -> None:
         "embeddings and ids",
     )
     flags.DEFINE_string("embeddings", None, "or their embeddings as `embed` made them")
+    define_report_flags()
+
+
+def define_report_flags() -> None:
     flags.DEFINE_multi_string(
         "report",
         [],
-        "a report of evaluate: queries of its new encoder fit entries of its old one; may be given "
-        "twice",
+        "a report of evaluate: queries of its new encoder, and of its routes, fit entries of its "
+        "old one; may be given twice",
     )
     flags.DEFINE_bool("strict", False, "refuse a report whose verdict is undecided, too")
     flags.DEFINE_float(
@@ -95,6 +132,18 @@ def define_add_flags() -> None:
         lower_bound=0.0,
         upper_bound=1.0,
     )
+
+
+def define_move_flags() -> None:
+    flags.DEFINE_string(
+        "adapter",
+        None,
+        "old -> new: a folder that `adapt --direction=gallery` has made, or its .keras file",
+    )
+    flags.DEFINE_string(
+        "new", None, "the new encoder: refuse unless its queries fit entries that are moved"
+    )
+    define_report_flags()
 
 
 def define_search_flags() -> None:
@@ -128,6 +177,9 @@ ACTIONS: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
     "search": (search_by_flags, define_search_flags),
     "backfill": (backfill_by_flags, define_backfill_flags),
     "remove": (remove_by_flags, define_remove_flags),
+    "move": (move_by_flags, define_move_flags),
+    "restore": (restore_by_flags, lambda: None),
+    "forget-originals": (forget_originals_by_flags, lambda: None),
     "info": (info_by_flags, lambda: None),
 }
 

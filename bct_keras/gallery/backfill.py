@@ -7,7 +7,8 @@ import numpy as np
 
 from bct_keras import progress
 from bct_keras.errors import InputError
-from bct_keras.gallery.gallery import Gallery, KnownEncoder
+from bct_keras.gallery.facts import KnownEncoder
+from bct_keras.gallery.gallery import Gallery
 from bct_keras.gallery.orders import Order
 
 # Entries that are embedded and made safe together; a stop loses the work on one such lot at most.

@@ -12,7 +12,8 @@ from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.records import KIND
 from bct_keras.encoders import Encoder
 from bct_keras.errors import option
-from bct_keras.gallery.gallery import Gallery, KnownEncoder
+from bct_keras.gallery.facts import KnownEncoder
+from bct_keras.gallery.gallery import Gallery
 
 
 @dataclass(frozen=True)

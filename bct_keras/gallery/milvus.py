@@ -15,32 +15,35 @@ import json
 import logging
 import os
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from bct_keras.errors import InputError
-from bct_keras.gallery.gallery import (
+from bct_keras.gallery.facts import (
     LONGEST_NAME,
     Compatibility,
     Description,
-    Gallery,
     KnownEncoder,
+    LetGo,
     Match,
     Removal,
     check_name,
     first_positions,
 )
+from bct_keras.gallery.gallery import Gallery, Transform
 from bct_keras.gallery.milvus_client import (
     Plainly,
     Table,
     literal,
     make_collection,
+    match_of,
     one_of,
     plainly,
 )
+from bct_keras.gallery.spaces import Part, merged
 
 AT_ONCE = 1000
 FACT_BYTES = 8192
@@ -130,23 +133,38 @@ class MilvusGallery(Gallery):
     def compatibilities(self) -> list[Compatibility]:
         return [Compatibility(**fact) for fact in self._facts("compatible")]
 
-    def nearest(self, queries: np.ndarray, top: int, encoders: list[str]) -> list[list[Match]]:
+    def nearest(self, parts: list[Part], top: int) -> list[list[Match]]:
+        found = [self._hits(part, top) for part in parts]
+        return [merged(parts, hits)[:top] for hits in zip(*found, strict=True)]
+
+    def _hits(self, part: Part, top: int) -> list[list[Match]]:
+        """Returns for each query the entries of one part that are most like it."""
+        fingerprints = [known.fingerprint for known in part.encoders]
         found = self.client.search(
             self.collection,
-            data=queries.tolist(),
+            data=part.queries.tolist(),
             limit=top,
             # Entries of an encoder that came in since it was looked whether the query fits them all
             # are left out.
-            filter=one_of("encoder", encoders),
+            filter=one_of("encoder", fingerprints),
             output_fields=["label", "encoder"],
         )
-        return [
-            [
-                Match(hit["id"], hit["entity"]["label"], hit["distance"], hit["entity"]["encoder"])
-                for hit in hits
-            ]
-            for hits in found
-        ]
+        return [[match_of(hit) for hit in hits] for hits in found]
+
+    def check(self) -> None:
+        self.refresh()  # Milvus checks what it keeps itself
+
+    def begin_moving(self) -> None:
+        raise InputError(f"{self.name}: a Milvus gallery cannot be moved yet; one in a file can")
+
+    def _move(self, base: KnownEncoder, moved: KnownEncoder, transform: Transform) -> Iterator[int]:
+        raise NotImplementedError
+
+    def _restore(self) -> int:
+        raise NotImplementedError
+
+    def _forget_originals(self) -> LetGo:
+        raise NotImplementedError
 
     def begin_writing(self, encoder: KnownEncoder) -> None:
         if not self._loaded:
@@ -289,9 +307,7 @@ class MilvusGallery(Gallery):
 
     def describe(self) -> Description:
         self.refresh()
-        in_use = self.encoders_in_use()
-        dims = next((known.dims for known in in_use), 0)
-        return Description(dims, in_use, self.compatibilities(), ["kept by Milvus"])
+        return Description(self.encoders_in_use(), self.compatibilities(), ["kept by Milvus"])
 
     def close(self) -> None:
         try:

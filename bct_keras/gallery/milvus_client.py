@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bct_keras.errors import InputError
+from bct_keras.gallery.facts import Match
 
 IN_A_LITERAL = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})
 
@@ -19,6 +20,12 @@ def one_of(field: str, texts: Collection[str]) -> str:
     """Returns the condition that a field is one of these texts."""
     literals = [literal(text) for text in texts]
     return f"{field} in [{', '.join(literals)}]"
+
+
+def match_of(hit: dict[str, Any]) -> Match:
+    """Returns an entry that Milvus has found."""
+    entity = hit["entity"]
+    return Match(hit["id"], entity["label"], hit["distance"], entity["encoder"])
 
 
 class Plainly:

@@ -10,7 +10,8 @@ from bct_keras.data import images, unreadable
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import BadImageError, InputError, option
 from bct_keras.gallery.entries import fitted
-from bct_keras.gallery.gallery import Gallery, Match
+from bct_keras.gallery.facts import Match
+from bct_keras.gallery.gallery import Gallery
 from bct_keras.printable import line
 
 

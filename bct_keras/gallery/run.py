@@ -10,8 +10,16 @@ from bct_keras.data import image_check, images_by_id
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError, option
-from bct_keras.gallery import GALLERIES, ORDERS, admission
+from bct_keras.gallery import ORDERS
 from bct_keras.gallery.backfill import backfill as embed_anew
+from bct_keras.gallery.declaring import (
+    compatibilities,
+    declare,
+    is_own,
+    open_gallery,
+    read_reports,
+    sentence_of,
+)
 from bct_keras.gallery.entries import (
     Entries,
     embedded_entries,
@@ -20,15 +28,14 @@ from bct_keras.gallery.entries import (
     left_out,
     stored_entries,
 )
-from bct_keras.gallery.gallery import Compatibility, Description, Gallery, Removal
+from bct_keras.gallery.facts import Description, Removal
+from bct_keras.gallery.gallery import Gallery
+from bct_keras.gallery.moves import forget_originals as forget_originals
+from bct_keras.gallery.moves import move as move
+from bct_keras.gallery.moves import restore as restore
 from bct_keras.gallery.photos import Found, photo_encoder, pixels_of
 from bct_keras.printable import line
 from bct_keras.untrusted.reading import LARGEST_IMAGE, read_bytes
-
-
-def open_gallery(spec: str) -> Gallery:
-    """Opens the gallery that is meant, such as `file(people.gallery)`."""
-    return specs.build(GALLERIES, spec)
 
 
 def add(
@@ -63,10 +70,10 @@ def add(
             f"{option('data')} is needed, or {option('report')}, or both; "
             f"{option('help')} tells what they take"
         )
-    declared = [admission.read_report(report, max_loss, strict) for report in reports]
+    admissions = read_reports(reports, max_loss, strict)
     with open_gallery(gallery) as opened:
         if not data:
-            declare(opened, declared, say)
+            declare(opened, admissions, say)
             return 0
         images_to_add = open_data_set(data)
         if embeddings:
@@ -75,8 +82,8 @@ def add(
             assert encoder
             entries = embedded_entries(images_to_add, fitting_encoder(opened, encoder))
         opened.begin_writing(entries.encoder)
-        opened.check_may_join(entries.encoder, declared)
-        declare(opened, declared, say)
+        opened.check_may_join(entries.encoder, compatibilities(admissions))
+        declare(opened, admissions, say)
         images_to_add.check_content()
         added = add_entries(opened, images_to_add, entries, say)
         part = left_out(images_to_add, opened)
@@ -90,19 +97,6 @@ def fitting_encoder(gallery: Gallery, path: str | Path) -> Encoder:
     with contextlib.suppress(InputError):  # there may be no gallery yet
         gallery.refresh()
     return fitted(load_encoder(path), gallery)
-
-
-def declare(gallery: Gallery, declared: list[Compatibility], say: progress.Say) -> None:
-    """Declares which queries fit which entries, and says so."""
-    for compatibility in declared:
-        gallery.declare(compatibility)
-        say(line(sentence_of(compatibility)))
-
-
-def sentence_of(compatibility: Compatibility) -> str:
-    """Returns what was declared, in words."""
-    query, entries = compatibility.query[:12], compatibility.gallery[:12]
-    return f"queries of {query} fit entries of {entries}: {compatibility.finding}"
 
 
 def add_entries(gallery: Gallery, data: DataSet, entries: Entries, say: progress.Say) -> int:
@@ -241,9 +235,12 @@ def info(gallery: str, say: progress.Say = progress.silent) -> Description:
         found = opened.describe()
     total = sum(found.entries.values())
     remarks = ", ".join(found.remarks)
-    say(f"{opened.name}: {total:,} entries of {found.dims} dimensions ({remarks})")
+    dims = " and ".join(str(each) for each in found.dims)
+    of_dims = f" of {dims} dimensions" if dims else ""
+    say(f"{opened.name}: {total:,} entries{of_dims} ({remarks})")
     for encoder, count in found.entries.items():
         say(line(f"  {count:,} by {encoder}"))
     for compatibility in found.compatible:
-        say(line(f"  {sentence_of(compatibility)}"))
+        if not is_own(compatibility):
+            say(line(f"  {sentence_of(compatibility)}"))
     return found

@@ -15,8 +15,8 @@ from bct_keras.encoders import load_encoder
 from bct_keras.export.formats.format import Source
 from bct_keras.export.run import Checks, export, keras_encoder
 from bct_keras.gallery import file
+from bct_keras.gallery.facts import Compatibility, KnownEncoder
 from bct_keras.gallery.file import FileGallery
-from bct_keras.gallery.gallery import Compatibility, KnownEncoder
 
 EDGE = Path(__file__).parents[2] / "export" / "edge"
 DIMS = 16

@@ -17,8 +17,8 @@ from bct_keras.errors import InputError
 from bct_keras.evaluate.run import evaluate
 from bct_keras.gallery import run
 from bct_keras.gallery.entries import fitted
+from bct_keras.gallery.facts import KnownEncoder
 from bct_keras.gallery.file import FileGallery
-from bct_keras.gallery.gallery import KnownEncoder
 from bct_keras.prepare.run import prepare
 
 pytestmark = pytest.mark.seconds(8)

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import bct_keras
+from bct_keras.gallery.facts import Compatibility, KnownEncoder, Match
 from bct_keras.gallery.file import FileGallery
-from bct_keras.gallery.gallery import Compatibility, KnownEncoder, Match
 from bct_keras.gallery.vectors import Vectors, pack, unit
 
 DIMS = 8
@@ -32,7 +32,7 @@ sys.modules["tensorflow"] = None  # importing it fails
 import numpy as np
 from bct_keras.gallery.backfill import backfill
 from bct_keras.gallery.file import FileGallery
-from bct_keras.gallery.gallery import KnownEncoder
+from bct_keras.gallery.facts import KnownEncoder
 from bct_keras.gallery.orders import random
 
 DIMS = 8
