@@ -49,23 +49,31 @@ def add_by_flags() -> None:
         reports=FLAGS.report,
         max_loss=FLAGS.max_loss,
         strict=FLAGS.strict,
+        made_by=FLAGS.made_by,
         say=command.say,
     )
 
 
 def search_by_flags() -> None:
-    command.required("image")
-    gallery, encoder = command.required("gallery"), command.required("encoder")
-    for found in search(gallery, encoder, FLAGS.image, FLAGS.top):
-        print(found)
+    found = search(
+        command.required("gallery"),
+        encoder=command.required("encoder"),
+        photos=FLAGS.image or [],
+        top=FLAGS.top,
+        ids=FLAGS.id,
+        made_by=FLAGS.made_by,
+    )
+    for each in found:
+        print(each)
 
 
 def backfill_by_flags() -> None:
     backfill(
         command.required("gallery"),
         encoder=command.required("encoder"),
-        data=command.required("data"),
+        data=FLAGS.data,
         order=FLAGS.order,
+        made_by=FLAGS.made_by,
         say=command.say,
     )
 
@@ -110,8 +118,9 @@ def define_add_flags() -> None:
         "encoder",
         None,
         "embeds them: a run's folder, a .keras, .tflite or .onnx file, a SavedModel, or a .npz of "
-        "embeddings and ids",
+        "embeddings and ids, all of which are added where there is no --data",
     )
+    define_made_by()
     flags.DEFINE_string("embeddings", None, "or their embeddings as `embed` made them")
     define_report_flags()
 
@@ -150,17 +159,38 @@ def define_search_flags() -> None:
     flags.DEFINE_string(
         "encoder",
         None,
-        "of the query: a run's folder, a .keras, .tflite or .onnx file, or a SavedModel",
+        "of the query: a run's folder, a .keras, .tflite or .onnx file, a SavedModel, or a .npz of "
+        "embeddings and ids",
+    )
+    define_made_by()
+    flags.DEFINE_multi_string(
+        "id", [], "of a stored embedding to search by, in place of a photo; may be given twice"
     )
     flags.DEFINE_multi_string("image", None, "a photo to search by; may be given twice")
     flags.DEFINE_integer("top", 5, "how many matches to list", lower_bound=1)
 
 
 def define_backfill_flags() -> None:
-    flags.DEFINE_string("encoder", None, "the encoder to embed with")
-    flags.DEFINE_string("data", None, "the data set that holds the entries' images, by their ids")
     flags.DEFINE_string(
-        "order", "stored", "which first: stored, by_label, random(seed=0) or listed(FILE) of ids"
+        "encoder", None, "the encoder to embed with, or a .npz of embeddings and ids"
+    )
+    define_made_by()
+    flags.DEFINE_string(
+        "data", None, "the data set that holds the entries' images, by their ids; none with a .npz"
+    )
+    flags.DEFINE_string(
+        "order",
+        "stored",
+        "which first: stored, by_label, random(seed=0), farthest from the mean of their label, or "
+        "listed(FILE) of ids",
+    )
+
+
+def define_made_by() -> None:
+    flags.DEFINE_string(
+        "made_by",
+        None,
+        "the encoder that has made the .npz, as the gallery knows it; by default the .npz itself",
     )
 
 

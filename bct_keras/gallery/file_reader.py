@@ -1,14 +1,18 @@
 """A gallery file as everybody reads it, whether or not a writer has it open meanwhile."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from bct_keras.errors import InputError
-from bct_keras.gallery import blocks, opening, scanning
+from bct_keras.gallery import blocks, opening, scanning, vectors
 from bct_keras.gallery.blocks import Block, BlockFile
 from bct_keras.gallery.changes import REMOVED
 from bct_keras.gallery.contents import Contents
 from bct_keras.gallery.facts import Compatibility, Description, KnownEncoder, Match
 from bct_keras.gallery.gallery import Gallery
+from bct_keras.gallery.orders import Group
 from bct_keras.gallery.scanning import Found
 from bct_keras.gallery.spaces import Part
 
@@ -111,6 +115,17 @@ class FileReader(Gallery):
                 ids.append(ident)
                 labels.append(label)
         return ids, labels
+
+    def embedded(self, ids: list[str]) -> Iterator[Group]:
+        """Yields what entries are embedded as, for each encoder that has made some of them."""
+        held = self.contents
+        numbers_of = dict(zip(held.ids(), held.numbers.tolist(), strict=True))
+        numbers = np.array([numbers_of[ident] for ident in ids], np.int64)
+        makers = held.encoder_of[numbers]
+        for maker in np.unique(makers).tolist():
+            positions = np.flatnonzero(makers == maker)
+            packed = held.vectors_in_order(held.row_of[numbers[positions]])
+            yield Group(positions, vectors.unpack(packed))
 
     def describe(self) -> Description:
         """Reads and checks everything."""

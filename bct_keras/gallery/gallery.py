@@ -16,7 +16,8 @@ from bct_keras.gallery.facts import (
     Removal,
     check_name,
 )
-from bct_keras.gallery.refusals import none_for_moved, none_together, not_admitted
+from bct_keras.gallery.orders import Group
+from bct_keras.gallery.refusals import none_for_moved, none_together, not_admitted, not_calibrated
 from bct_keras.gallery.spaces import Declared, Part, Query, can_be_searched, parts_of, planned
 
 Transform = Callable[[np.ndarray], np.ndarray]  # [entries, dims] -> [entries, other dims]
@@ -67,6 +68,14 @@ class Gallery(ABC):
             if not declared.fits(encoder, known):
                 raise not_admitted(self.name, encoder, known)
 
+    def check_may_replace(self, encoder: KnownEncoder) -> None:
+        """Raises unless queries of an encoder can be searched when it has made some entries."""
+        others = list(self.encoders_to_fit())
+        self.check_admitted(encoder.fingerprint, others)
+        declared = Declared(self.compatibilities())
+        if not declared.can_search(encoder.fingerprint, [*others, encoder]):
+            raise not_calibrated(self.name, encoder)
+
     def check_may_join(self, encoder: KnownEncoder, to_come: Iterable[Compatibility] = ()) -> None:
         """Raises where with this encoder's entries no query at all could be searched any more."""
         self.check_together(encoder, self.encoders_to_fit(), to_come)
@@ -112,7 +121,7 @@ class Gallery(ABC):
         units = self.checked(encoder, ids, labels, embeddings)
         self.refresh()
         self.begin_writing(encoder)
-        self.check_admitted(encoder.fingerprint, self.encoders_to_fit())
+        self.check_may_replace(encoder)
         if len(set(ids)) < len(ids):
             raise InputError(f"{self.name}: an id given twice cannot be embedded anew")
         return self._replace(encoder, ids, labels, units)
@@ -273,6 +282,10 @@ class Gallery(ABC):
     @abstractmethod
     def entries_of_others(self, encoder: str) -> tuple[list[str], list[str]]:
         """Returns the ids and labels of every entry that this encoder has not made."""
+
+    @abstractmethod
+    def embedded(self, ids: list[str]) -> Iterator[Group]:
+        """Yields what entries are embedded as, for each encoder that has made some of them."""
 
     @abstractmethod
     def describe(self) -> Description:

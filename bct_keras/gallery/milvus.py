@@ -43,6 +43,7 @@ from bct_keras.gallery.milvus_client import (
     one_of,
     plainly,
 )
+from bct_keras.gallery.orders import Group
 from bct_keras.gallery.spaces import Part, merged
 
 AT_ONCE = 1000
@@ -220,15 +221,15 @@ class MilvusGallery(Gallery):
     def _there(self, ids: Collection[str]) -> set[str]:
         return {row["id"] for row in self._rows("id", ids)}
 
-    def _rows(self, field: str, texts: Collection[str]) -> list[dict[str, Any]]:
-        """Returns the ids and labels of the entries in which this field is one of these texts."""
+    def _rows(self, field: str, texts: Collection[str], *more: str) -> list[dict[str, Any]]:
+        """Returns the entries in which this field is one of these texts, as `_pages` does."""
         wanted, rows = list(dict.fromkeys(texts)), []
         for start in range(0, len(wanted), AT_ONCE):
-            rows += self._pages(one_of(field, wanted[start : start + AT_ONCE]))
+            rows += self._pages(one_of(field, wanted[start : start + AT_ONCE]), *more)
         return rows
 
-    def _pages(self, condition: str) -> list[dict[str, Any]]:
-        """Returns the ids and labels of all entries that meet a condition."""
+    def _pages(self, condition: str, *more: str) -> list[dict[str, Any]]:
+        """Returns id, label, encoder, and more fields, of all entries that meet a condition."""
         # Not client.query_iterator, whose own condition on the last id of a page fails where that
         # holds a quote.
         rows: list[dict[str, Any]] = []
@@ -236,7 +237,7 @@ class MilvusGallery(Gallery):
         while page := self.client.query(
             self.collection,
             filter=f"{after}({condition})",
-            output_fields=["id", "label"],
+            output_fields=["id", "label", "encoder", *more],
             limit=AT_ONCE,
             iterator="True",  # sorted by id
             reduce_stop_for_best="True",
@@ -304,6 +305,16 @@ class MilvusGallery(Gallery):
         self.refresh()
         rows = self._pages(f"not ({one_of('encoder', [encoder])})")
         return [row["id"] for row in rows], [row["label"] for row in rows]
+
+    def embedded(self, ids: list[str]) -> Iterator[Group]:
+        position_of = {ident: position for position, ident in enumerate(ids)}
+        of_makers: dict[str, dict[int, list[float]]] = {}
+        for row in self._rows("id", ids, "embedding"):
+            of_maker = of_makers.setdefault(row["encoder"], {})
+            of_maker[position_of[row["id"]]] = row["embedding"]
+        for of_maker in of_makers.values():
+            embeddings = np.array(list(of_maker.values()), np.float32)
+            yield Group(np.array(list(of_maker)), embeddings)
 
     def describe(self) -> Description:
         self.refresh()

@@ -42,8 +42,7 @@ def none_for_moved(gallery: str, moved: KnownEncoder, with_others: bool) -> Inpu
 
 def not_calibrated(gallery: str, entries: KnownEncoder) -> InputError:
     """Returns the error of a query of two embeddings, whose cosines cannot be compared."""
-    old = option("old", "the entries'")
-    new = option("new", "the one given")
+    old, new = option("old", "OLD"), option("new", "NEW")
     protocol = option("protocol", "'retrieval(...)'")
     return InputError(
         f"{gallery} holds entries that this query searches by two embeddings, and no report says "

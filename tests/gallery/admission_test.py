@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,7 +154,7 @@ def test_a_route_is_let_in_where_the_new_encoder_alone_is_not(written):
 
 
 def test_a_report_on_other_dimensions_has_its_routes_alone(written):
-    found = with_routes(moved="compatible") | {"verdict": None}
+    found: dict[str, Any] = with_routes(moved="compatible") | {"verdict": None}
     del found["protocols"]["retrieval(x)"]["new/old"]
     assert [each.gallery[0] for each in read_report(written(found)).compatible] == ["7", "1"]
 
