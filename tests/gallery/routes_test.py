@@ -123,7 +123,7 @@ def test_stored_embeddings_are_added_searched_moved_restored_and_embedded_anew(m
     mixed = list(run.search(spec, made.two_spaces, ids=QUERIES, top=240))
     assert right(mixed) >= right(adapted)
     for each in mixed:
-        rates = [match.rate for match in each.matches]
+        rates = [match.rate or 0.0 for match in each.matches]
         assert len({match.id for match in each.matches}) == 240
         assert rates == sorted(rates)
 
