@@ -8,6 +8,7 @@ import numpy as np
 
 from bct_keras.gallery import vectors
 from bct_keras.gallery.contents import Contents
+from bct_keras.gallery.entry_blocks import Rows
 from bct_keras.gallery.facts import KnownEncoder
 from bct_keras.gallery.spaces import Part, Ranking
 
@@ -37,20 +38,79 @@ class Candidates:
 
 def nearest(contents: Contents, parts: list[Part], top: int) -> Iterator[list[Found]]:
     """Yields for each query its `top` entries, the best first."""
-    chosen = chosen_rows(contents, parts)
+    lanes = lanes_of(contents, parts)
     ranking = Ranking(parts)
     queries = len(parts[0].queries)
     for start in range(0, queries, QUERIES_AT_ONCE):
-        rows = slice(start, start + QUERIES_AT_ONCE)
-        coarse_of_parts = list(coarse_scores(contents, parts, chosen, rows))
+        several = slice(start, start + QUERIES_AT_ONCE)
+        coarse_of_lanes = list(coarse_scores(lanes, several))
         for number in range(min(QUERIES_AT_ONCE, queries - start)):
             found = []
-            for part, coarse, own in zip(parts, coarse_of_parts, chosen, strict=True):
-                count = min(2 * top + SPARE_CANDIDATES, int(np.count_nonzero(own)))
-                query = part.queries[start + number]
-                candidates = vectors.best(coarse[number], count)
-                found.append(scored(contents, ranking, part, query, candidates))
+            for lane, coarse in zip(lanes, coarse_of_lanes, strict=True):
+                count = min(2 * top + SPARE_CANDIDATES, lane.count)
+                candidates = lane.scan.rows_at(vectors.best(coarse[number], count))
+                query = lane.part.queries[start + number]
+                found.append(scored(contents, ranking, lane.part, query, candidates))
             yield ranked(contents, ranking, found, top)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The blocks of rows that are gone through with the same queries."""
+
+    blocks: list[Rows]
+    is_whole: bool  # whether these are all blocks of the file
+
+    def rows_at(self, places: np.ndarray) -> np.ndarray:
+        """Returns the rows of the file at these places [n] among those of the blocks."""
+        if self.is_whole:
+            return places
+        firsts = np.cumsum([0, *(len(block.vectors) for block in self.blocks)])
+        which = np.searchsorted(firsts, places, side="right") - 1
+        starts = np.array([block.first for block in self.blocks], np.int64)
+        return starts[which] + places - firsts[which]
+
+    def of_rows(self, values: np.ndarray) -> np.ndarray:
+        """Returns those of the values [rows] that are of the blocks' rows."""
+        if self.is_whole:
+            return values
+        pieces = []
+        for block in self.blocks:
+            pieces.append(values[block.first : block.first + len(block.vectors)])
+        return np.concatenate(pieces)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One part of a search, with the rows that it takes."""
+
+    part: Part
+    scan: Scan
+    own: np.ndarray  # [rows of the scan] which of them are of this part
+    count: int  # how many are
+    is_alone: bool  # whether no other part goes through the same blocks with the same queries
+
+
+def lanes_of(contents: Contents, parts: list[Part]) -> list[Lane]:
+    """Returns what is gone through for each part; parts with the same queries do it together."""
+    chosen = chosen_rows(contents, parts)
+    lanes = []
+    for part, own in zip(parts, chosen, strict=True):
+        wanted = own
+        alike = 0
+        for other, rows in zip(parts, chosen, strict=True):
+            if other.queries is part.queries:
+                wanted = wanted | rows
+                alike += 1
+        blocks = []
+        for block in contents.rows:
+            if wanted[block.first : block.first + len(block.vectors)].any():
+                blocks.append(block)
+        scan = Scan(blocks, len(blocks) == len(contents.rows))
+        lanes.append(
+            Lane(part, scan, scan.of_rows(own), int(np.count_nonzero(own)), is_alone=alike == 1)
+        )
+    return lanes
 
 
 def chosen_rows(contents: Contents, parts: list[Part]) -> list[np.ndarray]:
@@ -74,40 +134,23 @@ def chosen_rows(contents: Contents, parts: list[Part]) -> list[np.ndarray]:
     return [searched & (part_of_row == place) for place in range(len(parts))]
 
 
-def coarse_scores(
-    contents: Contents, parts: list[Part], chosen: list[np.ndarray], rows: slice
-) -> Iterator[np.ndarray]:
-    """Yields for each part the coarse scores [queries, rows]; -inf for rows of other parts."""
+def coarse_scores(lanes: list[Lane], several: slice) -> Iterator[np.ndarray]:
+    """Yields for each lane the coarse scores [queries, its rows]; -inf for rows of other parts."""
     known: dict[int, np.ndarray] = {}  # of the queries that several parts have in common
-    wanted: dict[int, np.ndarray] = {}  # [rows]
-    for part, own in zip(parts, chosen, strict=True):
-        key = id(part.queries)
-        wanted[key] = wanted[key] | own if key in wanted else own
-    for part, own in zip(parts, chosen, strict=True):
-        key = id(part.queries)
+    for lane in lanes:
+        key = id(lane.part.queries)
         if key not in known:
-            known[key] = coarse_of_rows(contents, part.queries[rows], wanted[key])
+            packed = vectors.pack(lane.part.queries[several])
+            scores = [vectors.coarse_scores(packed, block.vectors) for block in lane.scan.blocks]
+            known[key] = np.concatenate(scores, axis=1)
         coarse = known[key]
-        if own.all():
+        if lane.count == coarse.shape[1]:
             yield coarse
-        elif len(parts) == 1:
-            coarse[:, ~own] = -np.inf
+        elif lane.is_alone:
+            coarse[:, ~lane.own] = -np.inf
             yield coarse
         else:
-            yield np.where(own, coarse, -np.inf)
-
-
-def coarse_of_rows(contents: Contents, queries: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Returns the coarse scores [queries, rows] with the blocks that hold wanted rows [rows]."""
-    packed = vectors.pack(queries)
-    scores = []
-    for block in contents.rows:
-        end = block.first + len(block.vectors)
-        if wanted[block.first : end].any():
-            scores.append(vectors.coarse_scores(packed, block.vectors))
-        else:
-            scores.append(np.full((len(queries), len(block.vectors)), -np.inf, np.float32))
-    return np.concatenate(scores, axis=1)
+            yield np.where(lane.own, coarse, -np.inf)
 
 
 def scored(
