@@ -27,13 +27,11 @@ from bct_keras.gallery.facts import (
     Compatibility,
     Description,
     KnownEncoder,
-    LetGo,
     Match,
     Removal,
     check_name,
     first_positions,
 )
-from bct_keras.gallery.gallery import Gallery, Transform
 from bct_keras.gallery.milvus_client import (
     Plainly,
     Table,
@@ -45,6 +43,7 @@ from bct_keras.gallery.milvus_client import (
 )
 from bct_keras.gallery.orders import Group
 from bct_keras.gallery.spaces import Part, merged
+from bct_keras.gallery.unmoved import UnmovedGallery
 
 AT_ONCE = 1000
 FACT_BYTES = 8192
@@ -52,7 +51,7 @@ ANNOUNCED_SECONDS = 600.0
 LOOKS = 5  # how often a removal looks whether a backfill that ran meanwhile brought an entry back
 
 
-class MilvusGallery(Gallery):
+class MilvusGallery(UnmovedGallery):
     """A gallery in one collection; a cluster's token is read from MILVUS_TOKEN."""
 
     def __init__(self, uri: str, collection: str = "gallery"):
@@ -105,7 +104,6 @@ class MilvusGallery(Gallery):
         self.client.upsert(self.facts, [row])
 
     def _encoders(self) -> list[KnownEncoder]:
-        """Returns all encoders that were announced, in a fixed order."""
         known = [KnownEncoder(**fact) for fact in self._facts("encoder")]
         return sorted(known, key=lambda encoder: encoder.fingerprint)
 
@@ -154,18 +152,6 @@ class MilvusGallery(Gallery):
 
     def check(self) -> None:
         self.refresh()  # Milvus checks what it keeps itself
-
-    def begin_moving(self) -> None:
-        raise InputError(f"{self.name}: a Milvus gallery cannot be moved yet; one in a file can")
-
-    def _move(self, base: KnownEncoder, moved: KnownEncoder, transform: Transform) -> Iterator[int]:
-        raise NotImplementedError
-
-    def _restore(self) -> int:
-        raise NotImplementedError
-
-    def _forget_originals(self) -> LetGo:
-        raise NotImplementedError
 
     def begin_writing(self, encoder: KnownEncoder) -> None:
         if not self._loaded:
