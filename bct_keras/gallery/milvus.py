@@ -35,11 +35,13 @@ from bct_keras.gallery.facts import (
 from bct_keras.gallery.milvus_client import (
     Plainly,
     Table,
+    groups_of,
     literal,
     make_collection,
     match_of,
     one_of,
     plainly,
+    rows_of,
 )
 from bct_keras.gallery.orders import Group
 from bct_keras.gallery.spaces import Part, merged
@@ -269,15 +271,7 @@ class MilvusGallery(UnmovedGallery):
     def _upsert(
         self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray
     ) -> None:
-        rows = [
-            {
-                "id": ident,
-                "label": label,
-                "encoder": encoder.fingerprint,
-                "embedding": embedding.tolist(),
-            }
-            for ident, label, embedding in zip(ids, labels, units, strict=True)
-        ]
+        rows = rows_of(encoder.fingerprint, ids, labels, units)
         for start in range(0, len(rows), AT_ONCE):
             self.client.upsert(self.collection, rows[start : start + AT_ONCE])
 
@@ -293,14 +287,7 @@ class MilvusGallery(UnmovedGallery):
         return [row["id"] for row in rows], [row["label"] for row in rows]
 
     def embedded(self, ids: list[str]) -> Iterator[Group]:
-        position_of = {ident: position for position, ident in enumerate(ids)}
-        of_makers: dict[str, dict[int, list[float]]] = {}
-        for row in self._rows("id", ids, "embedding"):
-            of_maker = of_makers.setdefault(row["encoder"], {})
-            of_maker[position_of[row["id"]]] = row["embedding"]
-        for of_maker in of_makers.values():
-            embeddings = np.array(list(of_maker.values()), np.float32)
-            yield Group(np.array(list(of_maker)), embeddings)
+        return groups_of(self._rows("id", ids, "embedding"), ids)
 
     def describe(self) -> Description:
         self.refresh()
