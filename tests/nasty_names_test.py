@@ -18,7 +18,7 @@ from bct_keras.evaluate import report
 from bct_keras.evaluate.run import evaluate
 from bct_keras.export import model_card
 from bct_keras.export.formats.format import Source
-from bct_keras.gallery.gallery import Match
+from bct_keras.gallery.facts import Match
 from bct_keras.gallery.photos import as_text
 from bct_keras.pages import plots
 from bct_keras.prepare import run as prepare_run

@@ -9,5 +9,6 @@ ORDERS = {
     "stored": orders.stored,
     "by_label": orders.by_label,
     "random": orders.random,
+    "farthest": orders.farthest,
     "listed": orders.listed,
 }

@@ -7,6 +7,10 @@ python -m bct_keras.gallery search --gallery='file(people.gallery)' \\
     --encoder=exported/encoder.tflite --image=me.jpg
 python -m bct_keras.gallery backfill --gallery='file(people.gallery)' --encoder=runs/new \\
     --data=data/mine
+python -m bct_keras.gallery move --gallery='file(people.gallery)' --adapter=adapted/gallery \\
+    --report=reports/routes
+python -m bct_keras.gallery restore --gallery='file(people.gallery)'
+python -m bct_keras.gallery forget-originals --gallery='file(people.gallery)'
 python -m bct_keras.gallery remove --gallery='file(people.gallery)' --id=person52/003.jpg --label=17
 python -m bct_keras.gallery info --gallery='file(people.gallery)'
 
@@ -22,7 +26,16 @@ from collections.abc import Callable
 from absl import flags
 
 from bct_keras import command
-from bct_keras.gallery.run import add, backfill, info, remove, search
+from bct_keras.gallery.run import (
+    add,
+    backfill,
+    forget_originals,
+    info,
+    move,
+    remove,
+    restore,
+    search,
+)
 
 FLAGS = flags.FLAGS
 
@@ -36,23 +49,31 @@ def add_by_flags() -> None:
         reports=FLAGS.report,
         max_loss=FLAGS.max_loss,
         strict=FLAGS.strict,
+        made_by=FLAGS.made_by,
         say=command.say,
     )
 
 
 def search_by_flags() -> None:
-    command.required("image")
-    gallery, encoder = command.required("gallery"), command.required("encoder")
-    for found in search(gallery, encoder, FLAGS.image, FLAGS.top):
-        print(found)
+    found = search(
+        command.required("gallery"),
+        encoder=command.required("encoder"),
+        photos=FLAGS.image or [],
+        top=FLAGS.top,
+        ids=FLAGS.id,
+        made_by=FLAGS.made_by,
+    )
+    for each in found:
+        print(each)
 
 
 def backfill_by_flags() -> None:
     backfill(
         command.required("gallery"),
         encoder=command.required("encoder"),
-        data=command.required("data"),
+        data=FLAGS.data,
         order=FLAGS.order,
+        made_by=FLAGS.made_by,
         say=command.say,
     )
 
@@ -67,6 +88,26 @@ def remove_by_flags() -> None:
     )
 
 
+def move_by_flags() -> None:
+    move(
+        command.required("gallery"),
+        adapter=command.required("adapter"),
+        new=FLAGS.new,
+        reports=FLAGS.report,
+        max_loss=FLAGS.max_loss,
+        strict=FLAGS.strict,
+        say=command.say,
+    )
+
+
+def restore_by_flags() -> None:
+    restore(command.required("gallery"), say=command.say)
+
+
+def forget_originals_by_flags() -> None:
+    forget_originals(command.required("gallery"), say=command.say)
+
+
 def info_by_flags() -> None:
     info(command.required("gallery"), say=command.say)
 
@@ -77,14 +118,19 @@ def define_add_flags() -> None:
         "encoder",
         None,
         "embeds them: a run's folder, a .keras, .tflite or .onnx file, a SavedModel, or a .npz of "
-        "embeddings and ids",
+        "embeddings and ids, all of which are added where there is no --data",
     )
+    define_made_by()
     flags.DEFINE_string("embeddings", None, "or their embeddings as `embed` made them")
+    define_report_flags()
+
+
+def define_report_flags() -> None:
     flags.DEFINE_multi_string(
         "report",
         [],
-        "a report of evaluate: queries of its new encoder fit entries of its old one; may be given "
-        "twice",
+        "a report of evaluate: queries of its new encoder, and of its routes, fit entries of its "
+        "old one; may be given twice",
     )
     flags.DEFINE_bool("strict", False, "refuse a report whose verdict is undecided, too")
     flags.DEFINE_float(
@@ -97,21 +143,54 @@ def define_add_flags() -> None:
     )
 
 
+def define_move_flags() -> None:
+    flags.DEFINE_string(
+        "adapter",
+        None,
+        "old -> new: a folder that `adapt --direction=gallery` has made, or its .keras file",
+    )
+    flags.DEFINE_string(
+        "new", None, "the new encoder: refuse unless its queries fit entries that are moved"
+    )
+    define_report_flags()
+
+
 def define_search_flags() -> None:
     flags.DEFINE_string(
         "encoder",
         None,
-        "of the query: a run's folder, a .keras, .tflite or .onnx file, or a SavedModel",
+        "of the query: a run's folder, a .keras, .tflite or .onnx file, a SavedModel, or a .npz of "
+        "embeddings and ids",
+    )
+    define_made_by()
+    flags.DEFINE_multi_string(
+        "id", [], "of a stored embedding to search by, in place of a photo; may be given twice"
     )
     flags.DEFINE_multi_string("image", None, "a photo to search by; may be given twice")
     flags.DEFINE_integer("top", 5, "how many matches to list", lower_bound=1)
 
 
 def define_backfill_flags() -> None:
-    flags.DEFINE_string("encoder", None, "the encoder to embed with")
-    flags.DEFINE_string("data", None, "the data set that holds the entries' images, by their ids")
     flags.DEFINE_string(
-        "order", "stored", "which first: stored, by_label, random(seed=0) or listed(FILE) of ids"
+        "encoder", None, "the encoder to embed with, or a .npz of embeddings and ids"
+    )
+    define_made_by()
+    flags.DEFINE_string(
+        "data", None, "the data set that holds the entries' images, by their ids; none with a .npz"
+    )
+    flags.DEFINE_string(
+        "order",
+        "stored",
+        "which first: stored, by_label, random(seed=0), farthest from the mean of their label, or "
+        "listed(FILE) of ids",
+    )
+
+
+def define_made_by() -> None:
+    flags.DEFINE_string(
+        "made_by",
+        None,
+        "the encoder that has made the .npz, as the gallery knows it; by default the .npz itself",
     )
 
 
@@ -128,6 +207,9 @@ ACTIONS: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
     "search": (search_by_flags, define_search_flags),
     "backfill": (backfill_by_flags, define_backfill_flags),
     "remove": (remove_by_flags, define_remove_flags),
+    "move": (move_by_flags, define_move_flags),
+    "restore": (restore_by_flags, lambda: None),
+    "forget-originals": (forget_originals_by_flags, lambda: None),
     "info": (info_by_flags, lambda: None),
 }
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from bct_keras import progress
 from bct_keras.errors import InputError
-from bct_keras.gallery.gallery import Gallery, KnownEncoder
-from bct_keras.gallery.orders import Order
+from bct_keras.gallery.facts import KnownEncoder
+from bct_keras.gallery.gallery import Gallery
+from bct_keras.gallery.orders import Listed, Order
 
 # Entries that are embedded and made safe together; a stop loses the work on one such lot at most.
 AT_ONCE = 256
@@ -42,15 +43,16 @@ def backfill(
     gallery.begin_writing(encoder)
     # Else nobody could search while it runs: the old queries do not fit the new entries, nor the
     # new ones the old.
-    gallery.check_admitted(encoder.fingerprint, gallery.encoders_to_fit())
+    gallery.check_may_replace(encoder)
     ids, labels = gallery.entries_of_others(encoder.fingerprint)
     without = [ident for ident in ids if ident not in images]
     if ids and len(without) == len(ids):
         raise InputError(
             f"none of the {len(ids):,} entries to embed anew has an image in this data set"
         )
+    listed = Listed(ids, labels, lambda: gallery.embedded(ids))
     chosen = []
-    for position in order(ids, labels).tolist():
+    for position in order(listed).tolist():
         if ids[position] in images:
             chosen.append(position)
     replaced = 0

@@ -1,6 +1,6 @@
 """A file of checksummed blocks that is only ever appended to: what was seen stays where it is.
 
-    0    header    magic, version, dims                 64 bytes
+    0    header    magic, version, first dims           64 bytes
     64   commit    bytes acknowledged, commits so far   64 bytes, written anew by each commit
     128  block     header of 64 bytes, payload padded to a multiple of 64
     ...  block
@@ -29,6 +29,7 @@ from bct_keras.errors import InputError
 MAGIC = b"BCTGALRY"
 VERSION = 1
 VERSION_WITH_REMOVALS = 2
+VERSION_WITH_SPACES = 3
 HEAD_BYTES = 64
 FIRST_BLOCK = 2 * HEAD_BYTES
 HEADER = struct.Struct("<8sII44x")  # magic, version, dims
@@ -94,10 +95,10 @@ class BlockFile:
             raise InputError(f"{path} is no gallery, or its first {HEAD_BYTES} bytes are damaged")
         self.version: int = header[1]
         self.dims: int = header[2]
-        if not VERSION <= self.version <= VERSION_WITH_REMOVALS:
+        if not VERSION <= self.version <= VERSION_WITH_SPACES:
             raise InputError(
                 f"{path} is a gallery of version {self.version}; this program reads versions "
-                f"{VERSION} and {VERSION_WITH_REMOVALS}"
+                f"{VERSION} to {VERSION_WITH_SPACES}"
             )
 
     def committed(self) -> tuple[int, int]:

@@ -2,114 +2,140 @@
 
 A new entry gets the next number and is a row of an ENTRIES block; embedding it anew adds a row of a
 REPLACEMENTS block. Each entry's latest row is its live one, so that it is there exactly once at any
-moment. A REMOVALS block names entries that are there no more: none of their rows is live, and their
-numbers are not given again. An id that is added again after its removal is a new entry.
+moment. A row of a MOVES block is an entry's live one too; the one before it is kept as the entry's
+original, which a RESTORED block makes live again and a FORGOTTEN block lets go. A REMOVALS block
+names entries that are there no more: none of their rows is live, and their numbers are not given
+again. An id that is added again after its removal is a new entry.
 """
 
 import bisect
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 
-from bct_keras.gallery import vectors
+from bct_keras.errors import InputError
 from bct_keras.gallery.blocks import Block, damaged
+from bct_keras.gallery.changes import NONE, REMOVED, Change, apply
 from bct_keras.gallery.entry_blocks import (
     COMPATIBLE,
     ENCODER,
     ENTRIES,
+    FORGOTTEN,
+    MOVES,
     REMOVALS,
     REPLACEMENTS,
+    RESTORED,
     Cursor,
     Name,
     Names,
     Rows,
     fact_of,
 )
-from bct_keras.gallery.gallery import Compatibility, KnownEncoder
-from bct_keras.gallery.vectors import Vectors
-
-QUERIES_AT_ONCE = 16
-# A coarse score is off by less than 0.002, so of random entries far fewer than these lie between it
-# and the true one.
-SPARE_CANDIDATES = 128
-REMOVED = -1  # in the place of an entry's live row
-
-
-class Found(NamedTuple):
-    """An entry that a search finds."""
-
-    number: int
-    score: float
+from bct_keras.gallery.facts import BY_COMPATIBLE, BY_EMBEDDING, Compatibility, KnownEncoder
+from bct_keras.gallery.vectors import Vectors, joined
 
 
 class Contents:
     """Everything that is in the file, kept up to date as blocks are added."""
 
     def __init__(self, dims: int):
-        self.dims = dims
+        self.dims = dims  # of the encoder that began the gallery
         self.encoders: list[KnownEncoder] = []
         self.compatible: list[Compatibility] = []
         self.rows: list[Rows] = []
         self.names: list[Names] = []
         none = np.zeros(0, np.int64)
         self.row_of = none  # [all numbers]: the live row of each, or REMOVED
+        self.original_of = none  # [all numbers]: the row of its vector before it was moved, or NONE
         self.numbers = none  # [entries]: those that are there, in rising order
         self.removed = none
         self.entry_of = none  # [rows]
         self.live = np.zeros(0, bool)  # [rows]
+        self.made_by = np.zeros(0, np.uint16)  # [rows]: which of the encoders
         # [all numbers]: which of the encoders made each that is there
         self.encoder_of = np.zeros(0, np.uint16)
         self.in_use: dict[KnownEncoder, int] = {}  # how many entries each has made
+        self.let_go = 0  # how many vectors were restored or forgotten since the file was tidied
 
     def extend(self, added: Iterable[Block]) -> None:
         """Takes in blocks that were added to the file."""
         readers = {
             ENTRIES: self._read_entries,
             REPLACEMENTS: self._read_replacements,
+            MOVES: self._read_replacements,
+            RESTORED: self._read_let_go,
+            FORGOTTEN: self._read_let_go,
             REMOVALS: self._read_removals,
             ENCODER: self._read_encoder,
             COMPATIBLE: self._read_compatibility,
         }
-        numbers_of_rows = []
+        changes = []
         for block in added:
             if block.kind not in readers:
                 raise damaged(block.path, block.offset, f"a block of unknown kind {block.kind!r}")
-            numbers = readers[block.kind](block)
-            if numbers is not None:
-                numbers_of_rows.append(numbers)
-        self._find_live_rows(numbers_of_rows)
+            change = readers[block.kind](block)
+            if change is not None:
+                changes.append(change)
+        self._find_rows(changes)
         self._count_entries()
 
-    def _find_live_rows(self, numbers_of_rows: list[np.ndarray]) -> None:
-        """Finds each entry's live row; those of the rows that were added are given by blocks."""
-        first = len(self.entry_of)
-        self.entry_of = np.concatenate([self.entry_of, *numbers_of_rows])
-        rows = len(self.entry_of)
-        new = np.zeros(self._entries() - len(self.row_of), np.int64)
-        row_of = np.concatenate([self.row_of, new])
-        # The last assignment to an entry stands, and rows come in the order in which they were
-        # written.
-        row_of[self.entry_of[first:]] = np.arange(first, rows)
-        row_of[self.removed] = REMOVED
-        self.row_of = row_of
-        self.numbers = np.flatnonzero(row_of != REMOVED)
-        self.live = np.zeros(rows, bool)
-        self.live[row_of[self.numbers]] = True
+    def _find_rows(self, changes: list[Change]) -> None:
+        """Finds each entry's live row and its original; the rows that were added are there."""
+        there = len(self.row_of)
+        new = self._entries() - there
+        self.row_of = np.concatenate([self.row_of, np.full(new, REMOVED)])
+        self.original_of = np.concatenate([self.original_of, np.full(new, NONE)])
+        entries_of_rows = [self.entry_of]
+        for change in changes:
+            self.let_go += apply(change, self.row_of, self.original_of)
+            if change.kind in (ENTRIES, REPLACEMENTS, MOVES):
+                entries_of_rows.append(change.numbers)
+        self.entry_of = np.concatenate(entries_of_rows)
+        self.row_of[self.removed] = REMOVED
+        self.original_of[self.removed] = NONE
+        self.numbers = np.flatnonzero(self.row_of != REMOVED)
+        self.live = np.zeros(len(self.entry_of), bool)
+        self.live[self.row_of[self.numbers]] = True
 
     def _count_entries(self) -> None:
         """Finds which encoder made each entry, and how many each has made."""
         if self.rows:
-            made_by = np.concatenate([part.encoders for part in self.rows])  # [rows]
+            self.made_by = np.concatenate([part.encoders for part in self.rows])
             # The row REMOVED is the last one; nobody asks who made an entry that is there no more.
-            self.encoder_of = made_by[self.row_of]
+            self.encoder_of = self.made_by[self.row_of]
         there = self.encoder_of[self.numbers]
-        counts = np.bincount(there, minlength=len(self.encoders)).tolist()
-        self.in_use = {}
+        self.in_use = self._counted(there)
+
+    def _counted(self, makers: np.ndarray) -> dict[KnownEncoder, int]:
+        """Returns how often each encoder is among these places of encoders."""
+        counts = np.bincount(makers, minlength=len(self.encoders)).tolist()
+        found = {}
         for known, count in zip(self.encoders, counts, strict=True):
             if count:
-                self.in_use[known] = count
+                found[known] = count
+        return found
+
+    def numbers_of(self, encoder: KnownEncoder) -> np.ndarray:
+        """Returns the entries [entries] that an encoder has made."""
+        if encoder not in self.encoders:
+            return np.zeros(0, np.int64)
+        makers = self.encoder_of[self.numbers]
+        return self.numbers[makers == self.encoders.index(encoder)]
+
+    def originals(self) -> np.ndarray:
+        """Returns the entries [entries] whose vectors from before they were moved are kept."""
+        return np.flatnonzero(self.original_of != NONE)
+
+    def behind(self, encoder: KnownEncoder) -> dict[KnownEncoder, int]:
+        """Returns the encoders of the originals of an encoder's entries.
+
+        It is empty where one of these entries has none.
+        """
+        rows = self.original_of[self.numbers_of(encoder)]
+        if not len(rows) or (rows == NONE).any():
+            return {}
+        return self._counted(self.made_by[rows])
 
     def _entries(self) -> int:
         """Returns how many numbers were given so far."""
@@ -120,44 +146,57 @@ class Contents:
 
     def _read_compatibility(self, block: Block) -> None:
         """Takes in which queries fit which entries."""
-        self.compatible.append(fact_of(block, Compatibility))
+        fact = fact_of(block, Compatibility)
+        try:
+            known = fact.by in (BY_EMBEDDING, BY_COMPATIBLE) and (fact.odds or True)
+        except (InputError, ArithmeticError, TypeError, ValueError):
+            known = False
+        if not known:
+            raise damaged(block.path, block.offset, "a calibration or an embedding is none")
+        self.compatible.append(fact)
 
     def _read_encoder(self, block: Block) -> None:
         """Takes in an encoder."""
         encoder = fact_of(block, KnownEncoder)
-        if encoder.dims != self.dims:
-            raise damaged(
-                block.path,
-                block.offset,
-                f"an encoder of {encoder.dims} dimensions among {self.dims}",
-            )
+        if encoder.dims < 1:
+            raise damaged(block.path, block.offset, f"an encoder of {encoder.dims} dimensions")
+        if encoder in self.encoders:
+            raise damaged(block.path, block.offset, f"the encoder {encoder} is there twice")
         self.encoders.append(encoder)
 
-    def _read_entries(self, block: Block) -> np.ndarray:
-        """Takes in new entries; returns their numbers."""
+    def _read_entries(self, block: Block) -> Change:
+        """Takes in new entries."""
         cursor = Cursor(block)
         first = self._entries()
         ends = cursor.array("<u4", 2, block.rows)
-        self._read_rows(block, cursor)
+        row = self._read_rows(block, cursor)
         if not block.rows or (np.diff(ends.astype(np.int64)) < 0).any():
             raise damaged(block.path, block.offset, "ids or labels that end before they begin")
         id_bytes, label_bytes = ends[:, -1].tolist()
         texts = (cursor.bytes(id_bytes), cursor.bytes(label_bytes))
         self.names.append(Names(first, ends, texts, block))
-        return np.arange(first, first + block.rows)
+        numbers = np.arange(first, first + block.rows)
+        return Change(block.kind, numbers, block, row)
 
-    def _read_replacements(self, block: Block) -> np.ndarray:
-        """Takes in entries embedded anew; returns their numbers."""
+    def _read_replacements(self, block: Block) -> Change:
+        """Takes in entries embedded anew, or moved."""
         cursor = Cursor(block)
         numbers = self._numbers_there(block, cursor, "embeds an entry anew")
-        self._read_rows(block, cursor)
-        return numbers
+        row = self._read_rows(block, cursor)
+        return Change(block.kind, numbers, block, row)
 
-    def _read_removals(self, block: Block) -> None:
+    def _read_let_go(self, block: Block) -> Change:
+        """Takes in which entries have their originals again, or have none any more."""
+        block.check()  # now: a search must not take the wrong vectors
+        numbers = self._numbers_there(block, Cursor(block), "lets go a vector of an entry")
+        return Change(block.kind, numbers, block)
+
+    def _read_removals(self, block: Block) -> Change:
         """Takes in which entries are removed."""
         block.check()  # now: a search must not leave out others
         numbers = self._numbers_there(block, Cursor(block), "removes an entry")
         self.removed = np.concatenate([self.removed, numbers])
+        return Change(block.kind, numbers, block)
 
     def _numbers_there(self, block: Block, cursor: Cursor, what: str) -> np.ndarray:
         """Reads numbers of entries; refuses those that are not there."""
@@ -168,16 +207,26 @@ class Contents:
                 raise damaged(block.path, block.offset, f"it {what} that is not there")
         return numbers.astype(np.int64)
 
-    def _read_rows(self, block: Block, cursor: Cursor) -> None:
-        """Takes in a block's embeddings."""
+    def _read_rows(self, block: Block, cursor: Cursor) -> int:
+        """Takes in a block's embeddings; returns which row is the first of them."""
         first = 0
         if self.rows:
             last = self.rows[-1]
             first = last.first + len(last.vectors)
-        rows = cursor.rows(first, self.dims)
-        if block.rows and rows.encoders.max() >= len(self.encoders):
-            raise damaged(block.path, block.offset, "it names an encoder that is not there")
+        rows = cursor.rows(first, lambda encoders: self._dims_of(block, encoders))
         self.rows.append(rows)
+        return first
+
+    def _dims_of(self, block: Block, makers: np.ndarray) -> int:
+        """Returns the dimensions of a block's rows by their encoders [rows]; all have the same."""
+        if not len(makers):
+            return self.dims
+        if makers.max() >= len(self.encoders):
+            raise damaged(block.path, block.offset, "it names an encoder that is not there")
+        dims = {self.encoders[maker].dims for maker in np.unique(makers).tolist()}
+        if len(dims) > 1:
+            raise damaged(block.path, block.offset, "its rows are of several dimensions")
+        return dims.pop()
 
     def name_of(self, number: int) -> Name:
         """Returns the id and the label of an entry."""
@@ -200,45 +249,15 @@ class Contents:
         return itertools.compress(ever, (self.row_of != REMOVED).tolist())
 
     def vectors_of(self, rows: np.ndarray) -> Vectors:
-        """Returns the embeddings in the given rows, which have to rise."""
+        """Returns the embeddings in the given rows, which have to rise, of the same dimensions."""
         cuts = np.searchsorted(rows, [part.first for part in self.rows])
         pieces = []
         for part, inside in zip(self.rows, np.split(rows, cuts[1:]), strict=True):
             if len(inside):
                 pieces.append(part.vectors[inside - part.first])
-        return Vectors(
-            scale=np.concatenate([piece.scale for piece in pieces]),
-            high=np.concatenate([piece.high for piece in pieces]),
-            low=np.concatenate([piece.low for piece in pieces]),
-        )
+        return joined(pieces)
 
-    def nearest(self, queries: np.ndarray, top: int) -> Iterator[list[Found]]:
-        """Yields for each query [queries, dims], of length 1, its `top` entries, the best first."""
-        if not len(self.numbers):
-            for _ in queries:
-                yield []
-            return
-        for start in range(0, len(queries), QUERIES_AT_ONCE):
-            several = queries[start : start + QUERIES_AT_ONCE]
-            packed = vectors.pack(several)
-            scores = [vectors.coarse_scores(packed, part.vectors) for part in self.rows]
-            coarse = np.concatenate(scores, axis=1)  # [queries, rows]
-            if not self.live.all():
-                coarse[:, ~self.live] = -np.inf
-            for query, scores_of_query in zip(several, coarse, strict=True):
-                yield self._ranked(query, scores_of_query, top)
-
-    def _ranked(self, query: np.ndarray, coarse: np.ndarray, top: int) -> list[Found]:
-        """Scores the entries that are best by coarse scores [rows] again; returns the best."""
-        count = min(2 * top + SPARE_CANDIDATES, len(self.numbers))
-        candidates = vectors.best(coarse, count)
-        embeddings = vectors.unpack(self.vectors_of(candidates))  # [candidates, dims]
-        # Not as a matrix product, whose rounding depends on a row's place: equal embeddings have
-        # equal scores.
-        scores = (embeddings * query).sum(axis=1)
-        numbers = self.entry_of[candidates]
-        order = np.lexsort((numbers, -scores))  # of equal scores the older entry comes first
-        found = []
-        for place in order[:top]:
-            found.append(Found(int(numbers[place]), float(scores[place])))
-        return found
+    def vectors_in_order(self, rows: np.ndarray) -> Vectors:
+        """Returns the embeddings in the given rows, in their order, of the same dimensions."""
+        rising = np.argsort(rows)
+        return self.vectors_of(rows[rising])[np.argsort(rising)]

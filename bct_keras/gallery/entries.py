@@ -10,9 +10,12 @@ from bct_keras import artefacts
 from bct_keras.data import dataset, embeddings, images_by_id
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.records import KIND
-from bct_keras.encoders import Encoder
+from bct_keras.encoders import Encoder, FirstDims
 from bct_keras.errors import option
-from bct_keras.gallery.gallery import Gallery, KnownEncoder
+from bct_keras.gallery.facts import KnownEncoder
+from bct_keras.gallery.gallery import Gallery
+from bct_keras.gallery.refusals import not_calibrated
+from bct_keras.gallery.spaces import Declared
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Entries:
-    """A data set's entries, and the encoder that makes them."""
+    """Entries that are to be added, and the encoder that makes them."""
 
     encoder: KnownEncoder
+    count: int
     batches: Iterator[Batch]
 
 
@@ -39,22 +43,44 @@ def known(encoder: Encoder) -> KnownEncoder:
 
 def fitted(encoder: Encoder, gallery: Gallery) -> Encoder:
     """Returns a wider encoder's first coordinates, where the gallery holds no more."""
-    compatible = encoder.compatible_dims
+    compatible = encoder.compatible
     dims = {known.dims for known in gallery.encoders_in_use()}
-    if encoder.dims > compatible and dims == {compatible}:
-        return encoder.compatible
+    if isinstance(compatible, FirstDims) and dims == {compatible.dims}:
+        return compatible
     return encoder
 
 
-def embedded_entries(data: DataSet, encoder: Encoder) -> Entries:
-    """Returns the entries of a data set, which are embedded as they are asked for."""
+def check_calibrated(gallery: Gallery, encoder: Encoder, maker: KnownEncoder) -> None:
+    """Raises where entries of an encoder are of another space, and no score compares the two.
+
+    Args:
+        gallery: That which holds entries of others.
+        encoder: What new entries are embedded by.
+        maker: What the gallery knows it by.
+    """
+    if encoder.compatible is encoder:
+        return
+    declared = Declared(gallery.compatibilities())
+    for each in (*gallery.encoders_to_fit(), maker):
+        if not declared.odds(maker.fingerprint, each):
+            raise not_calibrated(gallery.name, each)
+
+
+def embedded_entries(data: DataSet, encoder: Encoder, maker: KnownEncoder) -> Entries:
+    """Returns the entries of a data set, which are embedded as they are asked for.
+
+    Args:
+        data: The data set.
+        encoder: What embeds them.
+        maker: What the gallery knows it by.
+    """
 
     def batches() -> Iterator[Batch]:
         for found, batch in encoder.embed_data(data):
             labels = labels_of(data, batch["label"].numpy())
             yield Batch(dataset.ids_of(batch), labels, found)
 
-    return Entries(known(encoder), batches())
+    return Entries(maker, data.records, batches())
 
 
 def stored_entries(data: DataSet, folder: Path) -> Entries:
@@ -74,7 +100,7 @@ def stored_entries(data: DataSet, folder: Path) -> Entries:
         dims=shards.dims,
         name=manifest["encoder"],
     )
-    return Entries(encoder, batches())
+    return Entries(encoder, data.records, batches())
 
 
 def labels_of(data: DataSet, labels: np.ndarray) -> list[str]:

@@ -1,25 +1,29 @@
 """Writes and reads what one block of a gallery file holds.
 
-That is entries, replacements, removals, or a fact.
+That is entries, replacements, removals, or a fact; or which entries were moved, restored, or had
+their original vectors forgotten.
 """
 
 import contextlib
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, Field, asdict, dataclass, fields
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from bct_keras.gallery import blocks
 from bct_keras.gallery.blocks import Block, damaged
-from bct_keras.gallery.gallery import Compatibility, KnownEncoder
+from bct_keras.gallery.facts import Compatibility, KnownEncoder
 from bct_keras.gallery.vectors import Vectors
 
 ENTRIES = b"ENTR"
 REPLACEMENTS = b"REPL"
 REMOVALS = b"REMO"
+MOVES = b"MOVE"
+RESTORED = b"REST"
+FORGOTTEN = b"FORG"
 ENCODER = b"ENCO"
 COMPATIBLE = b"COMP"
 
@@ -103,11 +107,17 @@ class Cursor:
         self.taken = start + count
         return block.payload[start : self.taken]
 
-    def rows(self, first: int, dims: int) -> Rows:
-        """Takes the block's embeddings; `first` counts the rows of the file before them."""
+    def rows(self, first: int, dims_of: Callable[[np.ndarray], int]) -> Rows:
+        """Takes the block's embeddings.
+
+        Args:
+            first: How many rows the file has before them.
+            dims_of: Returns the dimensions of rows that these encoders [rows] have made.
+        """
         count = self.block.rows
         scale = self.array("<f4", count)
         encoders = self.array("<u2", count)
+        dims = dims_of(encoders)
         high = self.array("i1", count, dims)
         low = self.array("i1", count, dims)
         return Rows(first, Vectors(scale, high, low), encoders)
@@ -142,24 +152,62 @@ def encode_entries(
 
 def encode_replacements(packed: Vectors, encoders: np.ndarray, numbers: np.ndarray) -> list[bytes]:
     """Returns a block that embeds the entries with these numbers anew."""
-    return blocks.encode(
-        REPLACEMENTS,
-        len(numbers),
-        numbers.astype("<u8").tobytes(),
-        *encode_vectors(packed, encoders),
-    )
+    return encode_rows(REPLACEMENTS, packed, encoders, numbers)
 
 
-def encode_removals(numbers: np.ndarray) -> list[bytes]:
-    """Returns a block that removes the entries with these numbers."""
+def encode_moves(packed: Vectors, encoders: np.ndarray, numbers: np.ndarray) -> list[bytes]:
+    """Returns a block that moves the entries with these numbers; what they were is kept."""
+    return encode_rows(MOVES, packed, encoders, numbers)
+
+
+def encode_rows(
+    kind: bytes, packed: Vectors, encoders: np.ndarray, numbers: np.ndarray
+) -> list[bytes]:
+    """Returns a block of other embeddings of the entries with these numbers."""
     content = numbers.astype("<u8").tobytes()
-    return blocks.encode(REMOVALS, len(numbers), content)
+    return blocks.encode(kind, len(numbers), content, *encode_vectors(packed, encoders))
+
+
+def encode_numbers(kind: bytes, numbers: np.ndarray) -> list[bytes]:
+    """Returns a block that names entries: REMOVALS, RESTORED or FORGOTTEN."""
+    content = numbers.astype("<u8").tobytes()
+    return blocks.encode(kind, len(numbers), content)
 
 
 def encode_fact(kind: bytes, fact: KnownEncoder | Compatibility) -> list[bytes]:
     """Returns a block of ENCODER or COMPATIBLE."""
-    text = json.dumps(asdict(fact))
+    text = json.dumps(written(fact))
     return blocks.encode(kind, 0, text.encode())
+
+
+def written(fact: KnownEncoder | Compatibility) -> dict[str, Any]:
+    """Returns what is written of a fact.
+
+    What is as it always was before version 3 is left out, so that older programs read it.
+    """
+    values = asdict(fact)
+    for each in fields(fact):
+        if has_default(each) and values[each.name] == default_of(each):
+            del values[each.name]
+    return values
+
+
+def is_new(fact: KnownEncoder | Compatibility) -> bool:
+    """Tells whether only programs that know version 3 can read a fact."""
+    needed = [each.name for each in fields(fact) if not has_default(each)]
+    return list(written(fact)) != needed
+
+
+def has_default(attribute: Field) -> bool:
+    """Tells whether a fact may be without this attribute."""
+    return attribute.default is not MISSING or attribute.default_factory is not MISSING
+
+
+def default_of(attribute: Field) -> Any:
+    """Returns what an attribute is where a fact is without it."""
+    if attribute.default_factory is not MISSING:
+        return attribute.default_factory()
+    return attribute.default
 
 
 def fact_of(block: Block, kind: type[Fact]) -> Fact:

@@ -6,15 +6,16 @@ search it. The layout of the file stands in blocks.py.
 """
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from bct_keras.errors import InputError
 from bct_keras.gallery import blocks, entry_blocks, opening, tidying, vectors
+from bct_keras.gallery.facts import Compatibility, KnownEncoder, LetGo, Removal, first_positions
 from bct_keras.gallery.file_reader import FileReader
-from bct_keras.gallery.gallery import Compatibility, KnownEncoder, Removal, first_positions
+from bct_keras.gallery.gallery import Transform
 
 ROWS_AT_ONCE = 65_536
 # Blocks more than the entries need, from which on a writer puts them together: when it ends, and
@@ -22,6 +23,7 @@ ROWS_AT_ONCE = 65_536
 # whole file.
 SPARE_BLOCKS = 64
 SPARE_BLOCKS_MEANWHILE = 1024
+AGAIN = {"remove": ", with the same ids and labels"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Maker:
 
     facts: list[list[bytes]]  # the block that names it, where the file does not know it yet
     place: int  # among the file's encoders
+    version: int  # that a file with such rows has
 
     def of(self, rows: int) -> np.ndarray:
         """Returns its place [rows] once for each row."""
@@ -85,7 +88,7 @@ class FileGallery(FileReader):
         packed = vectors.pack(units)
         entries = entry_blocks.encode_entries(packed, maker.of(len(ids)), ids, labels)
         first = len(self.contents.row_of)
-        self._commit(*maker.facts, entries)
+        self._commit(*maker.facts, entries, version=maker.version)
         self.made = False
         for number, ident in enumerate(ids, first):
             self._numbers()[ident] = number
@@ -107,9 +110,45 @@ class FileGallery(FileReader):
             replacements = entry_blocks.encode_replacements(
                 packed, maker.of(len(positions)), np.array(numbers)
             )
-            self._commit(*maker.facts, replacements)
+            self._commit(*maker.facts, replacements, version=maker.version)
             self._tidy(SPARE_BLOCKS_MEANWHILE)
         return len(positions)
+
+    def _move(self, base: KnownEncoder, moved: KnownEncoder, transform: Transform) -> Iterator[int]:
+        """Moves the entries of an encoder, so many in a block; yields how many are safe."""
+        numbers = self.contents.numbers_of(base)
+        for start in range(0, len(numbers), ROWS_AT_ONCE):
+            some = numbers[start : start + ROWS_AT_ONCE]
+            rows = self.contents.row_of[some]
+            embeddings = vectors.unpack(self.contents.vectors_in_order(rows))
+            packed = vectors.pack(self.moved_units(moved, transform(embeddings)))
+            maker = self._maker(moved)
+            moves = entry_blocks.encode_moves(packed, maker.of(len(some)), some)
+            self._commit(*maker.facts, moves, version=blocks.VERSION_WITH_SPACES)
+            yield len(some)
+
+    def _restore(self) -> int:
+        """Makes the originals of moved entries live again; returns how many."""
+        return self._let_go(entry_blocks.RESTORED)
+
+    def _forget_originals(self) -> LetGo:
+        """Lets go of the originals of moved entries."""
+        count = self._let_go(entry_blocks.FORGOTTEN)
+        erased = self._erase("forgotten vectors", count, "forget-originals")
+        return LetGo(count, erased)
+
+    def _let_go(self, kind: bytes) -> int:
+        """Writes that moved entries have their originals again, or none; returns how many."""
+        numbers = self.contents.originals()
+        if len(numbers):
+            block = entry_blocks.encode_numbers(kind, numbers)
+            self._commit(block, version=blocks.VERSION_WITH_SPACES)
+        return len(numbers)
+
+    def begin_moving(self) -> None:
+        """Takes the lock of a file that is there, and sees what others wrote."""
+        self.refresh()
+        self._begin()
 
     def remove(self, ids: Collection[str] = (), labels: Collection[str] = ()) -> Removal:
         """Forgets the entries with these ids, and those with these labels."""
@@ -118,9 +157,9 @@ class FileGallery(FileReader):
         chosen = self._chosen(ids, labels)
         if chosen.numbers:
             numbers = np.array(sorted(chosen.numbers))
-            removals = entry_blocks.encode_removals(numbers)
+            removals = entry_blocks.encode_numbers(entry_blocks.REMOVALS, numbers)
             self._commit(removals, version=blocks.VERSION_WITH_REMOVALS)
-        erased = self._erase()
+        erased = self._erase("removed entries", len(self.contents.removed), "remove")
         return Removal(
             entries=len(chosen.numbers),
             unknown_ids=chosen.unknown_ids,
@@ -144,22 +183,21 @@ class FileGallery(FileReader):
         unknown_labels = [label for label in labels if label not in known_labels]
         return Chosen(numbers, unknown_ids, unknown_labels)
 
-    def _erase(self) -> str:
-        """Leaves the removed entries out of the file; returns what is known of their bytes."""
+    def _erase(self, what: str, count: int, action: str) -> str:
+        """Leaves out of the file what is found no more; returns what is known of its bytes."""
         assert self.file
-        removed = len(self.contents.removed)
         has_other_names = os.fstat(self.file.descriptor).st_nlink > 1
         try:
             self._tidy(SPARE_BLOCKS)
         except OSError as error:
             self._release()
             raise InputError(
-                f"{self.path}: {removed:,} removed entries are found by no search, but their bytes "
+                f"{self.path}: {count:,} {what} are found by no search, but their bytes "
                 f"are still in the file, since it could not be written anew ({error.strerror});",
-                "when that is mended run remove again, with the same ids and labels",
+                f"when that is mended run {action} again{AGAIN.get(action, '')}",
             ) from None
         erased = "their bytes are no longer in the file"
-        if removed and has_other_names:
+        if count and has_other_names:
             erased += ", but are where the file has other names (hard links)"
         return erased
 
@@ -168,17 +206,12 @@ class FileGallery(FileReader):
         self.refresh()
         self._begin()
         if compatibility not in self.contents.compatible:
-            fact = entry_blocks.encode_fact(entry_blocks.COMPATIBLE, compatibility)
-            self._commit(fact)
+            block, version = tidying.compatibility_block(compatibility)
+            self._commit(block, version=version)
 
     def begin_writing(self, encoder: KnownEncoder) -> None:
         """Takes the lock to write entries of this encoder; makes a file where there is none."""
         self._begin(encoder.dims)
-        if encoder.dims != self.contents.dims:
-            raise InputError(
-                f"{self.path} holds {self.contents.dims} dimensions and {encoder} gives "
-                f"{encoder.dims}"
-            )
 
     def _begin(self, dims: int | None = None) -> None:
         """Takes the lock, and reads the whole file against its checksums.
@@ -203,11 +236,11 @@ class FileGallery(FileReader):
 
     def _maker(self, encoder: KnownEncoder) -> Maker:
         """Returns the encoder as the file knows it, or will know it with its next commit."""
+        block, version = tidying.encoder_block(encoder, self.contents.dims)
         for place, known in enumerate(self.contents.encoders):
-            if known.fingerprint == encoder.fingerprint:
-                return Maker([], place)
-        fact = entry_blocks.encode_fact(entry_blocks.ENCODER, encoder)
-        return Maker([fact], len(self.contents.encoders))
+            if (known.fingerprint, known.dims) == (encoder.fingerprint, encoder.dims):
+                return Maker([], place, version)
+        return Maker([block], len(self.contents.encoders), version)
 
     def _commit(self, *written: list[bytes], version: int = blocks.VERSION) -> None:
         """Appends blocks; returns when they are on the disk."""

@@ -1,14 +1,20 @@
 """A gallery file as everybody reads it, whether or not a writer has it open meanwhile."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from bct_keras.errors import InputError
-from bct_keras.gallery import blocks, contents, opening
+from bct_keras.gallery import blocks, opening, scanning, vectors
 from bct_keras.gallery.blocks import Block, BlockFile
-from bct_keras.gallery.contents import Contents, Found
-from bct_keras.gallery.gallery import Compatibility, Description, Gallery, KnownEncoder, Match
+from bct_keras.gallery.changes import REMOVED
+from bct_keras.gallery.contents import Contents
+from bct_keras.gallery.facts import Compatibility, Description, KnownEncoder, Match
+from bct_keras.gallery.gallery import Gallery
+from bct_keras.gallery.orders import Group
+from bct_keras.gallery.scanning import Found
+from bct_keras.gallery.spaces import Part
 
 
 class FileReader(Gallery):
@@ -72,23 +78,28 @@ class FileReader(Gallery):
         """Returns what was declared of encoders."""
         return self.contents.compatible
 
-    def nearest(self, queries: np.ndarray, top: int, encoders: list[str]) -> list[list[Match]]:
-        """Searches queries [queries, dims] of length 1 among all entries."""
+    def encoders_behind(self, encoder: KnownEncoder) -> dict[KnownEncoder, int]:
+        """Returns the encoders of the originals of moved entries, where all of them are kept."""
+        return self.contents.behind(encoder)
+
+    def nearest(self, parts: list[Part], top: int) -> list[list[Match]]:
+        """Searches the parts of the gallery; returns one list for each query."""
         self.check()
         matches = []
-        for ranked in self.contents.nearest(queries, top):
+        for ranked in scanning.nearest(self.contents, parts, top):
             matches.append([self._match(found) for found in ranked])
         return matches
 
     def _match(self, found: Found) -> Match:
         """Returns what a search tells of an entry."""
-        made_by = self.contents.encoders[self.contents.encoder_of[found.number]]
+        made_by = scanning.searched_encoder(self.contents, found)
         name = self.contents.name_of(found.number)
         return Match(
             id=name.id,
             label=name.label,
             score=found.score,
             encoder=made_by.fingerprint,
+            rate=found.rate,
         )
 
     def entries_of_others(self, encoder: str) -> tuple[list[str], list[str]]:
@@ -105,14 +116,29 @@ class FileReader(Gallery):
                 labels.append(label)
         return ids, labels
 
+    def embedded(self, ids: list[str]) -> Iterator[Group]:
+        """Yields what entries are embedded as, for each encoder that has made some of them."""
+        held = self.contents
+        numbers_of = dict(zip(held.ids(), held.numbers.tolist(), strict=True))
+        numbers = np.array([numbers_of[ident] for ident in ids], np.int64)
+        makers = held.encoder_of[numbers]
+        for maker in np.unique(makers).tolist():
+            positions = np.flatnonzero(makers == maker)
+            packed = held.vectors_in_order(held.row_of[numbers[positions]])
+            yield Group(positions, vectors.unpack(packed))
+
     def describe(self) -> Description:
         """Reads and checks everything."""
         self.refresh()
         self.check()
         remarks = [f"{self.path.stat().st_size:,} bytes, every checksum holds"]
-        removed = len(self.contents.removed)
-        of_entries = self.contents.row_of[self.contents.entry_of] != contents.REMOVED
-        superseded = int((of_entries & ~self.contents.live).sum())
+        held = self.contents
+        removed = len(held.removed)
+        originals = len(held.originals())
+        of_entries = held.row_of[held.entry_of] != REMOVED
+        superseded = int((of_entries & ~held.live).sum()) - originals
+        if originals:
+            remarks.append(f"the original vectors of {originals:,} moved entries still in it")
         if superseded:
             remarks.append(f"{superseded:,} superseded embeddings still in it")
         if removed:
@@ -120,9 +146,4 @@ class FileReader(Gallery):
                 f"{removed:,} removed entries still in it until the next command that writes to it "
                 "ends"
             )
-        return Description(
-            dims=self.contents.dims,
-            entries=self.contents.in_use,
-            compatible=self.contents.compatible,
-            remarks=remarks,
-        )
+        return Description(held.in_use, held.compatible, remarks)

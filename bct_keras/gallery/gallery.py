@@ -1,88 +1,26 @@
 """What every gallery does, whatever keeps its entries."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 
-from bct_keras.errors import InputError, option
+from bct_keras.errors import InputError
 from bct_keras.gallery import vectors
+from bct_keras.gallery.facts import (
+    Compatibility,
+    Description,
+    KnownEncoder,
+    LetGo,
+    Match,
+    Removal,
+    check_name,
+)
+from bct_keras.gallery.orders import Group
+from bct_keras.gallery.refusals import none_for_moved, none_together, not_admitted, not_calibrated
+from bct_keras.gallery.spaces import Declared, Part, Query, can_be_searched, parts_of, planned
 
-
-@dataclass(frozen=True)
-class KnownEncoder:
-    """An encoder that has made entries; its fingerprint is what they know it by."""
-
-    fingerprint: str
-    dims: int
-    name: str  # where it lay, for people
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.fingerprint[:12]})"
-
-
-@dataclass(frozen=True)
-class Compatibility:
-    """Queries of one encoder may be searched among entries of another, as `evaluate` found."""
-
-    query: str  # fingerprints
-    gallery: str
-    report: str  # fingerprint of the report that says so
-    finding: str
-
-
-@dataclass(frozen=True)
-class Removal:
-    """What was asked to be forgotten, and what became of it."""
-
-    entries: int  # how many were removed
-    unknown_ids: list[str]  # asked for and not there
-    unknown_labels: list[str]
-    erased: str  # what is known of their bytes, for people
-
-
-LONGEST_NAME = 1024  # bytes of an id or a label
-
-
-@dataclass(frozen=True)
-class Match:
-    """An entry that a query finds."""
-
-    id: str
-    label: str
-    score: float  # cosine
-    encoder: str  # fingerprint of the encoder that made this entry
-
-
-@dataclass(frozen=True)
-class Description:
-    """What a gallery holds."""
-
-    dims: int
-    entries: dict[KnownEncoder, int]
-    compatible: list[Compatibility]
-    remarks: list[str]
-
-
-def first_positions(ids: list[str]) -> dict[str, int]:
-    """Returns where each id comes first."""
-    found: dict[str, int] = {}
-    for position, ident in enumerate(ids):
-        found.setdefault(ident, position)
-    return found
-
-
-def check_name(name: str) -> None:
-    """Raises where a text can be no id and no label."""
-    try:
-        encoded = name.encode()
-    except UnicodeEncodeError:  # as Python reads a file's name that is no UTF-8
-        raise InputError(f"{name!r} is no text in UTF-8, which ids and labels have to be") from None
-    if len(encoded) > LONGEST_NAME:
-        raise InputError(
-            f"'{name[:60]}...' is too long: ids and labels have at most {LONGEST_NAME} bytes"
-        )
+Transform = Callable[[np.ndarray], np.ndarray]  # [entries, dims] -> [entries, other dims]
 
 
 class Gallery(ABC):
@@ -98,57 +36,68 @@ class Gallery(ABC):
 
         Args:
             encoder: The fingerprint of the encoder that made the queries.
-            embeddings: The queries [queries, dims], of any length.
+            embeddings: The queries [queries, dims], of any length; all entries are searched by it.
+            top: How many matches to find for each.
+        """
+        return self.find(Query(encoder, embeddings), top)
+
+    def find(self, query: Query, top: int) -> list[list[Match]]:
+        """Returns a list of matches for each query, the best first.
+
+        Args:
+            query: What is searched by, for old and for new entries.
             top: How many matches to find for each.
         """
         if top < 1:
             raise InputError(f"{top} matches were asked for; at least one has to be")
         self.refresh()
-        queries = vectors.unit(embeddings)
         in_use = self.encoders_in_use()
-        for known in in_use:
-            if known.dims != queries.shape[1]:
-                raise InputError(
-                    f"{self.name} holds {known.dims} dimensions and the query has "
-                    f"{queries.shape[1]}; they cannot be compared"
-                )
-        self.check_admitted(encoder, in_use)
-        return self.nearest(queries, top, [known.fingerprint for known in in_use])
+        declared = Declared(self.compatibilities())
+        plan, foreign = planned(query, in_use, declared, self.encoders_behind)
+        if foreign:
+            self.check()  # a damaged gallery may seem to hold what it does not
+            raise not_admitted(self.name, query.encoder, foreign[0])
+        if not in_use:
+            return [[] for _ in query.embedding]
+        return self.nearest(parts_of(query, plan, declared, self.name), top)
 
     def check_admitted(self, encoder: str, in_use: Iterable[KnownEncoder]) -> None:
         """Raises unless queries of this encoder are known to fit every entry."""
-        declared = {(each.query, each.gallery) for each in self.compatibilities()}
+        declared = Declared(self.compatibilities())
         for known in in_use:
-            if known.fingerprint == encoder or (encoder, known.fingerprint) in declared:
-                continue
-            old, new = option("old", "the entries'"), option("new", "the one given")
-            raise InputError(
-                f"{self.name} holds entries of {known}, and the encoder given ({encoder[:12]}) is "
-                "not known to be compatible with it (a file exported from a run is another "
-                "encoder than the run);",
-                f"evaluate the two ({old} {new}) and declare the report: "
-                f"gallery add {option('report', 'FOLDER')}",
-            )
+            if not declared.fits(encoder, known):
+                raise not_admitted(self.name, encoder, known)
+
+    def check_may_replace(self, encoder: KnownEncoder) -> None:
+        """Raises unless queries of an encoder can be searched when it has made some entries."""
+        others = list(self.encoders_to_fit())
+        self.check_admitted(encoder.fingerprint, others)
+        declared = Declared(self.compatibilities())
+        if not declared.can_search(encoder.fingerprint, [*others, encoder]):
+            raise not_calibrated(self.name, encoder)
 
     def check_may_join(self, encoder: KnownEncoder, to_come: Iterable[Compatibility] = ()) -> None:
         """Raises where with this encoder's entries no query at all could be searched any more."""
-        declared = {(each.query, each.gallery) for each in (*self.compatibilities(), *to_come)}
-        there = {known.fingerprint: known for known in self.encoders_to_fit()}
-        together = {*there, encoder.fingerprint}
-        queries = together | {query for query, _ in declared}
-        for query in queries:
-            if all(query == other or (query, other) in declared for other in together):
-                return
-        foreign = []
-        for known in there.values():
-            if known.fingerprint != encoder.fingerprint:
-                foreign.append(str(known))
-        raise InputError(
-            f"{self.name} holds entries of {', '.join(foreign)}, and no report says that "
-            f"{encoder} goes with them: together no query could be searched;",
-            "evaluate the two and declare the report first: gallery add "
-            f"{option('report', 'FOLDER')}",
-        )
+        self.check_together(encoder, self.encoders_to_fit(), to_come)
+
+    def check_together(
+        self,
+        encoder: KnownEncoder,
+        there: Iterable[KnownEncoder],
+        to_come: Iterable[Compatibility] = (),
+    ) -> None:
+        """Raises where no query could be searched among entries of these encoders at once.
+
+        Args:
+            encoder: The one whose entries are to come.
+            there: Those of the other entries.
+            to_come: What is going to be declared.
+        """
+        declared = Declared([*self.compatibilities(), *to_come])
+        joining = encoder.fingerprint, encoder.dims
+        others = [known for known in there if (known.fingerprint, known.dims) != joining]
+        if not can_be_searched(declared, [*others, encoder]):
+            raise none_together(self.name, encoder, others)
 
     def add(
         self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray
@@ -172,10 +121,62 @@ class Gallery(ABC):
         units = self.checked(encoder, ids, labels, embeddings)
         self.refresh()
         self.begin_writing(encoder)
-        self.check_admitted(encoder.fingerprint, self.encoders_to_fit())
+        self.check_may_replace(encoder)
         if len(set(ids)) < len(ids):
             raise InputError(f"{self.name}: an id given twice cannot be embedded anew")
         return self._replace(encoder, ids, labels, units)
+
+    def move(self, base: KnownEncoder, moved: KnownEncoder, transform: Transform) -> Iterator[int]:
+        """Moves all entries of an encoder by an adapter; yields how many, as they are safe.
+
+        Their vectors are kept as originals. What is done is known by its encoder, so that a second
+        move goes on where the first was stopped.
+
+        Args:
+            base: The encoder that made the entries.
+            moved: The same behind the adapter.
+            transform: The adapter: [entries, dims] -> [entries, other dims].
+        """
+        self.begin_moving()
+        self.check_may_move(base, moved)
+        yield from self._move(base, moved, transform)
+
+    def check_may_move(
+        self, base: KnownEncoder, moved: KnownEncoder, to_come: Iterable[Compatibility] = ()
+    ) -> None:
+        """Raises where no query could be searched any more once an encoder's entries are moved."""
+        others = [known for known in self.encoders_in_use() if known not in (base, moved)]
+        declared = Declared([*self.compatibilities(), *to_come])
+        if not can_be_searched(declared, [*others, moved]):
+            raise none_for_moved(self.name, moved, bool(others))
+
+    def moved_units(self, moved: KnownEncoder, embeddings: np.ndarray) -> np.ndarray:
+        """Returns what an adapter gives at length 1; raises where it cannot be entries."""
+        units = vectors.unit(embeddings)
+        if units.shape[1] != moved.dims:
+            raise InputError(
+                f"{moved} is known to give {moved.dims} dimensions and has given {units.shape[1]}"
+            )
+        return units
+
+    def restore(self) -> int:
+        """Gives moved entries the vectors again that they had before; returns how many."""
+        self.begin_moving()
+        restored = {}
+        for known in self.encoders_in_use():
+            restored |= self.encoders_behind(known) or {known: 0}
+        together = list(restored)
+        if together:
+            self.check_together(together[0], together[1:])
+        return self._restore()
+
+    def forget_originals(self) -> LetGo:
+        """Lets go of the vectors that moved entries had before."""
+        self.begin_moving()
+        in_use = list(self.encoders_in_use())
+        if in_use:
+            self.check_together(in_use[0], in_use[1:])
+        return self._forget_originals()
 
     def checked(
         self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray
@@ -206,6 +207,10 @@ class Gallery(ABC):
         """Sees what others have written since."""
 
     @abstractmethod
+    def check(self) -> None:
+        """Raises where what it holds is damaged, as far as that can be told."""
+
+    @abstractmethod
     def encoders_in_use(self) -> dict[KnownEncoder, int]:
         """Returns the encoders of the entries that are there now, with their numbers of entries."""
 
@@ -217,9 +222,16 @@ class Gallery(ABC):
     def compatibilities(self) -> list[Compatibility]:
         """Returns what was declared of encoders."""
 
+    def encoders_behind(self, encoder: KnownEncoder) -> Mapping[KnownEncoder, int]:
+        """Returns the encoders of the vectors that this one's moved entries had before.
+
+        It is empty where one of these entries has none.
+        """
+        return {}
+
     @abstractmethod
-    def nearest(self, queries: np.ndarray, top: int, encoders: list[str]) -> list[list[Match]]:
-        """Searches queries [queries, dims] of length 1 among the entries of these encoders."""
+    def nearest(self, parts: list[Part], top: int) -> list[list[Match]]:
+        """Searches the parts of the gallery; returns one list for each query."""
 
     @abstractmethod
     def begin_writing(self, encoder: KnownEncoder) -> None:
@@ -241,6 +253,22 @@ class Gallery(ABC):
         """Embeds entries anew that are checked; returns how many."""
 
     @abstractmethod
+    def begin_moving(self) -> None:
+        """Begins to write to a gallery that is there, and sees what others wrote."""
+
+    @abstractmethod
+    def _move(self, base: KnownEncoder, moved: KnownEncoder, transform: Transform) -> Iterator[int]:
+        """Moves entries where that is checked; yields how many, as they are safe."""
+
+    @abstractmethod
+    def _restore(self) -> int:
+        """Gives moved entries their vectors again; returns how many."""
+
+    @abstractmethod
+    def _forget_originals(self) -> LetGo:
+        """Lets go of the vectors that moved entries had before."""
+
+    @abstractmethod
     def remove(self, ids: Collection[str] = (), labels: Collection[str] = ()) -> Removal:
         """Forgets the entries with these ids, and those with these labels.
 
@@ -254,6 +282,10 @@ class Gallery(ABC):
     @abstractmethod
     def entries_of_others(self, encoder: str) -> tuple[list[str], list[str]]:
         """Returns the ids and labels of every entry that this encoder has not made."""
+
+    @abstractmethod
+    def embedded(self, ids: list[str]) -> Iterator[Group]:
+        """Yields what entries are embedded as, for each encoder that has made some of them."""
 
     @abstractmethod
     def describe(self) -> Description:

@@ -15,18 +15,17 @@ import json
 import logging
 import os
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from bct_keras.errors import InputError
-from bct_keras.gallery.gallery import (
+from bct_keras.gallery.facts import (
     LONGEST_NAME,
     Compatibility,
     Description,
-    Gallery,
     KnownEncoder,
     Match,
     Removal,
@@ -36,11 +35,17 @@ from bct_keras.gallery.gallery import (
 from bct_keras.gallery.milvus_client import (
     Plainly,
     Table,
+    groups_of,
     literal,
     make_collection,
+    match_of,
     one_of,
     plainly,
+    rows_of,
 )
+from bct_keras.gallery.orders import Group
+from bct_keras.gallery.spaces import Part, merged
+from bct_keras.gallery.unmoved import UnmovedGallery
 
 AT_ONCE = 1000
 FACT_BYTES = 8192
@@ -48,7 +53,7 @@ ANNOUNCED_SECONDS = 600.0
 LOOKS = 5  # how often a removal looks whether a backfill that ran meanwhile brought an entry back
 
 
-class MilvusGallery(Gallery):
+class MilvusGallery(UnmovedGallery):
     """A gallery in one collection; a cluster's token is read from MILVUS_TOKEN."""
 
     def __init__(self, uri: str, collection: str = "gallery"):
@@ -101,7 +106,6 @@ class MilvusGallery(Gallery):
         self.client.upsert(self.facts, [row])
 
     def _encoders(self) -> list[KnownEncoder]:
-        """Returns all encoders that were announced, in a fixed order."""
         known = [KnownEncoder(**fact) for fact in self._facts("encoder")]
         return sorted(known, key=lambda encoder: encoder.fingerprint)
 
@@ -130,23 +134,26 @@ class MilvusGallery(Gallery):
     def compatibilities(self) -> list[Compatibility]:
         return [Compatibility(**fact) for fact in self._facts("compatible")]
 
-    def nearest(self, queries: np.ndarray, top: int, encoders: list[str]) -> list[list[Match]]:
+    def nearest(self, parts: list[Part], top: int) -> list[list[Match]]:
+        found = [self._hits(part, top) for part in parts]
+        return [merged(parts, hits)[:top] for hits in zip(*found, strict=True)]
+
+    def _hits(self, part: Part, top: int) -> list[list[Match]]:
+        """Returns for each query the entries of one part that are most like it."""
+        fingerprints = [known.fingerprint for known in part.encoders]
         found = self.client.search(
             self.collection,
-            data=queries.tolist(),
+            data=part.queries.tolist(),
             limit=top,
             # Entries of an encoder that came in since it was looked whether the query fits them all
             # are left out.
-            filter=one_of("encoder", encoders),
+            filter=one_of("encoder", fingerprints),
             output_fields=["label", "encoder"],
         )
-        return [
-            [
-                Match(hit["id"], hit["entity"]["label"], hit["distance"], hit["entity"]["encoder"])
-                for hit in hits
-            ]
-            for hits in found
-        ]
+        return [[match_of(hit) for hit in hits] for hits in found]
+
+    def check(self) -> None:
+        self.refresh()  # Milvus checks what it keeps itself
 
     def begin_writing(self, encoder: KnownEncoder) -> None:
         if not self._loaded:
@@ -202,15 +209,15 @@ class MilvusGallery(Gallery):
     def _there(self, ids: Collection[str]) -> set[str]:
         return {row["id"] for row in self._rows("id", ids)}
 
-    def _rows(self, field: str, texts: Collection[str]) -> list[dict[str, Any]]:
-        """Returns the ids and labels of the entries in which this field is one of these texts."""
+    def _rows(self, field: str, texts: Collection[str], *more: str) -> list[dict[str, Any]]:
+        """Returns the entries in which this field is one of these texts, as `_pages` does."""
         wanted, rows = list(dict.fromkeys(texts)), []
         for start in range(0, len(wanted), AT_ONCE):
-            rows += self._pages(one_of(field, wanted[start : start + AT_ONCE]))
+            rows += self._pages(one_of(field, wanted[start : start + AT_ONCE]), *more)
         return rows
 
-    def _pages(self, condition: str) -> list[dict[str, Any]]:
-        """Returns the ids and labels of all entries that meet a condition."""
+    def _pages(self, condition: str, *more: str) -> list[dict[str, Any]]:
+        """Returns id, label, encoder, and more fields, of all entries that meet a condition."""
         # Not client.query_iterator, whose own condition on the last id of a page fails where that
         # holds a quote.
         rows: list[dict[str, Any]] = []
@@ -218,7 +225,7 @@ class MilvusGallery(Gallery):
         while page := self.client.query(
             self.collection,
             filter=f"{after}({condition})",
-            output_fields=["id", "label"],
+            output_fields=["id", "label", "encoder", *more],
             limit=AT_ONCE,
             iterator="True",  # sorted by id
             reduce_stop_for_best="True",
@@ -264,15 +271,7 @@ class MilvusGallery(Gallery):
     def _upsert(
         self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray
     ) -> None:
-        rows = [
-            {
-                "id": ident,
-                "label": label,
-                "encoder": encoder.fingerprint,
-                "embedding": embedding.tolist(),
-            }
-            for ident, label, embedding in zip(ids, labels, units, strict=True)
-        ]
+        rows = rows_of(encoder.fingerprint, ids, labels, units)
         for start in range(0, len(rows), AT_ONCE):
             self.client.upsert(self.collection, rows[start : start + AT_ONCE])
 
@@ -287,11 +286,12 @@ class MilvusGallery(Gallery):
         rows = self._pages(f"not ({one_of('encoder', [encoder])})")
         return [row["id"] for row in rows], [row["label"] for row in rows]
 
+    def embedded(self, ids: list[str]) -> Iterator[Group]:
+        return groups_of(self._rows("id", ids, "embedding"), ids)
+
     def describe(self) -> Description:
         self.refresh()
-        in_use = self.encoders_in_use()
-        dims = next((known.dims for known in in_use), 0)
-        return Description(dims, in_use, self.compatibilities(), ["kept by Milvus"])
+        return Description(self.encoders_in_use(), self.compatibilities(), ["kept by Milvus"])
 
     def close(self) -> None:
         try:

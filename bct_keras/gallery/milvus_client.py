@@ -5,7 +5,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from bct_keras.errors import InputError
+from bct_keras.gallery.facts import Match
+from bct_keras.gallery.orders import Group
 
 IN_A_LITERAL = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})
 
@@ -19,6 +23,12 @@ def one_of(field: str, texts: Collection[str]) -> str:
     """Returns the condition that a field is one of these texts."""
     literals = [literal(text) for text in texts]
     return f"{field} in [{', '.join(literals)}]"
+
+
+def match_of(hit: dict[str, Any]) -> Match:
+    """Returns an entry that Milvus has found."""
+    entity = hit["entity"]
+    return Match(hit["id"], entity["label"], hit["distance"], entity["encoder"])
 
 
 class Plainly:
@@ -73,3 +83,24 @@ def make_collection(client: Any, pymilvus: Any, table: Table) -> None:
     client.create_collection(
         table.name, schema=schema, index_params=index, consistency_level="Strong"
     )
+
+
+def rows_of(
+    encoder: str, ids: list[str], labels: list[str], units: np.ndarray
+) -> list[dict[str, Any]]:
+    """Returns entries as Milvus takes them; `encoder` is the fingerprint of who made them."""
+    rows = []
+    for ident, label, unit in zip(ids, labels, units, strict=True):
+        rows.append({"id": ident, "label": label, "encoder": encoder, "embedding": unit.tolist()})
+    return rows
+
+
+def groups_of(rows: list[dict[str, Any]], ids: list[str]) -> Iterator[Group]:
+    """Yields the embeddings of rows for each encoder, with their places among ids."""
+    position_of = {ident: position for position, ident in enumerate(ids)}
+    of_makers: dict[str, dict[int, list[float]]] = {}
+    for row in rows:
+        of_maker = of_makers.setdefault(row["encoder"], {})
+        of_maker[position_of[row["id"]]] = row["embedding"]
+    for of_maker in of_makers.values():
+        yield Group(np.array(list(of_maker)), np.array(list(of_maker.values()), np.float32))

@@ -114,8 +114,8 @@ def partial_of(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def replacement(file: BlockFile) -> Iterator[BlockFile]:
-    """Yields a new, locked file to fill, which at the end takes the place of `file`.
+def replacement(file: BlockFile, dims: int) -> Iterator[BlockFile]:
+    """Yields a new, locked file to fill, of `dims`, which at the end takes the place of `file`.
 
     The order is what makes it safe: 1 the new file is written, 2 synced, 3 renamed into the place,
     4 the folder is synced. On an error the new file is removed and the old one stays.
@@ -133,7 +133,7 @@ def replacement(file: BlockFile) -> Iterator[BlockFile]:
     )
     try:
         lock(partial, descriptor)
-        begin(descriptor, file.dims)
+        begin(descriptor, dims)
         new = BlockFile(file.path, descriptor)
         yield new
         let_the_same_people_in(descriptor, os.fstat(file.descriptor))

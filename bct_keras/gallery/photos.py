@@ -10,7 +10,8 @@ from bct_keras.data import images, unreadable
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import BadImageError, InputError, option
 from bct_keras.gallery.entries import fitted
-from bct_keras.gallery.gallery import Gallery, Match
+from bct_keras.gallery.facts import Match
+from bct_keras.gallery.gallery import Gallery
 from bct_keras.printable import line
 
 
@@ -51,10 +52,12 @@ def pixels_of(path: str, photo: bytes, size: int, resize: str = "bilinear") -> n
 
 def as_text(photo: str, matches: list[Match]) -> str:
     """Returns the table of what a search found, for people."""
-    rows = [("score", "label", "encoder", "id")]
+    # What a score stands for, where that is known; a cosine tells nobody how rare it is.
+    are_rates = bool(matches) and all(match.rate is not None for match in matches)
+    rows = [("false accepts" if are_rates else "score", "label", "encoder", "id")]
     for match in matches:
-        score, made_by = f"{match.score:.4f}", line(match.encoder[:12])
-        rows.append((score, line(match.label), made_by, line(match.id)))
+        score = f"{match.rate:.1e}" if are_rates else f"{match.score:.4f}"
+        rows.append((score, line(match.label), line(match.encoder[:12]), line(match.id)))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [line(photo)]
     for row in rows:

@@ -2,33 +2,41 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from bct_keras import progress, specs
-from bct_keras.data import image_check, images_by_id
-from bct_keras.data.dataset import DataSet, open_data_set
+from bct_keras.data import images_by_id
+from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError, option
-from bct_keras.gallery import GALLERIES, ORDERS, admission
+from bct_keras.gallery import ORDERS
 from bct_keras.gallery.backfill import backfill as embed_anew
+from bct_keras.gallery.declaring import (
+    compatibilities,
+    declare,
+    is_own,
+    open_gallery,
+    read_reports,
+    sentence_of,
+)
 from bct_keras.gallery.entries import (
     Entries,
+    check_calibrated,
     embedded_entries,
     fitted,
-    known,
     left_out,
     stored_entries,
 )
-from bct_keras.gallery.gallery import Compatibility, Description, Gallery, Removal
-from bct_keras.gallery.photos import Found, photo_encoder, pixels_of
+from bct_keras.gallery.facts import Description, Removal
+from bct_keras.gallery.gallery import Gallery
+from bct_keras.gallery.moves import forget_originals as forget_originals
+from bct_keras.gallery.moves import move as move
+from bct_keras.gallery.moves import restore as restore
+from bct_keras.gallery.photos import photo_encoder
+from bct_keras.gallery.searching import search as search
+from bct_keras.gallery.stored import StoredItems, entries_of_stored, known_by, load_stored
 from bct_keras.printable import line
-from bct_keras.untrusted.reading import LARGEST_IMAGE, read_bytes
-
-
-def open_gallery(spec: str) -> Gallery:
-    """Opens the gallery that is meant, such as `file(people.gallery)`."""
-    return specs.build(GALLERIES, spec)
 
 
 def add(
@@ -39,50 +47,71 @@ def add(
     reports: Sequence[str | Path] = (),
     max_loss: float | None = None,
     strict: bool = False,
+    made_by: str | Path | None = None,
     say: progress.Say = progress.silent,
 ) -> int:
-    """Adds images as entries and declares which queries fit; returns how many entries are new.
+    """Adds entries and declares which queries fit; returns how many entries are new.
 
     Args:
         gallery: Such as `file(people.gallery)`, which is made where it is not there yet.
-        data: The data set whose images are to be entries; without it only reports are declared.
-        encoder: What embeds them now, or
+        data: The data set whose images are to be entries.
+        encoder: What embeds them now, or a .npz of embeddings, all of which are added where there
+            is no data set; or
         embeddings: the folder in which `embed` has kept their embeddings.
         reports: Reports of `evaluate`: queries of their new encoder fit entries of their old one.
         max_loss: In place of the reports' verdict: the share of old/old that may be lost.
         strict: Whether a report whose verdict is undecided is refused.
+        made_by: The encoder that has made stored embeddings, as the gallery knows it.
         say: Takes lines on what is declared, and on what is safe now.
     """
-    if bool(encoder) + bool(embeddings) != bool(data):
+    check_sources(data, encoder, embeddings, reports)
+    admissions = read_reports(reports, max_loss, strict)
+    with open_gallery(gallery) as opened:
+        if not (data or encoder):
+            declare(opened, admissions, say)
+            return 0
+        images_to_add = open_data_set(data) if data else None
+        if images_to_add is None:
+            assert encoder
+            embedder = load_stored(encoder, instead_of="data")
+            entries = entries_of_stored(embedder, known_by(embedder, made_by))
+        elif embeddings:
+            entries = stored_entries(images_to_add, Path(embeddings))
+        else:
+            assert encoder
+            embedder = fitting_encoder(opened, encoder)
+            entries = embedded_entries(images_to_add, embedder, known_by(embedder, made_by))
+        opened.begin_writing(entries.encoder)
+        opened.check_may_join(entries.encoder, compatibilities(admissions))
+        declare(opened, admissions, say)
+        if images_to_add:
+            images_to_add.check_content()
+        added = add_entries(opened, entries, say)
+        part = left_out(images_to_add, opened) if images_to_add else ""
+        if part:
+            say(part)
+    return added
+
+
+def check_sources(
+    data: str | Path | None,
+    encoder: str | Path | None,
+    embeddings: str | Path | None,
+    reports: Sequence[str | Path],
+) -> None:
+    """Raises where it is not told what is to be added, or told twice."""
+    if (encoder and embeddings) or (data and not encoder and not embeddings):
         raise InputError(
             f"{option('data')} goes with either {option('encoder')}, to embed it now, or "
             f"{option('embeddings')}, made by embed"
         )
-    if not (data or reports):
+    if embeddings and not data:
+        raise InputError(f"{option('embeddings')} goes with {option('data')}")
+    if not (data or encoder or reports):
         raise InputError(
             f"{option('data')} is needed, or {option('report')}, or both; "
             f"{option('help')} tells what they take"
         )
-    declared = [admission.read_report(report, max_loss, strict) for report in reports]
-    with open_gallery(gallery) as opened:
-        if not data:
-            declare(opened, declared, say)
-            return 0
-        images_to_add = open_data_set(data)
-        if embeddings:
-            entries = stored_entries(images_to_add, Path(embeddings))
-        else:
-            assert encoder
-            entries = embedded_entries(images_to_add, fitting_encoder(opened, encoder))
-        opened.begin_writing(entries.encoder)
-        opened.check_may_join(entries.encoder, declared)
-        declare(opened, declared, say)
-        images_to_add.check_content()
-        added = add_entries(opened, images_to_add, entries, say)
-        part = left_out(images_to_add, opened)
-        if part:
-            say(part)
-    return added
 
 
 def fitting_encoder(gallery: Gallery, path: str | Path) -> Encoder:
@@ -92,29 +121,16 @@ def fitting_encoder(gallery: Gallery, path: str | Path) -> Encoder:
     return fitted(load_encoder(path), gallery)
 
 
-def declare(gallery: Gallery, declared: list[Compatibility], say: progress.Say) -> None:
-    """Declares which queries fit which entries, and says so."""
-    for compatibility in declared:
-        gallery.declare(compatibility)
-        say(line(sentence_of(compatibility)))
-
-
-def sentence_of(compatibility: Compatibility) -> str:
-    """Returns what was declared, in words."""
-    query, entries = compatibility.query[:12], compatibility.gallery[:12]
-    return f"queries of {query} fit entries of {entries}: {compatibility.finding}"
-
-
-def add_entries(gallery: Gallery, data: DataSet, entries: Entries, say: progress.Say) -> int:
+def add_entries(gallery: Gallery, entries: Entries, say: progress.Say) -> int:
     """Adds the entries and says what is safe now; returns how many are new."""
     added = 0
     start = time.perf_counter()
-    with progress.bar(f"adding to {gallery.name}", data.records, "entries") as done:
+    with progress.bar(f"adding to {gallery.name}", entries.count, "entries") as done:
         for batch in entries.batches:
             added += gallery.add(entries.encoder, batch.ids, batch.labels, batch.embeddings)
             done.update(len(batch.ids))
-    rate = data.records / (time.perf_counter() - start)
-    skipped = data.records - added
+    rate = entries.count / (time.perf_counter() - start)
+    skipped = entries.count - added
     said = (
         f"{gallery.name}: {added:,} entries of {entries.encoder} added, safe and searchable "
         f"({rate:,.0f} a second)"
@@ -125,64 +141,49 @@ def add_entries(gallery: Gallery, data: DataSet, entries: Entries, say: progress
     return added
 
 
-def search(
-    gallery: str, encoder: str | Path, photos: Sequence[str], top: int = 5
-) -> Iterator[Found]:
-    """Yields for each photo the entries that are most like it, once all photos are found good.
-
-    Args:
-        gallery: Such as `file(people.gallery)`.
-        encoder: What embeds the photos; it has to be known to fit every entry.
-        photos: Paths of image files.
-        top: How many entries to find for each.
-    """
-    encoded = {path: read_bytes(path, LARGEST_IMAGE) for path in photos}
-    for path, photo in encoded.items():
-        image_check.inspect(photo, path)
-    with open_gallery(gallery) as opened:
-        opened.refresh()
-        embedder = photo_encoder(opened, encoder)
-        resize = embedder.preprocessing.resize
-        for path, photo in encoded.items():
-            pixels = pixels_of(path, photo, embedder.image_size, resize)
-            query = embedder.embed(pixels[None])
-            [matches] = opened.search(embedder.fingerprint, query, top)
-            yield Found(path, matches)
-
-
 def backfill(
     gallery: str,
     encoder: str | Path,
-    data: str | Path,
+    data: str | Path | None = None,
     order: str = "stored",
+    made_by: str | Path | None = None,
     say: progress.Say = progress.silent,
 ) -> int:
     """Embeds the entries of other encoders anew; returns how many, and raises if some had no image.
 
     Args:
         gallery: Such as `file(people.gallery)`.
-        encoder: What embeds them; it has to be known to fit every entry.
-        data: The data set that holds the entries' images, by their ids.
+        encoder: What embeds them; it has to be known to fit every entry. Or a .npz of embeddings.
+        data: The data set that holds the entries' images, by their ids; none with a .npz.
         order: Which come first: a name of `ORDERS` with its options.
+        made_by: The encoder that has made stored embeddings, as the gallery knows it.
         say: Takes a line on what was done.
     """
     chosen_order = specs.build(ORDERS, order)
     specs.require(Callable, chosen_order, order)
     with open_gallery(gallery) as opened:
         opened.refresh()
-        images_to_embed = open_data_set(data)
-        embedder = photo_encoder(opened, encoder)
-        images_to_embed.check_content()
-        found = images_by_id.ImagesById(
-            images_to_embed, embedder.image_size, embedder.preprocessing.resize
-        )
-        count, without = embed_anew(opened, known(embedder), embedder.embed, found, chosen_order)
-        say(f"{opened.name}: {count:,} entries embedded anew by {known(embedder)}")
+        if data:
+            images_to_embed = open_data_set(data)
+            embedder = photo_encoder(opened, encoder)
+            images_to_embed.check_content()
+            found = images_by_id.ImagesById(
+                images_to_embed, embedder.image_size, embedder.preprocessing.resize
+            )
+            embed = embedder.embed
+        else:
+            embedder = fitted(load_stored(encoder, instead_of="data"), opened)
+            found = StoredItems(embedder)
+            embed = found.as_read
+        maker = known_by(embedder, made_by)
+        check_calibrated(opened, embedder, maker)
+        count, without = embed_anew(opened, maker, embed, found, chosen_order)
+        say(f"{opened.name}: {count:,} entries embedded anew by {maker}")
         if without:
+            what = f"image in {data}" if data else f"embedding in {encoder}"
             raise InputError(
-                f"{len(without):,} entries have no image in {data} and stay as they are, the "
-                f"first of them '{without[0]}'; run backfill again with the data set that holds "
-                "theirs"
+                f"{len(without):,} entries have no {what} and stay as they are, the "
+                f"first of them '{without[0]}'; run backfill again with what holds theirs"
             )
     return count
 
@@ -241,9 +242,12 @@ def info(gallery: str, say: progress.Say = progress.silent) -> Description:
         found = opened.describe()
     total = sum(found.entries.values())
     remarks = ", ".join(found.remarks)
-    say(f"{opened.name}: {total:,} entries of {found.dims} dimensions ({remarks})")
+    dims = " and ".join(str(each) for each in found.dims)
+    of_dims = f" of {dims} dimensions" if dims else ""
+    say(f"{opened.name}: {total:,} entries{of_dims} ({remarks})")
     for encoder, count in found.entries.items():
         say(line(f"  {count:,} by {encoder}"))
     for compatibility in found.compatible:
-        say(line(f"  {sentence_of(compatibility)}"))
+        if not is_own(compatibility):
+            say(line(f"  {sentence_of(compatibility)}"))
     return found

@@ -34,6 +34,15 @@ class Vectors:
         return Vectors(self.scale[rows], self.high[rows], self.low[rows])
 
 
+def joined(pieces: list[Vectors]) -> Vectors:
+    """Returns several embeddings one after the other; all have the same dimensions."""
+    return Vectors(
+        scale=np.concatenate([piece.scale for piece in pieces]),
+        high=np.concatenate([piece.high for piece in pieces]),
+        low=np.concatenate([piece.low for piece in pieces]),
+    )
+
+
 def unit(embeddings: np.ndarray) -> np.ndarray:
     """Returns embeddings [rows, dims] of any length but 0 at length 1, in float32."""
     embeddings = np.asarray(embeddings, np.float32)

@@ -30,13 +30,17 @@ def farthest_first(gallery: Embedded) -> np.ndarray:
         >>> farthest_first(gallery)
         array([1, 0, 2])
     """
+    return np.argsort(-distances_from_class_mean(gallery), kind="stable")
+
+
+def distances_from_class_mean(gallery: Embedded) -> np.ndarray:
+    """Returns how far each row of a gallery lies from the mean of its class, [rows]."""
     embeddings, labels = gallery.embeddings, gallery.labels
     images = np.bincount(labels)
     sums = np.zeros((len(images), embeddings.shape[1]))
     np.add.at(sums, labels, embeddings)
     means = sums / np.maximum(images, 1)[:, None]  # [identities, dims]
-    distances = np.linalg.norm(embeddings - means[labels], axis=1)
-    return np.argsort(-distances, kind="stable")
+    return np.linalg.norm(embeddings - means[labels], axis=1)
 
 
 def refreshed_rows(order: np.ndarray, share: float) -> np.ndarray:

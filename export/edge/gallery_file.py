@@ -48,9 +48,10 @@ class GalleryFile:
         self.path = path
         with open(path, "rb") as file:
             self.bytes = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        magic, version, self.dims = struct.unpack("<8sII", self.head(0)[:16])
-        if magic != b"BCTGALRY" or version not in (1, 2):  # version 2 may hold removals
-            raise ValueError(f"{path} is no gallery of version 1 or 2")
+        magic, version, self.first_dims = struct.unpack("<8sII", self.head(0)[:16])
+        # Version 2 may hold removals, and version 3 encoders of other dimensions and moved entries.
+        if magic != b"BCTGALRY" or version not in (1, 2, 3):
+            raise ValueError(f"{path} is no gallery of version 1 to 3")
         self.facts = {b"ENCO": [], b"COMP": []}
         self.names: list[Names] = []
         self.parts: list[Rows] = []
@@ -80,10 +81,12 @@ class GalleryFile:
             kind, rows, length, checksum = struct.unpack("<4sIQI", self.head(position)[:20])
             payload = self.bytes[position + 64 : position + 64 + length]
             self.payloads.append((position, payload, checksum))
-            if kind in (b"ENTR", b"REPL"):
+            if kind in (b"ENTR", b"REPL", b"MOVE"):
                 self.read_rows(kind, rows, payload)
             elif kind == b"REMO":
                 self.removed.append(np.frombuffer(payload, "<u8", rows))
+            elif kind in (b"REST", b"FORG"):
+                raise ValueError(f"{self.path}: run gallery restore or forget-originals again")
             else:
                 self.check(self.payloads[-1:])
                 fact = bytes(payload).rstrip(b"\0")
@@ -94,21 +97,31 @@ class GalleryFile:
         """Takes in a block of embeddings.
 
         A row begins with 8 bytes: where an entry's id and label end, or the number of the entry
-        that is embedded anew.
+        that is embedded anew or was moved.
         """
+        scale = np.frombuffer(payload, "<f4", rows, 8 * rows)
+        encoders = np.frombuffer(payload, "<u2", rows, 12 * rows)
+        dims = self.dims_of(encoders)
         if kind == b"ENTR":
             ends = np.frombuffer(payload, "<u4", 2 * rows).reshape(2, rows)
-            text = payload[(14 + 2 * self.dims) * rows :]
+            text = payload[(14 + 2 * dims) * rows :]
             self.names.append(Names(self.given, ends, text))
             numbers = np.arange(self.given, self.given + rows, dtype=np.uint64)
             self.given += rows
         else:
             numbers = np.frombuffer(payload, "<u8", rows)
-        scale = np.frombuffer(payload, "<f4", rows, 8 * rows)
-        encoders = np.frombuffer(payload, "<u2", rows, 12 * rows)
-        planes = np.frombuffer(payload, np.int8, 2 * rows * self.dims, 14 * rows)
-        high, low = planes.reshape(2, rows, self.dims)
+        planes = np.frombuffer(payload, np.int8, 2 * rows * dims, 14 * rows)
+        high, low = planes.reshape(2, rows, dims)
         self.parts.append(Rows(numbers, encoders, scale, high, low))
+
+    def dims_of(self, encoders: np.ndarray) -> int:
+        """Returns the dimensions of a block's rows, which have the same by all their encoders."""
+        known = self.facts[b"ENCO"]
+        if not len(encoders):
+            return self.first_dims
+        if encoders.max() >= len(known):
+            raise ValueError(f"{self.path} is damaged; copy it again")
+        return known[encoders[0]]["dims"]
 
     def find_live_rows(self) -> None:
         """Finds which rows are still those of an entry, and who made them."""
@@ -116,7 +129,7 @@ class GalleryFile:
         removed = np.concatenate([np.zeros(0, np.uint64), *self.removed])
         largest = max(self.entry_of.max(), removed.max(initial=0))
         encoders = self.facts[b"ENCO"]
-        if largest >= self.given or made_by.max() >= len(encoders):
+        if largest >= self.given:
             raise ValueError(f"{self.path} is damaged; copy it again")
         rows = np.arange(len(self.entry_of))
         row_of = np.full(self.given, -1)
@@ -128,8 +141,14 @@ class GalleryFile:
         self.entries = len(live)
         self.dead = np.delete(rows, live)
         self.makers = set()
+        dims = set()
         for encoder in np.unique(made_by[live]).tolist():
             self.makers.add(encoders[encoder]["fingerprint"])
+            dims.add(encoders[encoder]["dims"])
+        if len(dims) > 1:
+            several = f"entries of {sorted(dims)} dimensions, which are not searched together here"
+            raise ValueError(f"{self.path} has {several}: move or embed all of them")
+        (self.dims,) = dims
 
     def check(self, payloads: list | None = None) -> None:
         """Holds every byte against its checksum; once after the file was copied here is enough."""

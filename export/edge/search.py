@@ -100,6 +100,10 @@ class Gallery(GalleryFile):
     def search(self, fingerprint: str, query: np.ndarray, top: int) -> list[tuple[float, str, str]]:
         """Returns the cosine, label and id of the best entries, the best first."""
         self.check_fits(fingerprint)
+        if len(query) != self.dims:
+            raise ValueError(
+                f"the model gives {len(query)} dimensions, and the entries have {self.dims}"
+            )
         coarse = self.coarse_scores(query)
         first = len(coarse) - min(2 * top + SPARE_CANDIDATES, self.entries)
         candidates = np.sort(np.argpartition(coarse, first)[first:])
@@ -116,6 +120,9 @@ class Gallery(GalleryFile):
         coarse_query = np.rint(scaled).astype(np.int8)[None]
         products = []
         for part in self.parts:
+            if part.high.shape[1] != self.dims:  # what entries were before they were moved
+                products.append(np.zeros(len(part.scale), np.float32))
+                continue
             product = numkong.cdist(coarse_query, part.high, metric="dot", out_dtype="float32")
             products.append(np.asarray(product)[0])
         scores = np.concatenate(products) * self.scale
@@ -129,9 +136,11 @@ class Gallery(GalleryFile):
         for part in self.parts:
             end = first + len(part.scale)
             rows = candidates[(candidates >= first) & (candidates < end)] - first
+            first = end
+            if not len(rows):
+                continue
             whole = part.high[rows] * np.float32(256) + part.low[rows]
             scores += (part.scale[rows] * (whole @ query)).tolist()
-            first = end
         return scores
 
 

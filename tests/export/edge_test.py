@@ -17,13 +17,15 @@ from bct_keras.encoders import load_encoder
 from bct_keras.export.formats.format import Source
 from bct_keras.export.run import Checks, export, keras_encoder
 from bct_keras.gallery import file
+from bct_keras.gallery.facts import Compatibility, KnownEncoder
 from bct_keras.gallery.file import FileGallery
-from bct_keras.gallery.gallery import Compatibility, KnownEncoder
+from bct_keras.metrics.odds import Odds
 
 EDGE = Path(__file__).parents[2] / "export" / "edge"
 DIMS = 16
 OLD = KnownEncoder("0" * 64, DIMS, "old")
 NEW = KnownEncoder("1" * 64, DIMS, "new")
+ODDS = Odds.of_pairs(np.linspace(0.0, 0.9, 99), np.linspace(-1.0, 0.4, 99)).facts()
 FITS = Compatibility(NEW.fingerprint, OLD.fingerprint, "", "compatible")
 # Runs a script where nothing of ours and no TensorFlow can be imported.
 ALONE = """
@@ -80,6 +82,42 @@ def test_it_ranks_as_the_gallery_does(search, mixed):
             np.testing.assert_allclose(
                 [each[0] for each in found], [each.score for each in matches[:top]], atol=1e-5
             )
+
+
+def test_it_finds_moved_entries_and_refuses_two_spaces(search, mixed):
+    wide = KnownEncoder("3" * 64, 24, "wide")
+    moved = [
+        KnownEncoder(f"{letter}" * 64, 24, "moved", base.fingerprint, "d" * 64)
+        for letter, base in (("a", OLD), ("b", NEW))
+    ]
+    turn = np.random.default_rng(5).standard_normal((DIMS, 24))
+    query = np.random.default_rng(1).standard_normal(24).astype(np.float32)
+    query /= np.linalg.norm(query)
+    with FileGallery(str(mixed)) as gallery:
+        for each in moved:
+            gallery.declare(
+                Compatibility(wide.fingerprint, each.fingerprint, "", "", "embedding", ODDS)
+            )
+        for base in (OLD, NEW):
+            gallery.declare(
+                Compatibility(wide.fingerprint, base.fingerprint, "", "", calibration=ODDS)
+            )
+        for base, each in zip((OLD, NEW), moved, strict=True):
+            assert sum(gallery.move(base, each, lambda rows: rows @ turn)) > 0
+            if base == OLD:
+                with pytest.raises(ValueError, match=r"entries of \[16, 24\] dimensions"):
+                    search.Gallery(str(mixed))
+        expected = gallery.search(wide.fingerprint, query[None], 450)[0]
+    device = search.Gallery(str(mixed))
+    device.check()
+    found = device.search(wide.fingerprint, query, 450)
+    assert sorted((label, ident) for _, label, ident in found) == sorted(
+        (each.label, each.id) for each in expected
+    )
+    scores = {ident: score for score, _, ident in found}
+    assert scores == {each.id: pytest.approx(each.score, abs=1e-5) for each in expected}
+    with pytest.raises(ValueError, match="the model gives 16 dimensions, and the entries have 24"):
+        device.search(wide.fingerprint, query[:DIMS], 5)
 
 
 @pytest.fixture

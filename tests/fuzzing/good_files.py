@@ -20,7 +20,7 @@ from bct_keras.data.shards import stored_records
 from bct_keras.embed.run import embed
 from bct_keras.encoders import ENCODER_FILE, RUN_KIND, load_encoder
 from bct_keras.gallery import GALLERIES
-from bct_keras.gallery.gallery import KnownEncoder
+from bct_keras.gallery.facts import KnownEncoder
 from bct_keras.prepare.run import prepare
 
 SIZE, DIMS = 28, 4

@@ -23,7 +23,7 @@ import numpy as np
 from bct_keras.errors import InputError
 from bct_keras.gallery.backfill import backfill
 from bct_keras.gallery.file import FileGallery
-from bct_keras.gallery.gallery import Compatibility, KnownEncoder
+from bct_keras.gallery.facts import Compatibility, KnownEncoder
 from bct_keras.gallery.orders import stored
 
 DIMS = 8

@@ -17,8 +17,8 @@ from bct_keras.errors import InputError
 from bct_keras.evaluate.run import evaluate
 from bct_keras.gallery import run
 from bct_keras.gallery.entries import fitted
+from bct_keras.gallery.facts import KnownEncoder
 from bct_keras.gallery.file import FileGallery
-from bct_keras.gallery.gallery import KnownEncoder
 from bct_keras.prepare.run import prepare
 
 pytestmark = pytest.mark.seconds(8)
@@ -101,6 +101,9 @@ def commands(made: dict[str, Path]) -> dict[str, list[str]]:
         "search_after_removal": ["search", gallery, new, photo, "--top=48"],
         "backfill_after_removal": ["backfill", gallery, new, data],
         "remove_nothing": ["remove", gallery],
+        "move_nothing": ["move", gallery],
+        "restore_nothing": ["restore", gallery],
+        "forget_nothing": ["forget-originals", gallery],
         "remove_unlisted": ["remove", gallery, "--ids_file=/dev/zero"],
         "add_whole": [
             "add",
@@ -176,10 +179,12 @@ def test_backfill_of_a_part_says_what_has_no_image_and_leaves_one_ranked_list(re
     old, new = (load_encoder(made[name]).fingerprint[:12] for name in ("old", "new"))
     assert f"36 by {made['old']} ({old})" in results["mixed"][1]
     assert f"12 by {made['new']} ({new})" in results["mixed"][1]
-    rows = [line.split() for line in results["search_mixed"][1].splitlines()[2:]]
+    _, heading, *lines = results["search_mixed"][1].splitlines()
+    assert heading.split() == ["false", "accepts", "label", "encoder", "id"]
+    rows = [line.split() for line in lines]
     assert len({row[3] for row in rows}) == len(rows) == 48
-    scores = [float(row[0]) for row in rows]
-    assert scores == sorted(scores, reverse=True)
+    rates = [float(row[0]) for row in rows]
+    assert rates == sorted(rates)
     assert sorted(row[2] for row in rows) == sorted([old] * 36 + [new] * 12)
 
 
@@ -203,14 +208,15 @@ def test_backfill_ends_with_every_entry_embedded_anew(results):
         ("no_source", "--data goes with either --encoder"),
         ("nothing", "--data is needed, or --report"),
         ("remove_nothing", "--id, --ids_file or --label is needed"),
+        ("move_nothing", "--adapter is needed"),
         ("remove_unlisted", "/dev/zero: no such file; it has to list ids, one a line"),
         ("unknown_kind", "known: file, milvus"),
         (
             "order_of_another_kind",
             "'os:getcwd' is not called, because it does not say that it makes a",
         ),
-        ("unknown_order", "known: by_label, listed, random, stored"),
-        ("unknown_action", "an action is needed first, one of add, search, backfill, remove, info"),
+        ("unknown_order", "known: by_label, farthest, listed, random, stored"),
+        ("unknown_action", "an action is needed first, one of add, search, backfill, remove, move"),
     ],
 )
 def test_a_wrong_request_is_told_in_plain_lines(results, name, message):
@@ -246,6 +252,15 @@ def test_what_was_removed_is_gone_and_what_was_not_there_is_told(results, made):
 def test_backfill_after_a_removal_brings_nothing_back(results):
     assert results["backfill_after_removal"][0] == 0
     assert ": 0 entries embedded anew" in results["backfill_after_removal"][1]
+
+
+def test_a_gallery_that_was_not_moved_has_nothing_to_restore_or_to_forget(results):
+    status, said, _ = results["restore_nothing"]
+    assert status == 0
+    assert "0 entries have their original vectors again" in said
+    status, said, _ = results["forget_nothing"]
+    assert status == 0
+    assert "0 original vectors forgotten" in said
 
 
 def test_a_view_is_told_to_be_a_part_and_the_whole_data_set_is_added_whole(results, made):

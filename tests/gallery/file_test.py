@@ -7,8 +7,8 @@ import pytest
 
 from bct_keras.errors import InputError
 from bct_keras.gallery import blocks, file, opening
+from bct_keras.gallery.facts import Compatibility, KnownEncoder
 from bct_keras.gallery.file import FileGallery
-from bct_keras.gallery.gallery import Compatibility, KnownEncoder
 
 DIMS = 4
 OLD = KnownEncoder("0" * 64, DIMS, "old")
@@ -89,9 +89,9 @@ def test_what_is_no_gallery_is_neither_read_nor_written_over(tmp_path):
 
 
 def test_a_later_version_is_refused(path):
-    later = blocks.sealed(blocks.HEADER.pack(blocks.MAGIC, 3, DIMS))
+    later = blocks.sealed(blocks.HEADER.pack(blocks.MAGIC, 4, DIMS))
     path.write_bytes(later + path.read_bytes()[64:])
-    with pytest.raises(InputError, match="of version 3; this program reads versions 1 and 2"):
+    with pytest.raises(InputError, match="of version 4; this program reads versions 1 to 3"):
         there(path)
 
 

@@ -5,10 +5,11 @@ import pytest
 
 from bct_keras.errors import InputError
 from bct_keras.gallery.backfill import backfill
+from bct_keras.gallery.facts import Compatibility, KnownEncoder
 from bct_keras.gallery.file import FileGallery
-from bct_keras.gallery.gallery import Compatibility, Gallery, KnownEncoder
+from bct_keras.gallery.gallery import Gallery
 from bct_keras.gallery.milvus import MilvusGallery
-from bct_keras.gallery.orders import random, stored
+from bct_keras.gallery.orders import farthest, random, stored
 
 DIMS = 16
 OLD = KnownEncoder("0" * 64, DIMS, "runs/old")
@@ -204,10 +205,30 @@ def test_backfill_does_first_what_comes_first(opened):
                 NEW,
                 stops,
                 Given(new),
-                lambda names, _: np.argsort([-int(n.split()[1]) for n in names]),
+                lambda entries: np.argsort([-int(n.split()[1]) for n in entries.ids]),
             )
         found = gallery.search(NEW.fingerprint, new[:1], 1000)[0]
     assert {match.id for match in found if match.encoder == NEW.fingerprint} == set(wanted)
+
+
+def test_backfill_does_first_what_lies_farthest_from_its_label(opened):
+    new = directions(300, seed=8)
+    seen: list[str] = []
+
+    class Watched(Given):
+        def read(self, ids: list[str]) -> np.ndarray:
+            seen.extend(ids)
+            return super().read(ids)
+
+    with opened() as gallery:
+        old = filled(gallery, 300)
+        gallery.declare(FITS)
+        backfill(gallery, NEW, embed, Watched(new), farthest())
+    means = np.repeat(old.reshape(100, 3, DIMS).mean(1), 3, axis=0)
+    distances = np.linalg.norm(old - means, axis=1)
+    done = [distances[int(ident.split()[1])] for ident in seen]
+    assert len(done) == 300
+    assert (np.diff(done) <= 1e-4).all()  # vectors are kept in 16 bits a coordinate
 
 
 def test_backfill_without_some_images_says_which_and_leaves_them(opened):
@@ -236,7 +257,10 @@ def test_other_dimensions_are_refused(opened):
     wide = KnownEncoder("3" * 64, 32, "runs/wide")
     with opened() as gallery:
         filled(gallery)
-        with pytest.raises(InputError, match="holds 16 dimensions and runs/wide"):
+        message = (
+            r"holds 16 dimensions and runs/wide|no report says that runs/wide .* goes with them"
+        )
+        with pytest.raises(InputError, match=message):
             gallery.add(wide, ids(1, 50), labels(1), np.ones((1, 32)))
         with pytest.raises(InputError, match="holds 16 dimensions and the query has 32"):
             gallery.search(OLD.fingerprint, np.ones((1, 32)), 1)

@@ -10,15 +10,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import bct_keras
+from bct_keras.gallery.facts import Compatibility, KnownEncoder, Match
 from bct_keras.gallery.file import FileGallery
-from bct_keras.gallery.gallery import Compatibility, KnownEncoder, Match
-from bct_keras.gallery.vectors import Vectors, pack, unit
+from bct_keras.gallery.vectors import Vectors, pack, unit, unpack
 
 DIMS = 8
 ENTRIES = 3000  # of the gallery that is embedded anew
@@ -32,7 +33,7 @@ sys.modules["tensorflow"] = None  # importing it fails
 import numpy as np
 from bct_keras.gallery.backfill import backfill
 from bct_keras.gallery.file import FileGallery
-from bct_keras.gallery.gallery import KnownEncoder
+from bct_keras.gallery.facts import KnownEncoder
 from bct_keras.gallery.orders import random
 
 DIMS = 8
@@ -104,6 +105,25 @@ while len(left) > 40:
             left = [ident for ident in left if ident not in some]
         gallery.add(known(0), ["id 0"], ["label"], embedded(0, ["id 0"]))
 """
+
+
+MOVES = """
+from bct_keras.gallery import file
+path, action = sys.argv[2], sys.argv[3]
+file.ROWS_AT_ONCE = 16
+turn = np.cos(np.outer(np.arange(8), np.arange(1, 13))).astype(np.float32)
+moved = KnownEncoder("a" * 64, 12, "moved", known(0).fingerprint, "b" * 64)
+say(["id -1"])  # at work
+with FileGallery(path) as gallery:
+    if action == "0":
+        for count in gallery.move(known(0), moved, lambda rows: rows @ turn):
+            say([f"moved {count}"])
+    else:
+        gallery.restore()
+        say(["restored"])
+"""
+MOVED = KnownEncoder("a" * 64, 12, "moved", f"{0:064}", "b" * 64)
+TURN = np.cos(np.outer(np.arange(8), np.arange(1, 13))).astype(np.float32)
 
 
 def known(number: int) -> KnownEncoder:
@@ -254,3 +274,97 @@ def test_a_removal_is_done_or_not_and_what_it_said_to_be_gone_is_nowhere(tmp_pat
 def whole_vector(packed: Vectors, row: int) -> bytes:
     """Returns the high plane of one entry: 8 bytes that no other entry has."""
     return packed.high[row].tobytes()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a gallery file has of an entry."""
+
+    encoder: str  # that made its live vector
+    live: bytes
+    original: bytes  # of an entry that was not moved: its live vector
+
+
+def kept(path: Path) -> dict[str, Kept]:
+    """Returns what the file has of each id, checked: each is there once, and found once."""
+    with FileGallery(str(path)) as gallery:
+        gallery.describe()
+        held = gallery.contents
+        found = {}
+        for number, ident in zip(held.numbers.tolist(), held.ids(), strict=True):
+            row, original = held.row_of[number], held.original_of[number]
+            live = content_of(held.vectors_of(np.array([row])))
+            before = live if original < 0 else content_of(held.vectors_of(np.array([original])))
+            encoder = held.encoders[held.encoder_of[number]].fingerprint
+            found[ident] = Kept(encoder, live, before)
+        assert len(found) == len(held.numbers)
+        matches = gallery.search(known(0).fingerprint, np.ones((1, DIMS)), 10**6)[0]
+    assert len(matches) == len(found)
+    assert {match.id for match in matches} == found.keys()
+    return found
+
+
+def content_of(packed: Vectors) -> bytes:
+    return packed.scale.tobytes() + packed.high.tobytes() + packed.low.tobytes()
+
+
+def moved_vectors(originals: dict[str, Kept]) -> dict[str, bytes]:
+    """Returns what each entry has to be after its move, in the lots of the program that moves."""
+    ids = list(originals)
+    found = {}
+    for start in range(0, len(ids), 16):
+        lot = ids[start : start + 16]
+        whole = np.frombuffer(b"".join(originals[ident].original for ident in lot), np.int8)
+        rows = whole.reshape(len(lot), 4 + 2 * DIMS)
+        packed = Vectors(
+            scale=np.ascontiguousarray(rows[:, :4]).view("<f4")[:, 0],
+            high=rows[:, 4 : 4 + DIMS],
+            low=rows[:, 4 + DIMS :],
+        )
+        turned = pack(unit(unpack(packed) @ TURN))
+        for place, ident in enumerate(lot):
+            found[ident] = content_of(turned[place : place + 1])
+    return found
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.long)])
+def test_a_move_loses_doubles_and_half_moves_nothing_and_restore_gives_the_same_bytes(
+    tmp_path, kills
+):
+    path, moments = tmp_path / "people.gallery", random.Random(kills)
+    filled(path)
+    with FileGallery(str(path)) as gallery:
+        gallery.declare(Compatibility(known(5).fingerprint, MOVED.fingerprint, "", "compatible"))
+    originals = kept(path)
+    expected = moved_vectors(originals)
+    stopped, finished, acknowledged = 0, 0, 0
+    while stopped < kills:
+        # Every third time it is taken back, at a random moment too.
+        action = int(stopped % 3 == 2)
+        said, ended = output_until_killed(MOVES, path, action, moments.uniform(0, 0.2))
+        stopped += not ended
+        finished += ended
+        there = kept(path)
+        assert there.keys() == originals.keys()
+        assert all(there[ident].original == originals[ident].original for ident in there)
+        done = 0
+        for ident, entry in there.items():
+            if entry.encoder == MOVED.fingerprint:
+                done += 1
+                assert entry.live == expected[ident]
+        if action:
+            assert done in (0, acknowledged)  # it is taken back whole, or not
+            assert not done or "restored" not in said
+        else:
+            acknowledged += sum(int(count) for count in re.findall(r"moved (\d+)\n", said))
+            assert acknowledged <= done <= acknowledged + 16
+            assert done % 16 == 0 or done == ENTRIES  # a lot is moved whole, or not
+        if done == ENTRIES and ended:
+            with FileGallery(str(path)) as gallery:
+                assert gallery.restore() == ENTRIES
+            assert kept(path) == originals
+            done = 0
+        acknowledged = done
+    with FileGallery(str(path)) as gallery:
+        gallery.restore()
+    assert kept(path) == originals

@@ -8,8 +8,9 @@ import pytest
 
 from bct_keras.errors import InputError
 from bct_keras.gallery import milvus
-from bct_keras.gallery.gallery import Compatibility, KnownEncoder
+from bct_keras.gallery.facts import Compatibility, KnownEncoder
 from bct_keras.gallery.milvus import MilvusGallery
+from bct_keras.gallery.spaces import Part
 
 pytest.importorskip("milvus_lite")
 
@@ -70,7 +71,8 @@ def test_an_entry_of_an_encoder_that_was_not_admitted_is_left_out(tmp_path):
     with MilvusGallery(str(tmp_path / "people.db")) as gallery:
         gallery.add(old, ["a"], ["b"], np.ones((1, 4)))
         gallery._add(new, ["c"], ["d"], np.ones((1, 4)) / 2)
-        (found,) = gallery.nearest(np.ones((1, 4), np.float32) / 2, 5, [old.fingerprint])
+        part = Part(np.ones((1, 4), np.float32) / 2, [old], 1, None)
+        (found,) = gallery.nearest([part], 5)
     assert [match.id for match in found] == ["a"]
 
 

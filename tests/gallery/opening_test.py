@@ -13,8 +13,8 @@ import pytest
 
 from bct_keras.errors import InputError
 from bct_keras.gallery import file, opening
+from bct_keras.gallery.facts import KnownEncoder
 from bct_keras.gallery.file import FileGallery
-from bct_keras.gallery.gallery import KnownEncoder
 
 DIMS = 4
 OLD = KnownEncoder("0" * 64, DIMS, "old")

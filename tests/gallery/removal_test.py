@@ -12,8 +12,8 @@ import pytest
 
 from bct_keras.errors import InputError
 from bct_keras.gallery import blocks, file, opening, vectors
+from bct_keras.gallery.facts import Compatibility, KnownEncoder
 from bct_keras.gallery.file import FileGallery
-from bct_keras.gallery.gallery import Compatibility, KnownEncoder
 
 DIMS = 32
 OLD = KnownEncoder("0" * 64, DIMS, "old")

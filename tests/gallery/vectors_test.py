@@ -3,7 +3,8 @@ import pytest
 
 from bct_keras.errors import InputError
 from bct_keras.gallery import vectors
-from bct_keras.gallery.contents import Contents, Rows
+from bct_keras.gallery.facts import KnownEncoder
+from bct_keras.gallery.file import FileGallery
 
 
 def directions(*shape: int, seed: int = 0) -> np.ndarray:
@@ -40,17 +41,19 @@ def test_coarse_scores_are_proportional_to_the_cosine(dims):
     assert np.abs(scaled - exact).max() < 8 * step * np.sqrt(2 / 12)
 
 
-def test_a_search_finds_what_exact_search_finds_among_directions_without_any_order():
+def test_a_search_finds_what_exact_search_finds_among_directions_without_any_order(tmp_path):
     """Takes random directions, the hardest case.
 
     The ten best of 20,000 are hardly nearer than the next hundred.
     """
     entries, queries = directions(20_000, 128), directions(100, 128, seed=1)
-    contents = Contents(128)
-    contents.rows.append(Rows(0, vectors.pack(entries), np.zeros(20_000, np.uint16)))
-    contents.row_of = contents.entry_of = contents.numbers = np.arange(20_000)
-    contents.live = np.ones(20_000, bool)
-    found = np.array([[number for number, _ in ranked] for ranked in contents.nearest(queries, 10)])
+    path = str(tmp_path / "random.gallery")
+    encoder = KnownEncoder("0" * 64, 128, "random")
+    ids = [str(number) for number in range(20_000)]
+    with FileGallery(path) as gallery:
+        gallery.add(encoder, ids, ids, entries)
+        matches = gallery.search(encoder.fingerprint, queries, 10)
+    found = [[int(match.id) for match in ranked] for ranked in matches]
     exact = np.argsort(-(queries @ entries.T), axis=1)[:, :10]
     recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found, exact, strict=True)])
     assert recall >= 0.999

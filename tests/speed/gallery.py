@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from bct_keras.gallery import vectors
+from bct_keras.gallery.facts import KnownEncoder
 from bct_keras.gallery.file import FileGallery
-from bct_keras.gallery.gallery import KnownEncoder
 
 EDGE = Path(__file__).parents[2] / "export" / "edge"
 QUERIES = 200

@@ -1,0 +1,94 @@
+"""Searches a gallery by photos, or by stored embeddings."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bct_keras.data import image_check
+from bct_keras.encoders import Encoder, load_encoder
+from bct_keras.errors import InputError, option
+from bct_keras.gallery.declaring import open_gallery
+from bct_keras.gallery.entries import fitted
+from bct_keras.gallery.photos import Found, photo_encoder, pixels_of
+from bct_keras.gallery.spaces import Query
+from bct_keras.gallery.stored import known_by
+from bct_keras.untrusted.reading import LARGEST_IMAGE, read_bytes
+
+
+def search(
+    gallery: str,
+    encoder: str | Path,
+    photos: Sequence[str] = (),
+    top: int = 5,
+    ids: Sequence[str] = (),
+    made_by: str | Path | None = None,
+) -> Iterator[Found]:
+    """Yields for each query the entries that are most like it, once all queries are found good.
+
+    Args:
+        gallery: Such as `file(people.gallery)`.
+        encoder: What embeds the photos, or has the embeddings of the ids; it has to be known to fit
+            every entry.
+        photos: Paths of image files.
+        top: How many entries to find for each.
+        ids: Of stored embeddings, in place of photos.
+        made_by: The encoder that has made what is stored, as the gallery knows it.
+    """
+    if bool(photos) == bool(ids):
+        raise InputError(
+            f"{option('image')} is needed, or {option('id')} of stored embeddings, and not both"
+        )
+    if ids:
+        yield from search_by_ids(gallery, encoder, ids, top, made_by)
+    else:
+        yield from search_by_photos(gallery, encoder, photos, top)
+
+
+def search_by_photos(
+    gallery: str, encoder: str | Path, photos: Sequence[str], top: int
+) -> Iterator[Found]:
+    """Yields what is found for each photo."""
+    encoded = {path: read_bytes(path, LARGEST_IMAGE) for path in photos}
+    for path, photo in encoded.items():
+        image_check.inspect(photo, path)
+    with open_gallery(gallery) as opened:
+        opened.refresh()
+        embedder = photo_encoder(opened, encoder)
+        resize = embedder.preprocessing.resize
+        for path, photo in encoded.items():
+            pixels = pixels_of(path, photo, embedder.image_size, resize)
+            query = query_of_images(embedder, pixels[None])
+            [matches] = opened.find(query, top)
+            yield Found(path, matches)
+
+
+def search_by_ids(
+    gallery: str, encoder: str | Path, ids: Sequence[str], top: int, made_by: str | Path | None
+) -> Iterator[Found]:
+    """Yields what is found for each item whose embedding is stored."""
+    embedder = load_encoder(encoder)
+    with open_gallery(gallery) as opened:
+        opened.refresh()
+        embedder = fitted(embedder, opened)
+        query = Query(
+            encoder=known_by(embedder, made_by).fingerprint,
+            embedding=embedder.of_ids(ids),
+            compatible=None if one_space(embedder) else embedder.compatible.of_ids(ids),
+        )
+        for ident, matches in zip(ids, opened.find(query, top), strict=True):
+            yield Found(ident, matches)
+
+
+def query_of_images(encoder: Encoder, images: np.ndarray) -> Query:
+    """Returns both embeddings of images [images, size, size, 3] uint8."""
+    return Query(
+        encoder=encoder.fingerprint,
+        embedding=encoder.embed(images),
+        compatible=None if one_space(encoder) else encoder.compatible.embed(images),
+    )
+
+
+def one_space(encoder: Encoder) -> bool:
+    """Tells whether an encoder searches the old gallery by the same embedding as its own."""
+    return encoder.compatible is encoder
