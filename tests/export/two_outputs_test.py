@@ -52,7 +52,7 @@ def make(tmp_path_factory) -> Callable[[str], Path]:
     old_embeddings = np.abs(new_embeddings[:, :OLD_DIMS])
 
     def made(kind: str) -> Path:
-        options = {"steps": 5, "hidden": 8} if kind == "residual" else {}
+        options: dict[str, Any] = {"steps": 5, "hidden": 8} if kind == "residual" else {}
         name = "residual" if kind == "residual" else "linear"
         adapter = bct.adapters.fit(name, new_embeddings, old_embeddings, **options)
         model = with_adapter(network(DIMS), adapter)
