@@ -14,7 +14,7 @@ import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from bct_keras import artefacts, specs
+from bct_keras import adapters, artefacts, specs
 from bct_keras.data import dataset
 from bct_keras.data.shards import stored_records
 from bct_keras.embed.run import embed
@@ -40,6 +40,8 @@ def make_all(root: Path) -> None:
     colour = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(image))
     model: Any = keras.Model(image, keras.layers.Dense(DIMS)(colour))
     model.save(root / "old.keras")
+    pairs = np.random.default_rng(0).normal(size=(20, DIMS))
+    adapters.fit("linear", pairs, np.abs(pairs)).save(root / "adapter.keras")
     make_other_formats(model, root)
     make_onnx(root)
     make_run(root)

@@ -15,12 +15,13 @@ from bct_keras import artefacts, command, specs
 from bct_keras.benchmark.measuring import seconds_per_step
 from bct_keras.callbacks.watching import MetricsFile
 from bct_keras.data import dataset, embeddings, image_check, image_header
-from bct_keras.encoders import load_encoder
+from bct_keras.encoders import load_adapter, load_encoder
 from bct_keras.errors import BadImageError, InputError
 from bct_keras.evaluate.ijb import files
 from bct_keras.evaluate.pairs import pair_sets
 from bct_keras.evaluate.retrieval import Retrieval
 from bct_keras.gallery import GALLERIES, ORDERS, admission
+from bct_keras.gallery.orders import Listed
 from bct_keras.gallery.photos import pixels_of
 from bct_keras.prepare import check_targets
 from bct_keras.prepare.sources.folder import Folder
@@ -150,7 +151,8 @@ def define_flags() -> None:
 
 
 def in_order(root: Path) -> None:
-    specs.build(ORDERS, f"listed({root / 'listed.txt'})")(["person 1"], ["1"])
+    entries = Listed(["person 1"], ["1"], groups=list)
+    specs.build(ORDERS, f"listed({root / 'listed.txt'})")(entries)
 
 
 KINDS = {
@@ -171,6 +173,7 @@ KINDS = {
     ),
     "flags": Kind("train.flags", of_text, trained_by),
     "keras": Kind("old.keras", of_archive, lambda root: embedded(root / "old.keras")),
+    "adapter": Kind("adapter.keras", of_archive, lambda root: load_adapter(root / "adapter.keras")),
     "onnx": Kind("old.onnx", of_bytes, lambda root: embedded(root / "old.onnx")),
     "tflite": Kind("old.tflite", of_bytes, lambda root: embedded(root / "old.tflite")),
     "SavedModel": Kind("saved/saved_model.pb", of_bytes, lambda root: embedded(root / "saved")),
