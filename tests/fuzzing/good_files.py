@@ -20,7 +20,7 @@ from bct_keras.data.shards import stored_records
 from bct_keras.embed.run import embed
 from bct_keras.encoders import ENCODER_FILE, RUN_KIND, load_encoder
 from bct_keras.gallery import GALLERIES
-from bct_keras.gallery.facts import KnownEncoder
+from bct_keras.gallery.facts import Compatibility, KnownEncoder
 from bct_keras.prepare.run import prepare
 
 SIZE, DIMS = 28, 4
@@ -120,10 +120,14 @@ def make_arrays(root: Path, ids: list[str]) -> None:
 def make_gallery(root: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(50, DIMS)).astype(np.float32)
     ids = [f"person {number % 9}/{number}.jpg" for number in range(len(rows))]
-    with specs.build(GALLERIES, f"file({root / 'people.gallery'})") as gallery:
-        gallery.add(
-            KnownEncoder("c" * 64, DIMS, "old.keras"), ids, [ident[:8] for ident in ids], rows
-        )
+    old = KnownEncoder("c" * 64, DIMS, "old.keras")
+    for name in ("people.gallery", "moved.gallery"):
+        with specs.build(GALLERIES, f"file({root / name})") as gallery:
+            gallery.add(old, ids, [ident[:8] for ident in ids], rows)
+    moved = KnownEncoder("d" * 64, DIMS, "moved", base=old.fingerprint, adapter="e" * 64)
+    with specs.build(GALLERIES, f"file({root / 'moved.gallery'})") as gallery:
+        gallery.declare(Compatibility("f" * 64, moved.fingerprint, "9" * 64, "compatible"))
+        list(gallery.move(old, moved, np.square))
 
 
 def make_images(root: Path) -> None:

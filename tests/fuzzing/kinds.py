@@ -105,6 +105,14 @@ def searched(root: Path) -> None:
         gallery.search("c" * 64, np.ones((1, DIMS), np.float32), 5)
 
 
+def restored(root: Path) -> None:
+    with specs.build(GALLERIES, f"file({root / 'moved.gallery'})") as gallery:
+        gallery.refresh()
+        gallery.describe()
+        gallery.search("c" * 64, np.ones((1, DIMS), np.float32), 5)
+        gallery.restore()
+
+
 def records(root: Path) -> None:
     source = RecordIO(str(root / "records"))
     for position in range(len(source.labels)):
@@ -181,6 +189,7 @@ KINDS = {
         "saved/variables/variables.index", of_bytes, lambda root: embedded(root / "saved")
     ),
     "gallery": Kind("people.gallery", of_bytes, searched),
+    "moved gallery": Kind("moved.gallery", of_bytes, restored),
     "shard": Kind("data/shards/new-00000.tfrecord", of_shard, shard),
     "embedding shard": Kind("by-old/new-00000.old_embedding.npy", of_member, embedding_shard),
     "rec": Kind("records/train.rec", of_bytes, records),
