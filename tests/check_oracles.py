@@ -20,6 +20,7 @@ from oracles import (
     heads,
     hoc,
     ijbc,
+    lce,
     nccl,
     nccl_trained,
     old_features,
@@ -35,6 +36,7 @@ CHECKERS = {
     "heads": heads,
     "hoc": hoc,
     "ijbc": ijbc,
+    "lce": lce,
     "nccl": nccl,
     "nccl_trained": nccl_trained,
     "old_features": old_features,
@@ -42,7 +44,7 @@ CHECKERS = {
     "unibct_refine": unibct_refine,
 }
 # Methods that are not here: nothing of ours to compare.
-NOT_OURS = {"bt2": "BT2 is no method of ours", "lce": "LCE is no method of ours"}
+NOT_OURS = {"bt2": "BT2 is no method of ours"}
 
 
 def difference(ours: np.ndarray, theirs: np.ndarray) -> float:

@@ -58,9 +58,9 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def test_files_of_methods_that_are_not_here_are_named_and_pass(tmp_path, command, capsys):
-    np.savez(tmp_path / "lce_0.npz", released=np.zeros(1))
+    np.savez(tmp_path / "bt2_0.npz", released=np.zeros(1))
     assert command["main"](tmp_path) == 0
-    assert capsys.readouterr().out == "lce_0.npz: not compared, LCE is no method of ours\n"
+    assert capsys.readouterr().out == "bt2_0.npz: not compared, BT2 is no method of ours\n"
     np.savez(tmp_path / "unheard_0.npz", released=np.zeros(1))
     assert command["main"](tmp_path) == 1
 

@@ -18,7 +18,7 @@ from bct_keras.untrusted.arrays import load_array, open_array
 
 KIND = "class features"
 # One more whenever `class_features` computes something else: what is stored is then not taken.
-FORMULAS = 2
+FORMULAS = 3
 BATCH_SIZE = 256
 
 

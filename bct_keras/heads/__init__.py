@@ -9,6 +9,7 @@ from bct_keras.heads.combined import Combined
 from bct_keras.heads.cosface import CosFace
 from bct_keras.heads.magface import MagFace
 from bct_keras.heads.normface import NormFace
+from bct_keras.heads.simplex import Simplex
 from bct_keras.heads.softmax import Softmax
 from bct_keras.heads.subcenter_arcface import SubcenterArcFace
 
@@ -19,6 +20,7 @@ HEADS = {
     "cosface": CosFace,
     "magface": MagFace,
     "normface": NormFace,
+    "simplex": Simplex,
     "softmax": Softmax,
     "subcenter_arcface": SubcenterArcFace,
 }

@@ -53,6 +53,7 @@ class Head(keras.layers.Layer):
     centres = 1  # of each class
     # Whether the embeddings' lengths tell it something, as in adaface and magface
     by_length = False
+    trainable_class_weights = True
 
     def __init__(self, classes: int, *, label_smoothing: float = 0.0, **layer: Any):
         super().__init__(**{"dtype": "float32", **layer})

@@ -8,8 +8,10 @@ from bct_keras.methods.advbct import AdvBCT
 from bct_keras.methods.bct import BCT
 from bct_keras.methods.fd import FD
 from bct_keras.methods.gallerycontrast import GalleryContrast
+from bct_keras.methods.hoc import HOC
 from bct_keras.methods.independent import Independent
 from bct_keras.methods.l2 import L2
+from bct_keras.methods.lce import LCE
 from bct_keras.methods.lwf import LwF
 from bct_keras.methods.method import Method as Method
 from bct_keras.methods.mixbct import MixBCT
@@ -23,8 +25,10 @@ METHODS = {
     "bct": BCT,
     "fd": FD,
     "gallerycontrast": GalleryContrast,
+    "hoc": HOC,
     "independent": Independent,
     "l2": L2,
+    "lce": LCE,
     "lwf": LwF,
     "mixbct": MixBCT,
     "nccl": NCCL,

@@ -1,6 +1,7 @@
 import keras
 import tensorflow as tf
 
+from bct_keras.methods import perturbation
 from bct_keras.methods.method import Method
 
 
@@ -33,6 +34,8 @@ class BCT(PrototypeMethod):
     Args:
         scale: The factor of the cosines.
         weight: The factor of the penalty.
+        perturb: How far prototypes are pushed apart where they crowd, see `perturbation.perturbed`.
+        neighbours: How many others push each of them.
         **layer: The options of `keras.layers.Layer`.
 
     >>> method = BCT(scale=2.0)
@@ -44,10 +47,25 @@ class BCT(PrototypeMethod):
     array([0.127], dtype=float32)
     """
 
-    def __init__(self, scale: float = 1.0, weight: float = 1.0, **layer):
+    def __init__(
+        self,
+        scale: float = 1.0,
+        weight: float = 1.0,
+        perturb: float = 0.0,
+        neighbours: int = 10,
+        **layer,
+    ):
         super().__init__(**layer)
+        perturbation.check(perturb, neighbours, "bct")
         self.scale = scale
         self.weight = weight
+        self.perturb = perturb
+        self.neighbours = neighbours
+
+    def constants(self, old):
+        means = old.feature("prototypes")
+        moved = perturbation.perturbed(means, self.perturb, self.neighbours)
+        return {"prototypes": self.of_classes(moved)}
 
     def penalty(self, new, labels, batch, head):
         cosines = self.products(self.compatible(new))

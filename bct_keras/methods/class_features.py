@@ -14,7 +14,7 @@ CREDIBLE_SHARE = 0.9
 # are credible by it
 CREDIBLE = {"rows": "credible", "rows_then_columns": "credible_rows_then_columns"}
 OF_DIMS = ("means", "prototypes", "centres")  # [classes, dims]
-OF_CLASS = ("radii", "kept")  # [classes]
+OF_CLASS = ("radii", "kept", "least_cosines")  # [classes]
 
 
 def of_block(old: np.ndarray) -> dict[str, np.ndarray]:
@@ -26,6 +26,7 @@ def of_block(old: np.ndarray) -> dict[str, np.ndarray]:
         "centres": centres,
         "radii": radii,
         "kept": kept,
+        "least_cosines": least_cosines(old),
     }
 
 
@@ -93,6 +94,17 @@ def centres_and_radii(old: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
         kept = (distances >= low - reach) & (distances <= high + reach)
     radii = np.where(kept, distances, 0.0).max(1)
     return centres, radii, kept.sum(1)
+
+
+def least_cosines(old: np.ndarray) -> np.ndarray:
+    """Returns [classes], LCE's reach: the least cosine of an embedding to the class centre.
+
+    The centre is the mean of the normalised embeddings, at length 1.
+    """
+    directions = normalised(old)
+    centres = normalised(directions.mean(1))
+    cosines = np.matmul(directions, centres[:, :, None])[:, :, 0]
+    return cosines.min(1)
 
 
 def refined_prototypes(

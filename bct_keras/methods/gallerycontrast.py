@@ -20,7 +20,7 @@ class GalleryContrast(QueueMethod):
     hold several images a class for that. Images of its class are no rivals of each other. The
     README's tables tell what it gains.
 
-    The own-image term is that of HOC, https://arxiv.org/abs/2405.02581 (CVPR 2024,
+    The own-image term is that of `HOC`, https://arxiv.org/abs/2405.02581 (CVPR 2024,
     github.com/miccunifi/iamcl2r): -mu <n_i, o_i> + log sum over k of other classes of exp(mu <n_i,
     o_k>), with mu = 1 / t. Added here are the positive in the sum, which makes it a softplus that
     ends at 0; the queue in the place of the batch; and the term of the whole class. HOC's released

@@ -21,11 +21,13 @@ SPECS = {
     "cosface": "cosface(margin=0.3, scale=30, sample_rate=0.5, seed=5)",
     "magface": "magface((0.3, 0.7), (1, 9), pull=2, scale=30, sharded=true, seed=5)",
     "normface": "normface(scale=30, filter_above=0.4, label_smoothing=0.1, seed=5)",
+    "simplex": "simplex(label_smoothing=0.1)",
     "softmax": "softmax(label_smoothing=0.1)",
     "subcenter_arcface": "subcenter_arcface(2, margin=0.3, scale=30, sample_rate=0.6, seed=5)",
 }
 KEPT_BY_KERAS = {"name", "trainable", "dtype"}
-EMBEDDINGS = tf.constant(np.random.default_rng(0).normal(size=(3, 4)) * 5, tf.float32)
+DIMS = 5  # the simplex of 6 classes needs as many
+EMBEDDINGS = tf.constant(np.random.default_rng(0).normal(size=(3, DIMS)) * 5, tf.float32)
 LABELS = tf.constant([0, 2, 5])
 
 
@@ -67,7 +69,7 @@ class Classifier(keras.Model):
 
 def in_a_model(head: Any) -> Classifier:
     model = Classifier(head)
-    model.build((None, 4))
+    model.build((None, DIMS))
     return model
 
 
@@ -101,7 +103,7 @@ def test_a_head_that_is_not_built_is_made_again(name):
 @pytest.mark.parametrize("name", HEADS)
 def test_a_built_head_is_made_again_with_places_for_its_weights(name):
     head = made(name)
-    head.build((None, 4))
+    head.build((None, DIMS))
     other = again(head)
     assert other.built
     assert {key: rows.shape for key, rows in other.stored().items()} == {
@@ -127,7 +129,7 @@ def test_what_the_optimizer_keeps_of_the_table_s_rows_is_in_the_file(tmp_path):
     model = in_a_model(head)
     optimizer = specs.build(OPTIMIZERS, "adamw", learning_rate=0.1)
     head.add_slots(optimizer)
-    head.table.assign("velocity", np.full((6, 4), 2.0, np.float32))
+    head.table.assign("velocity", np.full((6, DIMS), 2.0, np.float32))
     path = tmp_path / "model.weights.h5"
     model.save_weights(path)
 
@@ -162,14 +164,14 @@ def test_a_given_seed_draws_the_same_classes():
     seen = []
     for _ in range(2):
         head: Any = made("cosface")
-        head.build((None, 4))
+        head.build((None, DIMS))
         seen.append(head.rows(tf.constant([1]), 3).classes.numpy())
     np.testing.assert_array_equal(seen[0], seen[1])
 
 
 def test_every_keras_optimizer_will_do_where_there_is_no_table():
     head = specs.build(HEADS, "arcface", classes=6)
-    head.build((None, 4))
+    head.build((None, DIMS))
     for optimizer in (keras.optimizers.Adam(), keras.optimizers.get("rmsprop")):
         head.add_slots(optimizer)
         head.add_slots(keras.optimizers.LossScaleOptimizer(optimizer))
@@ -179,7 +181,7 @@ def test_every_keras_optimizer_will_do_where_there_is_no_table():
 
 def test_another_optimizer_has_slots_of_its_own():
     head = made("cosface")
-    head.build((None, 4))
+    head.build((None, DIMS))
     for name, slots in (("adamw", ["momentum", "velocity"]), ("sgd", ["momentum"])):
         head.add_slots(specs.build(OPTIMIZERS, name, learning_rate=0.1))
         assert head.table.slots == slots
@@ -191,7 +193,7 @@ def test_scores_are_logits_without_a_margin(name):
     with_margin = specs.build(HEADS, name, classes=6)
     without = specs.build(HEADS, name if name == "softmax" else f"{name}(margin=0)", classes=6)
     for head in (with_margin, without):
-        head.build((None, 4))
+        head.build((None, DIMS))
     without.class_weights.assign(with_margin.class_weights)
     scores = with_margin.scores(EMBEDDINGS)
     # At margin 0 the own class's logit goes through sin and cos, and is known to 1e-6 of its scale
@@ -201,6 +203,6 @@ def test_scores_are_logits_without_a_margin(name):
 
 def test_a_table_has_not_the_scores_of_all_classes():
     head = made("cosface")
-    head.build((None, 4))
+    head.build((None, DIMS))
     with pytest.raises(InputError, match="metrics need the scores of all classes"):
         head.scores(EMBEDDINGS)

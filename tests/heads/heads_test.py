@@ -199,7 +199,7 @@ def test_gradients_are_those_of_the_logits_differentiated(spec):
     _, *found = losses_and_gradients(head, RANDOM_EMBEDDINGS, labels)
     targets = (1 - head.label_smoothing) * np.eye(5)[labels] + head.label_smoothing / 5
     with tf.GradientTape() as tape:
-        tape.watch(embeddings)
+        tape.watch([embeddings, head.class_weights.value])
         losses = tf.nn.softmax_cross_entropy_with_logits(
             targets.astype(np.float32), head.logits(embeddings, tf.constant(labels))
         )

@@ -45,8 +45,9 @@ DEGENERATE = {
 }
 
 
+# A simplex of so many classes needs more dimensions.
 @pytest.mark.long
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", [spec for spec in SPECS if not spec.startswith("simplex")])
 def test_compiled_where_classes_are_many_is_the_same(spec, monkeypatch):
     """Compares one step.
 

@@ -11,6 +11,7 @@ from bct_keras.heads.head import Head
 SPECS = [
     *HEADS,
     "softmax(label_smoothing=0.1)",
+    "simplex(label_smoothing=0.1)",
     "arcface(gradient=straight_through, label_smoothing=0.1, filter_above=0.4)",
     "combined(margins=(1.3, 0.2, 0.1), label_smoothing=0.1)",
 ]
@@ -30,7 +31,8 @@ def losses_and_gradients(head: Head, embeddings: np.ndarray, labels: np.ndarray)
     """
     inputs = tf.constant(embeddings)
     with tf.GradientTape() as tape:
-        tape.watch(inputs)
+        # those of a simplex are no weights that train
+        tape.watch([inputs, head.class_weights.value])
         losses = head(inputs, tf.constant(labels))
         mean = tf.reduce_mean(losses)
     gradients: Any = tape.gradient(mean, [inputs, head.class_weights.value])
