@@ -5,10 +5,9 @@
     128  block     header of 64 bytes, payload padded to a multiple of 64
     ...  block
 
-Every field is little-endian and every 64-byte head ends with the CRC-32 of the 60 bytes before it,
-a block's head also holds that of its payload: each byte of the file lies under a checksum. A commit
-appends blocks, syncs, moves the acknowledged length past them, and syncs again; what lies beyond
-that length was never acknowledged.
+The table of every field stands in layout.py, and the whole format in FORMAT.md. Each byte of the
+file lies under a checksum. A commit appends blocks, syncs, moves the acknowledged length past them,
+and syncs again; what lies beyond that length was never acknowledged.
 
 Version 2 may hold blocks that say which entries were removed. A file becomes one with the commit of
 its first removal, so that a program that knows version 1 alone refuses it rather than finds who was
@@ -25,17 +24,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bct_keras.errors import InputError
+from bct_keras.gallery import layout
+from bct_keras.gallery.layout import (
+    CHECKSUM,
+    FIRST_BLOCK,
+    HEAD_BYTES,
+    MAGIC,
+    VERSION,
+    VERSION_WITH_SPACES,
+)
 
-MAGIC = b"BCTGALRY"
-VERSION = 1
-VERSION_WITH_REMOVALS = 2
-VERSION_WITH_SPACES = 3
-HEAD_BYTES = 64
-FIRST_BLOCK = 2 * HEAD_BYTES
-HEADER = struct.Struct("<8sII44x")  # magic, version, dims
-COMMIT = struct.Struct("<QQ44x")  # bytes acknowledged, commits
-BLOCK = struct.Struct("<4sIQI40x")  # kind, rows, payload bytes, CRC-32 of the payload
-CHECKSUM = struct.Struct("<I")
+HEADER = layout.HEADER.struct
+COMMIT = layout.COMMIT.struct
+BLOCK = layout.BLOCK.struct
 
 
 @dataclass(frozen=True)

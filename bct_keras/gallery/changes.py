@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bct_keras.gallery.blocks import Block, damaged
-from bct_keras.gallery.entry_blocks import FORGOTTEN, MOVES, REMOVALS, RESTORED
+from bct_keras.gallery.layout import FORGOTTEN, MOVES, REMOVALS, RESTORED
 
 REMOVED = -1  # in the place of an entry's live row
 NONE = -1  # in the place of an entry's original row, where it has none

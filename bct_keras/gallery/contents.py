@@ -17,22 +17,21 @@ import numpy as np
 from bct_keras.errors import InputError
 from bct_keras.gallery.blocks import Block, damaged
 from bct_keras.gallery.changes import NONE, REMOVED, Change, apply
-from bct_keras.gallery.entry_blocks import (
+from bct_keras.gallery.entry_blocks import Cursor, Name, Names, Rows, fact_of
+from bct_keras.gallery.facts import BY_COMPATIBLE, BY_EMBEDDING, Compatibility, KnownEncoder
+from bct_keras.gallery.layout import (
     COMPATIBLE,
     ENCODER,
+    ENDS,
     ENTRIES,
     FORGOTTEN,
+    LARGEST_SCALE,
     MOVES,
+    NUMBERS,
     REMOVALS,
     REPLACEMENTS,
     RESTORED,
-    Cursor,
-    Name,
-    Names,
-    Rows,
-    fact_of,
 )
-from bct_keras.gallery.facts import BY_COMPATIBLE, BY_EMBEDDING, Compatibility, KnownEncoder
 from bct_keras.gallery.vectors import Vectors, joined
 
 
@@ -168,7 +167,7 @@ class Contents:
         """Takes in new entries."""
         cursor = Cursor(block)
         first = self._entries()
-        ends = cursor.array("<u4", 2, block.rows)
+        ends = cursor.array(ENDS)
         row = self._read_rows(block, cursor)
         if not block.rows or (np.diff(ends.astype(np.int64)) < 0).any():
             raise damaged(block.path, block.offset, "ids or labels that end before they begin")
@@ -200,7 +199,7 @@ class Contents:
 
     def _numbers_there(self, block: Block, cursor: Cursor, what: str) -> np.ndarray:
         """Reads numbers of entries; refuses those that are not there."""
-        numbers = cursor.array("<u8", block.rows)
+        numbers = cursor.array(NUMBERS)
         if block.rows:
             never_given = numbers.max() >= self._entries()
             if never_given or np.isin(numbers, self.removed).any():
@@ -214,6 +213,9 @@ class Contents:
             last = self.rows[-1]
             first = last.first + len(last.vectors)
         rows = cursor.rows(first, lambda encoders: self._dims_of(block, encoders))
+        scale = rows.vectors.scale
+        if len(scale) and not 0.0 < scale.min() <= scale.max() < LARGEST_SCALE:
+            raise damaged(block.path, block.offset, "it holds a scale that no embedding has")
         self.rows.append(rows)
         return first
 

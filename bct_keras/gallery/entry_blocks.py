@@ -16,16 +16,20 @@ import numpy as np
 from bct_keras.gallery import blocks
 from bct_keras.gallery.blocks import Block, damaged
 from bct_keras.gallery.facts import Compatibility, KnownEncoder
+from bct_keras.gallery.layout import (
+    ENCODERS,
+    ENDS,
+    ENTRIES,
+    HIGH,
+    LOW,
+    MOVES,
+    NUMBERS,
+    REPLACEMENTS,
+    SCALE,
+    VECTORS,
+    Section,
+)
 from bct_keras.gallery.vectors import Vectors
-
-ENTRIES = b"ENTR"
-REPLACEMENTS = b"REPL"
-REMOVALS = b"REMO"
-MOVES = b"MOVE"
-RESTORED = b"REST"
-FORGOTTEN = b"FORG"
-ENCODER = b"ENCO"
-COMPATIBLE = b"COMP"
 
 Fact = TypeVar("Fact", KnownEncoder, Compatibility)
 
@@ -94,10 +98,11 @@ class Cursor:
         self.block = block
         self.taken = 0
 
-    def array(self, dtype: str, *shape: int) -> np.ndarray:
-        """Takes the next array of this type and shape."""
-        size = math.prod(shape) * np.dtype(dtype).itemsize
-        return np.frombuffer(self.bytes(size), dtype).reshape(shape)
+    def array(self, section: Section, dims: int = 0) -> np.ndarray:
+        """Takes the next array, which is this section of the block."""
+        shape = section.shape_of(self.block.rows, dims)
+        size = math.prod(shape) * np.dtype(section.dtype).itemsize
+        return np.frombuffer(self.bytes(size), section.dtype).reshape(shape)
 
     def bytes(self, count: int) -> memoryview:
         """Takes so many of the next bytes."""
@@ -114,19 +119,21 @@ class Cursor:
             first: How many rows the file has before them.
             dims_of: Returns the dimensions of rows that these encoders [rows] have made.
         """
-        count = self.block.rows
-        scale = self.array("<f4", count)
-        encoders = self.array("<u2", count)
+        scale = self.array(SCALE)
+        encoders = self.array(ENCODERS)
         dims = dims_of(encoders)
-        high = self.array("i1", count, dims)
-        low = self.array("i1", count, dims)
+        high = self.array(HIGH, dims)
+        low = self.array(LOW, dims)
         return Rows(first, Vectors(scale, high, low), encoders)
 
 
 def encode_vectors(packed: Vectors, encoders: np.ndarray) -> list[bytes]:
     """Returns the bytes of embeddings, as `Cursor.rows` reads them."""
-    arrays = (packed.scale.astype("<f4"), encoders.astype("<u2"), packed.high, packed.low)
-    return [array.tobytes() for array in arrays]
+    arrays = (packed.scale, encoders, packed.high, packed.low)
+    written = []
+    for section, array in zip(VECTORS, arrays, strict=True):
+        written.append(array.astype(section.dtype).tobytes())
+    return written
 
 
 def encode_entries(
@@ -145,7 +152,7 @@ def encode_entries(
         encoded = [each.encode() for each in column]
         ends.append(np.cumsum([len(each) for each in encoded], dtype=np.uint64))
         texts.append(b"".join(encoded))
-    ends_of_names = np.array(ends).astype("<u4").tobytes()
+    ends_of_names = np.array(ends).astype(ENDS.dtype).tobytes()
     embeddings = encode_vectors(packed, encoders)
     return blocks.encode(ENTRIES, len(ids), ends_of_names, *embeddings, *texts)
 
@@ -164,18 +171,18 @@ def encode_rows(
     kind: bytes, packed: Vectors, encoders: np.ndarray, numbers: np.ndarray
 ) -> list[bytes]:
     """Returns a block of other embeddings of the entries with these numbers."""
-    content = numbers.astype("<u8").tobytes()
+    content = numbers.astype(NUMBERS.dtype).tobytes()
     return blocks.encode(kind, len(numbers), content, *encode_vectors(packed, encoders))
 
 
 def encode_numbers(kind: bytes, numbers: np.ndarray) -> list[bytes]:
-    """Returns a block that names entries: REMOVALS, RESTORED or FORGOTTEN."""
-    content = numbers.astype("<u8").tobytes()
+    """Returns a block that names entries: removals, restored or forgotten."""
+    content = numbers.astype(NUMBERS.dtype).tobytes()
     return blocks.encode(kind, len(numbers), content)
 
 
 def encode_fact(kind: bytes, fact: KnownEncoder | Compatibility) -> list[bytes]:
-    """Returns a block of ENCODER or COMPATIBLE."""
+    """Returns a block of a fact, such as ENCODER."""
     text = json.dumps(written(fact))
     return blocks.encode(kind, 0, text.encode())
 
@@ -210,12 +217,18 @@ def default_of(attribute: Field) -> Any:
     return attribute.default
 
 
+def no_number(name: str) -> float:
+    """Raises: NaN and Infinity are no JSON."""
+    raise ValueError(f"{name} is no number")
+
+
 def fact_of(block: Block, kind: type[Fact]) -> Fact:
     """Reads what such a block says."""
     block.check()
-    text = bytes(block.payload).rstrip(b"\0")  # without the padding
+    payload = bytes(block.payload).rstrip(b"\0")  # without the padding
     try:
-        found = kind(**json.loads(text))
+        text = payload.decode()
+        found = kind(**json.loads(text, parse_constant=no_number))
     except (ValueError, TypeError, RecursionError):
         raise damaged(block.path, block.offset, f"it holds no {kind.__name__}") from None
     for field in fields(kind):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bct_keras.errors import InputError
-from bct_keras.gallery import blocks, entry_blocks, opening, tidying, vectors
+from bct_keras.gallery import blocks, entry_blocks, layout, opening, tidying, vectors
 from bct_keras.gallery.facts import Compatibility, KnownEncoder, LetGo, Removal, first_positions
 from bct_keras.gallery.file_reader import FileReader
 from bct_keras.gallery.gallery import Transform
@@ -124,16 +124,16 @@ class FileGallery(FileReader):
             packed = vectors.pack(self.moved_units(moved, transform(embeddings)))
             maker = self._maker(moved)
             moves = entry_blocks.encode_moves(packed, maker.of(len(some)), some)
-            self._commit(*maker.facts, moves, version=blocks.VERSION_WITH_SPACES)
+            self._commit(*maker.facts, moves, version=layout.VERSION_WITH_SPACES)
             yield len(some)
 
     def _restore(self) -> int:
         """Makes the originals of moved entries live again; returns how many."""
-        return self._let_go(entry_blocks.RESTORED)
+        return self._let_go(layout.RESTORED)
 
     def _forget_originals(self) -> LetGo:
         """Lets go of the originals of moved entries."""
-        count = self._let_go(entry_blocks.FORGOTTEN)
+        count = self._let_go(layout.FORGOTTEN)
         erased = self._erase("forgotten vectors", count, "forget-originals")
         return LetGo(count, erased)
 
@@ -142,7 +142,7 @@ class FileGallery(FileReader):
         numbers = self.contents.originals()
         if len(numbers):
             block = entry_blocks.encode_numbers(kind, numbers)
-            self._commit(block, version=blocks.VERSION_WITH_SPACES)
+            self._commit(block, version=layout.VERSION_WITH_SPACES)
         return len(numbers)
 
     def begin_moving(self) -> None:
@@ -157,8 +157,8 @@ class FileGallery(FileReader):
         chosen = self._chosen(ids, labels)
         if chosen.numbers:
             numbers = np.array(sorted(chosen.numbers))
-            removals = entry_blocks.encode_numbers(entry_blocks.REMOVALS, numbers)
-            self._commit(removals, version=blocks.VERSION_WITH_REMOVALS)
+            removals = entry_blocks.encode_numbers(layout.REMOVALS, numbers)
+            self._commit(removals, version=layout.VERSION_WITH_REMOVALS)
         erased = self._erase("removed entries", len(self.contents.removed), "remove")
         return Removal(
             entries=len(chosen.numbers),
@@ -242,7 +242,7 @@ class FileGallery(FileReader):
                 return Maker([], place, version)
         return Maker([block], len(self.contents.encoders), version)
 
-    def _commit(self, *written: list[bytes], version: int = blocks.VERSION) -> None:
+    def _commit(self, *written: list[bytes], version: int = layout.VERSION) -> None:
         """Appends blocks; returns when they are on the disk."""
         assert self.file
         self.file.append(*written, version=version)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from bct_keras.errors import InputError
-from bct_keras.gallery import blocks, opening, scanning, vectors
+from bct_keras.gallery import layout, opening, scanning, vectors
 from bct_keras.gallery.blocks import Block, BlockFile
 from bct_keras.gallery.changes import REMOVED
 from bct_keras.gallery.contents import Contents
@@ -32,7 +32,7 @@ class FileReader(Gallery):
             self.file.close()
         self.file = None
         self.contents = Contents(0)
-        self.read_to = blocks.FIRST_BLOCK
+        self.read_to = layout.FIRST_BLOCK
         self.unchecked: list[Block] = []
 
     def refresh(self) -> None:

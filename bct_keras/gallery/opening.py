@@ -14,16 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bct_keras.errors import InputError
-from bct_keras.gallery.blocks import (
-    COMMIT,
-    FIRST_BLOCK,
-    HEADER,
-    MAGIC,
-    VERSION,
-    BlockFile,
-    sealed,
-    write_all,
-)
+from bct_keras.gallery.blocks import COMMIT, HEADER, BlockFile, sealed, write_all
+from bct_keras.gallery.layout import FIRST_BLOCK, MAGIC, VERSION
 
 LOCK_SECONDS = 10.0  # a writer waits this long for another one to end
 FOR_GROUP = 0o070

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from bct_keras.gallery import blocks, entry_blocks, opening
+from bct_keras.gallery import entry_blocks, layout, opening
 from bct_keras.gallery.blocks import BlockFile
 from bct_keras.gallery.changes import NONE
 from bct_keras.gallery.contents import Contents
@@ -153,18 +153,18 @@ class Tidying:
 
 def encoder_block(encoder: KnownEncoder, first_dims: int) -> tuple[list[bytes], int]:
     """Returns the block that names an encoder, and the version that a file with it has."""
-    block = entry_blocks.encode_fact(entry_blocks.ENCODER, encoder)
+    block = entry_blocks.encode_fact(layout.ENCODER, encoder)
     if entry_blocks.is_new(encoder) or encoder.dims != first_dims:
-        return block, blocks.VERSION_WITH_SPACES
-    return block, blocks.VERSION
+        return block, layout.VERSION_WITH_SPACES
+    return block, layout.VERSION
 
 
 def compatibility_block(compatibility: Compatibility) -> tuple[list[bytes], int]:
     """Returns the block that declares it, and the version that a file with it has."""
-    block = entry_blocks.encode_fact(entry_blocks.COMPATIBLE, compatibility)
+    block = entry_blocks.encode_fact(layout.COMPATIBLE, compatibility)
     if entry_blocks.is_new(compatibility):
-        return block, blocks.VERSION_WITH_SPACES
-    return block, blocks.VERSION
+        return block, layout.VERSION_WITH_SPACES
+    return block, layout.VERSION
 
 
 def written_anew(file: BlockFile, contents: Contents, rows_at_once: int) -> Tidied:
@@ -174,7 +174,7 @@ def written_anew(file: BlockFile, contents: Contents, rows_at_once: int) -> Tidi
     numbers_of: dict[str, int] = {}
     with opening.replacement(file, tidying.first_dims) as tidied:
         facts = list(tidying.facts())
-        version = max((needed for _, needed in facts), default=blocks.VERSION)
+        version = max((needed for _, needed in facts), default=layout.VERSION)
         tidied.append(*(block for block, _ in facts), version=version)
         start = 0
         for ids, block in tidying.entries():
@@ -183,5 +183,5 @@ def written_anew(file: BlockFile, contents: Contents, rows_at_once: int) -> Tidi
                 numbers_of.update(zip(ids, range(start, start + len(ids)), strict=True))
             start += len(ids)
         for block in tidying.moves():
-            tidied.append(block, version=blocks.VERSION_WITH_SPACES)
+            tidied.append(block, version=layout.VERSION_WITH_SPACES)
     return Tidied(tidied, numbers_of if renumbered else None)

@@ -1,6 +1,6 @@
 """Reads a gallery file as `python -m bct_keras.gallery` writes it, without bct_keras.
 
-The layout stands in bct_keras/gallery/blocks.py and entry_blocks.py.
+The format stands in bct_keras/gallery/FORMAT.md.
 """
 
 import json
@@ -87,6 +87,8 @@ class GalleryFile:
                 self.removed.append(np.frombuffer(payload, "<u8", rows))
             elif kind in (b"REST", b"FORG"):
                 raise ValueError(f"{self.path}: run gallery restore or forget-originals again")
+            elif kind not in self.facts:
+                raise ValueError(f"{self.path} holds a block of unknown kind {kind!r}")
             else:
                 self.check(self.payloads[-1:])
                 fact = bytes(payload).rstrip(b"\0")

@@ -109,7 +109,7 @@ class Gallery(GalleryFile):
         candidates = np.sort(np.argpartition(coarse, first)[first:])
         exact = self.exact_scores(query, candidates)
         found = []
-        for best in np.argsort(exact)[::-1][:top]:
+        for best in np.argsort(-exact, kind="stable")[:top]:
             number = int(self.entry_of[candidates[best]])
             found.append((exact[best], *self.name(number)))
         return found
@@ -129,7 +129,7 @@ class Gallery(GalleryFile):
         scores[self.dead] = -np.inf
         return scores
 
-    def exact_scores(self, query: np.ndarray, candidates: np.ndarray) -> list[float]:
+    def exact_scores(self, query: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         """Returns the cosine of the query and each of these rows, which have to rise."""
         scores = []
         first = 0
@@ -140,8 +140,9 @@ class Gallery(GalleryFile):
             if not len(rows):
                 continue
             whole = part.high[rows] * np.float32(256) + part.low[rows]
-            scores += (part.scale[rows] * (whole @ query)).tolist()
-        return scores
+            # Not as a matrix product: equal embeddings have equal scores.
+            scores += (part.scale[rows] * (whole * query).sum(axis=1)).tolist()
+        return np.array(scores)
 
 
 def main() -> None:
