@@ -5,7 +5,10 @@ python -m bct_keras.export --encoder=runs/mixbct --old=runs/old --calibration=da
 
 saved_model     for TF Serving: serving_default takes encoded images of any size, pixels uint8,
                 float float32
-tflite          encoder.tflite in float32, pixels of 0..255 as uint8 in; so do the next three
+tflite          encoder.tflite in float32, one image of pixels of 0..255 as uint8 in; so do the
+                last three
+tflite_batch    encoder_batch.tflite, the same for any number of images at a time, as a server
+                wants it; only where --formats names it
 tflite_fp16     half the size
 tflite_dynamic  a quarter of the size: weights in int8
 tflite_int8     a quarter of the size: weights and activations in int8; needs --calibration
@@ -43,8 +46,8 @@ def define_flags() -> None:
     flags.DEFINE_list(
         "formats",
         None,
-        f"what to write, of {', '.join(FORMATS)}; all that --calibration, or its absence, allows "
-        "if not given",
+        f"what to write, of {', '.join(FORMATS)}; all but tflite_batch that --calibration, or its "
+        "absence, allows if not given",
     )
     flags.DEFINE_string(
         "calibration", None, "the data set that tells tflite_int8 its ranges, such as data/mine/new"

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,13 +10,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 from bct_keras.backbones import iresnet
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import normalised
-from bct_keras.encoders import KerasEncoder, load_encoder
+from bct_keras.encoders import KerasEncoder, load_encoder, stated
+from bct_keras.encoders.flatbuffer import Table, tflite_metadata
 from bct_keras.errors import InputError
 from bct_keras.evaluate import PROTOCOLS
 from bct_keras.export import writing
@@ -116,16 +119,59 @@ def test_embeddings_of_different_images_differ(encoder):
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "saved_model"])
 def test_tflite_takes_pixels_and_tells_of_itself(encoder, exported, name):
     path = exported / FORMATS[name].file
-    (given,) = Interpreter(model_path=str(path)).get_input_details()
+    interpreter = Interpreter(model_path=str(path))
+    (given,) = interpreter.get_input_details()
     assert given["dtype"] is np.uint8
     assert given["shape"].tolist() == [1, SIZE, SIZE, 3]
-    assert given["shape_signature"].tolist() == [-1, SIZE, SIZE, 3]
+    batch = -1 if name == "tflite_batch" else 1
+    assert given["shape_signature"].tolist() == [batch, SIZE, SIZE, 3]
+    assert given["name"] == "image"
+    assert [each["name"] for each in interpreter.get_output_details()] == ["embedding"]
     facts = read_facts(path)
     assert facts["fingerprint"] == encoder.fingerprint
     assert facts["encoder"] == f"iresnet_small-{encoder.fingerprint[:12]}"
     assert (facts["dims"], facts["input"]["range"]) == (DIMS, [0, 255])
     # (x - 127.5) / 127.5
     assert facts["input"]["normalisation_in_the_model"] == {"scale": 1 / 127.5, "offset": -1.0}
+
+
+@pytest.mark.parametrize("name", ["tflite", "tflite_int8"])
+def test_the_standard_metadata_tell_of_the_image_and_hold_our_facts(exported, name):
+    path = exported / FORMATS[name].file
+    standard = tflite_metadata(path)[stated.TFLITE_METADATA]
+    assert standard[4:8] == b"M001"
+    found = stated.normalization(standard)
+    assert (found.mean, found.std) == ((0.0,), (1.0,))
+    (graph,) = Table.root(standard).tables(3)
+    (image,), (embedding,) = graph.tables(2), graph.tables(3)
+    assert (image.bytes(0), embedding.bytes(0)) == (b"image", b"embedding")
+    with zipfile.ZipFile(path) as archive:
+        assert json.loads(archive.read("bct_keras.json")) == read_facts(path)
+
+
+@pytest.mark.parametrize("name", ["tflite", "tflite_int8"])
+def test_the_run_time_with_accelerators_gives_the_same_embedding(exported, name):
+    path = str(exported / FORMATS[name].file)
+    model = CompiledModel.from_file(path)
+    given, found = model.create_input_buffers(0), model.create_output_buffers(0)
+    given[0].write(images(1).ravel())
+    model.run_by_index(0, given, found)
+    embedding = found[0].read(DIMS, np.float32)
+    expected = load_encoder(path).embed(images(1))[0]
+    np.testing.assert_allclose(embedding, expected, atol=1e-6)
+
+
+def test_mediapipe_embeds_by_a_file_and_names_its_output(exported):
+    mediapipe = pytest.importorskip("mediapipe", reason="MediaPipe is not installed")
+    path = str(exported / "encoder.tflite")
+    options = mediapipe.tasks.vision.ImageEmbedderOptions(
+        base_options=mediapipe.tasks.BaseOptions(model_asset_path=path)
+    )
+    with mediapipe.tasks.vision.ImageEmbedder.create_from_options(options) as embedder:
+        image = mediapipe.Image(mediapipe.ImageFormat.SRGB, images(1)[0])
+        (found,) = embedder.embed(image).embeddings
+    assert found.head_name == "embedding"
+    np.testing.assert_allclose(found.embedding, load_encoder(path).embed(images(1))[0], atol=1e-5)
 
 
 def test_int8_has_a_scale_for_each_channel_and_integers_in_its_convolutions(exported):

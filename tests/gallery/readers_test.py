@@ -14,6 +14,7 @@ import pytest
 from gallery_readers.answers import Asked, by_python, difference
 from gallery_readers.by_c import CHECKED, by_c, compiled
 from gallery_readers.mutations import mutated
+from PIL import Image
 
 from bct_keras.gallery import blocks
 
@@ -66,6 +67,26 @@ def test_the_reader_in_javascript_answers_as_python_does():
     assert answers.keys() == ANSWERS.keys()
     found = {name: difference(ANSWERS[name], answer) for name, answer in answers.items()}
     assert {name: text for name, text in found.items() if text} == {}
+
+
+def test_the_page_stretches_pixels_as_pillow_does(tmp_path):
+    if not shutil.which("node"):
+        pytest.skip("there is no Node (node)")
+    random = np.random.default_rng(0)
+    sizes = [(299, 603), (603, 299), (200, 300), (40, 50), (64, 64), (64, 30), (100, 700)]
+    expected = []
+    for width, height in sizes:
+        pixels = random.integers(0, 256, (height, width, 4), np.uint8)
+        (tmp_path / f"{width}x{height}").write_bytes(pixels.tobytes())
+        image = Image.fromarray(pixels[:, :, :3])
+        expected.append(np.asarray(image.resize((64, 64), Image.Resampling.BILINEAR)))
+    program = TESTS / "gallery_readers" / "stretch.mjs"
+    command = ["node", str(program), str(tmp_path), "64"]
+    command += [f"{width}x{height}" for width, height in sizes]
+    done = subprocess.run(command, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    found = np.frombuffer(done.stdout, np.uint8).reshape(-1, 64, 64, 3)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_the_reader_in_javascript_can_be_read_at_a_sitting():

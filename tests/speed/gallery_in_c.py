@@ -1,20 +1,15 @@
-"""The reader in C against the one in Python, at one thread: JSON lines.
+"""The reader in C against the one in Python, each of which takes one thread: JSON lines.
 
 python tests/speed/gallery_in_c.py
 """
 
 import ctypes
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-
-# Before numpy and numkong are loaded, each of which would start a thread for every core.
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[name] = "1"
 
 import numpy as np
 

@@ -9,6 +9,9 @@ from bct_keras.export.formats.format import Format, Source
 FORMATS = {
     "saved_model": Format("saved_model", saved_model.write, largest_difference=1e-5),
     "tflite": Format("encoder.tflite", tflite.write_float32, largest_difference=1e-4),
+    "tflite_batch": Format(
+        "encoder_batch.tflite", tflite.write_batch, largest_difference=1e-4, only_if_asked=True
+    ),
     "tflite_fp16": Format("encoder_fp16.tflite", tflite.write_float16, smallest_cosine=0.9999),
     # These two are as close as the protocol says they are.
     "tflite_dynamic": Format("encoder_dynamic.tflite", tflite.write_dynamic),
@@ -19,9 +22,11 @@ FORMATS = {
 
 
 def possible_formats(source: Source) -> list[str]:
-    """Returns the names of all formats that can be written from what is given."""
+    """Returns the names of the formats that are written where none is named."""
     possible = []
     for name, form in FORMATS.items():
+        if form.only_if_asked:
+            continue
         if source.calibration or not form.needs_calibration:
             possible.append(name)
     return possible

@@ -8,41 +8,51 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from bct_keras.encoders.flatbuffer import tflite_metadata
+from bct_keras.encoders import flatbuffer
 from bct_keras.encoders.stated import OUR_FACTS
 from bct_keras.errors import InputError
+from bct_keras.export.formats import tflite_metadata
 
 IDENTIFIER = b"TFL3"
 FIRST_BYTES = 1 << 20  # of the builder, which grows
 
 
 def rewrite(content: bytes, facts: dict[str, Any]) -> bytes:
-    """Returns the same model with `facts` as JSON in its metadata.
+    """Returns the same model with `facts` as JSON in its metadata, and the standard's metadata.
 
-    The tensors' long names are left out, but for inputs and outputs.
+    Inputs and outputs have the names that their signature gives them; the long names of all other
+    tensors are left out.
     """
     model: Any = schema.ModelT.InitFromPackedBuf(content, 0)
     for graph in model.subgraphs:
-        kept = {*graph.inputs, *graph.outputs}
-        for index, tensor in enumerate(graph.tensors):
-            if index not in kept:
-                tensor.name = b""
-    text = json.dumps(facts).encode()
+        for tensor in graph.tensors:
+            tensor.name = b""
+    (signature,) = model.signatureDefs
+    graph = model.subgraphs[signature.subgraphIndex]
+    for named in (*signature.inputs, *signature.outputs):
+        graph.tensors[named.tensorIndex].name = named.name
+    outputs = [graph.tensors[place].name.decode() for place in graph.outputs]
+    add_metadata(model, OUR_FACTS, json.dumps(facts).encode())
+    add_metadata(model, tflite_metadata.NAME, tflite_metadata.metadata(facts, outputs))
+    builder = flatbuffers.Builder(FIRST_BYTES)
+    builder.Finish(model.Pack(builder), IDENTIFIER)
+    return tflite_metadata.with_facts_behind(bytes(builder.Output()), facts)
+
+
+def add_metadata(model: Any, name: str, content: bytes) -> None:
+    """Adds metadata of a name to a model."""
     buffer: Any = schema.BufferT()
-    buffer.data = np.frombuffer(text, np.uint8)
+    buffer.data = np.frombuffer(content, np.uint8)
     entry: Any = schema.MetadataT()
-    entry.name = OUR_FACTS
+    entry.name = name
     entry.buffer = len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
-    builder = flatbuffers.Builder(FIRST_BYTES)
-    builder.Finish(model.Pack(builder), IDENTIFIER)
-    return bytes(builder.Output())
 
 
 def read_facts(path: Path) -> dict[str, Any]:
     """Returns what `rewrite` put in."""
-    metadata = tflite_metadata(path)
+    metadata = flatbuffer.tflite_metadata(path)
     if OUR_FACTS not in metadata:
         raise InputError(f"{path} holds no facts of bct_keras; export writes them")
     try:

@@ -126,6 +126,7 @@ class Format:
     smallest_cosine: float | None = None
     needs_calibration: bool = False
     can_keep_float: bool = False
+    only_if_asked: bool = False  # it is not among those that are written where none is named
 
 
 class Reference(DerivedEncoder):

@@ -1,6 +1,7 @@
 """Writes TFLite files for devices.
 
-They take pixels of 0..255 as uint8 and give embeddings of length 1, for any batch, 1 at first.
+They take pixels of 0..255 as uint8 and give embeddings of length 1. A device's file takes one image
+at a time: LiteRT.js, MediaPipe and the accelerators of phones refuse a batch of any size.
 """
 
 import contextlib
@@ -21,6 +22,8 @@ from bct_keras.export.formats.device_layers import fast_in_int8
 from bct_keras.export.formats.flatbuffer import rewrite
 from bct_keras.export.formats.format import Source
 
+ONE_IMAGE = 1
+ANY_BATCH = None
 CALIBRATION_IMAGES = 1024
 SENSITIVITY_IMAGES = 16
 # In eight bits a coordinate of 512 would have six values; LiteRT fixes that scale.
@@ -30,9 +33,15 @@ VERIFIED = re.compile(r"^NumericVerify/(.*?)\d?:\d+$", re.DOTALL)
 
 
 class Device(tf.Module):
-    """The function that a device calls: pixels as uint8 in, embeddings out."""
+    """The function that a device calls: pixels as uint8 in, embeddings out.
 
-    def __init__(self, source: Source, model: Any):
+    Args:
+        source: What is exported.
+        model: What embeds.
+        batch: How many images it takes at a time; None: any number, 1 at first.
+    """
+
+    def __init__(self, source: Source, model: Any, batch: int | None):
         super().__init__()
         self.weights = [weight.value for weight in model.weights]
         size = source.encoder.image_size
@@ -41,15 +50,15 @@ class Device(tf.Module):
             pixels = tf.cast(image, tf.float32)
             return source.outputs(model, pixels)
 
-        pixels = tf.TensorSpec((None, size, size, 3), tf.uint8, name="image")
+        pixels = tf.TensorSpec((batch, size, size, 3), tf.uint8, name="image")
         self.serve = tf.function(serve, input_signature=[pixels])
 
 
 @contextlib.contextmanager
-def converter(source: Source, model: Any) -> Iterator[Any]:
+def converter(source: Source, model: Any, batch: int | None = ONE_IMAGE) -> Iterator[Any]:
     """Yields TensorFlow's converter of a model."""
     with tempfile.TemporaryDirectory() as folder:
-        device = Device(source, model)
+        device = Device(source, model, batch)
         signatures = {"serving_default": device.serve}
         tf.saved_model.save(device, folder, signatures=signatures)
         yield tf.lite.TFLiteConverter.from_saved_model(folder)
@@ -70,6 +79,13 @@ def finish(content: bytes, source: Source, numbers: str, path: Path) -> None:
 def write_float32(source: Source, path: Path) -> None:
     """Writes the numbers as they are."""
     with converter(source, source.encoder.model) as convert:
+        content = converted(convert)
+    finish(content, source, "float32", path)
+
+
+def write_batch(source: Source, path: Path) -> None:
+    """Writes the numbers as they are, for a server: any number of images at a time."""
+    with converter(source, source.encoder.model, ANY_BATCH) as convert:
         content = converted(convert)
     finish(content, source, "float32", path)
 
