@@ -16,10 +16,10 @@ import tensorflow as tf
 from bct_keras import artefacts, progress
 from bct_keras.data import images
 from bct_keras.data.image_header import MAXIMUM_PIXELS
-from bct_keras.data.records import KIND
+from bct_keras.data.records import KIND, NAMES
 from bct_keras.data.shards import Shard, shards_of
 from bct_keras.errors import InputError, option
-from bct_keras.untrusted.json_files import field
+from bct_keras.untrusted.json_files import field, read_object
 
 RECORD_FEATURES = {
     "image": tf.io.FixedLenFeature([], tf.string),
@@ -41,6 +41,7 @@ class DataSet:
     resize: str = "bilinear"  # the filter, of images.FILTERS
     # No image has an Exif orientation; False also where that was not looked at.
     upright: bool = False
+    names: Path | None = None  # the file of what people call the identities, where they do
 
     @property
     def records(self) -> int:
@@ -53,6 +54,20 @@ class DataSet:
         shards = [shard.sha256 for shard in self.shards]
         content = [shards, self.classes, self.first_identity, self.image_size]
         return artefacts.fingerprint(content)
+
+    @cached_property
+    def identity_names(self) -> list[str] | None:
+        """What people call the identities, in the order of the labels from 0; None: numbers."""
+        if self.names is None:
+            return None
+        names = field(read_object(self.names), "names", list, self.names)
+        end = self.first_identity + self.classes
+        if len(names) < end or not all(isinstance(name, str) for name in names):
+            raise InputError(
+                f"{self.names} does not name {end:,} identities; remove {self.folder} and run "
+                "prepare again"
+            )
+        return names[self.first_identity : end]
 
     def check_content(self) -> None:
         """Reads every shard whole; the sizes were checked on opening."""
@@ -139,6 +154,7 @@ def open_data_set(folder: str | Path) -> DataSet:
             image_size=field(manifest, "image_size", int, path),
             same_size=field(manifest, "same_size", bool, path),
             upright=field({"upright": False} | manifest, "upright", bool, path),
+            names=names_of(folder, manifest),
         )
     except InputError as error:
         raise InputError(f"{error}; remove {folder} and run prepare again") from None
@@ -146,6 +162,17 @@ def open_data_set(folder: str | Path) -> DataSet:
         shard.check_size()
     check_claims(data, path)
     return data
+
+
+def names_of(folder: Path, manifest: dict[str, Any]) -> Path | None:
+    """Returns the file of the identities' names, which lies beside the whole set's manifest."""
+    where = folder / artefacts.MANIFEST
+    stated = field({"names": ""} | manifest, "names", str, where)
+    if not stated:
+        return None
+    if stated not in (NAMES, f"../{NAMES}"):
+        raise InputError(f"{where} says that names are in {stated!r}, where they cannot be")
+    return artefacts.named(folder) / stated
 
 
 def check_claims(data: DataSet, path: Path) -> None:

@@ -29,6 +29,7 @@ WRITE_AT_ONCE = 1 << 18
 PIECES_AT_ONCE = 1 << 12
 
 KIND = "data set"  # in its manifest
+NAMES = "names.json"  # what people call the identities, in the order of their labels
 # What comes before the image, the image, and what comes after it.
 Frame = tuple[bytes, bytes, bytes]
 

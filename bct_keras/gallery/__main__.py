@@ -13,6 +13,8 @@ python -m bct_keras.gallery restore --gallery='file(people.gallery)'
 python -m bct_keras.gallery forget-originals --gallery='file(people.gallery)'
 python -m bct_keras.gallery remove --gallery='file(people.gallery)' --id=person52/003.jpg --label=17
 python -m bct_keras.gallery info --gallery='file(people.gallery)'
+python -m bct_keras.gallery bundle --gallery='file(people.gallery)' \\
+    --encoder=exported/encoder.tflite --out=device
 
 Galleries: file(PATH), one file that a device reads as it is, or milvus(URI, collection=gallery).
 Every entry knows the encoder that made it. A query is refused unless its encoder made all entries
@@ -20,8 +22,10 @@ or reports of `evaluate` say that it is compatible with those that did. Each act
 --help.
 """
 
+import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from absl import flags
 
@@ -29,6 +33,7 @@ from bct_keras import command
 from bct_keras.gallery.run import (
     add,
     backfill,
+    bundle,
     forget_originals,
     info,
     move,
@@ -62,9 +67,21 @@ def search_by_flags() -> None:
         top=FLAGS.top,
         ids=FLAGS.id,
         made_by=FLAGS.made_by,
+        far=FLAGS.far,
     )
     for each in found:
-        print(each)
+        print(json.dumps(each.facts(), ensure_ascii=False) if FLAGS.json else each)
+
+
+def bundle_by_flags() -> None:
+    bundle(
+        command.required("gallery"),
+        encoder=command.required("encoder"),
+        out=Path(command.required("out")),
+        far=FLAGS.far,
+        page=FLAGS.page,
+        say=command.say,
+    )
 
 
 def backfill_by_flags() -> None:
@@ -168,6 +185,27 @@ def define_search_flags() -> None:
     )
     flags.DEFINE_multi_string("image", None, "a photo to search by; may be given twice")
     flags.DEFINE_integer("top", 5, "how many matches to list", lower_bound=1)
+    define_far("say `match` or `no match` where this share of false accepts may be, such as 1e-3")
+    flags.DEFINE_bool("json", False, "print a line of JSON for each query")
+
+
+def define_bundle_flags() -> None:
+    flags.DEFINE_string("encoder", None, "the .tflite file that the device is to embed photos by")
+    flags.DEFINE_string("out", None, "the folder to make")
+    define_far("the share of false accepts at which the page says `match` at first")
+    flags.DEFINE_string(
+        "page", None, "the folder of the page; export/edge/web of this checkout if not given"
+    )
+
+
+def define_far(text: str) -> None:
+    flags.DEFINE_float(
+        "far",
+        None,
+        f"{text}; a report that lets the queries in has to say what cosines stand for",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
 
 
 def define_backfill_flags() -> None:
@@ -211,6 +249,7 @@ ACTIONS: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
     "restore": (restore_by_flags, lambda: None),
     "forget-originals": (forget_originals_by_flags, lambda: None),
     "info": (info_by_flags, lambda: None),
+    "bundle": (bundle_by_flags, define_bundle_flags),
 }
 
 

@@ -104,10 +104,13 @@ def stored_entries(data: DataSet, folder: Path) -> Entries:
 
 
 def labels_of(data: DataSet, labels: np.ndarray) -> list[str]:
-    """Returns labels as they count over the whole data set.
+    """Returns what people call the identities, or else their labels as they count in the whole set.
 
-    A gallery may hold several of its views.
+    A gallery may hold several views of one data set.
     """
+    names = data.identity_names
+    if names is not None:
+        return [names[label] for label in labels.tolist()]
     return [str(label + data.first_identity) for label in labels.tolist()]
 
 

@@ -67,6 +67,7 @@ class LetGo:
     erased: str  # what is known of their bytes, for people
 
 
+MATCH, NO_MATCH, NOT_KNOWN = "match", "no match", "not known"
 LONGEST_NAME = 1024  # bytes of an id or a label
 
 
@@ -81,6 +82,12 @@ class Match:
     # The share of pairs of two identities that would stand as high in the list; None where it is
     # not known.
     rate: float | None = None
+
+    def word(self, far: float) -> str:
+        """Returns whether it is a match where this share of false accepts may be."""
+        if self.rate is None:
+            return NOT_KNOWN
+        return MATCH if self.rate <= far else NO_MATCH
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,9 +22,26 @@ class Found:
 
     photo: str
     matches: list[Match]  # the best first
+    far: float | None = None  # the share of false accepts up to which an entry is a match
 
     def __str__(self) -> str:
-        return as_text(self.photo, self.matches)
+        return as_text(self)
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what was found, as JSON has it."""
+        matches = []
+        for match in self.matches:
+            facts: dict[str, Any] = {
+                "id": match.id,
+                "label": match.label,
+                "encoder": match.encoder,
+                "cosine": match.score,
+                "false_accepts": match.rate,
+            }
+            if self.far is not None:
+                facts["word"] = match.word(self.far)
+            matches.append(facts)
+        return {"query": self.photo, "far": self.far, "matches": matches}
 
 
 def photo_encoder(gallery: Gallery, path: str | Path) -> Encoder:
@@ -50,17 +68,23 @@ def pixels_of(path: str, photo: bytes, size: int, resize: str = "bilinear") -> n
         ) from None
 
 
-def as_text(photo: str, matches: list[Match]) -> str:
+def as_text(found: Found) -> str:
     """Returns the table of what a search found, for people."""
+    matches = found.matches
     # What a score stands for, where that is known; a cosine tells nobody how rare it is.
     are_rates = bool(matches) and all(match.rate is not None for match in matches)
-    rows = [("false accepts" if are_rates else "score", "label", "encoder", "id")]
+    rows = [["false accepts" if are_rates else "score", "label", "encoder", "id"]]
     for match in matches:
         score = f"{match.rate:.1e}" if are_rates else f"{match.score:.4f}"
-        rows.append((score, line(match.label), line(match.encoder[:12]), line(match.id)))
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = [line(photo)]
+        rows.append([score, line(match.label), line(match.encoder[:12]), line(match.id)])
+    if found.far is not None:
+        rows[0].insert(0, f"at {found.far:g}")
+        for row, match in zip(rows[1:], matches, strict=True):
+            row.insert(0, match.word(found.far))
+    columns = len(rows[0]) - 1
+    widths = [max(len(row[column]) for row in rows) for column in range(columns)]
+    lines = [line(found.photo)]
     for row in rows:
-        padded = [cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True)]
-        lines.append("  ".join([*padded, row[3]]))
+        padded = [cell.ljust(width) for cell, width in zip(row[:columns], widths, strict=True)]
+        lines.append("  ".join([*padded, row[columns]]))
     return "\n  ".join(lines)

@@ -12,6 +12,7 @@ from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError, option
 from bct_keras.gallery import ORDERS
 from bct_keras.gallery.backfill import backfill as embed_anew
+from bct_keras.gallery.bundling import bundle as bundle
 from bct_keras.gallery.declaring import (
     compatibilities,
     declare,

@@ -1,6 +1,7 @@
 """Searches a gallery by photos, or by stored embeddings."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ def search(
     top: int = 5,
     ids: Sequence[str] = (),
     made_by: str | Path | None = None,
+    far: float | None = None,
 ) -> Iterator[Found]:
     """Yields for each query the entries that are most like it, once all queries are found good.
 
@@ -34,15 +36,19 @@ def search(
         top: How many entries to find for each.
         ids: Of stored embeddings, in place of photos.
         made_by: The encoder that has made what is stored, as the gallery knows it.
+        far: The share of false accepts up to which an entry is a match, by the reports that let the
+            queries in.
     """
     if bool(photos) == bool(ids):
         raise InputError(
             f"{option('image')} is needed, or {option('id')} of stored embeddings, and not both"
         )
     if ids:
-        yield from search_by_ids(gallery, encoder, ids, top, made_by)
+        found = search_by_ids(gallery, encoder, ids, top, made_by)
     else:
-        yield from search_by_photos(gallery, encoder, photos, top)
+        found = search_by_photos(gallery, encoder, photos, top)
+    for each in found:
+        yield replace(each, far=far)
 
 
 def search_by_photos(

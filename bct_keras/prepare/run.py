@@ -1,5 +1,6 @@
 """Makes a data set of images: TFRecord shards, and a manifest for each view of them."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def prepare(
         division = split.divide(checked.labels, len(checked.kept), groups)
         plans = writing.plan_shards(division, made_from["seed"])
         shards = writing.write_shards(place, checked, plans)
+        write_names(place, checked)
         write_manifests(place, division, checked, shards=shards, made_from=made_from)
         shutil.rmtree(place.results)
     return f"{line(out)} written: {summary(out)}{passed_over(source)}"
@@ -73,6 +75,14 @@ def seed_of(out: Path) -> int:
     return manifest["made_from"].get("seed", 0)
 
 
+def write_names(place: writing.Workplace, checked: writing.Checked) -> None:
+    """Writes what people call the identities, in the order of their labels; where they do."""
+    if place.source.has_names:
+        identities = [place.source.identities[number] for number in checked.kept.tolist()]
+        text = json.dumps({"names": identities}, ensure_ascii=False, indent=0) + "\n"
+        (place.folder / records.NAMES).write_text(text, encoding="utf-8")
+
+
 def write_manifests(
     place: writing.Workplace,
     division: Division,
@@ -84,6 +94,8 @@ def write_manifests(
     whole = View(tuple(sorted(division.parts)), 0, len(checked.kept))
     for name, view in {"": whole, **division.views}.items():
         (place.folder / name).mkdir(exist_ok=True)
+        way_up = "../" if name else ""
+        names = {"names": way_up + records.NAMES} if place.source.has_names else {}
         found = []
         for part in view.parts:
             found += [shard for shard in shards if shard["name"].startswith(f"{part}-")]
@@ -97,9 +109,10 @@ def write_manifests(
             image_size=place.source.image_size,
             same_size=all(shard["same_size"] for shard in shards),
             upright=all(shard["upright"] for shard in shards),
-            shards=[manifest_entry(shard, "../" if name else "") for shard in found],
+            shards=[manifest_entry(shard, way_up) for shard in found],
             views=[] if name else sorted(division.views),
             skipped=checked.skipped,
+            **names,
         )
 
 

@@ -20,6 +20,8 @@ class Folder(Source):
     group `__`) are never divided between training and test.
     """
 
+    has_names = True
+
     def __init__(self, path: str, image_size: int = 112, group: str = ""):
         if image_size < 16:
             raise InputError(f"image_size={image_size}: at least 16 pixels are needed")

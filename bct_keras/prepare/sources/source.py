@@ -24,6 +24,7 @@ class Source(ABC):
 
     image_size: int  # the side in pixels at which encoders see the images
     identities: list[str]  # the identities' names, in file order
+    has_names = False  # whether they are names that people gave, and not numbers
     groups: list[str] | None = None  # for each identity what must stay together in a test split
     labels: np.ndarray  # [records] int64: the identity of each record; every identity occurs
 

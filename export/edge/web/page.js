@@ -192,11 +192,19 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
   });
 }
 
-// Opens what `export --bundle` has put beside the page; bundle.json names nothing where there is none.
+// Chooses a rate of false accepts, which need not be among those that stand there.
+function chooseRate(far) {
+  const rates = element("far");
+  const there = [...rates.options].find((option) => Number(option.value) === far);
+  if (!there) rates.append(new Option(oneIn(far), far));
+  rates.value = there?.value ?? String(far);
+}
+
+// Opens what `gallery bundle` has put beside the page; bundle.json names nothing where there is none.
 async function openBundle() {
   const bundle = await (await fetch("bundle.json")).json();
   const read = async (name) => (await fetch(name)).arrayBuffer();
-  if (bundle.far) element("far").value = String(bundle.far);
+  if (bundle.far) chooseRate(bundle.far);
   await Promise.all([
     bundle.gallery && read(bundle.gallery).then((bytes) => openGallery(bytes, bundle.gallery)),
     bundle.model && read(bundle.model).then((bytes) => openModel(bytes, bundle.model)),

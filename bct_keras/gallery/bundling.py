@@ -1,0 +1,110 @@
+"""Puts all that a device needs into one folder: model, gallery, thresholds and the page."""
+
+import json
+import shutil
+from pathlib import Path
+
+from bct_keras import artefacts, progress
+from bct_keras.encoders import load_encoder
+from bct_keras.errors import InputError, option
+from bct_keras.gallery.declaring import open_gallery
+from bct_keras.gallery.file import FileGallery
+from bct_keras.gallery.refusals import not_calibrated
+from bct_keras.gallery.spaces import Declared
+from bct_keras.printable import line
+
+KIND = "device"
+PAGE = Path(__file__).parents[2] / "export" / "edge" / "web"
+BUNDLE = "bundle.json"
+# What the page takes of npm's packages; the other builds of LiteRT need what no plain server sends.
+RUN_TIME = (
+    "@litertjs/core/dist/index.js",
+    "@litertjs/core/wasm/litert_wasm_internal.js",
+    "@litertjs/core/wasm/litert_wasm_internal.wasm",
+    "@litertjs/core/wasm/litert_wasm_compat_internal.js",
+    "@litertjs/core/wasm/litert_wasm_compat_internal.wasm",
+    "@litertjs/wasm-utils/dist/index.js",
+)
+
+
+def bundle(
+    gallery: str,
+    encoder: str | Path,
+    out: Path,
+    far: float | None = None,
+    page: str | Path | None = None,
+    say: progress.Say = progress.silent,
+) -> Path:
+    """Makes a folder that any server of files can give to a browser; returns it.
+
+    Args:
+        gallery: Such as `file(people.gallery)`, whose entries the encoder's queries have to fit.
+        encoder: A .tflite file.
+        out: The folder to make.
+        far: The share of false accepts at which the page says `match` at first.
+        page: The folder of the page; that of this checkout if not given.
+        say: Takes a line on what is there now.
+    """
+    web = Path(page or PAGE)
+    check_page(web)
+    file = Path(encoder)
+    if file.suffix != ".tflite":
+        raise InputError(f"{option('encoder', file)}: a device embeds by a .tflite file of export")
+    fingerprint = load_encoder(file).fingerprint
+    with open_gallery(gallery) as opened:
+        if not isinstance(opened, FileGallery):
+            raise InputError(f"{gallery} is no file, which a device could read: file(PATH) is")
+        opened.refresh()
+        opened.check()
+        check_fits(opened, fingerprint, far)
+        made_from = {
+            "encoder": fingerprint,
+            "gallery": artefacts.file_sha256(opened.path),
+            "far": far,
+        }
+        with artefacts.making(out, KIND, made_from) as folder:
+            if folder:
+                fill(folder, web, file, opened.path, far)
+                artefacts.write_manifest(folder, KIND, made_from)
+    served = option("directory", out)
+    say(line(f"{out}: model, gallery and page; try it by python -m http.server {served}"))
+    return out
+
+
+def check_page(web: Path) -> None:
+    """Raises where the page, or what it takes of npm, is not there."""
+    if not (web / "page.js").is_file():
+        raise InputError(f"{web} holds no page: {option('page')} has to be export/edge/web")
+    for name in RUN_TIME:
+        if not (web / "node_modules" / name).is_file():
+            raise InputError(
+                f"{web} is without LiteRT's files:",
+                f"npm install --prefix {web} --no-package-lock --omit=dev",
+            )
+
+
+def check_fits(gallery: FileGallery, fingerprint: str, far: float | None) -> None:
+    """Raises where queries of the encoder do not fit, or nobody knows what is a match."""
+    in_use = gallery.encoders_in_use()
+    gallery.check_admitted(fingerprint, in_use)
+    declared = Declared(gallery.compatibilities())
+    for known in in_use:
+        if far is not None and not declared.odds(fingerprint, known):
+            raise not_calibrated(gallery.name, known)
+
+
+def fill(folder: Path, web: Path, encoder: Path, gallery: Path, far: float | None) -> None:
+    """Copies everything into the folder."""
+    for path in sorted(web.iterdir()):
+        if path.is_file() and path.suffix in (".html", ".css", ".js"):
+            shutil.copyfile(path, folder / path.name)
+    for name in RUN_TIME:
+        target = folder / "node_modules" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(web / "node_modules" / name, target)
+    shutil.copyfile(encoder, folder / encoder.name)
+    shutil.copyfile(gallery, folder / gallery.name)
+    facts = {"model": encoder.name, "gallery": gallery.name}
+    if far is not None:
+        facts["far"] = far
+    (folder / BUNDLE).write_text(json.dumps(facts) + "\n")
