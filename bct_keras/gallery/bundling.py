@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from bct_keras import artefacts, progress
 from bct_keras.encoders import load_encoder
@@ -104,7 +105,7 @@ def fill(folder: Path, web: Path, encoder: Path, gallery: Path, far: float | Non
         shutil.copyfile(web / "node_modules" / name, target)
     shutil.copyfile(encoder, folder / encoder.name)
     shutil.copyfile(gallery, folder / gallery.name)
-    facts = {"model": encoder.name, "gallery": gallery.name}
+    facts: dict[str, Any] = {"model": encoder.name, "gallery": gallery.name}
     if far is not None:
         facts["far"] = far
     (folder / BUNDLE).write_text(json.dumps(facts) + "\n")
