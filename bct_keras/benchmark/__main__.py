@@ -23,6 +23,11 @@ for all that need it, and a run that is there is not trained again: after a kill
 method, the same command does what is missing, and --jobs of it at once. A cell that fails is named
 in the report, the others go on, and the exit status is 1.
 
+With --tune=8 every method is tuned alike first: eight settings of each, the one that is written and
+seven drawn from the ranges that the method declares, are trained on the first --tune_share=0.25 of
+the identities (groups are kept whole), in the first scenario, with a seed that is none of --seeds.
+The table then has the best setting of each, on the other identities. The report shows all of it.
+
 Leaves WORKDIR/report with report.html, report.md, report.json and plots, and the runs in
 WORKDIR/runs, each with its flags.txt, to be evaluated, exported or looked at like any other.
 """
@@ -101,8 +106,19 @@ def comparison_of_flags() -> Comparison:
         metric=FLAGS.metric,
         metric_is_asked_for=bool(FLAGS["metric"].present),
         jobs=FLAGS.jobs,
-        told={f"--{name}": FLAGS[name].value for name in TOLD},
+        tune=FLAGS.tune,
+        tune_share=FLAGS.tune_share,
+        told=told(),
     )
+
+
+def told() -> dict[str, Any]:
+    """Returns the flags that the report names."""
+    FLAGS = flags.FLAGS
+    names = [*TOLD]
+    if FLAGS.tune:
+        names += ["tune", "tune_share"]
+    return {f"--{name}": FLAGS[name].value for name in names}
 
 
 def number(text: str) -> int:
@@ -177,6 +193,13 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "metric", "TAR@FAR=1e-3", "that of the tables and the ranking; report.json has all"
     )
+    flags.DEFINE_integer(
+        "tune",
+        0,
+        "so many settings of each method are tried first, on identities of their own; 0: none",
+        lower_bound=0,
+    )
+    flags.DEFINE_float("tune_share", 0.25, "of the identities: those that --tune takes")
     flags.DEFINE_integer(
         "jobs", 0, "trainings at once; 0 is one for every two cores", lower_bound=0
     )

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from bct_keras.benchmark.gaps import faults
 from bct_keras.benchmark.ranking import count_verdicts, counted
+from bct_keras.benchmark.texts import Rows, Section, number, verdicts, with_spread
+from bct_keras.benchmark.tuning_tables import tuning
 
-Rows = list[list[str]]
 RANKING = (
     "By the harmonic mean of update gain and kept self-test, averaged over all cells. "
     "Update gain is how much of the way from the old encoder to the same network without "
@@ -30,15 +32,6 @@ DIFFERENCES = (
     "Without it the order of the two is undecided: over two or three seeds only a difference far "
     "above their spread is decided."
 )
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the report: a table, and what it says."""
-
-    heading: str
-    text: str
-    rows: Rows
 
 
 @dataclass(frozen=True)
@@ -103,6 +96,8 @@ def sections(found: dict[str, Any]) -> Iterator[Section]:
         if len(here) > 1:
             rows = differences(found, place)
             yield Section(f"{place.title}: differences", DIFFERENCES, rows)
+    if "tuning" in found:
+        yield from tuning(found["tuning"])
     yield from faults(found)
 
 
@@ -138,15 +133,6 @@ def ranking(rows: list[dict[str, Any]]) -> Rows:
             ]
         )
     return table
-
-
-def verdicts(found: dict[str, int]) -> str:
-    """Returns how many trainings got each verdict, those that none got left out."""
-    parts = []
-    for word, count in found.items():
-        if count:
-            parts.append(f"{count} {word}")
-    return ", ".join(parts)
 
 
 def overview(found: dict[str, Any], quantity: str, form: str) -> Rows:
@@ -234,64 +220,3 @@ def differences(found: dict[str, Any], place: Place) -> Rows:
             row.append(known.get((method, other), ""))
         table.append(row)
     return table
-
-
-def faults(found: dict[str, Any]) -> Iterator[Section]:
-    """Yields what is not above the old encoder, why a method has no rank, and what failed."""
-    rows = not_above(found["cells"])
-    if rows:
-        head = ["cell", "metric", "seeds not above the old encoder", "gain"]
-        text = "The papers' own condition, metric by metric; shown or not."
-        yield Section("Not above the old encoder", text, [head, *rows])
-    rows = [["method", "why"]]
-    for row in found["ranking"]:
-        if row["unranked"]:
-            rows.append([row["method"], row["unranked"]])
-    if len(rows) > 1:
-        text = "Why these methods have no score of their own."
-        yield Section("Without a rank", text, rows)
-    rows = [["cell", "why"]]
-    for name, why in found["failed"].items():
-        rows.append([name, why])
-    if len(rows) > 1:
-        text = "These cells are missing above; the same command tries them again."
-        yield Section("Failed", text, rows)
-
-
-def not_above(cells: list[dict[str, Any]]) -> Rows:
-    """Returns a row for each metric of a cell that is not above the old encoder in every seed."""
-    rows = []
-    for row in cells:
-        seeds = len(row["seeds"])
-        name = f"{row['scenario']}, {row['old']}, {row['method']}"
-        for metric, above in row["above_old"].items():
-            if above >= seeds:
-                continue
-            gain = row["metrics"][metric]["gain"]
-            lost = f"{seeds - above} of {seeds}"
-            rows.append([name, metric, lost, with_spread(gain, "+z.4f")])
-    return rows
-
-
-def with_spread(value: dict[str, Any], form: str = "z.4f") -> str:
-    """Returns a mean over seeds with its spread; without one where there is one seed.
-
-    Args:
-        value: What `spreads.spread` returns.
-        form: How the mean is written.
-    """
-    if value["mean"] is None:
-        return "-"
-    mean = format(value["mean"], form)
-    if value["spread"] is None:
-        return mean
-    without_sign = form.lstrip("+")
-    deviation = format(value["spread"], without_sign)
-    return f"{mean} ± {deviation}"
-
-
-def number(value: float | None, form: str) -> str:
-    """Returns a number as text, `-` for none."""
-    if value is None:
-        return "-"
-    return format(value, form)

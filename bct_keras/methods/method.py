@@ -1,8 +1,9 @@
 """Sets the contract of a method, which keeps the new embedding compatible with the old one."""
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -34,6 +35,8 @@ class Method(keras.layers.Layer):
     # The fields that it reads from a batch: "old_embedding", "credible"
     needs: tuple[str, ...] = ()
     needs_whole = False  # whether `constants` reads the old embeddings as a whole
+    # The values of its arguments that a search for the best ones tries, by name
+    tuned: ClassVar[Mapping[str, tuple]] = {}
     maps = False  # whether it maps new embeddings to the old ones, which may then be wider
 
     compatible_dims: int | None = None
