@@ -14,6 +14,12 @@ given as often as wanted:
   --method='mixbct(mix_ratio=0.3)'    as train takes it
   --method='wide: mixbct --dims=128 --compatible_dims=64'
                                       with a name and flags of its own
+  --route='moved: moved(independent)'
+                                      what needs no training of its own: adapted(METHOD), its
+                                      queries behind an adapter new -> old; fused(METHOD), its
+                                      queries fused with the old embedding; moved(METHOD), the old
+                                      gallery behind an adapter old -> new; fused(adapted(METHOD));
+                                      adapted and moved take adapter=residual, linear, procrustes
   --scenario=open-class,extended-data which images are whose
   --seeds=0,1,2
 
@@ -97,6 +103,7 @@ def comparison_of_flags() -> Comparison:
         shared=shared_options(),
         olds=parse_entries("old", command.required("old"), values_of),
         methods=parse_entries("method", command.required("method"), values_of),
+        routes=parse_entries("route", FLAGS.route, values_of),
         scenarios=FLAGS.scenario,
         seeds=[number(text) for text in FLAGS.seeds],
         source=command.required("source"),
@@ -116,6 +123,8 @@ def told() -> dict[str, Any]:
     """Returns the flags that the report names."""
     FLAGS = flags.FLAGS
     names = [*TOLD]
+    if FLAGS.route:
+        names.append("route")
     if FLAGS.tune:
         names += ["tune", "tune_share"]
     return {f"--{name}": FLAGS[name].value for name in names}
@@ -178,6 +187,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_multi_string(
         "method", None, "a method, 'SPEC' or 'NAME: SPEC --flag=value ...'", **OVERRIDE
+    )
+    flags.DEFINE_multi_string(
+        "route", [], "a row made of a method's networks, 'ROUTE(METHOD)' or 'NAME: ROUTE(METHOD)'"
     )
     flags.DEFINE_list(
         "scenario", ["open-class"], f"of {', '.join(SCENARIOS)}: which images are whose", **OVERRIDE

@@ -16,6 +16,7 @@ from bct_keras.benchmark.plan import (
     Plan,
     with_reference,
 )
+from bct_keras.benchmark.routes import Route, parse_route
 from bct_keras.data.dataset import open_data_set
 from bct_keras.errors import InputError, option
 from bct_keras.evaluate import held_out
@@ -35,6 +36,7 @@ class Comparison:
     methods: list[Entry]
     scenarios: list[str]
     seeds: list[int]
+    routes: list[Entry] = field(default_factory=list)  # made of the runs of methods
     # What the data sets are made from.
     source: str
     split: str
@@ -70,6 +72,19 @@ class Comparison:
         for entry in with_reference(self.methods):
             options = self.shared + entry.options
             options.recipe(entry.spec)
+        self.built_routes()
+
+    def built_routes(self) -> list[Route]:
+        """Returns the routes; raises for one that is none, or is made of no method here."""
+        methods = [method.name for method in with_reference(self.methods)]
+        found = []
+        for entry in self.routes:
+            if entry.options.written:
+                raise InputError(f"{option('route', entry.spec)} is not trained and has no options")
+            if entry.name in methods:
+                raise InputError(f"'{entry.name}' is both a method and a route: name one otherwise")
+            found.append(parse_route(entry.name, entry.spec, methods))
+        return found
 
 
 def planned(comparison: Comparison, say: Say) -> Plan:
@@ -84,6 +99,7 @@ def planned(comparison: Comparison, say: Say) -> Plan:
     folder = comparison.workdir / comparison.part
     plan = Plan(folder, comparison.shared, data)
     plan.add(comparison.scenarios, comparison.olds, methods, comparison.seeds)
+    plan.add_routes(comparison.built_routes())
     return plan
 
 

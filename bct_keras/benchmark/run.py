@@ -6,10 +6,10 @@ What is done already is not done again.
 from typing import Any
 
 from bct_keras import artefacts
-from bct_keras.benchmark import report, tables
+from bct_keras.benchmark import ranking_tables, report
 from bct_keras.benchmark.comparison import Comparison, planned
 from bct_keras.benchmark.plan import Plan
-from bct_keras.benchmark.tuning import Tuning, of_the_rest, tuned
+from bct_keras.benchmark.tuning import Tuning, of_the_rest, renamed, tuned
 from bct_keras.benchmark.work import Outcome, carry_out
 from bct_keras.errors import InputError
 from bct_keras.evaluate.report import aligned
@@ -31,6 +31,8 @@ def benchmark(comparison: Comparison, say: Say) -> dict[str, Any]:
     # Trainings hold the lock too, so that those of a killed benchmark are waited for, not doubled.
     holder = "what another benchmark, perhaps a killed one, is still training"
     with artefacts.alone(comparison.workdir, holder) as lock:
+        if comparison.tune:
+            comparison = renamed(comparison)
         comparison.check()
         tuning = None
         if comparison.tune:
@@ -58,12 +60,13 @@ def tell(
         failed=outcome.missing,
         made_from=made_from,
         asked=comparison.metric_is_asked_for,
+        needs=plan.needs,
     )
     if tuning:
         found["tuning"] = tuning.facts()
     out = comparison.workdir / "report"
     report.write(found, made_from, out)
-    for line in aligned(tables.ranking(found["ranking"])):
+    for line in aligned(ranking_tables.rows(found["ranking"], found["metric"])):
         say(line)
     say(found["title"])
     say(f"report: {out / 'report.html'}")

@@ -4,21 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from bct_keras.benchmark import ranking_tables
 from bct_keras.benchmark.gaps import faults
 from bct_keras.benchmark.ranking import count_verdicts, counted
 from bct_keras.benchmark.texts import Rows, Section, number, verdicts, with_spread
 from bct_keras.benchmark.tuning_tables import tuning
 
-RANKING = (
-    "By the harmonic mean of update gain and kept self-test, averaged over all cells. "
-    "Update gain is how much of the way from the old encoder to the same network without "
-    "constraint the cross-test has gone; kept is the self-test as a share of that network's. "
-    "Verdicts are those of `evaluate` on every training; above old tells on how many of all "
-    "metrics the cross-test is above the old encoder's, shown or not. "
-    "A method that has no such score in a cell has no rank. "
-    "A method is behind the first where the 95 % interval of the difference of their scores, "
-    "Student's t over the seeds, lies above 0; else the order of the two is undecided."
-)
 CELL = (
     "Mean and spread (the standard deviation over seeds). "
     "Gain is cross-test less old encoder, tax what the self-test has lost against the network "
@@ -82,8 +73,7 @@ OVERVIEWS = (
 def sections(found: dict[str, Any]) -> Iterator[Section]:
     """Yields each part of the report, for the metric that was asked for."""
     metric = found["metric"]
-    ranked = ranking(found["ranking"])
-    yield Section(f"Ranking by {metric}", RANKING, ranked)
+    yield ranking_tables.section(found)
     compared = places(found)
     if len(compared) > 1:
         for each in OVERVIEWS:
@@ -109,30 +99,6 @@ def places(found: dict[str, Any]) -> list[Place]:
         if place not in known:
             known.append(place)
     return known
-
-
-def ranking(rows: list[dict[str, Any]]) -> Rows:
-    """Returns the table of the ranking, best first."""
-    names = "method, rank, score, behind the first, update gain, kept self-test, gain, tax"
-    table = [[*names.split(", "), "verdicts", "above old", "cost"]]
-    for rank, row in enumerate(rows, 1):
-        behind = "yes" if row["behind_first"] else "undecided"
-        table.append(
-            [
-                row["method"],
-                "-" if row["unranked"] else str(rank),
-                with_spread(row["score"], "z.3f"),
-                "-" if row["unranked"] or rank == 1 else behind,
-                number(row["update_gain"], "z.3f"),
-                number(row["kept"], "z.3f"),
-                number(row["gain"], "+z.4f"),
-                number(row["tax"], "+z.4f"),
-                verdicts(row["verdicts"]),
-                format(row["above_old"], ".0%"),
-                number(row["cost"], "z.2f"),
-            ]
-        )
-    return table
 
 
 def overview(found: dict[str, Any], quantity: str, form: str) -> Rows:

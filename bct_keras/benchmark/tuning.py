@@ -87,7 +87,7 @@ def tuned(comparison: Comparison, lock: int, say: Say) -> Tuning:
     tuning_part = of_tuning(comparison, candidates)
     say(f"tuning: {comparison.tune} settings of each method")
     plan = planned(tuning_part, say)
-    outcome = carry_out(tuning_part, plan, lock, say)
+    outcome = carry_out(tuning_part, plan, lock, say, with_refresh=False)
     found = judged(tuning_part, candidates, plan, outcome)
     for method in found.methods:
         say(f"tuned {method.name}: {method.chosen}")
@@ -135,36 +135,38 @@ def judged(
     )
 
 
-def candidates_of(comparison: Comparison) -> list[Candidate]:
-    """Returns the settings to try of each method that has ranges."""
-    found = []
-    names = []
+def renamed(comparison: Comparison) -> Comparison:
+    """Returns the comparison with methods that are called by a setting called by their kind.
+
+    The setting that is chosen may be another one, and the name would lie.
+    """
+    methods = []
     for method in comparison.methods:
-        if not ranges_of(method.spec):
-            names.append(method.name)
-            continue
-        name = name_of_tuned(method)
-        names.append(name)
-        settings = settings_of(method.spec, comparison.tune)
-        entries = []
-        for number, spec in enumerate(settings.tried, 1):
-            entries.append(Entry(f"{name}-{number}", spec, method.options))
-        candidate = Candidate(replace(method, name=name), settings.possible, tuple(entries))
-        found.append(candidate)
+        if method.name == method.spec and ranges_of(method.spec):
+            method = replace(method, name=specs.parse(method.spec).name)
+        methods.append(method)
+    names = [method.name for method in methods]
     for name in names:
         if names.count(name) > 1:
             raise InputError(
                 f"{option('method')} has two entries called '{name}' once they are tuned; give one "
                 f"another name in front, as in b: {name}"
             )
+    return replace(comparison, methods=methods)
+
+
+def candidates_of(comparison: Comparison) -> list[Candidate]:
+    """Returns the settings to try of each method that has ranges."""
+    found = []
+    for method in comparison.methods:
+        if not ranges_of(method.spec):
+            continue
+        settings = settings_of(method.spec, comparison.tune)
+        entries = []
+        for number, spec in enumerate(settings.tried, 1):
+            entries.append(Entry(f"{method.name}-{number}", spec, method.options))
+        found.append(Candidate(method, settings.possible, tuple(entries)))
     return found
-
-
-def name_of_tuned(method: Entry) -> str:
-    """Returns what a method is called whose settings are chosen; those in its spec would lie."""
-    if method.name != method.spec:
-        return method.name
-    return specs.parse(method.spec).name
 
 
 def of_tuning(comparison: Comparison, candidates: Sequence[Candidate]) -> Comparison:
@@ -175,6 +177,7 @@ def of_tuning(comparison: Comparison, candidates: Sequence[Candidate]) -> Compar
     return replace(
         comparison,
         methods=settings,
+        routes=[],
         scenarios=comparison.scenarios[:1],
         seeds=[max(comparison.seeds, default=-1) + 1],
         within=(0.0, comparison.tune_share),
@@ -188,11 +191,8 @@ def of_the_rest(comparison: Comparison, tuning: Tuning) -> Comparison:
     specs_chosen = {method.name: method.chosen for method in tuning.methods}
     methods = []
     for method in comparison.methods:
-        name = name_of_tuned(method)
-        if name in specs_chosen and ranges_of(method.spec):
-            methods.append(Entry(name, specs_chosen[name], method.options))
-        else:
-            methods.append(method)
+        spec = specs_chosen.get(method.name, method.spec)
+        methods.append(replace(method, spec=spec))
     return replace(comparison, methods=methods, within=(comparison.tune_share, 1.0))
 
 

@@ -27,7 +27,9 @@ class Outcome:
     missing: dict[str, str]  # why, by the name of the cell
 
 
-def carry_out(comparison: Comparison, plan: Plan, lock: int, say: Say) -> Outcome:
+def carry_out(
+    comparison: Comparison, plan: Plan, lock: int, say: Say, with_refresh: bool = True
+) -> Outcome:
     """Trains what is missing, and measures every cell as soon as its runs are there.
 
     Args:
@@ -35,6 +37,7 @@ def carry_out(comparison: Comparison, plan: Plan, lock: int, say: Say) -> Outcom
         plan: The trainings and the cells.
         lock: The open file of the folder's lock, which the trainings inherit.
         say: Takes a line as each training ends.
+        with_refresh: Whether hot refresh is measured too.
     """
     protocols = {}
     for name, cut in plan.data.items():
@@ -43,7 +46,11 @@ def carry_out(comparison: Comparison, plan: Plan, lock: int, say: Say) -> Outcom
 
     def measure(cell: Cell) -> dict[str, Any]:
         _, cut = SCENARIOS[cell.scenario]
-        return measuring.measure(cell, protocols[cut])
+        found = measuring.measure(cell, protocols[cut], plan.routes.get(cell.method))
+        if with_refresh:
+            areas = measuring.refresh(cell, protocols[cut], plan.routes.get(cell.method))
+            found["hot_refresh"] = areas
+        return found
 
     jobs = list(plan.jobs.values())
     logs = comparison.workdir / "logs"

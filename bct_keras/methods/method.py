@@ -55,6 +55,18 @@ class Method(keras.layers.Layer):
         """Tells whether the method looks at old embeddings at all."""
         return bool(self.needs) or self.needs_whole
 
+    @property
+    def needs_in_words(self) -> str:
+        """Says what has to be there for a training, and for a query if that is more."""
+        words = ["labels"]
+        if self.needs:
+            words.append("old embeddings")
+        elif self.needs_whole:
+            words.append("old classes")
+        if self.maps:
+            words.append("two outputs for each query")
+        return ", ".join(words)
+
     def constants(self, old: OldSource) -> dict[str, np.ndarray]:
         """Returns what the method keeps of the old embeddings as a whole.
 
