@@ -66,7 +66,7 @@ def tell(
         found["tuning"] = tuning.facts()
     out = comparison.workdir / "report"
     report.write(found, made_from, out)
-    for line in aligned(ranking_tables.rows(found["ranking"], found["metric"])):
+    for line in aligned(ranking_tables.rows(found["ranking"])):
         say(line)
     say(found["title"])
     say(f"report: {out / 'report.html'}")

@@ -73,7 +73,7 @@ OVERVIEWS = (
 def sections(found: dict[str, Any]) -> Iterator[Section]:
     """Yields each part of the report, for the metric that was asked for."""
     metric = found["metric"]
-    yield ranking_tables.section(found)
+    yield from ranking_tables.sections(found)
     compared = places(found)
     if len(compared) > 1:
         for each in OVERVIEWS:
