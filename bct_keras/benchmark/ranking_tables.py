@@ -46,7 +46,7 @@ def sections(found: dict[str, Any]) -> Iterator[Section]:
 def rows(ranked: Sequence[dict[str, Any]]) -> Rows:
     """Returns the table of the ranking, best first."""
     names = "method, place, score, not told apart from, update gain, kept self-test, gain, tax"
-    table = [names.split(", ")]
+    table: Rows = [names.split(", ")]
     for place, row in enumerate(ranked, 1):
         table.append(
             [
@@ -70,7 +70,7 @@ def beside(ranked: Sequence[dict[str, Any]], metric: str) -> Rows:
         ranked: The methods, best first.
         metric: By which they are ranked.
     """
-    table = [["method", "verdicts", "above old", TPIR, "hot refresh", "cost"]]
+    table: Rows = [["method", "verdicts", "above old", TPIR, "hot refresh", "cost"]]
     for row in ranked:
         areas = row["hot_refresh"]
         table.append(

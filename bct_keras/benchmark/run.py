@@ -8,11 +8,13 @@ from typing import Any
 from bct_keras import artefacts
 from bct_keras.benchmark import ranking_tables, report
 from bct_keras.benchmark.comparison import Comparison, planned
-from bct_keras.benchmark.plan import Plan
+from bct_keras.benchmark.plan import SCENARIOS, Plan
 from bct_keras.benchmark.tuning import Tuning, of_the_rest, renamed, tuned
 from bct_keras.benchmark.work import Outcome, carry_out
+from bct_keras.data.dataset import open_data_set
 from bct_keras.errors import InputError
 from bct_keras.evaluate.report import aligned
+from bct_keras.prepare.splits import VIEW_OF_SCENARIO
 from bct_keras.progress import Say
 
 
@@ -77,8 +79,13 @@ def facts_of(comparison: Comparison, plan: Plan) -> dict[str, Any]:
     """Returns what the report is made from, by name."""
     facts: dict[str, Any] = dict(comparison.told)
     facts["train"] = list(comparison.shared.written)
+    facts["epochs"] = comparison.shared.values["epochs"]
     for name, cut in plan.data.items():
         facts[f"data, {name}"] = cut.fingerprint
+    for name in comparison.scenarios:
+        training, cut = SCENARIOS[name]
+        view = plan.data[cut].folder / VIEW_OF_SCENARIO[training]
+        facts[f"classes, {name}"] = open_data_set(view).classes
     runs = []
     for cell in plan.cells:
         folder = cell.run.relative_to(comparison.workdir)

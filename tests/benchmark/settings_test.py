@@ -60,7 +60,7 @@ def test_a_range_of_an_argument_that_a_method_of_ones_own_does_not_have(monkeypa
         tuned = {"wait": (1.0, 2.0)}  # noqa: RUF012
 
     module = types.ModuleType("own_tuned")
-    module.Own = Own  # ty: ignore
+    monkeypatch.setattr(module, "Own", Own, raising=False)
     Own.__module__ = "own_tuned"
     monkeypatch.setitem(sys.modules, "own_tuned", module)
     with pytest.raises(InputError, match="declares that wait is tuned, and has no such argument"):
