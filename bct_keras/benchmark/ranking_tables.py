@@ -46,7 +46,7 @@ def sections(found: dict[str, Any]) -> Iterator[Section]:
 def rows(ranked: Sequence[dict[str, Any]]) -> Rows:
     """Returns the table of the ranking, best first."""
     names = "method, place, score, not told apart from, update gain, kept self-test, gain, tax"
-    table: Rows = [names.split(", ")]
+    table: Rows = [[*names.split(", ")]]
     for place, row in enumerate(ranked, 1):
         table.append(
             [

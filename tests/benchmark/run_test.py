@@ -54,7 +54,14 @@ def test_data_are_made_and_trainings_planned(tmp_path):
     data = plan.data["class"].folder
     assert protocol_of(asked, data) == f"retrieval({data}/test)"
     facts = facts_of(asked, plan)
-    assert list(facts) == ["--seeds", "train", "data, class", "runs"]
+    assert list(facts) == [
+        "--seeds",
+        "train",
+        "epochs",
+        "data, class",
+        "classes, open-class",
+        "runs",
+    ]
     assert facts["train"] == ["--dims=8"]
     assert len(facts["runs"]) == 2
 
