@@ -44,7 +44,7 @@ class TwoOutputs(GalleryContrast):
 
     maps = True
     dims = 0  # of the new embedding
-    tuned: ClassVar = GalleryContrast.tuned | {"share": (0.1, 0.3, 0.5)}
+    tuned: ClassVar = {**GalleryContrast.tuned, "share": (0.1, 0.3, 0.5)}
 
     def __init__(
         self,
