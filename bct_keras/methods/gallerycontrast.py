@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import keras
 import tensorflow as tf
 
@@ -49,6 +51,12 @@ class GalleryContrast(QueueMethod):
     >>> penalty.numpy().round(3)  # log(1 + 2 e^-1): the two rivals' product is 0, the own one's 1
     array([0.551, 0.551], dtype=float32)
     """
+
+    tuned: ClassVar = {
+        "weight": (1.0, 2.0, 4.0, 8.0),
+        "own": (0.1, 0.3, 0.5),
+        "temperature": (0.05, 0.1, 0.2),
+    }
 
     def __init__(
         self,
