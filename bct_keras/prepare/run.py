@@ -10,7 +10,7 @@ from bct_keras.data import records
 from bct_keras.prepare import writing
 from bct_keras.prepare.sources import SOURCES
 from bct_keras.prepare.sources.source import Source
-from bct_keras.prepare.splits import SPLITS, Division, View
+from bct_keras.prepare.splits import SPLITS, Division, View, identities_within
 from bct_keras.printable import line
 from bct_keras.untrusted.json_files import field
 
@@ -55,9 +55,10 @@ def prepare(
         place = writing.Workplace(source, folder, process_count or processes.cores())
         look_at = writing.check if on_bad == "skip" else writing.unchecked
         checked = look_at(place, wanted)
-        groups = None
-        if source.groups:
-            groups = [source.groups[identity] for identity in checked.kept.tolist()]
+        of_all = groups_of(source, checked)
+        first, last = identities_within(split.within, len(checked.kept), of_all)
+        checked = checked.between(first, last)
+        groups = groups_of(source, checked)
         division = split.divide(checked.labels, len(checked.kept), groups)
         plans = writing.plan_shards(division, made_from["seed"])
         shards = writing.write_shards(place, checked, plans)
@@ -65,6 +66,13 @@ def prepare(
         write_manifests(place, division, checked, shards=shards, made_from=made_from)
         shutil.rmtree(place.results)
     return f"{line(out)} written: {summary(out)}{passed_over(source)}"
+
+
+def groups_of(source: Source, checked: writing.Checked) -> list[str] | None:
+    """Returns the group of each identity whose records are used; None where there are none."""
+    if not source.groups:
+        return None
+    return [source.groups[identity] for identity in checked.kept.tolist()]
 
 
 def seed_of(out: Path) -> int:

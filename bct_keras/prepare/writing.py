@@ -7,7 +7,7 @@ again.
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,18 @@ class Checked:
     kept: np.ndarray  # [identities] their numbers in the source
     look: Look | None  # None: nothing was looked at yet
     skipped: list[str]  # what was wrong with the others
+
+    def between(self, first: int, last: int) -> "Checked":
+        """Returns the records of the identities from `first` on and before `last`."""
+        if first == 0 and last == len(self.kept):
+            return self
+        rows = np.flatnonzero((self.labels >= first) & (self.labels < last))
+        return replace(
+            self,
+            positions=self.positions[rows],
+            labels=self.labels[rows] - first,
+            kept=self.kept[first:last],
+        )
 
 
 @dataclass(frozen=True)
