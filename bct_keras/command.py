@@ -108,6 +108,22 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def define_engine() -> None:
+    """Defines the flags that say who does the work, of each command that is done in pieces."""
+    flags.DEFINE_string(
+        "engine",
+        "local",
+        "who does the work: local(processes=0), the processes of this machine, where 0 is as many "
+        "as are of use; the result is the same",
+    )
+    flags.DEFINE_string(
+        "part",
+        None,
+        "do only this part of the work, as in 3/64: the others run elsewhere, at any time, and "
+        "whoever finishes last commits",
+    )
+
+
 def required(name: str) -> str:
     """Returns the value of a flag that has to be given."""
     value = flags.FLAGS[name].value

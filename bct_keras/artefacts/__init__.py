@@ -3,6 +3,8 @@
 They are written beside their place, under a lock, and renamed into it.
 """
 
+from bct_keras.artefacts.files import placing as placing
+from bct_keras.artefacts.files import remove_unplaced as remove_unplaced
 from bct_keras.artefacts.files import replacing as replacing
 from bct_keras.artefacts.files import scratch_folder as scratch_folder
 from bct_keras.artefacts.files import write_atomically as write_atomically
@@ -26,3 +28,5 @@ from bct_keras.artefacts.results import read_result as read_result
 from bct_keras.artefacts.results import read_sealed as read_sealed
 from bct_keras.artefacts.results import write_result as write_result
 from bct_keras.artefacts.results import write_sealed as write_sealed
+from bct_keras.artefacts.together import filling_together as filling_together
+from bct_keras.artefacts.together import last_of_all as last_of_all

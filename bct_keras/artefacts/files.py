@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import stat
 import tempfile
@@ -23,6 +24,31 @@ def write_beside(path: Path, write: Callable[[Path], Any]) -> None:
     """Replaces a file by the one that `write` makes, beside its place and of the same name."""
     with replacing(path) as partial:
         write(partial)
+
+
+PLACED_BESIDE = ".partial-"
+
+
+@contextlib.contextmanager
+def placing(path: Path) -> Iterator[Path]:
+    """Yields a file to write, which is put at `path` when the block ends well.
+
+    Several processes, on whatever machines, may put the same content there at the same time: each
+    writes a file of its own beside it. What a killed one leaves, `remove_unplaced` removes.
+    """
+    partial = path.with_suffix(f"{PLACED_BESIDE}{secrets.token_hex(4)}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def remove_unplaced(folder: Path) -> None:
+    """Removes what killed processes have left of `placing`, where none is at work any more."""
+    for left in folder.glob(f"*{PLACED_BESIDE}*"):
+        left.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -148,9 +148,7 @@ def locked_partial(folder: Path) -> Iterator[Path]:
 
 def begin(partial: Path, made_from: dict[str, Any], resume: bool) -> None:
     """Empties the folder, unless what is in it was begun from the same and is wanted."""
-    note = partial / STARTED
-    text = json.dumps(fingerprint([bct_keras.__version__, made_from]))
-    if resume and note.is_file() and note.read_text(errors="replace") == text:
+    if resume and is_begun(partial, made_from):
         return
     for path in partial.iterdir():
         if path.name == HOLDER:
@@ -160,7 +158,18 @@ def begin(partial: Path, made_from: dict[str, Any], resume: bool) -> None:
         else:
             path.unlink()
     if resume:
-        write_atomically(note, text)
+        write_atomically(partial / STARTED, begun_text(made_from))
+
+
+def is_begun(partial: Path, made_from: dict[str, Any]) -> bool:
+    """Tells whether a folder was begun from just this."""
+    note = partial / STARTED
+    return note.is_file() and note.read_text(errors="replace") == begun_text(made_from)
+
+
+def begun_text(made_from: dict[str, Any]) -> str:
+    """Returns what stands in an unfinished folder of what it is made from."""
+    return json.dumps(fingerprint([bct_keras.__version__, made_from]))
 
 
 def put_in_place(partial: Path, folder: Path, replace: bool = False) -> None:

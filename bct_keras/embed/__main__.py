@@ -1,16 +1,20 @@
 """Embeds a data set with any encoder: one embedding shard beside each image shard.
 
 python -m bct_keras.embed --encoder=runs/old --data=data/demo/new --out=data/demo/new-by-old
+
+After a kill the same command goes on where it was. Where a scheduler starts the same command on
+many machines, each does a --part.
 """
 
 from pathlib import Path
 
 from absl import flags
 
-from bct_keras import command
+from bct_keras import command, specs
 from bct_keras.data.dataset import open_data_set
 from bct_keras.embed.run import embed_and_tell
 from bct_keras.encoders import load_encoder
+from bct_keras.engines import ENGINES, parse_part
 
 
 def define_flags() -> None:
@@ -24,6 +28,7 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("data", None, "the data set to embed")
     flags.DEFINE_string("out", None, "the folder to make")
+    command.define_engine()
 
 
 def main() -> None:
@@ -31,7 +36,14 @@ def main() -> None:
     data = open_data_set(command.required("data"))
     encoder = load_encoder(command.required("encoder"))
     out = Path(command.required("out"))
-    embed_and_tell(encoder, data, out, command.say)
+    embed_and_tell(
+        encoder,
+        data,
+        out,
+        command.say,
+        engine=specs.build(ENGINES, flags.FLAGS.engine),
+        part=parse_part(flags.FLAGS.part),
+    )
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ each identity. Either makes the views OUT/old, OUT/new, OUT/all, and, where thei
 OUT/test with the last identities, for the proof, and OUT/validation with those before them, to
 choose an epoch by.
 
-A data set of millions takes minutes: the work is divided over --processes, and after a kill the
-same command goes on where it was. Records are read in random order; where the disk is slow at that,
+A data set of millions takes minutes: the work is divided over the processes of --engine, and after
+a kill the same command goes on where it was. Where a scheduler starts the same command on many
+machines, each does a --part. Records are read in random order; where the disk is slow at that,
 read a .rec file once before (cat train.rec > /dev/null). Images of a folder are decoded to see
 whether they are whole; of the other sources only headers and ends are looked at, unless recordio is
 given decode=True. --limit=1000 takes the first 1,000 images in file order, for a first try.
@@ -31,7 +32,8 @@ from pathlib import Path
 
 from absl import flags
 
-from bct_keras import command
+from bct_keras import command, specs
+from bct_keras.engines import ENGINES, local_processes, parse_part
 from bct_keras.prepare import check
 from bct_keras.prepare.run import prepare
 
@@ -53,19 +55,15 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "limit", 0, "for a first try: only so many images, the first in file order", lower_bound=0
     )
-    flags.DEFINE_integer(
-        "processes",
-        0,
-        "how many work at it: 0 is one per core; the result is the same",
-        lower_bound=0,
-    )
+    command.define_engine()
 
 
 def main() -> None:
     """Makes a data set, or checks one."""
     FLAGS = flags.FLAGS
+    engine = specs.build(ENGINES, FLAGS.engine)
     if FLAGS.check:
-        check.check(Path(FLAGS.check), FLAGS.processes, command.say)
+        check.check(Path(FLAGS.check), local_processes(engine, "prepare --check"), command.say)
         return
     said = prepare(
         command.required("source"),
@@ -74,7 +72,8 @@ def main() -> None:
         seed=FLAGS.seed,
         on_bad=FLAGS.on_bad,
         limit=FLAGS.limit,
-        process_count=FLAGS.processes,
+        engine=engine,
+        part=parse_part(FLAGS.part),
     )
     print(said)
 

@@ -1,15 +1,17 @@
 """Makes a data set of images: TFRecord shards, and a manifest for each view of them."""
 
-import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bct_keras import artefacts, processes, specs
+from bct_keras import artefacts, specs
 from bct_keras.data import records
-from bct_keras.prepare import writing
+from bct_keras.engines import Crew, Engine, Job, Part, Result, make
+from bct_keras.prepare import looking, writing
 from bct_keras.prepare.sources import SOURCES
 from bct_keras.prepare.sources.source import Source
 from bct_keras.prepare.splits import SPLITS, Division, View
+from bct_keras.prepare.workplace import Workplace
 from bct_keras.printable import line
 from bct_keras.untrusted.json_files import field
 
@@ -23,7 +25,8 @@ def prepare(
     seed: int | None = None,
     on_bad: str = "fail",
     limit: int = 0,
-    process_count: int = 0,
+    engine: Engine | None = None,
+    part: Part | None = None,
 ) -> str:
     """Makes a data set, where it is not there yet; returns one line that says what is there now.
 
@@ -35,10 +38,10 @@ def prepare(
             is there, or 0.
         on_bad: What to do with an image that cannot be used, `fail` or `skip`.
         limit: So many images alone, the first in file order; 0 is all.
-        process_count: How many processes work at it; 0 is one for each core.
+        engine: What does the work; by default one process for each core.
+        part: The part of the work to do, where others do the other parts; None is all.
     """
     source: Source = specs.build(SOURCES, source_spec)
-    split = specs.build(SPLITS, split_spec)
     made_from: dict[str, Any] = {
         "source": source_spec,
         "source_fingerprint": source.fingerprint(),
@@ -47,22 +50,80 @@ def prepare(
         "on_bad": on_bad,
         "limit": limit or None,
     }
-    with artefacts.making(out, records.KIND, made_from, resume=True) as folder:
-        if folder is None:
-            return f"{line(out)} is up to date: {summary(out)}"
-        wanted = min(limit or len(source.labels), len(source.labels))
-        place = writing.Workplace(source, folder, process_count or processes.cores())
-        look_at = writing.check if on_bad == "skip" else writing.unchecked
-        checked = look_at(place, wanted)
+    data_set = PreparedData(source, specs.build(SPLITS, split_spec), made_from)
+    made = make(out, data_set, engine, part)
+    said = made.told(line(out), part)
+    if made.state == "part":
+        return said
+    more = passed_over(source) if made.state == "written" else ""
+    return f"{said}: {summary(out)}{more}"
+
+
+class PreparedData:
+    """A data set that is made of a source's images."""
+
+    kind = records.KIND
+
+    def __init__(self, source: Source, split: Any, made_from: dict[str, Any]):
+        self.source = source
+        self.split = split
+        self.made_from = made_from
+        self.planned: Planned | None = None
+
+    def plan(self, folder: Path, crew: Crew) -> Job:
+        """Looks at the images where that decides on labels; returns the job of the shards."""
+        place = Workplace(
+            self.source, self.made_from["source"], self.made_from["source_fingerprint"], folder
+        )
+        images = len(self.source.labels)
+        wanted = min(self.made_from["limit"] or images, images)
+        look_at = looking.check if self.made_from["on_bad"] == "skip" else looking.unchecked
+        checked = look_at(place, wanted, crew)
         groups = None
-        if source.groups:
-            groups = [source.groups[identity] for identity in checked.kept.tolist()]
-        division = split.divide(checked.labels, len(checked.kept), groups)
-        plans = writing.plan_shards(division, made_from["seed"])
-        shards = writing.write_shards(place, checked, plans)
-        write_manifests(place, division, checked, shards=shards, made_from=made_from)
-        shutil.rmtree(place.results)
-    return f"{line(out)} written: {summary(out)}{passed_over(source)}"
+        if self.source.groups:
+            groups = [self.source.groups[identity] for identity in checked.kept.tolist()]
+        division = self.split.divide(checked.labels, len(checked.kept), groups)
+        self.planned = Planned(checked, division)
+        pieces = writing.plan_shards(checked, division, self.made_from["seed"])
+        return writing.shards_job(place, checked, pieces)
+
+    def check_before(self) -> None:
+        """Has nothing to look at: each image is read when it is written."""
+
+    def commit(self, folder: Path, results: list[Result]) -> None:
+        """Writes the manifest of each view, and that of the whole data set as the last."""
+        assert self.planned is not None
+        artefacts.remove_unplaced(folder / "shards")
+        checked = self.planned.checked
+        whole = View(tuple(sorted(self.planned.division.parts)), 0, len(checked.kept))
+        views = self.planned.division.views
+        for name, view in {**views, "": whole}.items():
+            (folder / name).mkdir(exist_ok=True)
+            found = []
+            for part in view.parts:
+                found += [shard for shard in results if shard["name"].startswith(f"{part}-")]
+            artefacts.write_manifest(
+                folder / name,
+                records.KIND,
+                self.made_from,
+                records=sum(shard["records"] for shard in found),
+                classes=view.identities,
+                first_identity=view.first_identity,
+                image_size=self.source.image_size,
+                same_size=all(shard["same_size"] for shard in results),
+                upright=all(shard["upright"] for shard in results),
+                shards=[manifest_entry(shard, "../" if name else "") for shard in found],
+                views=[] if name else sorted(views),
+                skipped=checked.skipped,
+            )
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a data set's manifests are to say, besides what the shards tell."""
+
+    checked: looking.Checked
+    division: Division
 
 
 def seed_of(out: Path) -> int:
@@ -71,36 +132,6 @@ def seed_of(out: Path) -> int:
         return 0
     manifest = artefacts.read_manifest(out, records.KIND)
     return manifest["made_from"].get("seed", 0)
-
-
-def write_manifests(
-    place: writing.Workplace,
-    division: Division,
-    checked: writing.Checked,
-    shards: list[dict[str, Any]],
-    made_from: dict[str, Any],
-) -> None:
-    """Writes the manifest of the whole data set, and one for each view."""
-    whole = View(tuple(sorted(division.parts)), 0, len(checked.kept))
-    for name, view in {"": whole, **division.views}.items():
-        (place.folder / name).mkdir(exist_ok=True)
-        found = []
-        for part in view.parts:
-            found += [shard for shard in shards if shard["name"].startswith(f"{part}-")]
-        artefacts.write_manifest(
-            place.folder / name,
-            records.KIND,
-            made_from,
-            records=sum(shard["records"] for shard in found),
-            classes=view.identities,
-            first_identity=view.first_identity,
-            image_size=place.source.image_size,
-            same_size=all(shard["same_size"] for shard in shards),
-            upright=all(shard["upright"] for shard in shards),
-            shards=[manifest_entry(shard, "../" if name else "") for shard in found],
-            views=[] if name else sorted(division.views),
-            skipped=checked.skipped,
-        )
 
 
 def manifest_entry(shard: dict[str, Any], way_up: str) -> dict[str, Any]:

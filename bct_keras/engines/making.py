@@ -1,0 +1,122 @@
+"""Makes a folder piece by piece: the whole of it, or a part of it beside others who make theirs.
+
+Of the parts whoever finishes last commits, so that no part waits for another, and any number of
+them may run at a time.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from bct_keras import artefacts
+from bct_keras.engines.engine import Engine
+from bct_keras.engines.local import Local
+from bct_keras.engines.parts import Part
+from bct_keras.engines.work import Job, Result
+
+RESULTS = ".results"  # in a folder that is being made: a file for each piece that is done
+
+
+@dataclass(frozen=True)
+class Crew:
+    """What does the work, and which part of it this command is to do: None is all."""
+
+    engine: Engine
+    part: Part | None = None
+
+    @property
+    def looks_at_each_piece(self) -> bool:
+        """Whether each piece is looked at when its turn comes, or all of them before the first."""
+        return self.part is not None or not isinstance(self.engine, Local)
+
+    def run_all(self, job: Job) -> list[Result]:
+        """Returns the results of all pieces, whatever part this is.
+
+        For what has to be known before the work can be divided. A part does its own pieces first
+        and then those that no other has done yet, so that it waits for nobody.
+        """
+        if self.part is None:
+            return self.engine.run(job)
+        self.engine.run(job.with_pieces(self.part.own(job.pieces)))
+        for piece in self.part.own_first(job.pieces):
+            if not (job.results / f"{piece.name}.json").is_file():
+                self.engine.run(job.with_pieces([piece]))
+        return job.read_results()
+
+
+class Product(Protocol):
+    """A folder that is made piece by piece."""
+
+    kind: str
+    made_from: dict[str, Any]
+
+    def plan(self, folder: Path, crew: Crew) -> Job:
+        """Returns the job that fills the folder."""
+        ...
+
+    def check_before(self) -> None:
+        """Raises where the whole work would be in vain; a part looks at its own pieces alone."""
+        ...
+
+    def commit(self, folder: Path, results: list[Result]) -> None:
+        """Writes what is about all pieces, and the manifest as the last."""
+        ...
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a command has come to: `written`, `there` (it was up to date) or `part` (of it)."""
+
+    state: str
+    left: int = 0  # how many pieces others have to do, as far as is known
+
+    def told(self, out: object, part: Part | None) -> str:
+        """Returns what is said of the folder."""
+        if self.state == "part":
+            still = f"{self.left:,} pieces of others are still to be done"
+            if not self.left:
+                still = "others are still at work"
+            return f"part {part} of {out} is done; {still}, and whoever finishes last commits"
+        return f"{out} {'written' if self.state == 'written' else 'is up to date'}"
+
+
+def make(out: Path, product: Product, engine: Engine | None, part: Part | None = None) -> Made:
+    """Makes a folder where it is not there yet, or a part of it."""
+    crew = Crew(engine or Local(), part)
+    made = make_whole(out, product, crew) if part is None else make_part(out, product, crew)
+    if made.state != "part" and (out / RESULTS).is_dir():  # of parts, when their folder is in place
+        shutil.rmtree(out / RESULTS, ignore_errors=True)
+    return made
+
+
+def make_whole(out: Path, product: Product, crew: Crew) -> Made:
+    """Does all pieces and commits."""
+    with artefacts.making(out, product.kind, product.made_from, resume=True) as folder:
+        if folder is None:
+            return Made("there")
+        if not crew.looks_at_each_piece:
+            product.check_before()
+        results = crew.run_all(product.plan(folder, crew))
+        product.commit(folder, results)
+        shutil.rmtree(folder / RESULTS)
+    return Made("written")
+
+
+def make_part(out: Path, product: Product, crew: Crew) -> Made:
+    """Does the pieces of a part, and commits where nobody else is at work and all are done."""
+    assert crew.part is not None
+    with artefacts.filling_together(out, product.kind, product.made_from) as folder:
+        if folder is None:
+            return Made("there")
+        job = product.plan(folder, crew)
+        crew.engine.run(job.with_pieces(crew.part.own(job.pieces)))
+        missing = len(job.missing())
+    if missing:
+        return Made("part", missing)
+    with artefacts.last_of_all(out, product.kind, product.made_from) as folder:
+        if folder is None:
+            there = artefacts.is_current(out, product.kind, product.made_from)
+            return Made("there" if there else "part")
+        product.commit(folder, job.read_results())
+    return Made("written")
