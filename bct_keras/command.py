@@ -114,7 +114,8 @@ def define_engine() -> None:
         "engine",
         "local",
         "who does the work: local(processes=0), the processes of this machine, where 0 is as many "
-        "as are of use; the result is the same",
+        "as are of use, or ray(address=auto, actors=0, num_cpus=0, num_gpus=0), a Ray cluster; the "
+        "result is the same",
     )
     flags.DEFINE_string(
         "part",

@@ -1,9 +1,11 @@
 """A worker for tests of engines: it writes a line for each piece. Other processes import it."""
 
 import os
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bct_keras.engines import Job, Piece
 from bct_keras.errors import InputError
@@ -16,15 +18,17 @@ class LineWriter:
     folder: Path
     refused: str = ""  # a piece that cannot be done
     killed_at: str = ""  # a piece at which the process ends
+    seconds: float = 0.0  # that each piece takes
 
     def opener(self):
-        return partial(LineWriter, self.folder, self.refused, self.killed_at)
+        return partial(LineWriter, self.folder, self.refused, self.killed_at, self.seconds)
 
     def do(self, piece, report):
         if piece.name == self.refused:
             raise InputError(f"{piece.name}: this cannot be done")
         if piece.name == self.killed_at:
             os._exit(1)
+        time.sleep(self.seconds)
         (self.folder / f"{piece.name}.txt").write_text(piece.content)
         with (self.folder / "log").open("a") as log:
             log.write(f"{piece.name}\n")
@@ -35,7 +39,7 @@ class LineWriter:
         return (self.folder / f"{piece.name}.txt").is_file()
 
 
-def job(folder: Path, pieces: int = 7, forks: bool = True, **faults: str) -> Job:
+def job(folder: Path, pieces: int = 7, forks: bool = True, **faults: Any) -> Job:
     return Job(
         what="writing",
         worker=LineWriter(folder, **faults),

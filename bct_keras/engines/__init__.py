@@ -7,6 +7,7 @@ from bct_keras.engines.making import RESULTS as RESULTS
 from bct_keras.engines.making import Crew as Crew
 from bct_keras.engines.making import Made as Made
 from bct_keras.engines.making import make as make
+from bct_keras.engines.on_ray import Ray as Ray
 from bct_keras.engines.parts import Part as Part
 from bct_keras.engines.parts import parse_part as parse_part
 from bct_keras.engines.work import Job as Job
@@ -15,4 +16,4 @@ from bct_keras.engines.work import Report as Report
 from bct_keras.engines.work import Result as Result
 from bct_keras.engines.work import Worker as Worker
 
-ENGINES = {"local": Local}
+ENGINES = {"local": Local, "ray": Ray}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bct_keras import processes, progress
 from bct_keras.engines.engine import Engine
-from bct_keras.engines.work import Job, Piece, Report, Result, Worker, finish
+from bct_keras.engines.work import Job, Piece, Report, Result, Worker, finish, report_nothing
 from bct_keras.errors import InputError, option
 
 
@@ -99,7 +99,3 @@ def finish_here(piece: Piece) -> Result:
     """Does a piece in a process of the pool."""
     _, results = _begun
     return finish(opened(), results, piece, report_nothing)
-
-
-def report_nothing(count: int) -> None:
-    """Takes reports that nobody hears; a whole piece is told when it is done."""
