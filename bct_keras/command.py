@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TextIO
 
 from absl import app, flags, logging
 
+from bct_keras import stores
 from bct_keras.errors import InputError, options_as_flags
 from bct_keras.printable import line
 from bct_keras.untrusted import flag_files
@@ -91,10 +92,17 @@ def guarded(main: Callable[[], None], arguments: list[str]) -> None:
     except KeyboardInterrupt:
         print("stopped by SIGINT", file=sys.stderr)
         sys.exit(130)
-    except OSError as error:
-        if error.errno is None:  # not the machine's, such as a full disk
-            raise
-        fail(line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror))
+    except Exception as error:
+        fail(told(error))
+
+
+def told(error: Exception) -> str:
+    """Returns a plain line on what the machine or an object store refuses; raises all else."""
+    if stores.is_of_store(error):
+        return line(stores.explained(error))
+    if not isinstance(error, OSError) or error.errno is None:  # not the machine's, as a full disk
+        raise error
+    return line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
 
 
 def fail(message: str) -> NoReturn:

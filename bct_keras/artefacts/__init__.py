@@ -10,6 +10,7 @@ from bct_keras.artefacts.files import scratch_folder as scratch_folder
 from bct_keras.artefacts.files import write_atomically as write_atomically
 from bct_keras.artefacts.files import write_beside as write_beside
 from bct_keras.artefacts.folders import alone as alone
+from bct_keras.artefacts.folders import filling as filling
 from bct_keras.artefacts.folders import locked_partial as locked_partial
 from bct_keras.artefacts.folders import making as making
 from bct_keras.artefacts.folders import new_folder as new_folder

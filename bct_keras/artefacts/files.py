@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bct_keras import stores
 from bct_keras.artefacts.locks import lock_folder
 
 
@@ -34,8 +35,13 @@ def placing(path: Path) -> Iterator[Path]:
     """Yields a file to write, which is put at `path` when the block ends well.
 
     Several processes, on whatever machines, may put the same content there at the same time: each
-    writes a file of its own beside it. What a killed one leaves, `remove_unplaced` removes.
+    writes a file of its own beside it, or puts a whole one into a store. What a killed one leaves,
+    `remove_unplaced` removes.
     """
+    if stores.is_remote(path):
+        with stores.uploading(path) as partial:
+            yield partial
+        return
     partial = path.with_suffix(f"{PLACED_BESIDE}{secrets.token_hex(4)}")
     try:
         yield partial
@@ -47,6 +53,8 @@ def placing(path: Path) -> Iterator[Path]:
 
 def remove_unplaced(folder: Path) -> None:
     """Removes what killed processes have left of `placing`, where none is at work any more."""
+    if stores.is_remote(folder):
+        return
     for left in folder.glob(f"*{PLACED_BESIDE}*"):
         left.unlink(missing_ok=True)
 
@@ -58,6 +66,10 @@ def replacing(path: Path) -> Iterator[Path]:
     It has the permissions of the file before it. A link at `path` stays, and the file that it
     points to is replaced. What else lies beside it is not touched.
     """
+    if stores.is_remote(path):
+        with stores.uploading(path) as partial:
+            yield partial
+        return
     place = Path(os.path.realpath(path))
     with scratch_folder(place) as folder:
         partial = folder / path.name

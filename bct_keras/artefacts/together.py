@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bct_keras.artefacts.folders import begin, is_begun, partial_of, put_in_place
+from bct_keras import stores
+from bct_keras.artefacts.folders import begin, filling, is_begun, partial_of, put_in_place
 from bct_keras.artefacts.locks import HOLDER, is_at, lock_folder, try_lock
 from bct_keras.artefacts.manifests import MANIFEST, is_current
 from bct_keras.errors import InputError
@@ -22,6 +23,10 @@ def filling_together(folder: Path, kind: str, made_from: dict[str, Any]) -> Iter
 
     Whatever happens in the block, what is in the folder stays there: it is the work of others too.
     """
+    if stores.is_remote(folder):
+        with filling(folder, kind, made_from) as place:
+            yield place
+        return
     if is_current(folder, kind, made_from):
         yield None
         return
@@ -76,8 +81,13 @@ def remove_if_empty(partial: Path) -> None:
 def last_of_all(folder: Path, kind: str, made_from: dict[str, Any]) -> Iterator[Path | None]:
     """Yields the folder to the one that nobody is beside any more; None to all others.
 
-    It takes its place when the block ends well and has written the manifest.
+    It takes its place when the block ends well and has written the manifest. In a store nobody
+    knows of others: two that commit at the same time put the same manifest.
     """
+    if stores.is_remote(folder):
+        with filling(folder, kind, made_from) as place:
+            yield place
+        return
     partial = partial_of(folder)
     descriptor = lock_folder(partial) if partial.is_dir() else None
     try:

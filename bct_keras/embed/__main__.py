@@ -6,11 +6,9 @@ After a kill the same command goes on where it was. Where a scheduler starts the
 many machines, each does a --part.
 """
 
-from pathlib import Path
-
 from absl import flags
 
-from bct_keras import command, specs
+from bct_keras import command, specs, stores
 from bct_keras.data.dataset import open_data_set
 from bct_keras.embed.run import embed_and_tell
 from bct_keras.encoders import load_encoder
@@ -35,7 +33,7 @@ def main() -> None:
     """Embeds a data set."""
     data = open_data_set(command.required("data"))
     encoder = load_encoder(command.required("encoder"))
-    out = Path(command.required("out"))
+    out = stores.place(command.required("out"))
     embed_and_tell(
         encoder,
         data,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bct_keras import artefacts
+from bct_keras import artefacts, stores
 from bct_keras.data import embeddings
 from bct_keras.data.dataset import DataSet, Shard, open_data_set
 from bct_keras.data.embeddings import field_path, open_embeddings
@@ -164,6 +164,7 @@ class ShardEmbedder:
             found.append(batch_embeddings)
             labels.append(batch["label"].numpy())
             report(len(batch_embeddings))
+        stores.forget(shard.path)  # a data set may be larger than this machine's disk
         return {
             "files": {
                 **write_array(field_path(self.folder, shard, "old_embedding"), found),
@@ -175,7 +176,7 @@ class ShardEmbedder:
         """Tells whether the files of a shard are as an earlier command has written them."""
         for name, sha256 in result["files"].items():
             path = self.folder / name
-            if not path.is_file() or artefacts.file_sha256(path) != sha256:
+            if stores.size_of(path) is None or artefacts.file_sha256(path) != sha256:
                 return False
         return True
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bct_keras import artefacts, specs
+from bct_keras import artefacts, specs, stores
 from bct_keras.data.preprocessing import OWN
 from bct_keras.encoders.adapter_file import ADAPTER_FILE, load_adapter
 from bct_keras.encoders.derived import AdaptedEncoder, FusedEncoder, TwoSpaces
@@ -135,7 +135,12 @@ def load_encoder(named: str | Path, may_trust: bool = True) -> Encoder:
             adapter.keras)` or `fused(runs/new, runs/old, weight=0.7)`.
         may_trust: Whether a spec may say `trust=True`; not one that stood in a file.
     """
-    path, text = Path(named), str(named)
+    text = str(named)
+    if stores.is_remote(text):
+        encoder = load_encoder(stores.local(text), may_trust)
+        encoder.spec = text
+        return encoder
+    path = Path(named)
     if not exists(path):
         kind, bracket, _ = text.partition("(")
         if bracket and kind.strip() in DERIVED:
@@ -194,7 +199,7 @@ def exists(path: Path) -> bool:
 
 def existing(name: str, member: str = "") -> Path:
     """Returns the path of a file, or of a folder with this member; raises where it is not there."""
-    path = Path(name)
+    path = stores.local(name)
     if not exists(path):
         raise InputError(f"{path}: no such encoder")
     if member and not (path / member).is_file():

@@ -194,7 +194,7 @@ def said(found: Separation) -> str:
 
 def sample(data: DataSet, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
     """Returns [images, size, size, 3] uint8 and their labels; none where there are too few."""
-    paths = [str(shard.path) for shard in data.shards]
+    paths = data.files()
     records = tf.data.TFRecordDataset(paths).take(LOOKED_THROUGH)
     parsed = records.batch(4096).map(lambda some: data.parse(some, ("label",))["label"])
     labels = np.concatenate([[], *parsed.as_numpy_iterator()]).astype(np.int64)

@@ -7,7 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from pathlib import Path
 
-from bct_keras import processes, progress
+from bct_keras import processes, progress, stores
 from bct_keras.engines.engine import Engine
 from bct_keras.engines.work import Job, Piece, Report, Result, Worker, finish, report_nothing
 from bct_keras.errors import InputError, option
@@ -33,7 +33,7 @@ class Local(Engine):
 
     def run(self, job: Job) -> list[Result]:
         """Returns the results of all pieces, in their order."""
-        job.results.mkdir(parents=True, exist_ok=True)
+        stores.make_folder(job.results)
         count = self.count(job)
         with progress.bar(job.what, job.size) as bar:
             if count > 1 and not job.forks:

@@ -4,12 +4,11 @@ Of the parts whoever finishes last commits, so that no part waits for another, a
 them may run at a time.
 """
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from bct_keras import artefacts
+from bct_keras import artefacts, stores
 from bct_keras.engines.engine import Engine
 from bct_keras.engines.local import Local
 from bct_keras.engines.parts import Part
@@ -40,7 +39,7 @@ class Crew:
             return self.engine.run(job)
         self.engine.run(job.with_pieces(self.part.own(job.pieces)))
         for piece in self.part.own_first(job.pieces):
-            if not (job.results / f"{piece.name}.json").is_file():
+            if stores.size_of(job.results / f"{piece.name}.json") is None:
                 self.engine.run(job.with_pieces([piece]))
         return job.read_results()
 
@@ -85,21 +84,21 @@ def make(out: Path, product: Product, engine: Engine | None, part: Part | None =
     """Makes a folder where it is not there yet, or a part of it."""
     crew = Crew(engine or Local(), part)
     made = make_whole(out, product, crew) if part is None else make_part(out, product, crew)
-    if made.state != "part" and (out / RESULTS).is_dir():  # of parts, when their folder is in place
-        shutil.rmtree(out / RESULTS, ignore_errors=True)
+    if made.state != "part":  # of parts, when their folder is in place
+        stores.remove_folder(out / RESULTS)
     return made
 
 
 def make_whole(out: Path, product: Product, crew: Crew) -> Made:
     """Does all pieces and commits."""
-    with artefacts.making(out, product.kind, product.made_from, resume=True) as folder:
+    with artefacts.filling(out, product.kind, product.made_from) as folder:
         if folder is None:
             return Made("there")
         if not crew.looks_at_each_piece:
             product.check_before()
         results = crew.run_all(product.plan(folder, crew))
         product.commit(folder, results)
-        shutil.rmtree(folder / RESULTS)
+        stores.remove_folder(folder / RESULTS)
     return Made("written")
 
 
@@ -119,4 +118,6 @@ def make_part(out: Path, product: Product, crew: Crew) -> Made:
             there = artefacts.is_current(out, product.kind, product.made_from)
             return Made("there" if there else "part")
         product.commit(folder, job.read_results())
+        if stores.is_remote(out):
+            stores.remove_folder(out / RESULTS)
     return Made("written")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bct_keras import progress
+from bct_keras import progress, stores
 from bct_keras.engines.engine import Engine
 from bct_keras.engines.told import Told
 from bct_keras.engines.work import Job, Piece, Result, Worker, finish, report_nothing
@@ -46,7 +46,7 @@ class Ray(Engine):
         """Returns the results of all pieces, in their order."""
         if not job.pieces:
             return []
-        job.results.mkdir(parents=True, exist_ok=True)
+        stores.make_folder(job.results)
         ray = imported()
         ours = not ray.is_initialized()
         if ours:

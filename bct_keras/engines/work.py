@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from bct_keras import artefacts
+from bct_keras import artefacts, stores
 from bct_keras.errors import InputError
 from bct_keras.untrusted.json_files import read_object
 
@@ -77,7 +77,7 @@ class Job:
 
     def missing(self) -> list[Piece]:
         """Returns the pieces that are not done yet, as one look into the folder tells."""
-        done = {path.name for path in self.results.iterdir()} if self.results.is_dir() else set()
+        done = set(stores.names_in(self.results))
         return [piece for piece in self.pieces if f"{piece.name}.json" not in done]
 
     def read_results(self) -> list[Result]:

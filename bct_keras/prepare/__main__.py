@@ -28,11 +28,9 @@ reads a data set or a RecordIO folder whole and reports images, identities, size
 what is broken and where, as far as headers and ends tell; the exit status is 0 where nothing is.
 """
 
-from pathlib import Path
-
 from absl import flags
 
-from bct_keras import command, specs
+from bct_keras import command, specs, stores
 from bct_keras.engines import ENGINES, local_processes, parse_part
 from bct_keras.prepare import check
 from bct_keras.prepare.run import prepare
@@ -63,12 +61,14 @@ def main() -> None:
     FLAGS = flags.FLAGS
     engine = specs.build(ENGINES, FLAGS.engine)
     if FLAGS.check:
-        check.check(Path(FLAGS.check), local_processes(engine, "prepare --check"), command.say)
+        check.check(
+            stores.place(FLAGS.check), local_processes(engine, "prepare --check"), command.say
+        )
         return
     said = prepare(
         command.required("source"),
         FLAGS.split,
-        Path(command.required("out")),
+        stores.place(command.required("out")),
         seed=FLAGS.seed,
         on_bad=FLAGS.on_bad,
         limit=FLAGS.limit,

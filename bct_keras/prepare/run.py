@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bct_keras import artefacts, specs
+from bct_keras import artefacts, specs, stores
 from bct_keras.data import records
 from bct_keras.engines import Crew, Engine, Job, Part, Result, make
 from bct_keras.prepare import looking, writing
@@ -98,7 +98,7 @@ class PreparedData:
         whole = View(tuple(sorted(self.planned.division.parts)), 0, len(checked.kept))
         views = self.planned.division.views
         for name, view in {**views, "": whole}.items():
-            (folder / name).mkdir(exist_ok=True)
+            stores.make_folder(folder / name)
             found = []
             for part in view.parts:
                 found += [shard for shard in results if shard["name"].startswith(f"{part}-")]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bct_keras import artefacts
+from bct_keras import artefacts, stores
 from bct_keras.data import records
 from bct_keras.engines import Job, Piece, Report, Result
 from bct_keras.errors import BadImageError
@@ -47,7 +47,7 @@ def plan_shards(checked: Checked, division: Division, seed: int) -> list[Piece]:
 
 def shards_job(place: Workplace, checked: Checked, pieces: list[Piece]) -> Job:
     """Returns the job that writes all shards; its results are their manifest entries."""
-    (place.folder / "shards").mkdir(exist_ok=True)
+    stores.make_folder(place.folder / "shards")
     return place.job("writing shards", Writer(place, checked.look), pieces)
 
 
@@ -91,7 +91,9 @@ class Writer:
         for asked in fields(Look):
             if asked.name not in result:  # an earlier version asked for less
                 return False
-        return path.is_file() and artefacts.file_sha256(path) == result.get("sha256")
+        return stores.size_of(path) is not None and artefacts.file_sha256(path) == result.get(
+            "sha256"
+        )
 
     def path(self, piece: Piece) -> Path:
         """Returns the place of a shard."""

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 from ray.cluster_utils import Cluster
@@ -24,7 +25,7 @@ from bct_keras.engines import Local, Ray
 from bct_keras.prepare.run import prepare
 
 ROOT = Path(__file__).parents[2]
-NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 IMAGES_OF_AN_IDENTITY = 20
 
 
@@ -94,6 +95,7 @@ def measure(folder: Path, images: int, cluster: Cluster, seconds: float) -> None
     """Measures both commands on this machine, on the cluster, and with nodes that are killed."""
     source = f"synthetic(identities={images // IMAGES_OF_AN_IDENTITY}, image_size=32)"
     encoder = load_encoder(encoder_in(folder))
+    address = str(cluster.address)
 
     def prepared(name: str, engine: Local | Ray) -> None:
         prepare(source, "none", folder / "data" / name, engine=engine)
@@ -107,10 +109,10 @@ def measure(folder: Path, images: int, cluster: Cluster, seconds: float) -> None
     ):
         here = seconds_of(lambda work=work, n=processes: work("here", Local(n)))
         expected = content(folder / place / "here")
-        there = seconds_of(lambda work=work: work("there", Ray(cluster.address)))
+        there = seconds_of(lambda work=work: work("there", Ray(address)))
         figure(f"{command} by ray", there, here, content(folder / place / "there") == expected)
         with Killer(cluster, seconds) as killer:
-            killed = seconds_of(lambda work=work: work("killed", Ray(cluster.address)))
+            killed = seconds_of(lambda work=work: work("killed", Ray(address)))
         same = content(folder / place / "killed") == expected
         name = f"{command} by ray, a node killed every {seconds:g} s"
         figure(name, killed, here, same, killed=killer.killed)
