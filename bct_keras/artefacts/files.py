@@ -84,8 +84,12 @@ def scratch_folder(path: Path) -> Iterator[Path]:
     """Yields a folder beside `path` that nobody else uses or can read, and removes it at the end.
 
     Those that killed processes left for this path are removed too: they are the ones that no
-    process has locked.
+    process has locked. Of a path in a store it is a folder of this machine.
     """
+    if stores.is_remote(path):
+        with tempfile.TemporaryDirectory(prefix="bct_keras-") as name:
+            yield Path(name)
+        return
     prefix = f".{path.name}.partial-"
     for left in path.parent.iterdir():
         if re.fullmatch(rf"{re.escape(prefix)}[a-z0-9_]{{8}}", left.name):

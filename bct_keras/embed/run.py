@@ -132,11 +132,16 @@ class EmbeddedData:
             embeddings.KIND,
             self.made_from,
             dims=self.encoder.dims,
-            encoder=str(self.encoder.path),
+            encoder=place_of(self.encoder),
             encoder_spec=self.encoder.spec,
             data_folder=str(self.data.folder),
             files=files,
         )
+
+
+def place_of(encoder: Encoder) -> str:
+    """Returns where an encoder lies: in its store, and not where this machine has a copy."""
+    return encoder.spec if stores.is_remote(encoder.spec) else str(encoder.path)
 
 
 @dataclass(frozen=True)

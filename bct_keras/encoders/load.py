@@ -137,9 +137,7 @@ def load_encoder(named: str | Path, may_trust: bool = True) -> Encoder:
     """
     text = str(named)
     if stores.is_remote(text):
-        encoder = load_encoder(stores.local(text), may_trust)
-        encoder.spec = text
-        return encoder
+        return of_store(text, may_trust)
     path = Path(named)
     if not exists(path):
         kind, bracket, _ = text.partition("(")
@@ -164,6 +162,20 @@ def load_encoder(named: str | Path, may_trust: bool = True) -> Encoder:
         known = ", ".join([*KIND_OF_SUFFIX, STORED])
         raise InputError(f"{path} is no encoder: known are a run's folder, a SavedModel, {known}")
     return opened(path, ENCODERS[kind](text).open).view
+
+
+def of_store(named: str, may_trust: bool) -> Encoder:
+    """Returns the encoder in a store, which is fetched; it goes by its name there."""
+    copy = stores.local(named)
+    encoder = load_encoder(copy, may_trust)
+    path = stores.place(named)
+    if encoder.path != copy and encoder.path.is_relative_to(copy):
+        path = path / encoder.path.relative_to(copy).as_posix()
+    for known in (encoder, getattr(encoder, "whole", encoder)):
+        assert known.fingerprint  # of what was fetched, and kept
+        known.path = path
+        known.spec = str(path)
+    return encoder
 
 
 def from_spec(spec: str, may_trust: bool) -> Encoder:

@@ -14,6 +14,7 @@ from bct_keras.stores.files import remove_files as remove_files
 from bct_keras.stores.files import remove_folder as remove_folder
 from bct_keras.stores.files import size_of as size_of
 from bct_keras.stores.files import uploading as uploading
+from bct_keras.stores.mirror import Mirror as Mirror
 from bct_keras.stores.places import is_remote as is_remote
 from bct_keras.stores.places import joined as joined
 from bct_keras.stores.places import place as place

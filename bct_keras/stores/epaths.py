@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import fsspec
-from etils import epath
 from etils.epath.backend import fsspec_backend
+from etils.epath.gpath import PosixGPath
+from fsspec.config import conf
 
 CONNECTIONS_FAILED = (
     "ConnectionError",
@@ -20,7 +20,7 @@ CONNECTIONS_FAILED = (
 )
 
 
-class StorePath(epath.gpath.PosixGPath):
+class StorePath(PosixGPath):
     """A path of an object store that is read by fsspec.
 
     Where TensorFlow is installed, epath would read by its file systems, and it has none for S3.
@@ -49,7 +49,7 @@ def is_passing(error: BaseException) -> bool:
 def set_up() -> None:
     """Lets stores never answer from an old listing or after a fork, and try again in a moment."""
     for protocol in ("s3", "gs", "gcs"):
-        fsspec.config.conf.setdefault(protocol, {}).setdefault("use_listings_cache", False)
+        conf.setdefault(protocol, {}).setdefault("use_listings_cache", False)
     # A forked process needs connections of its own.
     os.register_at_fork(after_in_child=fsspec_backend._get_filesystem.cache_clear)
     try:

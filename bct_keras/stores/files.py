@@ -134,9 +134,11 @@ def put_folder(folder: Path, to: Path, last: str) -> None:
 
     Whoever sees that one sees the others too.
     """
-    names = sorted(
-        file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()
-    )
+    put_files(folder, to, names_in(folder), last)
+
+
+def put_files(folder: Path, to: Path, names: list[str], last: str) -> None:
+    """Puts these files of a folder of this machine into the store, `last` after all others."""
     before = [name for name in names if name != last]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for _ in pool.map(lambda name: put(folder / name, to / name), before):

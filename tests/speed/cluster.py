@@ -66,7 +66,7 @@ class Killer:
             first = next(iter(self.cluster.worker_nodes))
             self.cluster.remove_node(first, allow_graceful=False)
             self.killed += 1
-            self.cluster.add_node(**NODE)
+            self.cluster.add_node(wait=False, **NODE)
 
     def __enter__(self) -> "Killer":
         self.thread.start()
