@@ -50,6 +50,11 @@ class Upgrade:
 
     def run(self) -> None:
         """Goes the whole way; raises StoppedError where somebody asked the training to stop."""
+        if stores.is_remote(self.plan.run.folder) and workers.worker_count() > 1:
+            raise InputError(
+                f"{option('workdir', self.plan.workdir)}: several workers need a folder that all "
+                "of them see at once; give one on a shared disk"
+            )
         self.plan.run.fetch()
         try:
             self.go()
