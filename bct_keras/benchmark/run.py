@@ -29,6 +29,7 @@ from bct_keras.errors import InputError, option
 from bct_keras.evaluate import held_out
 from bct_keras.evaluate.report import aligned
 from bct_keras.prepare.run import prepare
+from bct_keras.prepare.splits import VIEW_OF_SCENARIO
 from bct_keras.processes import cores
 from bct_keras.progress import Say
 
@@ -254,8 +255,13 @@ def facts_of(comparison: Comparison, plan: Plan) -> dict[str, Any]:
     """Returns what the report is made from, by name."""
     facts: dict[str, Any] = dict(comparison.told)
     facts["train"] = list(comparison.shared.written)
+    facts["epochs"] = comparison.shared.values["epochs"]
     for name, cut in plan.data.items():
         facts[f"data, {name}"] = cut.fingerprint
+    for name in comparison.scenarios:
+        training, cut = SCENARIOS[name]
+        view = plan.data[cut].folder / VIEW_OF_SCENARIO[training]
+        facts[f"classes, {name}"] = open_data_set(view).classes
     runs = []
     for cell in plan.cells:
         folder = cell.run.relative_to(comparison.workdir)

@@ -221,11 +221,16 @@ def as_svg(draw: Callable[[Axes], None], name: str) -> str:
     return svg.replace(FOREGROUND, "currentColor")
 
 
-def save_png(draw: Callable[[Axes], None], path: Path) -> None:
-    """Writes a plot as a PNG."""
+def printed_style() -> dict[Any, Any]:
+    """Returns the style of a plot on white paper."""
     style = dict(STYLE)
     for key, value in STYLE.items():
         if value == FOREGROUND:
             style[key] = "black"
-    with mpl.rc_context(style):
+    return style
+
+
+def save_png(draw: Callable[[Axes], None], path: Path) -> None:
+    """Writes a plot as a PNG."""
+    with mpl.rc_context(printed_style()):
         drawn(draw).savefig(path, dpi=160, facecolor="white")
