@@ -2,10 +2,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("s3fs")
-
-from moto.server import ThreadedMotoServer
-
 from bct_keras import stores
 
 BUCKET = "bucket"
@@ -14,9 +10,10 @@ BUCKET = "bucket"
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """An S3 server on the loopback, in a thread of this process, with an empty bucket."""
-    import boto3
-
-    started = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    pytest.importorskip("s3fs")
+    boto3 = pytest.importorskip("boto3")
+    moto_server = pytest.importorskip("moto.server")
+    started = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     started.start()
     _, port = started.get_host_and_port()
     with pytest.MonkeyPatch.context() as patched:
