@@ -140,6 +140,19 @@ def removed_on_error(partial: Path, resume: bool) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def mending(folder: Path) -> Iterator[None]:
+    """Keeps others away from a folder in its place while a file of it is made anew."""
+    if stores.is_remote(folder):
+        yield
+        return
+    with locked_partial(folder) as partial:
+        try:
+            yield
+        finally:
+            remove(partial)
+
+
 def remove(partial: Path) -> None:
     """Removes an unfinished folder, after it was moved away from its place.
 

@@ -53,13 +53,11 @@ class Shard:
         """Raises where the file is missing or has another size."""
         size = stores.size_of(self.path)
         if size is None:
-            raise InputError(
-                f"{self.path}: this shard is missing; remove the data set and run prepare again"
-            )
+            raise InputError(f"{self.path}: this shard is missing; the same prepare makes it anew")
         if size != self.bytes:
             raise InputError(
                 f"{self.path}: this shard has {size} bytes and its manifest says {self.bytes}: it "
-                "was cut off or changed; remove the data set and run prepare again"
+                "was cut off or changed; remove it, and the same prepare makes it anew"
             )
 
     def check_content(self) -> None:
@@ -67,7 +65,7 @@ class Shard:
         if artefacts.file_sha256(self.here) != self.sha256:
             raise InputError(
                 f"{self.path}: this shard is not what its manifest says (sha256); "
-                "remove the data set and run prepare again"
+                "remove it, and the same prepare makes it anew"
             )
 
 

@@ -4,6 +4,7 @@ Of the parts whoever finishes last commits, so that no part waits for another, a
 them may run at a time.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from bct_keras.engines.engine import Engine
 from bct_keras.engines.local import Local
 from bct_keras.engines.parts import Part
 from bct_keras.engines.work import Job, Result
+from bct_keras.errors import UnfinishedError
 
 RESULTS = ".results"  # in a folder that is being made: a file for each piece that is done
 
@@ -59,16 +61,39 @@ class Product(Protocol):
         ...
 
     def commit(self, folder: Path, results: list[Result]) -> None:
-        """Writes what is about all pieces, and the manifest as the last."""
+        """Writes what is about all pieces, and the manifest as the last; but nothing twice.
+
+        A file that is there in a folder with a manifest stays as it is.
+        """
+        ...
+
+    def lost(self, out: Path) -> list[str]:
+        """Returns the files that its manifest names and that are gone or cut off."""
+        ...
+
+    def results_of(self, out: Path) -> dict[str, Result]:
+        """Returns the result of each piece, by its name, as the manifest tells it."""
+        ...
+
+    def is_same(self, found: Result, expected: Result) -> bool:
+        """Tells whether a piece that was done again has come to the same bytes."""
+        ...
+
+    def is_there(self, out: Path, result: Result) -> bool:
+        """Tells whether all files of a piece are there, as far as their sizes tell."""
         ...
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a command has come to: `written`, `there` (it was up to date) or `part` (of it)."""
+    """What a command has come to.
+
+    That is `written`, `there` (it was up to date), `mended` or `part` (of it is done).
+    """
 
     state: str
     left: int = 0  # how many pieces others have to do, as far as is known
+    mended: Sequence[str] = ()  # files that were lost and are there again
 
     def told(self, out: object, part: Part | None) -> str:
         """Returns what is said of the folder."""
@@ -77,16 +102,43 @@ class Made:
             if not self.left:
                 still = "others are still at work"
             return f"part {part} of {out} is done; {still}, and whoever finishes last commits"
+        if self.state == "mended":
+            more = f" and {len(self.mended) - 1:,} more" if len(self.mended) > 1 else ""
+            return f"{out} mended, {self.mended[0]}{more} made anew"
         return f"{out} {'written' if self.state == 'written' else 'is up to date'}"
 
 
 def make(out: Path, product: Product, engine: Engine | None, part: Part | None = None) -> Made:
     """Makes a folder where it is not there yet, or a part of it."""
     crew = Crew(engine or Local(), part)
+    if product.lost(out):
+        return mend(out, product, crew)
     made = make_whole(out, product, crew) if part is None else make_part(out, product, crew)
     if made.state != "part":  # of parts, when their folder is in place
         stores.remove_folder(out / RESULTS)
     return made
+
+
+def mend(out: Path, product: Product, crew: Crew) -> Made:
+    """Makes the files anew that were lost, and no other."""
+    with artefacts.mending(out):
+        lost = product.lost(out)
+        expected = product.results_of(out)
+        job = product.plan(out, crew)
+        pieces = []
+        for piece in job.pieces:
+            if not product.is_there(out, expected[piece.name]):
+                pieces.append(piece)
+        stores.remove_folder(job.results)  # of an earlier command that was killed
+        for piece, found in zip(pieces, crew.engine.run(job.with_pieces(pieces)), strict=True):
+            if not product.is_same(found, expected[piece.name]):
+                raise UnfinishedError(
+                    f"{out}: {piece.name} was lost, and comes out otherwise than it was (another "
+                    "machine or version may have made it); remove the folder and make it anew"
+                )
+        product.commit(out, [expected[piece.name] for piece in job.pieces])
+        stores.remove_folder(job.results)
+    return Made("mended" if lost else "there", mended=tuple(lost))
 
 
 def make_whole(out: Path, product: Product, crew: Crew) -> Made:

@@ -100,6 +100,12 @@ class DataSetTarget:
         self.first = field(manifest, "first_identity", int, where)
         self.classes = field(manifest, "classes", int, where)
         self.broken: list[str] = []
+        for view in field(manifest, "views", list, where):
+            if stores.size_of(folder / str(view) / artefacts.MANIFEST) is None:
+                self.broken.append(
+                    f"{folder / str(view) / artefacts.MANIFEST}: this manifest is missing; the "
+                    "same prepare makes it anew"
+                )
         self.changed: set[int] = set()  # the shards that were found not to be those of the manifest
         self.records = sum(shard.records for shard in self.shards)
         self.tasks = list(range(len(self.shards)))

@@ -8,6 +8,7 @@ from bct_keras import artefacts, specs, stores
 from bct_keras.data import records
 from bct_keras.engines import Crew, Engine, Job, Part, Result, make
 from bct_keras.prepare import looking, writing
+from bct_keras.prepare.made import made_before
 from bct_keras.prepare.sources import SOURCES
 from bct_keras.prepare.sources.source import Source
 from bct_keras.prepare.splits import SPLITS, Division, View
@@ -93,11 +94,14 @@ class PreparedData:
     def commit(self, folder: Path, results: list[Result]) -> None:
         """Writes the manifest of each view, and that of the whole data set as the last."""
         assert self.planned is not None
+        made = made_before(folder, self.made_from)
         artefacts.remove_unplaced(folder / "shards")
         checked = self.planned.checked
         whole = View(tuple(sorted(self.planned.division.parts)), 0, len(checked.kept))
         views = self.planned.division.views
         for name, view in {**views, "": whole}.items():
+            if made and stores.size_of(folder / name / artefacts.MANIFEST) is not None:
+                continue
             stores.make_folder(folder / name)
             found = []
             for part in view.parts:
@@ -116,6 +120,34 @@ class PreparedData:
                 views=[] if name else sorted(views),
                 skipped=checked.skipped,
             )
+
+    def lost(self, out: Path) -> list[str]:
+        """Returns the files of a data set that are gone or cut off, its own manifest too."""
+        made = made_before(out, self.made_from)
+        if not made:
+            return []
+        sizes = stores.sizes_in(out)
+        found = []
+        for name in (artefacts.MANIFEST, *(f"{view}/{artefacts.MANIFEST}" for view in made.views)):
+            if name not in sizes:
+                found.append(name)
+        for entry in made.shards.values():
+            if sizes.get(f"shards/{entry['name']}.tfrecord") != entry["bytes"]:
+                found.append(f"shards/{entry['name']}.tfrecord")
+        return found
+
+    def results_of(self, out: Path) -> dict[str, Result]:
+        """Returns the entry of each shard, by its name."""
+        made = made_before(out, self.made_from)
+        return made.shards if made else {}
+
+    def is_same(self, found: Result, expected: Result) -> bool:
+        """Tells whether a shard that was written again has the same bytes."""
+        return found["sha256"] == expected["sha256"]
+
+    def is_there(self, out: Path, result: Result) -> bool:
+        """Tells whether a shard is there in its length."""
+        return stores.size_of(out / "shards" / f"{result['name']}.tfrecord") == result["bytes"]
 
 
 @dataclass(frozen=True)

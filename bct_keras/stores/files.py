@@ -163,6 +163,20 @@ def names_in(folder: Path, most: int | None = None) -> list[str]:
     return sorted(name[len(prefix) :] for name in found if name.startswith(prefix))
 
 
+def sizes_in(folder: Path) -> dict[str, int]:
+    """Returns the size of each file below a folder, by its name from there, after one listing."""
+    if not is_remote(folder):
+        return {name: (folder / name).stat().st_size for name in names_in(folder)}
+    with plainly(folder):
+        prefix = str(folder).partition("://")[2].rstrip("/") + "/"
+        found = store_of(folder).find(str(folder), detail=True)
+    return {
+        name[len(prefix) :]: state["size"]
+        for name, state in found.items()
+        if name.startswith(prefix)
+    }
+
+
 def folder_here(folder: Path) -> Path:
     """Returns the folder on this machine; one of a store is fetched whole, but for hidden files."""
     if not is_remote(folder):
