@@ -36,7 +36,7 @@ class Between(ThreadingHTTPServer):
         self.requests = 0
         self.statuses: list[int] = []  # of the next answers, in place of the server's
         self.seconds = 0.0  # before each answer
-        self.gone_after = 0  # requests; 0 is never
+        self.shards_left = 1000  # to take; then it is gone
 
     def handle_error(self, request, client_address):
         """Says nothing of a client that has ended the connection."""
@@ -53,7 +53,8 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         server.requests += 1
         body = self.body()
-        if server.gone_after and server.requests > server.gone_after:
+        server.shards_left -= self.command == "PUT" and ".tfrecord" in self.path
+        if server.shards_left <= 0:
             self.close_connection = True
             return
         time.sleep(server.seconds)
@@ -145,17 +146,17 @@ def test_wrong_credentials_are_named_at_once(between, bucket):
 
 
 def test_a_store_that_goes_away_in_the_middle_leaves_nothing_half_committed(between, bucket):
-    between.gone_after = 14  # some shards are there
+    between.shards_left = 2
     with pytest.raises(UnfinishedError, match=r"the store does not answer.*the same command goes"):
         made_in(bucket)
-    between.gone_after = 0
+    between.shards_left = 1000
     names = stores.names_in(bucket)
     assert artefacts.MANIFEST not in names
-    assert [name for name in names if name.startswith("shards/")]
-    before = between.requests
+    shards = [f"shards/all-0000{number}.tfrecord" for number in range(3)]
+    assert [name for name in names if name in shards] == shards[:1]
     assert "written" in made_in(bucket)
-    assert "shards/all-00002.tfrecord" in stores.names_in(bucket)
-    assert between.requests > before
+    assert between.shards_left == 1000 - 2
+    assert [name for name in stores.names_in(bucket) if name in shards] == shards
 
 
 def test_whatever_the_store_says_a_command_ends_with_a_plain_line(between, bucket):

@@ -39,7 +39,7 @@ def test_a_clear_line_where_the_cloud_is_not_installed(monkeypatch):
     places.epaths.cache_clear()
     monkeypatch.delitem(sys.modules, "bct_keras.stores.epaths", raising=False)
     monkeypatch.delattr("bct_keras.stores.epaths", raising=False)
-    monkeypatch.setitem(sys.modules, "fsspec", None)
+    monkeypatch.setitem(sys.modules, "fsspec.config", None)
     with pytest.raises(InputError, match=r"pip install 'bct_keras\[cloud\]'"):
         stores.place("s3://bucket/x")
     places.epaths.cache_clear()
