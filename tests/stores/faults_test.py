@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 
 from bct_keras import artefacts, command, stores
+from bct_keras.data.dataset import open_data_set
+from bct_keras.embed.plan import REQUESTS_A_SHARD
+from bct_keras.embed.run import embed
+from bct_keras.encoders import load_encoder
 from bct_keras.engines import Local
 from bct_keras.errors import InputError, UnfinishedError
 from bct_keras.prepare import writing
@@ -157,6 +161,23 @@ def test_a_store_that_goes_away_in_the_middle_leaves_nothing_half_committed(betw
     assert "written" in made_in(bucket)
     assert between.shards_left == 1000 - 2
     assert [name for name in stores.names_in(bucket) if name in shards] == shards
+
+
+def test_how_many_requests_a_shard_takes(between, bucket, tmp_path, tiny_encoder_path):
+    """`embed --dry_run` tells so."""
+    encoder = load_encoder(tiny_encoder_path(4))
+    requests = {}
+    for identities in (8, 24):  # 2 shards, and 6
+        folder = bucket / str(identities)
+        faces = f"synthetic(identities={identities}, images=4, image_size=28)"
+        prepare(faces, "none", folder / "data", engine=Local(1))
+        data = open_data_set(folder / "data")
+        before = between.requests
+        embed(encoder, data, folder / "by")
+        requests[len(data.shards)] = between.requests - before
+    assert requests.keys() == {2, 6}
+    a_shard = (requests[6] - requests[2]) / 4
+    assert pytest.approx(a_shard, abs=1) == REQUESTS_A_SHARD
 
 
 def test_whatever_the_store_says_a_command_ends_with_a_plain_line(between, bucket):
