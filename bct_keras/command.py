@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TextIO
 
 from absl import app, flags, logging
 
+from bct_keras import stores
 from bct_keras.errors import InputError, options_as_flags
 from bct_keras.printable import line
 from bct_keras.untrusted import flag_files
@@ -91,10 +92,17 @@ def guarded(main: Callable[[], None], arguments: list[str]) -> None:
     except KeyboardInterrupt:
         print("stopped by SIGINT", file=sys.stderr)
         sys.exit(130)
-    except OSError as error:
-        if error.errno is None:  # not the machine's, such as a full disk
-            raise
-        fail(line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror))
+    except Exception as error:
+        fail(told(error))
+
+
+def told(error: Exception) -> str:
+    """Returns a plain line on what the machine or an object store refuses; raises all else."""
+    if stores.is_of_store(error):
+        return line(stores.explained(error))
+    if not isinstance(error, OSError) or error.errno is None:  # not the machine's, as a full disk
+        raise error
+    return line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
 
 
 def fail(message: str) -> NoReturn:
@@ -106,6 +114,23 @@ def fail(message: str) -> NoReturn:
 def say(text: str) -> None:
     """Prints a line at once, so that it stands there before the work that follows."""
     print(text, flush=True)
+
+
+def define_engine() -> None:
+    """Defines the flags that say who does the work, of each command that is done in pieces."""
+    flags.DEFINE_string(
+        "engine",
+        "local",
+        "who does the work: local(processes=0), the processes of this machine, where 0 is as many "
+        "as are of use, or ray(address=auto, actors=0, num_cpus=0, num_gpus=0), a Ray cluster; the "
+        "result is the same",
+    )
+    flags.DEFINE_string(
+        "part",
+        None,
+        "do only this part of the work, as in 3/64: the others run elsewhere, at any time, and "
+        "whoever finishes last commits",
+    )
 
 
 def required(name: str) -> str:

@@ -112,10 +112,16 @@ def result_of(future: Future) -> tuple[int, Any]:
     try:
         return future.result()
     except BrokenProcessPool:
-        raise UnfinishedError(
-            "one of the processes was killed, perhaps because memory ran out; the same command "
-            f"goes on where this one stopped, and {option('processes', 1)} takes the least memory"
-        ) from None
+        raise one_was_killed() from None
+
+
+def one_was_killed() -> UnfinishedError:
+    """Returns the error of a process that has ended before its work did."""
+    least = option("engine", "local(processes=1)")
+    return UnfinishedError(
+        "one of the processes was killed, perhaps because memory ran out; the same command goes on "
+        f"where this one stopped, and {least} takes the least memory"
+    )
 
 
 # Of a process of the pool.

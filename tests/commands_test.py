@@ -199,8 +199,8 @@ def test_a_shard_that_was_changed(own_data, old, here, use):
     shard.write_bytes(content)
     module, arguments = uses_of("data/new")[use]
     said = (
-        rf"{shard.name}: this shard is not what its manifest says \(sha256\); remove the data set"
-        r" and run prepare again"
+        rf"{shard.name}: this shard is not what its manifest says \(sha256\); remove it, and the "
+        r"same prepare makes it anew"
     )
     assert_refused(here, module, *arguments, said=said)
 
@@ -213,7 +213,7 @@ def test_a_shard_that_is_missing(own_data, old, here):
             here,
             module,
             *arguments,
-            said=rf"{shard.name}: this shard is missing; remove the data set",
+            said=rf"{shard.name}: this shard is missing; the same prepare makes it anew",
         )
 
 

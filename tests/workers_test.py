@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import tiny_backbones
-import yaml
 
 from bct_keras.distribution import strategy
 from bct_keras.distribution import workers as workers_
@@ -23,7 +22,7 @@ from bct_keras.prepare.run import prepare
 pytestmark = pytest.mark.seconds(200)
 
 ROOT = Path(__file__).parents[1]
-LOCAL = ROOT / "export/workers/local.py"
+LOCAL = ROOT / "export/cluster/local.py"
 # Batches of all 36 images: an epoch is a step, and its loss stands in metrics.jsonl. A low rate,
 # because PReLU's slope jumps at 0: see contract_test.py.
 FLAGS = """
@@ -186,52 +185,6 @@ def test_a_worker_that_dies_stops_the_other_and_both_go_on_later(folder):
         assert losses_of(folder / resumed) == pytest.approx(
             losses_of(folder / "unbroken"), rel=1e-5
         )
-
-
-def manifests() -> tuple[dict[str, Any], dict[str, Any]]:
-    claim, job = yaml.safe_load_all((ROOT / "export/workers/training.yaml").read_text())
-    return claim, job
-
-
-def test_the_manifest_is_a_job_of_workers_that_are_started_again():
-    _, job = manifests()
-    assert (job["apiVersion"], job["kind"]) == ("kubeflow.org/v1", "TFJob")
-    worker = job["spec"]["tfReplicaSpecs"]["Worker"]
-    assert worker["replicas"] == 2
-    # Not ExitCode, which takes 75 for an error that lasts.
-    assert worker["restartPolicy"] == "OnFailure"
-    (container,) = worker["template"]["spec"]["containers"]
-    assert container["name"] == "tensorflow"  # the operator's condition
-
-
-def assert_there(flagfile: str) -> None:
-    """And those that it names, which are looked for where the command is started."""
-    for line in (ROOT / flagfile).read_text().splitlines():
-        if line.startswith("--flagfile="):
-            assert_there(line.removeprefix("--flagfile="))
-
-
-def test_the_manifest_has_flags_that_train_knows_and_files_that_all_workers_see():
-    claim, job = manifests()
-    pod = job["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]
-    (container,) = pod["containers"]
-    given = dict(argument.removeprefix("--").split("=", 1) for argument in container["args"])
-    package = ROOT / "bct_keras"
-    flag_modules = [package / name / "__main__.py" for name in ("train", "export")]
-    sources = "".join(module.read_text() for module in flag_modules)
-    known = set(re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', sources))
-    assert given.keys() <= known | {"flagfile"}
-    (mount,) = container["volumeMounts"]
-    for flag in ("data", "old", "workdir"):
-        assert given[flag].startswith(f"{mount['mountPath']}/")
-    image = (ROOT / "export/workers/Dockerfile").read_text()
-    (place,) = re.findall(r"^WORKDIR (.*)$", image, re.MULTILINE)
-    assert f"COPY configs {place}/configs" in image
-    assert_there(given["flagfile"])
-    (volume,) = pod["volumes"]
-    assert volume["name"] == mount["name"]
-    assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
-    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,9 @@ Without --data both encoders are .npz files with `embeddings` [n, dims] and `ids
 held out to prove on.
 """
 
-from pathlib import Path
-
 from absl import flags
 
-from bct_keras import command
+from bct_keras import command, stores
 from bct_keras.adapt.plan import DIRECTIONS, KINDS, Plan
 from bct_keras.adapt.run import adapt
 from bct_keras.encoders import load_encoder
@@ -77,7 +75,7 @@ def main() -> None:
         pairs=FLAGS.pairs,
         seed=FLAGS.seed,
     )
-    out = Path(command.required("out"))
+    out = stores.place(command.required("out"))
     new = load_encoder(command.required("new"))
     old = load_encoder(command.required("old"))
     found = adapt(

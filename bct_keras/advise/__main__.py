@@ -15,11 +15,10 @@ encoders are .npz files with `embeddings` [n, dims], `ids` [n] and, in one of th
 """
 
 import sys
-from pathlib import Path
 
 from absl import flags
 
-from bct_keras import adapters, command
+from bct_keras import adapters, command, stores
 from bct_keras.advise import tables
 from bct_keras.advise.plan import Plan
 from bct_keras.advise.run import PAGE, advise
@@ -72,7 +71,7 @@ def define_flags() -> None:
 def main() -> None:
     """Advises on what the flags name; the first line of the output is the decision."""
     FLAGS = flags.FLAGS
-    out = Path(command.required("out"))
+    out = stores.place(command.required("out"))
     old, new = load_encoder(command.required("old")), load_encoder(command.required("new"))
     plan = Plan(
         gallery_size=needed_number("gallery_size"),

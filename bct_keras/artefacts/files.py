@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import stat
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bct_keras import stores
 from bct_keras.artefacts.locks import lock_folder
 
 
@@ -25,6 +27,38 @@ def write_beside(path: Path, write: Callable[[Path], Any]) -> None:
         write(partial)
 
 
+PLACED_BESIDE = ".partial-"
+
+
+@contextlib.contextmanager
+def placing(path: Path) -> Iterator[Path]:
+    """Yields a file to write, which is put at `path` when the block ends well.
+
+    Several processes, on whatever machines, may put the same content there at the same time: each
+    writes a file of its own beside it, or puts a whole one into a store. What a killed one leaves,
+    `remove_unplaced` removes.
+    """
+    if stores.is_remote(path):
+        with stores.uploading(path) as partial:
+            yield partial
+        return
+    partial = path.with_suffix(f"{PLACED_BESIDE}{secrets.token_hex(4)}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def remove_unplaced(folder: Path) -> None:
+    """Removes what killed processes have left of `placing`, where none is at work any more."""
+    if stores.is_remote(folder):
+        return
+    for left in folder.glob(f"*{PLACED_BESIDE}*"):
+        left.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a file to write, which takes the place of `path` when the block ends well.
@@ -32,6 +66,10 @@ def replacing(path: Path) -> Iterator[Path]:
     It has the permissions of the file before it. A link at `path` stays, and the file that it
     points to is replaced. What else lies beside it is not touched.
     """
+    if stores.is_remote(path):
+        with stores.uploading(path) as partial:
+            yield partial
+        return
     place = Path(os.path.realpath(path))
     with scratch_folder(place) as folder:
         partial = folder / path.name
@@ -46,8 +84,12 @@ def scratch_folder(path: Path) -> Iterator[Path]:
     """Yields a folder beside `path` that nobody else uses or can read, and removes it at the end.
 
     Those that killed processes left for this path are removed too: they are the ones that no
-    process has locked.
+    process has locked. Of a path in a store it is a folder of this machine.
     """
+    if stores.is_remote(path):
+        with tempfile.TemporaryDirectory(prefix="bct_keras-") as name:
+            yield Path(name)
+        return
     prefix = f".{path.name}.partial-"
     for left in path.parent.iterdir():
         if re.fullmatch(rf"{re.escape(prefix)}[a-z0-9_]{{8}}", left.name):

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import bct_keras
-from bct_keras import progress
+from bct_keras import progress, stores
 from bct_keras.artefacts.files import scratch_folder, write_atomically
+from bct_keras.artefacts.in_store import STARTED as STARTED
+from bct_keras.artefacts.in_store import filling_in_store, put_when_filled
 from bct_keras.artefacts.locks import (
     HOLDER,
     OPEN_LOCK,
@@ -27,8 +29,6 @@ from bct_keras.artefacts.locks import (
 )
 from bct_keras.artefacts.manifests import LOCK, fingerprint, is_current, is_empty
 from bct_keras.errors import InputError, UnfinishedError
-
-STARTED = ".started.json"  # what an unfinished folder is made from
 
 
 @contextlib.contextmanager
@@ -57,6 +57,20 @@ def alone(folder: Path, other: str) -> Iterator[int]:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def filling(folder: Path, kind: str, made_from: dict[str, Any]) -> Iterator[Path | None]:
+    """Yields a folder to fill file by file, by many processes; None where it is there already.
+
+    It is `making` with `resume`, but that a folder of a store is filled in its place.
+    """
+    if stores.is_remote(folder):
+        with filling_in_store(folder, kind, made_from, begun_text(made_from)) as place:
+            yield place
+    else:
+        with making(folder, kind, made_from, resume=True) as partial:
+            yield partial
+
+
 def partial_of(folder: Path) -> Path:
     """Returns where a folder is filled: beside its place, so that it can be renamed into it."""
     if folder.name in ("", ".."):
@@ -74,6 +88,14 @@ def making(
     waits, and then finds it there. With `resume`, what a killed command left is there again where
     it was made from the same.
     """
+    if stores.is_remote(folder):
+        with filling_in_store(folder, kind, made_from, begun_text(made_from)) as place:
+            if place is None:
+                yield None
+            else:
+                with put_when_filled(place) as here:
+                    yield here
+        return
     # Looked at without a lock first, as it may lie where nothing can be written.
     if not is_current(folder, kind, made_from):
         with locked_partial(folder) as partial, removed_on_error(partial, resume):
@@ -92,6 +114,10 @@ def new_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
 
     With `replace` it may take the place of what is there.
     """
+    if stores.is_remote(folder):
+        with put_when_filled(folder) as here:
+            yield here
+        return
     with locked_partial(folder) as partial, removed_on_error(partial, resume=False):
         begin(partial, {}, resume=False)
         yield partial
@@ -112,6 +138,19 @@ def removed_on_error(partial: Path, resume: bool) -> Iterator[None]:
         if refused or not resume:
             remove(partial)
         raise
+
+
+@contextlib.contextmanager
+def mending(folder: Path) -> Iterator[None]:
+    """Keeps others away from a folder in its place while a file of it is made anew."""
+    if stores.is_remote(folder):
+        yield
+        return
+    with locked_partial(folder) as partial:
+        try:
+            yield
+        finally:
+            remove(partial)
 
 
 def remove(partial: Path) -> None:
@@ -148,9 +187,7 @@ def locked_partial(folder: Path) -> Iterator[Path]:
 
 def begin(partial: Path, made_from: dict[str, Any], resume: bool) -> None:
     """Empties the folder, unless what is in it was begun from the same and is wanted."""
-    note = partial / STARTED
-    text = json.dumps(fingerprint([bct_keras.__version__, made_from]))
-    if resume and note.is_file() and note.read_text(errors="replace") == text:
+    if resume and is_begun(partial, made_from):
         return
     for path in partial.iterdir():
         if path.name == HOLDER:
@@ -160,7 +197,18 @@ def begin(partial: Path, made_from: dict[str, Any], resume: bool) -> None:
         else:
             path.unlink()
     if resume:
-        write_atomically(note, text)
+        write_atomically(partial / STARTED, begun_text(made_from))
+
+
+def is_begun(partial: Path, made_from: dict[str, Any]) -> bool:
+    """Tells whether a folder was begun from just this."""
+    note = partial / STARTED
+    return note.is_file() and note.read_text(errors="replace") == begun_text(made_from)
+
+
+def begun_text(made_from: dict[str, Any]) -> str:
+    """Returns what stands in an unfinished folder of what it is made from."""
+    return json.dumps(fingerprint([bct_keras.__version__, made_from]))
 
 
 def put_in_place(partial: Path, folder: Path, replace: bool = False) -> None:

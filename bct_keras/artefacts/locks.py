@@ -21,17 +21,18 @@ OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OPEN_LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def lock_folder(folder: Path, waiting: str = "") -> int | None:
+def lock_folder(folder: Path, waiting: str = "", shared: bool = False) -> int | None:
     """Locks a folder and returns the descriptor that holds the lock; None where it cannot.
 
     It cannot where another process has the lock, or where the folder is gone or is none. With
     `waiting`, the name of what others make there, this says for whom it waits, and None is only a
-    folder that was renamed or removed meanwhile.
+    folder that was renamed or removed meanwhile. Others can have a `shared` lock at the same time,
+    and nobody can have the whole of it meanwhile.
     """
     try:
         directory = os.open(folder, OPEN_FOLDER)
         try:
-            return lock_opened(folder, directory, waiting)
+            return lock_opened(folder, directory, waiting, shared)
         finally:
             os.close(directory)
     except FileNotFoundError:
@@ -47,13 +48,13 @@ def lock_folder(folder: Path, waiting: str = "") -> int | None:
         ) from None
 
 
-def lock_opened(folder: Path, directory: int, waiting: str) -> int | None:
+def lock_opened(folder: Path, directory: int, waiting: str, shared: bool) -> int | None:
     """Locks a folder that is open as `directory`; returns what `lock_folder` does."""
     descriptor = os.open(HOLDER, OPEN_LOCK, 0o644, dir_fd=directory)
-    taken = try_lock(descriptor, folder)
+    taken = try_lock(descriptor, folder, shared=shared)
     if not taken and waiting:
         progress.note(f"{waiting}: waiting for {told_holder(descriptor)}, which is making it")
-        taken = try_lock(descriptor, folder, wait=True)
+        taken = try_lock(descriptor, folder, wait=True, shared=shared)
     if taken and is_at(descriptor, folder / HOLDER):
         tell_holder(descriptor)
         return descriptor
@@ -64,9 +65,12 @@ def lock_opened(folder: Path, directory: int, waiting: str) -> int | None:
     return None
 
 
-def try_lock(descriptor: int, place: Path, wait: bool = False) -> bool:
-    """Tells whether the lock was taken; with `wait` it always is in the end."""
-    how = fcntl.LOCK_EX
+def try_lock(descriptor: int, place: Path, wait: bool = False, shared: bool = False) -> bool:
+    """Tells whether the lock was taken; with `wait` it always is in the end.
+
+    A lock that is held already becomes a `shared` one, or one of this process alone.
+    """
+    how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     if not wait:
         how |= fcntl.LOCK_NB
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import bct_keras
+from bct_keras import stores
 from bct_keras.artefacts.files import write_atomically
 from bct_keras.errors import InputError
 from bct_keras.untrusted.json_files import field, read_json, read_object
@@ -31,9 +32,11 @@ def file_sha256(path: Path) -> str:
 def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
     """Reads the manifest of a folder that has to be of this kind."""
     path = folder / MANIFEST
-    if not folder.is_dir():
+    if stores.is_remote(folder):
+        check_in_store(path, kind)
+    elif not folder.is_dir():
         raise InputError(f"{folder}: no such folder (a {kind} was expected)")
-    if not path.exists():
+    elif not path.exists():
         made = f"; python -m bct_keras.{MAKERS[kind]} makes one" if kind in MAKERS else ""
         raise InputError(f"{folder} is not a {kind}: it has no {MANIFEST}{made}")
     manifest = read_json(path)
@@ -43,6 +46,14 @@ def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
     if not isinstance(manifest.get("made_from"), dict):
         raise InputError(f"{path} is not complete: it does not say what the {kind} was made from")
     return manifest
+
+
+def check_in_store(path: Path, kind: str) -> None:
+    """Raises where a store has no manifest there."""
+    if stores.size_of(path) is None:
+        raise InputError(
+            f"{path.parent}: no {kind} is there in the store, as far as these credentials see"
+        )
 
 
 def kind_of(folder: Path) -> str | None:
@@ -93,6 +104,8 @@ def check_place(folder: Path, *kinds: str) -> None:
 
 def is_empty(folder: Path) -> bool:
     """Tells whether nothing but a lock lies at a folder's place."""
+    if stores.is_remote(folder):
+        return stores.size_of(folder / MANIFEST) is None and not stores.names_in(folder, most=1)
     if not folder.exists():
         return True
     if not folder.is_dir():
@@ -105,6 +118,6 @@ def named(folder: Path) -> Path:
 
     Other folders are looked for beside it, by its name.
     """
-    if folder.name in ("", ".."):
+    if folder.name in ("", "..") and not stores.is_remote(folder):
         return folder.resolve()
     return folder

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from bct_keras import artefacts, progress
+from bct_keras import artefacts, progress, stores
 from bct_keras.data import images
 from bct_keras.data.image_header import MAXIMUM_PIXELS
 from bct_keras.data.records import KIND, NAMES
-from bct_keras.data.shards import Shard, shards_of
+from bct_keras.data.shards import Shard, here, shards_of
 from bct_keras.errors import InputError, option
 from bct_keras.untrusted.json_files import field, read_object
 
@@ -68,6 +68,10 @@ class DataSet:
                 "prepare again"
             )
         return names[self.first_identity : end]
+
+    def files(self, shards: tuple[Shard, ...] | None = None) -> list[str]:
+        """Returns the shards' files on this machine; those of a store are fetched."""
+        return here(shards or self.shards)
 
     def check_content(self) -> None:
         """Reads every shard whole; the sizes were checked on opening."""
@@ -126,7 +130,7 @@ class DataSet:
 
         A batch is {"image": [batch, size, size, 3] uint8, "label": [batch], "id": [batch]}.
         """
-        paths = [str(shard.path) for shard in shards or self.shards]
+        paths = self.files(shards)
         return (
             tf.data.TFRecordDataset(paths)
             .batch(batch_size)
@@ -142,7 +146,7 @@ class DataSet:
 
 def open_data_set(folder: str | Path) -> DataSet:
     """Opens a data set, all of whose shards have to be there."""
-    folder = Path(folder)
+    folder = stores.place(folder)
     manifest = artefacts.read_manifest(folder, KIND)
     path = folder / artefacts.MANIFEST
     try:
@@ -158,8 +162,7 @@ def open_data_set(folder: str | Path) -> DataSet:
         )
     except InputError as error:
         raise InputError(f"{error}; remove {folder} and run prepare again") from None
-    for shard in data.shards:
-        shard.check_size()
+    check_sizes(data)
     check_claims(data, path)
     return data
 
@@ -173,6 +176,17 @@ def names_of(folder: Path, manifest: dict[str, Any]) -> Path | None:
     if stated not in (NAMES, f"../{NAMES}"):
         raise InputError(f"{where} says that names are in {stated!r}, where they cannot be")
     return artefacts.named(folder) / stated
+
+
+def check_sizes(data: DataSet) -> None:
+    """Raises where a shard is missing or has another size; a store is asked for many at once."""
+    if not stores.is_remote(data.folder):
+        for shard in data.shards:
+            shard.check_size()
+        return
+    with ThreadPoolExecutor(stores.AT_ONCE) as pool:
+        for _ in pool.map(Shard.check_size, data.shards):
+            pass
 
 
 def check_claims(data: DataSet, path: Path) -> None:
@@ -190,7 +204,7 @@ def check_claims(data: DataSet, path: Path) -> None:
 
 def open_to_train_on(folder: str | Path) -> DataSet:
     """Opens a view, or a data set that holds no identities out."""
-    folder = Path(folder)
+    folder = stores.place(folder)
     if (folder / "test" / artefacts.MANIFEST).is_file():
         raise InputError(
             f"{folder} holds the test's identities too, which no encoder may see; train on "

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from bct_keras import artefacts
+from bct_keras import artefacts, stores
 from bct_keras.data.dataset import DataSet, Shard
 from bct_keras.errors import InputError
 from bct_keras.untrusted import json_files
@@ -42,12 +42,12 @@ class EmbeddingShards:
         stored = [open_array(path) for path in paths]
         header_bytes = []
         for path, rows in zip(paths, stored, strict=True):
-            header_bytes.append(path.stat().st_size - rows.nbytes)
+            header_bytes.append(stores.here(path).stat().st_size - rows.nbytes)
         # All files of a field have rows of one kind.
         dtype = stored[0].dtype
         shape = stored[0].shape[1:]
         encoded = tf.data.FixedLengthRecordDataset(
-            tf.gather([str(path) for path in paths], shard_number),
+            tf.gather([str(stores.here(path)) for path in paths], shard_number),
             record_bytes=dtype.itemsize * int(np.prod(shape)),
             header_bytes=tf.gather(tf.constant(header_bytes, tf.int64), shard_number),
         )
@@ -62,7 +62,7 @@ class EmbeddingShards:
 
 def open_embeddings(folder: str | Path, data: DataSet) -> EmbeddingShards:
     """Opens the embedding shards of a data set; raises where they are another's, or not whole."""
-    folder = Path(folder)
+    folder = stores.place(folder)
     manifest = artefacts.read_manifest(folder, KIND)
     if manifest["made_from"].get("data") != data.fingerprint:
         raise InputError(
@@ -89,7 +89,7 @@ def check_shard(folder: Path, shard: Shard, dims: int, files: dict[str, Any]) ->
     """Raises where a field's file is not the manifest's, or does not have a row for each record."""
     for field in FIELDS:
         path = field_path(folder, shard, field)
-        if not path.is_file() or artefacts.file_sha256(path) != files.get(path.name):
+        if stores.size_of(path) is None or artefacts.file_sha256(path) != files.get(path.name):
             raise InputError(f"{path}: this embedding shard is missing or was changed")
         shape: tuple[int, ...] = (shard.records,)
         if field == "old_embedding":

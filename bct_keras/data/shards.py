@@ -2,14 +2,15 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import google_crc32c
 
-from bct_keras import artefacts
+from bct_keras import artefacts, progress, stores
 from bct_keras.data.records import CHECKSUM, LENGTH, masked
 from bct_keras.errors import BadImageError, InputError
 from bct_keras.untrusted.json_files import field
@@ -18,6 +19,7 @@ from bct_keras.untrusted.reading import opened
 # A view lies in a folder of the data set whose shards it names: a manifest may point nowhere else.
 SHARD_PATH = re.compile(r"(\.\./)?shards/[A-Za-z0-9][A-Za-z0-9._-]*\.tfrecord")
 READ_AT_ONCE = 1 << 19
+FETCHED_AT_ONCE = 8
 FRAME_START = LENGTH.size + CHECKSUM.size
 SMALLEST_RECORD = FRAME_START + CHECKSUM.size
 
@@ -42,25 +44,28 @@ class Shard:
         """The file's name without its ending."""
         return self.path.stem
 
+    @property
+    def here(self) -> Path:
+        """The file on this machine, fetched where it lies in a store."""
+        return stores.here(self.path)
+
     def check_size(self) -> None:
         """Raises where the file is missing or has another size."""
-        if not self.path.is_file():
-            raise InputError(
-                f"{self.path}: this shard is missing; remove the data set and run prepare again"
-            )
-        size = self.path.stat().st_size
+        size = stores.size_of(self.path)
+        if size is None:
+            raise InputError(f"{self.path}: this shard is missing; the same prepare makes it anew")
         if size != self.bytes:
             raise InputError(
                 f"{self.path}: this shard has {size} bytes and its manifest says {self.bytes}: it "
-                "was cut off or changed; remove the data set and run prepare again"
+                "was cut off or changed; remove it, and the same prepare makes it anew"
             )
 
     def check_content(self) -> None:
         """Raises where the file holds anything else than it was made with."""
-        if artefacts.file_sha256(self.path) != self.sha256:
+        if artefacts.file_sha256(self.here) != self.sha256:
             raise InputError(
                 f"{self.path}: this shard is not what its manifest says (sha256); "
-                "remove the data set and run prepare again"
+                "remove it, and the same prepare makes it anew"
             )
 
 
@@ -78,11 +83,20 @@ def shards_of(folder: Path, manifest: dict[str, Any]) -> tuple[Shard, ...]:
         if not 0 < records * SMALLEST_RECORD <= size:
             raise InputError(f"{where}: {records:,} records cannot lie in {size:,} bytes")
         sha256 = field(entry, "sha256", str, where)
-        found.append(Shard(path=folder / name, records=records, bytes=size, sha256=sha256))
+        path_of_shard = stores.joined(folder, name)
+        found.append(Shard(path=path_of_shard, records=records, bytes=size, sha256=sha256))
     different = {shard.path for shard in found}
     if not found or len(different) < len(found):
         raise InputError(f"{path} names no shard, or one of them twice")
     return tuple(found)
+
+
+def here(shards: Iterable[Shard]) -> list[str]:
+    """Returns the files of shards on this machine; those of a store are fetched."""
+    every = list(shards)
+    with ThreadPoolExecutor(FETCHED_AT_ONCE) as pool:
+        found = pool.map(lambda shard: str(shard.here), every)
+        return list(progress.track(found, "fetching shards", len(every), "shards"))
 
 
 class Stored(NamedTuple):

@@ -55,7 +55,7 @@ def decode_all(data: DataSet, shard: Shard) -> None:
         for batch in data.batches(BATCH_SIZE, (shard,)):
             decoded += len(batch["label"])
     except FAILURES as error:
-        for stored in islice(stored_records(shard.path), decoded, decoded + BATCH_SIZE):
+        for stored in islice(stored_records(shard.here), decoded, decoded + BATCH_SIZE):
             decode_one(data, shard, stored)
         raise InputError(
             f"{shard.path}, a record after the first {decoded:,}: {reason(error)}; {again()}"

@@ -1,16 +1,24 @@
 """Embeds a data set with any encoder: one embedding shard beside each image shard.
 
 python -m bct_keras.embed --encoder=runs/old --data=data/demo/new --out=data/demo/new-by-old
-"""
 
-from pathlib import Path
+After a kill the same command goes on where it was. Where a scheduler starts the same command on
+many machines, each does a --part.
+
+python -m bct_keras.embed --encoder=runs/new --data=data/sample --out=data/x --dry_run --images=1e8
+--nodes=16
+
+tells beforehand what that takes.
+"""
 
 from absl import flags
 
-from bct_keras import command
+from bct_keras import command, specs, stores
 from bct_keras.data.dataset import open_data_set
+from bct_keras.embed.plan import plan
 from bct_keras.embed.run import embed_and_tell
 from bct_keras.encoders import load_encoder
+from bct_keras.engines import ENGINES, parse_part
 
 
 def define_flags() -> None:
@@ -24,14 +32,40 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("data", None, "the data set to embed")
     flags.DEFINE_string("out", None, "the folder to make")
+    command.define_engine()
+    flags.DEFINE_bool(
+        "dry_run",
+        False,
+        "embed nothing: tell the hours, bytes, requests and memory, by the first images of --data",
+    )
+    flags.DEFINE_float(
+        "images",
+        0.0,
+        "with --dry_run: so many images like those of --data, as in 1e9; 0 is just those",
+        lower_bound=0.0,
+    )
+    flags.DEFINE_integer(
+        "nodes", 1, "with --dry_run: so many machines like this one", lower_bound=1
+    )
 
 
 def main() -> None:
     """Embeds a data set."""
     data = open_data_set(command.required("data"))
     encoder = load_encoder(command.required("encoder"))
-    out = Path(command.required("out"))
-    embed_and_tell(encoder, data, out, command.say)
+    out = stores.place(command.required("out"))
+    if flags.FLAGS.dry_run:
+        for line in plan(encoder, data, out, flags.FLAGS.images, flags.FLAGS.nodes).lines():
+            command.say(line)
+        return
+    embed_and_tell(
+        encoder,
+        data,
+        out,
+        command.say,
+        engine=specs.build(ENGINES, flags.FLAGS.engine),
+        part=parse_part(flags.FLAGS.part),
+    )
 
 
 if __name__ == "__main__":

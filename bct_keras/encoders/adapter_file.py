@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from bct_keras import stores
 from bct_keras.adapters import Adapter
 from bct_keras.encoders.encoder import first_sentence
 from bct_keras.errors import InputError
@@ -19,7 +20,7 @@ def load_adapter(path: str | Path) -> Adapter:
     Args:
         path: A .keras file, or a folder that `adapt` has made.
     """
-    path = Path(path)
+    path = stores.local(path)
     if path.is_dir():
         path = path / ADAPTER_FILE
     if not path.is_file():

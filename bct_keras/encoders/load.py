@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bct_keras import artefacts, specs
+from bct_keras import artefacts, specs, stores
 from bct_keras.data.preprocessing import OWN
 from bct_keras.encoders.adapter_file import ADAPTER_FILE, load_adapter
 from bct_keras.encoders.derived import AdaptedEncoder, FusedEncoder, TwoSpaces
@@ -135,7 +135,10 @@ def load_encoder(named: str | Path, may_trust: bool = True) -> Encoder:
             adapter.keras)` or `fused(runs/new, runs/old, weight=0.7)`.
         may_trust: Whether a spec may say `trust=True`; not one that stood in a file.
     """
-    path, text = Path(named), str(named)
+    text = str(named)
+    if stores.is_remote(text):
+        return of_store(text, may_trust)
+    path = Path(named)
     if not exists(path):
         kind, bracket, _ = text.partition("(")
         if bracket and kind.strip() in DERIVED:
@@ -159,6 +162,20 @@ def load_encoder(named: str | Path, may_trust: bool = True) -> Encoder:
         known = ", ".join([*KIND_OF_SUFFIX, STORED])
         raise InputError(f"{path} is no encoder: known are a run's folder, a SavedModel, {known}")
     return opened(path, ENCODERS[kind](text).open).view
+
+
+def of_store(named: str, may_trust: bool) -> Encoder:
+    """Returns the encoder in a store, which is fetched; it goes by its name there."""
+    copy = stores.local(named)
+    encoder = load_encoder(copy, may_trust)
+    path = stores.place(named)
+    if encoder.path != copy and encoder.path.is_relative_to(copy):
+        path = path / encoder.path.relative_to(copy).as_posix()
+    for known in (encoder, getattr(encoder, "whole", encoder)):
+        assert known.fingerprint  # of what was fetched, and kept
+        known.path = path
+        known.spec = str(path)
+    return encoder
 
 
 def from_spec(spec: str, may_trust: bool) -> Encoder:
@@ -194,7 +211,7 @@ def exists(path: Path) -> bool:
 
 def existing(name: str, member: str = "") -> Path:
     """Returns the path of a file, or of a folder with this member; raises where it is not there."""
-    path = Path(name)
+    path = stores.local(name)
     if not exists(path):
         raise InputError(f"{path}: no such encoder")
     if member and not (path / member).is_file():

@@ -51,7 +51,7 @@ class StoredEmbeddings(Encoder):
 
     def embed_data(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None):
         """Yields (embeddings, batch) over the records in stored order, by their ids."""
-        paths = [str(shard.path) for shard in shards or data.shards]
+        paths = data.files(shards)
         records = tf.data.TFRecordDataset(paths)
         with unreadable.named(data, shards):
             for batch in records.batch(BATCH_SIZE).map(data.parse):

@@ -22,6 +22,7 @@ from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards, field_path, normalised
 from bct_keras.data.preprocessing import OWN, Preprocessing
 from bct_keras.encoders.encoder import Encoder, FileEncoder, TwoOutputs
+from bct_keras.untrusted.arrays import open_array
 
 IDENTITIES, IMAGES_EACH = 64, 4
 FEWEST_IDENTITIES = 5  # with less nothing is said
@@ -179,8 +180,8 @@ def after_shards(name: str, shards: EmbeddingShards) -> Iterator[str]:
     for shard in shards.data.shards:
         path_of_labels = field_path(shards.folder, shard, "label")
         path_of_embeddings = field_path(shards.folder, shard, "old_embedding")
-        labels.append(np.load(path_of_labels, mmap_mode="r"))
-        embeddings.append(np.load(path_of_embeddings, mmap_mode="r"))
+        labels.append(open_array(path_of_labels))
+        embeddings.append(open_array(path_of_embeddings))
         if sum(len(some) for some in labels) >= LOOKED_THROUGH:
             break
     yield from after(name, np.concatenate(embeddings), np.concatenate(labels))
@@ -194,7 +195,7 @@ def said(found: Separation) -> str:
 
 def sample(data: DataSet, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
     """Returns [images, size, size, 3] uint8 and their labels; none where there are too few."""
-    paths = [str(shard.path) for shard in data.shards]
+    paths = data.files()
     records = tf.data.TFRecordDataset(paths).take(LOOKED_THROUGH)
     parsed = records.batch(4096).map(lambda some: data.parse(some, ("label",))["label"])
     labels = np.concatenate([[], *parsed.as_numpy_iterator()]).astype(np.int64)

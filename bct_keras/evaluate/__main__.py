@@ -35,7 +35,7 @@ from typing import Any
 
 from absl import flags
 
-from bct_keras import command, specs
+from bct_keras import command, specs, stores
 from bct_keras.encoders import AdaptedEncoder, Encoder, is_adapter_alone, load_adapter, load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import report
@@ -124,7 +124,7 @@ def rule_of_flags() -> Rule:
 def main() -> None:
     """Evaluates what the flags name, and prints the report."""
     FLAGS = flags.FLAGS
-    out = Path(command.required("out"))
+    out = stores.place(command.required("out"))
     command.required("protocol")
     of_series = bool(FLAGS.encoders or FLAGS.gallery)
     found = series_of_flags(out) if of_series else upgrade_of_flags(out)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bct_keras import artefacts
+from bct_keras import artefacts, stores
 from bct_keras.encoders import DerivedEncoder, Encoder
 from bct_keras.errors import InputError
 from bct_keras.untrusted.arrays import open_array
@@ -46,6 +46,6 @@ class EmbeddingCache:
         except InputError:  # not there, or cut off by hand
             pass
         embeddings = make(encoder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        stores.make_folder(self.folder)
         artefacts.write_beside(path, lambda partial: np.save(partial, embeddings))
         return embeddings

@@ -145,7 +145,7 @@ class Retrieval(Divided):
 
     def batches(self) -> Iterator[dict[str, tf.Tensor]]:
         """Yields the ids, labels and images of all records."""
-        paths = [str(shard.path) for shard in self.data.shards]
+        paths = self.data.files()
         records = tf.data.TFRecordDataset(paths)
         for serialized in records.batch(RECORDS_AT_ONCE):
             yield self.data.parse(serialized)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from absl import flags
 
-from bct_keras import command
+from bct_keras import command, stores
 from bct_keras.encoders import load_encoder
 from bct_keras.explain.run import as_text, check_installed, explain
 
@@ -39,7 +39,7 @@ def define_flags() -> None:
 
 
 def main() -> None:
-    out = Path(command.required("out"))
+    out = stores.place(command.required("out"))
     images = Path(command.required("images"))
     new_path = command.required("new")
     old_path = command.required("old")

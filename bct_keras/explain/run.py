@@ -14,6 +14,7 @@ import bct_keras
 from bct_keras import artefacts, progress
 from bct_keras.data import records
 from bct_keras.encoders import Encoder
+from bct_keras.engines import Local
 from bct_keras.errors import InputError
 from bct_keras.evaluate.compatibility import check_dims
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
@@ -130,7 +131,7 @@ def data_set(images: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "images"
         # One process: others are forked, which TensorFlow does not outlive.
-        prepare(f"folder({quoted(str(images))})", "none", made, process_count=1)
+        prepare(f"folder({quoted(str(images))})", "none", made, engine=Local(1))
         yield made
 
 

@@ -24,11 +24,10 @@ the card. MODEL_CARD.md and gate.json hold the numbers.
 """
 
 import dataclasses
-from pathlib import Path
 
 from absl import flags
 
-from bct_keras import command
+from bct_keras import command, stores
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import load_encoder
 from bct_keras.evaluate.__main__ import define_verdict_flags, rule_of_flags
@@ -99,7 +98,7 @@ def checks_of_flags() -> Checks:
 
 def main() -> None:
     FLAGS = flags.FLAGS
-    out = Path(command.required("out"))
+    out = stores.place(command.required("out"))
     calibration = None
     if FLAGS.calibration:
         calibration = open_data_set(FLAGS.calibration)

@@ -16,6 +16,7 @@ from bct_keras.gallery.facts import KnownEncoder
 from bct_keras.gallery.gallery import Gallery
 from bct_keras.gallery.refusals import not_calibrated
 from bct_keras.gallery.spaces import Declared
+from bct_keras.untrusted.arrays import open_array
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,9 @@ def stored_entries(data: DataSet, folder: Path) -> Entries:
 
     def batches() -> Iterator[Batch]:
         for shard in data.shards:
-            found = np.load(embeddings.field_path(folder, shard, "old_embedding"))
-            labels = np.load(embeddings.field_path(folder, shard, "label"))
-            ids = [stored.id for stored in images_by_id.whole(shard)]
+            found = open_array(embeddings.field_path(folder, shard, "old_embedding"))
+            labels = open_array(embeddings.field_path(folder, shard, "label"))
+            ids = [stored.id for stored in images_by_id.whole(shard.here)]
             yield Batch(ids, labels_of(data, labels), found)
 
     encoder = KnownEncoder(

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from bct_keras import progress, specs
+from bct_keras import progress, specs, stores
 from bct_keras.data import images_by_id
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import Encoder, load_encoder
@@ -77,7 +77,7 @@ def add(
             embedder = load_stored(encoder, instead_of="data")
             entries = entries_of_stored(embedder, known_by(embedder, made_by))
         elif embeddings:
-            entries = stored_entries(images_to_add, Path(embeddings))
+            entries = stored_entries(images_to_add, stores.place(embeddings))
         else:
             assert encoder
             embedder = fitting_encoder(opened, encoder)

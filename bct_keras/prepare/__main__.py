@@ -16,8 +16,9 @@ OUT/test with the last identities, for the proof, and OUT/validation with those 
 choose an epoch by. Either takes within=(0.25, 1) too: two shares of all identities, between which
 those are that are used; groups are never cut.
 
-A data set of millions takes minutes: the work is divided over --processes, and after a kill the
-same command goes on where it was. Records are read in random order; where the disk is slow at that,
+A data set of millions takes minutes: the work is divided over the processes of --engine, and after
+a kill the same command goes on where it was. Where a scheduler starts the same command on many
+machines, each does a --part. Records are read in random order; where the disk is slow at that,
 read a .rec file once before (cat train.rec > /dev/null). Images of a folder are decoded to see
 whether they are whole; of the other sources only headers and ends are looked at, unless recordio is
 given decode=True. --limit=1000 takes the first 1,000 images in file order, for a first try.
@@ -28,11 +29,10 @@ reads a data set or a RecordIO folder whole and reports images, identities, size
 what is broken and where, as far as headers and ends tell; the exit status is 0 where nothing is.
 """
 
-from pathlib import Path
-
 from absl import flags
 
-from bct_keras import command
+from bct_keras import command, specs, stores
+from bct_keras.engines import ENGINES, local_processes, parse_part
 from bct_keras.prepare import check
 from bct_keras.prepare.run import prepare
 
@@ -54,28 +54,27 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "limit", 0, "for a first try: only so many images, the first in file order", lower_bound=0
     )
-    flags.DEFINE_integer(
-        "processes",
-        0,
-        "how many work at it: 0 is one per core; the result is the same",
-        lower_bound=0,
-    )
+    command.define_engine()
 
 
 def main() -> None:
     """Makes a data set, or checks one."""
     FLAGS = flags.FLAGS
+    engine = specs.build(ENGINES, FLAGS.engine)
     if FLAGS.check:
-        check.check(Path(FLAGS.check), FLAGS.processes, command.say)
+        check.check(
+            stores.place(FLAGS.check), local_processes(engine, "prepare --check"), command.say
+        )
         return
     said = prepare(
         command.required("source"),
         FLAGS.split,
-        Path(command.required("out")),
+        stores.place(command.required("out")),
         seed=FLAGS.seed,
         on_bad=FLAGS.on_bad,
         limit=FLAGS.limit,
-        process_count=FLAGS.processes,
+        engine=engine,
+        part=parse_part(FLAGS.part),
     )
     print(said)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from bct_keras import artefacts
+from bct_keras import artefacts, stores
 from bct_keras.data import records, shards
 from bct_keras.errors import BadImageError, InputError
 from bct_keras.prepare.sources.recordio import RecordIO, size_by_property
@@ -100,6 +100,12 @@ class DataSetTarget:
         self.first = field(manifest, "first_identity", int, where)
         self.classes = field(manifest, "classes", int, where)
         self.broken: list[str] = []
+        for view in field(manifest, "views", list, where):
+            if stores.size_of(folder / str(view) / artefacts.MANIFEST) is None:
+                self.broken.append(
+                    f"{folder / str(view) / artefacts.MANIFEST}: this manifest is missing; the "
+                    "same prepare makes it anew"
+                )
         self.changed: set[int] = set()  # the shards that were found not to be those of the manifest
         self.records = sum(shard.records for shard in self.shards)
         self.tasks = list(range(len(self.shards)))
@@ -116,12 +122,12 @@ class DataSetTarget:
             shard.check_size()
         except InputError as error:
             yield BadImageError(str(error))
-        if not shard.path.is_file():
+        if stores.size_of(shard.path) is None:
             return
         digest = None if task in self.changed else hashlib.sha256()
         found = 0
         damaged = 0
-        for stored in shards.stored_records(shard.path, digest=digest):
+        for stored in shards.stored_records(shard.here, digest=digest):
             if isinstance(stored, BadImageError):
                 damaged += 1
                 yield stored
@@ -158,7 +164,7 @@ class DataSetTarget:
 
     def stored(self, place: int) -> tuple[Path, shards.Stored]:
         """Returns the shard's file and the record at a place."""
-        path = self.shards[place >> OFFSET_BITS].path
+        path = self.shards[place >> OFFSET_BITS].here
         offset = place & (1 << OFFSET_BITS) - 1
         return path, shards.stored_at(path, offset)
 

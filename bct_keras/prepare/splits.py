@@ -12,6 +12,7 @@ import numpy as np
 from bct_keras.data.identities import order_within_identity
 from bct_keras.errors import InputError
 
+VIEWS = ("old", "new", "all", "validation", "test")
 VIEW_OF_SCENARIO = {"open": "new", "extended": "all"}  # that a new encoder is trained on
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from bct_keras import artefacts, specs
+from bct_keras import artefacts, specs, stores
 from bct_keras.data.dataset import open_to_train_on
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
 from bct_keras.distribution.strategy import replicas_here, spreads
@@ -123,8 +123,8 @@ class DryRun:
         """Returns what the data set is where it is made already, and else what it would be."""
         plan = self.plan
         if plan.data:
-            return facts_of_made(Path(plan.data))
-        place = Path(plan.prepared) / plan.view
+            return facts_of_made(stores.place(plan.data))
+        place = stores.place(plan.prepared) / plan.view
         if (place / artefacts.MANIFEST).is_file():
             return facts_of_made(place)
         if not plan.source:
@@ -160,10 +160,10 @@ class DryRun:
         """Returns where the old encoder comes from."""
         plan = self.plan
         if plan.old:
-            return self.facts_of_old(Path(plan.old))
+            return self.facts_of_old(stores.place(plan.old))
         if plan.data:
             raise InputError(f"give {option('old')}, an encoder or a folder made by embed")
-        trained = Path(plan.old_workdir)
+        trained = stores.place(plan.old_workdir)
         if trained.is_dir() and artefacts.kind_of(trained) == RUN_KIND:
             return self.facts_of_old(trained)
         if not Path(plan.old_flagfile).is_file():

@@ -96,7 +96,7 @@ def stored_batches(
     epoch_seed: tf.Tensor,
 ) -> tf.data.Dataset:
     """Returns records not yet decoded, with their rows of every field, in the order of an epoch."""
-    paths = [str(shard.path) for shard in data.shards]
+    paths = data.files()
 
     def read(shard_number: tf.Tensor) -> tf.data.Dataset:
         streams: dict[str, tf.data.Dataset] = {}

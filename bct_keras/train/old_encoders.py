@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bct_keras import artefacts
+from bct_keras import artefacts, stores
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import KIND, EmbeddingShards, open_embeddings
 from bct_keras.embed.run import embed_and_tell
@@ -58,7 +58,7 @@ def known(old: Path | None) -> Encoder | None:
         return load_encoder(old)
     manifest = artefacts.read_manifest(old, KIND)
     where = old / artefacts.MANIFEST
-    path = Path(field(manifest, "encoder", str, where))
+    path = stores.place(field(manifest, "encoder", str, where))
     if not path.exists():
         return None
     # Manifests of an earlier version have no spec.

@@ -3,7 +3,7 @@
 import functools
 from pathlib import Path
 
-from bct_keras import artefacts
+from bct_keras import artefacts, stores
 from bct_keras.data.embeddings import KIND, EmbeddingShards
 from bct_keras.embed.class_store import StoredOldEmbeddings
 from bct_keras.encoders import HEAD_FILE
@@ -22,7 +22,7 @@ def find_head(shards: EmbeddingShards, named: str) -> Classifier:
     """Reads the file that was named, or else the one that a run leaves beside its encoder."""
     manifest = artefacts.read_manifest(shards.folder, KIND)
     encoder = field(manifest, "encoder", str, shards.folder / artefacts.MANIFEST)
-    path = Path(named) if named else Path(encoder).parent / HEAD_FILE
+    path = stores.place(named) if named else stores.place(encoder).parent / HEAD_FILE
     return read_head(path, shards.dims)
 
 

@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from bct_keras import stores
+from bct_keras.artefacts import MANIFEST
 from bct_keras.errors import InputError, option
 from bct_keras.export.run import Checks
 from bct_keras.prepare.splits import VIEW_OF_SCENARIO
@@ -49,8 +52,13 @@ class Plan:
         """The part of the data set that is trained on, where the data set is made here."""
         return VIEW_OF_SCENARIO[self.scenario]
 
-    def folder(self) -> Path:
-        """Returns the run's folder, which has no default."""
+    @cached_property
+    def run(self) -> stores.Mirror:
+        """The run's folder, which has no default, as this machine works in it."""
         if not self.workdir:
             raise InputError(f"{option('workdir')} is needed; {option('help')} tells what it takes")
-        return Path(self.workdir)
+        return stores.Mirror(stores.place(self.workdir), last=MANIFEST)
+
+    def folder(self) -> Path:
+        """Returns the run's folder on this machine."""
+        return self.run.here

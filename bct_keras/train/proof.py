@@ -126,7 +126,7 @@ def share_identities(one: DataSet, other: DataSet) -> bool:
 def image_digests(data: DataSet) -> set[bytes]:
     """Returns a digest of each image, which is the same in whatever data set the image lies."""
     found = set()
-    paths = [str(shard.path) for shard in data.shards]
+    paths = data.files()
     for serialized in tf.data.TFRecordDataset(paths).batch(256):
         record = data.parse(serialized, ("image", "label"))
         for image in record["image"].numpy().tolist():

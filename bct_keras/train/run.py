@@ -14,7 +14,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from bct_keras import artefacts
+from bct_keras import artefacts, stores
 from bct_keras.callbacks import checkpoints
 from bct_keras.data.dataset import DataSet, open_data_set, open_to_train_on
 from bct_keras.data.embeddings import EmbeddingShards
@@ -50,6 +50,24 @@ class Upgrade:
 
     def run(self) -> None:
         """Goes the whole way; raises StoppedError where somebody asked the training to stop."""
+        if stores.is_remote(self.plan.run.folder) and workers.worker_count() > 1:
+            raise InputError(
+                f"{option('workdir', self.plan.workdir)}: several workers need a folder that all "
+                "of them see at once; give one on a shared disk"
+            )
+        self.plan.run.fetch()
+        try:
+            self.go()
+        finally:
+            self.keep()
+
+    def keep(self) -> None:
+        """Puts the run into its store, where it has one; of several workers the chief does."""
+        if not workers.worker_index():
+            self.plan.run.push()
+
+    def go(self) -> None:
+        """Goes the whole way in the run's folder on this machine."""
         workdir = self.plan.folder()
         # At once, not after the old encoder was trained.
         artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)
@@ -87,7 +105,7 @@ class Upgrade:
                 f"{option('help')} tells what they take"
             )
         # Not by `seed`, which is of the training: one data set is for all seeds.
-        prepared = Path(plan.prepared)
+        prepared = stores.place(plan.prepared)
         self.say(prepare(plan.source, plan.split, prepared, on_bad=plan.on_bad))
         return open_data_set(prepared / plan.view)
 
@@ -98,10 +116,10 @@ class Upgrade:
         """
         plan = self.plan
         if plan.old:
-            return Path(plan.old)
+            return stores.place(plan.old)
         if plan.data:
             return None
-        data = Path(plan.prepared) / "old"
+        data = stores.place(plan.prepared) / "old"
         arguments = {
             "flagfile": plan.old_flagfile,
             "data": data,
@@ -113,7 +131,7 @@ class Upgrade:
         flag_file = option("flagfile", plan.old_flagfile)
         self.say(f"old encoder: {flag_file} {option('data', data)}")
         train_apart([f"--{name}={value}" for name, value in arguments.items()])
-        return Path(plan.old_workdir)
+        return stores.place(plan.old_workdir)
 
     def old_embeddings(self, old: Path | None, data: DataSet) -> EmbeddingShards | None:
         """Returns what the method needs of the old encoder."""
@@ -157,6 +175,7 @@ class Upgrade:
             checkpoints_kept=plan.checkpoints_kept,
             nan_limit=plan.nan_limit,
             validation=Validation(protocols, old, plan.keep_best) if protocols else None,
+            keep=self.keep,
         )
 
     def finish(self, old: Encoder | None, data: DataSet, protocols: dict[str, Protocol]) -> None:

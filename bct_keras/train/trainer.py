@@ -1,6 +1,7 @@
 """One training run: from a recipe and data to a saved encoder, in as many sittings as it takes."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Watch:
     checkpoints_kept: int
     nan_limit: int
     validation: Validation | None
+    keep: Callable[[], None] | None = None  # called after each epoch, when its checkpoint is there
 
 
 @dataclass
@@ -208,6 +210,9 @@ class Run:
             found.append(TimesFile(self.workdir / "times.jsonl"))
             found.append(TensorBoardLog(self.model, self.workdir / "log", self.flags))
         found.append(self.checkpoints)
+        keep = self.watch.keep
+        if keep:
+            found.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: keep()))
         return found
 
     def ids_of_step(self, step: int) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 
+from bct_keras import stores
 from bct_keras.errors import InputError
 
 LARGEST = 1 << 30  # bytes, of a file that is read whole
@@ -30,7 +31,7 @@ def opened(path: str | Path, error: type[InputError] = InputError) -> Iterator[B
 
     Raises `error` for anything else, and for whatever the system says of the file.
     """
-    path = Path(path)
+    path = stores.here(stores.place(path))
     try:
         check_kind(path, os.stat(path).st_mode, error)
         file = open(path, "rb", opener=at_once)  # noqa: SIM115 -- closed below
@@ -72,6 +73,17 @@ def read_bytes(
     path: str | Path, largest: int = LARGEST, error: type[InputError] = InputError
 ) -> bytes:
     """Returns the whole file, which may have at most `largest` bytes."""
+    if stores.is_remote(path):
+        content = stores.read_bytes(stores.place(path), largest + 1)
+    else:
+        content = read_file(path, largest, error)
+    if len(content) > largest:
+        raise error(f"{path} has more than {largest:,} bytes, which no such file needs")
+    return content
+
+
+def read_file(path: str | Path, largest: int, error: type[InputError]) -> bytes:
+    """Returns the whole file of this machine, or a little more than `largest` bytes of it."""
     with opened(path, error) as file:
         try:
             content = file.read(min(os.fstat(file.fileno()).st_size, largest) + 1)
@@ -79,8 +91,6 @@ def read_bytes(
                 content += more
         except OSError as reason:
             raise error(f"{path} cannot be read: {reason_of(reason)}") from None
-    if len(content) > largest:
-        raise error(f"{path} has more than {largest:,} bytes, which no such file needs")
     return content
 
 

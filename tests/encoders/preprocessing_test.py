@@ -20,6 +20,7 @@ from bct_keras.data.preprocessing import FILTERS
 from bct_keras.embed import __main__ as embed_command
 from bct_keras.encoders import load_encoder
 from bct_keras.encoders.load import ENCODERS
+from bct_keras.engines import Local
 from bct_keras.errors import InputError
 from bct_keras.evaluate import __main__ as evaluate
 from bct_keras.export.run import keras_encoder
@@ -56,7 +57,7 @@ def faces(tmp_path_factory) -> DataSet:
     folder = tmp_path_factory.mktemp("faces")
     photos = foreign.write_faces(folder / "photos")
     prepare(
-        f"folder({photos}, image_size={foreign.SIZE})", "none", folder / "data", process_count=1
+        f"folder({photos}, image_size={foreign.SIZE})", "none", folder / "data", engine=Local(1)
     )
     return open_data_set(folder / "data")
 
@@ -93,7 +94,7 @@ def test_pixels_are_resized_by_the_filter_that_is_named(paths, tmp_path):
         (tmp_path / "photos" / name).mkdir(parents=True)
         (tmp_path / f"photos/{name}/1.png").write_bytes(tf.io.encode_png(large).numpy())
     prepare(
-        f"folder({tmp_path / 'photos'}, image_size=40)", "none", tmp_path / "data", process_count=1
+        f"folder({tmp_path / 'photos'}, image_size=40)", "none", tmp_path / "data", engine=Local(1)
     )
     seen = {}
     for name, (method, antialias) in FILTERS.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bct_keras.embed.by_class import map_classes
-from bct_keras.embed.run import column_norms
+from bct_keras.embed.credible import column_norms
 from bct_keras.methods import class_features
 
 TOLERANCE = 1e-5

@@ -16,8 +16,9 @@ from bct_keras import artefacts, processes
 from bct_keras.artefacts.folders import STARTED
 from bct_keras.data import records
 from bct_keras.data.dataset import ids_of, open_data_set
+from bct_keras.engines import Local
 from bct_keras.errors import InputError
-from bct_keras.prepare import writing
+from bct_keras.prepare import looking, workplace, writing
 from bct_keras.prepare.run import prepare
 from bct_keras.prepare.sources.synthetic import Synthetic
 from bct_keras.train import __main__ as train
@@ -32,8 +33,8 @@ SPLIT = "data(old_share=0.3, test_share=0.2)"
 def small_pieces(monkeypatch):
     """So that a few images are many shards, worth many processes."""
     monkeypatch.setattr(writing, "RECORDS_PER_SHARD", 16)
-    monkeypatch.setattr(writing, "RECORDS_PER_CHECK", 16)
-    monkeypatch.setattr(writing, "RECORDS_WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(looking, "RECORDS_PER_CHECK", 16)
+    monkeypatch.setattr(workplace, "RECORDS_WORTH_A_PROCESS", 1)
 
 
 @pytest.fixture
@@ -113,7 +114,7 @@ def test_views_hold_what_the_split_says(tmp_path, small_pieces):
 @pytest.mark.parametrize("on_bad", ["fail", "skip"])
 def test_the_number_of_processes_does_not_matter(tmp_path, small_pieces, on_bad):
     for count in (1, 2, 5):
-        prepare(FACES, SPLIT, tmp_path / str(count), seed=3, on_bad=on_bad, process_count=count)
+        prepare(FACES, SPLIT, tmp_path / str(count), seed=3, on_bad=on_bad, engine=Local(count))
     assert content(tmp_path / "1") == content(tmp_path / "2") == content(tmp_path / "5")
 
 
@@ -153,7 +154,7 @@ def test_a_limit_beyond_the_source_takes_all(tmp_path, limit):
 def test_what_is_there_already_is_not_made_again(tmp_path):
     prepare(FACES, "none", tmp_path / "out")
     made = (tmp_path / "out/shards/all-00000.tfrecord").stat()
-    said = prepare(FACES, "none", tmp_path / "out", process_count=2)
+    said = prepare(FACES, "none", tmp_path / "out", engine=Local(2))
     assert said == f"{tmp_path / 'out'} is up to date: 300 images of 30 identities"
     assert (tmp_path / "out/shards/all-00000.tfrecord").stat() == made
 
@@ -169,7 +170,7 @@ def test_a_bad_image_is_named_and_nothing_is_left(tmp_path, photos, small_pieces
             f"folder({photos}, image_size=16)",
             "none",
             tmp_path / "out",
-            process_count=process_count,
+            engine=Local(process_count),
         )
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
@@ -179,7 +180,7 @@ def test_skipped_images_are_counted_and_identities_closed_up(tmp_path, photos, s
     for path in bad:
         path.write_bytes(b"no image")
     said = prepare(
-        f"folder({photos}, image_size=16)", "none", tmp_path / "out", on_bad="skip", process_count=3
+        f"folder({photos}, image_size=16)", "none", tmp_path / "out", on_bad="skip", engine=Local(3)
     )
     assert "34 images of 7 identities\n6 images left out:" in said
     names = [str(path.relative_to(photos)) for path in bad]
@@ -273,7 +274,7 @@ def test_progress_counts_every_image(tmp_path, small_pieces, monkeypatch):
     monkeypatch.setattr(
         processes, "SECONDS_BETWEEN_REPORTS", 0.001
     )  # those that come together are one
-    prepare(FACES, SPLIT, tmp_path / "out", process_count=2)
+    prepare(FACES, SPLIT, tmp_path / "out", engine=Local(2))
     assert sum(counted) == 300
     assert len(counted) > 5  # as it goes on, not all at the end
 
@@ -291,7 +292,7 @@ def test_a_full_disk_keeps_what_is_done(tmp_path, small_pieces, monkeypatch):
 
     monkeypatch.setattr(records, "write_frames", full_after_some)
     with pytest.raises(OSError, match="No space left on device") as raised:
-        prepare(FACES, SPLIT, tmp_path / "out", process_count=1)
+        prepare(FACES, SPLIT, tmp_path / "out", engine=Local(1))
     assert raised.value.filename.endswith(".tfrecord")
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr(
@@ -299,7 +300,7 @@ def test_a_full_disk_keeps_what_is_done(tmp_path, small_pieces, monkeypatch):
         "write_frames",
         lambda path, frames: (written.append(path.stem), write_frames(path, frames))[1],
     )
-    prepare(FACES, SPLIT, tmp_path / "out", process_count=1)
+    prepare(FACES, SPLIT, tmp_path / "out", engine=Local(1))
     assert (
         len(written) == len(set(written)) == len(list((tmp_path / "out/shards").iterdir()))
     )  # none twice
@@ -309,12 +310,13 @@ def test_a_full_disk_keeps_what_is_done(tmp_path, small_pieces, monkeypatch):
 KILLED = """
 import sys
 from pathlib import Path
-from bct_keras.prepare import writing
+from bct_keras.prepare import looking, workplace, writing
+from bct_keras.engines import Local
 from bct_keras.prepare.run import prepare
-writing.RECORDS_PER_SHARD = writing.RECORDS_PER_CHECK = 16
-writing.RECORDS_WORTH_A_PROCESS = 1
+writing.RECORDS_PER_SHARD = looking.RECORDS_PER_CHECK = 16
+workplace.RECORDS_WORTH_A_PROCESS = 1
 assert "tensorflow" not in sys.modules
-prepare({faces!r}, {split!r}, Path(sys.argv[1]), on_bad=sys.argv[2], process_count=3)
+prepare({faces!r}, {split!r}, Path(sys.argv[1]), on_bad=sys.argv[2], engine=Local(3))
 """
 MANY_FACES = "synthetic(identities=120, images=10, image_size=28)"
 
@@ -340,8 +342,8 @@ def test_after_kill_9_the_same_command_goes_on_to_the_same_bytes(tmp_path, small
     for path in sorted((tmp_path / ".out.partial/shards").glob("*.tfrecord"))[:2]:
         path.write_bytes(path.read_bytes()[:-1])  # what a power cut may do
 
-    prepare(MANY_FACES, SPLIT, out, on_bad=on_bad, process_count=2)
-    prepare(MANY_FACES, SPLIT, tmp_path / "unbroken", on_bad=on_bad, process_count=1)
+    prepare(MANY_FACES, SPLIT, out, on_bad=on_bad, engine=Local(2))
+    prepare(MANY_FACES, SPLIT, tmp_path / "unbroken", on_bad=on_bad, engine=Local(1))
     assert content(out) == content(tmp_path / "unbroken")
     kept = [name for name, inode in done.items() if (out / "shards" / name).stat().st_ino == inode]
     assert (
@@ -385,7 +387,7 @@ def test_the_seed_of_a_training_is_none_of_the_data(here, tmp_path, monkeypatch)
 def test_two_commands_at_once_make_one_folder(tmp_path, small_pieces):
     """The second waits for the first and then finds its work done."""
     script = KILLED.replace("prepare({", "print(prepare({").replace(
-        "process_count=3)", "process_count=1))"
+        "engine=Local(3))", "engine=Local(1)))"
     )
     script = script.format(faces=FACES, split="none")
     command = [sys.executable, "-c", script, tmp_path / "out", "fail"]
@@ -409,7 +411,7 @@ def test_a_process_that_is_killed_leaves_what_is_done(tmp_path, small_pieces, mo
 
     monkeypatch.setattr(records, "write_frames", die_at_the_tenth)
     with pytest.raises(InputError, match="one of the processes was killed"):
-        prepare(FACES, "none", tmp_path / "out", process_count=2)
+        prepare(FACES, "none", tmp_path / "out", engine=Local(2))
     assert len(list((tmp_path / ".out.partial/shards").glob("*.tfrecord"))) >= 5
     monkeypatch.undo()
     shutil.rmtree(tmp_path / ".out.partial")

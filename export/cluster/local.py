@@ -2,7 +2,7 @@
 
 A launcher with TF_CONFIG would do the same on several machines.
 
-python export/workers/local.py --workers=2 -- --flagfile=configs/mixbct.flags --workdir=runs/two
+python export/cluster/local.py --workers=2 -- --flagfile=configs/mixbct.flags --workdir=runs/two
 """
 
 import argparse

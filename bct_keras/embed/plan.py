@@ -1,0 +1,180 @@
+"""What an embedding would take, for any number of images and machines, by what is measured here."""
+
+import itertools
+import os
+import resource
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bct_keras import artefacts, stores
+from bct_keras.data.dataset import DataSet
+from bct_keras.data.embeddings import FIELDS
+from bct_keras.encoders import Encoder
+from bct_keras.errors import InputError
+from bct_keras.prepare.writing import RECORDS_PER_SHARD
+from bct_keras.untrusted.json_files import LARGEST
+
+BATCHES_TRIED = 8  # after the first, in which the network is compiled
+# A label and where it lies, the order of the classes, and two credible marks: of all images, in
+# the process that commits.
+COMMIT_BYTES_AN_IMAGE = 48
+# Of a store, for each shard: tests/stores/faults_test.py counts them.
+REQUESTS_A_SHARD = 24
+BYTES_OF_SHA256 = 64
+GIGABYTE = 1e9
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on this machine."""
+
+    images: int
+    per_second: float
+    memory: int  # bytes of this process
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Something that goes no further."""
+
+    images: float
+    what: str
+
+
+@dataclass(frozen=True)
+class EmbedPlan:
+    """What it takes to embed so many images like those of a data set.
+
+    Args:
+        data: The data set; it may be a small part of what is meant.
+        dims: Of the embeddings.
+        images: How many there are to be.
+        nodes: How many machines like this one.
+        measured: The rate and the memory of this machine.
+        in_store: Whether the data set or the embeddings lie in a store.
+    """
+
+    data: DataSet
+    dims: int
+    images: float
+    nodes: int
+    measured: Measured
+    in_store: bool
+
+    @property
+    def shards(self) -> float:
+        """How many shards there are."""
+        return max(self.images / self.images_a_shard, 1.0)
+
+    @property
+    def images_a_shard(self) -> float:
+        """How many images a shard has: of other images than those of the data set, a full one."""
+        if self.images == self.data.records:
+            return self.data.records / len(self.data.shards)
+        return min(self.images, RECORDS_PER_SHARD)
+
+    @property
+    def hours(self) -> float:
+        """How long the embedding takes; no more machines are of use than there are shards."""
+        at_work = min(self.nodes, self.shards)
+        return self.images / self.measured.per_second / at_work / 3600
+
+    @property
+    def bytes_read(self) -> float:
+        """The bytes of all image shards."""
+        of_data = sum(shard.bytes for shard in self.data.shards)
+        return of_data / self.data.records * self.images
+
+    @property
+    def bytes_written(self) -> float:
+        """The bytes of all fields: embeddings, labels and two credible marks."""
+        return (self.dims * 4 + 8 + 4 + 4) * self.images
+
+    @property
+    def commit_memory(self) -> float:
+        """The bytes that the process takes that commits."""
+        return self.measured.memory + COMMIT_BYTES_AN_IMAGE * self.images
+
+    def limits(self) -> list[Limit]:
+        """Returns what goes no further, the first first."""
+        name = max(len(shard.name) for shard in self.data.shards)
+        of_shard = 0
+        for field in FIELDS:
+            # `  "NAME.FIELD.npy": "SHA256",` and a line's end, in the manifest.
+            of_shard += name + len(field) + BYTES_OF_SHA256 + len('  "..npy": "",\n')
+        manifest = Limit(
+            LARGEST / of_shard * self.images_a_shard,
+            f"the manifest has more than {LARGEST:,} bytes, which no command reads: embed several "
+            "data sets",
+        )
+        free = memory_of_machine() - self.measured.memory
+        memory = Limit(
+            free / COMMIT_BYTES_AN_IMAGE,
+            f"the commit takes all memory of a machine like this ({in_gigabytes(free)} are free)",
+        )
+        return sorted([manifest, memory], key=lambda limit: limit.images)
+
+    def lines(self) -> list[str]:
+        """Returns what is told of it."""
+        rate = f"{self.measured.per_second:,.0f} images a second, {self.measured.images:,} tried"
+        told = [
+            f"{self.images:,.0f} images on {self.nodes:,} machines like this one ({rate})",
+            f"time: {self.hours:,.2f} hours, and the commit",
+            f"read: {in_gigabytes(self.bytes_read)} in {self.shards:,.0f} shards",
+            f"written: {in_gigabytes(self.bytes_written)}",
+            f"memory: {in_gigabytes(self.measured.memory)} a machine, "
+            f"{in_gigabytes(self.commit_memory)} where it is committed",
+        ]
+        if self.in_store:
+            requests = self.shards * REQUESTS_A_SHARD
+            told.insert(4, f"requests to the store: about {requests:,.0f}")
+        first, *_ = self.limits()
+        where = "breaks" if first.images < self.images else "would break first"
+        told.append(f"{where} at {first.images:,.0f} images: {first.what}")
+        return told
+
+
+def plan(encoder: Encoder, data: DataSet, out: Path, images: float, nodes: int) -> EmbedPlan:
+    """Returns what it takes to embed so many images like those of a data set; 0 is just those."""
+    if nodes < 1:
+        raise InputError(f"{nodes} machines embed nothing; at least one is needed")
+    artefacts.check_place(out, "embeddings")
+    in_store = stores.is_remote(data.folder) or stores.is_remote(out)
+    return EmbedPlan(
+        data=data,
+        dims=encoder.dims,
+        images=images or data.records,
+        nodes=nodes,
+        measured=measured(encoder, data),
+        in_store=in_store,
+    )
+
+
+def measured(encoder: Encoder, data: DataSet) -> Measured:
+    """Returns the rate of reading, decoding and embedding together, by the first images."""
+    seconds = []
+    counts = []
+    begun = time.perf_counter()
+    for found, _ in itertools.islice(encoder.embed_data(data, data.shards[:1]), 1 + BATCHES_TRIED):
+        now = time.perf_counter()
+        seconds.append(now - begun)
+        counts.append(len(found))
+        begun = now
+    if len(counts) > 1:  # the first is slow
+        seconds, counts = seconds[1:], counts[1:]
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    rate = float(np.sum(counts) / max(np.sum(seconds), 1e-9))
+    return Measured(images=sum(counts), per_second=rate, memory=memory)
+
+
+def memory_of_machine() -> int:
+    """Returns the bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def in_gigabytes(size: float) -> str:
+    """Returns a size as people read it."""
+    return f"{size / GIGABYTE:,.2f} GB"

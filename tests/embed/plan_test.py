@@ -1,0 +1,73 @@
+"""What `embed --dry_run` tells: arithmetic on what was measured, and where it breaks."""
+
+from dataclasses import replace
+
+import pytest
+
+from bct_keras import artefacts
+from bct_keras.data.dataset import open_data_set
+from bct_keras.embed import __main__ as command
+from bct_keras.embed.plan import EmbedPlan, Measured, plan
+from bct_keras.embed.run import embed
+from bct_keras.encoders import load_encoder
+
+
+@pytest.fixture(scope="module")
+def data(data_root):
+    return open_data_set(data_root / "new")
+
+
+@pytest.fixture
+def big(data) -> EmbedPlan:
+    measured = Measured(images=1000, per_second=500.0, memory=10**9)
+    return EmbedPlan(data, 512, images=3.6e6, nodes=1, measured=measured, in_store=True)
+
+
+def test_hours_go_with_images_and_against_machines(big):
+    assert big.hours == pytest.approx(2.0)  # 3.6e6 / 500 / 3600
+    assert replace(big, nodes=4).hours == pytest.approx(0.5)
+    # Two full shards, which a third machine cannot share.
+    two = replace(big, images=2.0 * 8192, nodes=2)
+    assert replace(two, nodes=3).hours == two.hours
+
+
+def test_bytes_are_those_that_are_written(data, tiny_encoder_path, tmp_path):
+    encoder = load_encoder(tiny_encoder_path(4))
+    told = plan(encoder, data, tmp_path / "out", images=0, nodes=1)
+    embed(encoder, data, tmp_path / "out")
+    headers = 128 * 4 * len(data.shards)  # of the .npy files
+    written = sum(path.stat().st_size for path in (tmp_path / "out").glob("*.npy"))
+    assert told.bytes_written == written - headers
+    assert told.bytes_read == sum(shard.bytes for shard in data.shards)
+    assert told.measured.images == data.records
+    assert told.measured.memory > 10**8
+
+
+def test_where_it_breaks_is_told(big, data, tiny_encoder_path, tmp_path):
+    first, second = big.limits()
+    assert first.images < second.images
+    # A shard's lines in the manifest are as long as is counted.
+    embed(load_encoder(tiny_encoder_path(4)), data, tmp_path / "out")
+    text = (tmp_path / "out" / artefacts.MANIFEST).read_text()
+    lines = [line for line in text.splitlines(keepends=True) if ".npy" in line]
+    of_shard = sum(len(line) for line in lines) / len(data.shards)
+    (manifest,) = [each for each in big.limits() if "manifest" in each.what]
+    counted = (1 << 25) / manifest.images * big.images_a_shard
+    assert counted == pytest.approx(of_shard, abs=2)  # the last line has no comma
+    assert big.lines()[-1].startswith("would break first at ")
+    huge = replace(big, images=1e15)
+    assert huge.lines()[-1].startswith("breaks at ")
+
+
+def test_a_dry_run_tells_and_makes_nothing(here, data, tiny_encoder_path, tmp_path):
+    given = (
+        f"--encoder={tiny_encoder_path(4)}",
+        f"--data={data.folder}",
+        f"--out={tmp_path / 'x'}",
+    )
+    status, said, error = here(command, *given, "--dry_run", "--images=1e8", "--nodes=16")
+    assert (status, error) == (0, "")
+    lines = said.splitlines()
+    assert lines[0].startswith("100,000,000 images on 16 machines like this one (")
+    assert [line.split(":")[0] for line in lines[1:5]] == ["time", "read", "written", "memory"]
+    assert not (tmp_path / "x").exists()
