@@ -19,7 +19,7 @@ from bct_keras.evaluate.run import evaluate
 from bct_keras.export import model_card
 from bct_keras.export.formats.format import Source
 from bct_keras.gallery.facts import Match
-from bct_keras.gallery.photos import as_text
+from bct_keras.gallery.photos import Found, as_text
 from bct_keras.pages import plots
 from bct_keras.prepare import run as prepare_run
 
@@ -85,7 +85,7 @@ def test_what_evaluate_says_is_plain(data, tiny_encoder_path, tmp_path):
 
 def test_what_a_search_says_is_plain():
     matches = [Match(f"p{BREAK}", f"l{BREAK}", 0.5, "e" * 64)]
-    said = as_text("me\x1b[2J.jpg", matches)
+    said = as_text(Found("me\x1b[2J.jpg", matches))
     check_plain(said)
     assert len(said.split("\n")) == 3
 

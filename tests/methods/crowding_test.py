@@ -5,6 +5,8 @@ their dimensions. GalleryContrast without new rivals then makes those images ali
 on them. A weight above the default brings it out within a few epochs.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ IDENTITIES, IMAGES, SIDE = 200, 12, 32
 DIMS, FILLED = 192, 5
 HATS = 0.055  # of the images
 EPOCHS, BATCH = 8, 64
+SILENT: Any = 0
 
 
 class WithoutNewRivals(bct.methods.GalleryContrast):
@@ -61,12 +64,16 @@ def faces() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def old_embeddings(labels: np.ndarray) -> np.ndarray:
     """Returns what a good old encoder with few directions gives: the identity and some noise."""
     draw = np.random.default_rng(0)
-    identities = unit(draw.normal(size=(IDENTITIES, DIMS))).numpy()
+    identities = of_length_1(draw.normal(size=(IDENTITIES, DIMS)))
     noise = 0.8 / np.sqrt(DIMS) * draw.normal(size=(len(labels), DIMS))
     directions, _ = np.linalg.qr(draw.normal(size=(DIMS, DIMS)))
     lengths = np.exp(-np.arange(DIMS) / FILLED)
     found = (identities[labels] + noise) * lengths @ directions
-    return unit(found).numpy().astype(np.float32)
+    return of_length_1(found).astype(np.float32)
+
+
+def of_length_1(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def hats_nearest_others(faces, method: bct.methods.GalleryContrast) -> float:
@@ -77,12 +84,12 @@ def hats_nearest_others(faces, method: bct.methods.GalleryContrast) -> float:
     head = bct.heads.ArcFace(classes=IDENTITIES, margin=0.5, scale=16)
     model = bct.CompatibleModel(backbone, head, method)
     steps = EPOCHS * (len(images) // BATCH)
-    rate = keras.optimizers.schedules.CosineDecay(0.01, steps)
+    rate: Any = keras.optimizers.schedules.CosineDecay(0.01, steps)
     old = bct.OldEmbeddings(old_embeddings(labels), labels)
     model.compile(optimizer=keras.optimizers.AdamW(rate, weight_decay=0.2), old=old)
     pairs = old.with_images(images).shuffle(len(images), seed=0)
-    model.fit(pairs.batch(BATCH, drop_remainder=True), epochs=EPOCHS, verbose=0)
-    found = unit(model.encoder.predict(images, verbose=0)).numpy()
+    model.fit(pairs.batch(BATCH, drop_remainder=True), epochs=EPOCHS, verbose=SILENT)
+    found = of_length_1(model.encoder.predict(images, verbose=SILENT))
     cosines = found[hats] @ found.T
     cosines[labels[hats][:, None] == labels[None, :]] = -1
     return float(np.median(cosines.max(axis=1)))
