@@ -25,7 +25,8 @@ from collections.abc import Callable
 
 from absl import flags
 
-from bct_keras import command
+from bct_keras import command, specs
+from bct_keras.engines import ENGINES
 from bct_keras.gallery.run import (
     add,
     backfill,
@@ -75,6 +76,8 @@ def backfill_by_flags() -> None:
         order=FLAGS.order,
         made_by=FLAGS.made_by,
         say=command.say,
+        embeddings=FLAGS.embeddings,
+        engine=None if FLAGS.engine == "local" else specs.build(ENGINES, FLAGS.engine),
     )
 
 
@@ -184,6 +187,12 @@ def define_backfill_flags() -> None:
         "which first: stored, by_label, random(seed=0), farthest from the mean of their label, or "
         "listed(FILE) of ids",
     )
+    flags.DEFINE_string(
+        "embeddings",
+        None,
+        "with --data: what `embed` has made of it, by any engine and in any parts",
+    )
+    command.define_engine(parts=False)
 
 
 def define_made_by() -> None:
