@@ -162,7 +162,7 @@ def test_on_top_of_a_flag_file_stand_its_command_and_what_came_of_it(path):
     [
         # 2 x 2 x 4 x 2 cells; beside them an old encoder for each of 2 splits, 2 kinds and 2 seeds
         ("configs/benchmark.flags", (32, 8)),
-        ("configs/omniglot/benchmark.flags", (4 * 2 * 12 * 3, 2 * 2 * 3)),
+        ("configs/omniglot/benchmark.flags", (4 * 2 * 14 * 3, 2 * 2 * 3)),
     ],
 )
 @pytest.mark.parametrize("defined", [benchmark], indirect=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bct_keras import artefacts
+from bct_keras import artefacts, progress
 from bct_keras.adapt import pairs
 from bct_keras.adapt.pairs import Pairs
 from bct_keras.adapt.plan import NO_ADAPTER, Plan
@@ -150,9 +150,11 @@ class HeldOutItems(Divided):
         return {"items": artefacts.fingerprint([self.ids, self.labels.tolist()])}
 
 
-def items_of(new: Encoder, old: Encoder, plan: Plan) -> ImagesOfData | StoredItems:
-    """Returns the items that a plan means."""
+def items_of(
+    new: Encoder, old: Encoder, plan: Plan, say: progress.Say = progress.silent
+) -> ImagesOfData | StoredItems:
+    """Returns the items that a plan means; says how many have no partner."""
     if plan.data:
         return ImagesOfData(open_to_train_on(plan.data), new, old, plan)
-    every = pairs.of_stored(new, old)
+    every = pairs.of_stored(new, old, say)
     return StoredItems(every, pairs.halves(every, PROVEN_SHARE, plan.seed), plan)

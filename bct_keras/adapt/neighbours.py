@@ -31,8 +31,20 @@ def told(found: Adaptation, items: Pairs, plan: Plan) -> str:
         f"of the {NEAREST} nearest items that the new encoder finds in a gallery of its own,"
         f" {kept:.1%} are found in the old one, and {before:.1%} by the old encoder itself"
         f" ({len(items):,} items that were not fitted on; without labels that is all that can be"
-        " told)"
+        f" told). {gain_of(kept, before)}"
     )
+
+
+def gain_of(kept: float, before: float) -> str:
+    """Returns what the two shares mean.
+
+    Args:
+        kept: The share of the new encoder's nearest items that are found through the adapter.
+        before: The share that the old encoder finds by itself.
+    """
+    if kept > before:
+        return "The adapter finds more of them: advise compares it with the other routes"
+    return "The adapter does not find more of them: the old encoder may stay"
 
 
 def found_by(queries: np.ndarray, gallery: np.ndarray, seed: int) -> np.ndarray:

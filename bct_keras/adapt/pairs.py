@@ -90,8 +90,14 @@ def first_batches(encoder: Encoder, data: DataSet, count: int) -> Iterator[tuple
             return
 
 
-def of_stored(new: Encoder, old: Encoder) -> Pairs:
-    """Returns the pairs of two files of stored embeddings, by their ids."""
+def of_stored(new: Encoder, old: Encoder, say: progress.Say) -> Pairs:
+    """Returns the pairs of two files of stored embeddings, by their ids.
+
+    Args:
+        new: A file of embeddings.
+        old: Another one.
+        say: Takes a line on ids that the other file has not.
+    """
     if not isinstance(new, StoredEmbeddings) or not isinstance(old, StoredEmbeddings):
         raise InputError(
             "without a data set both encoders have to be .npz files of stored embeddings with ids"
@@ -103,6 +109,10 @@ def of_stored(new: Encoder, old: Encoder) -> Pairs:
             " in both",
             f"the first of the one is {new.ids[0]!r}, and of the other {old.ids[0]!r}",
         )
+    for stored in (new, old):
+        if len(stored.ids) > len(common):
+            alone = len(stored.ids) - len(common)
+            say(f"{stored.path}: {alone:,} of {len(stored.ids):,} ids are not in the other file")
     labels = None
     for stored in (new, old):
         if labels is None and stored.labels is not None:

@@ -53,7 +53,7 @@ def adapt(
         What the report says; None where nothing is to be proven.
     """
     check_dims(new, old, plan)
-    items = items_of(new, old, plan)
+    items = items_of(new, old, plan, say)
     proving = items.protocols(protocols, out)
     items = items.apart_from(proving)
     made_from = plan.made_from(new, old) | {"items": items.fingerprint}

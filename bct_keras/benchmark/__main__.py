@@ -14,6 +14,12 @@ given as often as wanted:
   --method='mixbct(mix_ratio=0.3)'    as train takes it
   --method='wide: mixbct --dims=128 --compatible_dims=64'
                                       with a name and flags of its own
+  --route='moved: moved(independent)'
+                                      what needs no training of its own: adapted(METHOD), its
+                                      queries behind an adapter new -> old; fused(METHOD), its
+                                      queries fused with the old embedding; moved(METHOD), the old
+                                      gallery behind an adapter old -> new; fused(adapted(METHOD));
+                                      adapted and moved take adapter=residual, linear, procrustes
   --scenario=open-class,extended-data which images are whose
   --seeds=0,1,2
 
@@ -22,6 +28,11 @@ always among the methods: gain, tax and cost are told against it. Each old encod
 for all that need it, and a run that is there is not trained again: after a kill, or with another
 method, the same command does what is missing, and --jobs of it at once. A cell that fails is named
 in the report, the others go on, and the exit status is 1.
+
+With --tune=8 every method is tuned alike first: eight settings of each, the one that is written and
+seven drawn from the ranges that the method declares, are trained on the first --tune_share=0.25 of
+the identities (groups are kept whole), in the first scenario, with a seed that is none of --seeds.
+The table then has the best setting of each, on the other identities. The report shows all of it.
 
 Leaves WORKDIR/report with report.html, report.md, report.json and plots, and the runs in
 WORKDIR/runs, each with its flags.txt, to be evaluated, exported or looked at like any other.
@@ -92,6 +103,7 @@ def comparison_of_flags() -> Comparison:
         shared=shared_options(),
         olds=parse_entries("old", command.required("old"), values_of),
         methods=parse_entries("method", command.required("method"), values_of),
+        routes=parse_entries("route", FLAGS.route, values_of),
         scenarios=FLAGS.scenario,
         seeds=[number(text) for text in FLAGS.seeds],
         source=command.required("source"),
@@ -101,8 +113,21 @@ def comparison_of_flags() -> Comparison:
         metric=FLAGS.metric,
         metric_is_asked_for=bool(FLAGS["metric"].present),
         jobs=FLAGS.jobs,
-        told={f"--{name}": FLAGS[name].value for name in TOLD},
+        tune=FLAGS.tune,
+        tune_share=FLAGS.tune_share,
+        told=told(),
     )
+
+
+def told() -> dict[str, Any]:
+    """Returns the flags that the report names."""
+    FLAGS = flags.FLAGS
+    names = [*TOLD]
+    if FLAGS.route:
+        names.append("route")
+    if FLAGS.tune:
+        names += ["tune", "tune_share"]
+    return {f"--{name}": FLAGS[name].value for name in names}
 
 
 def number(text: str) -> int:
@@ -163,6 +188,9 @@ def define_flags() -> None:
     flags.DEFINE_multi_string(
         "method", None, "a method, 'SPEC' or 'NAME: SPEC --flag=value ...'", **OVERRIDE
     )
+    flags.DEFINE_multi_string(
+        "route", [], "a row made of a method's networks, 'ROUTE(METHOD)' or 'NAME: ROUTE(METHOD)'"
+    )
     flags.DEFINE_list(
         "scenario", ["open-class"], f"of {', '.join(SCENARIOS)}: which images are whose", **OVERRIDE
     )
@@ -177,6 +205,13 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "metric", "TAR@FAR=1e-3", "that of the tables and the ranking; report.json has all"
     )
+    flags.DEFINE_integer(
+        "tune",
+        0,
+        "so many settings of each method are tried first, on identities of their own; 0: none",
+        lower_bound=0,
+    )
+    flags.DEFINE_float("tune_share", 0.25, "of the identities: those that --tune takes")
     flags.DEFINE_integer(
         "jobs", 0, "trainings at once; 0 is one for every two cores", lower_bound=0
     )

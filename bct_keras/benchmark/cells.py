@@ -89,6 +89,7 @@ class Cell:
     seed: int
     run: Path
     old_encoder: Path
+    data: Path | None = None  # what the run is trained on
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bct_keras.benchmark.cells import Cell, Cut, Job, OldEncoder, Options, Training
+from bct_keras.benchmark.routes import Route
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError, option
 from bct_keras.prepare.splits import VIEW_OF_SCENARIO
@@ -97,6 +98,8 @@ class Plan:
         self.jobs: dict[Path, Job] = {}
         self.cells: list[Cell] = []
         self.reference = REFERENCE
+        self.routes: dict[str, Route] = {}
+        self.needs: dict[str, str] = {}  # what each row of the table needs, in words
 
     def add(
         self,
@@ -112,16 +115,27 @@ class Plan:
             _, cut = SCENARIOS[scenario]
             old = self.old_encoder(cut, entry, seed)
             for method in methods:
+                run = self.new_encoder(scenario, old, method, seed)
                 cell = Cell(
                     scenario=scenario,
                     old=old.name,
                     method=method.name,
                     seed=seed,
-                    run=self.new_encoder(scenario, old, method, seed),
+                    run=run,
                     old_encoder=old.place,
+                    data=self.jobs[run].data,
                 )
                 self.cells.append(cell)
         self.put_old_encoders_first()
+
+    def add_routes(self, routes: Sequence[Route]) -> None:
+        """Plans each route in every cell of the method that it is made of."""
+        for route in routes:
+            self.routes[route.name] = route
+            self.needs[route.name] = f"{self.needs[route.of]}, {route.needs}"
+            for cell in list(self.cells):
+                if cell.method == route.of:
+                    self.cells.append(replace(cell, method=route.name))
 
     def put_old_encoders_first(self) -> None:
         """Puts the jobs that others wait for before those others."""
@@ -175,7 +189,9 @@ class Plan:
                 f"encoder '{old.name}' has {old.dims}: leave {option('dims')} out, or give "
                 f"{option('compatible_dims', old.dims)} with more"
             )
-        needs_old = recipe.build_method().needs_old
+        built = recipe.build_method()
+        self.needs[method.name] = built.needs_in_words
+        needs_old = built.needs_old
         names = (scenario, old.name, method.name) if needs_old else (scenario, method.name)
         planned = Training(
             names=names,

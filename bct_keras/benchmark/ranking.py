@@ -3,26 +3,32 @@
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bct_keras.benchmark.spreads import spread
 from bct_keras.metrics import student
 from bct_keras.metrics.verdict import COMPATIBLE, NOT_COMPATIBLE, UNDECIDED
 
+TPIR = "TPIR@FPIR=1e-1"  # shown beside the metric of the ranking
 
-def ranking(table: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
+
+def ranking(
+    table: Sequence[dict[str, Any]], metric: str, needs: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     """Returns the methods, best first.
 
     They are ranked by the harmonic mean of update gain and kept self-test, averaged over all
     cells. One that is missing somewhere, or has no score there, has no rank, as its mean would be
     over other cells; `unranked` says why. `behind_first` is whether it is behind the first one by
-    more than chance over the seeds.
+    more than chance over the seeds, and `tied` has the places from which its own is not told apart.
 
     Args:
         table: What `spreads.cells` returns.
         metric: By which metric.
+        needs: What each method needs, in words.
     """
+    needs = needs or {}
     places = {(row["scenario"], row["old"]) for row in table}
     seeds = max((len(row["seeds"]) for row in table), default=0)
     by_method: dict[str, list[dict[str, Any]]] = {}
@@ -31,14 +37,52 @@ def ranking(table: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]
     ranked = []
     for method, rows in by_method.items():
         why = unranked(rows, metric, len(places), seeds)
-        found = {"method": method, "unranked": why}
+        found = {"method": method, "unranked": why, "needs": needs.get(method, "")}
         found |= averages(rows, metric, without_score=bool(why))
         ranked.append(found)
     ranked.sort(key=place_in_ranking)
     ranked.reverse()
     for row in ranked:
         row["behind_first"] = is_behind(row, ranked[0])
+        row["tied"] = tied(row, ranked)
     return ranked
+
+
+def tied(row: dict[str, Any], ranked: Sequence[dict[str, Any]]) -> list[int]:
+    """Returns the places, from 1 on, of the others from which the seeds do not tell a method."""
+    if row["unranked"]:
+        return []
+    places = []
+    for place, other in enumerate(ranked, 1):
+        if other is row or other["unranked"]:
+            continue
+        if not is_behind(row, other):
+            places.append(place)
+    return places
+
+
+def groups(ranked: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:
+    """Returns the first and the last place of each run in which no two are told apart.
+
+    Runs may overlap: the third may be told apart neither from the first nor from the fifth, and
+    those two be.
+    """
+    found: list[tuple[int, int]] = []
+    for first, row in enumerate(ranked, 1):
+        if row["unranked"]:
+            break
+        last = first
+        while last + 1 <= len(ranked) and tied_to_all(ranked, first, last + 1):
+            last += 1
+        known = found and last <= found[-1][1]  # within the run before
+        if last > first and not known:
+            found.append((first, last))
+    return found
+
+
+def tied_to_all(ranked: Sequence[dict[str, Any]], first: int, place: int) -> bool:
+    """Tells whether a place is told apart from none of those from `first` on and before it."""
+    return set(range(first, place)) <= set(ranked[place - 1]["tied"])
 
 
 def place_in_ranking(row: dict[str, Any]) -> float:
@@ -49,7 +93,7 @@ def place_in_ranking(row: dict[str, Any]) -> float:
 
 
 def is_behind(row: dict[str, Any], first: dict[str, Any]) -> bool:
-    """Tells whether the seeds decide that a method is behind the first one of the ranking."""
+    """Tells whether the seeds decide between a method and another one, such as the first."""
     if row["unranked"]:
         return False
     between = []
@@ -88,6 +132,13 @@ def averages(rows: Sequence[dict[str, Any]], metric: str, without_score: bool) -
     found["verdicts"] = count_verdicts(verdicts)
     found["above_old"] = statistics.fmean(shares)
     found["cells"] = len(rows)
+    found["tpir"] = None
+    if TPIR in rows[0]["metrics"]:
+        found["tpir"] = mean(row["metrics"][TPIR]["cross"]["mean"] for row in rows)
+    found["hot_refresh"] = {}
+    for name in rows[0].get("hot_refresh", {}):
+        means = [row["hot_refresh"].get(name, {}).get("mean") for row in rows]
+        found["hot_refresh"][name] = mean(means)
     found["cost"] = mean(row["cost"]["mean"] for row in rows)
     return found
 

@@ -1,7 +1,7 @@
 """The folder that a benchmark leaves: report.html, .md and .json, plots, and a manifest."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,7 @@ def findings(
     failed: dict[str, str],
     made_from: dict[str, Any],
     asked: bool = False,
+    needs: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Returns what report.json says.
 
@@ -167,6 +168,7 @@ def findings(
         failed: Why which cell is missing.
         made_from: What the report is made from.
         asked: Whether the metric is not the usual one, in whose place another may stand.
+        needs: What each method needs, in words.
     """
     table = spreads.cells(results, reference)
     metrics = list(table[0]["metrics"]) if table else [metric]
@@ -175,7 +177,7 @@ def findings(
             f"{option('metric', metric)} was not measured; there are: {', '.join(metrics)}"
         )
     shown = metric if metric in metrics else metrics[0]
-    ranked = ranking(table, shown)
+    ranked = ranking(table, shown, needs)
     return {
         "title": headline(ranked, shown),
         "setting": setting(table),

@@ -113,6 +113,10 @@ def cell(by_seed: dict[int, Any], free: dict[int, Any]) -> dict[str, Any]:
         "seconds_per_step": spread(each["seconds_per_step"] for each in found),
         "cost": spread(costs),
     }
+    areas = [each.get("hot_refresh") or {} for each in found]
+    row["hot_refresh"] = {}
+    for metric in areas[0]:
+        row["hot_refresh"][metric] = spread(area.get(metric) for area in areas)
     if all("flips" in each for each in found):
         row["flips"] = {
             "negative": spread(each["flips"]["negative"] for each in found),

@@ -4,19 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from bct_keras.benchmark import ranking_tables
+from bct_keras.benchmark.gaps import faults
 from bct_keras.benchmark.ranking import count_verdicts, counted
+from bct_keras.benchmark.texts import Rows, Section, number, verdicts, with_spread
+from bct_keras.benchmark.tuning_tables import tuning
 
-Rows = list[list[str]]
-RANKING = (
-    "By the harmonic mean of update gain and kept self-test, averaged over all cells. "
-    "Update gain is how much of the way from the old encoder to the same network without "
-    "constraint the cross-test has gone; kept is the self-test as a share of that network's. "
-    "Verdicts are those of `evaluate` on every training; above old tells on how many of all "
-    "metrics the cross-test is above the old encoder's, shown or not. "
-    "A method that has no such score in a cell has no rank. "
-    "A method is behind the first where the 95 % interval of the difference of their scores, "
-    "Student's t over the seeds, lies above 0; else the order of the two is undecided."
-)
 CELL = (
     "Mean and spread (the standard deviation over seeds). "
     "Gain is cross-test less old encoder, tax what the self-test has lost against the network "
@@ -30,15 +23,6 @@ DIFFERENCES = (
     "Without it the order of the two is undecided: over two or three seeds only a difference far "
     "above their spread is decided."
 )
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the report: a table, and what it says."""
-
-    heading: str
-    text: str
-    rows: Rows
 
 
 @dataclass(frozen=True)
@@ -89,8 +73,7 @@ OVERVIEWS = (
 def sections(found: dict[str, Any]) -> Iterator[Section]:
     """Yields each part of the report, for the metric that was asked for."""
     metric = found["metric"]
-    ranked = ranking(found["ranking"])
-    yield Section(f"Ranking by {metric}", RANKING, ranked)
+    yield from ranking_tables.sections(found)
     compared = places(found)
     if len(compared) > 1:
         for each in OVERVIEWS:
@@ -103,6 +86,8 @@ def sections(found: dict[str, Any]) -> Iterator[Section]:
         if len(here) > 1:
             rows = differences(found, place)
             yield Section(f"{place.title}: differences", DIFFERENCES, rows)
+    if "tuning" in found:
+        yield from tuning(found["tuning"])
     yield from faults(found)
 
 
@@ -114,39 +99,6 @@ def places(found: dict[str, Any]) -> list[Place]:
         if place not in known:
             known.append(place)
     return known
-
-
-def ranking(rows: list[dict[str, Any]]) -> Rows:
-    """Returns the table of the ranking, best first."""
-    names = "method, rank, score, behind the first, update gain, kept self-test, gain, tax"
-    table = [[*names.split(", "), "verdicts", "above old", "cost"]]
-    for rank, row in enumerate(rows, 1):
-        behind = "yes" if row["behind_first"] else "undecided"
-        table.append(
-            [
-                row["method"],
-                "-" if row["unranked"] else str(rank),
-                with_spread(row["score"], "z.3f"),
-                "-" if row["unranked"] or rank == 1 else behind,
-                number(row["update_gain"], "z.3f"),
-                number(row["kept"], "z.3f"),
-                number(row["gain"], "+z.4f"),
-                number(row["tax"], "+z.4f"),
-                verdicts(row["verdicts"]),
-                format(row["above_old"], ".0%"),
-                number(row["cost"], "z.2f"),
-            ]
-        )
-    return table
-
-
-def verdicts(found: dict[str, int]) -> str:
-    """Returns how many trainings got each verdict, those that none got left out."""
-    parts = []
-    for word, count in found.items():
-        if count:
-            parts.append(f"{count} {word}")
-    return ", ".join(parts)
 
 
 def overview(found: dict[str, Any], quantity: str, form: str) -> Rows:
@@ -234,64 +186,3 @@ def differences(found: dict[str, Any], place: Place) -> Rows:
             row.append(known.get((method, other), ""))
         table.append(row)
     return table
-
-
-def faults(found: dict[str, Any]) -> Iterator[Section]:
-    """Yields what is not above the old encoder, why a method has no rank, and what failed."""
-    rows = not_above(found["cells"])
-    if rows:
-        head = ["cell", "metric", "seeds not above the old encoder", "gain"]
-        text = "The papers' own condition, metric by metric; shown or not."
-        yield Section("Not above the old encoder", text, [head, *rows])
-    rows = [["method", "why"]]
-    for row in found["ranking"]:
-        if row["unranked"]:
-            rows.append([row["method"], row["unranked"]])
-    if len(rows) > 1:
-        text = "Why these methods have no score of their own."
-        yield Section("Without a rank", text, rows)
-    rows = [["cell", "why"]]
-    for name, why in found["failed"].items():
-        rows.append([name, why])
-    if len(rows) > 1:
-        text = "These cells are missing above; the same command tries them again."
-        yield Section("Failed", text, rows)
-
-
-def not_above(cells: list[dict[str, Any]]) -> Rows:
-    """Returns a row for each metric of a cell that is not above the old encoder in every seed."""
-    rows = []
-    for row in cells:
-        seeds = len(row["seeds"])
-        name = f"{row['scenario']}, {row['old']}, {row['method']}"
-        for metric, above in row["above_old"].items():
-            if above >= seeds:
-                continue
-            gain = row["metrics"][metric]["gain"]
-            lost = f"{seeds - above} of {seeds}"
-            rows.append([name, metric, lost, with_spread(gain, "+z.4f")])
-    return rows
-
-
-def with_spread(value: dict[str, Any], form: str = "z.4f") -> str:
-    """Returns a mean over seeds with its spread; without one where there is one seed.
-
-    Args:
-        value: What `spreads.spread` returns.
-        form: How the mean is written.
-    """
-    if value["mean"] is None:
-        return "-"
-    mean = format(value["mean"], form)
-    if value["spread"] is None:
-        return mean
-    without_sign = form.lstrip("+")
-    deviation = format(value["spread"], without_sign)
-    return f"{mean} ± {deviation}"
-
-
-def number(value: float | None, form: str) -> str:
-    """Returns a number as text, `-` for none."""
-    if value is None:
-        return "-"
-    return format(value, form)

@@ -16,6 +16,7 @@ from bct_keras.encoders.load import (
     EXPORT_KIND,
     HEAD_FILE,
     RUN_KIND,
+    is_adapter_alone,
     load_encoder,
 )
 from bct_keras.encoders.saved_model import SavedModelEncoder
@@ -40,6 +41,7 @@ __all__ = [
     "TFLiteEncoder",
     "TwoOutputs",
     "TwoSpaces",
+    "is_adapter_alone",
     "keras_file_encoder",
     "load_adapter",
     "load_encoder",

@@ -250,6 +250,11 @@ def adapted_encoder(folder: Path) -> Encoder:
     return encoder.view
 
 
+def is_adapter_alone(folder: Path) -> bool:
+    """Tells whether a folder that `adapt` has made holds the map and no encoder with it."""
+    return (folder / ADAPTER_FILE).is_file() and not (folder / ENCODER_FILE).is_file()
+
+
 def encoder_of_run(folder: Path) -> Path:
     """Returns the file of a run's encoder; raises where it is not the one that was trained."""
     manifest = artefacts.read_manifest(folder, RUN_KIND)

@@ -36,7 +36,7 @@ from typing import Any
 from absl import flags
 
 from bct_keras import command, specs, stores
-from bct_keras.encoders import AdaptedEncoder, Encoder, load_adapter, load_encoder
+from bct_keras.encoders import AdaptedEncoder, Encoder, is_adapter_alone, load_adapter, load_encoder
 from bct_keras.engines import ENGINES, Engine
 from bct_keras.errors import InputError
 from bct_keras.evaluate import report
@@ -175,7 +175,7 @@ def upgrade_of_flags(out: Path) -> dict[str, Any]:
         independent=independent,
         on_bad=FLAGS.on_bad,
         rule=rule_of_flags(),
-        routes=routes_of_flags(old),
+        routes=routes_of_flags(old, new),
         say=command.say,
         engine=engine_of_flags(),
     )
@@ -187,7 +187,7 @@ def engine_of_flags() -> Engine | None:
     return None if named == "local" else specs.build(ENGINES, named)
 
 
-def routes_of_flags(old: Encoder | None) -> Routes:
+def routes_of_flags(old: Encoder | None, new: Encoder | None) -> Routes:
     """Returns the encoders that --adapted, --fused and --moved name."""
     FLAGS = flags.FLAGS
     moved = None
@@ -196,10 +196,21 @@ def routes_of_flags(old: Encoder | None) -> Routes:
             raise InputError("--moved needs --old, whose gallery it moves, and --new")
         moved = AdaptedEncoder(old, load_adapter(FLAGS.moved), FLAGS.moved)
     return Routes(
-        adapted=load_encoder(FLAGS.adapted) if FLAGS.adapted else None,
+        adapted=adapted_of_flag(new) if FLAGS.adapted else None,
         fused=load_encoder(FLAGS.fused) if FLAGS.fused else None,
         moved=moved,
     )
+
+
+def adapted_of_flag(new: Encoder | None) -> Encoder:
+    """Returns the encoder that --adapted names.
+
+    A folder that `adapt` has made from stored embeddings has the map alone: the encoder is --new.
+    """
+    given = stores.place(flags.FLAGS.adapted)
+    if new and is_adapter_alone(given):
+        return AdaptedEncoder(new, load_adapter(given), str(given))
+    return load_encoder(str(given))
 
 
 if __name__ == "__main__":

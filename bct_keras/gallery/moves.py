@@ -64,7 +64,8 @@ def restore(gallery: str, say: progress.Say = progress.silent) -> int:
     with open_gallery(gallery) as opened:
         count = opened.restore()
         left = [encoder for encoder in opened.encoders_in_use() if encoder.adapter]
-        say(f"{opened.name}: {count:,} entries have their original vectors again")
+        if count or not left:
+            say(f"{opened.name}: {count:,} entries have their original vectors again")
         if left:
             raise InputError(
                 line(

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -50,6 +50,11 @@ class AdvBCT(Method):
     centres: keras.Variable  # [classes, old dims]
     radii: keras.Variable  # [classes]
     bounded: keras.Variable  # [classes], 1 where a boundary is set
+    tuned: ClassVar = {
+        "threshold": (0.4, 0.7, 1.0),
+        "set_weight": (1.0, 4.0, 16.0),
+        "adversarial_weight": (0.25, 1.0, 4.0),
+    }
 
     def __init__(
         self,

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import keras
 import tensorflow as tf
 
@@ -46,6 +48,8 @@ class BCT(PrototypeMethod):
     >>> penalty.numpy().round(3)  # -log(e^2 / (e^2 + 1))
     array([0.127], dtype=float32)
     """
+
+    tuned: ClassVar = {"scale": (1.0, 8.0, 16.0, 32.0), "weight": (0.5, 1.0, 2.0, 4.0)}
 
     def __init__(
         self,

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import keras
 import tensorflow as tf
 
@@ -34,6 +36,11 @@ class FD(PrototypeMethod):
     """
 
     needs = ("old_embedding",)
+    tuned: ClassVar = {
+        "weight": (0.3, 1.0, 3.0, 10.0),
+        "base": (0.0, 1.0),
+        "focus": (1.0, 5.0, 10.0),
+    }
 
     def __init__(self, weight: float = 1.0, base: float = 1.0, focus: float = 5.0, **layer):
         super().__init__(**layer)

@@ -1,6 +1,9 @@
+from typing import ClassVar
+
 import keras
 import tensorflow as tf
 
+from bct_keras.distribution import replicas
 from bct_keras.errors import InputError
 from bct_keras.methods.method import unit
 from bct_keras.methods.queue import QueueMethod
@@ -13,17 +16,24 @@ class GalleryContrast(QueueMethod):
     Q is a queue of old embeddings, and s_ij = exp(<n_i, o_j> / t):
 
     penalty_i = -weight (own log p_i + (1 - own) mean over j in Q of i's class of log p_j)
-    p_j = s_ij / (s_ij + sum over k in Q of other classes of s_ik)
+    p_j = s_ij / (s_ij + sum over k in Q of other classes of s_ik + r_i)
+    r_i = sum over k in the batch of other classes of exp(<n_i, n_k> / t)
 
     p_i is that of the image's own old embedding, which alone would draw the old encoder's errors
     along; its class as a whole leaves more freedom. It is in the queue itself, so the queue has to
     hold several images a class for that. Images of its class are no rivals of each other. The
     README's tables tell what it gains.
 
+    The new embeddings of the batch are rivals too (r), for the sake of images that can hardly be
+    recognised, such as those of hats. Against old embeddings alone they do best where there are
+    none, and an old encoder that fills few of its dimensions leaves much such room: there they
+    gather, whatever their class, until a share of all images looks alike.
+
     The own-image term is that of `HOC`, https://arxiv.org/abs/2405.02581 (CVPR 2024,
     github.com/miccunifi/iamcl2r): -mu <n_i, o_i> + log sum over k of other classes of exp(mu <n_i,
     o_k>), with mu = 1 / t. Added here are the positive in the sum, which makes it a softplus that
-    ends at 0; the queue in the place of the batch; and the term of the whole class. HOC's released
+    ends at 0; the queue in the place of the batch; new embeddings as rivals; and the term of the
+    whole class. HOC's released
     code has the old embedding in the place of n_i, and its head is a fixed simplex.
 
     Args:
@@ -38,9 +48,15 @@ class GalleryContrast(QueueMethod):
     >>> method.build()
     >>> batch = {"old_embedding": tf.eye(2)}
     >>> penalty = method.penalty(tf.eye(2), tf.constant([0, 1]), batch, None)
-    >>> penalty.numpy().round(3)  # log(1 + e^-1): the rival's product is 0, the own one's 1
-    array([0.313, 0.313], dtype=float32)
+    >>> penalty.numpy().round(3)  # log(1 + 2 e^-1): the two rivals' product is 0, the own one's 1
+    array([0.551, 0.551], dtype=float32)
     """
+
+    tuned: ClassVar = {
+        "weight": (1.0, 2.0, 4.0, 8.0),
+        "own": (0.1, 0.3, 0.5),
+        "temperature": (0.05, 0.1, 0.2),
+    }
 
     def __init__(
         self,
@@ -66,6 +82,8 @@ class GalleryContrast(QueueMethod):
             labels,
             gallery=tf.convert_to_tensor(self.old_queue),
             gallery_labels=tf.convert_to_tensor(self.labels_queue),
+            beside=replicas.gather_rows(new),
+            beside_labels=replicas.gather_rows(labels),
             temperature=self.temperature,
             own=self.own,
         )
@@ -81,6 +99,8 @@ def gallery_contrast(
     gallery_labels: tf.Tensor,
     temperature: float,
     own: float,
+    beside: tf.Tensor | None = None,
+    beside_labels: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Returns the loss of `GalleryContrast` for each row, before its weight.
 
@@ -94,6 +114,8 @@ def gallery_contrast(
         gallery_labels: [queue]; -1 is a place not yet filled.
         temperature: t
         own: How much the image's own old embedding counts, against those of its class.
+        beside: [rows, dims], what searches beside it: rivals where they are of another class.
+        beside_labels: [rows]
 
     Returns:
         [batch]
@@ -111,6 +133,10 @@ def gallery_contrast(
     products = tf.matmul(new, gallery, transpose_b=True) / temperature
     no_rival = same_class | (gallery_labels[None, :] < 0)
     of_rivals = tf.where(no_rival, -1e9, products)
+    if beside is not None and beside_labels is not None:
+        of_new = tf.matmul(new, beside, transpose_b=True) / temperature
+        of_new = tf.where(labels[:, None] == beside_labels[None, :], -1e9, of_new)
+        of_rivals = tf.concat([of_rivals, of_new], axis=1)
     rivals = tf.reduce_logsumexp(of_rivals, axis=1, keepdims=True)
     own_product = tf.reduce_sum(new * old, axis=1, keepdims=True) / temperature
     # -log p_j = log(1 + exp(s - <n_i, o_j> / t))

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import keras
 import tensorflow as tf
 
@@ -35,6 +37,7 @@ class HOC(Method):
     """
 
     needs = ("old_embedding",)
+    tuned: ClassVar = {"mu": (5.0, 10.0, 20.0), "weight": (0.3, 1.0, 3.0, 9.0)}
 
     def __init__(self, mu: float = 10.0, weight: float = 9.0, **layer):
         super().__init__(**layer)

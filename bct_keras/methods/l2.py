@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import keras
 import tensorflow as tf
 
@@ -25,6 +27,7 @@ class L2(Method):
     """
 
     needs = ("old_embedding",)
+    tuned: ClassVar = {"weight": (1.0, 3.0, 10.0, 30.0), "slack": (0.0, 0.1, 0.2, 0.4)}
 
     def __init__(self, weight: float = 10.0, slack: float = 0.0, **layer):
         super().__init__(**layer)

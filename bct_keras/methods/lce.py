@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -53,6 +53,11 @@ class LCE(Method):
     needs_whole = True
     old_centres: keras.Variable  # [classes, old dims] at length 1; zeros without old images
     old_cosines: keras.Variable  # [classes], the least one
+    tuned: ClassVar = {
+        "align": (10.0, 100.0, 1000.0),
+        "bound": (1.0, 3.0, 10.0),
+        "cosine": ("unit", "released"),
+    }
 
     def __init__(
         self,

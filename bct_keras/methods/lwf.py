@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -39,6 +41,11 @@ class LwF(Method):
     needs = ("old_embedding",)
     needs_whole = True
     old_weights: keras.Variable  # [old classes, old dims]
+    tuned: ClassVar = {
+        "temperature": (1.0, 2.0, 4.0),
+        "weight": (1.0, 4.0, 16.0),
+        "scale": (16.0, 32.0, 64.0),
+    }
 
     def __init__(
         self,

@@ -1,8 +1,9 @@
 """Sets the contract of a method, which keeps the new embedding compatible with the old one."""
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -34,6 +35,8 @@ class Method(keras.layers.Layer):
     # The fields that it reads from a batch: "old_embedding", "credible"
     needs: tuple[str, ...] = ()
     needs_whole = False  # whether `constants` reads the old embeddings as a whole
+    # The values of its arguments that a search for the best ones tries, by name
+    tuned: ClassVar[Mapping[str, tuple]] = {}
     maps = False  # whether it maps new embeddings to the old ones, which may then be wider
 
     compatible_dims: int | None = None
@@ -51,6 +54,18 @@ class Method(keras.layers.Layer):
     def needs_old(self) -> bool:
         """Tells whether the method looks at old embeddings at all."""
         return bool(self.needs) or self.needs_whole
+
+    @property
+    def needs_in_words(self) -> str:
+        """Says what has to be there for a training, and for a query if that is more."""
+        words = ["labels"]
+        if self.needs:
+            words.append("old embeddings")
+        elif self.needs_whole:
+            words.append("old classes")
+        if self.maps:
+            words.append("two outputs for each query")
+        return ", ".join(words)
 
     def constants(self, old: OldSource) -> dict[str, np.ndarray]:
         """Returns what the method keeps of the old embeddings as a whole.

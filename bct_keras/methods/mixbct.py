@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import keras
 import tensorflow as tf
 
@@ -39,6 +41,11 @@ class MixBCT(Method):
     >>> mixed.numpy()[:, 0]  # two of four rows, and two are credible
     array([1., 0., 1., 0.], dtype=float32)
     """
+
+    tuned: ClassVar = {
+        "mix_ratio": (0.2, 0.3, 0.4, 0.5, 0.6),
+        "credible": ("rows", "rows_then_columns"),
+    }
 
     def __init__(self, mix_ratio: float = 0.3, credible: str = "rows", seed: int = 0, **layer):
         super().__init__(**layer)

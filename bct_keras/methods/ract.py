@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
@@ -39,6 +40,12 @@ class RACT(Method):
     """
 
     needs = ("old_embedding",)
+    tuned: ClassVar = {
+        "loss": LOSSES,
+        "k": (10, 50, -1),
+        "temperature": (0.05, 0.1, 0.2),
+        "weight": (1.0, 4.0),
+    }
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -44,6 +44,7 @@ class TwoOutputs(GalleryContrast):
 
     maps = True
     dims = 0  # of the new embedding
+    tuned: ClassVar = {**GalleryContrast.tuned, "share": (0.1, 0.3, 0.5)}
 
     def __init__(
         self,

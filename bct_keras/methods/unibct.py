@@ -1,5 +1,5 @@
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -48,6 +48,12 @@ class UniBCT(BCT):
 
     old: OldSource | None = None
     refreshes: keras.Variable  # how many are done
+    # The epochs of refreshes go by the length of the training, and are the user's.
+    tuned: ClassVar = {
+        "scale": (1.0, 8.0, 16.0, 32.0),
+        "weight": (0.5, 1.0, 2.0, 4.0),
+        "prototypes": ("released", "refined"),
+    }
 
     def __init__(
         self,

@@ -13,7 +13,8 @@ Splits: class(old_share=0.3, test_share=0, validation_share=0) gives the old enc
 identities and the new one the others; data(...), with the same shares, gives it the first images of
 each identity. Either makes the views OUT/old, OUT/new, OUT/all, and, where their shares are not 0,
 OUT/test with the last identities, for the proof, and OUT/validation with those before them, to
-choose an epoch by.
+choose an epoch by. Either takes within=(0.25, 1) too: two shares of all identities, between which
+those are that are used; groups are never cut.
 
 A data set of millions takes minutes: the work is divided over the processes of --engine, and after
 a kill the same command goes on where it was. Where a scheduler starts the same command on many

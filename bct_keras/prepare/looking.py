@@ -1,7 +1,7 @@
 """Which images of a source can be used: looked at before any is written, or taken as they are."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -22,6 +22,18 @@ class Checked:
     kept: np.ndarray  # [identities] their numbers in the source
     look: Look | None  # None: nothing was looked at yet
     skipped: list[str]  # what was wrong with the others
+
+    def between(self, first: int, last: int) -> "Checked":
+        """Returns the records of the identities from `first` on and before `last`."""
+        if first == 0 and last == len(self.kept):
+            return self
+        rows = np.flatnonzero((self.labels >= first) & (self.labels < last))
+        return replace(
+            self,
+            positions=self.positions[rows],
+            labels=self.labels[rows] - first,
+            kept=self.kept[first:last],
+        )
 
 
 def usable(

@@ -11,7 +11,7 @@ from bct_keras.prepare import looking, writing
 from bct_keras.prepare.made import made_before
 from bct_keras.prepare.sources import SOURCES
 from bct_keras.prepare.sources.source import Source
-from bct_keras.prepare.splits import SPLITS, Division, View
+from bct_keras.prepare.splits import SPLITS, Division, View, identities_within
 from bct_keras.prepare.workplace import Workplace
 from bct_keras.printable import line
 from bct_keras.untrusted.json_files import field
@@ -80,9 +80,10 @@ class PreparedData:
         wanted = min(self.made_from["limit"] or images, images)
         look_at = looking.check if self.made_from["on_bad"] == "skip" else looking.unchecked
         checked = look_at(place, wanted, crew)
-        groups = None
-        if self.source.groups:
-            groups = [self.source.groups[identity] for identity in checked.kept.tolist()]
+        of_all = groups_of(self.source, checked)
+        first, last = identities_within(self.split.within, len(checked.kept), of_all)
+        checked = checked.between(first, last)
+        groups = groups_of(self.source, checked)
         division = self.split.divide(checked.labels, len(checked.kept), groups)
         self.planned = Planned(checked, division)
         pieces = writing.plan_shards(checked, division, self.made_from["seed"])
@@ -156,6 +157,13 @@ class Planned:
 
     checked: looking.Checked
     division: Division
+
+
+def groups_of(source: Source, checked: looking.Checked) -> list[str] | None:
+    """Returns the group of each identity whose records are used; None where there are none."""
+    if not source.groups:
+        return None
+    return [source.groups[identity] for identity in checked.kept.tolist()]
 
 
 def seed_of(out: Path) -> int:

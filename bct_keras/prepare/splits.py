@@ -38,6 +38,8 @@ class Division:
 class WholeSplit:
     """One part, one view."""
 
+    within = (0.0, 1.0)
+
     def divide(self, labels: np.ndarray, identities: int, groups: Sequence[str] | None) -> Division:
         """Returns the division of these records."""
         part_of = np.zeros(len(labels), np.uint8)
@@ -45,11 +47,19 @@ class WholeSplit:
 
 
 class SharedSplit:
-    """Gives the old encoder a share, and holds identities out for the test and the validation."""
+    """Gives the old encoder a share, and holds identities out for the test and the validation.
+
+    `within`, two shares of the source's identities, leaves out all that are not between them.
+    """
 
     def __init__(
-        self, old_share: float = 0.3, test_share: float = 0.0, validation_share: float = 0.0
+        self,
+        old_share: float = 0.3,
+        test_share: float = 0.0,
+        validation_share: float = 0.0,
+        within: tuple = (0.0, 1.0),
     ):
+        self.within = checked_within(within)
         self.old_share = share(old_share, "old_share")
         self.held_out = HeldOut(
             test_share=share(test_share, "test_share"),
@@ -123,6 +133,38 @@ def share(value: float, name: str) -> float:
     if not 0 <= value < 1:
         raise InputError(f"{name}={value} has to be at least 0 and below 1")
     return value
+
+
+def checked_within(within: tuple) -> tuple[float, float]:
+    """Returns two shares between which the identities are that are used."""
+    numbers = [value for value in within if isinstance(value, int | float)]
+    if len(within) != 2 or len(numbers) != 2 or not 0 <= within[0] < within[1] <= 1:
+        raise InputError(
+            f"within={within} has to be two shares of all identities, from 0 to 1 and the smaller "
+            "one first, as in within=(0.25, 1)"
+        )
+    first, last = within
+    return float(first), float(last)
+
+
+def identities_within(
+    within: tuple[float, float], identities: int, groups: Sequence[str] | None
+) -> tuple[int, int]:
+    """Returns the first identity that is used, and the first one after those.
+
+    The end of one piece is the start of the next, and a group is never cut in two.
+    """
+    starts = []
+    for share_before in within:
+        start = start_of_last(identities, 1 - share_before, groups)
+        starts.append(start)
+    first, last = starts
+    if last - first < 2:
+        raise InputError(
+            f"within={within} of {identities} identities leaves {last - first} (groups are kept "
+            "whole); at least 2 are needed"
+        )
+    return first, last
 
 
 @dataclass(frozen=True)

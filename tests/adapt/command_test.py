@@ -17,6 +17,7 @@ from bct_keras.encoders import (
     load_adapter,
     load_encoder,
 )
+from bct_keras.evaluate import __main__ as evaluate_command
 from bct_keras.evaluate.report_folder import KIND, REPORT
 
 # People as points of 6 coordinates; the new encoder sees them turned and less noisy than the old.
@@ -124,7 +125,32 @@ def test_without_labels_neighbours_are_told(stored, tmp_path, here):
     )
     assert status == 0
     assert "of the 10 nearest items that the new encoder finds" in said
+    assert "advise compares it with the other routes" in said
     assert "verdict" not in said
+
+
+def test_ids_that_one_file_alone_has_are_told(stored, tmp_path, here):
+    with np.load(stored / "new.npz") as new:
+        few = {name: new[name][:-7] for name in new.files}
+    np.savez(stored / "few.npz", **few)
+    arguments = of_stored(stored, tmp_path / "adapted", "--kind=procrustes", new="few.npz")
+    _, said, _ = here(command, *arguments)
+    assert f"old.npz: 7 of {PEOPLE * EACH} ids are not in the other file" in said
+
+
+def test_evaluate_takes_an_adapter_of_stored_embeddings_beside_its_encoder(stored, tmp_path, here):
+    out = tmp_path / "adapted"
+    here(command, *of_stored(stored, out, "--kind=procrustes"))
+    status, said, _ = here(
+        evaluate_command,
+        f"--new={stored / 'new.npz'}",
+        f"--old={stored / 'old.npz'}",
+        f"--adapted={out}",
+        listed(stored, PEOPLE),
+        f"--out={tmp_path / 'report'}",
+    )
+    assert status == 0
+    assert "adapted/old" in said
 
 
 @pytest.fixture(scope="module")

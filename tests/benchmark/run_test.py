@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from bct_keras.benchmark.cells import Cell, Job, Options
+from bct_keras.benchmark.comparison import Comparison, planned, protocol_of
 from bct_keras.benchmark.plan import Entry, Plan
-from bct_keras.benchmark.run import Comparison, Progress, collected, facts_of, planned, protocol_of
+from bct_keras.benchmark.run import facts_of
+from bct_keras.benchmark.work import Progress, collected
 from bct_keras.errors import InputError
 from bct_keras.train.recipe import Recipe
 
@@ -52,7 +54,14 @@ def test_data_are_made_and_trainings_planned(tmp_path):
     data = plan.data["class"].folder
     assert protocol_of(asked, data) == f"retrieval({data}/test)"
     facts = facts_of(asked, plan)
-    assert list(facts) == ["--seeds", "train", "data, class", "runs"]
+    assert list(facts) == [
+        "--seeds",
+        "train",
+        "epochs",
+        "data, class",
+        "classes, open-class",
+        "runs",
+    ]
     assert facts["train"] == ["--dims=8"]
     assert len(facts["runs"]) == 2
 
@@ -111,7 +120,7 @@ def test_progress_tells_of_each_training_and_measures_its_cells(monkeypatch):
     progress = Progress(4, lambda cell: measured.append(cell.method) or {}, [], said.append)
     progress.cells = [a_cell("one"), a_cell("two"), a_cell("three")]
     progress.started = 0.0
-    monkeypatch.setattr("bct_keras.benchmark.run.time.monotonic", lambda: 120.0)
+    monkeypatch.setattr("bct_keras.benchmark.work.time.monotonic", lambda: 120.0)
     for name, failed in (("two", None), ("three", "the loss is nan")):
         job = Job(name, Path("runs") / name, Recipe(**VALUES, method="l2"), Path("data"))
         progress(job, failed)

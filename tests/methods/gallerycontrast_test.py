@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -5,7 +6,7 @@ import tensorflow as tf
 from bct_keras import specs
 from bct_keras.errors import InputError
 from bct_keras.methods import METHODS
-from bct_keras.methods.gallerycontrast import GalleryContrast
+from bct_keras.methods.gallerycontrast import GalleryContrast, gallery_contrast
 
 FIRST, SECOND = np.array([0, 0, 1, 2]), np.array([0, 3, 1, 1])
 
@@ -34,11 +35,13 @@ def step(
     return method.penalty(tf.constant(new), tf.constant(labels, tf.int32), batch, None).numpy()
 
 
-def by_hand(new, old, label, queue, labels, temperature=0.2, weight=3.0, own=0.25):
-    """Returns the loss of one row, by the formula of the docstring."""
-    found = np.exp(unit(queue) @ (new / np.linalg.norm(new)) / temperature)
-    rivals = found[labels != label].sum()
-    mine = np.exp(new @ old / np.linalg.norm(new) / np.linalg.norm(old) / temperature)
+def by_hand(row, batch, old, batch_labels, queue, labels, temperature=0.2, weight=3.0, own=0.25):
+    """Returns the loss of one row of a batch, by the formula of the docstring."""
+    new, label = unit(batch)[row], batch_labels[row]
+    found = np.exp(unit(queue) @ new / temperature)
+    beside = np.exp(unit(batch) @ new / temperature)
+    rivals = found[labels != label].sum() + beside[batch_labels != label].sum()
+    mine = np.exp(new @ unit(old)[row] / temperature)
     of_class = np.mean([np.log(value / (value + rivals)) for value in found[labels == label]])
     return -weight * (own * np.log(mine / (mine + rivals)) + (1 - own) * of_class)
 
@@ -48,14 +51,14 @@ def test_penalty_is_the_formula_over_what_two_steps_have_left_in_the_queue():
     first = step(method, new, old[0], FIRST)
     np.testing.assert_allclose(
         first,
-        [by_hand(new[row], old[0][row], FIRST[row], old[0], FIRST) for row in range(4)],
+        [by_hand(row, new, old[0], FIRST, old[0], FIRST) for row in range(4)],
         rtol=1e-5,
     )
     queue, labels = np.concatenate(old), np.concatenate([FIRST, SECOND])
     second = step(method, new, old[1], SECOND)
     np.testing.assert_allclose(
         second,
-        [by_hand(new[row], old[1][row], SECOND[row], queue, labels) for row in range(4)],
+        [by_hand(row, new, old[1], SECOND, queue, labels) for row in range(4)],
         rtol=1e-5,
     )
 
@@ -99,7 +102,8 @@ def test_of_more_rows_than_places_the_last_ones_stay():
     found = step(method, new, old, FIRST)
     np.testing.assert_array_equal(method.labels_queue.numpy(), FIRST[2:])
     # of the class of the first row none is left: its own embedding alone counts
-    rivals = np.exp(unit(old)[2:] @ unit(new)[0] / 0.2).sum()
+    others = np.concatenate([unit(old)[2:], unit(new)[2:]])
+    rivals = np.exp(others @ unit(new)[0] / 0.2).sum()
     own = np.exp(unit(old)[0] @ unit(new)[0] / 0.2)
     np.testing.assert_allclose(found[0], -3.0 * 0.25 * np.log(own / (own + rivals)), rtol=1e-5)
 
@@ -115,3 +119,56 @@ def test_a_share_that_is_none_is_refused():
         InputError, match=r"^own=1\.5 of gallerycontrast has to be between 0 and 1$"
     ):
         GalleryContrast(own=1.5)
+
+
+CLASSES, DIMS, FILLED = 64, 32, 4
+
+
+def images_alike(with_new_rivals: bool) -> float:
+    """Returns the mean cosine of images of different classes after a training.
+
+    The images are those that can hardly be recognised: the network knows that they are such, by one
+    vector that all have and that it trains, and nothing of their class. The old embeddings fill
+    few of their dimensions.
+    """
+    draw = np.random.default_rng(0)
+    filled = draw.normal(size=(8 * CLASSES, FILLED))
+    gallery = np.zeros((8 * CLASSES, DIMS), np.float32)
+    gallery[:, :FILLED] = unit(filled)
+    gallery_labels = tf.constant(np.arange(8 * CLASSES) % CLASSES)
+    labels = gallery_labels[:CLASSES]
+    different = tf.constant(unit(draw.normal(size=(CLASSES, DIMS))), tf.float32)
+    common = tf.Variable(tf.zeros(DIMS))
+    optimizer = keras.optimizers.Adam(0.05)
+    optimizer.build([common])
+
+    def embedded() -> tf.Tensor:
+        return tf.math.l2_normalize(different + common, axis=1)
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            new = embedded()
+            loss = gallery_contrast(
+                new,
+                tf.constant(gallery[:CLASSES]),
+                labels,
+                gallery=tf.constant(gallery),
+                gallery_labels=gallery_labels,
+                temperature=0.1,
+                own=0.3,
+                beside=new if with_new_rivals else None,
+                beside_labels=labels if with_new_rivals else None,
+            )
+        optimizer.apply(tape.gradient(loss, [common]), [common])
+
+    for _ in range(150):
+        step()
+    new = embedded()
+    cosines = tf.matmul(new, new, transpose_b=True).numpy()
+    return float(cosines[~np.eye(CLASSES, dtype=bool)].mean())
+
+
+def test_images_that_are_hardly_recognised_do_not_gather_where_no_old_one_is():
+    assert images_alike(with_new_rivals=False) > 0.8
+    assert images_alike(with_new_rivals=True) < 0.1

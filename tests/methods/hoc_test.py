@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from bct_keras.errors import InputError
-from bct_keras.methods.gallerycontrast import GalleryContrast
+from bct_keras.methods.gallerycontrast import gallery_contrast
 from bct_keras.methods.hoc import HOC
 
 LABELS = np.array([0, 0, 1, 2])
@@ -30,7 +30,7 @@ def test_a_row_of_its_class_adds_1_to_the_sum_wherever_it_lies():
 
 
 def test_gallerycontrasts_own_image_term_is_hocs_with_a_softplus():
-    """Compares the two with a queue of one batch, each given the other's embeddings.
+    """Compares the two over one batch, each given the other's embeddings.
 
     HOC_i = log(sum over j of other classes of exp(s_ij) + m_i) - s_ii, where m_i counts i's class
     in the batch. GalleryContrast's p_i = log(1 + sum over j of other classes of exp(s_ij - s_ii))
@@ -38,8 +38,17 @@ def test_gallerycontrasts_own_image_term_is_hocs_with_a_softplus():
     """
     mu = 10.0
     hoc = penalty(HOC(mu=mu, weight=1.0), NEW, OLD)
-    contrast = GalleryContrast(queue=4, temperature=1 / mu, weight=1.0, own=1.0)
-    of_own = penalty(contrast, OLD, NEW).astype(np.float64)
+    old, new = tf.math.l2_normalize(OLD, axis=1), tf.math.l2_normalize(NEW, axis=1)
+    of_own = gallery_contrast(
+        old,
+        new,
+        tf.constant(LABELS),
+        gallery=new,
+        gallery_labels=tf.constant(LABELS),
+        temperature=1 / mu,
+        own=1.0,
+    )
+    of_own = of_own.numpy().astype(np.float64)
     lengths = np.linalg.norm(NEW, axis=1) * np.linalg.norm(OLD, axis=1)
     products = mu * np.sum(NEW * OLD, axis=1) / lengths
     of_class = np.array([2, 2, 1, 1])

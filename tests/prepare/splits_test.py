@@ -11,6 +11,7 @@ from bct_keras.prepare.splits import (
     ClassSplit,
     DataSplit,
     WholeSplit,
+    identities_within,
 )
 
 # MS1Mv3 (the papers' training set): 5,179,510 images, 93,431 identities, cut into 28,029 and
@@ -204,3 +205,20 @@ def test_no_group_is_divided_between_validation_and_test(split):
         match=r"test_share \+ validation_share=1.4 of 20 identities leaves none to train on",
     ):
         split(test_share=0.7, validation_share=0.7).divide(labels, 20, None)
+
+
+def test_two_pieces_share_out_all_identities_and_cut_no_group():
+    groups = ["a"] * 3 + ["b"] * 4 + ["c"] * 3
+    # 0.5 of 10 is in b, which then goes with what comes after
+    assert identities_within((0.0, 0.5), 10, groups) == (0, 3)
+    assert identities_within((0.5, 1.0), 10, groups) == (3, 10)
+    assert identities_within((0.0, 1.0), 10, groups) == (0, 10)
+    assert identities_within((0.25, 0.5), 100, None) == (25, 50)
+    with pytest.raises(InputError, match=r"leaves 0 \(groups are kept whole\); at least 2"):
+        identities_within((0.0, 0.2), 10, groups)
+
+
+@pytest.mark.parametrize("within", [(0.5,), (0.5, 0.5), (-0.1, 1), (0, 1.5), ("a", 1)])
+def test_shares_that_are_no_piece(within):
+    with pytest.raises(InputError, match="has to be two shares of all identities"):
+        ClassSplit(within=within)
