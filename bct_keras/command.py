@@ -116,8 +116,12 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def define_engine() -> None:
-    """Defines the flags that say who does the work, of each command that is done in pieces."""
+def define_engine(parts: bool = True) -> None:
+    """Defines the flags that say who does the work, of each command that is done in pieces.
+
+    Args:
+        parts: Whether others may do other parts of it.
+    """
     flags.DEFINE_string(
         "engine",
         "local",
@@ -125,6 +129,8 @@ def define_engine() -> None:
         "as are of use, or ray(address=auto, actors=0, num_cpus=0, num_gpus=0), a Ray cluster; the "
         "result is the same",
     )
+    if not parts:
+        return
     flags.DEFINE_string(
         "part",
         None,

@@ -37,6 +37,7 @@ from absl import flags
 
 from bct_keras import command, specs, stores
 from bct_keras.encoders import AdaptedEncoder, Encoder, is_adapter_alone, load_adapter, load_encoder
+from bct_keras.engines import ENGINES, Engine
 from bct_keras.errors import InputError
 from bct_keras.evaluate import report
 from bct_keras.evaluate.routes import Routes
@@ -88,6 +89,7 @@ def define_flags() -> None:
     flags.DEFINE_multi_string(
         "protocol", None, "how to measure, as in retrieval(data/demo/test); may be given twice"
     )
+    command.define_engine(parts=False)
     flags.DEFINE_string(
         "out", None, "the folder to make; embeddings are kept beside it, in `embeddings`"
     )
@@ -152,6 +154,7 @@ def series_of_flags(out: Path) -> dict[str, Any]:
         on_bad=FLAGS.on_bad,
         rule=rule_of_flags(),
         say=command.say,
+        engine=engine_of_flags(),
     )
 
 
@@ -174,7 +177,14 @@ def upgrade_of_flags(out: Path) -> dict[str, Any]:
         rule=rule_of_flags(),
         routes=routes_of_flags(old, new),
         say=command.say,
+        engine=engine_of_flags(),
     )
+
+
+def engine_of_flags() -> Engine | None:
+    """Returns what --engine names; None, which is this process, for its default."""
+    named = flags.FLAGS.engine
+    return None if named == "local" else specs.build(ENGINES, named)
 
 
 def routes_of_flags(old: Encoder | None, new: Encoder | None) -> Routes:
@@ -197,7 +207,7 @@ def adapted_of_flag(new: Encoder | None) -> Encoder:
 
     A folder that `adapt` has made from stored embeddings has the map alone: the encoder is --new.
     """
-    given = Path(flags.FLAGS.adapted)
+    given = stores.place(flags.FLAGS.adapted)
     if new and is_adapter_alone(given):
         return AdaptedEncoder(new, load_adapter(given), str(given))
     return load_encoder(str(given))

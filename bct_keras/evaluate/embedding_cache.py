@@ -11,15 +11,22 @@ import numpy as np
 
 from bct_keras import artefacts, stores
 from bct_keras.encoders import DerivedEncoder, Encoder
+from bct_keras.engines import Engine
 from bct_keras.errors import InputError
 from bct_keras.untrusted.arrays import open_array
 
 
 class EmbeddingCache:
-    """Keeps embeddings in a folder, a file for each encoder and set of images."""
+    """Keeps embeddings in a folder, a file for each encoder and set of images.
 
-    def __init__(self, folder: Path):
+    Args:
+        folder: Where they are kept.
+        engine: What embeds data sets; None is this process.
+    """
+
+    def __init__(self, folder: Path, engine: Engine | None = None):
         self.folder = folder
+        self.engine = engine
 
     def get(
         self, encoder: Encoder, images: dict[str, Any], make: Callable[[Encoder], np.ndarray]

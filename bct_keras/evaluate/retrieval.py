@@ -9,6 +9,7 @@ from PIL import Image
 
 from bct_keras.data import dataset, image_check, unreadable
 from bct_keras.data.identities import order_within_identity
+from bct_keras.embed.by_shards import embeddings_by
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
@@ -158,6 +159,8 @@ class Retrieval(Divided):
 
     def embed_images(self, encoder: Encoder) -> np.ndarray:
         """Returns the embeddings of all images, in stored order [images, dims]."""
+        if self.cache and self.cache.engine:
+            return embeddings_by(self.cache.engine, encoder, self.data, self.cache.folder)
         found = []
         for embeddings, _ in encoder.embed_data(self.data):
             found.append(embeddings)

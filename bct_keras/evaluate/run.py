@@ -10,6 +10,7 @@ import numpy as np
 import bct_keras
 from bct_keras import artefacts, progress
 from bct_keras.encoders import Encoder, trial
+from bct_keras.engines import Engine
 from bct_keras.errors import InputError, option
 from bct_keras.evaluate import build_protocols, compatibility, series
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
@@ -29,6 +30,7 @@ def evaluate(
     rule: Rule | None = None,
     routes: Routes | None = None,
     say: progress.Say = progress.silent,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Returns what report.json says of one upgrade.
 
@@ -44,6 +46,7 @@ def evaluate(
         rule: What the verdict goes by.
         routes: Other ways to search the old gallery, which have rows and verdicts of their own.
         say: Takes lines on what the encoders are given and what looks wrong with their embeddings.
+        engine: What embeds data sets, where the protocols are built here; None is this process.
     """
     rule = rule or Rule()
     routes = routes or Routes()
@@ -76,6 +79,7 @@ def evaluate(
         judge=judge,
         facts=rule_facts(rule) | ({} if routes.bare else {"new/old": "left out"}),
         say=say,
+        engine=engine,
     )
     return evaluation.written(out)
 
@@ -88,6 +92,7 @@ def evaluate_series(
     on_bad: str = "fail",
     rule: Rule | None = None,
     say: progress.Say = progress.silent,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Returns what report.json says of a series of upgrades.
 
@@ -99,6 +104,7 @@ def evaluate_series(
         on_bad: What to do with an image that cannot be used, where the protocols are built here.
         rule: What the verdict goes by.
         say: Takes lines on what the encoders are given and what looks wrong with their embeddings.
+        engine: What embeds data sets, where the protocols are built here; None is this process.
     """
     named = {f"encoders, {place}": encoder for place, encoder in enumerate(encoders, 1)}
     check_series(encoders)
@@ -127,6 +133,7 @@ def evaluate_series(
         judge=judge,
         facts=facts,
         say=say,
+        engine=engine,
     )
     return evaluation.written(out)
 
@@ -156,6 +163,7 @@ class Evaluation:
     judge: Callable[[dict[str, dict[str, Any]]], dict[str, Any]]  # the verdict on all parts
     facts: dict[str, str]  # what decides the report, besides encoders and protocols
     say: progress.Say
+    engine: Engine | None = None
 
     def written(self, out: Path) -> dict[str, Any]:
         """Returns what report.json says, made where it is not there."""
@@ -176,9 +184,8 @@ class Evaluation:
         """Returns the protocols; those that are built here keep embeddings beside the report."""
         if isinstance(self.protocols, Mapping):
             return self.protocols
-        return build_protocols(
-            self.protocols, EmbeddingCache(out.parent / "embeddings"), self.on_bad
-        )
+        cache = EmbeddingCache(out.parent / "embeddings", self.engine)
+        return build_protocols(self.protocols, cache, self.on_bad)
 
     def found(self, protocols: Mapping[str, Protocol], made_from: dict[str, Any]) -> dict[str, Any]:
         """Measures, and returns what report.json says."""

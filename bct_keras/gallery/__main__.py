@@ -29,7 +29,8 @@ from pathlib import Path
 
 from absl import flags
 
-from bct_keras import command
+from bct_keras import command, specs
+from bct_keras.engines import ENGINES
 from bct_keras.gallery.run import (
     add,
     backfill,
@@ -92,6 +93,8 @@ def backfill_by_flags() -> None:
         order=FLAGS.order,
         made_by=FLAGS.made_by,
         say=command.say,
+        embeddings=FLAGS.embeddings,
+        engine=None if FLAGS.engine == "local" else specs.build(ENGINES, FLAGS.engine),
     )
 
 
@@ -222,6 +225,12 @@ def define_backfill_flags() -> None:
         "which first: stored, by_label, random(seed=0), farthest from the mean of their label, or "
         "listed(FILE) of ids",
     )
+    flags.DEFINE_string(
+        "embeddings",
+        None,
+        "with --data: what `embed` has made of it, by any engine and in any parts",
+    )
+    command.define_engine(parts=False)
 
 
 def define_made_by() -> None:

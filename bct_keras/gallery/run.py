@@ -9,6 +9,7 @@ from bct_keras import progress, specs, stores
 from bct_keras.data import images_by_id
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import Encoder, load_encoder
+from bct_keras.engines import Engine
 from bct_keras.errors import InputError, option
 from bct_keras.gallery import ORDERS
 from bct_keras.gallery.backfill import backfill as embed_anew
@@ -21,6 +22,7 @@ from bct_keras.gallery.declaring import (
     read_reports,
     sentence_of,
 )
+from bct_keras.gallery.embedded_items import EmbeddedItems, embedded_by
 from bct_keras.gallery.entries import (
     Entries,
     check_calibrated,
@@ -149,6 +151,8 @@ def backfill(
     order: str = "stored",
     made_by: str | Path | None = None,
     say: progress.Say = progress.silent,
+    embeddings: str | Path | None = None,
+    engine: Engine | None = None,
 ) -> int:
     """Embeds the entries of other encoders anew; returns how many, and raises if some had no image.
 
@@ -159,7 +163,12 @@ def backfill(
         order: Which come first: a name of `ORDERS` with its options.
         made_by: The encoder that has made stored embeddings, as the gallery knows it.
         say: Takes a line on what was done.
+        embeddings: What `embed` has made of the data set, by whatever engine and parts.
+        engine: What embeds the data set first, beside it; None embeds entry by entry, here.
     """
+    if (embeddings or engine) and not data:
+        given = option("embeddings") if embeddings else option("engine")
+        raise InputError(f"{given} goes with {option('data')}, the data set that is embedded")
     chosen_order = specs.build(ORDERS, order)
     specs.require(Callable, chosen_order, order)
     with open_gallery(gallery) as opened:
@@ -167,11 +176,17 @@ def backfill(
         if data:
             images_to_embed = open_data_set(data)
             embedder = photo_encoder(opened, encoder)
-            images_to_embed.check_content()
-            found = images_by_id.ImagesById(
-                images_to_embed, embedder.image_size, embedder.preprocessing.resize
-            )
-            embed = embedder.embed
+            if engine:
+                embeddings = embedded_by(engine, encoder, images_to_embed, say)
+            if embeddings:
+                found = EmbeddedItems(stores.place(embeddings), images_to_embed, embedder)
+                embed = found.as_read
+            else:
+                images_to_embed.check_content()
+                found = images_by_id.ImagesById(
+                    images_to_embed, embedder.image_size, embedder.preprocessing.resize
+                )
+                embed = embedder.embed
         else:
             embedder = fitted(load_stored(encoder, instead_of="data"), opened)
             found = StoredItems(embedder)

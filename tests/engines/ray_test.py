@@ -8,10 +8,12 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from line_writer import job, log
 
 from bct_keras.data.dataset import open_data_set
+from bct_keras.embed.by_shards import embeddings_by
 from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.engines import ENGINES, Ray, on_ray
@@ -154,6 +156,9 @@ def test_prepare_and_embed_give_the_bytes_of_this_machine(
     for name, chosen in (("here", None), ("there", engine)):
         embed(encoder, data, tmp_path / "by" / name, engine=chosen)
     assert content(tmp_path / "by/here") == content(tmp_path / "by/there")
+    embedded = embeddings_by(engine, encoder, data, tmp_path / "beside")
+    here = sorted((tmp_path / "by/here").glob("*.old_embedding.npy"))
+    np.testing.assert_array_equal(embedded, np.concatenate([np.load(path) for path in here]))
 
 
 @pytest.mark.long
