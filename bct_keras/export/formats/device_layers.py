@@ -42,13 +42,16 @@ class GroupsByDepth(keras.layers.Layer):
         _, _, size, channels = kernel.shape
         channel = np.arange(channels)
         first_of_group = channel - channel % size
+        taken = size * layer.groups
         self.strides = (1, *layer.strides, 1)
         self.padding = layer.padding.upper()
-        self.parts = []  # (which channels are seen, by which kernel)
+        self.parts = []  # (kernel that selects the channels that are seen, kernel)
         for shift in range(size):
             seen = (channel + shift) % size  # which one of its group each channel sees here
             by_depth = kernel[:, :, seen, channel]
-            self.parts.append((first_of_group + seen, by_depth[..., None]))
+            selection = np.zeros((1, 1, taken, channels), np.float32)
+            selection[0, 0, first_of_group + seen, channel] = 1.0
+            self.parts.append((selection, by_depth[..., None]))
 
     @staticmethod
     def fits(layer: Any) -> bool:
@@ -67,10 +70,14 @@ class GroupsByDepth(keras.layers.Layer):
     def call(self, features):
         # out_c = sum over i of the group's x_i * k_ic
         products = []
-        for channels, kernel in self.parts:
-            seen = tf.gather(features, channels, axis=-1)
+        for selection, kernel in self.parts:
+            # A convolution: LiteRT's GATHER and ADD_N are slow, and XNNPACK has neither.
+            seen = tf.nn.conv2d(features, selection, 1, "VALID")
             products.append(tf.nn.depthwise_conv2d(seen, kernel, self.strides, self.padding))
-        return tf.add_n(products)
+        total = products[0]
+        for product in products[1:]:
+            total = total + product
+        return total
 
 
 class UnitLength(keras.layers.Layer):
