@@ -23,6 +23,8 @@ from bct_keras.prepare import writing
 from bct_keras.prepare.run import prepare
 from bct_keras.specs import build
 
+pytestmark = pytest.mark.seconds(100)
+
 ROOT = Path(__file__).parents[2]
 MEMORY = 80 * 2**20  # bytes of each node's store of objects, which we do not use
 FACES = "synthetic(identities=200, images=10, image_size=28)"

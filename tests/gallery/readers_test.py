@@ -18,6 +18,8 @@ from PIL import Image
 
 from bct_keras.gallery import blocks
 
+pytestmark = pytest.mark.seconds(36)
+
 TESTS = Path(__file__).parents[1]
 FOLDER = TESTS / "golden" / "galleries"
 EDGE = TESTS.parent / "export" / "edge"

@@ -18,6 +18,8 @@ from bct_keras.methods.gallerycontrast import gallery_contrast
 from bct_keras.methods.method import unit
 from bct_keras.prepare.sources.synthetic import render
 
+pytestmark = pytest.mark.seconds(45)
+
 IDENTITIES, IMAGES, SIDE = 200, 12, 32
 DIMS, FILLED = 192, 5
 HATS = 0.055  # of the images

@@ -13,6 +13,8 @@ import tiny_backbones
 
 from bct_keras import stores
 
+pytestmark = pytest.mark.seconds(60)
+
 FACES = "synthetic(identities=16, images=6, image_size=28)"
 SPLIT = "class(old_share=0.3, test_share=0.25)"
 TRAINING = (
