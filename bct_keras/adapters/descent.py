@@ -11,7 +11,7 @@ import tensorflow as tf
 from bct_keras.adapters.adapter import Adapter
 from bct_keras.adapters.pairs import Division, Pairs
 from bct_keras.errors import InputError
-from bct_keras.methods.gallerycontrast import gallery_contrast
+from bct_keras.methods.gallerycontrast import Labelled, gallery_contrast
 
 LOSSES = ("gallerycontrast", "cosine")
 HELD_OUT_ROWS = 2048  # at most, which the loss is measured on
@@ -126,11 +126,9 @@ def chosen_loss(plan: Descent, labelled: bool) -> Loss:
 
     def search(found: tf.Tensor, pairs: Batch, gallery: Batch) -> tf.Tensor:
         return gallery_contrast(
-            found,
+            Labelled(found, pairs.labels),
             pairs.target,
-            pairs.labels,
-            gallery=gallery.target,
-            gallery_labels=gallery.labels,
+            Labelled(gallery.target, gallery.labels),
             temperature=plan.temperature,
             own=own,
         )

@@ -1,4 +1,4 @@
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -77,73 +77,68 @@ class GalleryContrast(QueueMethod):
         old = unit(batch["old_embedding"])
         self.push((self.old_queue, old), (self.labels_queue, labels))
         loss = gallery_contrast(
-            new,
+            Labelled(new, labels),
             old,
-            labels,
-            gallery=tf.convert_to_tensor(self.old_queue),
-            gallery_labels=tf.convert_to_tensor(self.labels_queue),
-            beside=replicas.gather_rows(new),
-            beside_labels=replicas.gather_rows(labels),
+            Labelled(tf.convert_to_tensor(self.old_queue), tf.convert_to_tensor(self.labels_queue)),
+            beside=Labelled(replicas.gather_rows(new), replicas.gather_rows(labels)),
             temperature=self.temperature,
             own=self.own,
         )
         return self.weight * loss
 
 
+class Labelled(NamedTuple):
+    """Embeddings of length 1 with their classes."""
+
+    embeddings: tf.Tensor  # [rows, dims]
+    labels: tf.Tensor  # [rows]; -1 is a place of a queue that is not yet filled
+
+
 def gallery_contrast(
-    new: tf.Tensor,
+    new: Labelled,
     old: tf.Tensor,
-    labels: tf.Tensor,
+    gallery: Labelled,
     *,
-    gallery: tf.Tensor,
-    gallery_labels: tf.Tensor,
     temperature: float,
     own: float,
-    beside: tf.Tensor | None = None,
-    beside_labels: tf.Tensor | None = None,
+    beside: Labelled | None = None,
 ) -> tf.Tensor:
-    """Returns the loss of `GalleryContrast` for each row, before its weight.
-
-    All embeddings have length 1.
+    """Returns the loss of `GalleryContrast` for each row [batch], before its weight.
 
     Args:
-        new: [batch, dims], what searches.
-        old: [batch, dims], the old embedding of the same image.
-        labels: [batch]
-        gallery: [queue, dims], the old embeddings to search in.
-        gallery_labels: [queue]; -1 is a place not yet filled.
+        new: What searches.
+        old: [batch, dims], the old embedding of the same image, of length 1.
+        gallery: The old embeddings to search in.
         temperature: t
         own: How much the image's own old embedding counts, against those of its class.
-        beside: [rows, dims], what searches beside it: rivals where they are of another class.
-        beside_labels: [rows]
-
-    Returns:
-        [batch]
+        beside: What searches beside it: rivals where they are of another class.
 
     Example:
-        >>> new, labels = tf.eye(2), tf.constant([0, 1])
-        >>> loss = gallery_contrast(
-        ...     new, new, labels, gallery=new, gallery_labels=labels, temperature=1.0, own=0.3
-        ... )
-        >>> loss.numpy().round(3)  # log(1 + e^-1), as above
+        >>> new = Labelled(tf.eye(2), tf.constant([0, 1]))
+        >>> loss = gallery_contrast(new, new.embeddings, new, temperature=1.0, own=0.3)
+        >>> loss.numpy().round(3)  # log(1 + e^-1): there is one rival
         array([0.313, 0.313], dtype=float32)
     """
-    same_class = labels[:, None] == gallery_labels[None, :]
     # <n_i, o_j> / t, and s, the logarithm of the sum over the rivals
-    products = tf.matmul(new, gallery, transpose_b=True) / temperature
-    no_rival = same_class | (gallery_labels[None, :] < 0)
-    of_rivals = tf.where(no_rival, -1e9, products)
-    if beside is not None and beside_labels is not None:
-        of_new = tf.matmul(new, beside, transpose_b=True) / temperature
-        of_new = tf.where(labels[:, None] == beside_labels[None, :], -1e9, of_new)
-        of_rivals = tf.concat([of_rivals, of_new], axis=1)
-    rivals = tf.reduce_logsumexp(of_rivals, axis=1, keepdims=True)
-    own_product = tf.reduce_sum(new * old, axis=1, keepdims=True) / temperature
+    products = tf.matmul(new.embeddings, gallery.embeddings, transpose_b=True) / temperature
+    of_rivals = [only_rivals(products, new, gallery)]
+    if beside is not None:
+        of_new = tf.matmul(new.embeddings, beside.embeddings, transpose_b=True) / temperature
+        of_rivals.append(only_rivals(of_new, new, beside))
+    rivals = tf.reduce_logsumexp(tf.concat(of_rivals, axis=1), axis=1, keepdims=True)
+    own_product = tf.reduce_sum(new.embeddings * old, axis=1, keepdims=True) / temperature
     # -log p_j = log(1 + exp(s - <n_i, o_j> / t))
     of_own = tf.math.softplus(rivals - own_product)[:, 0]
     of_each = tf.math.softplus(rivals - products)
-    of_class = mean_where(same_class, of_each)
+    of_class = mean_where(new.labels[:, None] == gallery.labels[None, :], of_each)
     return own * of_own + (1.0 - own) * of_class
+
+
+def only_rivals(products: tf.Tensor, new: Labelled, others: Labelled) -> tf.Tensor:
+    """Returns the products [batch, rows] with others of other classes, and -1e9 for the rest."""
+    same_class = new.labels[:, None] == others.labels[None, :]
+    no_rival = same_class | (others.labels[None, :] < 0)
+    return tf.where(no_rival, -1e9, products)
 
 
 def mean_where(chosen: tf.Tensor, values: tf.Tensor) -> tf.Tensor:

@@ -6,7 +6,7 @@ import tensorflow as tf
 from bct_keras import specs
 from bct_keras.errors import InputError
 from bct_keras.methods import METHODS
-from bct_keras.methods.gallerycontrast import GalleryContrast, gallery_contrast
+from bct_keras.methods.gallerycontrast import GalleryContrast, Labelled, gallery_contrast
 
 FIRST, SECOND = np.array([0, 0, 1, 2]), np.array([0, 3, 1, 1])
 
@@ -148,17 +148,14 @@ def images_alike(with_new_rivals: bool) -> float:
     @tf.function
     def step():
         with tf.GradientTape() as tape:
-            new = embedded()
+            new = Labelled(embedded(), labels)
             loss = gallery_contrast(
                 new,
                 tf.constant(gallery[:CLASSES]),
-                labels,
-                gallery=tf.constant(gallery),
-                gallery_labels=gallery_labels,
+                Labelled(tf.constant(gallery), gallery_labels),
                 temperature=0.1,
                 own=0.3,
                 beside=new if with_new_rivals else None,
-                beside_labels=labels if with_new_rivals else None,
             )
         optimizer.apply(tape.gradient(loss, [common]), [common])
 

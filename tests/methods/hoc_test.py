@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from bct_keras.errors import InputError
-from bct_keras.methods.gallerycontrast import gallery_contrast
+from bct_keras.methods.gallerycontrast import Labelled, gallery_contrast
 from bct_keras.methods.hoc import HOC
 
 LABELS = np.array([0, 0, 1, 2])
@@ -39,14 +39,9 @@ def test_gallerycontrasts_own_image_term_is_hocs_with_a_softplus():
     mu = 10.0
     hoc = penalty(HOC(mu=mu, weight=1.0), NEW, OLD)
     old, new = tf.math.l2_normalize(OLD, axis=1), tf.math.l2_normalize(NEW, axis=1)
+    labels = tf.constant(LABELS)
     of_own = gallery_contrast(
-        old,
-        new,
-        tf.constant(LABELS),
-        gallery=new,
-        gallery_labels=tf.constant(LABELS),
-        temperature=1 / mu,
-        own=1.0,
+        Labelled(old, labels), new, Labelled(new, labels), temperature=1 / mu, own=1.0
     )
     of_own = of_own.numpy().astype(np.float64)
     lengths = np.linalg.norm(NEW, axis=1) * np.linalg.norm(OLD, axis=1)
