@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import secrets
 import shutil
 import stat
 import tempfile
@@ -27,9 +26,6 @@ def write_beside(path: Path, write: Callable[[Path], Any]) -> None:
         write(partial)
 
 
-PLACED_BESIDE = ".partial-"
-
-
 @contextlib.contextmanager
 def placing(path: Path) -> Iterator[Path]:
     """Yields a file to write, which is put at `path` when the block ends well.
@@ -42,20 +38,15 @@ def placing(path: Path) -> Iterator[Path]:
         with stores.uploading(path) as partial:
             yield partial
         return
-    partial = path.with_suffix(f"{PLACED_BESIDE}{secrets.token_hex(4)}")
-    try:
+    with stores.aside(path) as partial:
         yield partial
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def remove_unplaced(folder: Path) -> None:
     """Removes what killed processes have left of `placing`, where none is at work any more."""
     if stores.is_remote(folder):
         return
-    for left in folder.glob(f"*{PLACED_BESIDE}*"):
+    for left in folder.glob(f"*{stores.PARTIAL}*"):
         left.unlink(missing_ok=True)
 
 

@@ -62,14 +62,20 @@ def parse_entry(text: str, read: Reader) -> Entry:
 def parse_entries(kind: str, texts: Iterable[str], read: Reader) -> list[Entry]:
     """Reads the entries of one kind, `old` or `method`, whose names have to differ."""
     entries = [parse_entry(text, read) for text in texts]
-    names = [entry.name for entry in entries]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(
-                f"{option(kind)} has two entries called '{name}'; give one another name in front, "
-                f"as in b: {name}"
-            )
+    check_names(kind, entries)
     return entries
+
+
+def check_names(kind: str, entries: Iterable[Entry], when: str = "") -> None:
+    """Raises where two entries of one kind have the same name; `when` says since when they do."""
+    names = set()
+    for entry in entries:
+        if entry.name in names:
+            raise InputError(
+                f"{option(kind)} has two entries called '{entry.name}'{when}; give one another "
+                f"name in front, as in b: {entry.name}"
+            )
+        names.add(entry.name)
 
 
 def with_reference(methods: list[Entry]) -> list[Entry]:

@@ -11,7 +11,7 @@ from typing import Any
 from bct_keras import specs
 from bct_keras.benchmark import spreads
 from bct_keras.benchmark.comparison import Comparison, planned
-from bct_keras.benchmark.plan import REFERENCE, SCENARIOS, Entry, Plan
+from bct_keras.benchmark.plan import REFERENCE, SCENARIOS, Entry, Plan, check_names
 from bct_keras.benchmark.ranking import mean
 from bct_keras.benchmark.settings import ranges_of, settings_of
 from bct_keras.benchmark.work import Outcome, carry_out
@@ -145,13 +145,7 @@ def renamed(comparison: Comparison) -> Comparison:
         if method.name == method.spec and ranges_of(method.spec):
             method = replace(method, name=specs.parse(method.spec).name)
         methods.append(method)
-    names = [method.name for method in methods]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(
-                f"{option('method')} has two entries called '{name}' once they are tuned; give one "
-                f"another name in front, as in b: {name}"
-            )
+    check_names("method", methods, " once they are tuned")
     return replace(comparison, methods=methods)
 
 

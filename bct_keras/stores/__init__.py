@@ -1,6 +1,8 @@
 """Object stores: paths of theirs beside this machine's, and their files read and put."""
 
 from bct_keras.stores.files import AT_ONCE as AT_ONCE
+from bct_keras.stores.files import PARTIAL as PARTIAL
+from bct_keras.stores.files import aside as aside
 from bct_keras.stores.files import folder_here as folder_here
 from bct_keras.stores.files import forget as forget
 from bct_keras.stores.files import here as here

@@ -22,6 +22,7 @@ from bct_keras.stores.told import plainly
 
 CACHE = "BCT_KERAS_CACHE"  # the environment variable that says where copies are kept
 AT_ONCE = 16  # requests to a store
+PARTIAL = ".partial-"  # in the name of a file that is not whole yet
 
 
 def cache_folder() -> Path:
@@ -43,6 +44,7 @@ def here(path: Path) -> Path:
         state = store.info(str(path))
         copy = cached(path, state)
         if not copy.is_file():
+            copy.parent.mkdir(parents=True, exist_ok=True)
             with aside(copy) as partial:
                 store.get_file(str(path), str(partial))
                 check_whole(path, partial, state["size"])
@@ -65,13 +67,15 @@ def cached(path: Path, state: dict) -> Path:
 
 
 @contextlib.contextmanager
-def aside(copy: Path) -> Iterator[Path]:
-    """Yields a file to fill, which becomes the copy when the block ends well."""
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    partial = copy.with_name(f".{copy.name}.{secrets.token_hex(4)}")
+def aside(path: Path) -> Iterator[Path]:
+    """Yields a file beside a path of this machine, which takes its place when the block ends well.
+
+    Each has a name of its own, so that several processes may put the same content there.
+    """
+    partial = path.with_suffix(f"{PARTIAL}{secrets.token_hex(4)}")
     try:
         yield partial
-        os.replace(partial, copy)
+        os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -193,6 +197,7 @@ def folder_here(folder: Path) -> Path:
     for name in sorted(files):
         file = copy / name
         if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
             with aside(file) as partial:
                 shutil.copyfile(here(folder / name), partial)
     return copy

@@ -7,9 +7,10 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
-import forked
 import pytest
 import tiny_backbones
+import tiny_benchmarks
+from tiny_benchmarks import run
 
 from bct_keras import specs
 from bct_keras.benchmark import __main__ as benchmark
@@ -18,39 +19,18 @@ from bct_keras.evaluate.run import evaluate
 
 # 12 identities: 3 for the test, 3 for the old encoder, 6 for the new one. unibct has no epoch 5 to
 # refresh anything in.
-FLAGS = """
+FLAGS = f"""{tiny_benchmarks.FLAGS}
 --source=synthetic(identities=12, images=6, image_size=28)
 --split=class(old_share=0.3, test_share=0.25)
---backbone=tiny_backbones:one_convolution
 --dims=8
---batch_size=12
---epochs=1
---optimizer=adamw
---schedule=cosine
---learning_rate=0.02
---head=arcface(margin=0.3, scale=16)
 --scenario=open-class
 --old=weak: --head=softmax --dims=6
 --method=mixbct(mix_ratio=0.4)
 --method=too-late: unibct(refresh_epochs=(5,))
---seeds=3
---jobs=2
---workdir=out
 """
 METHODS = ["independent", "mixbct(mix_ratio=0.4)"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.seconds(13)]
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    return forked.run(
-        "-m",
-        "bct_keras.benchmark.__main__",
-        "--flagfile=benchmark.flags",
-        *arguments,
-        cwd=folder,
-        timeout=400,
-    )
 
 
 @pytest.fixture(scope="module")

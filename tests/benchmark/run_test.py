@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tiny_benchmarks import VALUES
 
 from bct_keras.benchmark.cells import Cell, Job, Options
 from bct_keras.benchmark.comparison import Comparison, planned, protocol_of
@@ -11,19 +12,6 @@ from bct_keras.benchmark.run import facts_of
 from bct_keras.benchmark.work import Progress, collected
 from bct_keras.errors import InputError
 from bct_keras.train.recipe import Recipe
-
-VALUES = {
-    "backbone": "iresnet_small(width=4)",
-    "dims": 8,
-    "head": "softmax",
-    "optimizer": "sgd",
-    "schedule": "cosine",
-    "learning_rate": 0.1,
-    "batch_size": 8,
-    "epochs": 1,
-    "mirror": False,
-    "seed": 0,
-}
 
 
 def comparison(workdir: Path, **changed) -> Comparison:

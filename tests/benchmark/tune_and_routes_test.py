@@ -4,21 +4,15 @@ import json
 import shutil
 from pathlib import Path
 
-import forked
 import pytest
 import tiny_backbones
+import tiny_benchmarks
+from tiny_benchmarks import run
 
-FLAGS = """
+FLAGS = f"""{tiny_benchmarks.FLAGS}
 --source=synthetic(identities=24, images=6, image_size=28)
 --split=class(old_share=0.3, test_share=0.34)
---backbone=tiny_backbones:one_convolution
 --dims=6
---batch_size=12
---epochs=1
---optimizer=adamw
---schedule=cosine
---learning_rate=0.02
---head=arcface(margin=0.3, scale=16)
 --old=weak: --head=softmax
 --method=l2(weight=10)
 --route=adapted: adapted(independent, adapter=linear)
@@ -26,9 +20,6 @@ FLAGS = """
 --route=fused(l2)
 --tune=2
 --tune_share=0.5
---seeds=3
---jobs=2
---workdir=out
 """
 pytestmark = pytest.mark.long
 
@@ -66,12 +57,6 @@ def test_methods_are_tuned_routes_are_rows_and_nothing_is_done_twice(tmp_path):
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("of which 0 are missing") == 2
     assert contents(tmp_path / "out") == files
-
-
-def run(folder: Path):
-    return forked.run(
-        "-m", "bct_keras.benchmark.__main__", "--flagfile=benchmark.flags", cwd=folder, timeout=400
-    )
 
 
 def contents(folder: Path) -> dict[Path, int]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from tiny_benchmarks import VALUES
 
 from bct_keras.benchmark import tuning
 from bct_keras.benchmark.cells import Options
@@ -21,19 +22,6 @@ from bct_keras.benchmark.tuning_tables import tuning as tables_of
 from bct_keras.benchmark.work import Outcome
 from bct_keras.data.dataset import open_data_set
 from bct_keras.errors import InputError
-
-VALUES = {
-    "backbone": "iresnet_small(width=4)",
-    "dims": 8,
-    "head": "softmax",
-    "optimizer": "sgd",
-    "schedule": "cosine",
-    "learning_rate": 0.1,
-    "batch_size": 8,
-    "epochs": 1,
-    "mirror": False,
-    "seed": 0,
-}
 
 
 def comparison(workdir: Path, *methods: str) -> Comparison:

@@ -18,7 +18,6 @@ from bct_keras.data import records
 from bct_keras.data.dataset import ids_of, open_data_set
 from bct_keras.engines import Local
 from bct_keras.errors import InputError
-from bct_keras.prepare import looking, workplace, writing
 from bct_keras.prepare.run import prepare
 from bct_keras.prepare.sources.synthetic import Synthetic
 from bct_keras.train import __main__ as train
@@ -27,14 +26,6 @@ pytestmark = pytest.mark.seconds(9)
 
 FACES = "synthetic(identities=30, images=10, image_size=28)"
 SPLIT = "data(old_share=0.3, test_share=0.2)"
-
-
-@pytest.fixture
-def small_pieces(monkeypatch):
-    """So that a few images are many shards, worth many processes."""
-    monkeypatch.setattr(writing, "RECORDS_PER_SHARD", 16)
-    monkeypatch.setattr(looking, "RECORDS_PER_CHECK", 16)
-    monkeypatch.setattr(workplace, "RECORDS_WORTH_A_PROCESS", 1)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Parts of one data set: in any order, killed and started again, twice, at the same time."""
 
+import os
 import random
+import signal
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -12,19 +14,12 @@ from bct_keras import artefacts
 from bct_keras.data import records
 from bct_keras.engines import Local, Part
 from bct_keras.errors import InputError
-from bct_keras.prepare import looking, writing
+from bct_keras.prepare import writing
 from bct_keras.prepare.run import prepare
 from bct_keras.processes import FORK
 
 FACES = "synthetic(identities=30, images=10, image_size=28)"
 SPLIT = "data(old_share=0.3, test_share=0.2)"
-
-
-@pytest.fixture
-def small_pieces(monkeypatch):
-    """So that a few images are many pieces."""
-    monkeypatch.setattr(writing, "RECORDS_PER_SHARD", 16)
-    monkeypatch.setattr(looking, "RECORDS_PER_CHECK", 16)
 
 
 class KilledError(BaseException):
@@ -38,6 +33,17 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def part(out: Path, number: int, count: int, on_bad: str = "fail", faces: str = FACES) -> str:
     return prepare(faces, SPLIT, out, on_bad=on_bad, engine=Local(1), part=Part(number, count))
+
+
+def part_that_is_killed(*arguments) -> None:
+    """Runs a part in a process of its own, which is killed in the middle of its first shard."""
+
+    def killed(path, frames):
+        path.write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    records.write_frames = killed
+    part(*arguments)
 
 
 @pytest.mark.parametrize("on_bad", ["fail", "skip"])
@@ -161,28 +167,25 @@ def test_64_parts_four_of_them_killed_and_two_of_them_twice(tmp_path, small_piec
     chance.shuffle(order)
     to_kill = set(order[10:14])
     waiting = [*order, *order[20:22]]
-    running: dict[BaseProcess, tuple[int, float]] = {}
-    killed = 0
+    running: dict[BaseProcess, int] = {}
     while waiting or running:
         while waiting and len(running) < 4:
             number = waiting.pop(0)
-            process = FORK.Process(target=part, args=(out, number, 64, "skip", MANY_FACES))
+            target = part_that_is_killed if number in to_kill else part
+            process = FORK.Process(target=target, args=(out, number, 64, "skip", MANY_FACES))
             process.start()
-            seconds = chance.uniform(0.02, 0.1) if number in to_kill else 60
-            running[process] = (number, time.monotonic() + seconds)
-        for process, (number, end) in list(running.items()):
-            if process.is_alive() and time.monotonic() > end:
-                process.kill()
-                process.join()
-            if process.exitcode is not None:
-                del running[process]
-                if process.exitcode:
-                    assert number in to_kill, process.exitcode
-                    to_kill.remove(number)
-                    killed += 1
-                    waiting.insert(0, number)
+            running[process] = number
+        for process, number in list(running.items()):
+            if process.exitcode is None:
+                continue
+            del running[process]
+            if process.exitcode:
+                assert process.exitcode == -signal.SIGKILL
+                assert number in to_kill
+                to_kill.remove(number)
+                waiting.insert(0, number)
         time.sleep(0.001)
-    assert killed == 4
+    assert not to_kill
     prepare(MANY_FACES, SPLIT, tmp_path / "whole", on_bad="skip")
     assert content(out) == content(tmp_path / "whole")
     assert {path.name for path in tmp_path.iterdir()} == {"out", "whole"}
