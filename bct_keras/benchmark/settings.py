@@ -128,11 +128,14 @@ def with_values(spec: str, written: Mapping[str, Any], chosen: Mapping[str, Any]
         'l2(weight=3, slack=0.2)'
     """
     found = specs.parse(spec)
-    texts = dict(zip(written, found.positional, strict=False)) | found.keywords
+    texts = {}
+    for name, text in zip(written, found.positional, strict=False):
+        texts[name] = text
+    texts |= found.keywords
     for name, value in chosen.items():
         texts[name] = text_of(value)
-    arguments = [f"{name}={text}" for name, text in texts.items()]
-    return f"{found.name}({', '.join(arguments)})"
+    arguments = ", ".join(f"{name}={text}" for name, text in texts.items())
+    return f"{found.name}({arguments})"
 
 
 def text_of(value: Any) -> str:

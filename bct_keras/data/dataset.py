@@ -57,7 +57,7 @@ class DataSet:
 
     @cached_property
     def identity_names(self) -> list[str] | None:
-        """What people call the identities, in the order of the labels from 0; None: numbers."""
+        """Returns what people call the identities, by label; None where they have no names."""
         if self.names is None:
             return None
         names = field(read_object(self.names), "names", list, self.names)

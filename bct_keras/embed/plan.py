@@ -66,36 +66,36 @@ class EmbedPlan:
 
     @property
     def shards(self) -> float:
-        """How many shards there are."""
+        """Returns how many shards there are."""
         return max(self.images / self.images_a_shard, 1.0)
 
     @property
     def images_a_shard(self) -> float:
-        """How many images a shard has: of other images than those of the data set, a full one."""
+        """Returns how many images a shard has; a full one, where other images are meant."""
         if self.images == self.data.records:
             return self.data.records / len(self.data.shards)
         return min(self.images, RECORDS_PER_SHARD)
 
     @property
     def hours(self) -> float:
-        """How long the embedding takes; no more machines are of use than there are shards."""
+        """Returns how long the embedding takes. More machines than shards are of no use."""
         at_work = min(self.nodes, self.shards)
         return self.images / self.measured.per_second / at_work / 3600
 
     @property
     def bytes_read(self) -> float:
-        """The bytes of all image shards."""
+        """Returns the bytes of all image shards."""
         of_data = sum(shard.bytes for shard in self.data.shards)
         return of_data / self.data.records * self.images
 
     @property
     def bytes_written(self) -> float:
-        """The bytes of all fields: embeddings, labels and two credible marks."""
+        """Returns the bytes of all fields: embeddings, labels and two credible marks."""
         return (self.dims * 4 + 8 + 4 + 4) * self.images
 
     @property
     def commit_memory(self) -> float:
-        """The bytes that the process takes that commits."""
+        """Returns how many bytes the process takes that commits."""
         return self.measured.memory + COMMIT_BYTES_AN_IMAGE * self.images
 
     def limits(self) -> list[Limit]:

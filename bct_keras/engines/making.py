@@ -28,7 +28,7 @@ class Crew:
 
     @property
     def looks_at_each_piece(self) -> bool:
-        """Whether each piece is looked at when its turn comes, or all of them before the first."""
+        """Tells whether each piece is looked at in its turn, or all of them before the first."""
         return self.part is not None or not isinstance(self.engine, Local)
 
     def run_all(self, job: Job) -> list[Result]:

@@ -163,10 +163,12 @@ class Run:
 
     def start(self) -> None:
         """Starts an actor, which gets pieces when it has opened its worker."""
-        remote = self.ray.remote(**self.needs)(PieceActor)
-        actor = remote.remote(self.job.worker.opener(), self.job.results)
+        remote_class = self.ray.remote(**self.needs)(PieceActor)
+        opener = self.job.worker.opener()
+        actor = remote_class.remote(opener, self.job.results)
         self.all_actors.append(actor)
-        self.busy[actor.open.remote()] = (actor, OPENING)
+        opening = actor.open.remote()
+        self.busy[opening] = (actor, OPENING)
 
     def at_work(self) -> list[int]:
         """Returns the numbers of the pieces that are being done."""

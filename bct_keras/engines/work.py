@@ -72,7 +72,7 @@ class Job:
 
     @property
     def size(self) -> int:
-        """How many images all pieces have."""
+        """Returns how many images all pieces have."""
         return sum(piece.size for piece in self.pieces)
 
     def missing(self) -> list[Piece]:

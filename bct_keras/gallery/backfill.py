@@ -1,6 +1,7 @@
 """Embeds a gallery's entries anew with another encoder, while searches go on."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -27,11 +28,37 @@ class Images(Protocol):
         ...
 
 
+class Items(Protocol):
+    """What the entries are embedded from, found by their ids."""
+
+    def __contains__(self, ident: object) -> bool:
+        """Tells whether there is an item with this id."""
+        ...
+
+    def embeddings_of(self, ids: list[str]) -> np.ndarray:
+        """Returns the new embeddings of ids [ids, dims]."""
+        ...
+
+
+@dataclass(frozen=True)
+class EmbeddedImages:
+    """Images that are embedded when they are asked for."""
+
+    images: Images
+    embed: Callable[[np.ndarray], np.ndarray]
+
+    def __contains__(self, ident: object) -> bool:
+        return ident in self.images
+
+    def embeddings_of(self, ids: list[str]) -> np.ndarray:
+        """Returns the new embeddings of ids [ids, dims]."""
+        return self.embed(self.images.read(ids))
+
+
 def backfill(
     gallery: Gallery,
     encoder: KnownEncoder,
-    embed: Callable[[np.ndarray], np.ndarray],
-    images: Images,
+    items: Items,
     order: Order,
 ) -> tuple[int, list[str]]:
     """Returns how many were embedded anew, and the ids of those that have no image.
@@ -45,7 +72,7 @@ def backfill(
     # new ones the old.
     gallery.check_may_replace(encoder)
     ids, labels = gallery.entries_of_others(encoder.fingerprint)
-    without = [ident for ident in ids if ident not in images]
+    without = [ident for ident in ids if ident not in items]
     if ids and len(without) == len(ids):
         raise InputError(
             f"none of the {len(ids):,} entries to embed anew has an image in this data set"
@@ -53,14 +80,14 @@ def backfill(
     listed = Listed(ids, labels, lambda: gallery.embedded(ids))
     chosen = []
     for position in order(listed).tolist():
-        if ids[position] in images:
+        if ids[position] in items:
             chosen.append(position)
     replaced = 0
     with progress.bar(f"embedding {gallery.name} anew", len(chosen), "entries") as done:
         for lot in lots(chosen):
             ids_of_lot = [ids[position] for position in lot]
             labels_of_lot = [labels[position] for position in lot]
-            embeddings = embed(images.read(ids_of_lot))
+            embeddings = items.embeddings_of(ids_of_lot)
             replaced += gallery.replace(encoder, ids_of_lot, labels_of_lot, embeddings)
             done.update(len(lot))
     return replaced, without

@@ -45,7 +45,7 @@ class EmbeddedItems:
     def __contains__(self, ident: object) -> bool:
         return ident in self.place
 
-    def read(self, ids: list[str]) -> np.ndarray:
+    def embeddings_of(self, ids: list[str]) -> np.ndarray:
         """Returns the embeddings of ids [ids, dims]."""
         rows = []
         for ident in ids:
@@ -56,11 +56,6 @@ class EmbeddedItems:
             assert isinstance(self.embedder, DerivedEncoder)
             return self.embedder.derive(found)
         return found
-
-    @staticmethod
-    def as_read(embeddings: np.ndarray) -> np.ndarray:
-        """Returns what was read, which need not be embedded."""
-        return embeddings
 
 
 def embedded_by(engine: Engine, encoder: str | Path, data: DataSet, say: Say) -> Path:

@@ -70,21 +70,28 @@ def pixels_of(path: str, photo: bytes, size: int, resize: str = "bilinear") -> n
 
 def as_text(found: Found) -> str:
     """Returns the table of what a search found, for people."""
-    matches = found.matches
+    rows = rows_of(found)
+    *padded_columns, _ = zip(*rows, strict=True)  # the last one, the id, is not padded
+    widths = [max(len(cell) for cell in column) for column in padded_columns]
+    lines = [line(found.photo)]
+    for *cells, last in rows:
+        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+        lines.append("  ".join([*padded, last]))
+    return "\n  ".join(lines)
+
+
+def rows_of(found: Found) -> list[list[str]]:
+    """Returns the rows of the table, its head first."""
     # What a score stands for, where that is known; a cosine tells nobody how rare it is.
-    are_rates = bool(matches) and all(match.rate is not None for match in matches)
-    rows = [["false accepts" if are_rates else "score", "label", "encoder", "id"]]
-    for match in matches:
+    rates = [match.rate for match in found.matches]
+    are_rates = bool(rates) and None not in rates
+    head = ["false accepts" if are_rates else "score", "label", "encoder", "id"]
+    rows = []
+    for match in found.matches:
         score = f"{match.rate:.1e}" if are_rates else f"{match.score:.4f}"
         rows.append([score, line(match.label), line(match.encoder[:12]), line(match.id)])
     if found.far is not None:
-        rows[0].insert(0, f"at {found.far:g}")
-        for row, match in zip(rows[1:], matches, strict=True):
+        head.insert(0, f"at {found.far:g}")
+        for row, match in zip(rows, found.matches, strict=True):
             row.insert(0, match.word(found.far))
-    columns = len(rows[0]) - 1
-    widths = [max(len(row[column]) for row in rows) for column in range(columns)]
-    lines = [line(found.photo)]
-    for row in rows:
-        padded = [cell.ljust(width) for cell, width in zip(row[:columns], widths, strict=True)]
-        lines.append("  ".join([*padded, row[columns]]))
-    return "\n  ".join(lines)
+    return [head, *rows]

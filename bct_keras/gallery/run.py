@@ -7,11 +7,12 @@ from pathlib import Path
 
 from bct_keras import progress, specs, stores
 from bct_keras.data import images_by_id
-from bct_keras.data.dataset import open_data_set
+from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.engines import Engine
 from bct_keras.errors import InputError, option
 from bct_keras.gallery import ORDERS
+from bct_keras.gallery.backfill import EmbeddedImages, Items
 from bct_keras.gallery.backfill import backfill as embed_anew
 from bct_keras.gallery.bundling import bundle as bundle
 from bct_keras.gallery.declaring import (
@@ -174,26 +175,17 @@ def backfill(
     with open_gallery(gallery) as opened:
         opened.refresh()
         if data:
-            images_to_embed = open_data_set(data)
             embedder = photo_encoder(opened, encoder)
+            images = open_data_set(data)
             if engine:
-                embeddings = embedded_by(engine, encoder, images_to_embed, say)
-            if embeddings:
-                found = EmbeddedItems(stores.place(embeddings), images_to_embed, embedder)
-                embed = found.as_read
-            else:
-                images_to_embed.check_content()
-                found = images_by_id.ImagesById(
-                    images_to_embed, embedder.image_size, embedder.preprocessing.resize
-                )
-                embed = embedder.embed
+                embeddings = embedded_by(engine, encoder, images, say)
+            items = items_of(images, embedder, embeddings)
         else:
             embedder = fitted(load_stored(encoder, instead_of="data"), opened)
-            found = StoredItems(embedder)
-            embed = found.as_read
+            items = StoredItems(embedder)
         maker = known_by(embedder, made_by)
         check_calibrated(opened, embedder, maker)
-        count, without = embed_anew(opened, maker, embed, found, chosen_order)
+        count, without = embed_anew(opened, maker, items, chosen_order)
         say(f"{opened.name}: {count:,} entries embedded anew by {maker}")
         if without:
             what = f"image in {data}" if data else f"embedding in {encoder}"
@@ -202,6 +194,16 @@ def backfill(
                 f"first of them '{without[0]}'; run backfill again with what holds theirs"
             )
     return count
+
+
+def items_of(images: DataSet, embedder: Encoder, embeddings: str | Path | None) -> Items:
+    """Returns what a data set's entries are embedded from: their images, or what `embed` kept."""
+    if embeddings:
+        return EmbeddedItems(stores.place(embeddings), images, embedder)
+    images.check_content()
+    resize = embedder.preprocessing.resize
+    by_id = images_by_id.ImagesById(images, embedder.image_size, resize)
+    return EmbeddedImages(by_id, embedder.embed)
 
 
 def remove(

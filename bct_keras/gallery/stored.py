@@ -90,11 +90,6 @@ class StoredItems:
     def __contains__(self, ident: object) -> bool:
         return ident in self.stored.row_of
 
-    def read(self, ids: list[str]) -> np.ndarray:
+    def embeddings_of(self, ids: list[str]) -> np.ndarray:
         """Returns the embeddings of ids [ids, dims]."""
         return self.encoder.of_ids(ids)
-
-    @staticmethod
-    def as_read(embeddings: np.ndarray) -> np.ndarray:
-        """Returns what was read, which need not be embedded."""
-        return embeddings

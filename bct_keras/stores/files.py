@@ -59,7 +59,9 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 def cached(path: Path, state: dict) -> Path:
     """Returns where the copy of an object lies, by what the store says of it."""
-    mark = state.get("ETag") or state.get("etag") or state.get("md5Hash") or state.get("mtime")
+    mark = None
+    for name in ("ETag", "etag", "md5Hash", "mtime"):  # S3 has the first, and Google the others
+        mark = mark or state.get(name)
     text = json.dumps([str(path), str(mark), state["size"]])
     name = hashlib.sha256(text.encode()).hexdigest()
     # Some tell what a file is by the end of its name.

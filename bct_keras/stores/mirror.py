@@ -70,11 +70,17 @@ class Mirror:
         """Puts what was changed into the store, and removes there what was removed here."""
         if not is_remote(self.folder) or not self.here.is_dir():
             return
-        names = [name for name in names_in(self.here) if is_kept(name)]
-        states = {name: self.state(name) for name in names}
-        changed = [name for name in names if self.put.get(name) != states[name]]
+        states = {}
+        changed = []
+        for name in names_in(self.here):
+            if not is_kept(name):
+                continue
+            states[name] = self.state(name)
+            if self.put.get(name) != states[name]:
+                changed.append(name)
+        removed = [name for name in self.put if name not in states]
         put_files(self.here, self.folder, changed, self.last)
-        remove_files(self.folder, [name for name in self.put if name not in states])
+        remove_files(self.folder, removed)
         self.put = states
 
 

@@ -21,7 +21,7 @@ sys.modules["tensorflow"] = None  # importing it fails
 
 import numpy as np
 from bct_keras.errors import InputError
-from bct_keras.gallery.backfill import backfill
+from bct_keras.gallery.backfill import EmbeddedImages, backfill
 from bct_keras.gallery.file import FileGallery
 from bct_keras.gallery.facts import Compatibility, KnownEncoder
 from bct_keras.gallery.orders import stored
@@ -50,7 +50,7 @@ def add(path, encoder):
 
 def fill(path, encoder):
     with FileGallery(path) as gallery:
-        backfill(gallery, encoder, lambda images: images, Images(), stored())
+        backfill(gallery, encoder, EmbeddedImages(Images(), lambda images: images), stored())
 
 def nothing(path):
     pass

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bct_keras.errors import InputError
-from bct_keras.gallery.backfill import backfill
+from bct_keras.gallery.backfill import EmbeddedImages, backfill
 from bct_keras.gallery.facts import Compatibility, KnownEncoder
 from bct_keras.gallery.file import FileGallery
 from bct_keras.gallery.gallery import Gallery
@@ -155,7 +155,7 @@ def test_backfill_leaves_every_entry_once_and_embedded_anew(opened):
     with opened() as gallery:
         filled(gallery, 600)
         gallery.declare(FITS)
-        assert backfill(gallery, NEW, embed, Given(new), random(3)) == (600, [])
+        assert backfill(gallery, NEW, EmbeddedImages(Given(new), embed), random(3)) == (600, [])
     with opened() as gallery:
         assert gallery.describe().entries == {NEW: 600}
         for start in (0, 590):
@@ -179,11 +179,14 @@ def test_backfill_goes_on_where_it_was_stopped(opened):
         filled(gallery, 600)
         gallery.declare(FITS)
         with pytest.raises(KeyboardInterrupt):
-            backfill(gallery, NEW, stops, Given(new), random(3))
+            backfill(gallery, NEW, EmbeddedImages(Given(new), stops), random(3))
         done = sum(seen[:2])
         assert gallery.describe().entries == {OLD: 600 - done, NEW: done}
         assert len(gallery.search(NEW.fingerprint, new[:1], 1000)[0]) == 600
-        assert backfill(gallery, NEW, embed, Given(new), random(3)) == (600 - done, [])
+        assert backfill(gallery, NEW, EmbeddedImages(Given(new), embed), random(3)) == (
+            600 - done,
+            [],
+        )
         assert gallery.describe().entries == {NEW: 600}
 
 
@@ -203,8 +206,7 @@ def test_backfill_does_first_what_comes_first(opened):
             backfill(
                 gallery,
                 NEW,
-                stops,
-                Given(new),
+                EmbeddedImages(Given(new), stops),
                 lambda entries: np.argsort([-int(n.split()[1]) for n in entries.ids]),
             )
         found = gallery.search(NEW.fingerprint, new[:1], 1000)[0]
@@ -223,7 +225,7 @@ def test_backfill_does_first_what_lies_farthest_from_its_label(opened):
     with opened() as gallery:
         old = filled(gallery, 300)
         gallery.declare(FITS)
-        backfill(gallery, NEW, embed, Watched(new), farthest())
+        backfill(gallery, NEW, EmbeddedImages(Watched(new), embed), farthest())
     means = np.repeat(old.reshape(100, 3, DIMS).mean(1), 3, axis=0)
     distances = np.linalg.norm(old - means, axis=1)
     done = [distances[int(ident.split()[1])] for ident in seen]
@@ -237,7 +239,7 @@ def test_backfill_without_some_images_says_which_and_leaves_them(opened):
         filled(gallery)
         gallery.declare(FITS)
         missing = (ids(30)[3], ids(30)[11])
-        done, left = backfill(gallery, NEW, embed, Given(new, missing), stored())
+        done, left = backfill(gallery, NEW, EmbeddedImages(Given(new, missing), embed), stored())
         assert (done, sorted(left)) == (28, sorted(missing))
         assert gallery.describe().entries == {OLD: 2, NEW: 28}
 
@@ -246,10 +248,12 @@ def test_backfill_without_any_image_or_by_an_encoder_that_does_not_fit_is_refuse
     with opened() as gallery:
         filled(gallery)
         with pytest.raises(InputError, match="not known to be compatible"):
-            backfill(gallery, NEW, embed, Given(directions(30)), stored())
+            backfill(gallery, NEW, EmbeddedImages(Given(directions(30)), embed), stored())
         gallery.declare(FITS)
         with pytest.raises(InputError, match="none of the 30 entries"):
-            backfill(gallery, NEW, embed, Given(directions(30), tuple(ids(30))), stored())
+            backfill(
+                gallery, NEW, EmbeddedImages(Given(directions(30), tuple(ids(30))), embed), stored()
+            )
         assert gallery.describe().entries == {OLD: 30}
 
 
@@ -323,12 +327,12 @@ def test_backfill_brings_nothing_back(opened):
         filled(gallery, 600)
         gallery.declare(FITS)
         with pytest.raises(KeyboardInterrupt):
-            backfill(gallery, NEW, stops, Given(new), stored())
+            backfill(gallery, NEW, EmbeddedImages(Given(new), stops), stored())
     with opened() as gallery:
         assert gallery.remove([*ids(10), *ids(10, 590)]).entries == 20
     with opened() as gallery:
         done = sum(gallery.describe().entries.values()) - gallery.describe().entries[NEW]
-        assert backfill(gallery, NEW, embed, Given(new), random(3)) == (done, [])
+        assert backfill(gallery, NEW, EmbeddedImages(Given(new), embed), random(3)) == (done, [])
         assert gallery.describe().entries == {NEW: 580}
 
 

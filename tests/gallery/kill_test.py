@@ -31,7 +31,7 @@ sys.path.insert(0, sys.argv[1])
 sys.modules["tensorflow"] = None  # importing it fails
 
 import numpy as np
-from bct_keras.gallery.backfill import backfill
+from bct_keras.gallery.backfill import EmbeddedImages, backfill
 from bct_keras.gallery.file import FileGallery
 from bct_keras.gallery.facts import KnownEncoder
 from bct_keras.gallery.orders import random
@@ -83,7 +83,8 @@ with FileGallery(path) as gallery:
         return replaced
 
     gallery.replace = replace_and_say
-    backfill(gallery, known(encoder), lambda images: images, Images(), random(encoder))
+    items = EmbeddedImages(Images(), lambda images: images)
+    backfill(gallery, known(encoder), items, random(encoder))
 """
 
 REMOVES = """

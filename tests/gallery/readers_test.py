@@ -95,8 +95,11 @@ def test_the_reader_in_javascript_can_be_read_at_a_sitting():
     assert len((WEB / "gallery.js").read_text().splitlines()) <= 250
 
 
-def check_mutated(reader: Path, folder: Path, count: int, seed: int) -> None:
-    """Checks that the reader in C answers as Python does, and survives, however a file is."""
+def answered_otherwise(reader: Path, folder: Path, count: int, seed: int) -> str:
+    """Returns how the reader in C first answers otherwise than Python does; "" where it never does.
+
+    The file that it is about is kept.
+    """
     good = [
         (FOLDER / name).read_bytes()
         for name, answer in ANSWERS.items()
@@ -111,9 +114,10 @@ def check_mutated(reader: Path, folder: Path, count: int, seed: int) -> None:
         expected = by_python(path, asked, 200)
         good_ones += expected["opened"] == "good"
         if different := difference(expected, answer):
-            path.rename(folder / "different.gallery")
-            pytest.fail(f"{folder / 'different.gallery'}: {different}")
+            kept = path.rename(folder / "different.gallery")
+            return f"{kept}: {different}"
     assert count * 0.1 < good_ones < count * 0.6
+    return ""
 
 
 @pytest.fixture
@@ -124,13 +128,13 @@ def hurried(monkeypatch):
 
 @pytest.mark.usefixtures("hurried")
 def test_the_reader_in_c_agrees_about_mutated_files(reader, tmp_path):
-    check_mutated(reader, tmp_path, 200, seed=0)
+    assert answered_otherwise(reader, tmp_path, 200, seed=0) == ""
 
 
 @pytest.mark.long
 @pytest.mark.usefixtures("hurried")
 def test_the_reader_in_c_agrees_about_many_mutated_files(reader, tmp_path):
-    check_mutated(reader, tmp_path, 8_000, seed=1)
+    assert answered_otherwise(reader, tmp_path, 8_000, seed=1) == ""
 
 
 def test_the_script_for_devices_finds_what_python_does_where_it_takes_a_gallery():

@@ -172,8 +172,10 @@ def sources(stored: StoredOldEmbeddings, old: np.ndarray) -> dict[str, bct.OldEm
 
 def test_old_embeddings_of_length_1_leave_the_released_prototypes_no_scale(stored, old):
     given = sources(stored, old)
-    with pytest.warns(UserWarning, match=r"^all old embeddings have length 1, and unibct's relea"):
+    beginning = "^all old embeddings have length 1, and unibct's relea"
+    with pytest.warns(UserWarning, match=beginning) as told:
         ready(UniBCT(refresh_epochs=(1,)), given["unit"])
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize(
