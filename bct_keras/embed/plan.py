@@ -25,6 +25,7 @@ COMMIT_BYTES_AN_IMAGE = 48
 REQUESTS_A_SHARD = 24
 BYTES_OF_SHA256 = 64
 GIGABYTE = 1e9
+SECONDS_AN_HOUR = 3600
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,9 @@ class EmbedPlan:
 
     @property
     def hours(self) -> float:
-        """Returns how long the embedding takes. More machines than shards are of no use."""
-        at_work = min(self.nodes, self.shards)
-        return self.images / self.measured.per_second / at_work / 3600
+        """Returns how long the embedding takes."""
+        machines = at_work(self.nodes, self.shards)
+        return self.images / self.measured.per_second / machines / SECONDS_AN_HOUR
 
     @property
     def bytes_read(self) -> float:
@@ -151,6 +152,11 @@ def plan(encoder: Encoder, data: DataSet, out: Path, images: float, nodes: int) 
         measured=measured(encoder, data),
         in_store=in_store,
     )
+
+
+def at_work(nodes: int, shards: float) -> float:
+    """Returns how many of so many machines have something to do: none embeds less than a shard."""
+    return min(nodes, max(shards, 1.0))
 
 
 def measured(encoder: Encoder, data: DataSet) -> Measured:
