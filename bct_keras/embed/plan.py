@@ -15,7 +15,6 @@ from bct_keras.data.embeddings import FIELDS
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.prepare.writing import RECORDS_PER_SHARD
-from bct_keras.untrusted.json_files import LARGEST
 
 BATCHES_TRIED = 8  # after the first, in which the network is compiled
 # A label and where it lies, the order of the classes, and two credible marks: of all images, in
@@ -107,9 +106,9 @@ class EmbedPlan:
             # `  "NAME.FIELD.npy": "SHA256",` and a line's end, in the manifest.
             of_shard += name + len(field) + BYTES_OF_SHA256 + len('  "..npy": "",\n')
         manifest = Limit(
-            LARGEST / of_shard * self.images_a_shard,
-            f"the manifest has more than {LARGEST:,} bytes, which no command reads: embed several "
-            "data sets",
+            artefacts.LARGEST_MANIFEST / of_shard * self.images_a_shard,
+            f"the manifest has more than {artefacts.LARGEST_MANIFEST:,} bytes, which no command "
+            "reads: embed several data sets",
         )
         free = memory_of_machine() - self.measured.memory
         memory = Limit(
