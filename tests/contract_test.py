@@ -93,7 +93,6 @@ EACH_ENTRY = [
             *(Parts(backbone=name) for name in SHALLOW),
             # The same with BatchNorm between the method and the images.
             *(Parts(method=SPECS.get(name, name), backbone=SMALLEST) for name in METHODS),
-            *(Parts(head=name, backbone=SMALLEST) for name in HEADS),
         ]
     )
 ]

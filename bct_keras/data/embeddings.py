@@ -39,13 +39,13 @@ class EmbeddingShards:
         The shard's number may be known only while the pipeline runs.
         """
         paths = [field_path(self.folder, shard, field) for shard in self.data.shards]
-        stored = [open_array(path) for path in paths]
         header_bytes = []
-        for path, rows in zip(paths, stored, strict=True):
-            header_bytes.append(stores.here(path).stat().st_size - rows.nbytes)
+        for path in paths:  # one open file at a time: a process may not have thousands
+            header_bytes.append(stores.here(path).stat().st_size - open_array(path).nbytes)
         # All files of a field have rows of one kind.
-        dtype = stored[0].dtype
-        shape = stored[0].shape[1:]
+        first = open_array(paths[0])
+        dtype = first.dtype
+        shape = first.shape[1:]
         encoded = tf.data.FixedLengthRecordDataset(
             tf.gather([str(stores.here(path)) for path in paths], shard_number),
             record_bytes=dtype.itemsize * int(np.prod(shape)),

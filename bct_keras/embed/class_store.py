@@ -14,7 +14,7 @@ from bct_keras.embed.by_class import map_classes
 from bct_keras.errors import InputError
 from bct_keras.methods.class_blocks import Block
 from bct_keras.methods.old_source import Classifier, OldSource
-from bct_keras.untrusted.arrays import load_array, open_array
+from bct_keras.untrusted.arrays import load_array
 
 KIND = "class features"
 # One more whenever `class_features` computes something else: what is stored is then not taken.
@@ -85,7 +85,7 @@ class StoredOldEmbeddings(OldSource):
     @cached_property
     def labels(self) -> np.ndarray:
         """The labels of all records, in the order of the shards."""
-        of_shards = [open_array(path) for path in self.files("label")]
+        of_shards = [load_array(path) for path in self.files("label")]
         return np.concatenate(of_shards)
 
     def files(self, field: str) -> list[Path]:

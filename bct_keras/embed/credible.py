@@ -12,7 +12,7 @@ from bct_keras.data.embeddings import field_path
 from bct_keras.embed.by_class import map_classes
 from bct_keras.methods import class_features
 from bct_keras.methods.class_blocks import Block
-from bct_keras.untrusted.arrays import open_array
+from bct_keras.untrusted.arrays import load_array, open_array
 
 
 def write_array(path: Path, batches: list[np.ndarray]) -> dict[str, str]:
@@ -38,7 +38,7 @@ def write_credible(data: DataSet, folder: Path) -> dict[str, str]:
     label_batches = []
     for shard in data.shards:
         old_files.append(field_path(folder, shard, "old_embedding"))
-        label_batches.append(open_array(field_path(folder, shard, "label")))
+        label_batches.append(load_array(field_path(folder, shard, "label")))
     labels = data.checked_labels(label_batches)
     norms = {"rows": None, "rows_then_columns": column_norms(old_files)}
     credible = {name: np.zeros(len(labels), np.float32) for name in norms}

@@ -1,5 +1,6 @@
 """A data set's embeddings that are found by their ids, as a backfill finds images."""
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from bct_keras.engines import Engine
 from bct_keras.errors import InputError
 from bct_keras.progress import Say
 from bct_keras.untrusted.arrays import open_array
+
+OPEN_FILES = 64  # at a time, of which a process may not have thousands
 
 
 class EmbeddedItems:
@@ -35,10 +38,11 @@ class EmbeddedItems:
             )
         self.embedder = embedder
         self.is_part = isinstance(embedder, DerivedEncoder) and embedder.dims != shards.dims
-        self.stored: list[np.ndarray] = []
+        self.files: list[Path] = []
+        self.stored = lru_cache(OPEN_FILES)(open_array)
         self.place: dict[str, tuple[int, int]] = {}  # shard and row of each id
         for number, shard in enumerate(data.shards):
-            self.stored.append(open_array(field_path(shards.folder, shard, "old_embedding")))
+            self.files.append(field_path(shards.folder, shard, "old_embedding"))
             for row, record in enumerate(whole(shard.here)):
                 self.place[record.id] = (number, row)
 
@@ -50,7 +54,7 @@ class EmbeddedItems:
         rows = []
         for ident in ids:
             number, row = self.place[ident]
-            rows.append(self.stored[number][row])
+            rows.append(self.stored(self.files[number])[row])
         found = np.stack(rows)
         if self.is_part:
             assert isinstance(self.embedder, DerivedEncoder)
