@@ -10,10 +10,9 @@ of them answers a search, asked for the encoders that the query fits.
 
 Milvus has no lock. In its place a writer announces its encoder in NAME_encoders before it checks
 whether this goes with the others, those announced among them: of two writers that begin at once, at
-least one sees the other. An announcement is renewed with each lot and holds for ten minutes, so
-that a writer that was killed does not shut others out for ever. Lots are the unit of safety: an
-add, a backfill or a removal that is stopped has done some of them, and does the others when it is
-run again.
+least one sees the other. An announcement is renewed each minute and holds for ten, so that a writer
+that was killed does not shut others out for ever. Lots are the unit of safety: an add, a backfill
+or a removal that is stopped has done some of them, and does the others when it is run again.
 """
 
 import logging

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
+from bct_keras.errors import InputError
 from bct_keras.gallery.entering import checked, moved_units
 from bct_keras.gallery.facts import KnownEncoder
 from bct_keras.gallery.gallery import Gallery, Transform
@@ -19,8 +20,8 @@ MOVED_AT_ONCE = 5000
 class Beside:
     """An encoder's field, which no search sees before the cut-over; a backfill fills it.
 
-    Entries are removed from it as from the field that is searched. What is written here is looked
-    for there before and after, and taken back where it has gone meanwhile.
+    Entries are removed from it as from the field that is searched. What was written here is looked
+    for there, and taken back where it has gone meanwhile.
     """
 
     def __init__(self, gallery: Gallery, store: MilvusStore, encoder: KnownEncoder):
@@ -67,8 +68,9 @@ class Beside:
         """
         rows = self.missing()
         made = [row["id"] for row in rows if row["encoder"] == encoder]
+        live = self.live
         for start in range(0, len(made), AT_ONCE):
-            self._write(self.live.rows(made[start : start + AT_ONCE], "embedding"))
+            self._write(live.rows(made[start : start + AT_ONCE], "embedding"), live)
         others = [row for row in rows if row["encoder"] != encoder]
         return [row["id"] for row in others], [row["label"] for row in others]
 
@@ -96,16 +98,17 @@ class Beside:
         """Writes embeddings of entries that are still there; returns how many, when safe."""
         units = checked(encoder, ids, labels, embeddings)
         self.store.facts.announce(encoder, BESIDE)
-        there = self.live.there(ids)
-        rows = rows_of(encoder.fingerprint, ids, labels, units)
-        return self._write([row for row in rows if row["id"] in there])
+        return self._write(rows_of(encoder.fingerprint, ids, labels, units), self.live)
 
-    def _write(self, rows: list[Row]) -> int:
+    def _write(self, rows: list[Row], live: MilvusField) -> int:
         filling = self.store.filling(self.field)
         filling.begin()
-        filling.write(rows)
         ids = [row["id"] for row in rows]
-        return len(rows) - take_back(self.field, ids, gone_from=self.live)
+        if live.collection == self.collection:  # since a cut-over meanwhile
+            there = live.there(ids)
+            rows = [row for row in rows if row["id"] in there]
+        filling.write(rows)
+        return len(rows) - take_back(self.field, ids, gone_from=live)
 
 
 def take_back(field: MilvusField, ids: Collection[str], gone_from: MilvusField) -> int:
@@ -135,12 +138,16 @@ def cut_over(
     facts = store.facts
     state = facts.state()
     live = store.field(state.live)
-    facts.set_state(State(state.live, state.before, next=target.collection))
+    during = State(state.live, state.before, next=target.collection)
+    facts.set_state(during)
     try:
         carried = carry(gallery, store, live, target)
     except BaseException:
-        facts.set_state(State(state.live, state.before))
+        if facts.state() == during:
+            facts.set_state(State(state.live, state.before))
         raise
+    if facts.state() != during:
+        raise InputError(f"{store.name}: another command has switched it meanwhile; try again")
     facts.set_state(State(target.collection, before="" if way_back else live.collection))
     return carried
 

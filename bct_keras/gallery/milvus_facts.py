@@ -16,6 +16,7 @@ from bct_keras.gallery.milvus_client import Table, make_collection, one_of
 
 FACT_BYTES = 8192
 ANNOUNCED_SECONDS = 600.0
+RENEWED_SECONDS = 60.0  # how old an announcement is when its writer renews it
 STATE = "live:"
 # Announcements of who adds to what is searched, and of who fills a field beside it.
 WRITING, BESIDE = "writing", "beside"
@@ -43,7 +44,7 @@ class MilvusFacts:
         self.collection = f"{name}_encoders"
         self.writer = uuid.uuid4().hex[:12]  # tells this writer from others
         self._kept: set[str] = set()  # facts that never change once they are there
-        self._announced: set[str] = set()
+        self._announced: dict[str, float] = {}  # when, by the names of the facts
 
     def make(self, pymilvus: Any) -> None:
         """Makes the collection where it is not there."""
@@ -133,13 +134,11 @@ class MilvusFacts:
 
     def announce(self, encoder: KnownEncoder, kind: str = WRITING) -> None:
         """Tells other writers that entries of an encoder are to come."""
-        fact = {
-            "fingerprint": encoder.fingerprint,
-            "since": time.time(),
-            "writer": self.writer,
-        }
-        ident = f"{kind}:{encoder.fingerprint}:{self.writer}"
-        self._announced.add(ident)
+        ident, now = f"{kind}:{encoder.fingerprint}:{self.writer}", time.time()
+        if now - self._announced.get(ident, 0) < RENEWED_SECONDS:
+            return
+        self._announced[ident] = now
+        fact = {"fingerprint": encoder.fingerprint, "since": now, "writer": self.writer}
         self.keep(ident, fact)
 
     def announced(self, kind: str = WRITING) -> list[dict[str, Any]]:
@@ -152,7 +151,7 @@ class MilvusFacts:
         ident = f"{WRITING}:{encoder.fingerprint}:{self.writer}"
         if ident in self._announced:
             self.drop([ident])
-            self._announced.discard(ident)
+            del self._announced[ident]
 
     def withdraw_all(self) -> None:
         """Takes all announcements of this writer back."""

@@ -49,9 +49,13 @@ class MilvusStore:
     def encoders_of(self, field: MilvusField) -> dict[KnownEncoder, int]:
         """Returns the encoders that have made entries of a collection, with their numbers."""
         possible = self.facts.encoders_in(field.collection)
+        # Milvus Lite reads every entry that it counts by a condition, so that those of the encoder
+        # that has made most are what is left of all.
+        if len(possible) > 1:
+            own = self.facts.fields().get(field.collection)
+            possible.sort(key=lambda known: (known.fingerprint != own, known.fingerprint))
         counts: dict[KnownEncoder, int] = {}
         rest = field.count()
-        # Milvus Lite reads every entry that it counts by a condition, so that one is left out.
         for known in possible[1:]:
             counts[known] = field.count(one_of("encoder", [known.fingerprint]))
             rest -= counts[known]
