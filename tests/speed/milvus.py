@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bct_keras.gallery import backfill as backfilling
 from bct_keras.gallery import vectors
 from bct_keras.gallery.backfill import backfill
 from bct_keras.gallery.facts import Compatibility, KnownEncoder
@@ -88,6 +89,10 @@ class Clients:
         return self
 
     def __exit__(self, *_) -> None:
+        while len(self.seconds) + len(self.errors) < self.given.searches and any(
+            thread.is_alive() for thread in self.threads
+        ):
+            time.sleep(0.1)
         self.ended.set()
         for thread in self.threads:
             thread.join()
@@ -97,7 +102,9 @@ class Clients:
         draw = np.random.default_rng(seed)
         fingerprint = self.by.known.fingerprint
         with MilvusGallery(self.given.address, self.given.collection) as gallery:
-            while not self.ended.wait(self.given.pause):
+            is_first = True
+            while is_first or not self.ended.wait(self.given.pause):
+                is_first = False
                 ident, query = self.probes[draw.integers(len(self.probes))]
                 start = time.perf_counter()
                 try:
@@ -121,7 +128,7 @@ class Clients:
         figure(f"{name}: failed", len(self.errors), "searches", 0)
         for error in self.errors[:1]:
             print(json.dumps({"name": f"{name}: first error", "value": error}), flush=True)
-        return not (self.wrong or self.errors)
+        return bool(self.seconds) and not (self.wrong or self.errors)
 
 
 def timed(name: str, call, entries: int = 0):
@@ -214,7 +221,7 @@ def measured(given: argparse.Namespace) -> bool:
         figure("copied as they were", switched.carried, "entries", 0)
         losses = [lost(gallery, expected)]
         with Clients(given, probes, new) as clients:
-            time.sleep(given.seconds)
+            pass  # they search as often as is asked for
         good &= clients.report("after it, by the new encoder")
         with Clients(given, probes, old) as clients:
             timed("switched back", gallery.restore)
@@ -233,11 +240,18 @@ def main() -> None:
     parser.add_argument("--dims", type=int, default=128)
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--pause", type=float, default=0.2, help="of a client, between searches")
-    parser.add_argument("--seconds", type=float, default=5, help="of searches after the cut-over")
+    parser.add_argument("--searches", type=int, default=20, help="at least, in every part")
+    parser.add_argument(
+        "--lot",
+        type=int,
+        default=backfilling.AT_ONCE,
+        help="entries that a backfill embeds at once",
+    )
     parser.add_argument("--collection", default="speed", help="in which there must be nothing yet")
     given = parser.parse_args()
     if given.entries % BLOCK:
         parser.error(f"--entries has to be a multiple of {BLOCK:,}")
+    backfilling.AT_ONCE = given.lot
     with tempfile.TemporaryDirectory() as folder:
         given.address = os.environ.get("MILVUS_ADDRESS") or str(Path(folder) / "speed.db")
         good = measured(given)
