@@ -43,7 +43,7 @@ from bct_keras.gallery.milvus_field import MilvusField, Row
 from bct_keras.gallery.milvus_store import MilvusStore, remove_entries
 from bct_keras.gallery.orders import Group
 from bct_keras.gallery.refilled import Refilled
-from bct_keras.gallery.spaces import Part, merged
+from bct_keras.gallery.spaces import Part, Query, merged
 
 
 class MilvusGallery(Gallery):
@@ -79,8 +79,7 @@ class MilvusGallery(Gallery):
             if not self.client.has_collection(self.facts.collection):
                 raise self._not_there()
             self.client.load_collection(self.facts.collection)
-            state = self.facts.state()
-            if not self.client.has_collection(state.live):
+            if not self.client.has_collection(self.facts.state().live):
                 raise self._not_there()
             self._loaded = True
         self.state = self.facts.state()
@@ -136,6 +135,10 @@ class MilvusGallery(Gallery):
             fingerprints = [known.fingerprint for known in part.encoders]
             found.append(field.hits(part.queries, fingerprints, top))
         return [merged(parts, hits)[:top] for hits in zip(*found, strict=True)]
+
+    def find(self, query: Query, top: int) -> list[list[Match]]:
+        with self.facts.read_once():  # each read waits for what others have written
+            return super().find(query, top)
 
     def check(self) -> None:
         self.refresh()  # Milvus checks what it keeps itself
@@ -213,9 +216,7 @@ class MilvusGallery(Gallery):
         target = self.store.beside(self.state, fingerprint)
         carried = cut_over(self, self.store, target)
         self.refresh()
-        own = self.store.own_encoder(target.collection)
-        [encoder] = [known for known in self.facts.encoders() if known.fingerprint == own]
-        return CutOver(encoder, target.count(), carried)
+        return CutOver(self.store.encoder_of(target), target.count(), carried)
 
     def begin_moving(self) -> None:
         self.refresh()
@@ -283,9 +284,8 @@ class MilvusGallery(Gallery):
     def describe(self) -> Description:
         self.refresh()
         remarks = ["kept by Milvus"]
-        names = {known.fingerprint: str(known) for known in self.facts.encoders()}
         for field in self.store.fields(self.state)[:-1]:
-            own = names[self.store.own_encoder(field.collection)]
+            own = self.store.encoder_of(field)
             when = "from before" if field.collection == self.state.before else "beside"
             remarks.append(f"{field.count():,} embeddings of {own} {when}")
         return Description(self.encoders_in_use(), self.compatibilities(), remarks)

@@ -158,7 +158,7 @@ def carry(gallery: Gallery, store: MilvusStore, live: MilvusField, target: Milvu
     facts.revoke(target.collection)
     lacking = list(missing(live.entries(EVERY), target.entries(EVERY)))
     known = {encoder.fingerprint: encoder for encoder in facts.encoders()}
-    main = known[store.own_encoder(target.collection)]
+    main = store.encoder_of(target)
     if lacking and live.dims != target.dims:
         raise not_whole(store, len(lacking), main)
     makers = {known[row["encoder"]] for row in lacking}

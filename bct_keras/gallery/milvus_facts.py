@@ -4,10 +4,11 @@ Each fact is a row of its own in the collection NAME_encoders, so that two who w
 do not write over each other's.
 """
 
+import contextlib
 import json
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -44,6 +45,7 @@ class MilvusFacts:
         self.collection = f"{name}_encoders"
         self.writer = uuid.uuid4().hex[:12]  # tells this writer from others
         self._kept: set[str] = set()  # facts that never change once they are there
+        self._read: dict[str, dict[str, Any]] | None = None  # all facts, within `read_once`
         self._announced: dict[str, float] = {}  # when, by the names of the facts
 
     def make(self, pymilvus: Any) -> None:
@@ -52,11 +54,26 @@ class MilvusFacts:
         table = Table(self.collection, {"id": 256, "fact": FACT_BYTES}, dims=2, metric="L2")
         make_collection(self.client, pymilvus, table)
 
+    @contextlib.contextmanager
+    def read_once(self) -> Iterator[None]:
+        """Reads all facts together, the first time that any is asked for."""
+        self._read = {}
+        try:
+            yield
+        finally:
+            self._read = None
+
     def of(self, kind: str) -> list[dict[str, Any]]:
         """Returns the facts of a kind."""
-        condition = f'id like "{kind}:%"'
-        found = self.client.query(self.collection, filter=condition, output_fields=["fact"])
-        return [json.loads(row["fact"]) for row in found]
+        if self._read is None:
+            return list(self._rows(f'id like "{kind}:%"').values())
+        if not self._read:
+            self._read = self._rows('id >= ""')
+        return [fact for ident, fact in self._read.items() if ident.startswith(f"{kind}:")]
+
+    def _rows(self, condition: str) -> dict[str, dict[str, Any]]:
+        found = self.client.query(self.collection, filter=condition, output_fields=["id", "fact"])
+        return {row["id"]: json.loads(row["fact"]) for row in found}
 
     def keep(self, ident: str, fact: dict[str, Any]) -> None:
         """Keeps a fact in place of what was known by this name."""

@@ -95,6 +95,11 @@ class MilvusStore:
         most = max(counts, key=lambda known: counts[known], default=None)
         return most.fingerprint if most else ""
 
+    def encoder_of(self, field: MilvusField) -> KnownEncoder:
+        """Returns the encoder whose field a collection is."""
+        own = self.own_encoder(field.collection)
+        return next(known for known in self.facts.encoders() if known.fingerprint == own)
+
     def collection_of(self, fingerprint: str) -> str:
         """Returns the collection that is an encoder's field, or that would be."""
         for collection, own in self.facts.fields().items():
