@@ -76,17 +76,15 @@ class MilvusGallery(Gallery):
 
     def refresh(self) -> None:
         if not self._loaded:
-            if not self.client.has_collection(self.facts.collection):
-                raise self._not_there()
-            self.client.load_collection(self.facts.collection)
-            if not self.client.has_collection(self.facts.state().live):
-                raise self._not_there()
+            is_there = self.client.has_collection(self.facts.collection)
+            if is_there:
+                self.client.load_collection(self.facts.collection)
+                is_there = self.client.has_collection(self.facts.state().live)
+            if not is_there:
+                raise InputError(f"{self.name}: no such gallery; gallery add makes one")
             self._loaded = True
         self.state = self.facts.state()
         self._by_before = False
-
-    def _not_there(self) -> InputError:
-        return InputError(f"{self.name}: no such gallery; gallery add makes one")
 
     def _make(self, encoder: KnownEncoder) -> None:
         """Makes a gallery where there is none."""
@@ -159,6 +157,8 @@ class MilvusGallery(Gallery):
             )
 
     def check_may_join(self, encoder: KnownEncoder, to_come: Iterable[Compatibility] = ()) -> None:
+        if self._loaded and self.facts.only_of(self.state, encoder):
+            return
         try:
             super().check_may_join(encoder, to_come)
         except InputError:

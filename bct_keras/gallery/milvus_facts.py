@@ -135,6 +135,15 @@ class MilvusFacts:
             return known
         return [encoder for encoder in known if encoder.fingerprint in noted]
 
+    def only_of(self, state: State, encoder: KnownEncoder) -> bool:
+        """Tells whether all that is searched, or to come, is of this encoder: nothing is counted.
+
+        Milvus Lite goes through all entries to count them.
+        """
+        makers = {known.fingerprint for known in self.encoders_in(state.live)}
+        makers |= {fact["fingerprint"] for fact in self.announced()}
+        return not state.next and makers == {encoder.fingerprint}
+
     def note_field(self, collection: str, fingerprint: str) -> None:
         """Keeps whose field a collection is."""
         fact = {"collection": collection, "encoder": fingerprint}
