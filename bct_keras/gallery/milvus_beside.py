@@ -138,6 +138,7 @@ def cut_over(
     facts = store.facts
     state = facts.state()
     live = store.field(state.live)
+    target.settle()
     during = State(state.live, state.before, next=target.collection)
     facts.set_state(during)
     try:

@@ -1,5 +1,6 @@
 """Reads and writes one collection of entries in Milvus: a field of vectors, one for each entry."""
 
+import contextlib
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -130,6 +131,11 @@ class MilvusField:
         going = list(ids)
         for start in range(0, len(going), AT_ONCE):
             self.client.delete(self.collection, filter=one_of("id", going[start : start + AT_ONCE]))
+
+    def settle(self) -> None:
+        """Asks Milvus to index what was written last, which searches go through one by one else."""
+        with contextlib.suppress(InputError):  # a cluster refuses to be asked too often
+            self.client.flush(self.collection)
 
     def erase(self) -> None:
         """Asks Milvus to erase the bytes of what was deleted."""

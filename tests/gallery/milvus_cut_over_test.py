@@ -267,6 +267,20 @@ def test_a_cut_over_that_was_killed_is_taken_back_or_done_again(gallery):
     assert gallery.encoders_in_use() == {NEW: 6, OLD: 1}
 
 
+def test_a_gallery_that_was_made_before_fields_were_noted_is_switched_as_well(gallery, opened):
+    gallery.facts.drop(["field:", f"in::{OLD.fingerprint}"])
+    older, extra = opened(), directions(5, 1)
+    older.declare(FITS)
+    assert older.add(NEW, ["6"], ["6"], extra) == 1
+    older.facts.withdraw_all()
+    assert older.describe().entries == {OLD: 6, NEW: 1}
+    assert filled(older, NEW, Given(np.concatenate([BY_NEW, extra]))) == (6, [])  # and one copied
+    assert older.cut_over().carried == 0
+    assert older.describe().entries == {NEW: 7}
+    assert older.restore() == 7
+    assert older.describe().entries == {OLD: 6, NEW: 1}
+
+
 def test_a_move_gives_a_field_of_its_own_and_the_way_back(gallery):
     fits_moved = Compatibility(
         NEW.fingerprint, MOVED.fingerprint, "", "compatible", by=BY_EMBEDDING

@@ -193,7 +193,7 @@ def measured(given: argparse.Namespace) -> bool:
     good = True
     with MilvusGallery(given.address, given.collection) as gallery:
         timed(f"{of}, first fill", lambda: fill(gallery, old, entries), entries)
-        timed("flushed", lambda: gallery.live.erase())
+        timed("indexed", gallery.live.settle)
         gallery.facts.withdraw_all()
         batch = np.stack([old.of(number) for number in probes])
         start = time.perf_counter()
