@@ -7,6 +7,7 @@ python -m bct_keras.gallery search --gallery='file(people.gallery)' \\
     --encoder=exported/encoder.tflite --image=me.jpg
 python -m bct_keras.gallery backfill --gallery='file(people.gallery)' --encoder=runs/new \\
     --data=data/mine
+python -m bct_keras.gallery cut-over --gallery='milvus(http://host:19530)'
 python -m bct_keras.gallery move --gallery='file(people.gallery)' --adapter=adapted/gallery \\
     --report=reports/routes
 python -m bct_keras.gallery restore --gallery='file(people.gallery)'
@@ -35,6 +36,7 @@ from bct_keras.gallery.run import (
     add,
     backfill,
     bundle,
+    cut_over,
     forget_originals,
     info,
     move,
@@ -96,6 +98,10 @@ def backfill_by_flags() -> None:
         embeddings=FLAGS.embeddings,
         engine=None if FLAGS.engine == "local" else specs.build(ENGINES, FLAGS.engine),
     )
+
+
+def cut_over_by_flags() -> None:
+    cut_over(command.required("gallery"), encoder=FLAGS.encoder, say=command.say)
 
 
 def remove_by_flags() -> None:
@@ -233,6 +239,12 @@ def define_backfill_flags() -> None:
     command.define_engine(parts=False)
 
 
+def define_cut_over_flags() -> None:
+    flags.DEFINE_string(
+        "encoder", None, "whose embeddings to search; needed where those of several lie beside"
+    )
+
+
 def define_made_by() -> None:
     flags.DEFINE_string(
         "made_by",
@@ -253,6 +265,7 @@ ACTIONS: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
     "add": (add_by_flags, define_add_flags),
     "search": (search_by_flags, define_search_flags),
     "backfill": (backfill_by_flags, define_backfill_flags),
+    "cut-over": (cut_over_by_flags, define_cut_over_flags),
     "remove": (remove_by_flags, define_remove_flags),
     "move": (move_by_flags, define_move_flags),
     "restore": (restore_by_flags, lambda: None),

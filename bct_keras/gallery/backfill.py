@@ -9,8 +9,8 @@ import numpy as np
 from bct_keras import progress
 from bct_keras.errors import InputError
 from bct_keras.gallery.facts import KnownEncoder
-from bct_keras.gallery.gallery import Gallery
 from bct_keras.gallery.orders import Listed, Order
+from bct_keras.gallery.refilled import Refilled
 
 # Entries that are embedded and made safe together; a stop loses the work on one such lot at most.
 AT_ONCE = 256
@@ -56,7 +56,7 @@ class EmbeddedImages:
 
 
 def backfill(
-    gallery: Gallery,
+    gallery: Refilled,
     encoder: KnownEncoder,
     items: Items,
     order: Order,

@@ -67,6 +67,15 @@ class LetGo:
     erased: str  # what is known of their bytes, for people
 
 
+@dataclass(frozen=True)
+class CutOver:
+    """What is searched since a cut-over."""
+
+    encoder: KnownEncoder
+    entries: int
+    carried: int  # how many of them it has not embedded, which go on as they were
+
+
 MATCH, NO_MATCH, NOT_KNOWN = "match", "no match", "not known"
 LONGEST_NAME = 1024  # bytes of an id or a label
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from bct_keras.errors import InputError
 from bct_keras.gallery import blocks, entry_blocks, layout, opening, tidying, vectors
+from bct_keras.gallery.entering import moved_units
 from bct_keras.gallery.facts import Compatibility, KnownEncoder, LetGo, Removal, first_positions
 from bct_keras.gallery.file_reader import FileReader
 from bct_keras.gallery.gallery import Transform
@@ -121,7 +122,7 @@ class FileGallery(FileReader):
             some = numbers[start : start + ROWS_AT_ONCE]
             rows = self.contents.row_of[some]
             embeddings = vectors.unpack(self.contents.vectors_in_order(rows))
-            packed = vectors.pack(self.moved_units(moved, transform(embeddings)))
+            packed = vectors.pack(moved_units(moved, transform(embeddings)))
             maker = self._maker(moved)
             moves = entry_blocks.encode_moves(packed, maker.of(len(some)), some)
             self._commit(*maker.facts, moves, version=layout.VERSION_WITH_SPACES)

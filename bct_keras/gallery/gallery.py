@@ -6,17 +6,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 import numpy as np
 
 from bct_keras.errors import InputError
-from bct_keras.gallery import vectors
+from bct_keras.gallery.entering import checked
 from bct_keras.gallery.facts import (
     Compatibility,
+    CutOver,
     Description,
     KnownEncoder,
     LetGo,
     Match,
     Removal,
-    check_name,
 )
 from bct_keras.gallery.orders import Group
+from bct_keras.gallery.refilled import Refilled
 from bct_keras.gallery.refusals import none_for_moved, none_together, not_admitted, not_calibrated
 from bct_keras.gallery.spaces import Declared, Part, Query, can_be_searched, parts_of, planned
 
@@ -106,7 +107,7 @@ class Gallery(ABC):
 
         An id that is there already stays as it is.
         """
-        units = self.checked(encoder, ids, labels, embeddings)
+        units = checked(encoder, ids, labels, embeddings)
         self.begin_writing(encoder)
         self.check_may_join(encoder)
         return self._add(encoder, ids, labels, units)
@@ -118,13 +119,28 @@ class Gallery(ABC):
 
         None that was removed comes back.
         """
-        units = self.checked(encoder, ids, labels, embeddings)
+        units = checked(encoder, ids, labels, embeddings)
         self.refresh()
         self.begin_writing(encoder)
         self.check_may_replace(encoder)
         if len(set(ids)) < len(ids):
             raise InputError(f"{self.name}: an id given twice cannot be embedded anew")
         return self._replace(encoder, ids, labels, units)
+
+    def to_backfill(self, encoder: KnownEncoder) -> Refilled:
+        """Returns where a backfill with this encoder writes: here, entry by entry."""
+        return self
+
+    def cut_over(self, fingerprint: str = "") -> CutOver:
+        """Makes the embeddings that lie beside those that are searched; raises where none can lie.
+
+        Args:
+            fingerprint: Of their encoder; none where they are of one alone.
+        """
+        raise InputError(
+            f"{self.name}: a backfill embeds its entries anew in their place: there is nothing to "
+            "cut over"
+        )
 
     def move(self, base: KnownEncoder, moved: KnownEncoder, transform: Transform) -> Iterator[int]:
         """Moves all entries of an encoder by an adapter; yields how many, as they are safe.
@@ -150,15 +166,6 @@ class Gallery(ABC):
         if not can_be_searched(declared, [*others, moved]):
             raise none_for_moved(self.name, moved, bool(others))
 
-    def moved_units(self, moved: KnownEncoder, embeddings: np.ndarray) -> np.ndarray:
-        """Returns what an adapter gives at length 1; raises where it cannot be entries."""
-        units = vectors.unit(embeddings)
-        if units.shape[1] != moved.dims:
-            raise InputError(
-                f"{moved} is known to give {moved.dims} dimensions and has given {units.shape[1]}"
-            )
-        return units
-
     def restore(self) -> int:
         """Gives moved entries the vectors again that they had before; returns how many."""
         self.begin_moving()
@@ -177,24 +184,6 @@ class Gallery(ABC):
         if in_use:
             self.check_together(in_use[0], in_use[1:])
         return self._forget_originals()
-
-    def checked(
-        self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray
-    ) -> np.ndarray:
-        """Returns the embeddings at length 1."""
-        units = vectors.unit(embeddings)
-        if not len(ids) == len(labels) == len(units):
-            raise InputError(
-                f"{len(ids)} ids, {len(labels)} labels and {len(units)} embeddings; each entry has "
-                "one"
-            )
-        if units.shape[1] != encoder.dims:
-            raise InputError(
-                f"{encoder} gives {encoder.dims} dimensions; these embeddings have {units.shape[1]}"
-            )
-        for name in (*ids, *labels):
-            check_name(name)
-        return units
 
     def __enter__(self):
         return self

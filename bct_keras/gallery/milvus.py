@@ -1,20 +1,22 @@
 """A gallery in Milvus (milvus.io): a cluster by its address, or Milvus Lite in a folder.
 
-The encoders and what was declared of them are kept in a second collection, NAME_encoders. Milvus
-holds each id once: an entry that is embedded anew is upserted under its id.
+The entries lie in a collection with one field of vectors. Another encoder's field is a collection
+of its own, NAME_FINGERPRINT, which a backfill fills beside the one that is searched. Which one that
+is stands in one row of NAME_encoders, so that a cut-over and the way back are a switch each. It is
+no second vector field of the same collection: Milvus Lite can add none, a cluster only from late in
+2.6 on, and filling it would write every old vector anew. Nor is the switch an alias: a gallery that
+was made without one has a collection of that name. Each collection is whole by itself, so that one
+of them answers a search, asked for the encoders that the query fits.
 
 Milvus has no lock. In its place a writer announces its encoder in NAME_encoders before it checks
 whether this goes with the others, those announced among them: of two writers that begin at once, at
-least one sees the other. An announcement is renewed with each lot and holds for ten minutes, so
-that a writer that was killed does not shut others out for ever. Lots are the unit of safety: an
-add, a backfill or a removal that is stopped has done some of them, and does the others when it is
-run again.
+least one sees the other. An announcement is renewed each minute and holds for ten, so that a writer
+that was killed does not shut others out for ever. Lots are the unit of safety: an add, a backfill
+or a removal that is stopped has done some of them, and does the others when it is run again.
 """
 
-import json
 import logging
 import os
-import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -23,38 +25,29 @@ import numpy as np
 
 from bct_keras.errors import InputError
 from bct_keras.gallery.facts import (
-    LONGEST_NAME,
     Compatibility,
+    CutOver,
     Description,
     KnownEncoder,
+    LetGo,
     Match,
     Removal,
     check_name,
     first_positions,
 )
-from bct_keras.gallery.milvus_client import (
-    Plainly,
-    Table,
-    groups_of,
-    literal,
-    make_collection,
-    match_of,
-    one_of,
-    plainly,
-    rows_of,
-)
+from bct_keras.gallery.gallery import Gallery, Transform
+from bct_keras.gallery.milvus_beside import Beside, cut_over
+from bct_keras.gallery.milvus_client import Plainly, groups_of, one_of, plainly, rows_of
+from bct_keras.gallery.milvus_facts import MilvusFacts, State
+from bct_keras.gallery.milvus_field import MilvusField, Row
+from bct_keras.gallery.milvus_store import MilvusStore, remove_entries
 from bct_keras.gallery.orders import Group
-from bct_keras.gallery.spaces import Part, merged
-from bct_keras.gallery.unmoved import UnmovedGallery
-
-AT_ONCE = 1000
-FACT_BYTES = 8192
-ANNOUNCED_SECONDS = 600.0
-LOOKS = 5  # how often a removal looks whether a backfill that ran meanwhile brought an entry back
+from bct_keras.gallery.refilled import Refilled
+from bct_keras.gallery.spaces import Part, Query, merged
 
 
-class MilvusGallery(UnmovedGallery):
-    """A gallery in one collection; a cluster's token is read from MILVUS_TOKEN."""
+class MilvusGallery(Gallery):
+    """A gallery in Milvus; a cluster's token is read from MILVUS_TOKEN."""
 
     def __init__(self, uri: str, collection: str = "gallery"):
         try:
@@ -64,202 +57,209 @@ class MilvusGallery(UnmovedGallery):
             raise InputError(
                 "a gallery in Milvus needs pymilvus: pip install -e '.[milvus]'"
             ) from None
-        self.pymilvus, self.name = pymilvus, f"{uri} ({collection})"
-        self.collection, self.facts = collection, f"{collection}_encoders"
+        self.name = f"{uri} ({collection})"
+        self.collection = collection
         # It logs as a traceback what is told in a line here.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         with plainly(uri, MilvusException):
             client = pymilvus.MilvusClient(uri, token=os.environ.get("MILVUS_TOKEN", ""))
         self.client: Any = Plainly(uri, client, MilvusException)
+        self.facts = MilvusFacts(self.client, collection)
+        self.store = MilvusStore(self.name, self.client, pymilvus, self.facts)
+        self.state = State(collection)
         self._loaded = False
-        self._writes: set[str] = set()  # fingerprints of the encoders that this one has announced
+        self._by_before = False  # whether this search is answered by the field from before
+
+    @property
+    def live(self) -> MilvusField:
+        return self.store.field(self.state.live)
 
     def refresh(self) -> None:
         if not self._loaded:
-            if not self.client.has_collection(self.collection):
+            is_there = self.client.has_collection(self.facts.collection)
+            if is_there:
+                self.client.load_collection(self.facts.collection)
+                is_there = self.client.has_collection(self.facts.state().live)
+            if not is_there:
                 raise InputError(f"{self.name}: no such gallery; gallery add makes one")
-            self._load()
+            self._loaded = True
+        self.state = self.facts.state()
+        self._by_before = False
 
-    def _load(self) -> None:
-        for name in (self.collection, self.facts):
-            self.client.load_collection(name)
-        self._loaded = True
-
-    def _make(self, dims: int) -> None:
-        # A collection has to have vectors; those of the facts mean nothing.
-        facts = Table(self.facts, {"id": 256, "fact": FACT_BYTES}, dims=2, metric="L2")
-        longest = {"id": LONGEST_NAME, "label": LONGEST_NAME, "encoder": 64}
-        entries = Table(self.collection, longest, dims, metric="COSINE")
+    def _make(self, encoder: KnownEncoder) -> None:
+        """Makes a gallery where there is none."""
         # The facts first, so that where there is a gallery they can be read.
-        for table in (facts, entries):
-            make_collection(self.client, self.pymilvus, table)
-        self._load()
-
-    def _facts(self, kind: str) -> list[dict[str, Any]]:
-        if not self._loaded:  # no gallery yet
-            return []
-        found = self.client.query(self.facts, filter=f'id like "{kind}:%"', output_fields=["fact"])
-        return [json.loads(row["fact"]) for row in found]
-
-    def _keep_fact(self, ident: str, fact: dict[str, Any]) -> None:
-        row = {"id": ident, "fact": json.dumps(fact), "embedding": [0.0, 1.0]}
-        self.client.upsert(self.facts, [row])
-
-    def _encoders(self) -> list[KnownEncoder]:
-        known = [KnownEncoder(**fact) for fact in self._facts("encoder")]
-        return sorted(known, key=lambda encoder: encoder.fingerprint)
-
-    def _count(self, condition: str) -> int:
-        count = "count(*)"
-        found = self.client.query(self.collection, filter=condition, output_fields=[count])
-        return int(found[0][count])
+        self.facts.make(self.store.pymilvus)
+        self.client.load_collection(self.facts.collection)
+        live = self.facts.state().live
+        if not self.client.has_collection(live):
+            self.store.make_field(live, encoder.dims)
+            self.facts.note_field(live, encoder.fingerprint)
 
     def encoders_in_use(self) -> dict[KnownEncoder, int]:
-        if not self._loaded:  # no gallery yet
-            return {}
-        counts = {}
-        for known in self._encoders():
-            count = self._count(one_of("encoder", [known.fingerprint]))
-            if count:
-                counts[known] = count
-        return counts
+        return self.store.encoders_of(self.live) if self._loaded else {}
 
     def encoders_to_fit(self) -> list[KnownEncoder]:
+        if not self._loaded:  # no gallery yet
+            return []
         wanted = {known.fingerprint for known in self.encoders_in_use()}
-        for fact in self._facts("writing"):
-            if time.time() - fact["since"] < ANNOUNCED_SECONDS:
-                wanted.add(fact["fingerprint"])
-        return [known for known in self._encoders() if known.fingerprint in wanted]
+        if self.state.next:
+            next_field = self.store.field(self.state.next)
+            wanted |= {known.fingerprint for known in self.store.encoders_of(next_field)}
+        wanted |= {fact["fingerprint"] for fact in self.facts.announced()}
+        return [known for known in self.facts.encoders() if known.fingerprint in wanted]
+
+    def encoders_behind(self, encoder: KnownEncoder) -> dict[KnownEncoder, int]:
+        """Returns the encoders of the field from before, while that has every entry.
+
+        Its entries are all here, and a removal begins there, so that their numbers tell.
+        """
+        if not self.state.before or not self.client.has_collection(self.state.before):
+            return {}
+        before = self.store.field(self.state.before)
+        if before.count() != self.live.count():
+            return {}
+        self._by_before = True
+        return self.store.encoders_of(before)
 
     def compatibilities(self) -> list[Compatibility]:
-        return [Compatibility(**fact) for fact in self._facts("compatible")]
+        return self.facts.compatibilities() if self._loaded else []
 
     def nearest(self, parts: list[Part], top: int) -> list[list[Match]]:
-        found = [self._hits(part, top) for part in parts]
+        # One field answers the whole search.
+        field = self.store.field(self.state.before) if self._by_before else self.live
+        found = []
+        for part in parts:
+            fingerprints = [known.fingerprint for known in part.encoders]
+            found.append(field.hits(part.queries, fingerprints, top))
         return [merged(parts, hits)[:top] for hits in zip(*found, strict=True)]
 
-    def _hits(self, part: Part, top: int) -> list[list[Match]]:
-        """Returns for each query the entries of one part that are most like it."""
-        fingerprints = [known.fingerprint for known in part.encoders]
-        found = self.client.search(
-            self.collection,
-            data=part.queries.tolist(),
-            limit=top,
-            # Entries of an encoder that came in since it was looked whether the query fits them all
-            # are left out.
-            filter=one_of("encoder", fingerprints),
-            output_fields=["label", "encoder"],
-        )
-        return [[match_of(hit) for hit in hits] for hits in found]
+    def find(self, query: Query, top: int) -> list[list[Match]]:
+        with self.facts.read_once():  # each read waits for what others have written
+            return super().find(query, top)
 
     def check(self) -> None:
         self.refresh()  # Milvus checks what it keeps itself
 
     def begin_writing(self, encoder: KnownEncoder) -> None:
         if not self._loaded:
-            self._make(encoder.dims)
-        fields = self.client.describe_collection(self.collection)["fields"]
-        dims = next(field["params"]["dim"] for field in fields if field["name"] == "embedding")
-        if int(dims) != encoder.dims:
+            self._make(encoder)
+        self.refresh()
+        for collection in self.state.written:
+            self._check_dims(self.store.field(collection), encoder)
+        self.facts.keep_encoder(encoder)
+        self.facts.announce(encoder)
+
+    def _check_dims(self, field: MilvusField, encoder: KnownEncoder) -> None:
+        if field.dims != encoder.dims:
             raise InputError(
-                f"{self.name} holds {dims} dimensions and {encoder} gives {encoder.dims}"
+                f"{self.name} holds {field.dims} dimensions and {encoder} gives {encoder.dims}"
             )
-        if encoder.fingerprint not in self._writes:
-            self._keep_fact(f"encoder:{encoder.fingerprint}", asdict(encoder))
-        self._writes.add(encoder.fingerprint)
-        announced = {"fingerprint": encoder.fingerprint, "since": time.time()}
-        self._keep_fact(f"writing:{encoder.fingerprint}", announced)
 
     def check_may_join(self, encoder: KnownEncoder, to_come: Iterable[Compatibility] = ()) -> None:
+        if self._loaded and self.facts.only_of(self.state, encoder):
+            return
         try:
             super().check_may_join(encoder, to_come)
         except InputError:
-            self._withdraw([encoder.fingerprint])
+            self.facts.withdraw(encoder)
             raise
-
-    def _withdraw(self, fingerprints: Collection[str]) -> None:
-        """Takes announcements of writing back."""
-        announced = [f"writing:{each}" for each in fingerprints if each in self._writes]
-        if announced:
-            self.client.delete(self.facts, filter=one_of("id", announced))
-        self._writes.difference_update(fingerprints)
 
     def _add(
         self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray
     ) -> int:
-        first_of = first_positions(ids)
-        for ident in self._there(ids):
-            first_of.pop(ident, None)
-        new = list(first_of.values())
-        self._upsert(
-            encoder, [ids[each] for each in new], [labels[each] for each in new], units[new]
-        )
-        return len(new)
+        new = list(first_positions(ids).values())
+        names = [ids[each] for each in new]
+        labels_of_new = [labels[each] for each in new]
+        rows = rows_of(encoder.fingerprint, names, labels_of_new, units[new])
+        rows = self._add_to(self.live, encoder, rows)
+        written = {self.state.live}
+        # A cut-over that began meanwhile may not have seen them.
+        while others := self.facts.state().written - written:
+            for collection in others:
+                field = self.store.field(collection)
+                self._check_dims(field, encoder)
+                self._add_to(field, encoder, rows)
+            written |= others
+        return len(rows)
+
+    def _add_to(self, field: MilvusField, encoder: KnownEncoder, rows: list[Row]) -> list[Row]:
+        """Writes those rows whose ids a field has not; returns them."""
+        filling = self.store.filling(field)
+        filling.begin()
+        there = field.there([row["id"] for row in rows])
+        new = [row for row in rows if row["id"] not in there]
+        self.facts.note_encoder(field.collection, encoder)
+        filling.write(new)
+        return new
 
     def _replace(
         self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray
     ) -> int:
-        known = self._there(ids)
-        there = [position for position, ident in enumerate(ids) if ident in known]
-        self._upsert(
-            encoder, [ids[each] for each in there], [labels[each] for each in there], units[there]
-        )
-        return len(there)
+        self.store.filling(self.live).begin()
+        there = self.live.there(ids)
+        self.facts.note_encoder(self.state.live, encoder)
+        rows = rows_of(encoder.fingerprint, ids, labels, units)
+        known = [row for row in rows if row["id"] in there]
+        self.live.upsert(known)
+        return len(known)
 
-    def _there(self, ids: Collection[str]) -> set[str]:
-        return {row["id"] for row in self._rows("id", ids)}
+    def to_backfill(self, encoder: KnownEncoder) -> Refilled:
+        self.refresh()
+        if self.store.own_encoder(self.state.live) == encoder.fingerprint:
+            return self
+        return Beside(self, self.store, encoder)
 
-    def _rows(self, field: str, texts: Collection[str], *more: str) -> list[dict[str, Any]]:
-        """Returns the entries in which this field is one of these texts, as `_pages` does."""
-        wanted, rows = list(dict.fromkeys(texts)), []
-        for start in range(0, len(wanted), AT_ONCE):
-            rows += self._pages(one_of(field, wanted[start : start + AT_ONCE]), *more)
-        return rows
+    def cut_over(self, fingerprint: str = "") -> CutOver:
+        self.refresh()
+        self.facts.withdraw_all()
+        target = self.store.beside(self.state, fingerprint)
+        carried = cut_over(self, self.store, target)
+        self.refresh()
+        return CutOver(self.store.encoder_of(target), target.count(), carried)
 
-    def _pages(self, condition: str, *more: str) -> list[dict[str, Any]]:
-        """Returns id, label, encoder, and more fields, of all entries that meet a condition."""
-        # Not client.query_iterator, whose own condition on the last id of a page fails where that
-        # holds a quote.
-        rows: list[dict[str, Any]] = []
-        after = ""
-        while page := self.client.query(
-            self.collection,
-            filter=f"{after}({condition})",
-            output_fields=["id", "label", "encoder", *more],
-            limit=AT_ONCE,
-            iterator="True",  # sorted by id
-            reduce_stop_for_best="True",
-        ):
-            rows += page
-            after = f"id > {literal(page[-1]['id'])} and "
-        return rows
+    def begin_moving(self) -> None:
+        self.refresh()
+
+    def _move(self, base: KnownEncoder, moved: KnownEncoder, transform: Transform) -> Iterator[int]:
+        beside = self.to_backfill(moved)
+        if not isinstance(beside, Beside):  # it is moved already
+            return
+        yield from beside.fill_moved(base, transform)
+        self.facts.withdraw_all()
+        cut_over(self, self.store, beside.field)
+        self.refresh()
+
+    def _restore(self) -> int:
+        if self.state.next:  # a cut-over was stopped
+            self.facts.set_state(State(self.state.live, self.state.before))
+        if not self.state.before:
+            return 0
+        self.facts.withdraw_all()
+        target = self.store.field(self.state.before)
+        cut_over(self, self.store, target, way_back=True)
+        self.refresh()
+        return target.count()
+
+    def _forget_originals(self) -> LetGo:
+        before = self.state.before
+        if not before:
+            return LetGo(0, "there were none")
+        entries = self.store.field(before).count()
+        # The row first, so that nobody looks for what is not there.
+        self.facts.set_state(State(self.state.live))
+        self.store.drop(before)
+        self.refresh()
+        return LetGo(entries, f"their collection {before} is dropped")
 
     def remove(self, ids: Collection[str] = (), labels: Collection[str] = ()) -> Removal:
         self.refresh()
         for name in (*ids, *labels):
             check_name(name)
-        removed: dict[str, str] = {}
-        for _ in range(LOOKS):
-            found = {
-                row["id"]: row["label"]
-                for row in self._rows("id", ids) + self._rows("label", labels)
-            }
-            if not found:
-                break
-            removed |= found
-            going = list(found)
-            for start in range(0, len(going), AT_ONCE):
-                self.client.delete(
-                    self.collection, filter=one_of("id", going[start : start + AT_ONCE])
-                )
-        else:
-            raise InputError(
-                f"{self.name}: another command writes entries anew as they are removed; end it "
-                "first"
-            )
+        removed = remove_entries(self.store, ids, labels)
         if removed:
-            self.client.flush(self.collection)
-            self.client.compact(self.collection)
+            for field in self.store.fields(self.state):
+                field.erase()
         return Removal(
             entries=len(removed),
             unknown_ids=[ident for ident in ids if ident not in removed],
@@ -268,33 +268,32 @@ class MilvusGallery(UnmovedGallery):
             "own time",
         )
 
-    def _upsert(
-        self, encoder: KnownEncoder, ids: list[str], labels: list[str], units: np.ndarray
-    ) -> None:
-        rows = rows_of(encoder.fingerprint, ids, labels, units)
-        for start in range(0, len(rows), AT_ONCE):
-            self.client.upsert(self.collection, rows[start : start + AT_ONCE])
-
     def declare(self, compatibility: Compatibility) -> None:
         self.refresh()
-        self._keep_fact(
-            f"compatible:{compatibility.query}:{compatibility.gallery}", asdict(compatibility)
-        )
+        ident = f"compatible:{compatibility.query}:{compatibility.gallery}"
+        self.facts.keep(ident, asdict(compatibility))
 
     def entries_of_others(self, encoder: str) -> tuple[list[str], list[str]]:
         self.refresh()
-        rows = self._pages(f"not ({one_of('encoder', [encoder])})")
+        rows = list(self.live.entries(f"not ({one_of('encoder', [encoder])})"))
         return [row["id"] for row in rows], [row["label"] for row in rows]
 
     def embedded(self, ids: list[str]) -> Iterator[Group]:
-        return groups_of(self._rows("id", ids, "embedding"), ids)
+        return groups_of(self.live.rows(ids, "embedding"), ids)
 
     def describe(self) -> Description:
         self.refresh()
-        return Description(self.encoders_in_use(), self.compatibilities(), ["kept by Milvus"])
+        remarks = ["kept by Milvus"]
+        for field in self.store.fields(self.state)[:-1]:
+            own = self.store.encoder_of(field)
+            when = "from before" if field.collection == self.state.before else "beside"
+            remarks.append(f"{field.count():,} embeddings of {own} {when}")
+        return Description(self.encoders_in_use(), self.compatibilities(), remarks)
 
     def close(self) -> None:
         try:
-            self._withdraw(list(self._writes))
+            if self._loaded:
+                self.store.end_filling()
+                self.facts.withdraw_all()
         finally:
             self.client.close()

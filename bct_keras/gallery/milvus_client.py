@@ -91,7 +91,7 @@ def rows_of(
     """Returns entries as Milvus takes them; `encoder` is the fingerprint of who made them."""
     rows = []
     for ident, label, unit in zip(ids, labels, units, strict=True):
-        rows.append({"id": ident, "label": label, "encoder": encoder, "embedding": unit.tolist()})
+        rows.append({"id": ident, "label": label, "encoder": encoder, "embedding": unit})
     return rows
 
 

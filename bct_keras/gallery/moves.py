@@ -1,4 +1,4 @@
-"""Moves a gallery to a new encoder's space, takes that back, or makes it final."""
+"""Moves or switches a gallery to a new encoder, takes that back, or makes it final."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from bct_keras import progress
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.gallery.declaring import compatibilities, declare, open_gallery, read_reports
-from bct_keras.gallery.facts import LetGo
+from bct_keras.gallery.facts import CutOver, LetGo
 from bct_keras.gallery.moving import base_of, check_searched_by, move_entries, read_adapter
 from bct_keras.printable import line
 
@@ -54,8 +54,35 @@ def move(
     return count
 
 
+def cut_over(
+    gallery: str, encoder: str | Path | None = None, say: progress.Say = progress.silent
+) -> CutOver:
+    """Has the embeddings searched that a backfill has made beside those that are searched now.
+
+    Args:
+        gallery: Such as `milvus(http://host:19530)`.
+        encoder: Which has made them; not needed where only one has.
+        say: Takes a line on what was done.
+    """
+    fingerprint = load_encoder(encoder).fingerprint if encoder else ""
+    with open_gallery(gallery) as opened:
+        found = opened.cut_over(fingerprint)
+    carried = (
+        f"; {found.carried:,} of them it has not embedded, and they go on as they were"
+        if found.carried
+        else ""
+    )
+    say(
+        f"{opened.name}: {found.entries:,} entries are searched by the embeddings of "
+        f"{found.encoder}{carried}; those from before are kept until forget-originals"
+    )
+    return found
+
+
 def restore(gallery: str, say: progress.Say = progress.silent) -> int:
-    """Gives moved entries the vectors again that they had before; returns how many.
+    """Gives entries the vectors again that they had before a move or a cut-over.
+
+    Returns how many.
 
     Args:
         gallery: Such as `file(people.gallery)`.

@@ -34,6 +34,7 @@ from bct_keras.gallery.entries import (
 )
 from bct_keras.gallery.facts import Description, Removal
 from bct_keras.gallery.gallery import Gallery
+from bct_keras.gallery.moves import cut_over as cut_over
 from bct_keras.gallery.moves import forget_originals as forget_originals
 from bct_keras.gallery.moves import move as move
 from bct_keras.gallery.moves import restore as restore
@@ -184,9 +185,13 @@ def backfill(
             embedder = fitted(load_stored(encoder, instead_of="data"), opened)
             items = StoredItems(embedder)
         maker = known_by(embedder, made_by)
-        check_calibrated(opened, embedder, maker)
-        count, without = embed_anew(opened, maker, items, chosen_order)
-        say(f"{opened.name}: {count:,} entries embedded anew by {maker}")
+        place = opened.to_backfill(maker)
+        is_beside = place is not opened
+        if not is_beside:  # else nobody searches among them before the cut-over
+            check_calibrated(opened, embedder, maker)
+        count, without = embed_anew(place, maker, items, chosen_order)
+        remark = ", beside those that are searched until gallery cut-over" if is_beside else ""
+        say(f"{opened.name}: {count:,} entries embedded anew by {maker}{remark}")
         if without:
             what = f"image in {data}" if data else f"embedding in {encoder}"
             raise InputError(

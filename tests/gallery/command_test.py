@@ -101,6 +101,7 @@ def commands(made: dict[str, Path]) -> dict[str, list[str]]:
         "search_after_removal": ["search", gallery, new, photo, "--top=48"],
         "backfill_after_removal": ["backfill", gallery, new, data],
         "remove_nothing": ["remove", gallery],
+        "cut_over_file": ["cut-over", gallery],
         "move_nothing": ["move", gallery],
         "restore_nothing": ["restore", gallery],
         "forget_nothing": ["forget-originals", gallery],
@@ -210,13 +211,17 @@ def test_backfill_ends_with_every_entry_embedded_anew(results):
         ("remove_nothing", "--id, --ids_file or --label is needed"),
         ("move_nothing", "--adapter is needed"),
         ("remove_unlisted", "/dev/zero: no such file; it has to list ids, one a line"),
+        ("cut_over_file", "there is nothing to cut over"),
         ("unknown_kind", "known: file, milvus"),
         (
             "order_of_another_kind",
             "'os:getcwd' is not called, because it does not say that it makes a",
         ),
         ("unknown_order", "known: by_label, farthest, listed, random, stored"),
-        ("unknown_action", "an action is needed first, one of add, search, backfill, remove, move"),
+        (
+            "unknown_action",
+            "an action is needed first, one of add, search, backfill, cut-over, remove, move",
+        ),
     ],
 )
 def test_a_wrong_request_is_told_in_plain_lines(results, name, message):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from bct_keras.errors import InputError
-from bct_keras.gallery import milvus
+from bct_keras.gallery import milvus_facts, milvus_field
 from bct_keras.gallery.facts import Compatibility, KnownEncoder
 from bct_keras.gallery.milvus import MilvusGallery
+from bct_keras.gallery.milvus_client import rows_of
 from bct_keras.gallery.spaces import Part
 
 pytest.importorskip("milvus_lite")
@@ -77,8 +78,10 @@ def test_an_entry_of_an_encoder_that_was_not_admitted_is_left_out(tmp_path):
 
 
 def test_ids_and_labels_may_be_made_of_any_characters(tmp_path, monkeypatch):
-    monkeypatch.setattr(milvus, "AT_ONCE", 7)  # so that any of them ends a page
-    names = nasty_names(200)
+    # So that any of them ends a page.
+    monkeypatch.setattr(milvus_field, "AT_ONCE", 7)
+    monkeypatch.setattr(milvus_field, "LARGE_PAGE", 7)
+    names = nasty_names(120)
     embeddings = np.random.default_rng(0).standard_normal((len(names), 4))
     with MilvusGallery(str(tmp_path / "people.db")) as gallery:
         assert gallery.add(OLD, names, names, embeddings) == len(names)
@@ -94,12 +97,12 @@ def test_ids_and_labels_may_be_made_of_any_characters(tmp_path, monkeypatch):
         gallery.declare(Compatibility(NEW.fingerprint, OLD.fingerprint, "", "compatible"))
         assert gallery.replace(NEW, names[:9], names[:9], embeddings[:9]) == 9
         assert gallery.entries_of_others(NEW.fingerprint) == (names[9:], names[9:])
-        for number, name in enumerate(names):
-            some = {"ids": [name]} if number % 2 else {"labels": [name]}
-            removal = gallery.remove(**some)
-            assert (removal.entries, removal.unknown_ids, removal.unknown_labels) == (1, [], [])
+        for number in range(0, len(names), 2):
+            by_id, by_label = names[number : number + 2]
+            removal = gallery.remove(ids=[by_id], labels=[by_label])
+            assert (removal.entries, removal.unknown_ids, removal.unknown_labels) == (2, [], [])
             if number % 40 == 0:
-                assert gallery.entries_of_others("") == (names[number + 1 :], names[number + 1 :])
+                assert gallery.entries_of_others("") == (names[number + 2 :], names[number + 2 :])
         assert gallery.describe().entries == {}
 
 
@@ -118,8 +121,8 @@ def test_a_writer_sees_another_that_has_begun_and_written_nothing_yet(tmp_path):
 def test_a_writer_that_was_killed_does_not_shut_others_out_for_ever(tmp_path, monkeypatch):
     with MilvusGallery(str(tmp_path / "people.db")) as gallery:
         gallery.begin_writing(OLD)
-        gallery._writes.clear()  # as a kill forgets to withdraw
-        monkeypatch.setattr(milvus, "ANNOUNCED_SECONDS", 0)
+        gallery.facts._announced.clear()  # as a kill forgets to withdraw
+        monkeypatch.setattr(milvus_facts, "ANNOUNCED_SECONDS", 0)
         assert gallery.add(NEW, ["a"], ["b"], np.ones((1, 4))) == 1
 
 
@@ -131,7 +134,8 @@ def test_what_a_backfill_brings_back_meanwhile_is_removed_as_well(tmp_path):
         def brought_back(*given, **named):
             delete(*given, **named)
             for ids in again:
-                gallery._upsert(OLD, ids, ["x"], np.ones((1, 4), np.float32) / 2)
+                rows = rows_of(OLD.fingerprint, ids, ["x"], np.ones((1, 4), np.float32) / 2)
+                gallery.live.upsert(rows)
 
         gallery.client.client.delete = brought_back
         assert gallery.remove(ids=["a"]).entries == 1
