@@ -22,7 +22,7 @@ from bct_keras.distribution import strategy
 from bct_keras.prepare.run import prepare
 
 sys.path.insert(0, str(Path(__file__).parent))  # where tests find forked.py
-SLOW_SECONDS = 10
+LONG_SECONDS = 10
 
 
 def pytest_configure(config):
@@ -62,17 +62,17 @@ def pytest_collection_finish():
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Names tests that should be marked slow; on a busy machine others are named too, so that none
+    """Names tests that should be marked long; on a busy machine others are named too, so that none
     fails by it.
     """
     passed = terminalreporter.stats.get("passed", [])
     unmarked = [
         report
         for report in passed
-        if report.duration > SLOW_SECONDS and not {"slow", "long"} & set(report.keywords)
+        if report.duration > LONG_SECONDS and "long" not in report.keywords
     ]
     if unmarked:
-        terminalreporter.section(f"more than {SLOW_SECONDS} s and not marked slow")
+        terminalreporter.section(f"more than {LONG_SECONDS} s and not marked long")
         for report in sorted(unmarked, key=lambda report: report.duration, reverse=True):
             terminalreporter.line(f"{report.duration:6.1f} s  {report.nodeid}")
 

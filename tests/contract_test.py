@@ -169,6 +169,7 @@ def mixed_bfloat16():
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("parts", EACH_ENTRY)
 def test_two_replicas_train_as_one_does(parts, two_replicas, stored):
     loss, before, after = after_one_step(parts, tf.distribute.get_strategy(), stored)

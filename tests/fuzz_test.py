@@ -23,7 +23,7 @@ def faults(*arguments: str) -> list[str]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_few_damaged_files_of_every_kind():
     assert faults("--files=600", "--seed=1") == []
 

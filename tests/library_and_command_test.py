@@ -99,7 +99,7 @@ def arrays_in_order(
     return found, np.concatenate([labels for _, labels in given])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["mixbct(mix_ratio=0.5)", "advbct"])
 def test_the_weights_are_the_same(method, shards, tmp_path):
     found, expected = by_library(method, shards), by_command(method, shards, tmp_path / "run")

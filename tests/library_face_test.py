@@ -124,7 +124,6 @@ def assert_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) 
         np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
-@pytest.mark.slow  # it draws the plots of a report
 @pytest.mark.filterwarnings("ignore:.*shuffle=True:UserWarning")  # Keras's own, of data sets
 def test_the_script_of_the_design_runs_as_it_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -172,6 +171,7 @@ def test_tar_at_far_is_a_function_of_arrays():
     assert bct.metrics.tar_at_far(scores, same) == pytest.approx(2 / 3)  # above 0.75: no impostor
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("method", "head"), PARTS)
 def test_every_part_goes_through_the_script(method, head, tmp_path):
     old = old_embeddings()
@@ -455,7 +455,6 @@ def test_backbones_that_are_no_functional_model(kind):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_backbone_of_keras_applications(tmp_path):
     random: Any = None
     encoder = keras.applications.MobileNetV3Small(

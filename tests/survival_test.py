@@ -101,7 +101,7 @@ def killed(folder: Path, workdir: str, flags: tuple[str, ...], seconds: float) -
     return running
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_of_two_replicas_that_is_killed_ends_bit_for_bit_as_an_unbroken_one(folder):
     flags = ("--method=mixbct", "--epochs=16")
     trained(folder, "runs/whole", *flags)
@@ -126,7 +126,7 @@ def test_ten_kills_at_random_moments_change_nothing(folder, method):
     assert_same(folder / broken, folder / whole)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_flags_txt_repeats_a_run_bit_for_bit(folder):
     trained(folder, "runs/first", "--method=mixbct", "--epochs=8")
     assert "--workdir=runs/first\n" in (folder / "runs/first/flags.txt").read_text()
@@ -137,7 +137,7 @@ def test_flags_txt_repeats_a_run_bit_for_bit(folder):
     ).read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_asked_to_stop_leaves_a_checkpoint_within_ten_seconds(folder, number):
     workdir = f"runs/{number.name}"
@@ -183,7 +183,7 @@ def training_its_old_encoder(folder: Path, name: str, epochs: int) -> forked.Sta
     return process
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_is_asked_to_stop_stops_the_training_of_its_old_encoder(folder):
     process = training_its_old_encoder(folder, "stopped", 2000)
     process.send_signal(signal.SIGINT)
@@ -195,7 +195,7 @@ def test_a_run_that_is_asked_to_stop_stops_the_training_of_its_old_encoder(folde
     assert errors == ""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_after_a_kill_the_training_of_the_old_encoder_that_is_left_is_waited_for(folder):
     process = training_its_old_encoder(folder, "orphan", 150)
     process.kill()
@@ -222,7 +222,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_full_disk_is_named_and_earlier_checkpoints_can_be_read(folder, small_disk):
     flags = ("--method=independent", "--epochs=20", "--checkpoints_kept=100", "--replicas=1")
     status, _, errors = run(folder, str(small_disk / "run"), *flags)

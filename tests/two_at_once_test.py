@@ -7,7 +7,7 @@ import json
 import forked
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def test_two_reports_into_one_folder_at_once(data_root, tiny_encoder_path, tmp_path):

@@ -5,7 +5,7 @@ their scores comparable.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,11 +13,11 @@ from bct_keras import progress
 from bct_keras.metrics.influence import of_shares
 from bct_keras.metrics.measured import is_resolvable, rate_name
 from bct_keras.metrics.merging import Merge, Parts
-from bct_keras.metrics.refresh import SHARES, refreshed_rows
+from bct_keras.metrics.refresh import SHARES
 from bct_keras.metrics.verdict import CONFIDENCE, TOP_1, t_quantile
 from bct_keras.metrics.verification import TIE, accepted_share
 
-SCORES_AT_ONCE = 8_000_000  # 32 MB
+SCORES_AT_ONCE = 2_000_000  # 8 MB: a few such matrices stay near the processor
 
 
 def refresh_curves(
@@ -38,12 +38,9 @@ def refresh_curves(
     query_labels, gallery_labels = parts.old.query.labels, parts.old.gallery.labels
     impostors = impostor_pairs(query_labels, gallery_labels)
     resolved = [far for far in fars if is_resolvable(far, impostors)]
-    searches: dict[str, list[MixedSearch]] = {}
+    searches = {}
     for name, order in orders.items():
-        searches[name] = []
-        for share in SHARES:
-            refreshed = refreshed_rows(order, share)
-            searches[name].append(MixedSearch(query_labels, refreshed, impostors, resolved))
+        searches[name] = MixedSearches(query_labels, order, impostors, resolved)
     step = max(1, SCORES_AT_ONCE // len(gallery_labels))
     starts = range(0, len(query_labels), step)
     for start in progress.track(starts, "mixed galleries", unit="blocks"):
@@ -51,9 +48,8 @@ def refresh_curves(
         old, new = merge.scores(rows)
         same = query_labels[rows, None] == gallery_labels
         for of_order in searches.values():
-            for each in of_order:
-                each.add(old, new, same)
-    return {name: curve_of(of_order) for name, of_order in searches.items()}
+            of_order.add(old, new, same)
+    return {name: of_order.curve() for name, of_order in searches.items()}
 
 
 def impostor_pairs(query_labels: np.ndarray, gallery_labels: np.ndarray) -> int:
@@ -64,84 +60,161 @@ def impostor_pairs(query_labels: np.ndarray, gallery_labels: np.ndarray) -> int:
     return len(query_labels) * len(gallery_labels) - int(queries_of @ images_of)
 
 
-class MixedSearch:
-    """Collects what queries find in a gallery of which some entries are re-embedded.
+class MixedSearches:
+    """Collects what queries find in a gallery at each share of it that is re-embedded.
 
     Args:
         labels: [queries]
-        refreshed: [gallery] which entries are new.
+        order: [gallery] the rows in the order in which they are re-embedded.
         impostors: How many pairs of two identities there are.
         fars: The rates at which TAR is measured.
     """
 
     def __init__(
-        self, labels: np.ndarray, refreshed: np.ndarray, impostors: int, fars: Sequence[float]
+        self, labels: np.ndarray, order: np.ndarray, impostors: int, fars: Sequence[float]
     ):
         self.labels = labels
-        self.refreshed = refreshed
+        self.order = order
         self.impostors = impostors
         self.fars = fars
-        self.kept = int(max(fars, default=0.0) * impostors) + 1
-        self.genuine: list[np.ndarray] = []
-        self.strongest = np.empty(0, np.float32)
-        self.hits: list[np.ndarray] = []
-        self.hits_old: list[np.ndarray] = []
-        self.hits_new: list[np.ndarray] = []
+        kept = int(max(fars, default=0.0) * impostors) + 1
+        self.at_share = []
+        for share in SHARES:
+            self.at_share.append(AtShare(round(share * len(order)), kept))
 
     def add(self, old: np.ndarray, new: np.ndarray, same: np.ndarray) -> None:
         """Takes in the scores [queries, gallery] of some queries with old and with new entries."""
-        refreshed = self.refreshed
-        merged = np.where(refreshed, new, old)
-        self.genuine.append(merged[same])
-        together = np.concatenate([self.strongest, merged[~same]])
-        self.strongest = strongest(together, self.kept)
-        self.hits.append(finds_own(merged, same))
-        self.hits_old.append(finds_own(old[:, ~refreshed], same[:, ~refreshed]))
-        self.hits_new.append(finds_own(new[:, refreshed], same[:, refreshed]))
+        # In the order of re-embedding the first columns are new and the others old, at any share.
+        old, new, same = old[:, self.order], new[:, self.order], same[:, self.order]
+        own = np.nonzero(same)
+        own_old, own_new = old[own], new[own]
+        others_old, others_new = np.where(same, -np.inf, old), np.where(same, -np.inf, new)
+        ends = [each.refreshed for each in self.at_share]
+        best_own = best_at(ends, np.where(same, old, -np.inf), np.where(same, new, -np.inf))
+        best_other = best_at(ends, others_old, others_new)
+        for place, each in enumerate(self.at_share):
+            is_new = own[1] < each.refreshed
+            each.genuine.append(np.where(is_new, own_new, own_old))
+            each.keep_strongest(others_old, others_new)
+            each.found_old.append(finds_own(best_own.old[place], best_other.old[place]))
+            each.found_new.append(finds_own(best_own.new[place], best_other.new[place]))
+            each.found.append(finds_own(best_own.either(place), best_other.either(place)))
 
-    def metrics(self) -> dict[str, float]:
+    def curve(self) -> dict[str, Any]:
+        """Returns what the searches at all shares come to."""
+        found = [each.metrics(self.fars, self.impostors) for each in self.at_share]
+        metrics, area = {}, {}
+        for metric in found[0]:
+            values = [each[metric] for each in found]
+            metrics[metric] = values
+            area[metric] = float(np.trapezoid(values, SHARES))
+        alone = {
+            "old": [share_of(each.found_old) for each in self.at_share],
+            "new": [share_of(each.found_new) for each in self.at_share],
+        }
+        lead = [each.lead(self.labels) for each in self.at_share]
+        return {"metrics": metrics, "area": area, "alone": alone, "lead": lead}
+
+
+class AtShare:
+    """Collects what queries find at one share.
+
+    Args:
+        refreshed: How many entries are re-embedded.
+        kept: How many of the highest impostors' scores are kept.
+    """
+
+    def __init__(self, refreshed: int, kept: int):
+        self.refreshed = refreshed
+        self.kept = kept
+        self.genuine: list[np.ndarray] = []
+        self.strongest = np.empty(0, np.float32)
+        self.least = -np.inf  # of the strongest, once there are as many as are kept
+        # [queries] each: which have their own identity at the first place
+        self.found: list[np.ndarray] = []
+        self.found_old: list[np.ndarray] = []  # among old entries alone
+        self.found_new: list[np.ndarray] = []
+
+    def keep_strongest(self, old: np.ndarray, new: np.ndarray) -> None:
+        """Takes in the scores with others [queries, gallery], in the order of re-embedding.
+
+        The score of a pair of one identity is -inf there.
+        """
+        of_new, of_old = new[:, : self.refreshed], old[:, self.refreshed :]
+        high = [of_new[of_new > self.least], of_old[of_old > self.least]]
+        self.strongest = np.concatenate([self.strongest, *high])
+        if len(self.strongest) >= self.kept:
+            place = len(self.strongest) - self.kept
+            self.strongest = np.partition(self.strongest, place)[place:]
+            self.least = self.strongest[0]
+
+    def metrics(self, fars: Sequence[float], impostors: int) -> dict[str, float]:
         """Returns TAR at each rate, and top-1."""
         genuine = np.concatenate(self.genuine)
         falling = np.sort(self.strongest)[::-1]
         metrics = {}
-        for far in self.fars:
-            accepted = far * self.impostors
-            metrics[rate_name("TAR@FAR", far)] = accepted_share(genuine, falling, accepted)
-        metrics[TOP_1] = share_of(self.hits)
+        for far in fars:
+            metrics[rate_name("TAR@FAR", far)] = accepted_share(genuine, falling, far * impostors)
+        metrics[TOP_1] = share_of(self.found)
         return metrics
 
-    def lead(self) -> list[float]:
+    def lead(self, labels: np.ndarray) -> list[float]:
         """Returns the interval of how much top-1 is above that of the better part alone."""
-        better = self.hits_new
-        if share_of(self.hits_old) >= share_of(self.hits_new):
-            better = self.hits_old
-        return interval_of_difference(
-            np.concatenate(self.hits), np.concatenate(better), self.labels
-        )
+        better = self.found_new
+        if share_of(self.found_old) >= share_of(self.found_new):
+            better = self.found_old
+        return interval_of_difference(np.concatenate(self.found), np.concatenate(better), labels)
 
 
-def share_of(hits: Sequence[np.ndarray]) -> float:
+def share_of(found: Sequence[np.ndarray]) -> float:
     """Returns the share of the queries that are found."""
-    return float(np.concatenate(hits).mean())
+    return float(np.concatenate(found).mean())
 
 
-def strongest(scores: np.ndarray, kept: int) -> np.ndarray:
-    """Returns so many of the highest scores, in any order."""
-    if len(scores) <= kept:
-        return scores
-    return np.partition(scores, len(scores) - kept)[-kept:]
+class BestAt(NamedTuple):
+    """The best score of each query at each share, [shares, queries]; -inf where there is none."""
+
+    old: np.ndarray  # among the entries that are still old
+    new: np.ndarray  # among those that are new
+
+    def either(self, place: int) -> np.ndarray:
+        """Returns the better of both, [queries]."""
+        return np.maximum(self.old[place], self.new[place])
 
 
-def finds_own(scores: np.ndarray, same: np.ndarray) -> np.ndarray:
+def best_at(ends: Sequence[int], old: np.ndarray, new: np.ndarray) -> BestAt:
+    """Returns the best scores where so many of the first columns are new.
+
+    Args:
+        ends: [shares] how many; rising from none to all.
+        old: [queries, gallery] the scores with old entries.
+        new: The same with new ones.
+
+    Example:
+        >>> best_at([0, 1, 2], old=np.array([[3.0, 4.0]]), new=np.array([[5.0, 6.0]])).old
+        array([[  4.],
+               [  4.],
+               [-inf]])
+    """
+    shape = (len(ends), len(old))
+    best_old, best_new = np.full(shape, -np.inf), np.full(shape, -np.inf)
+    for place in range(1, len(ends)):
+        step = new[:, ends[place - 1] : ends[place]].max(1, initial=-np.inf)
+        best_new[place] = np.maximum(best_new[place - 1], step)
+    for place in reversed(range(len(ends) - 1)):
+        step = old[:, ends[place] : ends[place + 1]].max(1, initial=-np.inf)
+        best_old[place] = np.maximum(best_old[place + 1], step)
+    return BestAt(best_old, best_new)
+
+
+def finds_own(own: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Returns which queries have their own identity at the first place; a tie counts against them.
 
     Args:
-        scores: [queries, gallery]
-        same: [queries, gallery] which pairs are of one identity.
+        own: [queries] the best score of their own identity; -inf where there is none.
+        other: [queries] that of all others.
     """
-    own = np.where(same, scores, -np.inf).max(1, initial=-np.inf)
-    others = np.where(same, -np.inf, scores).max(1, initial=-np.inf)
-    return (own > -np.inf) & (others <= own - TIE)
+    return (own > -np.inf) & (other <= own - TIE)
 
 
 def interval_of_difference(
@@ -160,19 +233,3 @@ def interval_of_difference(
     reach = t_quantile(0.5 + CONFIDENCE / 2, len(identities) - 1) * error
     value = float(differences.mean())
     return [value - reach, value + reach]
-
-
-def curve_of(searches: Sequence[MixedSearch]) -> dict[str, Any]:
-    """Returns what the searches at all shares come to."""
-    found = [search.metrics() for search in searches]
-    metrics, area = {}, {}
-    for metric in found[0]:
-        values = [each[metric] for each in found]
-        metrics[metric] = values
-        area[metric] = float(np.trapezoid(values, SHARES))
-    alone = {
-        "old": [share_of(search.hits_old) for search in searches],
-        "new": [share_of(search.hits_new) for search in searches],
-    }
-    lead = [search.lead() for search in searches]
-    return {"metrics": metrics, "area": area, "alone": alone, "lead": lead}

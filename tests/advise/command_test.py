@@ -44,7 +44,7 @@ def test_the_first_line_names_the_route_that_is_best(case, tmp_path, here):
     assert (out / PLOT).stat().st_size > 1000
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_is_told_of_a_route_is_what_evaluate_finds(tmp_path, here):
     """`adapt` proves the same map on the same identities, and fits nothing again."""
     out = tmp_path / "advice"
@@ -103,7 +103,7 @@ def test_what_is_measured_by_a_list_is_not_fitted_on(tmp_path, here):
     assert f"{out / 'fused'} is up to date" in said
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_costs_are_scaled_to_the_gallery_and_its_queries(
     tiny_encoder_path, data_root, tmp_path, here
 ):

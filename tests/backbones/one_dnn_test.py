@@ -128,7 +128,7 @@ def test_neither_is_refused_without_one_dnn(monkeypatch):
 
 
 @pytest.mark.long
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("value", ["0", "1"])
 def test_whether_it_is_on_goes_by_the_environment(value):
     """A process of its own: TensorFlow reads the variable once."""

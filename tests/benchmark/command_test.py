@@ -30,7 +30,7 @@ FLAGS = f"""{tiny_benchmarks.FLAGS}
 """
 METHODS = ["independent", "mixbct(mix_ratio=0.4)"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.seconds(13)]
+pytestmark = [pytest.mark.long, pytest.mark.seconds(13)]
 
 
 @pytest.fixture(scope="module")

@@ -181,7 +181,7 @@ def test_a_killed_run_ends_bit_for_bit_as_an_unbroken_one(
     assert (ours[2] == theirs[2]) == (every_steps == 0)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_run_of_two_replicas_ends_bit_for_bit_as_an_unbroken_one(
     data, tmp_path, two_replicas
 ):
@@ -192,7 +192,7 @@ def test_a_killed_run_of_two_replicas_ends_bit_for_bit_as_an_unbroken_one(
     assert_same(broken, whole)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_may_go_on_on_another_number_of_replicas(data, tmp_path, two_replicas):
     # Small steps, because ReLU's slope jumps at 0: see contract_test.py.
     recipe = replace(

@@ -200,7 +200,7 @@ def test_saved_model_needs_tensorflow_alone(encoder, exported, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "embeddings.npy"), expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_saved_model_cli_runs_it(encoder, exported, tmp_path):
     np.save(tmp_path / "images.npy", images(2))
     tool = Path(sys.executable).with_name("saved_model_cli")
@@ -345,7 +345,7 @@ def test_only_keras_encoders_can_be_exported(exported):
         keras_encoder(exported / "encoder.tflite")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_layers_stay_in_float_until_the_gate_is_passed(source, tmp_path, monkeypatch):
     """Tries each share; the first that passes is kept."""
     alike = SimpleNamespace(

@@ -56,7 +56,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.mark.long
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", SPECS)
 def test_several_devices_learn_what_one_does(folder, name):
     """Compares after 10 steps, 31 classes on 2, 3 or 5 devices, and one that moved from 2 to 3."""

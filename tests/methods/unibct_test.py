@@ -49,7 +49,6 @@ def fit(
     )
 
 
-@pytest.mark.slow
 def test_unibct_refines_at_its_epochs_and_a_resumed_run_does_not_again(stored, tmp_path):
     method = UniBCT(refresh_epochs=(1, 3), prototypes="refined")
     model = compiled(stored, method)

@@ -128,10 +128,10 @@ def test_a_query_is_ranked_by_what_other_identities_say():
 
 
 def test_a_tie_counts_against_the_queries():
-    scores = np.array([[0.5, 0.5], [0.6, 0.5], [0.1, 0.9]])
-    same = np.array([[True, False], [True, False], [False, False]])
-    assert mixed.finds_own(scores, same).tolist() == [False, True, False]
-    assert mixed.finds_own(scores[:, :0], same[:, :0]).tolist() == [False] * 3
+    own, other = np.array([0.5, 0.6, -np.inf]), np.array([0.5, 0.5, 0.9])
+    assert mixed.finds_own(own, other).tolist() == [False, True, False]
+    nothing = np.full(1, -np.inf)
+    assert mixed.finds_own(nothing, nothing).tolist() == [False]
 
 
 def test_what_cannot_be_calibrated_is_told():

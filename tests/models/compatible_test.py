@@ -312,7 +312,7 @@ def regularised(image_size: int, dims: int) -> keras.Model:
         ({"micro_batches": 4}, 1),
         ({}, 2),
         ({"precision": "mixed_float16"}, 1),
-        pytest.param({"jit": True}, 1, marks=pytest.mark.slow),
+        pytest.param({"jit": True}, 1, marks=pytest.mark.long),
     ],
     ids=str,
 )

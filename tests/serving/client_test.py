@@ -307,7 +307,6 @@ def test_the_client_needs_neither_tensorflow_nor_protobuf():
     assert (ended.returncode, ended.stdout.strip()) == (0, "Client"), ended.stderr
 
 
-@pytest.mark.slow
 def test_the_command_writes_embeddings_or_one_line(server, served_models, tmp_path):
     (tmp_path / "photo.png").write_bytes(photo(3))
     command = [

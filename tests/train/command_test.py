@@ -160,12 +160,12 @@ def test_a_second_call_does_nothing_again(folder, output):
     assert "runs/new is up to date" in again
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_flags_txt_runs_it_again(folder, output):
     assert table_of(run(folder, "--flagfile=runs/new/flags.txt").stdout) == table_of(output)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_replicas(folder, output):
     flags = (
         "--workdir=runs/replicas",

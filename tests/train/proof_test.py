@@ -202,6 +202,7 @@ def test_train_tells_it_before_it_trains_too(here, apart, tiny_encoder_path, tmp
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_each_encoder_embeds_the_test_images_once(
     here, data_root, tiny_encoder_path, tmp_path, monkeypatch
 ):

@@ -132,7 +132,7 @@ def test_a_function_of_ones_own_says_what_it_makes(tmp_path, monkeypatch):
         specs.build(BACKBONES, "own_backbones:unsaid", image_size=28, dims=4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_command_ends_with_a_line(tmp_path):
     path = tmp_path / "x.flags"
     path.write_text(
