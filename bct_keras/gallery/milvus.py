@@ -35,6 +35,7 @@ from bct_keras.gallery.facts import (
 from bct_keras.gallery.milvus_client import (
     Plainly,
     Table,
+    entries_of,
     groups_of,
     literal,
     make_collection,
@@ -140,14 +141,11 @@ class MilvusGallery(UnmovedGallery):
 
     def _hits(self, part: Part, top: int) -> list[list[Match]]:
         """Returns for each query the entries of one part that are most like it."""
-        fingerprints = [known.fingerprint for known in part.encoders]
         found = self.client.search(
             self.collection,
             data=part.queries.tolist(),
             limit=top,
-            # Entries of an encoder that came in since it was looked whether the query fits them all
-            # are left out.
-            filter=one_of("encoder", fingerprints),
+            filter=entries_of(part),
             output_fields=["label", "encoder"],
         )
         return [[match_of(hit) for hit in hits] for hits in found]
