@@ -21,13 +21,13 @@ from pathlib import Path
 import numkong
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from gallery_facts import COMPATIBLE, EMBEDDING
 from gallery_file import GalleryFile
 from photo import pixels_of
 
 # Entries that are scored again, beyond twice those asked for: coarse scores are off by less than
 # 0.002.
 SPARE_CANDIDATES = 128
-EMBEDDING, COMPATIBLE = "embedding", "embedding_compatible"
 
 
 class Encoder:
@@ -71,9 +71,9 @@ class Gallery(GalleryFile):
     def check_fits(self, fingerprint: str) -> None:
         """Raises unless queries of this encoder are known to fit every entry."""
         fit = {fingerprint}
-        for fact in self.facts[b"COMP"]:
-            if fact["query"] == fingerprint:
-                fit.add(fact["gallery"])
+        for each in self.compatible:
+            if each.query == fingerprint:
+                fit.add(each.gallery)
         if not self.makers <= fit:
             raise ValueError(
                 "the model is not known to be compatible with every entry; see gallery add --report"
