@@ -45,6 +45,12 @@ def define_flags() -> None:
     flags.DEFINE_string("out", None, "the folder to make")
     flags.DEFINE_float("gallery_size", None, "the entries of your gallery, as in 50e6")
     flags.DEFINE_float("queries_per_day", None, "the searches in it")
+    flags.DEFINE_integer(
+        "nodes",
+        Plan.nodes,
+        "machines like this one that would embed the gallery anew",
+        lower_bound=1,
+    )
     flags.DEFINE_float(
         "cost_per_gpu_hour",
         None,
@@ -76,6 +82,7 @@ def main() -> None:
     plan = Plan(
         gallery_size=needed_number("gallery_size"),
         queries_per_day=needed_number("queries_per_day"),
+        nodes=FLAGS.nodes,
         cost_per_gpu_hour=FLAGS.cost_per_gpu_hour,
         data=FLAGS.data,
         kind=FLAGS.kind,

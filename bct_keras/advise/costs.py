@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from bct_keras.advise.candidates import BACKFILL, FUSED, MOVED, TRAINED, Route
 from bct_keras.advise.plan import Plan
 from bct_keras.advise.speed import Speeds
+from bct_keras.embed.plan import SECONDS_AN_HOUR, at_work
+from bct_keras.prepare.writing import RECORDS_PER_SHARD
 
 BYTES_A_NUMBER = 4  # float32
-SECONDS_AN_HOUR = 3600
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Costs:
 
 def costs_of(route: Route, plan: Plan, speeds: Speeds) -> Costs:
     """Returns what a route costs, scaled to the gallery and to the queries of a day."""
-    gallery_hours = hours_on_gallery(route, plan.gallery_size, speeds)
+    machines = machines_at_work(route, plan)
+    gallery_hours = hours_on_gallery(route, plan.gallery_size / machines, speeds)
     query_seconds = speeds.of_query(route)
     hours_a_day = None
     if query_seconds is not None:
@@ -49,13 +51,20 @@ def costs_of(route: Route, plan: Plan, speeds: Speeds) -> Costs:
         extra_bytes=extra,
         query_seconds=query_seconds,
         hours_a_day=hours_a_day,
-        money_once=price(gallery_hours, plan.cost_per_gpu_hour),
+        money_once=price(gallery_hours, plan.cost_per_gpu_hour, machines),
         money_a_day=price(hours_a_day, plan.cost_per_gpu_hour),
     )
 
 
+def machines_at_work(route: Route, plan: Plan) -> float:
+    """Returns how many machines work on the gallery: a map is applied by one."""
+    if route.kind != BACKFILL:
+        return 1
+    return at_work(plan.nodes, plan.gallery_size / RECORDS_PER_SHARD)
+
+
 def hours_on_gallery(route: Route, entries: float, speeds: Speeds) -> float | None:
-    """Returns how long the gallery takes on this machine; None where it cannot be measured."""
+    """Returns how long so many entries take on this machine; None where it cannot be measured."""
     per_second: float | None
     if route.kind == BACKFILL:
         per_second = speeds.images_per_second(route.gallery)
@@ -68,11 +77,11 @@ def hours_on_gallery(route: Route, entries: float, speeds: Speeds) -> float | No
     return entries / per_second / SECONDS_AN_HOUR
 
 
-def price(hours: float | None, an_hour: float | None) -> float | None:
-    """Returns what so many hours cost."""
+def price(hours: float | None, an_hour: float | None, machines: float = 1) -> float | None:
+    """Returns what so many hours of so many machines cost."""
     if hours is None or an_hour is None:
         return None
-    return hours * an_hour
+    return hours * an_hour * machines
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ class Plan:
     Attributes:
         gallery_size: The entries of the gallery that there is.
         queries_per_day: The searches in it.
+        nodes: How many machines like this one embed the gallery anew, where that is done.
         cost_per_gpu_hour: What an hour of a machine like this one costs; None: no money is told.
         data: The data set to fit adapters on.
         kind: The map that is fitted.
@@ -26,6 +27,7 @@ class Plan:
 
     gallery_size: float
     queries_per_day: float
+    nodes: int = 1
     cost_per_gpu_hour: float | None = None
     data: str | None = None
     kind: str = "residual"
@@ -40,6 +42,8 @@ class Plan:
             raise InputError(
                 f"{option('queries_per_day', self.queries_per_day)} has to be a number from 0 on"
             )
+        if self.nodes < 1:
+            raise InputError(f"{option('nodes', self.nodes)}: one machine is the least")
         if self.kind == NO_ADAPTER:
             raise InputError(
                 f"{option('kind', self.kind)} fits nothing: adapters are among the routes"

@@ -15,6 +15,7 @@ from bct_keras.artefacts.folders import locked_partial as locked_partial
 from bct_keras.artefacts.folders import making as making
 from bct_keras.artefacts.folders import mending as mending
 from bct_keras.artefacts.folders import new_folder as new_folder
+from bct_keras.artefacts.manifests import LARGEST_MANIFEST as LARGEST_MANIFEST
 from bct_keras.artefacts.manifests import LOCK as LOCK
 from bct_keras.artefacts.manifests import MANIFEST as MANIFEST
 from bct_keras.artefacts.manifests import check_place as check_place

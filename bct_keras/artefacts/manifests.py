@@ -13,6 +13,7 @@ from bct_keras.untrusted.json_files import field, read_json, read_object
 from bct_keras.untrusted.reading import opened
 
 MANIFEST = "manifest.json"
+LARGEST_MANIFEST = 1 << 27  # bytes of it: the embeddings of two billion images, in shards of 8,192
 LOCK = ".lock"
 MAKERS = {"data set": "prepare", "run": "train", "report": "evaluate"}
 
@@ -39,7 +40,7 @@ def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
     elif not path.exists():
         made = f"; python -m bct_keras.{MAKERS[kind]} makes one" if kind in MAKERS else ""
         raise InputError(f"{folder} is not a {kind}: it has no {MANIFEST}{made}")
-    manifest = read_json(path)
+    manifest = read_json(path, LARGEST_MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("kind") != kind:
         found = manifest.get("kind") if isinstance(manifest, dict) else type(manifest).__name__
         raise InputError(f"{folder} is not a {kind}: its {MANIFEST} says '{found}'")
@@ -59,7 +60,7 @@ def check_in_store(path: Path, kind: str) -> None:
 def kind_of(folder: Path) -> str | None:
     """Returns what the folder's manifest says it is; None where it says nothing."""
     try:
-        return field(read_object(folder / MANIFEST), "kind", str, folder)
+        return field(read_object(folder / MANIFEST, LARGEST_MANIFEST), "kind", str, folder)
     except InputError:
         return None
 

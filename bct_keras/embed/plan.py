@@ -15,7 +15,6 @@ from bct_keras.data.embeddings import FIELDS
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.prepare.writing import RECORDS_PER_SHARD
-from bct_keras.untrusted.json_files import LARGEST
 
 BATCHES_TRIED = 8  # after the first, in which the network is compiled
 # A label and where it lies, the order of the classes, and two credible marks: of all images, in
@@ -25,6 +24,7 @@ COMMIT_BYTES_AN_IMAGE = 48
 REQUESTS_A_SHARD = 24
 BYTES_OF_SHA256 = 64
 GIGABYTE = 1e9
+SECONDS_AN_HOUR = 3600
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ class EmbedPlan:
 
     @property
     def hours(self) -> float:
-        """Returns how long the embedding takes. More machines than shards are of no use."""
-        at_work = min(self.nodes, self.shards)
-        return self.images / self.measured.per_second / at_work / 3600
+        """Returns how long the embedding takes."""
+        machines = at_work(self.nodes, self.shards)
+        return self.images / self.measured.per_second / machines / SECONDS_AN_HOUR
 
     @property
     def bytes_read(self) -> float:
@@ -106,9 +106,9 @@ class EmbedPlan:
             # `  "NAME.FIELD.npy": "SHA256",` and a line's end, in the manifest.
             of_shard += name + len(field) + BYTES_OF_SHA256 + len('  "..npy": "",\n')
         manifest = Limit(
-            LARGEST / of_shard * self.images_a_shard,
-            f"the manifest has more than {LARGEST:,} bytes, which no command reads: embed several "
-            "data sets",
+            artefacts.LARGEST_MANIFEST / of_shard * self.images_a_shard,
+            f"the manifest has more than {artefacts.LARGEST_MANIFEST:,} bytes, which no command "
+            "reads: embed several data sets",
         )
         free = memory_of_machine() - self.measured.memory
         memory = Limit(
@@ -151,6 +151,11 @@ def plan(encoder: Encoder, data: DataSet, out: Path, images: float, nodes: int) 
         measured=measured(encoder, data),
         in_store=in_store,
     )
+
+
+def at_work(nodes: int, shards: float) -> float:
+    """Returns how many of so many machines have something to do: none embeds less than a shard."""
+    return min(nodes, max(shards, 1.0))
 
 
 def measured(encoder: Encoder, data: DataSet) -> Measured:

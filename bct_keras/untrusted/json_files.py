@@ -27,31 +27,36 @@ KINDS = {
 }
 
 
-def read_json(path: str | Path) -> Any:
-    """Returns what the file says; NaN and Infinity are taken as Python writes them."""
-    return parse_json(read_bytes(path, LARGEST), path)
+def read_json(path: str | Path, largest: int = LARGEST) -> Any:
+    """Returns what the file says; NaN and Infinity are taken as Python writes them.
+
+    Args:
+        path: The file.
+        largest: A file of more bytes is refused.
+    """
+    return parse_json(read_bytes(path, largest), path, largest)
 
 
-def read_object(path: str | Path) -> dict[str, Any]:
-    """Returns the keys and values that the file says."""
-    found = read_json(path)
+def read_object(path: str | Path, largest: int = LARGEST) -> dict[str, Any]:
+    """Returns the keys and values that the file says; `largest` as for `read_json`."""
+    found = read_json(path, largest)
     if not isinstance(found, dict):
         raise InputError(f"{path} holds {shown(found)}, and {KINDS[dict]} was expected")
     return found
 
 
-def parse_json(content: bytes, where: object) -> Any:
+def parse_json(content: bytes, where: object, largest: int = LARGEST) -> Any:
     """Returns the value; `where` names the file in errors."""
     try:
-        return value_of(content)
+        return value_of(content, largest)
     except ValueError as reason:
         raise InputError(f"{where} cannot be read as JSON: {reason}") from None
 
 
-def value_of(content: bytes) -> Any:
+def value_of(content: bytes, largest: int = LARGEST) -> Any:
     """Returns the value; a ValueError tells a fault."""
     try:
-        check_size(content)
+        check_size(content, largest)
         found = json.loads(content.decode("utf-8"), parse_float=finite, parse_int=whole)
         if HALF_CHARACTER.search(content):
             json.dumps(found, ensure_ascii=False).encode("utf-8")
@@ -60,13 +65,13 @@ def value_of(content: bytes) -> Any:
         raise ValueError(told(reason)) from None
 
 
-def check_size(content: bytes) -> None:
+def check_size(content: bytes, largest: int) -> None:
     """Raises where a text is too long or too deep, before anything is made of it.
 
     A value takes up to 70 bytes, and a bracket a call of the reader.
     """
-    if len(content) > LARGEST:
-        raise ValueError(f"it has more than {LARGEST:,} bytes")
+    if len(content) > largest:
+        raise ValueError(f"it has more than {largest:,} bytes")
     if content.count(b",") + content.count(b"[") + content.count(b"{") > MOST_VALUES:
         raise ValueError(f"it holds more than {MOST_VALUES:,} values")
     depth = 0

@@ -116,6 +116,7 @@ def test_costs_are_scaled_to_the_gallery_and_its_queries(
         "--gallery_size=1e6",
         "--queries_per_day=3600",
         "--cost_per_gpu_hour=2",
+        "--nodes=5",
         "--kind=procrustes",
         f"--out={out}",
     ]
@@ -127,7 +128,10 @@ def test_costs_are_scaled_to_the_gallery_and_its_queries(
     # 5 numbers of 4 bytes for each of a million entries; an entry that stays costs nothing.
     assert backfill["extra_bytes"] == costs["moved gallery"]["extra_bytes"] == 20_000_000
     assert fused["extra_bytes"] == fused["gallery_hours"] == 0
-    assert backfill["money_once"] == pytest.approx(2 * backfill["gallery_hours"])
+    # Five machines embed 123 shards, and one applies a map.
+    assert backfill["money_once"] == pytest.approx(5 * 2 * backfill["gallery_hours"])
+    moved = costs["moved gallery"]
+    assert moved["money_once"] == pytest.approx(2 * moved["gallery_hours"])
     # 3,600 queries a day take as many hours as one takes seconds.
     assert fused["hours_a_day"] == pytest.approx(fused["query_seconds"])
     # Two networks take longer than either of them.

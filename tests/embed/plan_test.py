@@ -52,7 +52,7 @@ def test_where_it_breaks_is_told(big, data, tiny_encoder_path, tmp_path):
     lines = [line for line in text.splitlines(keepends=True) if ".npy" in line]
     of_shard = sum(len(line) for line in lines) / len(data.shards)
     (manifest,) = [each for each in big.limits() if "manifest" in each.what]
-    counted = (1 << 25) / manifest.images * big.images_a_shard
+    counted = artefacts.LARGEST_MANIFEST / manifest.images * big.images_a_shard
     assert counted == pytest.approx(of_shard, abs=2)  # the last line has no comma
     assert big.lines()[-1].startswith("would break first at ")
     huge = replace(big, images=1e15)
