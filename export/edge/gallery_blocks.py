@@ -1,4 +1,4 @@
-"""Reads the blocks of a gallery file, each under a checksum, and the names and rows in them.
+"""Reads the blocks of a gallery file, each under a checksum, without bct_keras.
 
 The format stands in bct_keras/gallery/FORMAT.md.
 """
@@ -23,7 +23,8 @@ class DamagedError(ValueError):
     """The file holds what no writer has written."""
 
     def __init__(self, position: int, what: str):
-        super().__init__(f"the gallery is damaged at byte {position}: {what}; copy it again")
+        message = f"the gallery is damaged at byte {position}: {what}; copy it again"
+        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -41,51 +42,22 @@ class Block:
         if zlib.crc32(self.payload) != self.checksum:
             raise self.damaged("a block is not what its checksum says")
 
-    def array(self, kind: str, count: int, start: int) -> np.ndarray:
-        """Returns so many numbers of this kind, which begin at a byte of the payload."""
-        end = start + count * np.dtype(kind).itemsize
+    def bytes(self, start: int, count: int) -> memoryview:
+        """Returns so many bytes of the payload, from the one at `start`."""
+        end = start + count
         if end > len(self.payload):
             raise self.damaged("a block is shorter than what it holds")
-        return np.frombuffer(self.payload[start:end], kind)
+        return self.payload[start:end]
+
+    def array(self, kind: str, start: int, count: int) -> np.ndarray:
+        """Returns so many numbers of this kind; the first begins at the byte `start`."""
+        size = np.dtype(kind).itemsize
+        content = self.bytes(start, count * size)
+        return np.frombuffer(content, kind)
 
     def damaged(self, what: str) -> DamagedError:
         """Returns the error of a block that cannot be so."""
         return DamagedError(self.position, what)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The embeddings of one block: row = scale * (256 * high + low)."""
-
-    encoders: np.ndarray  # [rows]: which encoder made it
-    scale: np.ndarray  # [rows] float32
-    high: np.ndarray  # [rows, dims] int8
-    low: np.ndarray  # [rows, dims] int8
-
-
-@dataclass(frozen=True)
-class Names:
-    """The ids and labels of one block's entries."""
-
-    first: int  # number of the first entry
-    ends: np.ndarray  # [2, rows]: where each id, and each label, ends
-    text: np.ndarray  # [bytes]: all ids, then all labels
-    block: Block
-
-    def of(self, number: int) -> tuple[str, str]:
-        """Returns the label and the id of an entry."""
-        row = number - self.first
-        id_start, label_start = 0, 0
-        if row:
-            id_start, label_start = self.ends[:, row - 1]
-        id_end, label_end = self.ends[:, row]
-        ids_end = self.ends[0, -1]
-        ident = self.text[id_start:id_end]
-        label = self.text[ids_end + label_start : ids_end + label_end]
-        try:
-            return str(label.tobytes(), "utf-8"), str(ident.tobytes(), "utf-8")
-        except UnicodeDecodeError:
-            raise self.block.damaged("an id or a label is no text") from None
 
 
 class BlockFile:
@@ -103,8 +75,11 @@ class BlockFile:
     def head(self, position: int) -> bytes | None:
         """Returns the head of 64 bytes at a position; None unless its checksum holds."""
         head = bytes(self.bytes[position : position + HEAD_BYTES])
-        fields, checksum = head[:-4], head[-4:]
-        if len(head) < HEAD_BYTES or zlib.crc32(fields) != int.from_bytes(checksum, "little"):
+        if len(head) < HEAD_BYTES:
+            return None
+        fields = head[:-4]
+        (checksum,) = struct.unpack("<I", head[-4:])
+        if zlib.crc32(fields) != checksum:
             return None
         return head
 
@@ -141,6 +116,7 @@ class BlockFile:
 def mapped(path: str) -> memoryview:
     """Returns a file's bytes, which are read as they are needed."""
     with open(path, "rb") as file:
-        if not file.read(1):
+        if not file.read(1):  # an empty file cannot be mapped
             raise ValueError(f"{path} is no gallery: it is empty")
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return memoryview(content)

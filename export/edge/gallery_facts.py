@@ -78,7 +78,9 @@ def no_number(name: str) -> float:
 def is_calibration(facts: dict[str, Any]) -> bool:
     """Tells whether the facts are two curves: of pairs of two identities, and of one."""
     genuine = facts.get("genuine")
-    return is_curve(facts) and isinstance(genuine, dict) and is_curve(genuine)
+    if not isinstance(genuine, dict):
+        return False
+    return is_curve(facts) and is_curve(genuine)
 
 
 def is_curve(facts: dict[str, Any]) -> bool:

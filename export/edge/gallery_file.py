@@ -4,7 +4,8 @@ The format stands in bct_keras/gallery/FORMAT.md. What bct_keras refuses as dama
 """
 
 import numpy as np
-from gallery_blocks import Block, BlockFile, Names, Rows
+from gallery_blocks import Block, BlockFile
+from gallery_entries import Name, Names, Rows
 from gallery_facts import Compatibility, KnownEncoder, compatibility_of, encoder_of
 
 LARGEST_SCALE = 2.0**-14
@@ -54,17 +55,21 @@ class GalleryFile:
 
     def read_entries(self, block: Block) -> None:
         """Takes in new entries, which get the next numbers and are live."""
-        first = len(self.row_of)
-        ends = block.array("<u4", 2 * block.rows, 0).astype(np.int64).reshape(2, block.rows)
-        if not block.rows or (np.diff(ends) < 0).any():
+        count = block.rows
+        ends = block.array("<u4", start=0, count=2 * count)
+        ends = ends.astype(np.int64).reshape(2, count)
+        lengths = np.diff(ends)
+        if not count or (lengths < 0).any():
             raise block.damaged("ids or labels that end before they begin")
         rows = self.read_vectors(block)
-        dims = self.parts[-1].high.shape[1]
-        text = block.array("u1", int(ends[:, -1].sum()), (14 + 2 * dims) * block.rows)
+        dims = self.parts[-1].dims
+        text = block.bytes(start=(14 + 2 * dims) * count, count=int(ends[:, -1].sum()))
+        first = len(self.row_of)
         self.names.append(Names(first, ends, text, block))
-        numbers = np.arange(first, first + block.rows)
+        numbers = np.arange(first, first + count)
+        none = np.full(count, NONE)
         self.row_of = np.concatenate([self.row_of, rows])
-        self.original_of = np.concatenate([self.original_of, np.full(block.rows, NONE)])
+        self.original_of = np.concatenate([self.original_of, none])
         self.entry_of = np.concatenate([self.entry_of, numbers])
 
     def read_other_rows(self, block: Block) -> None:
@@ -91,7 +96,7 @@ class GalleryFile:
 
     def numbers_there(self, block: Block) -> np.ndarray:
         """Reads the numbers of entries that a block is about; they have to be there."""
-        numbers = block.array("<u8", block.rows, 0)
+        numbers = block.array("<u8", start=0, count=block.rows)
         if len(numbers) and numbers.max() >= len(self.row_of):
             raise block.damaged("an entry that is not there")
         numbers = numbers.astype(np.int64)
@@ -105,12 +110,13 @@ class GalleryFile:
         They begin behind the first 8 bytes of each row.
         """
         count = block.rows
-        scale = block.array("<f4", count, 8 * count)
-        encoders = block.array("<u2", count, 12 * count)
+        scale = block.array("<f4", start=8 * count, count=count)
+        encoders = block.array("<u2", start=12 * count, count=count)
         dims = self.dims_of(block, encoders)
-        high = block.array("i1", count * dims, 14 * count).reshape(count, dims)
-        low = block.array("i1", count * dims, (14 + dims) * count).reshape(count, dims)
-        if count and not 0.0 < scale.min() <= scale.max() < LARGEST_SCALE:
+        planes = block.array("i1", start=14 * count, count=2 * count * dims)
+        high, low = planes.reshape(2, count, dims)
+        is_good = (scale > 0) & (scale < LARGEST_SCALE)
+        if not is_good.all():
             raise block.damaged("a scale that no embedding has")
         self.parts.append(Rows(encoders, scale, high, low))
         first = len(self.entry_of)
@@ -122,7 +128,9 @@ class GalleryFile:
             return self.file.first_dims
         if encoders.max() >= len(self.encoders):
             raise block.damaged("an encoder that is not there")
-        found = {self.encoders[encoder].dims for encoder in np.unique(encoders).tolist()}
+        found = set()
+        for place in np.unique(encoders):
+            found.add(self.encoders[place].dims)
         if len(found) > 1:
             raise block.damaged("rows of several dimensions")
         return found.pop()
@@ -133,12 +141,16 @@ class GalleryFile:
         if not len(live):
             raise ValueError(f"{self.path} has no entries")
         self.entries = len(live)
-        self.dead = np.delete(np.arange(len(self.entry_of)), live)
+        rows = np.arange(len(self.entry_of))
+        self.dead = np.delete(rows, live)
         self.scale = np.concatenate([part.scale for part in self.parts])
         made_by = np.concatenate([part.encoders for part in self.parts])
-        makers = [self.encoders[encoder] for encoder in np.unique(made_by[live]).tolist()]
-        self.makers = {encoder.fingerprint for encoder in makers}
-        dims = {encoder.dims for encoder in makers}
+        self.makers = set()
+        dims = set()
+        for place in np.unique(made_by[live]):
+            encoder = self.encoders[place]
+            self.makers.add(encoder.fingerprint)
+            dims.add(encoder.dims)
         if len(dims) > 1:
             several = f"entries of {sorted(dims)} dimensions, which are not searched together here"
             raise ValueError(f"{self.path} has {several}: move or embed all of them")
@@ -149,8 +161,8 @@ class GalleryFile:
         for block in self.blocks:
             block.check()
 
-    def name(self, number: int) -> tuple[str, str]:
-        """Returns the label and the id of an entry."""
+    def name(self, number: int) -> Name:
+        """Returns what an entry is called, and whom it shows."""
         for names in reversed(self.names):
             if names.first <= number:
                 return names.of(number)
