@@ -46,27 +46,45 @@ def checked(answer: Answer, images: int, expected_encoder: str | None) -> Embedd
         images: how many images it was asked about.
         expected_encoder: the name that every row's encoder must have; any one if None.
     """
-    shape = answer.embeddings.shape
-    if len(shape) != 2 or shape[0] != images or not 1 <= shape[1] <= MAXIMUM_DIMS:
-        raise ServingError(f"the answer to {images} images has embeddings of shape {list(shape)}")
+    check_shape(answer.embeddings, images)
     encoder = encoder_of(answer, images, expected_encoder)
-    taken = np.ones(images, bool)
-    if answer.taken is not None:
-        taken = np.asarray(answer.taken, bool)
+    taken = taken_of(answer, images)
+    check_lengths(answer.embeddings, taken)
+    embeddings = answer.embeddings.copy()
+    embeddings[~taken] = np.nan
+    return Embedded(embeddings, encoder)
+
+
+def check_shape(embeddings: np.ndarray, images: int) -> None:
+    """Raises unless there is one embedding of each image."""
+    shape = embeddings.shape
+    is_matrix = len(shape) == 2
+    if not is_matrix or shape[0] != images or not 1 <= shape[1] <= MAXIMUM_DIMS:
+        raise ServingError(f"the answer to {images} images has embeddings of shape {list(shape)}")
+
+
+def taken_of(answer: Answer, images: int) -> np.ndarray:
+    """Returns of each image whether it was taken; all were where the answer does not say it."""
+    if answer.taken is None:
+        return np.ones(images, bool)
+    taken = np.asarray(answer.taken, bool)
     if taken.shape != (images,):
         raise ServingError(
             f"the answer to {images} images says of {taken.size} whether they were taken"
         )
-    found = np.where(taken[:, None], answer.embeddings, np.float32(np.nan))
-    lengths = np.linalg.norm(found[taken].astype(np.float64), axis=1)
+    return taken
+
+
+def check_lengths(embeddings: np.ndarray, taken: np.ndarray) -> None:
+    """Raises unless the embedding of each image that was taken has length 1."""
+    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1)
     is_one = np.abs(lengths - 1) <= LENGTH_TOLERANCE
-    if not is_one.all():
-        first = np.argmin(is_one)
-        number = int(np.flatnonzero(taken)[first])
+    wrong = np.flatnonzero(taken & ~is_one)
+    if len(wrong):
+        first = wrong[0]
         raise ServingError(
-            f"embedding {number} of the answer has length {lengths[first]:.6g}, and not 1"
+            f"embedding {first} of the answer has length {lengths[first]:.6g}, and not 1"
         )
-    return Embedded(found, encoder)
 
 
 def encoder_of(answer: Answer, images: int, expected: str | None) -> str | None:

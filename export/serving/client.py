@@ -107,12 +107,12 @@ class Client:
             raise ServingError(
                 "the token has letters that none has: spaces, line ends, or others than ASCII"
             )
-        self.server, self.timeout, self.attempts = server, timeout, attempts
-        self.batch_size, self.maximum_image_bytes, self.expect = (
-            batch_size,
-            maximum_image_bytes,
-            expect,
-        )
+        self.server = server
+        self.timeout = timeout
+        self.attempts = attempts
+        self.batch_size = batch_size
+        self.maximum_image_bytes = maximum_image_bytes
+        self.expect = expect
         asked = Asked(host, port, model, label, signature, tls, ca_file, token, output)
         self.transport = TRANSPORTS[kind](asked, batch_size)
 
@@ -197,12 +197,15 @@ def parts_of(server: str) -> tuple[str, str, int]:
     wanted = "one of grpc://host:port, grpcs://host:port, http://host:port, https://host:port"
     try:
         parts = urlsplit(server)
-        host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
+        host = parts.hostname
+        port = parts.port or PORTS.get(parts.scheme)
     except ValueError:
-        parts, host, port = urlsplit(""), None, None
-    whole = f"{parts.scheme}://{parts.netloc}" == server.removesuffix("/")
-    known = parts.scheme in TRANSPORTS and "@" not in parts.netloc and server.isprintable()
-    if not (whole and known and host and port):
+        raise ServingError(f"--server={server!r} is not {wanted}") from None
+    is_known = parts.scheme in TRANSPORTS
+    has_user = "@" in parts.netloc
+    without_path = f"{parts.scheme}://{parts.netloc}"
+    has_more = server.removesuffix("/") != without_path or not server.isprintable()
+    if not (is_known and host and port) or has_user or has_more:
         raise ServingError(f"--server={server!r} is not {wanted}")
     return parts.scheme, host, port
 
@@ -257,7 +260,8 @@ def write(path: Path, embeddings: np.ndarray) -> None:
     os.replace(partial, path)
 
 
-def main() -> None:
+def flags() -> argparse.ArgumentParser:
+    """Returns what the command takes."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -294,7 +298,12 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, help="a .npy file for the embeddings; else they are printed"
     )
-    given = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Embeds the images that the flags name."""
+    given = flags().parse_args()
     try:
         client = Client(
             given.server,
@@ -308,7 +317,8 @@ def main() -> None:
             output=given.output,
         )
         names = [plain(str(path)) for path in given.images]
-        embeddings = client.embed([path.read_bytes() for path in given.images], names)
+        images = [path.read_bytes() for path in given.images]
+        embeddings = client.embed(images, names)
         client.close()
         if given.out:
             write(given.out, embeddings)
@@ -318,10 +328,12 @@ def main() -> None:
         print(f"{given.out}: {len(embeddings)} embeddings of {embeddings.shape[1]} dimensions")
     else:
         np.savetxt(sys.stdout, embeddings, fmt="%.6f")
-    refused = [name for name, row in zip(names, embeddings, strict=True) if np.isnan(row).any()]
+    refused = []
+    for name, row in zip(names, embeddings, strict=True):
+        if np.isnan(row).any():
+            refused.append(f"error: {name}: the server cannot decode it, or it has too many pixels")
     if refused:
-        reason = "the server cannot decode it, or it has too many pixels"
-        sys.exit("\n".join(f"error: {name}: {reason}" for name in refused))
+        sys.exit("\n".join(refused))
 
 
 if __name__ == "__main__":
