@@ -71,6 +71,7 @@ def search_by_flags() -> None:
         ids=FLAGS.id,
         made_by=FLAGS.made_by,
         far=FLAGS.far,
+        only_labels=FLAGS.only_label,
     )
     for each in found:
         print(json.dumps(each.facts(), ensure_ascii=False) if FLAGS.json else each)
@@ -194,6 +195,11 @@ def define_search_flags() -> None:
     )
     flags.DEFINE_multi_string("image", None, "a photo to search by; may be given twice")
     flags.DEFINE_integer("top", 5, "how many matches to list", lower_bound=1)
+    flags.DEFINE_multi_string(
+        "only_label",
+        [],
+        "search among entries with this label, and no others; may be given twice",
+    )
     define_far("say `match` or `no match` where this share of false accepts may be, such as 1e-3")
     flags.DEFINE_bool("json", False, "print a line of JSON for each query")
 

@@ -250,6 +250,13 @@ class Contents:
         ever = itertools.chain.from_iterable(names.column(which) for names in self.names)
         return itertools.compress(ever, (self.row_of != REMOVED).tolist())
 
+    def have_label(self, labels: Iterable[str]) -> np.ndarray:
+        """Tells of all numbers [all numbers] whether the entry has one of these labels."""
+        found = np.zeros(len(self.row_of), bool)
+        for label in labels:
+            found |= np.concatenate([names.have_label(label) for names in self.names])
+        return found
+
     def vectors_of(self, rows: np.ndarray) -> Vectors:
         """Returns the embeddings in the given rows, which have to rise, of the same dimensions."""
         cuts = np.searchsorted(rows, [part.first for part in self.rows])

@@ -80,6 +80,19 @@ class Names:
                 start = end
         return column
 
+    def have_label(self, label: str) -> np.ndarray:
+        """Tells of each entry [rows] whether it has this label."""
+        text = np.frombuffer(self.texts[1], np.uint8)
+        ends = self.ends[1].astype(np.int64)
+        starts = np.concatenate([[0], ends[:-1]])
+        encoded = label.encode()
+        rows = np.flatnonzero(ends - starts == len(encoded))
+        for place, letter in enumerate(encoded):
+            rows = rows[text[starts[rows] + place] == letter]
+        found = np.zeros(len(ends), bool)
+        found[rows] = True
+        return found
+
     @contextlib.contextmanager
     def readable(self) -> Iterator[None]:
         """Tells of a damaged block where a name is no text."""

@@ -130,8 +130,7 @@ class MilvusGallery(Gallery):
         field = self.store.field(self.state.before) if self._by_before else self.live
         found = []
         for part in parts:
-            fingerprints = [known.fingerprint for known in part.encoders]
-            found.append(field.hits(part.queries, fingerprints, top))
+            found.append(field.hits(part, top))
         return [merged(parts, hits)[:top] for hits in zip(*found, strict=True)]
 
     def find(self, query: Query, top: int) -> list[list[Match]]:

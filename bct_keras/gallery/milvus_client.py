@@ -10,6 +10,7 @@ import numpy as np
 from bct_keras.errors import InputError
 from bct_keras.gallery.facts import Match
 from bct_keras.gallery.orders import Group
+from bct_keras.gallery.spaces import Part
 
 IN_A_LITERAL = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})
 
@@ -23,6 +24,18 @@ def one_of(field: str, texts: Collection[str]) -> str:
     """Returns the condition that a field is one of these texts."""
     literals = [literal(text) for text in texts]
     return f"{field} in [{', '.join(literals)}]"
+
+
+def entries_of(part: Part) -> str:
+    """Returns the condition that an entry is searched with a part.
+
+    It leaves out those of an encoder that came in since it was looked whether the query fits all
+    entries.
+    """
+    condition = one_of("encoder", [known.fingerprint for known in part.encoders])
+    if part.labels:
+        condition += f" and {one_of('label', part.labels)}"
+    return condition
 
 
 def match_of(hit: dict[str, Any]) -> Match:

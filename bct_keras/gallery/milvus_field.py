@@ -4,11 +4,10 @@ import contextlib
 from collections.abc import Collection, Iterator
 from typing import Any
 
-import numpy as np
-
 from bct_keras.errors import InputError
 from bct_keras.gallery.facts import Match
-from bct_keras.gallery.milvus_client import literal, match_of, one_of
+from bct_keras.gallery.milvus_client import entries_of, literal, match_of, one_of
+from bct_keras.gallery.spaces import Part
 
 AT_ONCE = 1000  # ids in one condition, and queries in one search
 # Entries in a page. A cluster gives no more than the second; Milvus Lite goes through the whole
@@ -93,17 +92,15 @@ class MilvusField:
             rows += self.entries(one_of("label", wanted[start : start + AT_ONCE]))
         return rows
 
-    def hits(self, queries: np.ndarray, encoders: Collection[str], top: int) -> list[list[Match]]:
-        """Returns for each query [queries, dims] the entries of some encoders most like it."""
+    def hits(self, part: Part, top: int) -> list[list[Match]]:
+        """Returns for each query of a part the entries of it that are most like it."""
         found: list[list[Match]] = []
-        for start in range(0, len(queries), AT_ONCE):
+        for start in range(0, len(part.queries), AT_ONCE):
             hits_of_queries = self.client.search(
                 self.collection,
-                data=list(queries[start : start + AT_ONCE]),
+                data=list(part.queries[start : start + AT_ONCE]),
                 limit=top,
-                # Entries of an encoder that came in since it was looked whether the query fits
-                # them all are left out.
-                filter=one_of("encoder", encoders),
+                filter=entries_of(part),
                 output_fields=["label", "encoder"],
             )
             for hits in hits_of_queries:

@@ -41,6 +41,9 @@ def nearest(contents: Contents, parts: list[Part], top: int) -> Iterator[list[Fo
     lanes = lanes_of(contents, parts)
     ranking = Ranking(parts)
     queries = len(parts[0].queries)
+    if not lanes:  # no entry has a label that is searched
+        yield from ([] for _ in range(queries))
+        return
     for start in range(0, queries, QUERIES_AT_ONCE):
         several = slice(start, start + QUERIES_AT_ONCE)
         coarse_of_lanes = list(coarse_scores(lanes, several))
@@ -93,12 +96,12 @@ class Lane:
 
 def lanes_of(contents: Contents, parts: list[Part]) -> list[Lane]:
     """Returns what is gone through for each part; parts with the same queries do it together."""
-    chosen = chosen_rows(contents, parts)
+    searched = searched_rows(contents, parts)
     lanes = []
-    for part, own in zip(parts, chosen, strict=True):
+    for part, own in searched:
         wanted = own
         alike = 0
-        for other, rows in zip(parts, chosen, strict=True):
+        for other, rows in searched:
             if other.queries is part.queries:
                 wanted = wanted | rows
                 alike += 1
@@ -111,6 +114,20 @@ def lanes_of(contents: Contents, parts: list[Part]) -> list[Lane]:
             Lane(part, scan, scan.of_rows(own), int(np.count_nonzero(own)), is_alone=alike == 1)
         )
     return lanes
+
+
+def searched_rows(contents: Contents, parts: list[Part]) -> list[tuple[Part, np.ndarray]]:
+    """Returns each part with its rows [rows] of wanted labels; parts with none are left out."""
+    chosen = chosen_rows(contents, parts)
+    labels = parts[0].labels  # the same in all parts
+    if labels:
+        of_labels = contents.have_label(labels)[contents.entry_of]  # [rows]
+        chosen = [rows & of_labels for rows in chosen]
+    found = []
+    for part, rows in zip(parts, chosen, strict=True):
+        if rows.any():
+            found.append((part, rows))
+    return found
 
 
 def chosen_rows(contents: Contents, parts: list[Part]) -> list[np.ndarray]:

@@ -1,7 +1,7 @@
 """Searches a gallery by photos, or by stored embeddings."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,8 @@ from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError, option
 from bct_keras.gallery.declaring import open_gallery
 from bct_keras.gallery.entries import fitted
+from bct_keras.gallery.facts import Match, check_name
+from bct_keras.gallery.gallery import Gallery
 from bct_keras.gallery.photos import Found, photo_encoder, pixels_of
 from bct_keras.gallery.spaces import Query
 from bct_keras.gallery.stored import known_by
@@ -25,6 +27,7 @@ def search(
     ids: Sequence[str] = (),
     made_by: str | Path | None = None,
     far: float | None = None,
+    only_labels: Collection[str] = (),
 ) -> Iterator[Found]:
     """Yields for each query the entries that are most like it, once all queries are found good.
 
@@ -38,21 +41,53 @@ def search(
         made_by: The encoder that has made what is stored, as the gallery knows it.
         far: The share of false accepts up to which an entry is a match, by the reports that let the
             queries in.
+        only_labels: Entries with one of these labels are searched, and no others; all where there
+            are none.
     """
     if bool(photos) == bool(ids):
         raise InputError(
             f"{option('image')} is needed, or {option('id')} of stored embeddings, and not both"
         )
+    for label in only_labels:
+        check_name(label)
+    wanted = Wanted(top, tuple(only_labels))
     if ids:
-        found = search_by_ids(gallery, encoder, ids, top, made_by)
+        found = search_by_ids(gallery, encoder, ids, wanted, made_by)
     else:
-        found = search_by_photos(gallery, encoder, photos, top)
+        found = search_by_photos(gallery, encoder, photos, wanted)
     for each in found:
         yield replace(each, far=far)
 
 
+@dataclass
+class Wanted:
+    """What is to be found for each query."""
+
+    top: int  # how many entries
+    labels: tuple[str, ...]  # of which entries; of all where there are none
+    known: set[str] = field(default_factory=set)  # labels that an entry was found to have
+
+    def find(self, gallery: Gallery, query: Query) -> list[list[Match]]:
+        """Returns a list of matches for each query; raises where no entry has one of the labels.
+
+        Such a label may be misspelt.
+        """
+        found = gallery.find(replace(query, labels=self.labels), self.top)
+        if self.labels:
+            for matches in found:
+                self.known.update(match.label for match in matches)
+        for label in self.labels:
+            if label in self.known:
+                continue
+            of_label = gallery.find(replace(query, labels=(label,)), 1)
+            if not of_label[0]:
+                raise InputError(f"{gallery.name} has no entry with the label {label!r}")
+            self.known.add(label)
+        return found
+
+
 def search_by_photos(
-    gallery: str, encoder: str | Path, photos: Sequence[str], top: int
+    gallery: str, encoder: str | Path, photos: Sequence[str], wanted: Wanted
 ) -> Iterator[Found]:
     """Yields what is found for each photo."""
     encoded = {path: read_bytes(path, LARGEST_IMAGE) for path in photos}
@@ -65,12 +100,16 @@ def search_by_photos(
         for path, photo in encoded.items():
             pixels = pixels_of(path, photo, embedder.image_size, resize)
             query = query_of_images(embedder, pixels[None])
-            [matches] = opened.find(query, top)
+            [matches] = wanted.find(opened, query)
             yield Found(path, matches)
 
 
 def search_by_ids(
-    gallery: str, encoder: str | Path, ids: Sequence[str], top: int, made_by: str | Path | None
+    gallery: str,
+    encoder: str | Path,
+    ids: Sequence[str],
+    wanted: Wanted,
+    made_by: str | Path | None,
 ) -> Iterator[Found]:
     """Yields what is found for each item whose embedding is stored."""
     embedder = load_encoder(encoder)
@@ -82,7 +121,7 @@ def search_by_ids(
             embedding=embedder.of_ids(ids),
             compatible=None if one_space(embedder) else embedder.compatible.of_ids(ids),
         )
-        for ident, matches in zip(ids, opened.find(query, top), strict=True):
+        for ident, matches in zip(ids, wanted.find(opened, query), strict=True):
             yield Found(ident, matches)
 
 

@@ -28,11 +28,14 @@ class Query:
             were moved to it.
         compatible: [queries, dims of the old gallery]: for entries of older encoders; None where it
             is the same.
+        labels: Entries with one of these labels are searched, and no others; all where there are
+            none.
     """
 
     encoder: str
     embedding: np.ndarray
     compatible: np.ndarray | None = None
+    labels: tuple[str, ...] = ()
 
     def dims(self) -> dict[str, int]:
         """Returns the dimensions of each embedding."""
@@ -61,6 +64,7 @@ class Part:
     encoders: list[KnownEncoder]  # that have made these entries
     entries: int  # how many there are
     odds: Odds | None  # None where there is no other part
+    labels: tuple[str, ...] = ()  # of the entries that are searched; all where there are none
 
 
 class Declared:
@@ -144,14 +148,15 @@ def parts_of(query: Query, plan: Plan, declared: Declared, gallery: str) -> list
     parts, unknown = [], []
     for encoder, by in plan.by.items():
         odds = declared.odds(query.encoder, encoder)
-        parts.append(Part(units[by], [encoder], plan.entries[encoder], odds))
+        parts.append(Part(units[by], [encoder], plan.entries[encoder], odds, query.labels))
         if odds is None:
             unknown.append(encoder)
     if not unknown:
         return parts
     if query.compatible is None or len(set(plan.by.values())) < 2:
         by = next(iter(plan.by.values()))
-        return [Part(units[by], list(plan.by), sum(plan.entries.values()), None)]
+        entries = sum(plan.entries.values())
+        return [Part(units[by], list(plan.by), entries, None, query.labels)]
     raise not_calibrated(gallery, unknown[0])
 
 

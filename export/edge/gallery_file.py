@@ -1,44 +1,15 @@
 """Reads a gallery file as `python -m bct_keras.gallery` writes it, without bct_keras.
 
-The format stands in bct_keras/gallery/FORMAT.md.
+The format stands in bct_keras/gallery/FORMAT.md. What bct_keras refuses as damaged is refused here.
 """
 
-import json
-import mmap
-import struct
-import zlib
-from dataclasses import dataclass
-
 import numpy as np
+from gallery_blocks import Block, BlockFile
+from gallery_entries import Name, Names, Rows
+from gallery_facts import Compatibility, KnownEncoder, compatibility_of, encoder_of
 
-
-@dataclass(frozen=True)
-class Rows:
-    """The embeddings of one block: row = scale * (256 * high + low)."""
-
-    numbers: np.ndarray  # [rows]: of the entry that each row embeds
-    encoders: np.ndarray  # [rows]: which encoder made it
-    scale: np.ndarray  # [rows] float32
-    high: np.ndarray  # [rows, dims] int8
-    low: np.ndarray  # [rows, dims] int8
-
-
-@dataclass(frozen=True)
-class Names:
-    """The ids and labels of one block's entries."""
-
-    first: int  # number of the first entry
-    ends: np.ndarray  # [2, rows]: where each id, and each label, ends
-    text: memoryview  # all ids, then all labels
-
-    def of(self, number: int) -> tuple[str, str]:
-        """Returns the label and the id of an entry."""
-        row = number - self.first
-        id_start, label_start = self.ends[:, row - 1] if row else (0, 0)
-        id_end, label_end = self.ends[:, row]
-        labels = self.text[self.ends[0, -1] :]
-        label = str(labels[label_start:label_end], "utf-8")
-        return label, str(self.text[id_start:id_end], "utf-8")
+LARGEST_SCALE = 2.0**-14
+NONE = -1  # in the place of a row, where an entry has none
 
 
 class GalleryFile:
@@ -46,122 +17,152 @@ class GalleryFile:
 
     def __init__(self, path: str):
         self.path = path
-        with open(path, "rb") as file:
-            self.bytes = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        magic, version, self.first_dims = struct.unpack("<8sII", self.head(0)[:16])
-        # Version 2 may hold removals, and version 3 encoders of other dimensions and moved entries.
-        if magic != b"BCTGALRY" or version not in (1, 2, 3):
-            raise ValueError(f"{path} is no gallery of version 1 to 3")
-        self.facts = {b"ENCO": [], b"COMP": []}
+        self.file = BlockFile(path)
+        self.blocks: list[Block] = []
+        self.encoders: list[KnownEncoder] = []
+        self.compatible: list[Compatibility] = []
         self.names: list[Names] = []
         self.parts: list[Rows] = []
-        self.removed: list[np.ndarray] = []
-        self.payloads: list[tuple[int, memoryview, int]] = []
-        self.given = 0  # numbers of entries so far
-        self.read_blocks()
-        if not self.parts:
-            raise ValueError(f"{path} has no entries")
-        self.entry_of = np.concatenate([part.numbers for part in self.parts])
-        self.scale = np.concatenate([part.scale for part in self.parts])
+        self.row_of = np.zeros(0, np.int64)  # [numbers]: the live row of each entry, or NONE
+        self.original_of = np.zeros(0, np.int64)  # [numbers]: its row before it was moved, or NONE
+        self.entry_of = np.zeros(0, np.int64)  # [rows]: the number of the entry that each embeds
+        for block in self.file.blocks():
+            self.blocks.append(block)
+            self.read(block)
         self.find_live_rows()
 
-    def head(self, position: int) -> bytes:
-        """Returns the head of 64 bytes at a position, whose checksum has to hold."""
-        head = bytes(self.bytes[position : position + 64])
-        fields, checksum = head[:60], head[60:]
-        if len(head) < 64 or zlib.crc32(fields) != int.from_bytes(checksum, "little"):
-            raise ValueError(f"the gallery is damaged at byte {position}; copy it again")
-        return head
-
-    def read_blocks(self) -> None:
-        """Takes in every block that was acknowledged."""
-        position = 128
-        (end,) = struct.unpack("<Q", self.head(64)[:8])
-        while position < end:
-            kind, rows, length, checksum = struct.unpack("<4sIQI", self.head(position)[:20])
-            payload = self.bytes[position + 64 : position + 64 + length]
-            self.payloads.append((position, payload, checksum))
-            if kind in (b"ENTR", b"REPL", b"MOVE"):
-                self.read_rows(kind, rows, payload)
-            elif kind == b"REMO":
-                self.removed.append(np.frombuffer(payload, "<u8", rows))
-            elif kind in (b"REST", b"FORG"):
-                raise ValueError(f"{self.path}: run gallery restore or forget-originals again")
-            elif kind not in self.facts:
-                raise ValueError(f"{self.path} holds a block of unknown kind {kind!r}")
-            else:
-                self.check(self.payloads[-1:])
-                fact = bytes(payload).rstrip(b"\0")
-                self.facts[kind].append(json.loads(fact))
-            position += 64 + length
-
-    def read_rows(self, kind: bytes, rows: int, payload: memoryview) -> None:
-        """Takes in a block of embeddings.
-
-        A row begins with 8 bytes: where an entry's id and label end, or the number of the entry
-        that is embedded anew or was moved.
-        """
-        scale = np.frombuffer(payload, "<f4", rows, 8 * rows)
-        encoders = np.frombuffer(payload, "<u2", rows, 12 * rows)
-        dims = self.dims_of(encoders)
-        if kind == b"ENTR":
-            ends = np.frombuffer(payload, "<u4", 2 * rows).reshape(2, rows)
-            text = payload[(14 + 2 * dims) * rows :]
-            self.names.append(Names(self.given, ends, text))
-            numbers = np.arange(self.given, self.given + rows, dtype=np.uint64)
-            self.given += rows
+    def read(self, block: Block) -> None:
+        """Takes in one block."""
+        if block.kind == b"ENCO":
+            encoder = encoder_of(block)
+            if encoder in self.encoders:
+                raise block.damaged("the encoder is there twice")
+            self.encoders.append(encoder)
+        elif block.kind == b"COMP":
+            self.compatible.append(compatibility_of(block))
+        elif block.kind == b"ENTR":
+            self.read_entries(block)
+        elif block.kind in (b"REPL", b"MOVE"):
+            self.read_other_rows(block)
+        elif block.kind in (b"REST", b"FORG"):
+            self.let_go(block)
+        elif block.kind == b"REMO":
+            numbers = self.numbers_there(block)
+            self.row_of[numbers] = NONE
+            self.original_of[numbers] = NONE
         else:
-            numbers = np.frombuffer(payload, "<u8", rows)
-        planes = np.frombuffer(payload, np.int8, 2 * rows * dims, 14 * rows)
-        high, low = planes.reshape(2, rows, dims)
-        self.parts.append(Rows(numbers, encoders, scale, high, low))
+            raise block.damaged(f"a block of unknown kind {block.kind!r}")
 
-    def dims_of(self, encoders: np.ndarray) -> int:
-        """Returns the dimensions of a block's rows, which have the same by all their encoders."""
-        known = self.facts[b"ENCO"]
+    def read_entries(self, block: Block) -> None:
+        """Takes in new entries, which get the next numbers and are live."""
+        count = block.rows
+        ends = block.array("<u4", start=0, count=2 * count)
+        ends = ends.astype(np.int64).reshape(2, count)
+        lengths = np.diff(ends)
+        if not count or (lengths < 0).any():
+            raise block.damaged("ids or labels that end before they begin")
+        rows = self.read_vectors(block)
+        dims = self.parts[-1].dims
+        text = block.bytes(start=(14 + 2 * dims) * count, count=int(ends[:, -1].sum()))
+        first = len(self.row_of)
+        self.names.append(Names(first, ends, text, block))
+        numbers = np.arange(first, first + count)
+        none = np.full(count, NONE)
+        self.row_of = np.concatenate([self.row_of, rows])
+        self.original_of = np.concatenate([self.original_of, none])
+        self.entry_of = np.concatenate([self.entry_of, numbers])
+
+    def read_other_rows(self, block: Block) -> None:
+        """Takes in entries that were embedded anew, or moved; the row before a move is kept."""
+        numbers = self.numbers_there(block)
+        rows = self.read_vectors(block)
+        kept = np.full(len(numbers), NONE)
+        if block.kind == b"MOVE":
+            before = self.original_of[numbers]
+            kept = np.where(before == NONE, self.row_of[numbers], before)
+        self.original_of[numbers] = kept
+        self.row_of[numbers] = rows
+        self.entry_of = np.concatenate([self.entry_of, numbers])
+
+    def let_go(self, block: Block) -> None:
+        """Makes the rows before a move live again, or forgets them."""
+        numbers = self.numbers_there(block)
+        originals = self.original_of[numbers]
+        if (originals == NONE).any():
+            raise block.damaged("an original vector is not there")
+        if block.kind == b"REST":
+            self.row_of[numbers] = originals
+        self.original_of[numbers] = NONE
+
+    def numbers_there(self, block: Block) -> np.ndarray:
+        """Reads the numbers of entries that a block is about; they have to be there."""
+        numbers = block.array("<u8", start=0, count=block.rows)
+        if len(numbers) and numbers.max() >= len(self.row_of):
+            raise block.damaged("an entry that is not there")
+        numbers = numbers.astype(np.int64)
+        if (self.row_of[numbers] == NONE).any():
+            raise block.damaged("an entry that was removed")
+        return numbers
+
+    def read_vectors(self, block: Block) -> np.ndarray:
+        """Takes in a block's embeddings; returns their rows, counted through the whole file.
+
+        They begin behind the first 8 bytes of each row.
+        """
+        count = block.rows
+        scale = block.array("<f4", start=8 * count, count=count)
+        encoders = block.array("<u2", start=12 * count, count=count)
+        dims = self.dims_of(block, encoders)
+        planes = block.array("i1", start=14 * count, count=2 * count * dims)
+        high, low = planes.reshape(2, count, dims)
+        is_good = (scale > 0) & (scale < LARGEST_SCALE)
+        if not is_good.all():
+            raise block.damaged("a scale that no embedding has")
+        self.parts.append(Rows(encoders, scale, high, low))
+        first = len(self.entry_of)
+        return np.arange(first, first + count)
+
+    def dims_of(self, block: Block, encoders: np.ndarray) -> int:
+        """Returns the dimensions of a block's rows, which are the same for all their encoders."""
         if not len(encoders):
-            return self.first_dims
-        if encoders.max() >= len(known):
-            raise ValueError(f"{self.path} is damaged; copy it again")
-        return known[encoders[0]]["dims"]
+            return self.file.first_dims
+        if encoders.max() >= len(self.encoders):
+            raise block.damaged("an encoder that is not there")
+        found = set()
+        for place in np.unique(encoders):
+            found.add(self.encoders[place].dims)
+        if len(found) > 1:
+            raise block.damaged("rows of several dimensions")
+        return found.pop()
 
     def find_live_rows(self) -> None:
-        """Finds which rows are still those of an entry, and who made them."""
-        made_by = np.concatenate([part.encoders for part in self.parts])
-        removed = np.concatenate([np.zeros(0, np.uint64), *self.removed])
-        largest = max(self.entry_of.max(), removed.max(initial=0))
-        encoders = self.facts[b"ENCO"]
-        if largest >= self.given:
-            raise ValueError(f"{self.path} is damaged; copy it again")
-        rows = np.arange(len(self.entry_of))
-        row_of = np.full(self.given, -1)
-        row_of[self.entry_of] = rows  # an entry's latest row is its live one
-        row_of[removed] = -1
-        live = row_of[row_of >= 0]
+        """Finds which rows are searched, and who made them."""
+        live = self.row_of[self.row_of != NONE]
         if not len(live):
             raise ValueError(f"{self.path} has no entries")
         self.entries = len(live)
+        rows = np.arange(len(self.entry_of))
         self.dead = np.delete(rows, live)
+        self.scale = np.concatenate([part.scale for part in self.parts])
+        made_by = np.concatenate([part.encoders for part in self.parts])
         self.makers = set()
         dims = set()
-        for encoder in np.unique(made_by[live]).tolist():
-            self.makers.add(encoders[encoder]["fingerprint"])
-            dims.add(encoders[encoder]["dims"])
+        for place in np.unique(made_by[live]):
+            encoder = self.encoders[place]
+            self.makers.add(encoder.fingerprint)
+            dims.add(encoder.dims)
         if len(dims) > 1:
             several = f"entries of {sorted(dims)} dimensions, which are not searched together here"
             raise ValueError(f"{self.path} has {several}: move or embed all of them")
         (self.dims,) = dims
 
-    def check(self, payloads: list | None = None) -> None:
+    def check(self) -> None:
         """Holds every byte against its checksum; once after the file was copied here is enough."""
-        for position, payload, checksum in self.payloads if payloads is None else payloads:
-            if zlib.crc32(payload) != checksum:
-                raise ValueError(
-                    f"the gallery is damaged in the block at byte {position}; copy it again"
-                )
+        for block in self.blocks:
+            block.check()
 
-    def name(self, number: int) -> tuple[str, str]:
-        """Returns the label and the id of an entry."""
+    def name(self, number: int) -> Name:
+        """Returns what an entry is called, and whom it shows."""
         for names in reversed(self.names):
             if names.first <= number:
                 return names.of(number)

@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from search import Encoder, Gallery
+from encoder import Encoder
+from search import Gallery
 
 
 def milliseconds(call: Callable[[], object]) -> float:
@@ -28,10 +29,12 @@ def milliseconds(call: Callable[[], object]) -> float:
 def measure(name: str, call: Callable[[], object], rounds: int) -> None:
     """Reports the median and the 99th percentile of the time that a call takes."""
     call()  # the first time also reads the file
-    times = [milliseconds(call) for _ in range(rounds)]
+    times = []
+    for _ in range(rounds):
+        times.append(milliseconds(call))
     for share in (50, 99):
-        time_then = np.percentile(times, share)
-        report(f"{name}, p{share}", float(time_then), "ms")
+        longest = np.percentile(times, share)
+        report(f"{name}, p{share}", float(longest), "ms")
 
 
 def report(name: str, value: float, unit: str) -> None:
@@ -43,9 +46,10 @@ def report(name: str, value: float, unit: str) -> None:
 def main() -> None:
     """Measures what the flags name."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    for name in ("model", "gallery", "image"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--model", required=True, help="a .tflite file")
+    parser.add_argument("--gallery", required=True, help="a gallery file")
+    parser.add_argument("--image", required=True, help="a JPEG or PNG file")
+    parser.add_argument("--rounds", type=int, default=200, help="how often each is measured")
     given = parser.parse_args()
     start = time.perf_counter()
     gallery = Gallery(given.gallery)
@@ -55,12 +59,13 @@ def main() -> None:
     two = Encoder(given.model, threads=2)
     measure("embed the photo, 1 thread", lambda: one.embed(given.image), given.rounds)
     measure("embed the photo, 2 threads", lambda: two.embed(given.image), given.rounds)
-    query = gallery.query_of(one.fingerprint, one.embed(given.image))
+    embeddings = one.embed(given.image)
+    query = gallery.query_of(one.fingerprint, embeddings)
     searched = f"search {gallery.entries:,} entries of {gallery.dims} dimensions, 1 thread"
     measure(searched, lambda: gallery.search(one.fingerprint, query, 10), given.rounds)
-    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    usage = resource.getrusage(resource.RUSAGE_SELF)
     name = "largest memory, what was read of the mapped gallery included"
-    report(name, kibibytes / 1024, "MiB")
+    report(name, usage.ru_maxrss / 1024, "MiB")  # Linux counts in KiB
 
 
 if __name__ == "__main__":

@@ -13,6 +13,14 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 MAXIMUM_PIXELS = 64_000_000
+# Of a JPEG: what it starts with, and the marker of the segment in which Exif lies.
+JPEG = b"\xff\xd8\xff"
+EXIF_MARKER = 0xE1
+MOST_SEGMENTS = 100
+# The entry of Exif that says the orientation: a number of 16 bits.
+ORIENTATION_TAG, SHORT = 0x0112, 3
+ENTRY_BYTES = 12
+BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -36,6 +44,20 @@ def pixels_of(path: str, size: int) -> np.ndarray:
 
 def upright_rgb(encoded: bytes, name: str) -> Image.Image:
     """Returns the image in RGB, turned as it says itself."""
+    image = opened(encoded, name)
+    if image.mode.startswith("I"):  # grey of 16 bits, of which Pillow's own conversion makes white
+        upper_bits = np.asarray(image) >> 8
+        image = Image.fromarray(upper_bits.astype(np.uint8))
+    image.info.pop("transparency", None)  # a warning otherwise
+    image = image.convert("RGB")
+    orientation = orientation_of(encoded)
+    if orientation == 1:
+        return image
+    return image.transpose(TURNS[orientation])
+
+
+def opened(encoded: bytes, name: str) -> Image.Image:
+    """Returns the image as Pillow decodes it; ValueError where it cannot be taken."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -45,56 +67,54 @@ def upright_rgb(encoded: bytes, name: str) -> Image.Image:
         if image.mode == "CMYK":
             raise ValueError("a JPEG of four colours; save it as RGB")
         image.load()
+        return image
     except UnidentifiedImageError:
         raise ValueError(f"{name} is no JPEG or PNG image") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{name} cannot be read as an image: {error}") from None
-    if image.mode.startswith("I"):  # grey of 16 bits, of which Pillow's own conversion makes white
-        upper_bits = np.asarray(image) >> 8
-        image = Image.fromarray(upper_bits.astype(np.uint8))
-    image.info.pop("transparency", None)  # a warning otherwise
-    orientation = orientation_of(encoded)
-    image = image.convert("RGB")
-    if orientation == 1:
-        return image
-    return image.transpose(TURNS[orientation])
 
 
 def orientation_of(encoded: bytes) -> int:
     """Returns the Exif orientation, 1 to 8, of a JPEG that says one, and 1 of any other image."""
-    if not encoded.startswith(b"\xff\xd8\xff"):
+    if not encoded.startswith(JPEG):
         return 1
     position = 2
-    for _ in range(100):
+    for _ in range(MOST_SEGMENTS):
         if position + 4 > len(encoded):
-            break
+            return 1
         start, marker, length = struct.unpack_from(">BBH", encoded, position)
-        if (start, marker) == (0xFF, 0xFF):  # a byte that fills up
+        if start == 0xFF and marker == 0xFF:  # a byte that fills up
             position += 1
             continue
-        is_metadata = 0xE0 <= marker <= 0xEF or marker == 0xFE
-        if start != 0xFF or not is_metadata:
-            break
-        if marker == 0xE1 and encoded.startswith(b"Exif\0\0", position + 4):
-            return orientation_in(encoded[position + 10 : position + 2 + length])
-        position += 2 + length
+        if start != 0xFF or not is_metadata(marker):
+            return 1
+        end = position + 2 + length
+        if marker == EXIF_MARKER and encoded.startswith(b"Exif\0\0", position + 4):
+            return orientation_in(encoded[position + 10 : end])
+        position = end
     return 1
+
+
+def is_metadata(marker: int) -> bool:
+    """Tells whether a segment of a JPEG holds metadata or a comment."""
+    return 0xE0 <= marker <= 0xEF or marker == 0xFE
 
 
 def orientation_in(exif: bytes) -> int:
     """Returns the orientation that Exif metadata say, and 1 where they say none."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4], "")
-    if not order or len(exif) <= 8:
+    order = BYTE_ORDERS.get(exif[:4])
+    if order is None or len(exif) <= 8:
         return 1
     (first,) = struct.unpack_from(f"{order}I", exif, 4)
     if first + 2 > len(exif):
         return 1
-    (entries,) = struct.unpack_from(f"{order}H", exif, first)
-    there = (len(exif) - first - 2) // 12
-    for number in range(min(entries, there)):
-        place = first + 2 + 12 * number
+    (claimed,) = struct.unpack_from(f"{order}H", exif, first)
+    there = (len(exif) - first - 2) // ENTRY_BYTES
+    for number in range(min(claimed, there)):
+        place = first + 2 + ENTRY_BYTES * number
         tag, kind, count, value = struct.unpack_from(f"{order}HHIH", exif, place)
-        is_orientation = (tag, kind, count) == (0x0112, 3, 1)
-        if is_orientation and 1 <= value <= 8:
+        if tag != ORIENTATION_TAG or kind != SHORT or count != 1:
+            continue
+        if 1 <= value <= 8:
             return value
     return 1

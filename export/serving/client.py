@@ -1,24 +1,26 @@
 """Photos in, embeddings out, from a running tensorflow_model_server.
 
     pip install numpy grpcio     (numpy alone for http and https)
-    python client.py --server=grpc://127.0.0.1:8500 --label=stable --out=embeddings.npy photo1.jpg
-    photo2.png python client.py --server=https://encoder.example.org --ca_file=ca.pem
-    --expect=exported photo1.jpg
+    python client.py --server=grpc://127.0.0.1:8500 --label=stable --out=embeddings.npy a.jpg b.png
+    python client.py --server=https://encoder.example.org --ca_file=ca.pem --expect=exported a.jpg
 
-A batch is answered or given up within --timeout seconds, all attempts included. What a second
-attempt may mend (the server starts, is full, or loses the connection) is tried again, later and
-later. A photo that the server does not take has a row of NaN, is named, and makes the exit status
-1.
+The images are sent in batches. A batch is answered or given up within --timeout seconds, all
+attempts included. Where another attempt may help (the server starts, is full, or loses the
+connection), the batch is sent again, each time after a longer pause. A photo that the server does
+not take has a row of NaN. The command names this photo and ends with status 1.
 
-An encoder may give two embeddings of a photo: `embedding`, for new entries and for queries among
-them, and `embedding_compatible`, for queries in the gallery of the older encoder. Name one with
---output; without it such an answer is refused, for they may look alike and cannot be compared. An
-encoder with one embedding gives it for either name.
+An encoder may give two embeddings of a photo. `embedding` is for new entries, and for queries among
+them. `embedding_compatible` is for queries in the gallery of the older encoder. The two may look
+alike and cannot be compared, so an answer with both is refused until --output names one. An encoder
+with one embedding gives it for either name.
 
-A token is read from --token_file, or without it from the environment variable BCT_SERVING_TOKEN; it
-is sent over TLS (grpcs, https) alone, but for a server on this machine. --expect refuses embeddings
-of another encoder: it names the folder that `python -m bct_keras.export` wrote, or the encoder's
-name in its manifest.json (served_name).
+Every answer names the encoder that made it. Answers by two encoders are refused, since a label may
+be given to another version at any moment. --expect refuses embeddings of any other encoder than the
+one it names: by the folder that `python -m bct_keras.export` wrote, or by `served_name` in the
+manifest.json of that folder.
+
+A token is read from --token_file, or else from the environment variable BCT_SERVING_TOKEN. It is
+sent over TLS alone (grpcs, https), but for a server on this machine.
 """
 
 import argparse
@@ -33,7 +35,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-from answer import checked
+from answer import Embedded, checked
 from errors import ServingError, TransientError, plain
 from transports import COMPATIBLE, EMBEDDING, Asked, GrpcTransport, RestTransport
 
@@ -56,14 +58,18 @@ class Client:
 
     Args:
         server: grpc://host:port, grpcs://host:port, http://host[:port] or https://host[:port]; the
-        s is for TLS. model: the model's name in models.config. label: stable or canary, as in
-        models.config; the highest version without it. signature: the model's signature that takes
-        encoded images. timeout: seconds for a batch, all attempts included. attempts: how often a
-        batch is sent at most. batch_size: images in a request. maximum_image_bytes: a larger image
-        is not sent. ca_file: certificates in PEM that are trusted with TLS; those of the system
-        without it. token: shown to the server as a bearer token. expect: the name that the encoder
-        behind every answer must have; any without it. output: embedding or embedding_compatible;
-        needed where the encoder gives both.
+            s is for TLS.
+        model: The model's name in models.config.
+        label: stable or canary, as in models.config; the highest version without it.
+        signature: The model's signature that takes encoded images.
+        timeout: Seconds for a batch, all attempts included.
+        attempts: How often a batch is sent at most.
+        batch_size: Images in a request.
+        maximum_image_bytes: A larger image is not sent.
+        ca_file: Certificates in PEM that are trusted with TLS; those of the system without it.
+        token: Shown to the server as a bearer token.
+        expect: The name that the encoder behind every answer must have; any one without it.
+        output: embedding or embedding_compatible; needed where the encoder gives both.
     """
 
     def __init__(
@@ -101,12 +107,12 @@ class Client:
             raise ServingError(
                 "the token has letters that none has: spaces, line ends, or others than ASCII"
             )
-        self.server, self.timeout, self.attempts = server, timeout, attempts
-        self.batch_size, self.maximum_image_bytes, self.expect = (
-            batch_size,
-            maximum_image_bytes,
-            expect,
-        )
+        self.server = server
+        self.timeout = timeout
+        self.attempts = attempts
+        self.batch_size = batch_size
+        self.maximum_image_bytes = maximum_image_bytes
+        self.expect = expect
         asked = Asked(host, port, model, label, signature, tls, ca_file, token, output)
         self.transport = TRANSPORTS[kind](asked, batch_size)
 
@@ -124,13 +130,31 @@ class Client:
         names = names or [f"image {number}" for number in range(len(images))]
         for image, name in zip(images, names, strict=True):
             self.check(image, name)
-        starts = range(0, len(images), self.batch_size)
-        found = [self.embed_batch(images[start : start + self.batch_size]) for start in starts]
-        if len({rows.shape[1] for rows in found}) > 1:
+        if not images:
+            return np.empty((0, 0), np.float32)
+        batches = []
+        for start in range(0, len(images), self.batch_size):
+            batch = images[start : start + self.batch_size]
+            batches.append(self.embed_batch(batch))
+        self.check_by_one_encoder(batches)
+        return np.concatenate([batch.embeddings for batch in batches])
+
+    def check_by_one_encoder(self, batches: Sequence[Embedded]) -> None:
+        """Raises where the answers cannot be compared.
+
+        A label may be given to another version between two batches.
+        """
+        encoders = {batch.encoder for batch in batches}
+        if len(encoders) > 1:
+            raise ServingError(
+                f"{self.server}: the answers are by {len(encoders)} encoders: the label was given "
+                "to another version meanwhile; ask again"
+            )
+        dims = {batch.embeddings.shape[1] for batch in batches}
+        if len(dims) > 1:
             raise ServingError(
                 f"{self.server}: the answers have embeddings of different dimensions"
             )
-        return np.concatenate(found) if found else np.empty((0, 0), np.float32)
 
     def check(self, image: bytes, name: str) -> None:
         """Raises for an image that the server would refuse, before anything is sent."""
@@ -143,8 +167,8 @@ class Client:
                 "encoder sees few of its pixels"
             )
 
-    def embed_batch(self, images: Sequence[bytes]) -> np.ndarray:
-        """Returns the embeddings of images that are shown to the server together."""
+    def embed_batch(self, images: Sequence[bytes]) -> Embedded:
+        """Embeds images that are shown to the server together."""
         deadline = time.monotonic() + self.timeout
         pause = FIRST_PAUSE
         for attempt in range(1, self.attempts + 1):
@@ -173,12 +197,15 @@ def parts_of(server: str) -> tuple[str, str, int]:
     wanted = "one of grpc://host:port, grpcs://host:port, http://host:port, https://host:port"
     try:
         parts = urlsplit(server)
-        host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
+        host = parts.hostname
+        port = parts.port or PORTS.get(parts.scheme)
     except ValueError:
-        parts, host, port = urlsplit(""), None, None
-    whole = f"{parts.scheme}://{parts.netloc}" == server.removesuffix("/")
-    known = parts.scheme in TRANSPORTS and "@" not in parts.netloc and server.isprintable()
-    if not (whole and known and host and port):
+        raise ServingError(f"--server={server!r} is not {wanted}") from None
+    is_known = parts.scheme in TRANSPORTS
+    has_user = "@" in parts.netloc
+    without_path = f"{parts.scheme}://{parts.netloc}"
+    has_more = server.removesuffix("/") != without_path or not server.isprintable()
+    if not (is_known and host and port) or has_user or has_more:
         raise ServingError(f"--server={server!r} is not {wanted}")
     return parts.scheme, host, port
 
@@ -233,7 +260,8 @@ def write(path: Path, embeddings: np.ndarray) -> None:
     os.replace(partial, path)
 
 
-def main() -> None:
+def flags() -> argparse.ArgumentParser:
+    """Returns what the command takes."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -270,7 +298,12 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, help="a .npy file for the embeddings; else they are printed"
     )
-    given = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Embeds the images that the flags name."""
+    given = flags().parse_args()
     try:
         client = Client(
             given.server,
@@ -284,7 +317,8 @@ def main() -> None:
             output=given.output,
         )
         names = [plain(str(path)) for path in given.images]
-        embeddings = client.embed([path.read_bytes() for path in given.images], names)
+        images = [path.read_bytes() for path in given.images]
+        embeddings = client.embed(images, names)
         client.close()
         if given.out:
             write(given.out, embeddings)
@@ -294,10 +328,12 @@ def main() -> None:
         print(f"{given.out}: {len(embeddings)} embeddings of {embeddings.shape[1]} dimensions")
     else:
         np.savetxt(sys.stdout, embeddings, fmt="%.6f")
-    refused = [name for name, row in zip(names, embeddings, strict=True) if np.isnan(row).any()]
+    refused = []
+    for name, row in zip(names, embeddings, strict=True):
+        if np.isnan(row).any():
+            refused.append(f"error: {name}: the server cannot decode it, or it has too many pixels")
     if refused:
-        reason = "the server cannot decode it, or it has too many pixels"
-        sys.exit("\n".join(f"error: {name}: {reason}" for name in refused))
+        sys.exit("\n".join(refused))
 
 
 if __name__ == "__main__":

@@ -28,13 +28,17 @@ def predict_request(
     model: str, label: str | None, signature: str, input_name: str, images: Sequence[bytes]
 ) -> bytes:
     """Returns a PredictRequest that shows these images to a model."""
-    specification = field(1, model.encode()) + field(3, signature.encode())
+    specification = field(1, model.encode())
+    specification += field(3, signature.encode())
     if label:
         specification += field(4, label.encode())
-    shape = field(2, number(1, len(images)))
-    values = [field(8, image) for image in images]
-    tensor = b"".join([number(1, STRING), field(2, shape), *values])
-    entry = field(1, input_name.encode()) + field(2, tensor)
+    side = number(1, len(images))
+    shape = field(2, side)
+    tensor = [number(1, STRING), field(2, shape)]
+    for image in images:
+        tensor.append(field(8, image))
+    entry = field(1, input_name.encode())
+    entry += field(2, b"".join(tensor))
     return field(1, specification) + field(2, entry)
 
 
@@ -181,7 +185,8 @@ def read_varint(message: memoryview, position: int) -> tuple[int, int]:
 def field(key: int, content: bytes) -> bytes:
     """Returns a field with a length."""
     head = varint(key << 3 | WITH_LENGTH)
-    return head + varint(len(content)) + content
+    length = varint(len(content))
+    return head + length + content
 
 
 def number(key: int, value: int) -> bytes:

@@ -219,10 +219,12 @@ def numbers(rows: object, name: str) -> np.ndarray:
     """Returns [rows, numbers] float32; text that looks like numbers is none."""
     if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
         raise ServingError(f"the answer's '{name}' is no list of rows")
-    if any(type(value) not in (float, int) for row in rows for value in row):
-        raise ServingError(f"the answer's '{name}' has values that are no numbers")
-    if len({len(row) for row in rows}) > 1:
-        raise ServingError(f"the answer's '{name}' has rows of different lengths")
+    for row in rows:
+        if any(type(value) not in (float, int) for value in row):
+            raise ServingError(f"the answer's '{name}' has values that are no numbers")
+    for row in rows:
+        if len(row) != len(rows[0]):
+            raise ServingError(f"the answer's '{name}' has rows of different lengths")
     try:
         values = np.array(rows, np.float64)
         with np.errstate(over="ignore"):
@@ -235,6 +237,10 @@ def numbers(rows: object, name: str) -> np.ndarray:
 
 def list_of(values: object, kind: type, name: str) -> list:
     """Returns an output that has to be a list of this kind."""
-    if not isinstance(values, list) or not all(type(value) is kind for value in values):
-        raise ServingError(f"the answer's '{name}' is no list of {kind.__name__}")
+    refusal = ServingError(f"the answer's '{name}' is no list of {kind.__name__}")
+    if not isinstance(values, list):
+        raise refusal
+    for value in values:
+        if type(value) is not kind:
+            raise refusal
     return values

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from gallery_readers.answers import by_python
+from gallery_readers.mutations import mutated
 
 import bct_keras as bct
 from bct_keras.adapters.folding import with_adapter
@@ -22,6 +24,7 @@ from bct_keras.gallery.file import FileGallery
 from bct_keras.metrics.odds import Odds
 
 EDGE = Path(__file__).parents[2] / "export" / "edge"
+GALLERIES = Path(__file__).parents[1] / "golden" / "galleries"
 DIMS = 16
 OLD = KnownEncoder("0" * 64, DIMS, "old")
 NEW = KnownEncoder("1" * 64, DIMS, "new")
@@ -187,9 +190,66 @@ def test_a_file_that_was_cut_off_is_told(search, mixed, length):
         search.Gallery(str(mixed)).check()
 
 
+def opened_by_device(search, path: Path) -> str:
+    """Returns what the device's reader says of a file: good, damaged or refused."""
+    try:
+        search.Gallery(str(path)).check()
+    except importlib.import_module("gallery_blocks").DamagedError:
+        return "damaged"
+    except ValueError:
+        return "refused"
+    return "good"
+
+
+# Good files that the device does not search: two have no entries, and two have entries of two
+# numbers of dimensions.
+REFUSED = ("all_removed", "empty", "half_moved", "two_spaces")
+GOLDEN = json.loads((GALLERIES / "answers.json").read_text())
+ANSWERS = GOLDEN["answers"]
+
+
+@pytest.mark.parametrize("name", sorted(ANSWERS))
+def test_it_refuses_each_damaged_gallery_that_bct_keras_refuses(search, name):
+    expected = {"no gallery": "refused", "other version": "refused"}
+    word = ANSWERS[name]["opened"]
+    if name.removesuffix(".gallery") in REFUSED:
+        word = "refused"
+    assert opened_by_device(search, GALLERIES / name) == expected.get(word, word)
+
+
+def test_a_name_that_is_no_text_is_told_when_it_is_found(search):
+    name = "damaged_name_of_no_text.gallery"
+    answers = zip(GOLDEN["queries"], ANSWERS[name]["found"], strict=True)
+    asked = next(query for query, found in answers if found["status"] == "damaged")
+    gallery = search.Gallery(str(GALLERIES / name))
+    query = np.array(asked["embedding"], np.float32)
+    with pytest.raises(ValueError, match=r"damaged at byte .* an id or a label is no text"):
+        gallery.search(asked["encoder"], query, gallery.entries)
+
+
+def test_of_mutated_galleries_it_opens_none_that_bct_keras_refuses(search, tmp_path):
+    good = []
+    for name, answer in ANSWERS.items():
+        if answer["opened"] == "good":
+            good.append((GALLERIES / name).read_bytes())
+    path = tmp_path / "mutated.gallery"
+    opened = 0
+    for content in mutated(good, 200, seed=0):
+        path.write_bytes(content)
+        by_device = opened_by_device(search, path)
+        by_us = by_python(path, [], 1)["opened"]
+        if by_us == "good":
+            assert by_device != "damaged"
+            opened += 1
+        else:
+            assert by_device != "good"
+    assert 20 < opened < 120
+
+
 def test_the_example_is_short_and_imports_no_more_than_it_says():
     imported = set()
-    for script in ("search.py", "gallery_file.py", "photo.py"):
+    ours = {path.stem for path in EDGE.glob("gallery_*.py")} | {"encoder", "photo"}
+    for script in ("search.py", *(f"{name}.py" for name in sorted(ours))):
         lines = (EDGE / script).read_text().splitlines()
         assert len(lines) < 170
         tree = ast.parse("\n".join(lines))
@@ -203,7 +263,7 @@ def test_the_example_is_short_and_imports_no_more_than_it_says():
             node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
         }
     others = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names
-    assert others == {"ai_edge_litert", "numkong", "numpy", "gallery_file", "photo", "PIL"}
+    assert others == ours | {"ai_edge_litert", "numkong", "numpy", "PIL"}
 
 
 @pytest.fixture(scope="module")

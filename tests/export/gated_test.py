@@ -21,7 +21,8 @@ from bct_keras.errors import InputError
 from bct_keras.evaluate import PROTOCOLS
 from bct_keras.evaluate.run import evaluate
 from bct_keras.export import __main__ as exporting
-from bct_keras.export.formats import FORMATS
+from bct_keras.export import writing
+from bct_keras.export.formats import FORMATS, tflite
 from bct_keras.export.formats.format import Source
 from bct_keras.export.run import Checks, export, keras_encoder
 from bct_keras.metrics.influence import Influence
@@ -136,6 +137,33 @@ def test_a_file_that_loses_too_much_is_refused_with_the_numbers(
     )
     with pytest.raises(InputError, match=message):
         export(coarse, [name], tmp_path / "out", checks)
+    assert not (tmp_path / "out").exists()
+
+
+def test_int8_is_measured_as_the_file_gives_it(coarse, checks, tmp_path):
+    export(coarse, ["tflite_int8"], tmp_path / "out", checks)
+    (tests,) = json.loads((tmp_path / "out" / "gate.json").read_text())["protocols"].values()
+    exact = normalised(coarse.encoder.embed(IMAGES))
+    file = normalised(load_encoder(tmp_path / "out" / "encoder_int8.tflite").embed(IMAGES))
+    left = float(np.mean(np.sum(file * exact, axis=1)))
+    assert 0.99 < left < 1  # eight bits are not all of it
+    in_old = tests["encoder/old"]["quality"]
+    assert tests["tflite_int8/old"]["quality"] == pytest.approx(left * in_old, abs=1e-6)
+    assert tests["tflite_int8/tflite_int8"]["quality"] == pytest.approx(left * left, abs=1e-6)
+
+
+def test_int8_of_a_bad_calibration_is_refused(coarse, checks, tmp_path, monkeypatch):
+    """It has seen no colour but one: all others are beyond its ranges."""
+    grey = np.full((4, 28, 28, 3), 160, np.uint8)
+    monkeypatch.setattr(tflite, "calibration_images", lambda source: grey)
+    monkeypatch.setattr(writing, "KEPT_FLOAT", (0.0,))  # nothing is kept in float: one attempt
+    # How near it is to its encoder is asked before what it loses; here the loss has to tell.
+    form = dataclasses.replace(FORMATS["tflite_int8"], smallest_cosine=None)
+    monkeypatch.setitem(FORMATS, "tflite_int8", form)
+    with pytest.raises(
+        InputError, match=r"tflite_int8 is refused: quality of quality loses [2-9]\d\.\d\d%"
+    ):
+        export(coarse, ["tflite_int8"], tmp_path / "out", checks)
     assert not (tmp_path / "out").exists()
 
 

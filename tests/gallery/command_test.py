@@ -78,6 +78,8 @@ def commands(made: dict[str, Path]) -> dict[str, list[str]]:
         "add": ["add", gallery, data, by_old],
         "add_again": ["add", gallery, f"--data={made['data'].parent}/old", old],
         "search_by_old": ["search", gallery, old, photo, f"--image={folder}/large.png", "--top=3"],
+        "search_a_label": ["search", gallery, old, photo, "--only_label=1", "--top=3"],
+        "search_no_label": ["search", gallery, old, photo, "--only_label=1", "--only_label=x"],
         "refused": ["search", gallery, new, photo],
         "add_stranger": ["add", gallery, data, new],
         "declare_refused": ["add", gallery, report, "--strict"],
@@ -114,6 +116,8 @@ def commands(made: dict[str, Path]) -> dict[str, list[str]]:
         ],
         "add_to_milvus": ["add", in_milvus, data, by_old],
         "search_milvus": ["search", in_milvus, old, photo, "--top=3"],
+        "search_a_label_in_milvus": ["search", in_milvus, old, photo, "--only_label=1", "--top=3"],
+        "search_no_label_in_milvus": ["search", in_milvus, old, photo, "--only_label=x"],
         "no_image": ["search", gallery, new],
         "no_source": ["add", gallery, data],
         "nothing": ["add", gallery],
@@ -147,6 +151,15 @@ def test_a_gallery_of_old_embeddings_is_searched_by_the_old_encoder(results, mad
     best = lines[2].split()
     assert best[0] == "1.0000"
     assert best[3] == (made["folder"] / "photo.png.id").read_text()
+
+
+def test_a_search_of_one_label_finds_that_label_alone(results):
+    status, said, _ = results["search_a_label"]
+    assert status == 0
+    assert [line.split()[1] for line in said.splitlines()[2:]] == ["1"] * 3
+    status, _, errors = results["search_no_label"]
+    assert status == 1
+    assert errors.endswith("people.gallery has no entry with the label 'x'\n")
 
 
 def test_entries_that_would_shut_out_every_query_are_refused(results):
@@ -288,6 +301,11 @@ def test_a_gallery_in_milvus_is_made_and_searched_by_the_same_commands(results):
         results["search_milvus"][1].splitlines()[1:]
         == results["search_by_old"][1].splitlines()[1:5]
     )
+    for name in ("search_a_label", "search_a_label_in_milvus"):
+        of_label = [line.split()[-1] for line in results[name][1].splitlines()[2:]]
+        assert len(of_label) == 3
+        assert all(ident.startswith("synthetic-seed0/00001/") for ident in of_label)
+    assert "no entry with the label 'x'" in results["search_no_label_in_milvus"][2]
 
 
 def test_help_tells_of_the_actions_and_of_the_flags_of_one(results):

@@ -10,6 +10,7 @@ from bct_keras.gallery.file import FileGallery
 from bct_keras.gallery.gallery import Gallery
 from bct_keras.gallery.milvus import MilvusGallery
 from bct_keras.gallery.orders import farthest, random, stored
+from bct_keras.gallery.spaces import Query
 
 DIMS = 16
 OLD = KnownEncoder("0" * 64, DIMS, "runs/old")
@@ -93,6 +94,21 @@ def test_the_list_is_that_of_exact_search(opened):
         np.testing.assert_allclose(
             [match.score for match in matches], np.sort(row)[::-1], atol=2e-4
         )
+
+
+@pytest.mark.parametrize("wanted", [["person 2"], ["person 9", "person 0"], ["nobody"], [""]])
+def test_of_some_labels_as_many_are_found_as_were_asked_for(opened, wanted):
+    """A filter after the search would find fewer: the labels' entries are not the best ones."""
+    with opened() as gallery:
+        embeddings = filled(gallery)
+        query = -directions(30)[6:7]  # the farthest of all entries is one of person 2
+        found = gallery.find(Query(OLD.fingerprint, query, labels=tuple(wanted)), 3)[0]
+        everybody = gallery.find(Query(OLD.fingerprint, query), 30)[0]
+    cosines = embeddings @ query[0]
+    those = [number for number in np.argsort(-cosines) if labels(30)[number] in wanted]
+    assert [match.id for match in found] == [ids(30)[number] for number in those[:3]]
+    of_labels = [match for match in everybody if match.label in wanted]
+    assert found == of_labels[:3]
 
 
 def test_an_id_is_there_once(opened):

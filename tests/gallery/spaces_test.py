@@ -102,6 +102,18 @@ def test_a_rate_is_the_share_of_impostors_that_stand_as_high_in_the_whole_list(p
         assert match.rate == pytest.approx(share, rel=0.4, abs=0.01)
 
 
+@pytest.mark.parametrize("label", sorted({*LABELS.tolist()})[:3])
+def test_of_one_label_both_kinds_are_found_as_they_stand_in_the_whole_list(path, label):
+    query = Query(NEW.fingerprint, NEW_QUERIES[:3], OLD_QUERIES[:3])
+    count = int((label == LABELS).sum())
+    with FileGallery(str(path)) as gallery:
+        whole = gallery.find(query, len(LABELS))
+        found = gallery.find(replace(query, labels=(str(label),)), count + 1)
+    for matches, everybody in zip(found, whole, strict=True):
+        assert len(matches) == count
+        assert matches == [match for match in everybody if match.label == str(label)]
+
+
 def test_in_one_space_a_rate_is_that_of_the_cosine(tmp_path):
     path = tmp_path / "old.gallery"
     filled(path, FITS, refreshed=np.zeros(len(LABELS), bool))

@@ -257,6 +257,25 @@ def test_another_encoder_than_was_expected_is_refused(connect, client_module, ex
         connect(kind, label="stable", expect=name).embed([photo(0)])
 
 
+@pytest.mark.parametrize("names", [("a", "b"), ("a", None)])
+def test_a_label_that_moves_between_two_batches_is_told(client_module, names):
+    """The dimensions are the same, so that nothing else would tell."""
+    waiting = list(names)
+
+    def serve(connection: socket.socket) -> None:
+        fields: dict[str, Any] = {"embedding": ROWS[:1]}
+        name = waiting.pop(0)
+        if name:
+            fields["encoder"] = [name]
+        answering(outputs(**fields))(connection)
+
+    with raw_server(serve) as port:
+        client = client_module.Client(f"http://127.0.0.1:{port}", timeout=20.0, batch_size=1)
+        with pytest.raises(client_module.ServingError, match=r"by 2 encoders.*ask again"):
+            client.embed(IMAGES)
+    assert not waiting
+
+
 @pytest.mark.parametrize(
     ("manifest", "said"),
     [

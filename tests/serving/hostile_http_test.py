@@ -98,6 +98,10 @@ ANSWERS = {
         outputs(embedding=ROWS, encoder=["a", "\x1b[2J"]),
         r"by the encoder \?\[2J, and a was",
     ),
+    "rows of two models": (
+        outputs(embedding=ROWS, encoder=["a", "\x1b[2J"]),
+        r"by two encoders, a and \?\[2J",
+    ),
     "one encoder for two": (outputs(embedding=ROWS, encoder=["a"]), "2 images names 1 encoders"),
     "no encoder": (outputs(embedding=ROWS), "does not say which encoder"),
     "a redirect": (
