@@ -127,12 +127,15 @@ def main() -> None:
     given = parser.parse_args()
     os.environ["PYTHONPATH"] = str(ROOT)
     head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 80 * 2**20}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    for _ in range(2):
-        cluster.add_node(**NODE)
-    with tempfile.TemporaryDirectory() as name:
-        measure(Path(name), given.images, cluster, given.seconds)
-    cluster.shutdown()
+    # Its hook at exit can be set in the main thread alone, and the killer adds nodes in another.
+    cluster = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
+    try:
+        for _ in range(2):
+            cluster.add_node(**NODE)
+        with tempfile.TemporaryDirectory() as name:
+            measure(Path(name), given.images, cluster, given.seconds)
+    finally:
+        cluster.shutdown()
 
 
 if __name__ == "__main__":
