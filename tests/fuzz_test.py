@@ -24,10 +24,5 @@ def faults(*arguments: str) -> list[str]:
 
 
 @pytest.mark.long
-def test_a_few_damaged_files_of_every_kind():
-    assert faults("--files=600", "--seed=1") == []
-
-
-@pytest.mark.long
 def test_ten_thousand_damaged_files():
     assert faults("--files=10000", "--seed=2") == []
