@@ -85,20 +85,24 @@ class MixedSearches:
     def add(self, old: np.ndarray, new: np.ndarray, same: np.ndarray) -> None:
         """Takes in the scores [queries, gallery] of some queries with old and with new entries."""
         # In the order of re-embedding the first columns are new and the others old, at any share.
-        old, new, same = old[:, self.order], new[:, self.order], same[:, self.order]
-        own = np.nonzero(same)
-        own_old, own_new = old[own], new[own]
-        others_old, others_new = np.where(same, -np.inf, old), np.where(same, -np.inf, new)
+        old = old[:, self.order]
+        new = new[:, self.order]
+        same = same[:, self.order]
+        row, column = np.nonzero(same)
+        own_old = old[row, column]
+        own_new = new[row, column]
+        others_old = np.where(same, -np.inf, old)
+        others_new = np.where(same, -np.inf, new)
         ends = [each.refreshed for each in self.at_share]
-        best_own = best_at(ends, np.where(same, old, -np.inf), np.where(same, new, -np.inf))
         best_other = best_at(ends, others_old, others_new)
+        of_own_old = np.where(same, old, -np.inf)
+        of_own_new = np.where(same, new, -np.inf)
+        best_own = best_at(ends, of_own_old, of_own_new)
         for place, each in enumerate(self.at_share):
-            is_new = own[1] < each.refreshed
+            is_new = column < each.refreshed
             each.genuine.append(np.where(is_new, own_new, own_old))
             each.keep_strongest(others_old, others_new)
-            each.found_old.append(finds_own(best_own.old[place], best_other.old[place]))
-            each.found_new.append(finds_own(best_own.new[place], best_other.new[place]))
-            each.found.append(finds_own(best_own.either(place), best_other.either(place)))
+            each.keep_found(best_own, best_other, place)
 
     def curve(self) -> dict[str, Any]:
         """Returns what the searches at all shares come to."""
@@ -140,13 +144,21 @@ class AtShare:
 
         The score of a pair of one identity is -inf there.
         """
-        of_new, of_old = new[:, : self.refreshed], old[:, self.refreshed :]
-        high = [of_new[of_new > self.least], of_old[of_old > self.least]]
-        self.strongest = np.concatenate([self.strongest, *high])
+        of_new = new[:, : self.refreshed]
+        of_old = old[:, self.refreshed :]
+        high_of_new = of_new[of_new > self.least]
+        high_of_old = of_old[of_old > self.least]
+        self.strongest = np.concatenate([self.strongest, high_of_new, high_of_old])
         if len(self.strongest) >= self.kept:
             place = len(self.strongest) - self.kept
             self.strongest = np.partition(self.strongest, place)[place:]
             self.least = self.strongest[0]
+
+    def keep_found(self, own: "BestAt", other: "BestAt", place: int) -> None:
+        """Takes in which queries are found, by the best scores at the place of this share."""
+        self.found_old.append(finds_own(own.old[place], other.old[place]))
+        self.found_new.append(finds_own(own.new[place], other.new[place]))
+        self.found.append(finds_own(own.either(place), other.either(place)))
 
     def metrics(self, fars: Sequence[float], impostors: int) -> dict[str, float]:
         """Returns TAR at each rate, and top-1."""
@@ -199,11 +211,13 @@ def best_at(ends: Sequence[int], old: np.ndarray, new: np.ndarray) -> BestAt:
     shape = (len(ends), len(old))
     best_old, best_new = np.full(shape, -np.inf), np.full(shape, -np.inf)
     for place in range(1, len(ends)):
-        step = new[:, ends[place - 1] : ends[place]].max(1, initial=-np.inf)
-        best_new[place] = np.maximum(best_new[place - 1], step)
+        turned = new[:, ends[place - 1] : ends[place]]  # new since the share before
+        best_of_turned = turned.max(1, initial=-np.inf)
+        best_new[place] = np.maximum(best_new[place - 1], best_of_turned)
     for place in reversed(range(len(ends) - 1)):
-        step = old[:, ends[place] : ends[place + 1]].max(1, initial=-np.inf)
-        best_old[place] = np.maximum(best_old[place + 1], step)
+        to_turn = old[:, ends[place] : ends[place + 1]]  # new from the next share on
+        best_of_to_turn = to_turn.max(1, initial=-np.inf)
+        best_old[place] = np.maximum(best_old[place + 1], best_of_to_turn)
     return BestAt(best_old, best_new)
 
 
