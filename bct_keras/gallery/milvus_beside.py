@@ -42,7 +42,10 @@ class Beside:
         self.gallery.refresh()
 
     def begin_writing(self, encoder: KnownEncoder) -> None:
-        """Makes the field where it is not there."""
+        """Makes the field where it is not there, and copies what this encoder has made already.
+
+        Such entries were added meanwhile to the field that is searched.
+        """
         store, facts = self.store, self.store.facts
         live = facts.state().live
         facts.note_field(live, store.own_encoder(live))
@@ -52,6 +55,15 @@ class Beside:
         facts.note_encoder(self.collection, encoder)
         store.make_field(self.collection, encoder.dims)
         facts.announce(encoder, BESIDE)
+        self.copy_own()
+
+    def copy_own(self) -> None:
+        """Copies entries of this encoder that are searched and not here yet."""
+        live = self.live
+        made = [row["id"] for row in self.missing() if row["encoder"] == self.encoder.fingerprint]
+        for start in range(0, len(made), AT_ONCE):
+            rows = live.rows(made[start : start + AT_ONCE], "embedding")
+            self._write(rows, live)
 
     def check_may_replace(self, encoder: KnownEncoder) -> None:
         """Nothing is refused: no search sees these embeddings before the cut-over."""
@@ -62,17 +74,14 @@ class Beside:
         return list(missing(self.live.entries(EVERY), self.field.entries(own)))
 
     def entries_of_others(self, encoder: str) -> tuple[list[str], list[str]]:
-        """Returns the ids and labels of entries to embed.
-
-        Those that this encoder has made already, by being added meanwhile, are copied.
-        """
-        rows = self.missing()
-        made = [row["id"] for row in rows if row["encoder"] == encoder]
-        live = self.live
-        for start in range(0, len(made), AT_ONCE):
-            self._write(live.rows(made[start : start + AT_ONCE], "embedding"), live)
-        others = [row for row in rows if row["encoder"] != encoder]
-        return [row["id"] for row in others], [row["label"] for row in others]
+        """Returns the ids and labels of entries to embed."""
+        ids = []
+        labels = []
+        for row in self.missing():
+            if row["encoder"] != encoder:
+                ids.append(row["id"])
+                labels.append(row["label"])
+        return ids, labels
 
     def fill_moved(self, base: KnownEncoder, transform: Transform) -> Iterator[int]:
         """Fills the field with what an adapter makes of the entries of `base`; yields how many."""
