@@ -125,7 +125,9 @@ def _register() -> None:
 
 
 def _is_command() -> bool:
-    """Returns whether this process is one of our commands, `python -m bct_keras.NAME`."""
+    """Returns whether this process is one of our commands, `bct` or `python -m bct_keras.NAME`."""
+    if os.path.basename(sys.argv[0]) == "bct":
+        return True
     for option, name in itertools.pairwise(sys.orig_argv):
         if option == "-m":
             return name.partition(".")[0] == __name__

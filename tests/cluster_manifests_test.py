@@ -28,7 +28,7 @@ def given(arguments: list[str]) -> dict[str, str]:
 
 
 def known_flags(*commands: str) -> set[str]:
-    sources = [ROOT / "bct_keras/command.py"]
+    sources = [ROOT / "bct_keras/command/__init__.py"]
     sources += [ROOT / "bct_keras" / name / "__main__.py" for name in commands]
     text = "".join(source.read_text() for source in sources)
     return set(re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', text)) | {"flagfile"}

@@ -252,7 +252,7 @@ def test_old_embeddings_of_another_dimension(own_data, old, here, given):
 
 
 def test_a_flag_with_a_typo():
-    said = "Unknown command line flag 'workdr'. Did you mean: workdir"
+    said = "there is no flag --workdr\ndid you mean --workdir"
     assert_refused(in_a_process_of_its_own, train, "--workdr=run", said=said)
 
 

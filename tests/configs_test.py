@@ -15,7 +15,7 @@ from absl import flags
 from bct_keras import specs
 from bct_keras.benchmark import __main__ as benchmark
 from bct_keras.benchmark import plan as plans
-from bct_keras.evaluate import PROTOCOLS
+from bct_keras.evaluate.protocols import PROTOCOLS
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.optimizers import OPTIMIZERS

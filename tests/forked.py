@@ -266,14 +266,15 @@ def exit_status(code: int | str | None) -> int:
 
 def main() -> None:
     place, python = sys.argv[1:]
-    from bct_keras.benchmark import __main__ as benchmark  # noqa: F401
-    from bct_keras.embed import __main__ as embed  # noqa: F401
-    from bct_keras.evaluate import __main__ as evaluate  # noqa: F401
-    from bct_keras.explain import __main__ as explain  # noqa: F401
-    from bct_keras.export import __main__ as export  # noqa: F401
-    from bct_keras.gallery import __main__ as gallery  # noqa: F401
-    from bct_keras.prepare import __main__ as prepare  # noqa: F401
-    from bct_keras.train import __main__ as train  # noqa: F401
+    # What the commands import when their flags are read.
+    from bct_keras.benchmark import run as benchmark  # noqa: F401
+    from bct_keras.embed import run as embed  # noqa: F401
+    from bct_keras.evaluate import run as evaluate  # noqa: F401
+    from bct_keras.explain import run as explain  # noqa: F401
+    from bct_keras.export import run as export  # noqa: F401
+    from bct_keras.gallery import run as gallery  # noqa: F401
+    from bct_keras.prepare import run as prepare  # noqa: F401
+    from bct_keras.train import run as train  # noqa: F401
 
     sys.path.remove(str(Path(__file__).parent))
     with socket.socket(socket.AF_UNIX) as listener:

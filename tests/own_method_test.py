@@ -13,8 +13,9 @@ import tensorflow as tf
 from bct_keras import specs
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import PROTOCOLS, compatibility
+from bct_keras.evaluate import compatibility
 from bct_keras.evaluate.protocol import adopted
+from bct_keras.evaluate.protocols import PROTOCOLS
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.metrics.verification import Embedded

@@ -1,6 +1,7 @@
 """Fits a small map between two encoders that both stay as they are, and proves it.
 
-python -m bct_keras.adapt --new=runs/independent --old=runs/old --data=data/demo/new --out=adapted
+bct adapt --new=runs/independent --old=runs/old --data=data/demo/new \\
+    --out=adapted
 
 It takes seconds where a training takes days: the new encoder need not be trained for it. DIR has
 then adapter.keras, encoder.keras (the new encoder with two outputs: `embedding` for new entries,
@@ -20,16 +21,19 @@ held out to prove on.
 from absl import flags
 
 from bct_keras import command, stores
-from bct_keras.adapt.plan import DIRECTIONS, KINDS, Plan
-from bct_keras.adapt.run import adapt
-from bct_keras.encoders import load_encoder
-from bct_keras.evaluate import report
+from bct_keras.command import choices
 from bct_keras.evaluate.__main__ import define_verdict_flags, rule_of_flags
+
+GROUPS = {
+    "What matters most": ("new", "old", "data", "out", "direction"),
+    "The map": ("kind", "pairs", "seed"),
+    "Fused queries": ("fuse", "weigh_on"),
+    "How it is judged": ("protocol", "decide_by", "margin"),
+}
 
 
 def define_flags() -> None:
     """Defines the flags of this command."""
-    defaults = Plan()
     flags.DEFINE_string(
         "new",
         None,
@@ -43,20 +47,25 @@ def define_flags() -> None:
     flags.DEFINE_string("out", None, "the folder to make")
     flags.DEFINE_enum(
         "direction",
-        defaults.direction,
-        DIRECTIONS,
+        "query",
+        choices.DIRECTIONS,
         "query: new embeddings become old ones, to search with; gallery: old entries become new",
     )
-    flags.DEFINE_enum("kind", defaults.kind, KINDS, "the map: bct_keras/adapters/README.md")
-    flags.DEFINE_bool("fuse", defaults.fuse, "add the old embedding to each query")
+    flags.DEFINE_enum(
+        "kind",
+        "residual",
+        choices.KINDS_OF_MAP,
+        "the map: bct_keras/adapters/README.md",
+    )
+    flags.DEFINE_bool("fuse", False, "add the old embedding to each query")
     flags.DEFINE_multi_string(
         "weigh_on",
-        list(defaults.weigh_on),
+        [],
         "with --fuse: a data set of training identities that chooses the weight; by default the "
         "`validation` beside --data, or else --data and the `old` beside it",
     )
-    flags.DEFINE_integer("pairs", defaults.pairs, "the images to fit on, at most", lower_bound=2)
-    flags.DEFINE_integer("seed", defaults.seed, "what is drawn goes by it")
+    flags.DEFINE_integer("pairs", choices.PAIRS, "the images to fit on, at most", lower_bound=2)
+    flags.DEFINE_integer("seed", 0, "what is drawn goes by it")
     flags.DEFINE_multi_string(
         "protocol", None, "what proves it, as in retrieval(data/demo/test); `none` is no proof"
     )
@@ -65,6 +74,11 @@ def define_flags() -> None:
 
 def main() -> None:
     """Adapts what the flags name, and prints the report."""
+    from bct_keras.adapt.plan import Plan
+    from bct_keras.adapt.run import adapt
+    from bct_keras.encoders import load_encoder
+    from bct_keras.evaluate import report
+
     FLAGS = flags.FLAGS
     plan = Plan(
         data=FLAGS.data,
@@ -88,4 +102,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "")
+    command.run(main, __doc__ or "", GROUPS)

@@ -14,9 +14,10 @@ from bct_keras.adapt.plan import NO_ADAPTER, Plan
 from bct_keras.data.dataset import DataSet, open_to_train_on
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError, option
-from bct_keras.evaluate import build_protocols, held_out
+from bct_keras.evaluate import held_out
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
 from bct_keras.evaluate.protocol import Protocol
+from bct_keras.evaluate.protocols import build_protocols
 from bct_keras.evaluate.retrieval import Divided, divide
 from bct_keras.metrics.flips import SearchedNames
 from bct_keras.metrics.verification import Sides

@@ -1,6 +1,6 @@
 """Says which route from a new encoder to an old gallery to take, and what it costs.
 
-python -m bct_keras.advise --old=runs/old --new=runs/independent --trained=runs/mixbct \\
+bct advise --old=runs/old --new=runs/independent --trained=runs/mixbct \\
     --data=data/demo/new --gallery_size=50e6 --queries_per_day=1e6 --out=advice
 
 It compares: keep the old encoder; each encoder that was trained to be compatible (--trained);
@@ -18,13 +18,18 @@ import sys
 
 from absl import flags
 
-from bct_keras import adapters, command, stores
-from bct_keras.advise import tables
-from bct_keras.advise.plan import Plan
-from bct_keras.advise.run import PAGE, advise
-from bct_keras.encoders import load_encoder
+from bct_keras import command, stores
+from bct_keras.command import choices
 from bct_keras.errors import InputError
 from bct_keras.evaluate.__main__ import define_verdict_flags, rule_of_flags
+
+GROUPS = {
+    "What matters most": ("old", "new", "data", "gallery_size", "queries_per_day"),
+    "What is compared and written": ("trained", "out"),
+    "What it costs": ("nodes", "cost_per_gpu_hour"),
+    "The maps": ("kind", "pairs", "weigh_on", "seed"),
+    "How it is judged": ("protocol", "decide_by", "margin"),
+}
 
 
 def define_flags() -> None:
@@ -47,7 +52,7 @@ def define_flags() -> None:
     flags.DEFINE_float("queries_per_day", None, "the searches in it")
     flags.DEFINE_integer(
         "nodes",
-        Plan.nodes,
+        1,
         "machines like this one that would embed the gallery anew",
         lower_bound=1,
     )
@@ -58,7 +63,7 @@ def define_flags() -> None:
         lower_bound=0.0,
     )
     flags.DEFINE_enum(
-        "kind", "residual", list(adapters.ADAPTERS), "the maps: bct_keras/adapters/README.md"
+        "kind", "residual", choices.ADAPTERS, "the maps: bct_keras/adapters/README.md"
     )
     flags.DEFINE_multi_string(
         "weigh_on",
@@ -66,8 +71,8 @@ def define_flags() -> None:
         "a data set of training identities that chooses the weight of fused queries; by default "
         "the `validation` beside --data, or else --data and the `old` beside it",
     )
-    flags.DEFINE_integer("pairs", Plan.pairs, "the images to fit on, at most", lower_bound=2)
-    flags.DEFINE_integer("seed", Plan.seed, "what is drawn goes by it")
+    flags.DEFINE_integer("pairs", choices.PAIRS, "the images to fit on, at most", lower_bound=2)
+    flags.DEFINE_integer("seed", 0, "what is drawn goes by it")
     flags.DEFINE_multi_string(
         "protocol", None, "what to measure by, as in retrieval(data/demo/test)"
     )
@@ -76,6 +81,11 @@ def define_flags() -> None:
 
 def main() -> None:
     """Advises on what the flags name; the first line of the output is the decision."""
+    from bct_keras.advise import tables
+    from bct_keras.advise.plan import Plan
+    from bct_keras.advise.run import PAGE, advise
+    from bct_keras.encoders import load_encoder
+
     FLAGS = flags.FLAGS
     out = stores.place(command.required("out"))
     old, new = load_encoder(command.required("old")), load_encoder(command.required("new"))
@@ -113,4 +123,4 @@ def told(text: str) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "")
+    command.run(main, __doc__ or "", GROUPS)

@@ -1,26 +1,29 @@
 """Trains and compares methods: scenarios x old encoders x methods x seeds, and one report of all.
 
-python -m bct_keras.benchmark --flagfile=configs/benchmark.flags
-python -m bct_keras.benchmark --flagfile=configs/benchmark.flags \\
+bct benchmark --flagfile=configs/benchmark.flags
+bct benchmark --flagfile=configs/benchmark.flags \\
     --source='folder(photos, image_size=64)' --workdir=benchmarks/mine
 
-What all trainings share is given by the flags of train (python -m bct_keras.train --help):
+What all trainings share is given by the flags of train (bct train --help):
 --source, --split with its shares, --backbone, --head, --epochs and so on. What is compared, each
 given as often as wanted:
 
   --old='weak: --backbone=iresnet_small(width=8) --head=softmax --dims=32'
-                                      a name, and the flags that differ
-  --old='mine: old.keras'             or an encoder that is there
-  --method='mixbct(mix_ratio=0.3)'    as train takes it
+      a name, and the flags that differ
+  --old='mine: old.keras'
+      or an encoder that is there
+  --method='mixbct(mix_ratio=0.3)'
+      as train takes it
   --method='wide: mixbct --dims=128 --compatible_dims=64'
-                                      with a name and flags of its own
+      with a name and flags of its own
   --route='moved: moved(independent)'
-                                      what needs no training of its own: adapted(METHOD), its
-                                      queries behind an adapter new -> old; fused(METHOD), its
-                                      queries fused with the old embedding; moved(METHOD), the old
-                                      gallery behind an adapter old -> new; fused(adapted(METHOD));
-                                      adapted and moved take adapter=residual, linear, procrustes
-  --scenario=open-class,extended-data which images are whose
+      what needs no training of its own: adapted(METHOD), its queries behind an
+      adapter new -> old; fused(METHOD), its queries fused with the old
+      embedding; moved(METHOD), the old gallery behind an adapter old -> new;
+      fused(adapted(METHOD)); adapted and moved take adapter=residual, linear,
+      procrustes
+  --scenario=open-class,extended-data
+      which images are whose
   --seeds=0,1,2
 
 A new encoder has its old one's dimensions. The same network without constraint (independent) is
@@ -42,17 +45,19 @@ import copy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from bct_keras import command
-from bct_keras.benchmark.jobs import StoppedError
-from bct_keras.benchmark.plan import SCENARIOS, Options, parse_entries
-from bct_keras.benchmark.run import Comparison, benchmark
-from bct_keras.callbacks.checkpoints import RESUME_STATUS
+from bct_keras.command import choices
 from bct_keras.errors import InputError
 from bct_keras.train import __main__ as train
+from bct_keras.train.flag_groups import GROUPS as GROUPS_OF_TRAIN
+
+if TYPE_CHECKING:
+    from bct_keras.benchmark.plan import Options
+    from bct_keras.benchmark.run import Comparison
 
 # Set for each training here, or of no use to it.
 OWN = (
@@ -82,8 +87,30 @@ REFUSED = {
 }
 TOLD = ("source", "split", "scenario", "old", "method", "seeds")  # by the report
 
+GROUPS = {
+    "What matters most": ("old", "method", "source", "workdir", "seeds"),
+    "What is compared": ("scenario", "split", "route", "protocol", "metric"),
+    "Settings tried first": ("tune", "tune_share"),
+    "How the work is done": ("jobs", "on_bad"),
+}
+
+
+def groups() -> dict[str, list[str]]:
+    """Returns what `--help` lists: the flags of this command, then those of its trainings."""
+    found = {title: list(names) for title, names in GROUPS.items()}
+    own = {name for names in GROUPS.values() for name in names}
+    for title, names in GROUPS_OF_TRAIN.items():
+        others = [name for name in names if name not in {*own, *OWN, *REFUSED}]
+        if others:
+            found[f"Each training: {title[0].lower()}{title[1:]}"] = others
+    return found
+
 
 def main() -> None:
+    from bct_keras.benchmark.jobs import StoppedError
+    from bct_keras.benchmark.run import benchmark
+    from bct_keras.callbacks.checkpoints import RESUME_STATUS
+
     comparison = comparison_of_flags()
     try:
         benchmark(comparison, command.say)
@@ -92,8 +119,11 @@ def main() -> None:
         sys.exit(RESUME_STATUS)
 
 
-def comparison_of_flags() -> Comparison:
+def comparison_of_flags() -> "Comparison":
     """Returns what the command line asks for."""
+    from bct_keras.benchmark.plan import parse_entries
+    from bct_keras.benchmark.run import Comparison
+
     FLAGS = flags.FLAGS
     for name, other in REFUSED.items():
         if FLAGS[name].present:
@@ -146,8 +176,10 @@ def train_flags() -> dict[str, flags.Flag]:
     return found
 
 
-def shared_options() -> Options:
+def shared_options() -> "Options":
     """Returns the options of every training: train's flags as given here, or their defaults."""
+    from bct_keras.benchmark.plan import Options
+
     written = []
     values = {}
     for name, flag in train_flags().items():
@@ -192,7 +224,10 @@ def define_flags() -> None:
         "route", [], "a row made of a method's networks, 'ROUTE(METHOD)' or 'NAME: ROUTE(METHOD)'"
     )
     flags.DEFINE_list(
-        "scenario", ["open-class"], f"of {', '.join(SCENARIOS)}: which images are whose", **OVERRIDE
+        "scenario",
+        ["open-class"],
+        f"of {', '.join(choices.SCENARIOS_OF_BENCHMARK)}: which images are whose",
+        **OVERRIDE,
     )
     flags.DEFINE_string("workdir", None, "the folder for data, runs and the report", **OVERRIDE)
     flags.DEFINE_string(
@@ -219,4 +254,4 @@ def define_flags() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "")
+    command.run(main, __doc__ or "", groups())

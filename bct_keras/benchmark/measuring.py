@@ -13,7 +13,6 @@ from bct_keras.benchmark.routes import Route, Searched
 from bct_keras.callbacks.times import TIMES_FILE, read_times
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import build_protocols
 from bct_keras.evaluate.compatibility import (
     Known,
     embed_upgrade,
@@ -25,6 +24,7 @@ from bct_keras.evaluate.compatibility import (
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
 from bct_keras.evaluate.findings import NEW_OLD, OLD_OLD, Upgrade
 from bct_keras.evaluate.protocol import Protocol
+from bct_keras.evaluate.protocols import build_protocols
 from bct_keras.evaluate.routes import RANDOM, Routes, embed_routes, mixed_routes
 from bct_keras.metrics.flips import flips
 from bct_keras.metrics.gains import evidence, rates_of

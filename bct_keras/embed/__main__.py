@@ -1,12 +1,12 @@
 """Embeds a data set with any encoder: one embedding shard beside each image shard.
 
-python -m bct_keras.embed --encoder=runs/old --data=data/demo/new --out=data/demo/new-by-old
+bct embed --encoder=runs/old --data=data/demo/new --out=data/demo/new-by-old
 
 After a kill the same command goes on where it was. Where a scheduler starts the same command on
 many machines, each does a --part.
 
-python -m bct_keras.embed --encoder=runs/new --data=data/sample --out=data/x --dry_run --images=1e8
---nodes=16
+bct embed --encoder=runs/new --data=data/sample --out=data/x --dry_run \\
+    --images=1e8 --nodes=16
 
 tells beforehand what that takes.
 """
@@ -14,11 +14,11 @@ tells beforehand what that takes.
 from absl import flags
 
 from bct_keras import command, specs, stores
-from bct_keras.data.dataset import open_data_set
-from bct_keras.embed.plan import plan
-from bct_keras.embed.run import embed_and_tell
-from bct_keras.encoders import load_encoder
-from bct_keras.engines import ENGINES, parse_part
+
+GROUPS = {
+    "What matters most": ("encoder", "data", "out", "engine", "part"),
+    "What it would take": ("dry_run", "images", "nodes"),
+}
 
 
 def define_flags() -> None:
@@ -51,6 +51,12 @@ def define_flags() -> None:
 
 def main() -> None:
     """Embeds a data set."""
+    from bct_keras.data.dataset import open_data_set
+    from bct_keras.embed.plan import plan
+    from bct_keras.embed.run import embed_and_tell
+    from bct_keras.encoders import load_encoder
+    from bct_keras.engines import ENGINES, parse_part
+
     data = open_data_set(command.required("data"))
     encoder = load_encoder(command.required("encoder"))
     out = stores.place(command.required("out"))
@@ -70,4 +76,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "")
+    command.run(main, __doc__ or "", GROUPS)

@@ -1,6 +1,6 @@
 """Measures whether queries of a new encoder can be searched in an old one's gallery, and how well.
 
-python -m bct_keras.evaluate --new=runs/mixbct --old=runs/old \\
+bct evaluate --new=runs/mixbct --old=runs/old \\
     --protocol='retrieval(data/demo/test)' --out=reports/x
 
 With --old or --new alone it is the self-test of that one. Several encoders at once, oldest first:
@@ -13,15 +13,18 @@ Other routes to the old gallery beside new/old, each with a verdict of its own:
 --moved=adapter.keras, which moves the gallery to the new encoder.
 
 Protocols:
-  retrieval(DATA): the images of each identity of a data set are divided into gallery and query
-  ijbc(DIR), ijbb(DIR): IJB-C or IJB-B with its folders meta and loose_crop; flip=False,
-      normalise_first=True and detector_score=False give InsightFace's F0, N0 and D0
-  pairs(FILE.bin): InsightFace's lfw.bin, cfp_fp.bin, agedb_30.bin and their like, in ten folds
-  lfw(pairs.txt, images=DIR): the same from LFW's list and a folder of aligned images,
-      DIR/Name/Name_0001.jpg
-  listed(FILE.npz): items of any kind, whose encoders are stored embeddings; the file has their
-      `ids` and `labels`. Without labels it is how many of the new encoder's own ten nearest
-      neighbours are found
+  retrieval(DATA): the images of each identity of a data set are divided into
+      gallery and query
+  ijbc(DIR), ijbb(DIR): IJB-C or IJB-B with its folders meta and loose_crop;
+      flip=False, normalise_first=True and detector_score=False give
+      InsightFace's F0, N0 and D0
+  pairs(FILE.bin): InsightFace's lfw.bin, cfp_fp.bin, agedb_30.bin and their
+      like, in ten folds
+  lfw(pairs.txt, images=DIR): the same from LFW's list and a folder of aligned
+      images, DIR/Name/Name_0001.jpg
+  listed(FILE.npz): items of any kind, whose encoders are stored embeddings; the
+      file has their `ids` and `labels`. Without labels it is how many of the
+      new encoder's own ten nearest neighbours are found
 
 Writes report.json, report.html and each plot as PNG to --out. The verdict is `compatible` where
 new/old is shown to be better than old/old by the metrics of --decide_by and none is shown to be
@@ -31,18 +34,27 @@ identities lies on one side of 0.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from bct_keras import command, specs, stores
-from bct_keras.encoders import AdaptedEncoder, Encoder, is_adapter_alone, load_adapter, load_encoder
-from bct_keras.engines import ENGINES, Engine
+from bct_keras.command import choices
 from bct_keras.errors import InputError
-from bct_keras.evaluate import report
-from bct_keras.evaluate.routes import Routes
-from bct_keras.evaluate.run import evaluate, evaluate_series
-from bct_keras.metrics.verdict import MARGIN, Rule
+
+if TYPE_CHECKING:
+    from bct_keras.encoders import Encoder
+    from bct_keras.engines import Engine
+    from bct_keras.evaluate.routes import Routes
+    from bct_keras.metrics.verdict import Rule
+
+GROUPS = {
+    "What matters most": ("new", "old", "protocol", "out", "decide_by"),
+    "How it is judged": ("margin", "independent"),
+    "Other routes to the old gallery": ("adapted", "fused", "moved"),
+    "A series of encoders": ("encoders", "gallery"),
+    "How the work is done": ("engine", "on_bad"),
+}
 
 
 def define_flags() -> None:
@@ -111,12 +123,17 @@ def define_verdict_flags() -> None:
         "at the lowest FAR that the data can measure, and top-1",
     )
     flags.DEFINE_float(
-        "margin", MARGIN, "how much below the old encoder still counts as no worse", lower_bound=0.0
+        "margin",
+        choices.MARGIN,
+        "how much below the old encoder still counts as no worse",
+        lower_bound=0.0,
     )
 
 
-def rule_of_flags() -> Rule:
+def rule_of_flags() -> "Rule":
     """Returns what the flags say a verdict goes by."""
+    from bct_keras.metrics.verdict import Rule
+
     return Rule(
         decide_by=tuple(flags.FLAGS.decide_by),
         margin=flags.FLAGS.margin,
@@ -128,6 +145,8 @@ def main() -> None:
     FLAGS = flags.FLAGS
     out = stores.place(command.required("out"))
     command.required("protocol")
+    from bct_keras.evaluate import report
+
     of_series = bool(FLAGS.encoders or FLAGS.gallery)
     found = series_of_flags(out) if of_series else upgrade_of_flags(out)
     print(report.as_text(found))
@@ -136,6 +155,9 @@ def main() -> None:
 
 def series_of_flags(out: Path) -> dict[str, Any]:
     """Evaluates what --encoders and --gallery name."""
+    from bct_keras.encoders import load_encoder
+    from bct_keras.evaluate.run import evaluate_series
+
     FLAGS = flags.FLAGS
     if FLAGS.old or FLAGS.new or FLAGS.independent:
         raise InputError(
@@ -160,6 +182,9 @@ def series_of_flags(out: Path) -> dict[str, Any]:
 
 def upgrade_of_flags(out: Path) -> dict[str, Any]:
     """Evaluates what --old, --new and --independent name, and the other routes."""
+    from bct_keras.encoders import load_encoder
+    from bct_keras.evaluate.run import evaluate
+
     FLAGS = flags.FLAGS
     if not (FLAGS.new or FLAGS.old):
         raise InputError(
@@ -181,14 +206,19 @@ def upgrade_of_flags(out: Path) -> dict[str, Any]:
     )
 
 
-def engine_of_flags() -> Engine | None:
+def engine_of_flags() -> "Engine | None":
     """Returns what --engine names; None, which is this process, for its default."""
+    from bct_keras.engines import ENGINES
+
     named = flags.FLAGS.engine
     return None if named == "local" else specs.build(ENGINES, named)
 
 
-def routes_of_flags(old: Encoder | None, new: Encoder | None) -> Routes:
+def routes_of_flags(old: "Encoder | None", new: "Encoder | None") -> "Routes":
     """Returns the encoders that --adapted, --fused and --moved name."""
+    from bct_keras.encoders import AdaptedEncoder, load_adapter, load_encoder
+    from bct_keras.evaluate.routes import Routes
+
     FLAGS = flags.FLAGS
     moved = None
     if FLAGS.moved:
@@ -202,11 +232,13 @@ def routes_of_flags(old: Encoder | None, new: Encoder | None) -> Routes:
     )
 
 
-def adapted_of_flag(new: Encoder | None) -> Encoder:
+def adapted_of_flag(new: "Encoder | None") -> "Encoder":
     """Returns the encoder that --adapted names.
 
     A folder that `adapt` has made from stored embeddings has the map alone: the encoder is --new.
     """
+    from bct_keras.encoders import AdaptedEncoder, is_adapter_alone, load_adapter, load_encoder
+
     given = stores.place(flags.FLAGS.adapted)
     if new and is_adapter_alone(given):
         return AdaptedEncoder(new, load_adapter(given), str(given))
@@ -215,4 +247,4 @@ def adapted_of_flag(new: Encoder | None) -> Encoder:
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "")
+    command.run(main, __doc__ or "", GROUPS)

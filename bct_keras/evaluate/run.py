@@ -12,9 +12,10 @@ from bct_keras import artefacts, progress
 from bct_keras.encoders import Encoder, trial
 from bct_keras.engines import Engine
 from bct_keras.errors import InputError, option
-from bct_keras.evaluate import build_protocols, compatibility, series
+from bct_keras.evaluate import compatibility, series
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
 from bct_keras.evaluate.protocol import Protocol
+from bct_keras.evaluate.protocols import build_protocols
 from bct_keras.evaluate.report_folder import KIND, REPORT, rule_facts, verdict_facts, write_report
 from bct_keras.evaluate.routes import Routes, judge_routes
 from bct_keras.metrics.verdict import Rule, worst

@@ -1,6 +1,6 @@
 """Shows what both encoders look at: why two images match, and where the upgrade goes wrong.
 
-python -m bct_keras.explain --new=runs/mixbct --old=runs/old --images=data/demo/test \\
+bct explain --new=runs/mixbct --old=runs/old --images=data/demo/test \\
     --out=reports/look
 
 --images is a data set, or a folder with one sub-folder of images per identity. Half of each
@@ -19,8 +19,8 @@ from pathlib import Path
 from absl import flags
 
 from bct_keras import command, stores
-from bct_keras.encoders import load_encoder
-from bct_keras.explain.run import as_text, check_installed, explain
+
+GROUPS = {"What is shown": ("new", "old", "images", "out")}
 
 
 def define_flags() -> None:
@@ -39,6 +39,9 @@ def define_flags() -> None:
 
 
 def main() -> None:
+    from bct_keras.encoders import load_encoder
+    from bct_keras.explain.run import as_text, check_installed, explain
+
     out = stores.place(command.required("out"))
     images = Path(command.required("images"))
     new_path = command.required("new")
@@ -53,4 +56,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "")
+    command.run(main, __doc__ or "", GROUPS)

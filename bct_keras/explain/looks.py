@@ -13,8 +13,8 @@ import numpy as np
 
 from bct_keras.data.images_by_id import ImagesById
 from bct_keras.evaluate.retrieval import Retrieval
-from bct_keras.explain import FOR_ANY, FOR_KERAS
 from bct_keras.explain.examples import Example
+from bct_keras.explain.heat_maps import FOR_ANY, FOR_KERAS
 from bct_keras.explain.subject import Subject
 from bct_keras.metrics.verification import Embedded
 

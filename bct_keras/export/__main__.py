@@ -1,17 +1,18 @@
 """Writes an encoder for servers and devices, and lets out only files as good as itself.
 
-python -m bct_keras.export --encoder=runs/mixbct --old=runs/old --calibration=data/demo/new \\
+bct export --encoder=runs/mixbct --old=runs/old --calibration=data/demo/new \\
     --protocol='retrieval(data/demo/test)' --out=exported
 
-saved_model     for TF Serving: serving_default takes encoded images of any size, pixels uint8,
-                float float32
-tflite          encoder.tflite in float32, one image of pixels of 0..255 as uint8 in; so do the
-                last three
-tflite_batch    encoder_batch.tflite, the same for any number of images at a time, as a server
-                wants it; only where --formats names it
+saved_model     for TF Serving: serving_default takes encoded images of any
+                size, pixels uint8, float float32
+tflite          encoder.tflite in float32, one image of pixels of 0..255 as
+                uint8 in; so do the last three
+tflite_batch    encoder_batch.tflite, the same for any number of images at a
+                time, as a server wants it; only where --formats names it
 tflite_fp16     half the size
 tflite_dynamic  a quarter of the size: weights in int8
-tflite_int8     a quarter of the size: weights and activations in int8; needs --calibration
+tflite_int8     a quarter of the size: weights and activations in int8; needs
+                --calibration
 
 All give embeddings of length 1. Of an encoder with two of them, trained by two_outputs or made by
 `adapt`, each file has both: embedding for new entries, embedding_compatible for queries in the old
@@ -24,17 +25,22 @@ the card. MODEL_CARD.md and gate.json hold the numbers.
 """
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from bct_keras import command, stores
-from bct_keras.data.dataset import open_data_set
-from bct_keras.encoders import load_encoder
+from bct_keras.command import choices
 from bct_keras.evaluate.__main__ import define_verdict_flags, rule_of_flags
-from bct_keras.export.checks import Checks
-from bct_keras.export.formats import FORMATS, possible_formats
-from bct_keras.export.formats.format import Source
-from bct_keras.export.run import export, keras_encoder
+
+if TYPE_CHECKING:
+    from bct_keras.export.checks import Checks
+
+GROUPS = {
+    "What matters most": ("encoder", "old", "protocol", "out", "formats"),
+    "What is written": ("calibration", "flip_and_add", "data_licence"),
+    "What may leave": ("max_loss", "allow_loss", "strict", "decide_by", "margin"),
+}
 
 
 def define_flags() -> None:
@@ -45,8 +51,8 @@ def define_flags() -> None:
     flags.DEFINE_list(
         "formats",
         None,
-        f"what to write, of {', '.join(FORMATS)}; all but tflite_batch that --calibration, or its "
-        "absence, allows if not given",
+        f"what to write, of {', '.join(choices.FORMATS)}; all but tflite_batch that "
+        "--calibration, or its absence, allows if not given",
     )
     flags.DEFINE_string(
         "calibration", None, "the data set that tells tflite_int8 its ranges, such as data/mine/new"
@@ -82,11 +88,13 @@ def define_gate_flags() -> None:
     flags.DEFINE_string("data_licence", "", "the licence of the training data, for the model card")
 
 
-def checks_of_flags() -> Checks:
+def checks_of_flags() -> "Checks":
     """Returns what the flags say of what decides whether a file may leave.
 
     What is measured, and against which old encoder, is added later.
     """
+    from bct_keras.export.checks import Checks
+
     FLAGS = flags.FLAGS
     return Checks(
         max_loss=FLAGS.max_loss,
@@ -97,6 +105,12 @@ def checks_of_flags() -> Checks:
 
 
 def main() -> None:
+    from bct_keras.data.dataset import open_data_set
+    from bct_keras.encoders import load_encoder
+    from bct_keras.export.formats import possible_formats
+    from bct_keras.export.formats.format import Source
+    from bct_keras.export.run import export, keras_encoder
+
     FLAGS = flags.FLAGS
     out = stores.place(command.required("out"))
     calibration = None
@@ -119,4 +133,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "")
+    command.run(main, __doc__ or "", GROUPS)

@@ -7,7 +7,7 @@ from typing import Any
 from bct_keras import artefacts
 from bct_keras.encoders import EXPORT_KIND, KerasEncoder, TwoOutputs, load_encoder
 from bct_keras.errors import InputError, option
-from bct_keras.evaluate import build_protocols
+from bct_keras.evaluate.protocols import build_protocols
 from bct_keras.export.checks import Checks, Exported
 from bct_keras.export.formats import FORMATS
 from bct_keras.export.formats.format import Reference, Source

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bct_keras.encoders import Encoder, TwoOutputs
-from bct_keras.evaluate import EmbeddingCache
+from bct_keras.evaluate.embedding_cache import EmbeddingCache
 from bct_keras.evaluate.protocol import Protocol
 from bct_keras.metrics.verification import Sides
 

@@ -1,54 +1,28 @@
 """A gallery of old and new embeddings, searched by any encoder known to be compatible with them.
 
-python -m bct_keras.gallery add --gallery='file(people.gallery)' --data=data/mine \\
-    --embeddings=data/mine-by-old
-python -m bct_keras.gallery add --gallery='file(people.gallery)' --report=reports/new-old
-python -m bct_keras.gallery search --gallery='file(people.gallery)' \\
-    --encoder=exported/encoder.tflite --image=me.jpg
-python -m bct_keras.gallery backfill --gallery='file(people.gallery)' --encoder=runs/new \\
-    --data=data/mine
-python -m bct_keras.gallery cut-over --gallery='milvus(http://host:19530)'
-python -m bct_keras.gallery move --gallery='file(people.gallery)' --adapter=adapted/gallery \\
-    --report=reports/routes
-python -m bct_keras.gallery restore --gallery='file(people.gallery)'
-python -m bct_keras.gallery forget-originals --gallery='file(people.gallery)'
-python -m bct_keras.gallery remove --gallery='file(people.gallery)' --id=person52/003.jpg --label=17
-python -m bct_keras.gallery info --gallery='file(people.gallery)'
-python -m bct_keras.gallery bundle --gallery='file(people.gallery)' \\
-    --encoder=exported/encoder.tflite --out=device
-
 Galleries: file(PATH), one file that a device reads as it is, or milvus(URI, collection=gallery).
 Every entry knows the encoder that made it. A query is refused unless its encoder made all entries
 or reports of `evaluate` say that it is compatible with those that did. Each action has its own
---help.
+--help, as in bct gallery search --help.
 """
 
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from absl import flags
 
 from bct_keras import command, specs
-from bct_keras.engines import ENGINES
-from bct_keras.gallery.run import (
-    add,
-    backfill,
-    bundle,
-    cut_over,
-    forget_originals,
-    info,
-    move,
-    remove,
-    restore,
-    search,
-)
+from bct_keras.gallery.usage import SUMMARIES, usage_of
 
 FLAGS = flags.FLAGS
 
 
 def add_by_flags() -> None:
+    from bct_keras.gallery.run import add
+
     add(
         command.required("gallery"),
         data=FLAGS.data,
@@ -63,6 +37,8 @@ def add_by_flags() -> None:
 
 
 def search_by_flags() -> None:
+    from bct_keras.gallery.run import search
+
     found = search(
         command.required("gallery"),
         encoder=command.required("encoder"),
@@ -78,6 +54,8 @@ def search_by_flags() -> None:
 
 
 def bundle_by_flags() -> None:
+    from bct_keras.gallery.run import bundle
+
     bundle(
         command.required("gallery"),
         encoder=command.required("encoder"),
@@ -89,6 +67,9 @@ def bundle_by_flags() -> None:
 
 
 def backfill_by_flags() -> None:
+    from bct_keras.engines import ENGINES
+    from bct_keras.gallery.run import backfill
+
     backfill(
         command.required("gallery"),
         encoder=command.required("encoder"),
@@ -102,10 +83,14 @@ def backfill_by_flags() -> None:
 
 
 def cut_over_by_flags() -> None:
+    from bct_keras.gallery.run import cut_over
+
     cut_over(command.required("gallery"), encoder=FLAGS.encoder, say=command.say)
 
 
 def remove_by_flags() -> None:
+    from bct_keras.gallery.run import remove
+
     remove(
         command.required("gallery"),
         ids=FLAGS.id,
@@ -116,6 +101,8 @@ def remove_by_flags() -> None:
 
 
 def move_by_flags() -> None:
+    from bct_keras.gallery.run import move
+
     move(
         command.required("gallery"),
         adapter=command.required("adapter"),
@@ -128,14 +115,20 @@ def move_by_flags() -> None:
 
 
 def restore_by_flags() -> None:
+    from bct_keras.gallery.run import restore
+
     restore(command.required("gallery"), say=command.say)
 
 
 def forget_originals_by_flags() -> None:
+    from bct_keras.gallery.run import forget_originals
+
     forget_originals(command.required("gallery"), say=command.say)
 
 
 def info_by_flags() -> None:
+    from bct_keras.gallery.run import info
+
     info(command.required("gallery"), say=command.say)
 
 
@@ -267,33 +260,40 @@ def define_remove_flags() -> None:
     )
 
 
-ACTIONS: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
-    "add": (add_by_flags, define_add_flags),
-    "search": (search_by_flags, define_search_flags),
-    "backfill": (backfill_by_flags, define_backfill_flags),
-    "cut-over": (cut_over_by_flags, define_cut_over_flags),
-    "remove": (remove_by_flags, define_remove_flags),
-    "move": (move_by_flags, define_move_flags),
-    "restore": (restore_by_flags, lambda: None),
-    "forget-originals": (forget_originals_by_flags, lambda: None),
-    "info": (info_by_flags, lambda: None),
-    "bundle": (bundle_by_flags, define_bundle_flags),
+@dataclass(frozen=True)
+class Action:
+    run: Callable[[], None]
+    define_flags: Callable[[], None]
+
+
+ACTIONS = {
+    "add": Action(add_by_flags, define_add_flags),
+    "search": Action(search_by_flags, define_search_flags),
+    "backfill": Action(backfill_by_flags, define_backfill_flags),
+    "cut-over": Action(cut_over_by_flags, define_cut_over_flags),
+    "remove": Action(remove_by_flags, define_remove_flags),
+    "move": Action(move_by_flags, define_move_flags),
+    "restore": Action(restore_by_flags, lambda: None),
+    "forget-originals": Action(forget_originals_by_flags, lambda: None),
+    "info": Action(info_by_flags, lambda: None),
+    "bundle": Action(bundle_by_flags, define_bundle_flags),
 }
 
 
 def run(arguments: list[str]) -> None:
     """Runs the action that stands after the program's name; `arguments` are those of sys.argv."""
-    if len(arguments) < 2 or arguments[1] not in ACTIONS:
-        if {"--help", "-h", "-help"} & set(arguments):
-            print((__doc__ or "").strip())
-            return
-        command.fail(
-            f"an action is needed first, one of {', '.join(ACTIONS)}; --help tells what they do"
-        )
-    main, define_flags = ACTIONS[arguments.pop(1)]
+    name = arguments[1] if len(arguments) > 1 else "--help"
+    if name in command.HELP:
+        print(command.with_choices(__doc__ or "", "Actions", SUMMARIES))
+        return
+    if name not in ACTIONS:
+        command.fail_to_choose("action", name, ACTIONS)
+    action = ACTIONS[arguments.pop(1)]
+    known = set(FLAGS)
     flags.DEFINE_string("gallery", None, "file(PATH), or milvus(URI, collection=gallery)")
-    define_flags()
-    command.run(main, __doc__ or "")
+    action.define_flags()
+    defined = [flag for flag in FLAGS if flag not in known]
+    command.run(action.run, usage_of(name), {"Flags": defined})
 
 
 if __name__ == "__main__":

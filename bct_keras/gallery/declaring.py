@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bct_keras import progress, specs
-from bct_keras.gallery import GALLERIES
 from bct_keras.gallery.admission import Admission, read_report
 from bct_keras.gallery.facts import Compatibility
 from bct_keras.gallery.gallery import Gallery
+from bct_keras.gallery.kinds import GALLERIES
 from bct_keras.printable import line
 
 

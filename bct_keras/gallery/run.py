@@ -11,7 +11,6 @@ from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.engines import Engine
 from bct_keras.errors import InputError, option
-from bct_keras.gallery import ORDERS
 from bct_keras.gallery.backfill import EmbeddedImages, Items
 from bct_keras.gallery.backfill import backfill as embed_anew
 from bct_keras.gallery.bundling import bundle as bundle
@@ -34,6 +33,7 @@ from bct_keras.gallery.entries import (
 )
 from bct_keras.gallery.facts import Description, Removal
 from bct_keras.gallery.gallery import Gallery
+from bct_keras.gallery.kinds import ORDERS
 from bct_keras.gallery.moves import cut_over as cut_over
 from bct_keras.gallery.moves import forget_originals as forget_originals
 from bct_keras.gallery.moves import move as move

@@ -1,8 +1,8 @@
 """Makes a data set: images -> TFRecord shards and a manifest.
 
-python -m bct_keras.prepare --source='folder(photos)' --out=data/mine
-python -m bct_keras.prepare --source='synthetic(identities=500)' --split='class(test_share=0.2)'
---out=data/demo
+bct prepare --source='folder(photos)' --out=data/mine
+bct prepare --source='synthetic(identities=500)' \\
+    --split='class(test_share=0.2)' --out=data/demo
 
 Sources: folder(PATH, image_size=112, group=TEXT), one sub-folder per identity; recordio(DIR,
 image_size=0, decode=False), InsightFace's train.rec with its train.idx (or without: then the file
@@ -23,7 +23,7 @@ read a .rec file once before (cat train.rec > /dev/null). Images of a folder are
 whether they are whole; of the other sources only headers and ends are looked at, unless recordio is
 given decode=True. --limit=1000 takes the first 1,000 images in file order, for a first try.
 
-python -m bct_keras.prepare --check=faces_ms1m
+bct prepare --check=faces_ms1m
 
 reads a data set or a RecordIO folder whole and reports images, identities, sizes, duplicates, and
 what is broken and where, as far as headers and ends tell; the exit status is 0 where nothing is.
@@ -32,9 +32,12 @@ what is broken and where, as far as headers and ends tell; the exit status is 0 
 from absl import flags
 
 from bct_keras import command, specs, stores
-from bct_keras.engines import ENGINES, local_processes, parse_part
-from bct_keras.prepare import check
-from bct_keras.prepare.run import prepare
+
+GROUPS = {
+    "What matters most": ("source", "out", "split", "check", "on_bad"),
+    "A first try": ("limit",),
+    "How the work is done": ("engine", "part", "seed"),
+}
 
 
 def define_flags() -> None:
@@ -59,6 +62,10 @@ def define_flags() -> None:
 
 def main() -> None:
     """Makes a data set, or checks one."""
+    from bct_keras.engines import ENGINES, local_processes, parse_part
+    from bct_keras.prepare import check
+    from bct_keras.prepare.run import prepare
+
     FLAGS = flags.FLAGS
     engine = specs.build(ENGINES, FLAGS.engine)
     if FLAGS.check:
@@ -81,4 +88,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "")
+    command.run(main, __doc__ or "", GROUPS)

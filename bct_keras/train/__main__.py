@@ -1,8 +1,8 @@
 """Trains an encoder whose queries can be searched in an old one's gallery, and shows that they can.
 
-python -m bct_keras.train --flagfile=configs/mixbct.flags
-python -m bct_keras.train --flagfile=configs/mixbct.flags --data=data/mine/new --old=old.keras
---workdir=runs/mine
+bct train --flagfile=configs/mixbct.flags
+bct train --flagfile=configs/mixbct.flags --data=data/mine/new --old=old.keras \\
+    --workdir=runs/mine
 
 Without --data the data set is made from --source and --split, and without --old the old encoder is
 trained on its part of it by --old_flagfile. Then: embed the data with the old encoder, train,
@@ -17,26 +17,26 @@ needs. SIGTERM and SIGINT leave a checkpoint and exit with status 75: start the 
 import dataclasses
 import sys
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from bct_keras import command
-from bct_keras.backbones import BACKBONES
-from bct_keras.callbacks import checkpoints
-from bct_keras.distribution.strategy import KINDS, strategy
+from bct_keras.command import choices
 from bct_keras.export.__main__ import checks_of_flags, define_gate_flags
-from bct_keras.export.formats import FORMATS
-from bct_keras.methods import METHODS
-from bct_keras.prepare.splits import VIEW_OF_SCENARIO
-from bct_keras.train import dry_run
-from bct_keras.train.plan import Plan
-from bct_keras.train.recipe import PRECISIONS, Recipe
-from bct_keras.train.run import Upgrade
+from bct_keras.train.flag_groups import GROUPS
+
+if TYPE_CHECKING:
+    from bct_keras.train.plan import Plan
 
 
 def main() -> None:
     """Trains, or tells what would be trained."""
+    from bct_keras.callbacks import checkpoints
+    from bct_keras.distribution.strategy import strategy
+    from bct_keras.train import dry_run
+    from bct_keras.train.run import Upgrade
+
     plan = plan_of_flags()
     if flags.FLAGS.dry_run:
         dry_run.DryRun(plan, command.say).run()
@@ -50,8 +50,11 @@ def main() -> None:
         sys.exit(checkpoints.RESUME_STATUS)
 
 
-def plan_of_flags() -> Plan:
+def plan_of_flags() -> "Plan":
     """Returns what the flags ask for."""
+    from bct_keras.train.plan import Plan
+    from bct_keras.train.recipe import Recipe
+
     FLAGS = flags.FLAGS
     made_here = {
         "recipe": Recipe(**flags_of(Recipe)),
@@ -82,7 +85,9 @@ def define_flags() -> None:
     define_device_flags()
     define_watch_flags()
     flags.DEFINE_list(
-        "formats", ["saved_model", "tflite"], f"what to export, of {', '.join(FORMATS)}; or none"
+        "formats",
+        ["saved_model", "tflite"],
+        f"what to export, of {', '.join(choices.FORMATS)}; or none",
     )
     flags.DEFINE_multi_string(
         "protocol", None, "how to evaluate; by default retrieval on the split's test view; or none"
@@ -109,13 +114,9 @@ def define_data_flags() -> None:
     flags.DEFINE_string(
         "workdir", None, "the run's folder: encoder.keras, checkpoints, report, exported files"
     )
-    flags.DEFINE_string("source", None, "without --data: where images come from, as for prepare")
-    flags.DEFINE_string(
-        "split", "class(test_share=0.2)", "without --data: how they are divided, as for prepare"
-    )
-    flags.DEFINE_string(
-        "prepared", "data/demo", "without --data: the folder for the data set made from --source"
-    )
+    flags.DEFINE_string("source", None, "where images come from, as for prepare")
+    flags.DEFINE_string("split", "class(test_share=0.2)", "how they are divided, as for prepare")
+    flags.DEFINE_string("prepared", "data/demo", "the folder for the data set made from --source")
     flags.DEFINE_enum(
         "on_bad",
         "fail",
@@ -125,17 +126,15 @@ def define_data_flags() -> None:
     flags.DEFINE_enum(
         "scenario",
         "open",
-        list(VIEW_OF_SCENARIO),
-        "without --data: train on the part the old encoder did not see, or on all",
+        choices.SCENARIOS,
+        "train on the part the old encoder did not see, or on all",
     )
     flags.DEFINE_string(
         "old_flagfile",
         "configs/old.flags",
-        "without --data and --old: how to train the old encoder",
+        "how to train the old encoder",
     )
-    flags.DEFINE_string(
-        "old_workdir", "runs/old", "without --data and --old: the old encoder's run"
-    )
+    flags.DEFINE_string("old_workdir", "runs/old", "the old encoder's run")
 
 
 def define_training_flags() -> None:
@@ -144,17 +143,19 @@ def define_training_flags() -> None:
         "method",
         "mixbct",
         "what keeps the new embedding compatible, such as mixbct(mix_ratio=0.3): "
-        f"{', '.join(METHODS)}, or a class of your own, my_package.my_method:MyMethod(x=1); "
-        "bct_keras/methods/README.md tells which is which",
+        f"{', '.join(choices.METHODS)}, or a class of your own, "
+        "my_package.my_method:MyMethod(x=1); bct_keras/methods/README.md tells which is which",
     )
     flags.DEFINE_string(
-        "head", "arcface", "the training loss, such as arcface(margin=0.5, scale=64)"
+        "head",
+        "arcface",
+        f"the training loss, such as arcface(margin=0.5, scale=64): {', '.join(choices.HEADS)}",
     )
     flags.DEFINE_string(
         "backbone",
         "iresnet50",
         "the network, such as iresnet50(dropout=0.4) or applications(name=MobileNetV2): "
-        f"{', '.join(BACKBONES)}",
+        f"{', '.join(choices.BACKBONES)}",
     )
     flags.DEFINE_integer(
         "dims", 512, "dimensions of the embedding; those of the old encoder", lower_bound=2
@@ -204,7 +205,7 @@ def define_device_flags() -> None:
     flags.DEFINE_enum(
         "strategy",
         "auto",
-        KINDS,
+        choices.STRATEGIES,
         "one device; mirrored: all of this machine; multiworker: those of all workers of TF_CONFIG",
     )
     flags.DEFINE_integer(
@@ -215,7 +216,10 @@ def define_device_flags() -> None:
         lower_bound=0,
     )
     flags.DEFINE_enum(
-        "precision", "float32", PRECISIONS, "of the network; heads and methods stay in float32"
+        "precision",
+        "float32",
+        choices.PRECISIONS,
+        "of the network; heads and methods stay in float32",
     )
     flags.DEFINE_bool(
         "jit",
@@ -273,4 +277,4 @@ def define_watch_flags() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "")
+    command.run(main, __doc__ or "", GROUPS)

@@ -17,7 +17,8 @@ from bct_keras.distribution.strategy import replicas_here, spreads
 from bct_keras.distribution.workers import worker_count
 from bct_keras.encoders import RUN_KIND, load_encoder, trial
 from bct_keras.errors import InputError, option
-from bct_keras.evaluate import PROTOCOLS, build_protocols, held_out
+from bct_keras.evaluate import held_out
+from bct_keras.evaluate.protocols import PROTOCOLS, build_protocols
 from bct_keras.prepare.sources import SOURCES
 from bct_keras.prepare.sources.source import Source
 from bct_keras.prepare.splits import SPLITS

@@ -15,8 +15,9 @@ from bct_keras.data.dataset import DataSet
 from bct_keras.encoders import Encoder
 from bct_keras.encoders.stored import StoredEmbeddings
 from bct_keras.errors import InputError, option
-from bct_keras.evaluate import build_protocols, held_out
+from bct_keras.evaluate import held_out
 from bct_keras.evaluate.protocol import Protocol
+from bct_keras.evaluate.protocols import build_protocols
 from bct_keras.evaluate.retrieval import Retrieval
 
 

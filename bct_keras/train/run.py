@@ -21,9 +21,10 @@ from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.distribution import workers
 from bct_keras.encoders import RUN_KIND, Encoder, load_encoder
 from bct_keras.errors import InputError, option
-from bct_keras.evaluate import build_protocols, held_out, report
+from bct_keras.evaluate import held_out, report
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
 from bct_keras.evaluate.protocol import Protocol
+from bct_keras.evaluate.protocols import build_protocols
 from bct_keras.evaluate.run import evaluate
 from bct_keras.export.formats import FORMATS
 from bct_keras.export.formats.format import Source

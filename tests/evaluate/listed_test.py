@@ -3,8 +3,9 @@ import pytest
 
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import build_protocols, page, report
+from bct_keras.evaluate import page, report
 from bct_keras.evaluate.comparison import compare
+from bct_keras.evaluate.protocols import build_protocols
 from bct_keras.evaluate.run import evaluate
 from bct_keras.vectors import normalised
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from bct_keras.encoders import Encoder
-from bct_keras.evaluate import build_protocols, compatibility
+from bct_keras.evaluate import compatibility
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
 from bct_keras.evaluate.protocol import Protocol, adopted
+from bct_keras.evaluate.protocols import build_protocols
 from bct_keras.evaluate.run import evaluate
 from bct_keras.export.gate import Gate
 from bct_keras.metrics.measured import Measured

@@ -9,7 +9,8 @@ import pytest
 from bct_keras.adapters import fit
 from bct_keras.encoders import AdaptedEncoder, FusedEncoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import build_protocols, compatibility, page, report, report_folder
+from bct_keras.evaluate import compatibility, page, report, report_folder
+from bct_keras.evaluate.protocols import build_protocols
 from bct_keras.evaluate.routes import Routes
 from bct_keras.evaluate.run import evaluate
 from bct_keras.metrics.calibration import Calibration

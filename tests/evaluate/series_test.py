@@ -5,8 +5,9 @@ import pytest
 
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import PROTOCOLS, page, report, series
+from bct_keras.evaluate import page, report, series
 from bct_keras.evaluate.protocol import adopted
+from bct_keras.evaluate.protocols import PROTOCOLS
 from bct_keras.evaluate.run import evaluate_series
 from bct_keras.metrics import verdict
 from bct_keras.metrics.influence import Influence

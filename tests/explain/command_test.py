@@ -17,8 +17,9 @@ from PIL import Image
 from bct_keras.backbones import BACKBONES
 from bct_keras.encoders import KerasEncoder, keras_file_encoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.explain import FOR_ANY, FOR_KERAS, run
+from bct_keras.explain import run
 from bct_keras.explain.examples import KINDS
+from bct_keras.explain.heat_maps import FOR_ANY, FOR_KERAS
 from bct_keras.explain.run import explain
 from bct_keras.prepare.run import prepare
 

@@ -10,7 +10,8 @@ from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import Encoder, KerasEncoder, keras_file_encoder
 from bct_keras.encoders.stored import StoredEmbeddings
 from bct_keras.errors import InputError
-from bct_keras.explain import FOR_ANY, FOR_KERAS, keras_maps
+from bct_keras.explain import keras_maps
+from bct_keras.explain.heat_maps import FOR_ANY, FOR_KERAS
 from bct_keras.explain.looks import explanations
 from bct_keras.explain.subject import Subject
 

@@ -20,7 +20,7 @@ from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import KerasEncoder, load_encoder, stated
 from bct_keras.encoders.flatbuffer import Table, tflite_metadata
 from bct_keras.errors import InputError
-from bct_keras.evaluate import PROTOCOLS
+from bct_keras.evaluate.protocols import PROTOCOLS
 from bct_keras.export import writing
 from bct_keras.export.formats import FORMATS
 from bct_keras.export.formats.flatbuffer import read_facts

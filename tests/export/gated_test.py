@@ -18,7 +18,7 @@ from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import KerasEncoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import PROTOCOLS
+from bct_keras.evaluate.protocols import PROTOCOLS
 from bct_keras.evaluate.run import evaluate
 from bct_keras.export import __main__ as exporting
 from bct_keras.export import writing

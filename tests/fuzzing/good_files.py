@@ -19,8 +19,8 @@ from bct_keras.data import dataset
 from bct_keras.data.shards import stored_records
 from bct_keras.embed.run import embed
 from bct_keras.encoders import ENCODER_FILE, RUN_KIND, load_encoder
-from bct_keras.gallery import GALLERIES
 from bct_keras.gallery.facts import Compatibility, KnownEncoder
+from bct_keras.gallery.kinds import GALLERIES
 from bct_keras.prepare.run import prepare
 
 SIZE, DIMS = 28, 4

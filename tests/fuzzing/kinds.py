@@ -20,7 +20,8 @@ from bct_keras.errors import BadImageError, InputError
 from bct_keras.evaluate.ijb import files
 from bct_keras.evaluate.pairs import pair_sets
 from bct_keras.evaluate.retrieval import Retrieval
-from bct_keras.gallery import GALLERIES, ORDERS, admission
+from bct_keras.gallery import admission
+from bct_keras.gallery.kinds import GALLERIES, ORDERS
 from bct_keras.gallery.orders import Listed
 from bct_keras.gallery.photos import pixels_of
 from bct_keras.prepare import check_targets

@@ -231,10 +231,7 @@ def test_backfill_ends_with_every_entry_embedded_anew(results):
             "'os:getcwd' is not called, because it does not say that it makes a",
         ),
         ("unknown_order", "known: by_label, farthest, listed, random, stored"),
-        (
-            "unknown_action",
-            "an action is needed first, one of add, search, backfill, cut-over, remove, move",
-        ),
+        ("unknown_action", "there is no action 'forget'\n"),
     ],
 )
 def test_a_wrong_request_is_told_in_plain_lines(results, name, message):
@@ -310,7 +307,8 @@ def test_a_gallery_in_milvus_is_made_and_searched_by_the_same_commands(results):
 
 def test_help_tells_of_the_actions_and_of_the_flags_of_one(results):
     assert results["help"][0] == results["help_backfill"][0] == 0
-    assert "gallery backfill --gallery=" in results["help"][1]
+    assert "  backfill " in results["help"][1]
+    assert "bct gallery backfill --gallery=" in results["help_backfill"][1]
     assert "listed(FILE)" in results["help_backfill"][1]
     assert "--max_loss" not in results["help_backfill"][1]
 

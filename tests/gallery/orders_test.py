@@ -3,7 +3,7 @@ import pytest
 
 from bct_keras import specs
 from bct_keras.errors import InputError
-from bct_keras.gallery import ORDERS
+from bct_keras.gallery.kinds import ORDERS
 from bct_keras.gallery.orders import Group, Listed
 
 IDS = ["d", "a", "c", "b"]

@@ -13,7 +13,8 @@ import pytest
 from bct_keras import specs
 from bct_keras.backbones.iresnet import iresnet_small
 from bct_keras.data.dataset import open_data_set
-from bct_keras.evaluate import PROTOCOLS, held_out
+from bct_keras.evaluate import held_out
+from bct_keras.evaluate.protocols import PROTOCOLS
 
 pytestmark = pytest.mark.seconds(32)
 

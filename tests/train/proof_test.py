@@ -13,8 +13,9 @@ from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.embed.run import embed
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import PROTOCOLS, build_protocols, held_out
+from bct_keras.evaluate import held_out
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
+from bct_keras.evaluate.protocols import PROTOCOLS, build_protocols
 from bct_keras.evaluate.retrieval import Retrieval
 from bct_keras.export.formats.format import Reference, Source
 from bct_keras.export.run import keras_encoder

@@ -9,8 +9,8 @@ import pytest
 from bct_keras import specs
 from bct_keras.backbones import BACKBONES
 from bct_keras.errors import InputError
-from bct_keras.evaluate import PROTOCOLS
-from bct_keras.gallery import GALLERIES, ORDERS
+from bct_keras.evaluate.protocols import PROTOCOLS
+from bct_keras.gallery.kinds import GALLERIES, ORDERS
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.optimizers import OPTIMIZERS

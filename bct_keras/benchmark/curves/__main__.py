@@ -1,6 +1,6 @@
 """Draws what several benchmarks come to over their number of classes: gain and tax as curves.
 
-python -m bct_keras.benchmark.curves --report=benchmarks/scale/500-5/report \\
+bct benchmark.curves --report=benchmarks/scale/500-5/report \\
     --report=benchmarks/scale/2000-5/report --out=benchmarks/scale/curves
 
 Each report is one point of the curves: the classes that its new encoders were trained on. Reports
@@ -16,14 +16,17 @@ from pathlib import Path
 from absl import flags
 
 from bct_keras import command
-from bct_keras.benchmark.curves import page
 from bct_keras.errors import InputError, option
+
+GROUPS = {"What is drawn": ("report", "out", "metric", "without")}
 
 
 def main() -> None:
     folders = [Path(text) for text in flags.FLAGS.report or ()]
     if len(folders) < 2:
         raise InputError(f"{option('report')} has to be given at least twice: a point for each")
+    from bct_keras.benchmark.curves import page
+
     page.write(
         folders,
         out=Path(command.required("out")),
@@ -42,4 +45,4 @@ def define_flags() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "")
+    command.run(main, __doc__ or "", GROUPS)

@@ -12,9 +12,10 @@ from bct_keras import specs
 from bct_keras.data.embeddings import normalised
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import PROTOCOLS, compatibility
+from bct_keras.evaluate import compatibility
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
 from bct_keras.evaluate.pairs.protocol import LFW, Pairs
+from bct_keras.evaluate.protocols import PROTOCOLS
 from bct_keras.evaluate.run import evaluate
 from bct_keras.metrics.verification import Embedded
 

@@ -3,12 +3,14 @@
 import contextlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, TextIO
 
 from absl import app, flags, logging
 
 from bct_keras import stores
+from bct_keras.command.help import HELP, Groups, help_text, nearest, no_such_flag, wrong_value
+from bct_keras.command.help import with_choices as with_choices
 from bct_keras.errors import InputError, options_as_flags
 from bct_keras.printable import line
 from bct_keras.untrusted import flag_files
@@ -42,18 +44,19 @@ class PlainStream:
         return self.stream.write(text)
 
 
-def run(main: Callable[[], None], usage: str) -> None:
+def run(main: Callable[[], None], usage: str, groups: Groups) -> None:
     """Runs `main` with its flags parsed.
 
     Bad input is one or two plain lines and exit status 1.
 
     Args:
-        main: What the command does.
+        main: What the command does; it imports what it needs for that, so that `--help` and a wrong
+            flag are answered at once.
         usage: What `--help` says before it lists the flags.
+        groups: The flags that `--help` lists, by the titles above them.
     """
-    if {"--help", "-h", "-help"} & set(sys.argv[1:]):
-        _, _, described = flags.FLAGS.main_module_help().partition(":\n")
-        print(f"{usage.strip()}\n\nFlags:\n{described}")
+    if HELP & set(sys.argv[1:]):
+        print(help_text(usage, groups))
         return
     logging.set_verbosity(logging.ERROR)
     plain_out: Any = PlainStream(sys.stdout, LAYOUT)
@@ -71,11 +74,11 @@ def parsed(arguments: list[str]) -> list[str]:
         flag_files.check(arguments[1:])
         return flags.FLAGS(arguments)
     except InputError as error:
-        fail(str(error))
+        fail(*str(error).splitlines())
+    except flags.UnrecognizedFlagError as error:
+        fail(*no_such_flag(error.flagname))
     except flags.Error as error:
-        lines = [line(each) for each in str(error).splitlines()]
-        lines.append("--help tells which flags there are")
-        fail("\n".join(lines))
+        fail(*wrong_value(error))
 
 
 def guarded(main: Callable[[], None], arguments: list[str]) -> None:
@@ -88,7 +91,7 @@ def guarded(main: Callable[[], None], arguments: list[str]) -> None:
         with options_as_flags():
             main()
     except InputError as error:
-        fail(str(error))
+        fail(*str(error).splitlines())
     except KeyboardInterrupt:
         print("stopped by SIGINT", file=sys.stderr)
         sys.exit(130)
@@ -105,10 +108,29 @@ def told(error: Exception) -> str:
     return line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
 
 
-def fail(message: str) -> NoReturn:
+def fail(*lines: str) -> NoReturn:
     """Ends the command, which could not do its work."""
-    print(f"error: {message}", file=sys.stderr)
+    shown = [line(text) for text in lines]
+    print("error: " + "\n".join(shown), file=sys.stderr)
     sys.exit(1)
+
+
+def fail_to_choose(what: str, name: str, known: Iterable[str]) -> NoReturn:
+    """Ends the command, for there is no such command or action.
+
+    Args:
+        what: "command" or "action".
+        name: What was given in its place.
+        known: The names of those that there are.
+    """
+    known = list(known)
+    if name.startswith("-"):
+        fail(
+            f"the {what} is needed before {name}: one of {', '.join(known)}",
+            "--help tells what they do",
+        )
+    like = nearest(name, known) or f"there are {', '.join(known)}; "
+    fail(f"there is no {what} '{name}'", f"{like}--help tells what they do")
 
 
 def say(text: str) -> None:
