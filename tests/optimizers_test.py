@@ -218,3 +218,19 @@ def test_what_an_optimizer_keeps_stands_in_keras_s_order(name):
 def test_an_option_that_the_rules_do_not_follow_is_refused(name, option):
     with pytest.raises(InputError, match=f"{option}=True is not what this optimizer does"):
         OPTIMIZERS[name](0.1, **{option: True})
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_slowed_variables_are_trained_and_decayed_at_a_share_of_the_rate(kind):
+    def steps(rate: float, slowed_by: float) -> list[np.ndarray]:
+        variables = [keras.Variable([3.0, 4.0]), keras.Variable([1.0, 2.0])]
+        optimizer = kind(learning_rate=rate)
+        optimizer.slow_down(slowed_by, variables[:1])
+        optimizer = kind.from_config(optimizer.get_config())  # as a model that was saved has it
+        for _ in range(3):
+            optimizer.apply([tf.constant([1.0, 0.5]), tf.constant([0.5, 1.0])], variables)
+        return [variable.numpy() for variable in variables]
+
+    slowed, other = steps(0.1, slowed_by=0.2)
+    np.testing.assert_allclose(slowed, steps(0.02, slowed_by=1.0)[0], rtol=1e-6)  # 0.2 x 0.1
+    np.testing.assert_allclose(other, steps(0.1, slowed_by=1.0)[1], rtol=1e-6)

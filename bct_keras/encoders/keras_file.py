@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from bct_keras import _keras
 from bct_keras.data.preprocessing import OWN, Preprocessing, chosen
 from bct_keras.encoders.encoder import FileEncoder, first_sentence
 from bct_keras.encoders.shapes import Shapes, checked_shapes, one_after_the_other
@@ -61,15 +62,23 @@ def keras_file_encoder(path: Path, given: dict[str, Any]) -> KerasEncoder:
 
 def read(path: Path) -> Any:
     """Returns the model in a file, which has been looked through before."""
+    model = read_model(path)
     try:
-        keras_files.check(path)
-        # safe_mode: a file from elsewhere may not bring code along.
-        model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
         shapes_of(path, model)
         return model
     except InputError:
         raise
     except Exception as error:  # damaged files have given errors of a dozen classes
+        raise InputError(f"{path} {keras_files.FAULT}: {first_sentence(error)}") from None
+
+
+def read_model(path: Path) -> Any:
+    """Returns the model in a file, which may be no encoder."""
+    try:
+        keras_files.check(path)
+        # safe_mode: a file from elsewhere may not bring code along.
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
         raise InputError(f"{path} {keras_files.FAULT}: {first_sentence(error)}") from None
 
 
@@ -91,8 +100,7 @@ def shapes_of(path: Path, model: Any) -> Shapes:
 def scales_itself(model: Any) -> bool:
     """Tells whether pixels are brought to a range by a layer of the model."""
     kinds = (keras.layers.Rescaling, keras.layers.Normalization)
-    layers = getattr(model, "layers", [])
-    return any(isinstance(layer, kinds) for layer in layers)
+    return any(isinstance(layer, kinds) for layer in _keras.layers_within(model))
 
 
 def with_preprocessing(path: Path, model: Any, preprocessing: Preprocessing) -> Any:
@@ -102,6 +110,18 @@ def with_preprocessing(path: Path, model: Any, preprocessing: Preprocessing) -> 
     """
     shapes = shapes_of(path, model)
     image = keras.Input((shapes.image_size, shapes.image_size, 3), name="image")
+    values = prepared(image, preprocessing)
+    if shapes.colours_first:
+        values = keras.ops.transpose(values, (0, 3, 1, 2))
+    found = model(values)
+    if isinstance(found, dict):
+        # Keras calls an output by its layer, which would be the whole model for both.
+        found = {name: keras.layers.Identity(name=name)(each) for name, each in found.items()}
+    return keras.Model(image, found, name=model.name)
+
+
+def prepared(image: Any, preprocessing: Preprocessing) -> Any:
+    """Returns the symbolic pixels as a model takes them, by layers that are saved with it."""
     values: Any = image
     if preprocessing.order == "bgr":
         values = keras.ops.flip(values, axis=-1)
@@ -112,13 +132,7 @@ def with_preprocessing(path: Path, model: Any, preprocessing: Preprocessing) -> 
         scale = one_or_each(1 / std * np.ones_like(mean))
         offset = one_or_each(-mean / std)
         values = keras.layers.Rescaling(scale, offset)(values)
-    if shapes.colours_first:
-        values = keras.ops.transpose(values, (0, 3, 1, 2))
-    found = model(values)
-    if isinstance(found, dict):
-        # Keras calls an output by its layer, which would be the whole model for both.
-        found = {name: keras.layers.Identity(name=name)(each) for name, each in found.items()}
-    return keras.Model(image, found, name=model.name)
+    return values
 
 
 def one_or_each(numbers: np.ndarray) -> Any:

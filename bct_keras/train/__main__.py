@@ -118,10 +118,7 @@ def define_data_flags() -> None:
     flags.DEFINE_string("split", "class(test_share=0.2)", "how they are divided, as for prepare")
     flags.DEFINE_string("prepared", "data/demo", "the folder for the data set made from --source")
     flags.DEFINE_enum(
-        "on_bad",
-        "fail",
-        ["fail", "skip"],
-        "what to do with an image of --source that cannot be used",
+        "on_bad", "fail", ["fail", "skip"], "at an image of --source that cannot be used"
     )
     flags.DEFINE_enum(
         "scenario",
@@ -157,15 +154,15 @@ def define_training_flags() -> None:
         "the network, such as iresnet50(dropout=0.4) or applications(name=MobileNetV2): "
         f"{', '.join(choices.BACKBONES)}",
     )
+    define_start_flags()
     flags.DEFINE_integer(
         "dims", 512, "dimensions of the embedding; those of the old encoder", lower_bound=2
     )
     flags.DEFINE_integer(
         "compatible_dims",
         0,
-        "of an embedding wider than the old one: so many first coordinates search the old gallery, "
-        "those of the old encoder; of two_outputs it is the second output, as wide as may be; 0 is "
-        "all",
+        "of an embedding wider than the old one: so many first coordinates search the old gallery; "
+        "of two_outputs it is the second output, as wide as may be; 0 is all",
         lower_bound=0,
     )
     flags.DEFINE_string(
@@ -174,15 +171,13 @@ def define_training_flags() -> None:
     flags.DEFINE_string(
         "schedule",
         "polynomial(power=2)",
-        "of the learning rate: polynomial(power=1), cosine, or step(epochs=(20, 26, 32), "
-        "factor=0.1); each takes warm_up=EPOCHS",
+        "polynomial(power=1), cosine or step(epochs=(20, 26), factor=0.1); each has warm_up=EPOCHS",
     )
     flags.DEFINE_float("learning_rate", 0.1, "the first learning rate", lower_bound=0.0)
     flags.DEFINE_float(
         "clip_norm",
         0.0,
-        "the longest gradient of the backbone and what the method trains, over all replicas "
-        "together; 0 is no limit, the papers have 5",
+        "the longest gradient of backbone and method, over all replicas; 0 is no limit",
         lower_bound=0.0,
     )
     flags.DEFINE_integer("batch_size", 128, "images in a step, over all replicas", lower_bound=1)
@@ -193,10 +188,31 @@ def define_training_flags() -> None:
         "mirror half of the images; not for letters and other things that have a side",
     )
     flags.DEFINE_integer(
-        "seed",
+        "seed", 0, "of all that is random in the training; the data are the same", lower_bound=0
+    )
+
+
+def define_start_flags() -> None:
+    """Defines the flags of a network that was trained before."""
+    flags.DEFINE_string(
+        "start",
+        "",
+        "start from these weights, and not from random ones: a run's folder, a .keras file of any "
+        "functional model, with what it takes where it does not say so, as in keras(new.keras, "
+        "mean=127.5, std=127.5, layer=avg_pool), or a .weights.h5 file for --backbone",
+    )
+    flags.DEFINE_integer(
+        "frozen_epochs",
         0,
-        "of everything random in the training; the data are the same for all",
+        "with --start: so many epochs what is taken from there stays as it is",
         lower_bound=0,
+    )
+    flags.DEFINE_float(
+        "start_rate",
+        0.1,
+        "with --start: so much of the learning rate for what is taken from there",
+        lower_bound=0.0,
+        upper_bound=1.0,
     )
 
 
@@ -211,8 +227,7 @@ def define_device_flags() -> None:
     flags.DEFINE_integer(
         "replicas",
         0,
-        "devices of one machine: 0 is all GPUs or one CPU; 2 without GPUs is two logical CPU "
-        "devices",
+        "devices of one machine: 0 is all GPUs or one CPU; without GPUs 2 is two parts of a CPU",
         lower_bound=0,
     )
     flags.DEFINE_enum(
@@ -222,27 +237,19 @@ def define_device_flags() -> None:
         "of the network; heads and methods stay in float32",
     )
     flags.DEFINE_bool(
-        "jit",
-        False,
-        "compile the network, forward and backward, by XLA: slow to start, faster to run",
+        "jit", False, "compile the network, forward and backward, by XLA: slow to start, faster"
     )
     flags.DEFINE_bool(
-        "synchronized",
-        True,
-        "BatchNorm over the rows of all replicas, so that they train as one does",
+        "synchronized", True, "BatchNorm over the rows of all replicas: they train as one does"
     )
     flags.DEFINE_integer(
-        "micro_batches",
-        1,
-        "pieces of a batch that go through the network in turn, for less memory",
-        lower_bound=1,
+        "micro_batches", 1, "pieces of a batch, one after the other: less memory", lower_bound=1
     )
     flags.DEFINE_float(
         "average",
         0.0,
         "keep an average of the weights as the encoder: how much of it stays at each step, as "
-        "0.999; less in the first steps, (1 + t) / (10 + t) at step t, so that the random start "
-        "does not stay in it",
+        "0.999; less in the first steps, (1 + t) / (10 + t) at step t",
     )
 
 
@@ -253,10 +260,7 @@ def define_watch_flags() -> None:
     )
     flags.DEFINE_integer("checkpoints_kept", 2, "how many checkpoints are kept", lower_bound=1)
     flags.DEFINE_enum(
-        "on_nan",
-        "fail",
-        ["fail", "skip"],
-        "what to do at a loss or a gradient that is no finite number",
+        "on_nan", "fail", ["fail", "skip"], "at a loss or a gradient that is no finite number"
     )
     flags.DEFINE_integer(
         "nan_limit",

@@ -70,6 +70,7 @@ class DryRun:
         self.check("recipe", lambda: said_of(recipe))
         data = self.check("data", self.data_facts) or Facts("")
         old_needed = self.check("method", lambda: said_of_method(recipe)) != NO_OLD
+        started = self.check("start", lambda: start_facts(recipe, data)) if recipe.start else ""
         self.check("workdir", self.workdir_facts)
         if old_needed:
             self.check("old encoder", self.old_facts)
@@ -80,7 +81,8 @@ class DryRun:
         workers = worker_count() if spreads(plan.strategy) else 1
         replicas = devices.replicas * workers
         self.check("steps", lambda: step_facts(recipe, data, replicas))
-        self.tell_memory(data, replicas)
+        if started is not None:
+            self.tell_memory(data, replicas)
         if self.missing:
             what = f"{self.missing} of the things that training needs are not ready"
             raise InputError(f"dry run: {what}, named above")
@@ -226,7 +228,7 @@ def reason_of(error: InputError | OSError) -> str:
 def said_of(recipe: Recipe) -> str:
     """Returns the recipe in a line."""
     parts = [
-        recipe.backbone,
+        recipe.start or recipe.backbone,
         f"{recipe.dims} dimensions",
         recipe.head,
         recipe.method,
@@ -241,6 +243,14 @@ def said_of_method(recipe: Recipe) -> str:
     """Tells whether the method needs an old encoder, in words."""
     method = recipe.build_method()
     return "needs old embeddings" if method.needs_old else NO_OLD
+
+
+def start_facts(recipe: Recipe, data: Facts) -> str:
+    """Returns what the network is made of; raises where it does not go with the data."""
+    said = recipe.started(data.image_size or memory.USUAL_IMAGE_SIZE).said
+    if recipe.frozen_epochs:
+        said += f", {recipe.frozen_epochs} epoch(s) as it is"
+    return f"{said}, then at {recipe.start_rate:g} of the learning rate"
 
 
 def facts_of_made(place: Path) -> Facts:

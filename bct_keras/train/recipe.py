@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from bct_keras import specs
+from bct_keras import _keras, specs
 from bct_keras.backbones import BACKBONES, one_dnn
 from bct_keras.errors import InputError, option
 from bct_keras.heads import HEADS
@@ -17,6 +17,7 @@ from bct_keras.methods.method import Method
 from bct_keras.models import CompatibleModel
 from bct_keras.optimizers import OPTIMIZERS
 from bct_keras.schedules import SCHEDULES
+from bct_keras.train import start as starts
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -44,6 +45,9 @@ class Recipe:
     on_nan: str = "fail"
     compatible_dims: int = 0  # 0: all
     clip_norm: float = 0.0
+    start: str = ""  # the network to start from; "" is random weights
+    frozen_epochs: int = 0  # of what is taken from it
+    start_rate: float = 0.1  # of what is taken from it: so much of the learning rate
 
     def __post_init__(self):
         # A typo is told at once, not after the data was made and the old encoder trained.
@@ -57,6 +61,24 @@ class Recipe:
         if self.compatible_dims > self.dims and not self.build_method().maps:
             compatible = option("compatible_dims", self.compatible_dims)
             raise InputError(f"{compatible} is more than {option('dims', self.dims)}")
+        self.check_start()
+
+    def check_start(self) -> None:
+        """Raises where the network to start from is not there, or its options do not go with it."""
+        if self.frozen_epochs and not self.start:
+            frozen = option("frozen_epochs", self.frozen_epochs)
+            raise InputError(f"{frozen} needs {option('start')}: random weights are not frozen")
+        if not 0 < self.start_rate <= 1:
+            rate = option("start_rate", self.start_rate)
+            raise InputError(f"{rate} has to be above 0 and at most 1")
+        if not self.start:
+            return
+        found = starts.found(self.start)
+        if self.precision != "float32" and not found.is_weights:
+            raise InputError(
+                f"{option('precision', self.precision)} needs layers that are made anew, and those "
+                f"of {self.start} stay float32, as they were saved; leave it out"
+            )
 
     @property
     def old_dims(self) -> int:
@@ -64,8 +86,18 @@ class Recipe:
         return self.compatible_dims or self.dims
 
     def described(self) -> dict[str, Any]:
-        """Returns all of it, for the run's manifest."""
-        return dataclasses.asdict(self)
+        """Returns all of it, for the run's manifest.
+
+        What came later than the first runs stands there only where it is used, so that those are
+        still found to be up to date.
+        """
+        described = dataclasses.asdict(self)
+        if self.start:
+            described |= starts.found(self.start).made_from()
+        else:
+            for name in ("start", "frozen_epochs", "start_rate"):
+                del described[name]
+        return described
 
     def build_method(self) -> Method:
         """Returns the method, which is not yet prepared."""
@@ -83,7 +115,21 @@ class Recipe:
             return self._build_model(image_size, classes, steps, method)
 
     def build_backbone(self, image_size: int) -> keras.Model:
-        """Returns the network, with new weights."""
+        """Returns the network, with new weights or those that it starts from."""
+        return self.started(image_size).backbone
+
+    def started(self, image_size: int) -> starts.Started:
+        """Returns the network as it is before the first step, and where it comes from in words."""
+
+        def fresh() -> keras.Model:
+            return self.fresh_backbone(image_size)
+
+        if not self.start:
+            return starts.Started(fresh(), f"{self.backbone}, with random weights")
+        return starts.found(self.start).build(image_size, self.dims, fresh)
+
+    def fresh_backbone(self, image_size: int) -> keras.Model:
+        """Returns the network that `backbone` names, with new weights."""
         backbone = specs.build(
             BACKBONES,
             self.backbone,
@@ -95,7 +141,11 @@ class Recipe:
 
     def build_encoder(self, trained: CompatibleModel, image_size: int) -> keras.Model:
         """Returns the trained encoder as it is kept: in float32, whatever it was trained in."""
-        encoder = self.build_backbone(image_size)
+        encoder: Any
+        if self.start and not self.start.endswith(starts.WEIGHTS):
+            encoder = keras.models.clone_model(trained.backbone)  # the file may be gone by now
+        else:
+            encoder = self.fresh_backbone(image_size)
         encoder.set_weights(trained.backbone.get_weights())
         return trained.method.shipped(encoder)
 
@@ -104,8 +154,9 @@ class Recipe:
     ) -> CompatibleModel:
         """Does the same, in the precision that layers are made in now."""
         backbone = self.build_backbone(image_size)
-        one_dnn.check_gradients(backbone, option("backbone", self.backbone))
-        for layer in backbone.layers:
+        where = self.start or option("backbone", self.backbone)
+        one_dnn.check_gradients(backbone, where)
+        for layer in _keras.layers_within(backbone):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = self.synchronized
         head = specs.build(HEADS, self.head, classes=classes)
@@ -130,8 +181,23 @@ class Recipe:
         # As the papers do, over the backbone and what the method trains: the head's gradient is of
         # another size.
         optimizer.clip(self.clip_norm, [*backbone.trainable_variables, *method.trainable_variables])
+        if self.start:
+            slowed: list[keras.Variable] = []
+            for layer in starts.taken_layers(backbone):
+                slowed += layer.trainable_variables
+            optimizer.slow_down(self.start_rate, slowed)
+            self.check_something_is_trained(backbone, method)
         model.compile(optimizer)
         return model
+
+    def check_something_is_trained(self, backbone: keras.Model, method: Method) -> None:
+        """Raises where the encoder would come out as it went in."""
+        learns = starts.has_new_layer(backbone) or method.trainable_variables
+        if self.frozen_epochs >= self.epochs and not learns:
+            raise InputError(
+                f"{option('frozen_epochs', self.frozen_epochs)} of {option('epochs', self.epochs)} "
+                f"would leave {self.start} as it is, with no new layer on top; give fewer"
+            )
 
     def steps_per_epoch(self, records: int, replicas: int) -> int:
         """Returns how many whole batches there are; raises where a batch cannot be divided."""

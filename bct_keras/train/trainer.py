@@ -1,18 +1,15 @@
 """One training run: from a recipe and data to a saved encoder, in as many sittings as it takes."""
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from bct_keras import artefacts
 from bct_keras.callbacks.checkpoints import Checkpoints, StopRequest
-from bct_keras.callbacks.tensorboard import TensorBoardLog
-from bct_keras.callbacks.watching import FiniteLoss, MetricsFile, TimesFile, TrainingProgress
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.distribution import workers
@@ -20,24 +17,14 @@ from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND
 from bct_keras.methods.method import Method, Training
 from bct_keras.models import CompatibleModel
 from bct_keras.progress import Say, silent
-from bct_keras.train import failures, old_head
+from bct_keras.train import failures, old_head, watching
 from bct_keras.train.input import ids_of_step, training_batches
 from bct_keras.train.projector import write_projector
 from bct_keras.train.recipe import Recipe
-from bct_keras.train.validation import BEST, BEST_HEAD, Validation
+from bct_keras.train.validation import BEST, BEST_HEAD
+from bct_keras.train.watching import Watch
 
 UNFINISHED_KIND = "unfinished run"
-
-
-@dataclass(frozen=True)
-class Watch:
-    """What is kept and shown while training; none of it changes what is trained."""
-
-    checkpoint_steps: int  # besides those after every epoch; 0 is none
-    checkpoints_kept: int
-    nan_limit: int
-    validation: Validation | None
-    keep: Callable[[], None] | None = None  # called after each epoch, when its checkpoint is there
 
 
 @dataclass
@@ -94,9 +81,14 @@ class Run:
         """The steps of the whole run."""
         return self.steps_per_epoch * self.recipe.epochs
 
+    @cached_property
+    def described(self) -> dict[str, Any]:
+        """The recipe, with the content of the file that it starts from, as it was at first."""
+        return self.recipe.described()
+
     def made_from(self) -> dict[str, Any]:
         """Returns what decides the encoder that the run leaves, for its manifest."""
-        made_from = self.recipe.described()
+        made_from = dict(self.described)
         made_from["data"] = self.data.fingerprint
         made_from["old_embeddings"] = self.old.fingerprint if self.old else None
         if self.watch.validation:
@@ -154,11 +146,14 @@ class Run:
         done = self.checkpoints.step
         if done:
             text += f", going on after step {done}"
+        elif self.recipe.start:
+            started = self.recipe.started(data.image_size)
+            text += f"; it starts from {started.said}"
         return text
 
     def fit(self) -> None:
         """Calls Keras's own `fit`: once for the rest of a broken epoch, once for the whole ones."""
-        callbacks = self.callbacks()
+        callbacks = watching.callbacks(self)
         steps = self.steps_per_epoch
         for first_step, last_epoch in stretches(self.checkpoints.step, steps, self.recipe.epochs):
             first_epoch, skipped = divmod(first_step, steps)
@@ -176,44 +171,6 @@ class Run:
             steps_done = int(self.model.steps.numpy())
             what = "whose loss or gradient was no finite number"
             self.say(f"{dropped:,} of {steps_done:,} steps were dropped, {what}")
-
-    def callbacks(self) -> list[keras.callbacks.Callback]:
-        """Returns what goes on around the steps.
-
-        Checkpoints come last, after all that they keep.
-        """
-        done = self.checkpoints.step
-        steps = self.steps_per_epoch
-        found: list[keras.callbacks.Callback] = [
-            FiniteLoss(
-                self.model,
-                nan_limit=allowed_to_drop(self.watch.nan_limit, self.steps),
-                ids_of_step=self.ids_of_step,
-                last_good=self.checkpoints.last_good,
-            )
-        ]
-        validation = self.watch.validation
-        if validation:
-            image_size = self.data.image_size
-            found.append(validation.watching(self.model, self.recipe, image_size, self.workdir))
-        found.append(
-            TrainingProgress(
-                self.model,
-                epochs=self.recipe.epochs,
-                steps_per_epoch=steps,
-                first_step=done,
-                batch_size=self.recipe.batch_size,
-            )
-        )
-        if self.is_chief:
-            found.append(MetricsFile(self.workdir / "metrics.jsonl", done // steps))
-            found.append(TimesFile(self.workdir / "times.jsonl"))
-            found.append(TensorBoardLog(self.model, self.workdir / "log", self.flags))
-        found.append(self.checkpoints)
-        keep = self.watch.keep
-        if keep:
-            found.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: keep()))
-        return found
 
     def ids_of_step(self, step: int) -> list[str]:
         """Returns the names of the records of a step's batch."""
@@ -272,14 +229,6 @@ def copy_beside(source: Path, place: Path) -> None:
         shutil.copy(source, partial)
 
     artefacts.write_beside(place, copy)
-
-
-def allowed_to_drop(nan_limit: int, steps: int) -> int:
-    """Returns how many steps may be dropped: the limit, or a tenth of all steps.
-
-    Beyond that it is another training than asked for.
-    """
-    return min(nan_limit, steps // 10)
 
 
 def stretches(done: int, steps: int, epochs: int) -> list[tuple[int, int]]:

@@ -1,11 +1,10 @@
-"""Optimizers. A new one is a class with `Clipping` here, and a line below.
+"""Optimizers. A new one is a class with `Shared` here, and a line below.
 
 Every Keras optimizer can train a head that keeps its class weights as Keras does. These are here
 because of what they do beside: the papers' recipes to the letter, the gradient clipped over all
-replicas, and rows of a table.
+replicas, a rate of their own for some variables, and rows of a table.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -14,68 +13,11 @@ import tensorflow as tf
 from bct_keras import _keras
 from bct_keras.errors import InputError
 from bct_keras.heads.by_rows import by_rows
-
-
-class Clipping(keras.optimizers.Optimizer):
-    """Clips the gradient of the global batch.
-
-    Keras's own options clip each replica's before they are summed. This stands in the optimizer and
-    not in the step, because mixed_float16 takes its scale off the gradient in between.
-    """
-
-    clip_norm = 0.0
-    clipped_variables: frozenset[str] = frozenset()
-
-    def clip(self, norm: float, variables: Iterable[keras.Variable]) -> None:
-        """Holds the gradient of these variables, taken as one vector, to this length."""
-        self.clip_norm = norm
-        self.clipped_variables = frozenset(variable.path for variable in variables)
-
-    def get_config(self):
-        own = {
-            "clip_norm": self.clip_norm,
-            "clipped_variables": sorted(self.clipped_variables),
-        }
-        return {**super().get_config(), **own}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        options = dict(config)
-        norm = options.pop("clip_norm", 0.0)
-        variables = options.pop("clipped_variables", ())
-        made: Any = super().from_config(options, custom_objects)
-        made.clip_norm = norm
-        made.clipped_variables = frozenset(variables)
-        return made
-
-    def apply(self, grads, trainable_variables=None):
-        if trainable_variables is None:
-            trainable_variables = _keras.variables_of(self)
-        variables: Any = list(trainable_variables)
-        gradients = list(grads)
-        if self.clip_norm:
-            gradients = self.clipped(gradients, variables)
-        super().apply(gradients, variables)
-
-    def clipped(self, gradients: list, variables: list) -> list:
-        """Returns the gradients, those with respect to the chosen variables shortened."""
-        chosen = []  # their places
-        for place, variable in enumerate(variables):
-            if gradients[place] is not None and variable.path in self.clipped_variables:
-                chosen.append(place)
-        replicas: Any = tf.distribute.get_replica_context()
-        summed = replicas.all_reduce("SUM", [gradients[place] for place in chosen])
-        norm = tf.linalg.global_norm(summed)
-        # g <- g min(1, c / |g|) with PyTorch's small term; each replica's share of g alike
-        factor = tf.minimum(1.0, self.clip_norm / (norm + 1e-6))
-        shortened = list(gradients)
-        for place in chosen:
-            shortened[place] = gradients[place] * factor
-        return shortened
+from bct_keras.optimizers.shared import Shared
 
 
 @keras.saving.register_keras_serializable("bct_keras")
-class SGD(Clipping, keras.optimizers.SGD):
+class SGD(Shared, keras.optimizers.SGD):
     """Takes PyTorch's steps: the decay is added to the gradient, and so to the momentum.
 
     Args:
@@ -104,6 +46,7 @@ class SGD(Clipping, keras.optimizers.SGD):
     def update_step(self, gradient, variable, learning_rate):
         # b = momentum b + g + l2 w;  w -= lr b
         # Keras keeps lr inside b, where a schedule reaches it late.
+        learning_rate = self.rate_of(variable, learning_rate)
         if not self.momentum:
             decayed = gradient + self.l2 * variable
             self.assign_sub(variable, learning_rate * decayed)
@@ -135,7 +78,7 @@ class SGD(Clipping, keras.optimizers.SGD):
 
 
 @keras.saving.register_keras_serializable("bct_keras")
-class SGDW(Clipping, keras.optimizers.SGD):
+class SGDW(Shared, keras.optimizers.SGD):
     """Takes steps with momentum and decoupled decay (arXiv:1711.05101).
 
     The decay is w -= lr decay w. tensorflow-addons leaves lr to its user: its weight_decay is lr
@@ -175,7 +118,7 @@ class SGDW(Clipping, keras.optimizers.SGD):
 
 
 @keras.saving.register_keras_serializable("bct_keras")
-class AdamW(Clipping, keras.optimizers.AdamW):
+class AdamW(Shared, keras.optimizers.AdamW):
     """Takes Adam's steps with decoupled decay (arXiv:1711.05101).
 
     Args:
@@ -211,7 +154,7 @@ class AdamW(Clipping, keras.optimizers.AdamW):
 
 
 @keras.saving.register_keras_serializable("bct_keras")
-class Lamb(Clipping):
+class Lamb(Shared):
     """Takes Adam's steps, as long as the weights are (arXiv:1904.00962).
 
     Keras subtracts the decay outside; the paper has it within the step whose length is set.
@@ -255,6 +198,7 @@ class Lamb(Clipping):
             self.momentums, self.velocities = self.add_optimizer_variables(variables, names)
 
     def update_step(self, gradient, variable, learning_rate):
+        learning_rate = self.rate_of(variable, learning_rate)
         index = _keras.variable_index(self, variable)
         momentum = self.momentums[index]
         velocity = self.velocities[index]

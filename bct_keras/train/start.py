@@ -1,0 +1,291 @@
+"""The network that a training starts from, in place of random weights: `--start`.
+
+It is a run's folder, a `.keras` file of any functional model, or `keras(FILE, ...)` where the file
+does not say which pixels it takes or which of its layers gives the embedding. A `.weights.h5` file
+has the weights of the network that `--backbone` names.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from bct_keras import artefacts, specs, stores
+from bct_keras.backbones.iresnet import batch_norm
+from bct_keras.data.preprocessing import OWN, Preprocessing, chosen
+from bct_keras.encoders import RUN_KIND
+from bct_keras.encoders.encoder import first_sentence
+from bct_keras.encoders.keras_file import prepared, read_model, scales_itself
+from bct_keras.encoders.load import encoder_of_run
+from bct_keras.errors import InputError, option
+from bct_keras.methods.outputs import COMPATIBLE, EMBEDDING
+from bct_keras.train.top import without_top
+from bct_keras.untrusted import reading
+
+KERAS, WEIGHTS = ".keras", ".weights.h5"
+TAKEN = "start"  # the name of the layer that a network becomes where it cannot stay open
+POOLING, DENSE, NORM = ("new_pooling", "new_embedding", "new_norm")  # what is put on top of it
+ON_TOP = (POOLING, DENSE, NORM)
+# What keras.applications brings its pixels to, by how the names of its networks begin. Those that
+# are not here scale their pixels themselves.
+FROM_MINUS_1_TO_1 = "mean=127.5, std=127.5"
+OF_CAFFE = "mean=(103.939, 116.779, 123.68), order=bgr"
+PIXELS_OF = {
+    "mobilenet_": FROM_MINUS_1_TO_1,
+    "mobilenetv2": FROM_MINUS_1_TO_1,
+    "inception": FROM_MINUS_1_TO_1,
+    "xception": FROM_MINUS_1_TO_1,
+    "nasnet": FROM_MINUS_1_TO_1,
+    "resnet50v2": FROM_MINUS_1_TO_1,
+    "resnet101v2": FROM_MINUS_1_TO_1,
+    "resnet152v2": FROM_MINUS_1_TO_1,
+    "resnet": OF_CAFFE,
+    "vgg": OF_CAFFE,
+    "densenet": "mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)",
+}
+
+
+@dataclass(frozen=True)
+class KerasStart:
+    """A file to start from, as `keras(new.keras, layer=avg_pool, mean=127.5, std=127.5)` gives it.
+
+    `layer` is the one whose output is taken as the embedding; the others bring the pixels to what
+    the file takes, as in the spec of an old encoder.
+    """
+
+    path: str
+    layer: str = ""
+    mean: Any = None
+    std: Any = None
+    order: str | None = None
+
+
+STARTS: dict[str, type[KerasStart]] = {"keras": KerasStart}
+
+
+@dataclass(frozen=True)
+class Started:
+    """A network that is ready to be trained, and what was done for it, in words."""
+
+    backbone: keras.Model
+    said: str
+
+
+@dataclass(frozen=True)
+class Start:
+    """What `--start` names, found on this machine."""
+
+    named: str
+    path: Path
+    layer: str = ""
+    given: tuple[tuple[str, Any], ...] = ()  # the preprocessing, by name
+    is_run: bool = False
+
+    @property
+    def is_weights(self) -> bool:
+        """Tells whether the file holds weights alone."""
+        return self.path.name.endswith(WEIGHTS)
+
+    def made_from(self) -> dict[str, Any]:
+        """Returns what decides which network it is, for a run's manifest."""
+        return {
+            "start_sha256": artefacts.file_sha256(self.path),
+            "start_layer": self.layer,
+            "start_pixels": {name: repr(value) for name, value in self.given},
+        }
+
+    def build(self, image_size: int, dims: int, fresh: Callable[[], keras.Model]) -> Started:
+        """Returns the network that is trained on.
+
+        Args:
+            image_size: The side of the images to train on.
+            dims: Of the new embedding.
+            fresh: Makes the network that `--backbone` names, for a file of weights.
+        """
+        if self.is_weights:
+            return self.with_weights(fresh())
+        model = read_model(self.path)
+        name = getattr(model, "name", "")
+        embedding, how = self.embedding_of(model)
+        check_image(self.path, model.input_shape, image_size)
+        preprocessing = self.preprocessing_of(model)
+        network = keras.Model(model.inputs[0], embedding, name=TAKEN)
+        network.trainable = True  # whatever was frozen when it was saved
+        image, features = self.opened(network, image_size, preprocessing)
+        embedding, on_top = with_embedding(features, dims)
+        said = [f"{self.named}: {how}"]
+        if on_top:
+            said.append(f"a new embedding layer of {dims} on top")
+        said.append(preprocessing.described())
+        backbone = keras.Model(image, embedding, name=name or TAKEN)
+        return Started(backbone, ", ".join(said))
+
+    def with_weights(self, backbone: keras.Model) -> Started:
+        """Returns the network that `--backbone` names with the file's weights."""
+        try:
+            backbone.load_weights(self.path)
+        except Exception as error:  # whatever a damaged file, or another network's, does to Keras
+            raise InputError(
+                f"{self.path} does not hold the weights of {option('backbone')}: "
+                f"{first_sentence(error)}",
+                "Name the network and the dimensions that the weights are of, or save the whole "
+                "network as a .keras file and start from that",
+            ) from None
+        return Started(backbone, f"{self.named}: all weights of {backbone.name}")
+
+    def embedding_of(self, model: Any) -> tuple[Any, str]:
+        """Returns the symbolic output that is taken as the embedding, and which it is in words."""
+        try:
+            check_functional(self.path, model)
+            if self.layer:
+                return model.get_layer(self.layer).output, f"layer {self.layer} is the embedding"
+            if EMBEDDING in getattr(model, "output_names", ()) and len(model.outputs) > 1:
+                # Of two outputs; this one is an Identity, whose name the method gives again.
+                return model.get_layer(EMBEDDING).input, f"its output {EMBEDDING}"
+            return without_top(model)
+        except ValueError as error:
+            names = ", ".join(layer.name for layer in model.layers[-6:])
+            raise InputError(
+                f"{self.path}: no embedding can be taken from it: {first_sentence(error)}",
+                "Name the layer that gives it, as in "
+                f"{option('start')}='keras({self.path}, layer=NAME)'; the last ones are {names}",
+            ) from None
+
+    def preprocessing_of(self, model: Any) -> Preprocessing:
+        """Returns what is done to pixels of 0 to 255; raises where nothing tells."""
+        stated = OWN if self.is_run or scales_itself(model) else Preprocessing()
+        found = chosen(dict(self.given), stated, self.named)
+        if found.source:
+            return found
+        path = specs.quoted(str(self.path))
+        pixels = "mean=127.5, std=127.5"
+        known = ""
+        for begins, of_family in PIXELS_OF.items():
+            if model.name.lower().startswith(begins):
+                known = f"; keras.applications brings those of {model.name} to {of_family}"
+                pixels = of_family
+                break
+        raise InputError(
+            f"{self.path} does not say which pixels it takes, and here they are 0 to 255{known}.",
+            f"Say it, as in {option('start')}='keras({path}, {pixels})'; mean=0, std=1 leaves "
+            "them as they are",
+        )
+
+    def opened(
+        self, network: keras.Model, image_size: int, preprocessing: Preprocessing
+    ) -> tuple[Any, Any]:
+        """Returns the symbolic image and the features that the network makes of it.
+
+        The layers of the network stay those of the whole model where they can, so that heat maps
+        see them. It becomes a single layer where something stands in front of it, where it takes
+        images of any size, and where its layers have names that are needed.
+        """
+        taken_names = {layer.name for layer in network.layers}
+        is_fixed = tuple(network.inputs[0].shape[1:]) == (image_size, image_size, 3)
+        if preprocessing.is_plain and is_fixed and not taken_names & {*ON_TOP, *OUTPUTS}:
+            return network.inputs[0], network.outputs[0]
+        image = keras.Input((image_size, image_size, 3), name="image")
+        try:
+            return image, network(prepared(image, preprocessing))
+        except ValueError as error:
+            raise InputError(
+                f"{self.path} cannot take images of {image_size} pixels: {first_sentence(error)}"
+            ) from None
+
+
+OUTPUTS = (EMBEDDING, COMPATIBLE)
+
+
+def found(named: str) -> Start:
+    """Returns what `--start` names; raises where it is not there, or is nothing to start from."""
+    path = stores.local(named)
+    if path.exists():
+        return of_path(named, path)
+    kind, bracket, _ = named.partition("(")
+    if not bracket or kind.strip() not in STARTS:
+        raise InputError(f"{option('start', named)}: no such file or folder")
+    spec: KerasStart = specs.build(STARTS, named)
+    inner = of_path(named, stores.local(spec.path))
+    if inner.is_weights:
+        raise InputError(
+            f"{option('start', named)}: a file of weights alone has no layers to choose from; give "
+            f"{option('start', spec.path)}"
+        )
+    pixels = (("mean", spec.mean), ("std", spec.std), ("order", spec.order))
+    given = tuple((name, value) for name, value in pixels if value is not None)
+    chosen(dict(given), OWN, named)  # what is wrong with it is told at once
+    return Start(named, inner.path, spec.layer, given, inner.is_run)
+
+
+def of_path(named: str, path: Path) -> Start:
+    """Returns what lies at a path."""
+    if path.is_dir():
+        if artefacts.kind_of(path) != RUN_KIND:
+            raise InputError(
+                f"{option('start', named)} is no finished run: give a run's folder, a {KERAS} file "
+                f"or a {WEIGHTS} file"
+            )
+        return Start(named, encoder_of_run(path), is_run=True)
+    with reading.opened(path):  # raises where it is missing, or a pipe
+        pass
+    if not path.name.endswith((KERAS, WEIGHTS)):
+        raise InputError(
+            f"{option('start', named)} is nothing to train on: give a run's folder, a {KERAS} file "
+            f"or a {WEIGHTS} file. A network in another format of Keras is saved anew by "
+            "model.save('new.keras')"
+        )
+    return Start(named, path)
+
+
+def taken_layers(backbone: keras.Model) -> list[keras.layers.Layer]:
+    """Returns the layers of a started network that were taken from the file."""
+    layers = [layer for layer in backbone.layers if layer.name == TAKEN]
+    return layers or [layer for layer in backbone.layers if layer.name not in ON_TOP]
+
+
+def has_new_layer(backbone: keras.Model) -> bool:
+    """Tells whether an embedding layer was put on top of what was taken."""
+    return any(layer.name == DENSE for layer in backbone.layers)
+
+
+def with_embedding(features: Any, dims: int) -> tuple[Any, bool]:
+    """Returns an embedding [batch, dims] of features, and whether a layer was put on top for it."""
+    rank = len(features.shape)
+    if rank == 2 and features.shape[-1] == dims:
+        return features, False
+    if rank == 4:
+        features = keras.layers.GlobalAveragePooling2D(name=POOLING)(features)
+    elif rank == 3:
+        features = keras.layers.GlobalAveragePooling1D(name=POOLING)(features)
+    start: Any = keras.initializers.HeNormal()
+    layer = keras.layers.Dense(dims, use_bias=False, kernel_initializer=start, name=DENSE)
+    # float32 whatever the precision policy
+    return batch_norm(layer(features), name=NORM, dtype="float32"), True
+
+
+def check_functional(path: Path, model: Any) -> None:
+    """Raises where a model has no graph of layers with one image as its input."""
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        raise InputError(
+            f"{path} has no graph of layers that an embedding could be taken from: save it as a "
+            "functional model, keras.Model(image, network(image))"
+        )
+    if len(model.inputs) != 1:
+        raise InputError(f"{path} takes {len(model.inputs)} inputs, and an encoder takes one image")
+
+
+def check_image(path: Path, shape: Any, image_size: int) -> None:
+    """Raises where a model takes no square colour images of this size."""
+    sides = list(shape)[1:] if isinstance(shape, tuple | list) else []
+    if len(sides) != 3 or sides[2] != 3:
+        raise InputError(f"{path} takes {shape}, and images here are [batch, size, size, 3]")
+    for side in sides[:2]:
+        if side not in (None, image_size):
+            raise InputError(
+                f"{path} takes images of {sides[0]} x {sides[1]} pixels, and those to train on "
+                f"have {image_size} x {image_size}.",
+                f"Prepare the data set at that size, as by {option('source')}="
+                f"'folder(PHOTOS, image_size={sides[0]})', and a {option('prepared')} of its own",
+            )

@@ -1,0 +1,306 @@
+"""What a training starts from: files, layers, pixels; frozen at first, at a rate of its own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+from small_recipe import small_recipe
+
+from bct_keras.data.dataset import DataSet, open_data_set
+from bct_keras.errors import InputError
+from bct_keras.train import start as starts
+from bct_keras.train.trainer import Run, Watch
+
+pytestmark = pytest.mark.seconds(14)
+
+SIZE = 28
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
+
+
+def classifier(size: int | None = SIZE, scaled: bool = True, name: str = "mine") -> keras.Model:
+    """Returns a network of 5 classes as they are trained: features, dropout, scores."""
+    image = keras.Input((size, size, 3))
+    pixels = layers.Rescaling(1 / 255)(image) if scaled else image
+    features = layers.Conv2D(4, 3, strides=4, use_bias=False, name="filters")(pixels)
+    features = layers.BatchNormalization(name="means")(features)
+    features = layers.GlobalAveragePooling2D(name="pooled")(features)
+    features = layers.Dropout(0.1, name="left_out")(features)
+    scores = layers.Dense(5, activation="softmax", name="scores")(features)
+    return keras.Model(image, scores, name=name)
+
+
+def fresh() -> keras.Model:
+    raise AssertionError("no random weights are needed")
+
+
+def started(named: str, dims: int = 8, size: int = SIZE) -> starts.Started:
+    return starts.found(named).build(size, dims, fresh)
+
+
+def test_the_classifier_is_cut_off_and_a_new_layer_put_on_top(tmp_path):
+    path = tmp_path / "net.keras"
+    network = classifier()
+    network.save(path)
+    made = started(str(path))
+    assert made.said == (
+        f"{path}: its classifier scores is cut off, layer left_out is taken, a new embedding layer "
+        "of 8 on top, pixels as they are, channels rgb (it takes pixels as they are)"
+    )
+    pooled = keras.Model(network.inputs[0], network.get_layer("pooled").output)
+    taken = keras.Model(made.backbone.inputs[0], made.backbone.get_layer("pooled").output)
+    np.testing.assert_array_equal(taken(IMAGES), pooled(IMAGES))
+    assert made.backbone.output_shape == (None, 8)
+    names = [layer.name for layer in starts.taken_layers(made.backbone)]
+    assert names[1:] == ["rescaling", "filters", "means", "pooled", "left_out"]
+
+
+def test_an_output_of_the_right_width_stays_the_embedding(tmp_path):
+    path = tmp_path / "net.keras"
+    network = classifier()
+    encoder = keras.Model(network.inputs[0], network.get_layer("pooled").output)
+    encoder.save(path)
+    made = started(str(path), dims=4)
+    np.testing.assert_array_equal(made.backbone(IMAGES), encoder(IMAGES))
+    assert "its last layer pooled is the embedding, pixels" in made.said
+    assert not starts.has_new_layer(made.backbone)
+
+
+def test_pixels_are_brought_to_what_the_file_takes(tmp_path):
+    path = tmp_path / "net.keras"
+    network = classifier(size=None, scaled=False)  # of images of any size, as keras.applications
+    network.save(path)
+    made = started(f"keras({path}, layer=pooled, mean=(1, 2, 3), std=50, order=bgr)", dims=4)
+    encoder = keras.Model(network.inputs[0], network.get_layer("pooled").output)
+    expected = encoder((IMAGES[..., ::-1] - np.array([1, 2, 3], np.float32)) / 50)
+    np.testing.assert_allclose(made.backbone(IMAGES), expected, atol=1e-6)
+    assert [layer.name for layer in starts.taken_layers(made.backbone)] == ["start"]
+    assert made.backbone.input_shape == (None, SIZE, SIZE, 3)
+
+
+def test_a_start_of_a_start_has_each_layer_once(tmp_path):
+    classifier().save(tmp_path / "net.keras")
+    first = started(str(tmp_path / "net.keras")).backbone
+    first.save(tmp_path / "first.keras")
+    second = started(str(tmp_path / "first.keras"), dims=3).backbone
+    assert second.output_shape == (None, 3)
+    assert [layer.name for layer in starts.taken_layers(second)] == ["start"]
+
+
+@pytest.mark.parametrize(
+    ("top", "taken"),
+    [
+        (lambda x: layers.Dense(5, name="predictions")(x), "pooled"),
+        (lambda x: layers.Softmax()(layers.Dense(5, name="last")(x)), "pooled"),
+        (
+            lambda x: layers.Activation("sigmoid")(
+                layers.Flatten()(layers.Conv2D(5, 1)(layers.Reshape((1, 1, 4), name="square")(x)))
+            ),
+            "square",
+        ),
+        (lambda x: layers.Dense(6, name="embedding_of_mine")(x), "embedding_of_mine"),
+    ],
+    ids=["by name", "softmax behind it", "convolution", "none"],
+)
+def test_where_features_end(tmp_path, top, taken):
+    network = classifier()
+    pooled = network.get_layer("pooled").output
+    keras.Model(network.inputs[0], top(pooled)).save(tmp_path / "net.keras")
+    said = started(str(tmp_path / "net.keras")).said
+    assert f"layer {taken} is" in said
+
+
+def test_weights_alone_are_those_of_the_backbone(tmp_path):
+    path = tmp_path / "net.weights.h5"
+    backbone = classifier()
+    backbone.save_weights(path)
+    other = classifier()
+    made = starts.found(str(path)).build(SIZE, 5, lambda: other)
+    np.testing.assert_array_equal(made.backbone(IMAGES), backbone(IMAGES))
+    narrow = keras.Sequential([keras.Input((SIZE, SIZE, 3)), layers.Flatten(), layers.Dense(2)])
+    with pytest.raises(InputError, match="does not hold the weights of backbone"):
+        starts.found(str(path)).build(SIZE, 5, lambda: narrow)
+
+
+def lambda_model() -> keras.Model:
+    image = keras.Input((SIZE, SIZE, 3))
+    return keras.Model(image, layers.Lambda(lambda x: x[:, 0, 0])(image))
+
+
+def two_inputs() -> keras.Model:
+    one, other = keras.Input((SIZE, SIZE, 3)), keras.Input((SIZE, SIZE, 3))
+    return keras.Model([one, other], layers.Flatten()(layers.Add()([one, other])))
+
+
+@pytest.mark.parametrize(
+    ("make", "spec", "said"),
+    [
+        (lambda: classifier(56), "{}", "takes images of 56 x 56 pixels, and those to train on"),
+        (lambda: classifier(scaled=False), "{}", "does not say which pixels it takes, and here"),
+        (
+            lambda: classifier(scaled=False, name="mobilenetv2_1.00_224"),
+            "{}",
+            r"mobilenetv2_1.00_224 to mean=127.5, std=127.5(.|\n)*start='keras\(.*, mean=127.5,",
+        ),
+        (classifier, "keras({}, layer=nowhere)", "Name the layer that gives it, .*pooled"),
+        (classifier, "keras({}, std=0)", "std=0 would divide by zero"),
+        (lambda_model, "{}", "cannot be loaded as a Keras encoder"),
+        (two_inputs, "{}", "takes 2 inputs, and an encoder takes one image"),
+    ],
+    ids=["size", "pixels", "applications", "layer", "std", "lambda", "inputs"],
+)
+def test_what_cannot_be_started_from_is_told(tmp_path, make, spec, said):
+    path = tmp_path / "net.keras"
+    make().save(path)
+    with pytest.raises(InputError, match=said):
+        started(spec.format(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nothing.keras", "no such file or folder"),
+        ("folder", "is no finished run"),
+        ("net.h5", r"saved anew by model.save\('new.keras'\)"),
+        ("keras(net.weights.h5, mean=1)", "weights alone has no layers to choose from"),
+    ],
+)
+def test_what_is_nothing_to_start_from_is_told(tmp_path, monkeypatch, name, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "net.h5").touch()
+    (tmp_path / "net.weights.h5").touch()
+    with pytest.raises(InputError, match=said):
+        starts.found(name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"frozen_epochs": 1}, "frozen_epochs=1 needs start"),
+        ({"start": "{}", "start_rate": 0.0}, "start_rate=0.0 has to be above 0"),
+        ({"start": "{}", "precision": "mixed_bfloat16"}, "stay float32, as they were saved"),
+    ],
+)
+def test_options_that_do_not_go_together(tmp_path, changes, said):
+    path = tmp_path / "net.keras"
+    classifier().save(path)
+    with pytest.raises(InputError, match=said):
+        small_recipe(
+            **{
+                name: value.format(path) if isinstance(value, str) else value
+                for name, value in changes.items()
+            }
+        )
+
+
+@pytest.fixture(scope="module")
+def data(data_root) -> DataSet:
+    return open_data_set(data_root / "new")
+
+
+class StoppedHereError(Exception):
+    pass
+
+
+class StopAt(keras.callbacks.Callback):
+    """As if the process had been killed within a step."""
+
+    def __init__(self, step: int):
+        super().__init__()
+        self.left = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if not self.left:
+            raise StoppedHereError
+
+
+def run(data: DataSet, folder: Path, **changes: Any) -> Run:
+    return Run(
+        recipe=small_recipe(epochs=3, optimizer="adamw", **changes),
+        data=data,
+        old=None,
+        strategy=tf.distribute.get_strategy(),
+        workdir=folder,
+        watch=Watch(checkpoint_steps=2, checkpoints_kept=1, nan_limit=0, validation=None),
+        say=print,
+    )
+
+
+@pytest.fixture
+def net(tmp_path) -> str:
+    classifier().save(tmp_path / "net.keras")
+    return str(tmp_path / "net.keras")
+
+
+def filters(folder: Path) -> np.ndarray:
+    return keras.saving.load_model(folder / "encoder.keras").get_layer("filters").kernel.numpy()  # pyright: ignore
+
+
+STEPS = 4  # 36 images in batches of 8
+
+
+@pytest.mark.long
+def test_frozen_layers_wait_and_a_killed_run_ends_as_an_unbroken_one(
+    data, tmp_path, net, monkeypatch, capsys
+):
+    changes = {"start": net, "frozen_epochs": 2}
+    run(data, tmp_path / "whole", **changes).train()
+    assert "; it starts from" in capsys.readouterr().out
+
+    before = classifier_filters(net)
+    broken = run(data, tmp_path / "broken", **changes)
+    resume = Run.resume
+
+    def resume_to_be_stopped(self, stop_request):
+        resume(self, stop_request)
+        self.model.fit = with_stop(self.model.fit, StopAt(STEPS + 3))  # in the second epoch
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "resume", resume_to_be_stopped)
+        with pytest.raises(StoppedHereError):
+            broken.train()
+    kernel = broken.model.backbone.get_layer("filters").kernel  # pyright: ignore
+    np.testing.assert_array_equal(kernel, before)  # frozen all the while
+    run(data, tmp_path / "broken", **changes).train()
+    after = filters(tmp_path / "broken")
+    np.testing.assert_array_equal(after, filters(tmp_path / "whole"))
+    assert np.any(after != before)
+    found = json.loads((tmp_path / "whole/manifest.json").read_text())["made_from"]
+    assert len(found["start_sha256"]) == 64
+
+    classifier().save(net)  # another file of that name
+    with pytest.raises(InputError, match=r"made from something else .start_sha256"):
+        run(data, tmp_path / "whole", **changes).train()
+
+
+def classifier_filters(net: str) -> np.ndarray:
+    return keras.saving.load_model(net).get_layer("filters").kernel.numpy()  # pyright: ignore
+
+
+def with_stop(fit, stop: keras.callbacks.Callback):
+    def stopped(*arguments, callbacks, **options):
+        return fit(*arguments, callbacks=[*callbacks, stop], **options)
+
+    return stopped
+
+
+def test_what_is_taken_has_a_rate_of_its_own(data, net):
+    recipe = small_recipe(start=net, start_rate=0.3)
+    model = recipe.build_model(SIZE, data.classes, 100, recipe.build_method())
+    optimizer: Any = model.optimizer
+    assert optimizer.slowed_by == 0.3
+    slowed = {weight.path for weight in model.trainable_variables if optimizer.is_slowed(weight)}
+    assert slowed == {"filters/kernel", "means/gamma", "means/beta"}
+
+
+def test_a_run_that_would_train_nothing_is_refused(data, tmp_path, net):
+    with pytest.raises(InputError, match=r"would leave .* as it is, with no new layer on top"):
+        run(
+            data, tmp_path / "run", start=f"keras({net}, layer=pooled)", dims=4, frozen_epochs=3
+        ).train()
