@@ -15,13 +15,6 @@ class Best:
     scores: np.ndarray  # [queries]
     rows: np.ndarray  # [queries] of the whole gallery
 
-    @classmethod
-    def of(cls, scores: np.ndarray) -> "Best":
-        """Finds the best of each row [queries, gallery]."""
-        rows = scores.argmax(1)
-        queries = np.arange(len(scores))
-        return cls(scores[queries, rows], rows)
-
 
 @dataclass(frozen=True)
 class Block:
@@ -64,13 +57,15 @@ class Impostors:
             gallery_labels=np.concatenate([self.gallery_labels, other.gallery_labels]),
         )
 
-    def strongest(self, count: int) -> "Impostors":
-        """Returns the pairs with the highest scores, falling, and no more than `count`.
+    def at(self, places: np.ndarray) -> "Impostors":
+        """Returns the pairs at these places."""
+        return Impostors(
+            self.scores[places], self.query_labels[places], self.gallery_labels[places]
+        )
 
-        Of equal scores those come first that were found first.
-        """
-        order = np.argsort(-self.scores, kind="stable")[:count]
-        return Impostors(self.scores[order], self.query_labels[order], self.gallery_labels[order])
+    def strongest(self, count: int) -> "Impostors":
+        """Returns the pairs with the highest scores, falling, and no more than `count`."""
+        return self.at(np.argsort(-self.scores)[:count])
 
 
 def joined(blocks: list[Block]) -> Block:
