@@ -1,8 +1,8 @@
-"""Arranges a gallery so that a block of scores is looked through once.
+"""Arranges a gallery so that a block of scores is looked through few times.
 
-Columns of one group lie side by side, and in a group those of one identity. So a query's own
-images are found by counting, and each group of a row can be sorted where it lies: how many others
-score above some threshold is then a search in a sorted row.
+Columns of one group lie side by side, and in a group those of one identity. So the pairs of one
+identity are found without comparing labels, and each group of a row is looked through where it
+lies.
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bct_keras.metrics.verification import TIE, Embedded
+
+# Up to so many thresholds it is faster to compare a row with each than to sort the row.
+MOST_COUNTED = 50
 
 
 @dataclass(frozen=True)
@@ -22,23 +25,27 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Sorted:
+class TakenApart:
     """Holds a block of scores, taken apart.
 
     Attributes:
         pairs: The pairs of one identity.
         own: [pairs] their scores.
-        others: [queries, gallery] the scores with other identities, rising within each group; -inf
-            stands for each image of the query's own identity.
-        best: [groups, queries] the best score of each group.
-        best_columns: [groups, queries] where in the arranged gallery it was.
+        others: [queries, gallery] the scores with other identities, as the gallery is arranged;
+            -inf stands for each image of the query's own identity.
     """
 
     pairs: Pairs
     own: np.ndarray
     others: np.ndarray
-    best: np.ndarray
-    best_columns: np.ndarray
+
+
+@dataclass(frozen=True)
+class BestOfGroups:
+    """Holds the best scores of queries in each group of a gallery."""
+
+    scores: np.ndarray  # [groups, queries]; -inf where a group is empty
+    columns: np.ndarray  # [groups, queries] where in the arranged gallery each is
 
 
 class Columns:
@@ -74,61 +81,73 @@ class Columns:
         places = np.repeat(self.first_of[labels], counts) + within
         return Pairs(rows, self.by_identity[places])
 
-    def take_out(self, scores: np.ndarray, labels: np.ndarray) -> tuple[Pairs, np.ndarray]:
-        """Takes the pairs of one identity out of a block, where -inf is left.
+    def take_apart(self, scores: np.ndarray, labels: np.ndarray) -> TakenApart:
+        """Takes the pairs of one identity out of a block.
 
         Args:
-            scores: [queries, gallery] arranged; they are changed.
+            scores: [queries, gallery] as the gallery is arranged; they are changed.
             labels: [queries]
-
-        Returns:
-            The pairs and their scores [pairs].
         """
         pairs = self.pairs(labels)
         own = scores[pairs.rows, pairs.columns]
         scores[pairs.rows, pairs.columns] = -np.inf
-        return pairs, own
+        return TakenApart(pairs, own, scores)
 
-    def sort(self, scores: np.ndarray, pairs: Pairs, own: np.ndarray) -> Sorted:
-        """Sorts each group of a block, from which `take_out` has taken the pairs of one identity.
+    def best(self, others: np.ndarray) -> BestOfGroups:
+        """Returns the best of each group.
 
         Args:
-            scores: [queries, gallery] arranged; they are changed.
-            pairs: The pairs that were taken out.
-            own: [pairs] their scores.
+            others: [queries, gallery]
         """
-        groups, queries = len(self.ends) - 1, np.arange(len(scores))
-        best = np.full((groups, len(scores)), -np.inf, scores.dtype)
-        best_columns = np.zeros((groups, len(scores)), np.int64)
+        groups, queries = len(self.ends) - 1, np.arange(len(others))
+        scores = np.full((groups, len(others)), -np.inf, others.dtype)
+        found = np.zeros((groups, len(others)), np.int64)
         for group, columns in enumerate(self.slices()):
-            if columns.start == columns.stop:
-                continue
-            part = scores[:, columns]
-            places = part.argmax(axis=1)
-            best[group] = part[queries, places]
-            best_columns[group] = columns.start + places
-            part.sort(axis=1)
-        return Sorted(pairs, own, scores, best, best_columns)
+            if columns.start < columns.stop:
+                part = others[:, columns]
+                places = part.argmax(axis=1)
+                scores[group] = part[queries, places]
+                found[group] = columns.start + places
+        return BestOfGroups(scores, found)
 
-    def others_above(self, found: Sorted, thresholds: np.ndarray) -> np.ndarray:
+    def sort_groups(self, others: np.ndarray) -> None:
+        """Sorts each group of a block where it lies, rising [queries, gallery]."""
+        for columns in self.slices():
+            others[:, columns].sort(axis=1)
+
+    def others_above(
+        self, block: TakenApart, thresholds: np.ndarray, is_sorted: bool = False
+    ) -> np.ndarray:
         """Returns how many others are as near as a pair of one identity [groups, pairs].
 
         Others that are tied with it count as nearer.
 
         Args:
-            found: A block.
-            thresholds: [pairs] a score for each of its pairs, such as `found.own`.
+            block: A block of scores.
+            thresholds: [pairs] a score for each of its pairs, such as `block.own`.
+            is_sorted: Whether the groups of the block are sorted.
         """
-        ends = np.searchsorted(found.pairs.rows, np.arange(len(found.others) + 1)).tolist()
+        ends = np.searchsorted(block.pairs.rows, np.arange(len(block.others) + 1)).tolist()
         just_below = thresholds - TIE
         above = np.empty((len(self.ends) - 1, len(thresholds)), np.int64)
         slices = list(self.slices())
-        for query, row in enumerate(found.others):
-            wanted = just_below[ends[query] : ends[query + 1]]
+        for query, row in enumerate(block.others):
+            pairs = slice(ends[query], ends[query + 1])
+            wanted = just_below[pairs]
             for group, columns in enumerate(slices):
-                places = row[columns].searchsorted(wanted, side="right")
-                above[group, ends[query] : ends[query + 1]] = columns.stop - columns.start - places
+                part = row[columns]
+                if is_sorted:
+                    above[group, pairs] = count_above_in_sorted(part, wanted)
+                elif len(wanted) > MOST_COUNTED:
+                    above[group, pairs] = count_above_in_sorted(np.sort(part), wanted)
+                else:
+                    above[group, pairs] = [np.count_nonzero(part > each) for each in wanted]
         return above
+
+
+def count_above_in_sorted(rising: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Returns how many of some rising scores are above each threshold [thresholds]."""
+    return len(rising) - rising.searchsorted(thresholds, side="right")
 
 
 def arranged(gallery: Embedded, columns: Columns) -> np.ndarray:

@@ -10,8 +10,8 @@ import numpy as np
 
 from bct_keras import progress
 from bct_keras.errors import InputError
+from bct_keras.metrics.columns import Columns, TakenApart, arranged, of_queries
 from bct_keras.metrics.identification import Identification, rank_counts
-from bct_keras.metrics.columns import Columns, Pairs, arranged, of_queries
 from bct_keras.metrics.measured import is_resolvable, rate_name
 from bct_keras.metrics.ranking import RECALL_RANKS
 from bct_keras.metrics.search_blocks import Best, Block, Impostors, joined
@@ -118,7 +118,8 @@ class Collected:
         self.columns = columns
         self.kept = kept
         self.least = least
-        self.strongest = Impostors.none()
+        self.strongest: list[Impostors] = []
+        self.waiting = 0  # how many are in `strongest`
         self.count = 0  # of impostor pairs that reach `least`
         bins = len(BINS) - 1
         self.genuine_histogram = np.zeros(bins, np.int64)
@@ -135,59 +136,38 @@ class Collected:
             scores: [queries, gallery] as the gallery is arranged; they are changed.
         """
         labels = self.query.labels[start : start + len(scores)]
-        pairs, own = self.columns.take_out(scores, labels)
-        self.genuine.append(own)
-        self.genuine_labels.append(labels[pairs.rows])
-        self.genuine_histogram += histogram(own)
-        self.add_strongest(scores, labels)
-        self.blocks.append(self.block(scores, pairs, own))
+        block = self.columns.take_apart(scores, labels)
+        self.genuine.append(block.own)
+        self.genuine_labels.append(labels[block.pairs.rows])
+        self.genuine_histogram += histogram(block.own)
+        self.impostor_histogram += histogram(block.others)
+        self.impostor_histogram[0] -= len(block.own)  # what stands for them is below all cosines
+        self.add_strongest(block.others, labels)
+        self.blocks.append(self.block(block))
 
-    def block(self, scores: np.ndarray, pairs: Pairs, own: np.ndarray) -> Block:
-        """Returns what some queries find; sorts `scores`.
-
-        Args:
-            scores: [queries, gallery] with -inf for pairs of one identity.
-            pairs: Those of one identity.
-            own: [pairs] their scores.
-        """
-        found = self.columns.sort(scores, pairs, own)
-        above = self.columns.others_above(found, own)  # [halves, pairs]
-        each = of_queries(len(scores), pairs.rows, own, above.sum(axis=0), RECALL_RANKS)
-        queries = np.arange(len(scores))
-        better_half = found.best.argmax(axis=0)
+    def block(self, block: TakenApart) -> Block:
+        """Returns what some queries find."""
+        above = self.columns.others_above(block, block.own)  # [halves, pairs]
+        queries = len(block.others)
+        each = of_queries(queries, block.pairs.rows, block.own, above.sum(axis=0), RECALL_RANKS)
+        best = self.columns.best(block.others)
         halves, above_in_half = [], []
         for half, columns in enumerate(self.columns.slices()):
-            halves.append(Best(found.best[half], self.columns.order[found.best_columns[half]]))
+            halves.append(Best(best.scores[half], self.columns.order[best.columns[half]]))
             size = columns.stop - columns.start
-            above_of_best = above[half][each.best_pair] if len(own) else size
+            above_of_best = above[half][each.best_pair] if len(block.own) else size
             # Without an image of its own every other one is nearer.
             above_in_half.append(np.where(each.own > -np.inf, above_of_best, size))
-        best_rows = self.columns.order[found.best_columns[better_half, queries]]
-        self.impostor_histogram += self.histogram_of_sorted(found.others, len(own))
+        better_half = best.scores.argmax(axis=0)
+        place = (better_half, np.arange(queries))
         return Block(
             own=each.own,
             average_precision=each.average_precision,
             recall=each.recall,
-            best=Best(found.best[better_half, queries], best_rows),
+            best=Best(best.scores[place], self.columns.order[best.columns[place]]),
             best_of_half=(halves[0], halves[1]),
             above_in_half=(above_in_half[0], above_in_half[1]),
         )
-
-    def histogram_of_sorted(self, others: np.ndarray, own: int) -> np.ndarray:
-        """Returns how many scores with other identities lie in each of BINS [bins].
-
-        Args:
-            others: [queries, gallery] rising within each group, with -inf for each own image.
-            own: How many of those there are.
-        """
-        edges = BINS[1:-1].astype(others.dtype)
-        at_least = np.zeros(len(edges), np.int64)
-        slices = list(self.columns.slices())
-        for row in others:
-            for columns in slices:
-                at_least += columns.stop - columns.start - row[columns].searchsorted(edges)
-        every = others.size - own
-        return -np.diff(np.concatenate([[every], at_least, [0]]))
 
     def add_strongest(self, others: np.ndarray, labels: np.ndarray) -> None:
         """Takes in those that may be among the strongest, with their identities."""
@@ -198,19 +178,20 @@ class Collected:
             query_labels=labels[row],
             gallery_labels=self.columns.labels[column],
         )
-        own = np.isneginf(found.scores)
-        if own.any():  # every score is looked at
-            found = found.at(np.flatnonzero(~own))
+        if self.least == LEAST:  # what stands for pairs of one identity was let in
+            found = found.at(np.flatnonzero(found.scores > LEAST))
         self.count += len(found)
-        self.strongest += found
-        if len(self.strongest) > 2 * self.kept:
+        self.strongest.append(found)
+        self.waiting += len(found)
+        if self.waiting > 2 * self.kept:
             self.keep_strongest()
 
     def keep_strongest(self) -> None:
         """Forgets pairs that are not among the strongest."""
-        self.strongest = self.strongest.strongest(self.kept)
-        if len(self.strongest) == self.kept > 0:
-            self.least = max(self.least, float(self.strongest.scores[-1]))
+        strongest = Impostors.joined(self.strongest).strongest(self.kept)
+        if len(strongest) == self.kept > 0:
+            self.least = max(self.least, float(strongest.scores[-1]))
+        self.strongest, self.waiting = [strongest], len(strongest)
 
     def finish(
         self, in_gallery: np.ndarray, impostor_pairs: float, impostors_of: np.ndarray
@@ -222,15 +203,15 @@ class Collected:
             impostor_pairs: How many pairs of two identities there are.
             impostors_of: [identities] in how many of them each takes part.
         """
-        self.keep_strongest()
+        strongest = Impostors.joined(self.strongest).strongest(self.kept)
         found = joined(self.blocks)
-        identities = np.stack([self.strongest.query_labels, self.strongest.gallery_labels], 1)
+        identities = np.stack([strongest.query_labels, strongest.gallery_labels], 1)
         verification = Verification(
             genuine=np.concatenate(self.genuine),
             genuine_identities=np.concatenate(self.genuine_labels),
-            impostors=self.strongest.scores,
+            impostors=strongest.scores,
             impostor_identities=identities,
-            stands_for=np.ones(len(self.strongest), np.float32),
+            stands_for=np.ones(len(strongest), np.float32),
             identities=len(impostors_of),
             impostor_pairs=impostor_pairs,
             impostors_of=impostors_of,

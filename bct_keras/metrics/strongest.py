@@ -34,7 +34,7 @@ def likely_least(query: Embedded, entries: np.ndarray, columns: Columns, share: 
     if rows is None:
         return -np.inf
     scores = query.embeddings[rows] @ entries
-    columns.take_out(scores, query.labels[rows])
+    columns.take_apart(scores, query.labels[rows])
     return reached_by(scores, share)
 
 
