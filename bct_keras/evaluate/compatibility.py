@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bct_keras import progress
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate.findings import NEW_NEW, NEW_OLD, OLD_OLD, Findings, Upgrade
@@ -25,7 +24,7 @@ from bct_keras.metrics.flips import flips
 from bct_keras.metrics.gains import against_independent, evidence, gains
 from bct_keras.metrics.measured import Measured, as_measured
 from bct_keras.metrics.order import order_constraints
-from bct_keras.metrics.refresh import hot_refresh, rank_merging
+from bct_keras.metrics.refresh import rank_merging
 from bct_keras.metrics.verdict import Gain, Rule, Verdict, check_rule, decide, gains_of
 from bct_keras.metrics.verification import Embedded
 
@@ -156,12 +155,8 @@ def compare_with_old(
         found.flips = flips(old.searches, cross.searches, protocol.searched_names())
         found.order = order_of_searched(protocol, upgrade.old, upgrade.cross)
     if isinstance(upgrade.old.query, Embedded):
-        found.hot_refresh = hot_refresh(
-            protocol.metrics,
-            query=upgrade.cross.query,
-            old=upgrade.old.gallery,
-            new=upgrade.cross.gallery,
-            track=lambda shares: progress.track(shares, "hot refresh", len(shares), "galleries"),
+        found.hot_refresh = protocol.refreshed(
+            query=upgrade.cross.query, old=upgrade.old.gallery, new=upgrade.cross.gallery
         )
         found.baselines = without_training(protocol, upgrade.old, free or upgrade.cross)
         found.baselines = {"encoder": "independent" if free else "new"} | found.baselines

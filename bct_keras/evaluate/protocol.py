@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bct_keras import progress
 from bct_keras.data.dataset import DataSet
 from bct_keras.encoders import Encoder
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
 from bct_keras.metrics.flips import SearchedNames
 from bct_keras.metrics.measured import Measured, as_measured
+from bct_keras.metrics.refresh import hot_refresh
 from bct_keras.metrics.verification import Sides
 
 NEEDED = ("embed", "measure", "made_from")
@@ -71,6 +73,22 @@ class Protocol(ABC):
         """Returns the numbers of `measure` alone."""
         measured = as_measured(self.measure(query, gallery))
         return measured.metrics
+
+    def refreshed(self, query: Any, old: Any, new: Any) -> dict[str, Any]:
+        """Returns each metric at each share of an old gallery that is re-embedded.
+
+        Args:
+            query: The new encoder's queries.
+            old: The gallery by the old encoder.
+            new: The gallery by the new one.
+        """
+        return hot_refresh(
+            self.metrics,
+            query=query,
+            old=old,
+            new=new,
+            track=lambda shares: progress.track(shares, "hot refresh", len(shares), "galleries"),
+        )
 
     def against(self, new: Sides | None) -> "Protocol":
         """Returns what measures; a protocol without labels takes what the new encoder finds."""

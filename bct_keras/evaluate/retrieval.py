@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -20,7 +21,9 @@ from bct_keras.metrics.flips import SearchedNames
 from bct_keras.metrics.influence import Influence
 from bct_keras.metrics.measured import Measured, is_resolvable, rate_name, unresolved_notes
 from bct_keras.metrics.ranking import RECALL_RANKS
+from bct_keras.metrics.refresh import SHARES, as_curve, random_order
 from bct_keras.metrics.search import Searched, search
+from bct_keras.metrics.search_refresh import AtShare, RefreshSearch
 from bct_keras.metrics.verification import Embedded, Sides
 from bct_keras.vectors import normalised
 
@@ -97,6 +100,10 @@ class Divided(Protocol):
     def measure(self, query: Embedded, gallery: Embedded) -> Measured:
         """Returns all metrics."""
         return measure(query, gallery)
+
+    def refreshed(self, query: Embedded, old: Embedded, new: Embedded) -> dict[str, Any]:
+        """Returns each metric while the gallery is re-embedded, compared once with each entry."""
+        return refreshed(query, old, new)
 
     def searched(self, sides: Sides) -> Sides:
         """Returns both sides: every query is searched in the whole gallery."""
@@ -204,6 +211,25 @@ def measure(query: Embedded, gallery: Embedded) -> Measured:
         gallery: The gallery, by the same encoder or by one that it can be searched with.
     """
     found = search(query, gallery, max(FARS))
+    metrics = metrics_of(found)
+    return Measured(
+        metrics,
+        lambda: influences_of(metrics, found),
+        find_verification=lambda: found.verification,
+        searches=(found.whole,),
+    )
+
+
+def refreshed(query: Embedded, old: Embedded, new: Embedded) -> dict[str, Any]:
+    """Returns each metric at each share of an old gallery that is re-embedded, and its area."""
+    images = len(old.labels)
+    ends = [round(share * images) for share in SHARES]
+    search = RefreshSearch(query, old, new, random_order(images), ends, max(FARS))
+    return as_curve([metrics_of(found) for found in search.search()])
+
+
+def metrics_of(found: Searched | AtShare) -> dict[str, float]:
+    """Returns all metrics of what a search comes to."""
     metrics = found.rates(FARS, RANKS)
     metrics["mAP"] = float(found.average_precision.mean())
     metrics[f"Recall@{RECALL_RANKS}"] = float(found.recall.mean())
@@ -213,15 +239,10 @@ def measure(query: Embedded, gallery: Embedded) -> Measured:
             threshold = identification.threshold_at(half, fpir)
             rates.append(identification.tpir(half, threshold))
         metrics[rate_name("TPIR@FPIR", fpir)] = float(np.mean(rates))
-    return Measured(
-        metrics,
-        lambda: influences_of(metrics, found),
-        find_verification=lambda: found.verification,
-        searches=(found.whole,),
-    )
+    return metrics
 
 
-def resolvable(found: Searched) -> list[float]:
+def resolvable(found: Searched | AtShare) -> list[float]:
     """Returns the rates at which enough queries of unseen identities are let in."""
     mated, unmated = [], []
     for half in found.halves:

@@ -12,6 +12,7 @@ from bct_keras.metrics.verification import Embedded
 # At most; each one is in as many triplets as the gallery has pairs of an own and another image.
 QUERIES = 2000
 SEED = 0
+ROWS_AT_ONCE = 128
 
 
 def order_constraints(query: Embedded, new: Embedded, old: Embedded) -> dict[str, float]:
@@ -28,17 +29,22 @@ def order_constraints(query: Embedded, new: Embedded, old: Embedded) -> dict[str
     galleries = {"new": new, "old": old}
     right = dict.fromkeys(itertools.product(galleries, repeat=2), 0)  # (positive, negative)
     triplets = 0
-    for row in compared_rows(len(query.labels)):
-        same = old.labels == query.labels[row]
-        triplets += int(same.sum()) * int((~same).sum())
-        own, others = {}, {}
+    rows = compared_rows(len(query.labels))
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        block = rows[start : start + ROWS_AT_ONCE]
+        scores = {}
         for name, gallery in galleries.items():
-            scores = gallery.embeddings @ query.embeddings[row]
-            own[name] = scores[same]
-            others[name] = np.sort(scores[~same])
-        for positive, negative in right:
-            below = np.searchsorted(others[negative], own[positive])
-            right[positive, negative] += int(below.sum())
+            scores[name] = query.embeddings[block] @ gallery.embeddings.T  # [block, gallery]
+        for place, row in enumerate(block):
+            same = old.labels == query.labels[row]
+            triplets += int(same.sum()) * int((~same).sum())
+            own, others = {}, {}
+            for name in galleries:
+                own[name] = scores[name][place, same]
+                others[name] = np.sort(scores[name][place, ~same])
+            for positive, negative in right:
+                below = np.searchsorted(others[negative], own[positive])
+                right[positive, negative] += int(below.sum())
     shares = {}
     for (positive, negative), count in right.items():
         name = f"own {positive} nearer than another's {negative}"

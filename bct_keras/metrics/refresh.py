@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from bct_keras.metrics.baselines import merged_top
+from bct_keras.metrics.columns import Columns
 from bct_keras.metrics.verification import Embedded, Sides
 
 SHARES = np.linspace(0.0, 1.0, 11)
 SEED = 0
+SCORES_AT_ONCE = 2_000_000  # 8 MB
 
 
 def random_order(rows: int) -> np.ndarray:
@@ -84,7 +85,11 @@ def hot_refresh(
         new: The gallery by the new one.
         track: Goes over the shares, as a progress bar does.
     """
-    found = [measure(query, mixed(old, new, share)) for share in track(SHARES.tolist())]
+    return as_curve([measure(query, mixed(old, new, share)) for share in track(SHARES.tolist())])
+
+
+def as_curve(found: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Returns metrics at each of SHARES as curves, with the area under each."""
     metrics, area = {}, {}
     for metric in found[0]:
         values = [each[metric] for each in found]
@@ -94,11 +99,60 @@ def hot_refresh(
 
 
 def rank_merging(old: Sides, new: Sides) -> dict[str, Any]:
-    """Returns top-1 at each share where two encoders search two parts of the gallery."""
-    order = random_order(len(old.gallery.labels))
+    """Returns top-1 at each share where two encoders search two parts of the gallery.
+
+    Old queries search what is still old, and new ones what is re-embedded. Scores of two encoders
+    cannot be compared; ranks can, each as a share of the part that was searched.
+    https://arxiv.org/abs/2301.03767
+
+    Args:
+        old: Queries and gallery by the old encoder.
+        new: The same images by the new one.
+    """
+    # place = (rank + 1/2) / entries of the part. The first of the larger part is therefore first of
+    # all, and top-1 is that of the larger part; of two parts alike it is the new one's.
+    images = len(old.gallery.labels)
+    ends = [round(share * images) for share in SHARES]
+    order = random_order(images)
+    of_old = found_at_first(old, order, [(end, images) for end in ends])
+    of_new = found_at_first(new, order, [(0, end) for end in ends])
     values = []
-    for share in SHARES:
-        refreshed = refreshed_rows(order, share)
-        values.append(merged_top(old, new, refreshed))
+    for end, found_old, found_new in zip(ends, of_old, of_new, strict=True):
+        values.append(float(found_new if end >= images - end else found_old))
     area = float(np.trapezoid(values, SHARES))
     return {"share": SHARES.tolist(), "top-1": values, "area": area}
+
+
+def found_at_first(
+    sides: Sides, order: np.ndarray, parts: Sequence[tuple[int, int]]
+) -> list[float]:
+    """Returns the share of queries whose identity comes first in each part of a gallery.
+
+    Args:
+        sides: Queries and gallery.
+        order: [gallery] the rows in some order.
+        parts: Each as its start and end in that order, all from the start or all to the end.
+    """
+    bounds = sorted({bound for part in parts for bound in part})
+    labels = sides.gallery.labels[order]
+    identities = 1 + max(int(labels.max()), int(sides.query.labels.max()))
+    step_of = np.searchsorted(np.array(bounds[1:]), np.arange(len(labels)), side="right")
+    columns = Columns(labels, step_of, groups=len(bounds) - 1, identities=identities)
+    entries = np.ascontiguousarray(sides.gallery.embeddings[order][columns.order].T)
+    queries = len(sides.query.labels)
+    step = max(1, SCORES_AT_ONCE // len(labels))
+    found = np.zeros(len(parts), np.int64)
+    for start in range(0, queries, step):
+        scores = sides.query.embeddings[start : start + step] @ entries
+        block = columns.take_apart(scores, sides.query.labels[start : start + step])
+        best_other = np.maximum.reduceat(scores, columns.ends[:-1], axis=1)  # [queries, steps]
+        best_own = np.full(best_other.shape, -np.inf, scores.dtype)
+        steps_of_own = columns.group_of[block.pairs.columns]
+        np.maximum.at(best_own, (block.pairs.rows, steps_of_own), block.own)
+        for place, (first, end) in enumerate(parts):
+            steps = slice(bounds.index(first), bounds.index(end))
+            nearest_own = best_own[:, steps].max(axis=1, initial=-np.inf)
+            # A tie counts against us, as everywhere.
+            is_first = nearest_own > best_other[:, steps].max(axis=1, initial=-np.inf)
+            found[place] += np.count_nonzero(is_first)
+    return (found / queries).tolist()

@@ -10,13 +10,14 @@ import numpy as np
 
 from bct_keras import progress
 from bct_keras.errors import InputError
+from bct_keras.metrics.columns import Columns, TakenApart, arranged, of_queries
 from bct_keras.metrics.identification import Identification, rank_counts
 from bct_keras.metrics.measured import is_resolvable, rate_name
-from bct_keras.metrics.ranking import average_precision, ranks_of_own, recall
+from bct_keras.metrics.ranking import RECALL_RANKS
 from bct_keras.metrics.search_blocks import Best, Block, Impostors, joined
+from bct_keras.metrics.strongest import likely_least
 from bct_keras.metrics.verification import (
     BINS,
-    TIE,
     Embedded,
     Verification,
     accepted_share,
@@ -24,7 +25,8 @@ from bct_keras.metrics.verification import (
     kept_impostors,
 )
 
-SCORES_AT_ONCE = 8_000_000  # 32 MB
+SCORES_AT_ONCE = 2_000_000  # 8 MB: they stay near the processor
+LEAST = -np.inf  # no score is too low to be looked at
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,18 @@ def search(query: Embedded, gallery: Embedded, highest_far: float) -> Searched:
     queries_of = np.bincount(query.labels, minlength=identities)
     images_of = np.bincount(gallery.labels, minlength=identities)
     impostors = queries * images - int(queries_of @ images_of)
-    collected = Collected(query, gallery, kept_impostors(highest_far, impostors))
-    step = max(1, SCORES_AT_ONCE // images)
-    for start in progress.track(range(0, queries, step), "comparing", unit="blocks"):
-        block = query.embeddings[start : start + step]
-        collected.add(start, block @ gallery.embeddings.T)
+    kept = kept_impostors(highest_far, impostors)
+    columns = Columns(gallery.labels, gallery.labels % 2, groups=2, identities=identities)
+    entries = arranged(gallery, columns)
+    least = likely_least(query, entries, columns, kept / max(impostors, 1))
+    while True:
+        collected = Collected(query, columns, kept, least)
+        step = max(1, SCORES_AT_ONCE // images)
+        for start in progress.track(range(0, queries, step), "comparing", unit="blocks"):
+            collected.add(start, query.embeddings[start : start + step] @ entries)
+        if collected.count >= kept:
+            break
+        least = LEAST  # the guess was too high: once more, and all scores are looked at
 
     # Each identity's queries against the others' images, and its images against the others'
     # queries.
@@ -95,16 +104,23 @@ def search(query: Embedded, gallery: Embedded, highest_far: float) -> Searched:
 
 
 class Collected:
-    """Holds what is known of a search after some blocks of its scores."""
+    """Holds what is known of a search after some blocks of its scores.
 
-    def __init__(self, query: Embedded, gallery: Embedded, kept_impostors: int):
+    Args:
+        query: The queries.
+        columns: The gallery, of which each half is a group.
+        kept: How many of the strongest impostor pairs are kept.
+        least: A score below which none of those lies.
+    """
+
+    def __init__(self, query: Embedded, columns: Columns, kept: int, least: float):
         self.query = query
-        self.gallery = gallery
-        self.kept = kept_impostors
-        self.second_half = gallery.labels % 2 == 1  # [gallery]
-        self.strongest = Impostors.none()
-        # What a score has to reach to be one of them; at first it is below every cosine.
-        self.least = -2.0
+        self.columns = columns
+        self.kept = kept
+        self.least = least
+        self.strongest: list[Impostors] = []
+        self.waiting = 0  # how many are in `strongest`
+        self.count = 0  # of impostor pairs that reach `least`
         bins = len(BINS) - 1
         self.genuine_histogram = np.zeros(bins, np.int64)
         self.impostor_histogram = np.zeros(bins, np.int64)
@@ -117,70 +133,65 @@ class Collected:
 
         Args:
             start: The row of the first of these queries.
-            scores: [queries, gallery]
+            scores: [queries, gallery] as the gallery is arranged; they are changed.
         """
         labels = self.query.labels[start : start + len(scores)]
-        same = labels[:, None] == self.gallery.labels
-        genuine = scores[same]
-        self.genuine.append(genuine)
-        self.genuine_labels.append(np.repeat(labels, same.sum(1)))
-        self.genuine_histogram += histogram(genuine)
-        self.impostor_histogram += histogram(scores[~same])
-        others = np.where(same, -np.inf, scores)
-        self.add_strongest(others, labels)
-        self.blocks.append(self.block(scores, same, others))
+        block = self.columns.take_apart(scores, labels)
+        self.genuine.append(block.own)
+        self.genuine_labels.append(labels[block.pairs.rows])
+        self.genuine_histogram += histogram(block.own)
+        self.impostor_histogram += histogram(block.others)
+        self.impostor_histogram[0] -= len(block.own)  # what stands for them is below all cosines
+        self.add_strongest(block.others, labels)
+        self.blocks.append(self.block(block))
 
-    def block(self, scores: np.ndarray, same: np.ndarray, others: np.ndarray) -> Block:
-        """Returns what some queries find; sorts `others`.
-
-        Args:
-            scores: [queries, gallery]
-            same: [queries, gallery] which pairs are of one identity.
-            others: [queries, gallery] the scores, with -inf for pairs of one identity.
-        """
-        own = np.where(same, scores, -np.inf).max(1)
-        best = Best.of(others)
-        second = self.second_half
-        best_of_first = Best.of(np.where(second, -np.inf, others))
-        best_of_second = Best.of(np.where(second, others, -np.inf))
-        as_near = others > own[:, None] - TIE
-        above_in_first = np.sum(as_near & ~second, axis=1)
-        above_in_second = np.sum(as_near & second, axis=1)
-        others.sort(axis=1)
-        precisions, recalls = np.zeros(len(scores)), np.zeros(len(scores))
-        for row, (others_of_row, is_own) in enumerate(zip(others, same, strict=True)):
-            ranks = ranks_of_own(scores[row, is_own], others_of_row)
-            precisions[row] = average_precision(ranks)
-            recalls[row] = recall(ranks)
+    def block(self, block: TakenApart) -> Block:
+        """Returns what some queries find."""
+        above = self.columns.others_above(block, block.own)  # [halves, pairs]
+        queries = len(block.others)
+        each = of_queries(queries, block.pairs.rows, block.own, above.sum(axis=0), RECALL_RANKS)
+        best = self.columns.best(block.others)
+        halves, above_in_half = [], []
+        for half, columns in enumerate(self.columns.slices()):
+            halves.append(Best(best.scores[half], self.columns.order[best.columns[half]]))
+            size = columns.stop - columns.start
+            above_of_best = above[half][each.best_pair] if len(block.own) else size
+            # Without an image of its own every other one is nearer.
+            above_in_half.append(np.where(each.own > -np.inf, above_of_best, size))
+        better_half = best.scores.argmax(axis=0)
+        place = (better_half, np.arange(queries))
         return Block(
-            own=own,
-            average_precision=precisions,
-            recall=recalls,
-            best=best,
-            best_of_half=(best_of_first, best_of_second),
-            above_in_half=(above_in_first, above_in_second),
+            own=each.own,
+            average_precision=each.average_precision,
+            recall=each.recall,
+            best=Best(best.scores[place], self.columns.order[best.columns[place]]),
+            best_of_half=(halves[0], halves[1]),
+            above_in_half=(above_in_half[0], above_in_half[1]),
         )
 
     def add_strongest(self, others: np.ndarray, labels: np.ndarray) -> None:
         """Takes in those that may be among the strongest, with their identities."""
-        if others.size > self.kept:
-            place = others.size - self.kept
-            least = np.partition(others, place, axis=None)[place]
-            self.least = max(self.least, float(least))
-        row, column = np.nonzero(others >= self.least)
-        self.strongest += Impostors(
-            scores=others[row, column],
+        flat = np.flatnonzero(others >= self.least)
+        row, column = np.divmod(flat, others.shape[1])
+        found = Impostors(
+            scores=others.ravel()[flat],
             query_labels=labels[row],
-            gallery_labels=self.gallery.labels[column],
+            gallery_labels=self.columns.labels[column],
         )
-        if len(self.strongest) > 2 * self.kept:
+        if self.least == LEAST:  # what stands for pairs of one identity was let in
+            found = found.at(np.flatnonzero(found.scores > LEAST))
+        self.count += len(found)
+        self.strongest.append(found)
+        self.waiting += len(found)
+        if self.waiting > 2 * self.kept:
             self.keep_strongest()
 
     def keep_strongest(self) -> None:
         """Forgets pairs that are not among the strongest."""
-        self.strongest = self.strongest.strongest(self.kept)
-        weakest = self.strongest.scores[-1]
-        self.least = max(self.least, float(weakest))
+        strongest = Impostors.joined(self.strongest).strongest(self.kept)
+        if len(strongest) == self.kept > 0:
+            self.least = max(self.least, float(strongest.scores[-1]))
+        self.strongest, self.waiting = [strongest], len(strongest)
 
     def finish(
         self, in_gallery: np.ndarray, impostor_pairs: float, impostors_of: np.ndarray
@@ -192,15 +203,15 @@ class Collected:
             impostor_pairs: How many pairs of two identities there are.
             impostors_of: [identities] in how many of them each takes part.
         """
-        self.keep_strongest()
+        strongest = Impostors.joined(self.strongest).strongest(self.kept)
         found = joined(self.blocks)
-        identities = np.stack([self.strongest.query_labels, self.strongest.gallery_labels], 1)
+        identities = np.stack([strongest.query_labels, strongest.gallery_labels], 1)
         verification = Verification(
             genuine=np.concatenate(self.genuine),
             genuine_identities=np.concatenate(self.genuine_labels),
-            impostors=self.strongest.scores,
+            impostors=strongest.scores,
             impostor_identities=identities,
-            stands_for=np.ones(len(self.strongest), np.float32),
+            stands_for=np.ones(len(strongest), np.float32),
             identities=len(impostors_of),
             impostor_pairs=impostor_pairs,
             impostors_of=impostors_of,

@@ -3,6 +3,7 @@
 A block is what some of the queries find in the whole gallery.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +15,6 @@ class Best:
 
     scores: np.ndarray  # [queries]
     rows: np.ndarray  # [queries] of the whole gallery
-
-    @classmethod
-    def of(cls, scores: np.ndarray) -> "Best":
-        """Finds the best of each row [queries, gallery]."""
-        rows = scores.argmax(1)
-        queries = np.arange(len(scores))
-        return cls(scores[queries, rows], rows)
 
 
 @dataclass(frozen=True)
@@ -44,33 +38,47 @@ class Impostors:
     query_labels: np.ndarray  # [pairs]
     gallery_labels: np.ndarray  # [pairs]
 
-    @classmethod
-    def none(cls) -> "Impostors":
-        """Returns no pairs."""
-        return cls(
-            scores=np.empty(0, np.float32),
-            query_labels=np.empty(0, np.int64),
-            gallery_labels=np.empty(0, np.int64),
-        )
-
     def __len__(self) -> int:
         return len(self.scores)
 
-    def __add__(self, other: "Impostors") -> "Impostors":
-        """Joins these pairs and others."""
+    @classmethod
+    def joined(cls, parts: Sequence["Impostors"]) -> "Impostors":
+        """Returns the pairs of all parts."""
+        return cls(
+            scores=np.concatenate([part.scores for part in parts]),
+            query_labels=np.concatenate([part.query_labels for part in parts]),
+            gallery_labels=np.concatenate([part.gallery_labels for part in parts]),
+        )
+
+    def at(self, places: np.ndarray) -> "Impostors":
+        """Returns the pairs at these places."""
         return Impostors(
-            scores=np.concatenate([self.scores, other.scores]),
-            query_labels=np.concatenate([self.query_labels, other.query_labels]),
-            gallery_labels=np.concatenate([self.gallery_labels, other.gallery_labels]),
+            self.scores[places], self.query_labels[places], self.gallery_labels[places]
         )
 
     def strongest(self, count: int) -> "Impostors":
-        """Returns the pairs with the highest scores, falling, and no more than `count`.
+        """Returns the pairs with the highest scores, falling, and no more than `count`."""
+        return self.at(falling_order(self.scores)[:count])
 
-        Of equal scores those come first that were found first.
-        """
-        order = np.argsort(-self.scores, kind="stable")[:count]
-        return Impostors(self.scores[order], self.query_labels[order], self.gallery_labels[order])
+
+def falling_order(scores: np.ndarray) -> np.ndarray:
+    """Returns the places of finite scores, the highest first, and of equal ones the first first.
+
+    Args:
+        scores: [pairs] float32.
+
+    Example:
+        >>> falling_order(np.array([0.5, -0.25, 0.75, 0.5], np.float32))
+        array([2, 0, 3, 1])
+    """
+    # One whole number for each, which has the score in its upper half and the place in its lower:
+    # numbers alone are sorted ten times as fast as places are by their scores. The bits of a float
+    # rise with it where it is positive, and fall where it is negative.
+    bits = (scores + np.float32(0.0)).astype(np.float32).view(np.int32).astype(np.int64)
+    rising = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
+    keys = (-rising << 32) + np.arange(len(scores))
+    keys.sort()
+    return keys & 0xFFFFFFFF
 
 
 def joined(blocks: list[Block]) -> Block:
