@@ -8,6 +8,7 @@ from bct_keras.stores.files import forget as forget
 from bct_keras.stores.files import here as here
 from bct_keras.stores.files import local as local
 from bct_keras.stores.files import make_folder as make_folder
+from bct_keras.stores.files import mapped as mapped
 from bct_keras.stores.files import names_in as names_in
 from bct_keras.stores.files import put as put
 from bct_keras.stores.files import put_folder as put_folder
