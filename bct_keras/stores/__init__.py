@@ -17,6 +17,7 @@ from bct_keras.stores.files import remove_files as remove_files
 from bct_keras.stores.files import remove_folder as remove_folder
 from bct_keras.stores.files import size_of as size_of
 from bct_keras.stores.files import sizes_in as sizes_in
+from bct_keras.stores.files import states_in as states_in
 from bct_keras.stores.files import uploading as uploading
 from bct_keras.stores.mirror import Mirror as Mirror
 from bct_keras.stores.places import is_remote as is_remote

@@ -15,6 +15,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -63,13 +64,18 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 def cached(path: Path, state: dict) -> Path:
     """Returns where the copy of an object lies, by what the store says of it."""
-    mark = None
-    for name in ("ETag", "etag", "md5Hash", "mtime"):  # S3 has the first, and Google the others
-        mark = mark or state.get(name)
-    text = json.dumps([str(path), str(mark), state["size"]])
+    text = json.dumps([str(path), mark_of(state), state["size"]])
     name = hashlib.sha256(text.encode()).hexdigest()
     # Some tell what a file is by the end of its name.
     return cache_folder() / name[:2] / name / path.name
+
+
+def mark_of(state: dict) -> str:
+    """Returns a store's own mark of an object's content."""
+    mark = None
+    for name in ("ETag", "etag", "md5Hash", "mtime"):  # S3 has the first, and Google the others
+        mark = mark or state.get(name)
+    return str(mark)
 
 
 @contextlib.contextmanager
@@ -213,27 +219,40 @@ def sizes_in(folder: Path) -> dict[str, int]:
     """Returns the size of each file below a folder, by its name from there, after one listing."""
     if not is_remote(folder):
         return {name: entry.stat().st_size for name, entry in files_below(folder)}
+    return {name: state.size for name, state in states_in(folder).items()}
+
+
+@dataclass(frozen=True)
+class State:
+    """What a store says of an object."""
+
+    size: int
+    mark: str  # another one with other content
+
+
+def states_in(folder: Path) -> dict[str, State]:
+    """Returns what a store says of each object below a folder, by its name from there.
+
+    That takes one listing, which gives a thousand of them with each answer.
+    """
     with plainly(folder):
         prefix = str(folder).partition("://")[2].rstrip("/") + "/"
         found = store_of(folder).find(str(folder), detail=True)
-    return {
-        name[len(prefix) :]: state["size"]
-        for name, state in found.items()
-        if name.startswith(prefix)
-    }
+    states = {}
+    for name, state in found.items():
+        if name.startswith(prefix) and not name.endswith("/"):  # that is a mark of a folder
+            states[name[len(prefix) :]] = State(state["size"], mark_of(state))
+    return states
 
 
 def folder_here(folder: Path) -> Path:
     """Returns the folder on this machine; one of a store is fetched whole, but for hidden files."""
     if not is_remote(folder):
         return folder
-    with plainly(folder):
-        prefix = str(folder).partition("://")[2].rstrip("/") + "/"
-        found = store_of(folder).find(str(folder), detail=True)
-    files = {name[len(prefix) :]: state for name, state in found.items() if name.startswith(prefix)}
+    files = states_in(folder)
     if not files:
         raise FileNotFoundError(f"{folder}: no such folder in the store")
-    marks = [[name, str(files[name].get("ETag")), files[name]["size"]] for name in sorted(files)]
+    marks = [[name, files[name].mark, files[name].size] for name in sorted(files)]
     text = json.dumps([str(folder), marks])
     copy = cache_folder() / "folders" / hashlib.sha256(text.encode()).hexdigest() / folder.name
     for name in sorted(files):
