@@ -7,10 +7,10 @@ from typing import Any
 
 import bct_keras
 from bct_keras import stores
-from bct_keras.artefacts.files import write_atomically
+from bct_keras.artefacts.files import replacing
 from bct_keras.errors import InputError
 from bct_keras.untrusted.json_files import field, read_json, read_object
-from bct_keras.untrusted.reading import opened
+from bct_keras.untrusted.reading import opened, sha256_of
 
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 1 << 27  # bytes of it: the embeddings of two billion images, in shards of 8,192
@@ -27,7 +27,7 @@ def fingerprint(value: Any) -> str:
 def file_sha256(path: Path) -> str:
     """Returns the sha256 of a file's content."""
     with opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(file)
 
 
 def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
@@ -68,8 +68,9 @@ def kind_of(folder: Path) -> str | None:
 def write_manifest(folder: Path, kind: str, made_from: dict[str, Any], **facts: Any) -> None:
     """Writes a folder's manifest."""
     manifest = {"kind": kind, "version": bct_keras.__version__, "made_from": made_from, **facts}
-    text = json.dumps(manifest, indent=1, sort_keys=True)
-    write_atomically(folder / MANIFEST, text + "\n")
+    with replacing(folder / MANIFEST) as partial, partial.open("w") as file:
+        json.dump(manifest, file, indent=1, sort_keys=True)  # entry by entry: it may be large
+        file.write("\n")
 
 
 def is_current(folder: Path, kind: str, made_from: dict[str, Any]) -> bool:

@@ -180,13 +180,8 @@ def names_of(folder: Path, manifest: dict[str, Any]) -> Path | None:
 
 def check_sizes(data: DataSet) -> None:
     """Raises where a shard is missing or has another size; a store is asked for many at once."""
-    if not stores.is_remote(data.folder):
-        for shard in data.shards:
-            shard.check_size()
-        return
-    with ThreadPoolExecutor(stores.AT_ONCE) as pool:
-        for _ in pool.map(Shard.check_size, data.shards):
-            pass
+    for _ in stores.mapped(data.folder, Shard.check_size, data.shards):
+        pass
 
 
 def check_claims(data: DataSet, path: Path) -> None:

@@ -5,6 +5,7 @@ Fields: `old_embedding` [records, dims] float32 as the encoder gave it, `label` 
 `credible_rows_then_columns` is the same by the released code's measure.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from bct_keras import artefacts, stores
 from bct_keras.data.dataset import DataSet, Shard
 from bct_keras.errors import InputError
 from bct_keras.untrusted import json_files
-from bct_keras.untrusted.arrays import open_array
+from bct_keras.untrusted.arrays import open_array, open_known
 from bct_keras.vectors import normalised as normalised  # used with embeddings everywhere
 
 KIND = "embeddings"
@@ -73,8 +74,12 @@ def open_embeddings(folder: str | Path, data: DataSet) -> EmbeddingShards:
     try:
         dims = json_files.field(manifest, "dims", int, where)
         files = json_files.field(manifest, "files", dict, where)
-        for shard in data.shards:
+
+        def check(shard: Shard) -> None:
             check_shard(folder, shard, dims, files)
+
+        for _ in stores.mapped(folder, check, data.shards):
+            pass
     except InputError as error:
         raise InputError(f"{error}; {again(folder)}") from None
     return EmbeddingShards(
@@ -89,13 +94,15 @@ def check_shard(folder: Path, shard: Shard, dims: int, files: dict[str, Any]) ->
     """Raises where a field's file is not the manifest's, or does not have a row for each record."""
     for field in FIELDS:
         path = field_path(folder, shard, field)
-        if stores.size_of(path) is None or artefacts.file_sha256(path) != files.get(path.name):
+        stored = None
+        if stores.size_of(path) is not None:
+            stored = open_known(path, files.get(path.name))
+        if stored is None:
             raise InputError(f"{path}: this embedding shard is missing or was changed")
         shape: tuple[int, ...] = (shard.records,)
         if field == "old_embedding":
             shape = (shard.records, dims)
         dtype = np.dtype(np.int64 if field == "label" else np.float32)
-        stored = open_array(path)
         as_expected = stored.dtype == dtype and stored.shape == shape
         if not as_expected or not stored.flags.c_contiguous:
             raise InputError(
@@ -115,3 +122,19 @@ def again(folder: Path) -> str:
 def field_path(folder: Path, shard: Shard, field: str) -> Path:
     """Returns the file of a field of a shard."""
     return folder / f"{shard.name}.{field}.npy"
+
+
+@dataclass(frozen=True)
+class FieldFiles:
+    """The files of a field, in the order of the shards; gone through as often as is wanted.
+
+    Each path is made when its turn comes: those of a million shards take much memory.
+    """
+
+    folder: Path
+    data: DataSet
+    field: str
+
+    def __iter__(self) -> Iterator[Path]:
+        for shard in self.data.shards:
+            yield field_path(self.folder, shard, self.field)

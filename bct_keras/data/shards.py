@@ -30,7 +30,7 @@ INT64_LIST = 0x1A  # field 3, of tf.train.Feature
 LONGEST_VARINT = 10  # bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Shard:
     """A TFRecord file, and what the manifest says of it."""
 
@@ -73,6 +73,7 @@ def shards_of(folder: Path, manifest: dict[str, Any]) -> tuple[Shard, ...]:
     """Returns the shards that a data set's manifest names."""
     path = folder / artefacts.MANIFEST
     found = []
+    names = set()
     for place, entry in enumerate(field(manifest, "shards", list, path), 1):
         where = f"{path}, shard {place}"
         name = field(entry, "path", str, where)
@@ -83,10 +84,10 @@ def shards_of(folder: Path, manifest: dict[str, Any]) -> tuple[Shard, ...]:
         if not 0 < records * SMALLEST_RECORD <= size:
             raise InputError(f"{where}: {records:,} records cannot lie in {size:,} bytes")
         sha256 = field(entry, "sha256", str, where)
+        names.add(name)
         path_of_shard = stores.joined(folder, name)
         found.append(Shard(path=path_of_shard, records=records, bytes=size, sha256=sha256))
-    different = {shard.path for shard in found}
-    if not found or len(different) < len(found):
+    if not found or len(names) < len(found):
         raise InputError(f"{path} names no shard, or one of them twice")
     return tuple(found)
 

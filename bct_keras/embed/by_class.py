@@ -1,7 +1,7 @@
 """Embeddings class by class in bounded memory, though the records lie far apart in the shards."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ STRETCH_BYTES = 256 * 2**20  # what is read at a time, of so many classes as tha
 def map_classes(
     function: Callable[[Block], Any],
     labels: np.ndarray,
-    sources: Sequence[Sequence[Path]],
+    sources: Sequence[Iterable[Path]],
     what: str,
 ) -> Iterator[tuple[Block, Any]]:
     """Yields each block of classes with what the function returns for it.
@@ -26,7 +26,8 @@ def map_classes(
     Args:
         function: Called for each block, in several threads.
         labels: [records] the class of each record.
-        sources: Each a list of .npy files, one a shard, that together have a row for each label.
+        sources: Each the .npy files, one a shard, that together have a row for each label; they
+            are gone through several times.
         what: Names the work in its progress bar.
     """
     order = in_order_of_classes(labels)
@@ -61,12 +62,12 @@ def run(
 
 
 def stretches(
-    starts: np.ndarray, ends: np.ndarray, sources: Sequence[Sequence[Path]]
+    starts: np.ndarray, ends: np.ndarray, sources: Sequence[Iterable[Path]]
 ) -> Iterator[tuple[int, int]]:
     """Yields ranges of classes whose embeddings fit in memory; a class is never divided."""
     row_bytes = 0
     for files in sources:
-        stored = open_array(files[0])
+        stored = open_array(next(iter(files)))
         row_bytes += stored[:1].nbytes
     rows = max(STRETCH_BYTES // row_bytes, 1)
     first = 0
@@ -77,7 +78,7 @@ def stretches(
         first = last
 
 
-def read_rows(files: Sequence[Path], rows: np.ndarray) -> np.ndarray:
+def read_rows(files: Iterable[Path], rows: np.ndarray) -> np.ndarray:
     """Returns [rows, dims] in the order asked for; every file is read once, from its beginning."""
     in_order = np.argsort(rows)
     wanted = rows[in_order]

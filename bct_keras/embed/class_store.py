@@ -1,7 +1,7 @@
 """The old embeddings of a data set as methods ask for them; features of classes are kept."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bct_keras import artefacts, progress
-from bct_keras.data.embeddings import EmbeddingShards, field_path
+from bct_keras.data.embeddings import EmbeddingShards, FieldFiles
 from bct_keras.embed.by_class import map_classes
 from bct_keras.errors import InputError
 from bct_keras.methods.class_blocks import Block
@@ -88,12 +88,9 @@ class StoredOldEmbeddings(OldSource):
         of_shards = [load_array(path) for path in self.files("label")]
         return np.concatenate(of_shards)
 
-    def files(self, field: str) -> list[Path]:
+    def files(self, field: str) -> FieldFiles:
         """Returns the files of a field, one for each shard."""
-        paths = []
-        for shard in self.shards.data.shards:
-            paths.append(field_path(self.shards.folder, shard, field))
-        return paths
+        return FieldFiles(self.shards.folder, self.shards.data, field)
 
     def map_classes(
         self, function: Callable[[Block], Any], what: str, new: list[Path] | None = None
@@ -102,7 +99,7 @@ class StoredOldEmbeddings(OldSource):
 
         Where `new` is given, a block has the embeddings of these files too, after the old ones.
         """
-        sources = [self.files("old_embedding")]
+        sources: list[Iterable[Path]] = [self.files("old_embedding")]
         if new is not None:
             sources.append(new)
         yield from map_classes(function, self.labels, sources, what)

@@ -2,13 +2,14 @@
 
 import hashlib
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from bct_keras import artefacts, stores
 from bct_keras.data.dataset import DataSet
-from bct_keras.data.embeddings import field_path
+from bct_keras.data.embeddings import FieldFiles, field_path
 from bct_keras.embed.by_class import map_classes
 from bct_keras.methods import class_features
 from bct_keras.methods.class_blocks import Block
@@ -34,11 +35,11 @@ def write_credible(data: DataSet, folder: Path) -> dict[str, str]:
 
     It is told by both ways: they cost less than to ask for one.
     """
-    old_files = []
-    label_batches = []
-    for shard in data.shards:
-        old_files.append(field_path(folder, shard, "old_embedding"))
-        label_batches.append(load_array(field_path(folder, shard, "label")))
+    old_files = FieldFiles(folder, data, "old_embedding")
+    label_files = FieldFiles(folder, data, "label")
+    label_batches = list(stores.mapped(folder, load_array, label_files))
+    for _ in stores.mapped(folder, stores.here, old_files):  # fetched, where they are of a store
+        pass
     labels = data.checked_labels(label_batches)
     norms = {"rows": None, "rows_then_columns": column_norms(old_files)}
     credible = {name: np.zeros(len(labels), np.float32) for name in norms}
@@ -61,16 +62,20 @@ def write_credible(data: DataSet, folder: Path) -> dict[str, str]:
 
 def write_by_shards(data: DataSet, folder: Path, field: str, values: np.ndarray) -> dict[str, str]:
     """Writes a field's values, [records], in a file for each shard; returns their sha256."""
+    ends = np.cumsum([shard.records for shard in data.shards])
+
+    def write(number: int) -> dict[str, str]:
+        shard = data.shards[number]
+        rows = values[ends[number] - shard.records : ends[number]]
+        return write_array(field_path(folder, shard, field), [rows])
+
     files = {}
-    first = 0
-    for shard in data.shards:
-        end = first + shard.records
-        files |= write_array(field_path(folder, shard, field), [values[first:end]])
-        first = end
+    for of_shard in stores.mapped(folder, write, range(len(data.shards))):
+        files |= of_shard
     return files
 
 
-def column_norms(files: list[Path]) -> np.ndarray:
+def column_norms(files: Iterable[Path]) -> np.ndarray:
     """Returns the norm of each dimension over the normalised embeddings of all files, [dims]."""
     pieces = (open_array(path) for path in files)
     return class_features.column_norms(pieces)

@@ -82,7 +82,11 @@ class Job:
 
     def read_results(self) -> list[Result]:
         """Returns the results of all pieces, in their order; all have to be done."""
-        return [read_object(self.results / f"{piece.name}.json") for piece in self.pieces]
+
+        def read(piece: Piece) -> Result:
+            return read_object(self.results / f"{piece.name}.json")
+
+        return list(stores.mapped(self.results, read, self.pieces))
 
 
 def finish(worker: Worker, results: Path, piece: Piece, report: Report) -> Result:

@@ -56,11 +56,11 @@ def credible(
 
 def column_norms(pieces: Iterable[np.ndarray]) -> np.ndarray:
     """Returns the norm [dims] of each column of the normalised embeddings, given in pieces."""
-    squares = []
+    squares = np.float64(0)
     for piece in pieces:
         directions = normalised(piece)
-        squares.append(np.square(directions).sum(0, dtype=np.float64))
-    norms = np.sqrt(np.sum(squares, axis=0))
+        squares = squares + np.square(directions).sum(0, dtype=np.float64)
+    norms = np.sqrt(squares)
     return np.maximum(norms, 1e-12).astype(np.float32)
 
 

@@ -4,7 +4,8 @@ bct prepare --source='folder(photos)' --out=data/mine
 bct prepare --source='synthetic(identities=500)' \\
     --split='class(test_share=0.2)' --out=data/demo
 
-Sources: folder(PATH, image_size=112, group=TEXT), one sub-folder per identity; recordio(DIR,
+Sources: folder(PATH, image_size=112, group=TEXT), one sub-folder per identity, on this machine or
+in a store (folder(s3://bucket/photos)), whose keys each process lists once; recordio(DIR,
 image_size=0, decode=False), InsightFace's train.rec with its train.idx (or without: then the file
 is searched) and property, which says the image size where it is 0; synthetic(identities=500,
 images=20, image_size=32, seed=0), made by rule.

@@ -8,6 +8,7 @@ import numpy as np
 
 from bct_keras.engines import Crew, Piece, Report, Result
 from bct_keras.errors import BadImageError, InputError
+from bct_keras.prepare.sources.source import Record
 from bct_keras.prepare.workplace import RECORDS_PER_REPORT, Look, Workplace, unusable
 
 RECORDS_PER_CHECK = 8192
@@ -84,20 +85,24 @@ class Checker:
         look = Look()
         bad: list[int] = []
         reasons: list[str] = []
-        unreported = 0
         stretch: Stretch = piece.content
-        for position in range(stretch.start, stretch.stop):
-            try:
-                record = self.place.source.read(position)
-                look.add(self.place.inspect(record.image, record.id))
-            except BadImageError as error:
-                bad.append(position)
-                reasons.append(str(error))
-            unreported += 1
-            if unreported == RECORDS_PER_REPORT or position + 1 == stretch.stop:
-                report(unreported)
-                unreported = 0
+        for first in range(stretch.start, stretch.stop, RECORDS_PER_REPORT):
+            positions = range(first, min(first + RECORDS_PER_REPORT, stretch.stop))
+            read = self.place.source.read_several(positions)
+            for position, record in zip(positions, read, strict=True):
+                try:
+                    look.add(self.look_at(record))
+                except BadImageError as error:
+                    bad.append(position)
+                    reasons.append(str(error))
+            report(len(positions))
         return {"look": asdict(look), "bad": bad, "reasons": reasons}
+
+    def look_at(self, record: Record | BadImageError) -> Look:
+        """Looks at an image; raises where it cannot be used, or could not be read."""
+        if isinstance(record, BadImageError):
+            raise record
+        return self.place.inspect(record.image, record.id)
 
     def is_whole(self, piece: Piece, result: Result) -> bool:
         """Tells that nothing but the result was written."""

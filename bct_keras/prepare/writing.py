@@ -101,13 +101,14 @@ class Writer:
 
     def frames(self, piece: Piece, look: Look, report: Report) -> Iterator[records.Frame]:
         """Yields the records of a shard as they are written; adds to `look` what is seen."""
-        read = self.place.source.read
         rows: ShardRows = piece.content
         for first in range(0, piece.size, RECORDS_PER_REPORT):
             positions = rows.positions[first : first + RECORDS_PER_REPORT].tolist()
             labels = rows.labels[first : first + RECORDS_PER_REPORT].tolist()
-            for position, label in zip(positions, labels, strict=True):
-                record = read(position)
+            read = self.place.source.read_several(positions)
+            for record, label in zip(read, labels, strict=True):
+                if isinstance(record, BadImageError):
+                    raise record
                 if self.look is None:
                     look.add(self.place.inspect(record.image, record.id))
                 yield records.framed(record.image, label, record.id.encode())

@@ -8,6 +8,7 @@ from bct_keras.stores.files import forget as forget
 from bct_keras.stores.files import here as here
 from bct_keras.stores.files import local as local
 from bct_keras.stores.files import make_folder as make_folder
+from bct_keras.stores.files import mapped as mapped
 from bct_keras.stores.files import names_in as names_in
 from bct_keras.stores.files import put as put
 from bct_keras.stores.files import put_folder as put_folder
@@ -16,6 +17,7 @@ from bct_keras.stores.files import remove_files as remove_files
 from bct_keras.stores.files import remove_folder as remove_folder
 from bct_keras.stores.files import size_of as size_of
 from bct_keras.stores.files import sizes_in as sizes_in
+from bct_keras.stores.files import states_in as states_in
 from bct_keras.stores.files import uploading as uploading
 from bct_keras.stores.mirror import Mirror as Mirror
 from bct_keras.stores.places import is_remote as is_remote

@@ -11,15 +11,20 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from bct_keras.errors import UnfinishedError
 from bct_keras.stores.places import is_remote, place, store_of
 from bct_keras.stores.told import plainly
 
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 CACHE = "BCT_KERAS_CACHE"  # the environment variable that says where copies are kept
 AT_ONCE = 16  # requests to a store
 PARTIAL = ".partial-"  # in the name of a file that is not whole yet
@@ -59,13 +64,18 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 def cached(path: Path, state: dict) -> Path:
     """Returns where the copy of an object lies, by what the store says of it."""
-    mark = None
-    for name in ("ETag", "etag", "md5Hash", "mtime"):  # S3 has the first, and Google the others
-        mark = mark or state.get(name)
-    text = json.dumps([str(path), str(mark), state["size"]])
+    text = json.dumps([str(path), mark_of(state), state["size"]])
     name = hashlib.sha256(text.encode()).hexdigest()
     # Some tell what a file is by the end of its name.
     return cache_folder() / name[:2] / name / path.name
+
+
+def mark_of(state: dict) -> str:
+    """Returns a store's own mark of an object's content."""
+    mark = None
+    for name in ("ETag", "etag", "md5Hash", "mtime"):  # S3 has the first, and Google the others
+        mark = mark or state.get(name)
+    return str(mark)
 
 
 @contextlib.contextmanager
@@ -99,6 +109,20 @@ def forget(path: Path) -> None:
         shutil.rmtree(here(path).parent, ignore_errors=True)
 
 
+def mapped(
+    folder: Path, function: Callable[[Item], Found], items: Iterable[Item]
+) -> Iterator[Found]:
+    """Yields what the function returns for each item, in their order.
+
+    Of files of a store many are asked for at once; those of this machine need no waiting.
+    """
+    if not is_remote(folder):
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield from pool.map(function, items)
+
+
 def make_folder(folder: Path) -> None:
     """Makes a folder; in a store there are none to make."""
     if not is_remote(folder):
@@ -108,13 +132,22 @@ def make_folder(folder: Path) -> None:
 def size_of(path: Path) -> int | None:
     """Returns the bytes of a file, of a store or of this machine; None where there is none."""
     if not is_remote(path):
-        return path.stat().st_size if path.is_file() else None
+        return size_here(path)
     with plainly(path):
         try:
             state = store_of(path).info(str(path))
         except FileNotFoundError:
             return None
     return None if state["type"] == "directory" else state["size"]
+
+
+def size_here(path: Path) -> int | None:
+    """Returns the bytes of a file of this machine; None where there is none."""
+    try:
+        state = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # of a name with a zero byte
+        return None
+    return state.st_size if stat.S_ISREG(state.st_mode) else None
 
 
 @contextlib.contextmanager
@@ -156,9 +189,7 @@ def put_files(folder: Path, to: Path, names: list[str], last: str) -> None:
 def names_in(folder: Path, most: int | None = None) -> list[str]:
     """Returns the names of all files below a folder, from there; or of `most` things in it."""
     if not is_remote(folder):
-        return sorted(
-            file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()
-        )
+        return sorted(name for name, _ in files_below(folder))
     with plainly(folder):
         prefix = str(folder).partition("://")[2].rstrip("/") + "/"
         if most is not None:
@@ -169,31 +200,59 @@ def names_in(folder: Path, most: int | None = None) -> list[str]:
     return sorted(name[len(prefix) :] for name in found if name.startswith(prefix))
 
 
+def files_below(folder: Path) -> Iterator[tuple[str, os.DirEntry]]:
+    """Yields the name from there of each file below a folder of this machine, and its entry."""
+    if not folder.is_dir():
+        return
+    waiting = [""]
+    while waiting:
+        way = waiting.pop()
+        with os.scandir(folder / way) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(f"{way}{entry.name}/")
+                elif entry.is_file():
+                    yield f"{way}{entry.name}", entry
+
+
 def sizes_in(folder: Path) -> dict[str, int]:
     """Returns the size of each file below a folder, by its name from there, after one listing."""
     if not is_remote(folder):
-        return {name: (folder / name).stat().st_size for name in names_in(folder)}
+        return {name: entry.stat().st_size for name, entry in files_below(folder)}
+    return {name: state.size for name, state in states_in(folder).items()}
+
+
+@dataclass(frozen=True)
+class State:
+    """What a store says of an object."""
+
+    size: int
+    mark: str  # another one with other content
+
+
+def states_in(folder: Path) -> dict[str, State]:
+    """Returns what a store says of each object below a folder, by its name from there.
+
+    That takes one listing, which gives a thousand of them with each answer.
+    """
     with plainly(folder):
         prefix = str(folder).partition("://")[2].rstrip("/") + "/"
         found = store_of(folder).find(str(folder), detail=True)
-    return {
-        name[len(prefix) :]: state["size"]
-        for name, state in found.items()
-        if name.startswith(prefix)
-    }
+    states = {}
+    for name, state in found.items():
+        if name.startswith(prefix) and not name.endswith("/"):  # that is a mark of a folder
+            states[name[len(prefix) :]] = State(state["size"], mark_of(state))
+    return states
 
 
 def folder_here(folder: Path) -> Path:
     """Returns the folder on this machine; one of a store is fetched whole, but for hidden files."""
     if not is_remote(folder):
         return folder
-    with plainly(folder):
-        prefix = str(folder).partition("://")[2].rstrip("/") + "/"
-        found = store_of(folder).find(str(folder), detail=True)
-    files = {name[len(prefix) :]: state for name, state in found.items() if name.startswith(prefix)}
+    files = states_in(folder)
     if not files:
         raise FileNotFoundError(f"{folder}: no such folder in the store")
-    marks = [[name, str(files[name].get("ETag")), files[name]["size"]] for name in sorted(files)]
+    marks = [[name, files[name].mark, files[name].size] for name in sorted(files)]
     text = json.dumps([str(folder), marks])
     copy = cache_folder() / "folders" / hashlib.sha256(text.encode()).hexdigest() / folder.name
     for name in sorted(files):

@@ -16,7 +16,7 @@ def place(named: str | Path) -> Path:
     That of a store has the methods of pathlib's.
     """
     if not is_remote(named):
-        return Path(named)
+        return named if isinstance(named, Path) else Path(named)
     return epaths().StorePath(os.fspath(named))
 
 

@@ -3,9 +3,12 @@
 Nothing is allocated before an array's shape has been held against the bytes that are there.
 """
 
+import io
 import math
 import os
 from dataclasses import dataclass
+from functools import lru_cache
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +16,7 @@ import numpy as np
 
 from bct_keras.errors import InputError
 from bct_keras.untrusted.archives import opened_archive
-from bct_keras.untrusted.reading import opened, reason_of
+from bct_keras.untrusted.reading import opened, reason_of, sha256_of
 
 # Booleans, whole numbers, real numbers, and texts as bytes or characters: nothing that is made by
 # running code.
@@ -22,6 +25,9 @@ READ_HEADER = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+BYTES_OF_LENGTH = {(1, 0): 2, (2, 0): 4}
+LONGEST_HEADER = 10_000  # bytes; NumPy takes no longer one either
+SMALL = 1 << 16  # bytes: so much is read at once, which costs less than to map it
 LAST_CHARACTER, SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)
 
 
@@ -54,10 +60,9 @@ def read_header(file: BinaryIO, size: int) -> Header:
     version = np.lib.format.read_magic(file)
     if version not in READ_HEADER:
         raise ValueError(f"its format {version[0]}.{version[1]} is not read here")
-    try:
-        shape, by_columns, dtype = READ_HEADER[version](file)
-    except Exception as reason:  # an expression of Python, read as one: it may fail in any way
-        raise ValueError(f"its header is damaged ({reason_of(reason)})") from None
+    length = file.read(BYTES_OF_LENGTH[version])
+    content = file.read(min(int.from_bytes(length, "little"), LONGEST_HEADER + 1))
+    shape, by_columns, dtype = parsed_header(version, length + content)
     if dtype.kind not in PLAIN_KINDS or dtype.itemsize == 0:
         raise ValueError(f"it holds values of type {str(dtype)[:40]}, not plain numbers or texts")
     header = Header(dtype, shape, by_columns and len(shape) > 1)
@@ -70,24 +75,54 @@ def read_header(file: BinaryIO, size: int) -> Header:
     return header
 
 
+@lru_cache(maxsize=64)
+def parsed_header(version: tuple[int, int], content: bytes) -> tuple[tuple, bool, np.dtype]:
+    """Returns the shape, whether it is by columns, and the type that a header says.
+
+    All files of a data set have one of a few headers, and to parse one takes longer than to open
+    its file.
+    """
+    try:
+        return READ_HEADER[version](io.BytesIO(content))
+    except Exception as reason:  # an expression of Python, read as one: it may fail in any way
+        raise ValueError(f"its header is damaged ({reason_of(reason)})") from None
+
+
 def open_array(path: str | Path) -> np.ndarray:
-    """Returns a .npy file's array, which stays on the disk and is read where it is looked at."""
+    """Returns a .npy file's array, which is only read.
+
+    It stays on the disk and is read where it is looked at, but for a small one.
+    """
     with opened(path) as file:
-        try:
-            header = read_header(file, os.fstat(file.fileno()).st_size)
-            if not header.size:
-                return header.array(b"")
-            # By the open file: what the path names may have been changed since.
-            return np.memmap(
-                file,  # pyright: ignore
-                header.dtype,
-                mode="r",
-                offset=file.tell(),
-                shape=header.shape,
-                order="F" if header.by_columns else "C",
-            )
-        except (ValueError, OSError) as reason:
-            raise InputError(f"{path} cannot be read as an array: {reason_of(reason)}") from None
+        return array_in(file, path)
+
+
+def open_known(path: str | Path, sha256: object) -> np.ndarray | None:
+    """Returns a .npy file's array, as `open_array` does; None where the file has another sha256."""
+    with opened(path) as file:
+        if sha256_of(file) != sha256:
+            return None
+        file.seek(0)
+        return array_in(file, path)
+
+
+def array_in(file: BufferedReader, path: str | Path) -> np.ndarray:
+    """Returns the array of an open file; `path` names it in errors."""
+    try:
+        header = read_header(file, os.fstat(file.fileno()).st_size)
+        if header.size <= SMALL:
+            return header.array(file.read(header.size))
+        # By the open file: what the path names may have been changed since.
+        return np.memmap(
+            file,  # pyright: ignore
+            header.dtype,
+            mode="r",
+            offset=file.tell(),
+            shape=header.shape,
+            order="F" if header.by_columns else "C",
+        )
+    except (ValueError, OSError) as reason:
+        raise InputError(f"{path} cannot be read as an array: {reason_of(reason)}") from None
 
 
 def load_array(path: str | Path) -> np.ndarray:

@@ -4,6 +4,7 @@ A device never ends and a pipe never begins, and either would hold the command.
 """
 
 import contextlib
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from bct_keras.errors import InputError
 
 LARGEST = 1 << 30  # bytes, of a file that is read whole
 LARGEST_IMAGE = 1 << 28
+SMALL = 1 << 16
 READ_AT_ONCE = 1 << 20  # so many bytes are made room for, whether they are there or not
 KINDS = {
     stat.S_ISDIR: "a folder",
@@ -40,6 +42,16 @@ def opened(path: str | Path, error: type[InputError] = InputError) -> Iterator[B
     with file:
         check_kind(path, os.fstat(file.fileno()).st_mode, error)
         yield file
+
+
+def sha256_of(file: BufferedReader) -> str:
+    """Returns the sha256 of an open file's whole content."""
+    if os.fstat(file.fileno()).st_size <= SMALL:  # where a buffer costs more than what it is for
+        content = file.read(SMALL + 1)
+        if len(content) <= SMALL:
+            return hashlib.sha256(content).hexdigest()
+        file.seek(0)  # it has grown
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def at_once(path: str, flags: int) -> int:

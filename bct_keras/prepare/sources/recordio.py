@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bct_keras import stores
 from bct_keras.artefacts import fingerprint
 from bct_keras.data import image_header
 from bct_keras.data.recordio.images import find_images
@@ -31,6 +32,11 @@ class RecordIO(Source):
 
     def __init__(self, path: str, image_size: int = 0, decode: bool = False):
         self.decode_to_check = decode
+        if stores.is_remote(path):
+            raise InputError(
+                f"{path}: pieces of a RecordIO file are read in random order, from a disk; copy "
+                "the folder to this machine and name that"
+            )
         self.file = RecordFile(record_path(Path(path)))
         images = find_images(self.file, self.file.path.with_suffix(".idx"))
         self.places = images.places

@@ -1,10 +1,12 @@
 """What `prepare` reads images from."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from bct_keras.errors import BadImageError
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,17 @@ class Source(ABC):
 
         `on_bad=skip` leaves such a record out.
         """
+
+    def read_several(self, positions: Sequence[int]) -> Iterator[Record | BadImageError]:
+        """Yields the record at each position, or the error of one that cannot be read."""
+        return map(self.read_or_error, positions)
+
+    def read_or_error(self, position: int) -> Record | BadImageError:
+        """Returns a record, or the error that tells why it cannot be read."""
+        try:
+            return self.read(position)
+        except BadImageError as error:
+            return error
 
     @abstractmethod
     def fingerprint(self) -> str:
