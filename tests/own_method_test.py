@@ -1,5 +1,5 @@
-"""A user's own method in their own module, as the README shows it, and an encoder wider than the
-old one.
+"""A user's own method in their own module, as the methods' page shows it, and an encoder wider than
+the old one.
 """
 
 import re
@@ -20,19 +20,19 @@ from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.metrics.verification import Embedded
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "bct_keras/methods/README.md"
 
 
 @pytest.fixture
 def own_module(tmp_path, monkeypatch) -> str:
-    """The README's own example, in a module where Python finds it."""
-    (code,) = re.findall(r"```python\n(# my_methods\.py\n.*?)```", README.read_text(), re.DOTALL)
+    """The page's own example, in a module where Python finds it."""
+    (code,) = re.findall(r"```python\n(# my_methods\.py\n.*?)```", PAGE.read_text(), re.DOTALL)
     (tmp_path / "my_methods.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
     return "my_methods:PullToOld"
 
 
-def test_the_readmes_method_is_built_and_works(own_module):
+def test_the_method_of_the_page_is_built_and_works(own_module):
     method = specs.build(METHODS, f"{own_module}(weight=5)", seed=0)
     new = tf.constant([[2.0, 0.0], [0.0, 1.0]])
     batch = {"old_embedding": tf.constant([[1.0, 0.0], [3.0, 0.0]])}
