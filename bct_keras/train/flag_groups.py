@@ -4,6 +4,7 @@
 GROUPS = {
     "What matters most": ("data", "old", "workdir", "method", "dims"),
     "What is trained": ("backbone", "head", "compatible_dims"),
+    "Start from a network that is trained": ("start", "frozen_epochs", "start_rate"),
     "How it is trained": (
         "epochs",
         "batch_size",
