@@ -22,6 +22,7 @@ COMMANDS = {
     "gallery": "keeps a gallery of old and new embeddings, and searches it",
     "embed": "embeds a data set with any encoder",
     "explain": "shows what both encoders look at, and what goes wrong",
+    "init": "copies flag files and files to deploy by into a folder",
     "benchmark": "trains and compares methods, in one report",
     "benchmark.curves": "draws several benchmarks over their numbers of classes",
 }

@@ -49,7 +49,7 @@ def test_every_command_has_its_flags_and_its_work_in_two_files():
     commands = [
         package for package in PACKAGE.iterdir() if package.is_dir() and is_command(package)
     ]
-    assert len(commands) == 10
+    assert len(commands) == 11
     for command in commands:
         assert (command / "run.py").exists()
 

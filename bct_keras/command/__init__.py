@@ -71,8 +71,8 @@ def parsed(arguments: list[str]) -> list[str]:
     A wrong flag ends the command as any bad input does.
     """
     try:
-        flag_files.check(arguments[1:])
-        return flags.FLAGS(arguments)
+        program, *others = arguments
+        return flags.FLAGS([program, *flag_files.expanded(others)])
     except InputError as error:
         fail(*str(error).splitlines())
     except flags.UnrecognizedFlagError as error:

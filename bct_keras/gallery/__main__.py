@@ -202,7 +202,7 @@ def define_bundle_flags() -> None:
     flags.DEFINE_string("out", None, "the folder to make")
     define_far("the share of false accepts at which the page says `match` at first")
     flags.DEFINE_string(
-        "page", None, "the folder of the page; export/edge/web of this checkout if not given"
+        "page", None, "the folder of the page; export/edge/web as it comes with bct if not given"
     )
 
 

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from bct_keras import artefacts, progress
+from bct_keras import artefacts, progress, shipped
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError, option
 from bct_keras.gallery.declaring import open_gallery
@@ -15,7 +15,7 @@ from bct_keras.gallery.spaces import Declared
 from bct_keras.printable import line
 
 KIND = "device"
-PAGE = Path(__file__).parents[2] / "export" / "edge" / "web"
+PAGE = shipped.place("export") / "edge" / "web"
 BUNDLE = "bundle.json"
 # What the page takes of npm's packages; the other builds of LiteRT need what no plain server sends.
 RUN_TIME = (
@@ -43,7 +43,7 @@ def bundle(
         encoder: A .tflite file.
         out: The folder to make.
         far: The share of false accepts at which the page says `match` at first.
-        page: The folder of the page; that of this checkout if not given.
+        page: The folder of the page; that which comes with the package if not given.
         say: Takes a line on what is there now.
     """
     web = Path(page or PAGE)

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from bct_keras import artefacts, specs, stores
+from bct_keras import artefacts, shipped, specs, stores
 from bct_keras.data.dataset import open_to_train_on
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
 from bct_keras.distribution.strategy import replicas_here, spreads
@@ -169,7 +169,7 @@ class DryRun:
         trained = stores.place(plan.old_workdir)
         if trained.is_dir() and artefacts.kind_of(trained) == RUN_KIND:
             return self.facts_of_old(trained)
-        if not Path(plan.old_flagfile).is_file():
+        if not shipped.flag_file(plan.old_flagfile).is_file():
             flag_file = option("old_flagfile", plan.old_flagfile)
             raise InputError(f"{flag_file}: no such file, and {option('old')} is not given")
         by = f"by {plan.old_flagfile}, with {self.recipe.old_dims} dimensions"

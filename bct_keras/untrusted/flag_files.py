@@ -1,44 +1,78 @@
-"""Looks through flag files before absl reads them.
+"""Reads flag files in place of absl.
 
-absl waits for a pipe, and reads a device until memory is full. Only `command` uses this, so its
-messages may speak of flags.
+absl waits for a pipe, reads a device until memory is full, and knows nothing of the files that come
+with the package. Only `command` uses this, so its messages may speak of flags.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
+from bct_keras import shipped
 from bct_keras.errors import InputError
 from bct_keras.printable import line as shown
 from bct_keras.untrusted.reading import read_text
 
 LARGEST = 1 << 20  # bytes
 LONGEST_NAME = 100  # of a flag
+ALONE = ("--flagfile", "-flagfile")  # the file's name may be the next argument
 MOST_FILES = 100  # named by each other, all of them counted
 
 
-def check(arguments: list[str]) -> None:
-    """Raises where a file that these arguments name cannot be read as flags.
+def expanded(arguments: list[str]) -> list[str]:
+    """Returns the arguments with the lines of each flag file in its place, as absl would read it.
 
-    So it does for files that such a file names.
+    A file that is not in the working folder is looked for among those that come with the package,
+    wherever it is named: on the command line, or in another file.
+
+    Raises where a file cannot be read as flags.
     """
     check_names(arguments, "the command line")
-    waiting: list[tuple[str, tuple[Path, ...]]] = [(name, ()) for name in named_in(arguments)]
-    count = 0
-    while waiting:
-        name, inside = waiting.pop()
-        count += 1
-        if count > MOST_FILES:
+    return list(Reader().expanded(arguments, ()))
+
+
+class Reader:
+    """Reads flag files, and those that they name, and counts them."""
+
+    def __init__(self):
+        self.count = 0
+
+    def expanded(self, arguments: list[str], inside: tuple[Path, ...]) -> Iterator[str]:
+        """Yields the arguments, with what is in a flag file in its place.
+
+        Args:
+            arguments: Those of the command line, or the lines of a file.
+            inside: The files that they stand in.
+        """
+        waiting = iter(arguments)
+        for argument in waiting:
+            if argument == "--":  # the end of the flags
+                yield argument
+                yield from waiting
+                return
+            name = named_in(argument)
+            if argument in ALONE:
+                name = next(waiting, None)
+            if name is None:
+                yield argument
+            else:
+                yield from self.lines(name, inside)
+
+    def lines(self, name: str, inside: tuple[Path, ...]) -> Iterator[str]:
+        """Yields the flags of a file."""
+        self.count += 1
+        if self.count > MOST_FILES:
             raise InputError(f"{name}: more than {MOST_FILES} flag files name each other")
         path = opened_path(name, inside)
-        lines = read_text(path, LARGEST).split("\n")
-        for number, text in enumerate(lines, 1):
+        found = []
+        for number, text in enumerate(read_text(path, LARGEST).split("\n"), 1):
             text = text.rstrip("\r").replace("\t", " ")
             if shown(text) != text:
                 raise InputError(f"{path}, line {number}: this is no text of flags: {text[:60]}")
-        check_names(lines, path)
-        for text in lines:
-            for each in named_in([text.strip()]):
-                waiting.append((each, (*inside, path.resolve())))
+            text = text.strip()
+            if text and not text.startswith(("#", "//")):
+                found.append(text)
+        check_names(found, path)
+        yield from self.expanded(found, (*inside, path.resolve()))
 
 
 def check_names(arguments: list[str], where: object) -> None:
@@ -57,19 +91,19 @@ def opened_path(name: str, inside: tuple[Path, ...]) -> Path:
 
     absl would warn of that and go on.
     """
-    path = Path(name).expanduser()
+    path = shipped.flag_file(name)
     if path.resolve() in inside:
         raise InputError(f"{path} names itself as a --flagfile, by way of {inside[-1]}")
     return path
 
 
-def named_in(arguments: list[str]) -> Iterator[str]:
-    """Yields the flag files that arguments name, in the ways in which absl takes them."""
-    following = False
-    for argument in arguments:
-        if following:
-            yield argument
-        following = argument in ("--flagfile", "-flagfile")
-        for start in ("--flagfile=", "-flagfile="):
-            if argument.startswith(start):
-                yield argument.removeprefix(start).strip()
+def named_in(argument: str) -> str | None:
+    """Returns the flag file that an argument names, as in --flagfile=x; None where it names none.
+
+    >>> named_in("-flagfile= x "), named_in("--dims=3")
+    ('x', None)
+    """
+    for start in ALONE:
+        if argument.startswith(f"{start}="):
+            return argument.removeprefix(f"{start}=").strip()
+    return None

@@ -35,7 +35,7 @@ TABLES = (
 
 def refused(path: Path) -> str:
     with pytest.raises(InputError) as error:
-        flag_files.check(["--dims=4", f"--flagfile={path}"])
+        flag_files.expanded(["--dims=4", f"--flagfile={path}"])
     return str(error.value)
 
 
@@ -44,7 +44,7 @@ def test_flag_files_of_the_project_are_read(monkeypatch):
     files = list(Path("configs").rglob("*.flags"))
     assert files
     for file in files:
-        flag_files.check([f"--flagfile={file}"])
+        flag_files.expanded([f"--flagfile={file}"])
 
 
 def test_what_is_no_flag_file(tmp_path):
@@ -68,7 +68,7 @@ def test_a_flag_of_a_thousand_letters(tmp_path):
     (tmp_path / "x.flags").write_text(f"--dims=3\n--{'x' * 5000}=3\n")
     assert "x.flags: there is no flag --xxx" in refused(tmp_path / "x.flags")
     with pytest.raises(InputError, match="the command line: there is no flag --yyy"):
-        flag_files.check([f"--{'y' * 5000}"])
+        flag_files.expanded([f"--{'y' * 5000}"])
 
 
 def test_a_flag_file_in_itself(tmp_path):
@@ -88,9 +88,27 @@ def test_flag_files_that_grow_without_end(tmp_path):
 @pytest.mark.parametrize(
     "way", ["--flagfile=x", "-flagfile=x", "--flagfile= x ", "--flagfile x", "-flagfile x"]
 )
-def test_the_ways_to_name_one(way):
+def test_the_ways_to_name_one(way, tmp_path, monkeypatch):
+    (tmp_path / "x").write_text("# a remark\n\n  --dims=4  \n// another\n--head=softmax\n")
+    monkeypatch.chdir(tmp_path)
     arguments = way.split(" ", 1) if way.endswith(" x") else [way]
-    assert list(flag_files.named_in(["--dims=3", *arguments, "--seed=1"])) == ["x"]
+    read = flag_files.expanded(["--dims=3", *arguments, "--seed=1", "--", "--flagfile=x"])
+    assert read == ["--dims=3", "--dims=4", "--head=softmax", "--seed=1", "--", "--flagfile=x"]
+
+
+def test_files_of_the_package_are_found_where_the_working_folder_has_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ours = flag_files.expanded(["--flagfile=mixbct.flags"])
+    assert "--method=mixbct(mix_ratio=0.5)" in ours
+    assert "--backbone=iresnet_small(width=24)" in ours  # of base.flags, which it names
+    assert flag_files.expanded(["--flagfile=configs/mixbct.flags"]) == ours
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "base.flags").write_text("--dims=5\n")
+    mixed = flag_files.expanded(["--flagfile=mixbct.flags"])
+    assert mixed[0] == "--dims=5"
+    assert mixed[-1] == "--workdir=runs/mixbct"
+    with pytest.raises(InputError, match=r"no_such\.flags cannot be read: No such file"):
+        flag_files.expanded(["--flagfile=no_such.flags"])
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: min(table))
