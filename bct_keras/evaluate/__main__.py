@@ -40,6 +40,7 @@ from bct_keras.encoders import AdaptedEncoder, Encoder, is_adapter_alone, load_a
 from bct_keras.engines import ENGINES, Engine
 from bct_keras.errors import InputError
 from bct_keras.evaluate import report
+from bct_keras.evaluate.groups import read_groups
 from bct_keras.evaluate.routes import Routes
 from bct_keras.evaluate.run import evaluate, evaluate_series
 from bct_keras.metrics.verdict import MARGIN, Rule
@@ -100,6 +101,18 @@ def define_flags() -> None:
         ["fail", "skip"],
         "what to do with an image of ijbc or ijbb that is no good",
     )
+    flags.DEFINE_enum(
+        "failures",
+        "fail",
+        ["fail", "count"],
+        "what an image is that cannot be embedded, in retrieval and listed: an error, or a miss",
+    )
+    flags.DEFINE_string(
+        "groups",
+        None,
+        "a CSV file headed `id,group` or `identity,group`: each group's rates at the threshold of "
+        "all",
+    )
 
 
 def define_verdict_flags() -> None:
@@ -143,6 +156,8 @@ def series_of_flags(out: Path) -> dict[str, Any]:
         )
     if FLAGS.adapted or FLAGS.fused or FLAGS.moved:
         raise InputError("--adapted, --fused and --moved go with --old and --new")
+    if FLAGS.groups or FLAGS.failures != "fail":
+        raise InputError("--groups and --failures go with --old and --new")
     paths = specs.split_arguments(FLAGS.encoders, "--encoders")
     if FLAGS.gallery:
         paths = [FLAGS.gallery, *paths]
@@ -178,6 +193,8 @@ def upgrade_of_flags(out: Path) -> dict[str, Any]:
         routes=routes_of_flags(old, new),
         say=command.say,
         engine=engine_of_flags(),
+        failures=FLAGS.failures,
+        groups=read_groups(Path(FLAGS.groups)) if FLAGS.groups else None,
     )
 
 
