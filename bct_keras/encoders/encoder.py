@@ -34,6 +34,9 @@ class Encoder(ABC):
 
     # Whether a cache keeps what it gives; not where its weights still change, or nobody asks again.
     cached = True
+    # Whether an image without a finite embedding is let through, its row not a number; else it
+    # raises an error.
+    lets_fail = False
 
     def __init__(self, path: Path, image_size: int, dims: int):
         self.path = path
@@ -78,6 +81,10 @@ class Encoder(ABC):
             embeddings = self.embed(batch["image"].numpy())
             yield self.checked(embeddings, batch), batch
 
+    def let_fail(self) -> None:
+        """Lets images through that have no finite embedding; their rows are not numbers."""
+        self.lets_fail = True
+
     def of_ids(self, ids: Sequence[str]) -> np.ndarray:
         """Returns the embeddings [n, dims] of items that are stored; raises where none is."""
         raise InputError(f"{self.path} embeds images, and there are none: give stored embeddings")
@@ -85,9 +92,13 @@ class Encoder(ABC):
     def checked(self, embeddings: np.ndarray, batch) -> np.ndarray:
         """Returns a batch's embeddings; raises where they are not all there and finite."""
         check_answer(self.path, embeddings.shape, (len(batch["label"]), self.dims))
-        finite = np.isfinite(embeddings)
+        finite = np.isfinite(embeddings).all(axis=1)
         if not finite.all():
-            first_bad = int(np.argmin(finite.all(1)))
+            if self.lets_fail:
+                embeddings = embeddings.copy()
+                embeddings[~finite] = np.nan
+                return embeddings
+            first_bad = int(np.argmin(finite))
             image = dataset.ids_of(batch)[first_bad]
             raise InputError(f"{self.path} gives no finite embedding for image {image}")
         return embeddings
@@ -114,6 +125,12 @@ class DerivedEncoder(Encoder):
         self.preprocessing = first.preprocessing
         self.spec = first.spec
         self.cached = all(source.cached for source in sources)
+
+    def let_fail(self) -> None:
+        """Lets images through of which a source has no finite embedding."""
+        super().let_fail()
+        for source in self.sources:
+            source.let_fail()
 
     @abstractmethod
     def derive(self, *embeddings: np.ndarray) -> np.ndarray:

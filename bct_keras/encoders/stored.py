@@ -55,32 +55,35 @@ class StoredEmbeddings(Encoder):
         records = tf.data.TFRecordDataset(paths)
         with unreadable.named(data, shards):
             for batch in records.batch(BATCH_SIZE).map(data.parse):
-                rows = self.rows_of(batch, data)
-                embeddings = self.embeddings[rows]
-                yield self.checked(embeddings, batch), batch
+                names = dataset.ids_of(batch)
+                found = self.found(names, f" of {data.folder}")
+                yield self.checked(found, batch), batch
 
     def of_ids(self, ids: Sequence[str]) -> np.ndarray:
         """Returns the embeddings [n, dims] of items by their ids; raises where one is missing."""
-        rows = []
-        for name in ids:
-            if name not in self.row_of:
-                raise InputError(f"{self.path} has no embedding for {name}")
-            rows.append(self.row_of[name])
-        found = self.embeddings[rows]
+        found = self.found(ids)
         finite = np.isfinite(found).all(axis=1)
-        if not finite.all():
+        if not finite.all() and not self.lets_fail:
             first_bad = int(np.argmin(finite))
             raise InputError(f"{self.path} has no finite embedding for {ids[first_bad]}")
         return found
 
-    def rows_of(self, batch, data: dataset.DataSet) -> list[int]:
-        """Returns the rows that hold the embeddings of a batch."""
-        rows = []
-        for name in dataset.ids_of(batch):
-            if name not in self.row_of:
-                raise InputError(f"{self.path} has no embedding for {name} of {data.folder}")
-            rows.append(self.row_of[name])
-        return rows
+    def found(self, ids: Sequence[str], whose: str = "") -> np.ndarray:
+        """Returns the embeddings [n, dims] with these ids.
+
+        One that is missing is not a number where images may fail, and an error else.
+
+        Args:
+            ids: The ids.
+            whose: What an error says after one of them.
+        """
+        found = np.full((len(ids), self.dims), np.nan, np.float32)
+        for place, name in enumerate(ids):
+            if name in self.row_of:
+                found[place] = self.embeddings[self.row_of[name]]
+            elif not self.lets_fail:
+                raise InputError(f"{self.path} has no embedding for {name}{whose}")
+        return found
 
 
 def check_labels(labels: np.ndarray, count: int, path: Path) -> None:

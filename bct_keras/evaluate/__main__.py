@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 GROUPS = {
     "What matters most": ("new", "old", "protocol", "out", "decide_by"),
-    "How it is judged": ("margin", "independent"),
+    "How it is judged": ("margin", "independent", "groups", "failures"),
     "Other routes to the old gallery": ("adapted", "fused", "moved"),
     "A series of encoders": ("encoders", "gallery"),
     "How the work is done": ("engine", "on_bad"),
@@ -112,6 +112,18 @@ def define_flags() -> None:
         ["fail", "skip"],
         "what to do with an image of ijbc or ijbb that is no good",
     )
+    flags.DEFINE_enum(
+        "failures",
+        "fail",
+        ["fail", "count"],
+        "what an image is that cannot be embedded, in retrieval and listed: an error, or a miss",
+    )
+    flags.DEFINE_string(
+        "groups",
+        None,
+        "a CSV file headed `id,group` or `identity,group`: each group's rates at the threshold of "
+        "all",
+    )
 
 
 def define_verdict_flags() -> None:
@@ -165,6 +177,8 @@ def series_of_flags(out: Path) -> dict[str, Any]:
         )
     if FLAGS.adapted or FLAGS.fused or FLAGS.moved:
         raise InputError("--adapted, --fused and --moved go with --old and --new")
+    if FLAGS.groups or FLAGS.failures != "fail":
+        raise InputError("--groups and --failures go with --old and --new")
     paths = specs.split_arguments(FLAGS.encoders, "--encoders")
     if FLAGS.gallery:
         paths = [FLAGS.gallery, *paths]
@@ -183,6 +197,7 @@ def series_of_flags(out: Path) -> dict[str, Any]:
 def upgrade_of_flags(out: Path) -> dict[str, Any]:
     """Evaluates what --old, --new and --independent name, and the other routes."""
     from bct_keras.encoders import load_encoder
+    from bct_keras.evaluate.groups import read_groups
     from bct_keras.evaluate.run import evaluate
 
     FLAGS = flags.FLAGS
@@ -203,6 +218,8 @@ def upgrade_of_flags(out: Path) -> dict[str, Any]:
         routes=routes_of_flags(old, new),
         say=command.say,
         engine=engine_of_flags(),
+        failures=FLAGS.failures,
+        groups=read_groups(Path(FLAGS.groups)) if FLAGS.groups else None,
     )
 
 

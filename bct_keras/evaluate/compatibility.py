@@ -11,7 +11,9 @@ from typing import Any
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate.findings import NEW_NEW, NEW_OLD, OLD_OLD, Findings, Upgrade
+from bct_keras.evaluate.groups import GroupFile, by_group, group_notes
 from bct_keras.evaluate.protocol import Protocol, Sides, adopted
+from bct_keras.evaluate.retrieval import Divided
 from bct_keras.evaluate.routes import (
     TEST_OF,
     Routes,
@@ -73,6 +75,7 @@ def findings(
     new: Encoder | None,
     independent: Encoder | None = None,
     routes: Routes | None = None,
+    groups: GroupFile | None = None,
 ) -> dict[str, Any]:
     """Returns the protocol's part of report.json.
 
@@ -82,6 +85,7 @@ def findings(
         new: The new encoder; without it there is the old one's self-test alone.
         independent: The new network trained without constraint.
         routes: Other ways to search the old gallery; they need both encoders.
+        groups: Which group each image or identity is of; the protocol has to know their names.
     """
     routes = routes or Routes()
     others = routes.given()
@@ -99,8 +103,27 @@ def findings(
             f"{NEW_OLD} is not measured: {new.spec} has {new.compatible_dims} compatible "
             f"dimensions and {old.spec} {old.dims}"
         )
+    if groups:
+        assert isinstance(protocol, Divided)  # others are refused before
+        sides = sides_of_tests(upgrade, searched)
+        found.groups = by_group(protocol.side_groups(groups), sides, found.thresholds)
+        found.notes += group_notes(found.groups)
     found.notes += protocol.notes(encoders + list(others.values()))
     return found.described()
+
+
+def sides_of_tests(upgrade: Upgrade, routes: Mapping[str, Sides]) -> dict[str, Sides]:
+    """Returns what each test searches, and in what."""
+    found = {}
+    if upgrade.old:
+        found[OLD_OLD] = upgrade.old
+    if upgrade.old and upgrade.cross:
+        found[NEW_OLD] = Sides(upgrade.cross.query, upgrade.old.gallery)
+    if upgrade.new:
+        found[NEW_NEW] = upgrade.new
+    for name, sides in routes.items():
+        found[TEST_OF[name]] = sides
+    return found
 
 
 def findings_of(

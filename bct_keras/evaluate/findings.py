@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bct_keras.metrics.gains import carried_over, curves, thresholds
+from bct_keras.metrics.groups import equal_error
 from bct_keras.metrics.measured import Measured
 from bct_keras.metrics.odds import Odds
 from bct_keras.metrics.verification import Sides
@@ -41,6 +42,8 @@ class Findings:
     thresholds: dict[str, dict[str, float]] = field(default_factory=dict)  # of each test
     # Of each test but the first: FAR and TAR at the first one's thresholds
     carried_over: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    equal_error: dict[str, dict[str, float]] = field(default_factory=dict)  # of each test
+    groups: dict[str, Any] = field(default_factory=dict)  # {metric: {test: {group: its rates}}}
     calibration: dict[str, dict[str, Any]] = field(default_factory=dict)  # of each test
     routes: dict[str, dict[str, Any]] = field(default_factory=dict)  # the gains of each route
     mixed: dict[str, Any] = field(default_factory=dict)
@@ -54,6 +57,7 @@ class Findings:
                 continue
             pairs = each.find_verification()
             self.curves[test] = curves(pairs)
+            self.equal_error[test] = equal_error(pairs)
             if len(measured) > 1:  # one ranked list needs scores of two kinds
                 self.calibration[test] = Odds.of_verification(pairs).facts()
             cosines = thresholds(pairs, each.metrics)
@@ -76,6 +80,8 @@ class Findings:
             "mixed": self.mixed,
             "thresholds": self.thresholds,
             "carried_over": self.carried_over,
+            "equal_error": self.equal_error,
+            "groups": self.groups,
             "calibration": self.calibration,
             "curves": self.curves,
             "notes": self.notes,

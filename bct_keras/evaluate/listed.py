@@ -14,6 +14,7 @@ from bct_keras import artefacts
 from bct_keras.encoders import Encoder
 from bct_keras.encoders.stored import check_labels
 from bct_keras.errors import InputError, option
+from bct_keras.evaluate.groups import IDENTITY
 from bct_keras.evaluate.protocol import Protocol
 from bct_keras.evaluate.retrieval import Divided, divide
 from bct_keras.metrics.flips import SearchedNames
@@ -61,6 +62,7 @@ class Labelled(Divided):
         self.path = path
         self.ids = np.array(ids)
         identities, numbers = np.unique(labels, return_inverse=True)
+        self.identities = [str(name) for name in identities.tolist()]
         if len(identities) < 2:
             raise InputError(f"{path}: `labels` has one label alone; a search needs two at least")
         self.labels = numbers.ravel()
@@ -71,6 +73,12 @@ class Labelled(Divided):
     def embed(self, encoder: Encoder) -> Sides:
         """Returns the queries and the gallery, out of what is stored."""
         return self.sides_of(encoder, encoder.of_ids(self.ids.tolist()))
+
+    def names_of_images(self, by: str) -> list[str]:
+        """Returns the id of each item, or its label, as `by` says."""
+        if by == IDENTITY:
+            return [self.identities[label] for label in self.labels]
+        return self.ids.tolist()
 
     def searched_names(self) -> list[SearchedNames]:
         """Returns the ids of queries and gallery."""

@@ -40,7 +40,7 @@ class Protocol(ABC):
     def __subclasshook__(cls, other: type) -> bool:
         """Tells whether a class of the user's own has what a protocol needs."""
         if cls is not Protocol:
-            return False
+            return NotImplemented
         return all(hasattr(other, name) for name in NEEDED)
 
     @abstractmethod

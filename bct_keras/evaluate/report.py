@@ -101,6 +101,15 @@ def other_tables(result: dict[str, Any]) -> Iterator[Table]:
     if "thresholds" in result:
         heading = "Thresholds: a match is a cosine above this one, at that share of false accepts"
         yield Table(heading, threshold_rows(result["thresholds"]))
+    if "equal_error" in result:
+        rows = [["queries/gallery", "equal error rate", "at cosine"]]
+        for test, found in result["equal_error"].items():
+            rows.append([test, f"{found['rate']:.4f}", f"{found['threshold']:.4f}"])
+        yield Table("Equal error rate: as many false accepts as false rejects", rows)
+    for metric, of_tests in result.get("groups", {}).items():
+        yield Table(
+            f"By group, at the threshold that gives all of them {metric}", group_rows(of_tests)
+        )
     if "baselines" in result:
         heading = (
             "Without training: an orthogonal Procrustes map, fitted on the gallery's images by "
@@ -124,6 +133,41 @@ def threshold_rows(found: dict[str, dict[str, float]]) -> Rows:
     for name in next(iter(found.values())):
         cosines = [f"{each[name]:.4f}" for each in found.values()]
         rows.append([name.removeprefix("TAR@"), *cosines])
+    return rows
+
+
+def group_rows(of_tests: dict[str, dict[str, dict[str, Any]]]) -> Rows:
+    """Returns a row for each group of each test."""
+    rows = [
+        [
+            "group",
+            "queries/gallery",
+            "TAR",
+            "95 % interval",
+            "FMR",
+            "identities",
+            "genuine pairs",
+            "impostor pairs",
+            "says",
+        ]
+    ]
+    for test, of_groups in of_tests.items():
+        for name, facts in of_groups.items():
+            low_high = facts["interval"]
+            interval = f"{low_high[0]:.4f} to {low_high[1]:.4f}" if low_high else "-"
+            rows.append(
+                [
+                    name,
+                    test,
+                    "-" if facts["tar"] is None else f"{facts['tar']:.4f}",
+                    interval,
+                    "-" if facts["fmr"] is None else f"{facts['fmr']:.1e}",
+                    f"{facts['identities']:,}",
+                    f"{facts['genuine_pairs']:,}",
+                    f"{facts['impostor_pairs']:,}",
+                    "too small" if facts["too_small"] else "yes",
+                ]
+            )
     return rows
 
 

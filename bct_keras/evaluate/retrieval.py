@@ -14,6 +14,7 @@ from bct_keras.embed.by_shards import embeddings_by
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
+from bct_keras.evaluate.groups import IDENTITY, GroupFile, SideGroups
 from bct_keras.evaluate.protocol import Protocol
 from bct_keras.metrics import identification, influence
 from bct_keras.metrics.collapse import Watched, watch
@@ -86,16 +87,36 @@ class Divided(Protocol):
 
     def __init__(self) -> None:
         self.watched: dict[str, Watched] = {}
+        self.failed: dict[str, np.ndarray] = {}  # rows without an embedding, by encoder
 
     def sides_of(self, encoder: Encoder, embeddings: np.ndarray) -> Sides:
         """Returns both sides of what an encoder gives, and watches for a collapse.
+
+        An image that could not be embedded, where those are let through, gets nothing but zeros:
+        it is nobody's, and a miss.
 
         Args:
             encoder: What has embedded the images.
             embeddings: [images, dims] of all images.
         """
-        self.watched[str(encoder.path)] = watch(embeddings, self.labels)
-        return self.division.sides(normalised(embeddings), self.labels)
+        good = np.isfinite(embeddings).all(axis=1)
+        if not good.any():
+            raise InputError(f"{encoder.spec} could embed none of the images")
+        self.watched[str(encoder.path)] = watch(embeddings[good], self.labels[good])
+        units = normalised(embeddings)
+        if not good.all():
+            self.failed[encoder.spec] = np.flatnonzero(~good)
+            units[~good] = 0.0
+        return self.division.sides(units, self.labels)
+
+    def names_of_images(self, by: str) -> list[str]:
+        """Returns the id of each image, or the name of its identity, as `by` says [images]."""
+        raise InputError(f"these images have no {by} that a file of groups could name")
+
+    def side_groups(self, groups: GroupFile) -> SideGroups:
+        """Returns the groups of queries and gallery."""
+        of_images = groups.groups_of(self.names_of_images(groups.by))
+        return SideGroups(of_images[self.division.query], of_images[self.division.gallery])
 
     def measure(self, query: Embedded, gallery: Embedded) -> Measured:
         """Returns all metrics."""
@@ -117,6 +138,14 @@ class Divided(Protocol):
             seen = self.watched.get(path)
             if seen and seen.collapsed:
                 found.append(f"warning: {path} seems to have collapsed: {seen.sentence}")
+        for encoder in encoders:
+            rows = self.failed.get(encoder.spec)
+            if rows is not None:
+                found.append(
+                    f"{len(rows):,} of {len(self.labels):,} images could not be embedded by "
+                    f"{encoder.spec} and count as misses: their cosine with every other one is "
+                    "taken as -1"
+                )
         impostors = impostor_pairs(self.labels, self.division)
         found += unresolved_notes("TAR@FAR", FARS, impostors, "not measured")
         return found
@@ -161,6 +190,8 @@ class Retrieval(Divided):
     def embed(self, encoder: Encoder) -> Sides:
         """Returns the queries and the gallery, as this encoder sees them."""
         images = {"data": self.data.fingerprint}
+        if encoder.lets_fail:  # what is kept then may have rows that are not numbers
+            images["failures"] = "count"
         embeddings = self.embed_once(encoder, images, self.embed_images)
         return self.sides_of(encoder, embeddings)
 
@@ -178,6 +209,15 @@ class Retrieval(Divided):
         query = self.ids[self.division.query]
         gallery = self.ids[self.division.gallery]
         return [SearchedNames(query.tolist(), gallery.tolist())]
+
+    def names_of_images(self, by: str) -> list[str]:
+        """Returns the id of each image, or the name of its identity, as `by` says [images]."""
+        if by == IDENTITY:
+            names = self.data.identity_names
+            if names is None:  # they are called by their numbers
+                names = [str(label) for label in range(self.data.classes)]
+            return [names[label] for label in self.labels]
+        return self.ids.tolist()
 
     def pictures(self, names: Collection[str]) -> dict[str, Image.Image]:
         """Returns the images with these ids."""

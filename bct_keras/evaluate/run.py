@@ -14,11 +14,15 @@ from bct_keras.engines import Engine
 from bct_keras.errors import InputError, option
 from bct_keras.evaluate import compatibility, series
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
+from bct_keras.evaluate.groups import GroupFile
 from bct_keras.evaluate.protocol import Protocol
 from bct_keras.evaluate.protocols import build_protocols
 from bct_keras.evaluate.report_folder import KIND, REPORT, rule_facts, verdict_facts, write_report
+from bct_keras.evaluate.retrieval import Divided
 from bct_keras.evaluate.routes import Routes, judge_routes
 from bct_keras.metrics.verdict import Rule, worst
+
+FAIL, COUNT = "fail", "count"
 
 
 def evaluate(
@@ -32,6 +36,8 @@ def evaluate(
     routes: Routes | None = None,
     say: progress.Say = progress.silent,
     engine: Engine | None = None,
+    failures: str = FAIL,
+    groups: GroupFile | None = None,
 ) -> dict[str, Any]:
     """Returns what report.json says of one upgrade.
 
@@ -48,6 +54,9 @@ def evaluate(
         routes: Other ways to search the old gallery, which have rows and verdicts of their own.
         say: Takes lines on what the encoders are given and what looks wrong with their embeddings.
         engine: What embeds data sets, where the protocols are built here; None is this process.
+        failures: Of an image that cannot be embedded, `fail` raises an error and `count` makes a
+            miss.
+        groups: Which group each image or identity is of, whose rates are measured by themselves.
     """
     rule = rule or Rule()
     routes = routes or Routes()
@@ -58,9 +67,19 @@ def evaluate(
         compatibility.check_dims(old, new)
     given = {"old": old, "new": new, "independent": independent}
     encoders = {name: encoder for name, encoder in given.items() if encoder} | others
+    facts = rule_facts(rule) | ({} if routes.bare else {"new/old": "left out"})
+    if failures == COUNT:
+        if engine:
+            raise InputError(f"{option('failures', COUNT)} embeds here, without {option('engine')}")
+        for encoder in encoders.values():
+            encoder.let_fail()
+        facts["--failures"] = failures
+    if groups:
+        facts["--groups"] = groups.fingerprint()
 
     def find(protocol: Protocol) -> dict[str, Any]:
-        return compatibility.findings(protocol, old, new, independent, routes)
+        check_divided(protocol, failures, groups)
+        return compatibility.findings(protocol, old, new, independent, routes, groups)
 
     def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         facts = verdict_facts(compatibility.judge(results, rule))
@@ -78,11 +97,20 @@ def evaluate(
         on_bad=on_bad,
         find=find,
         judge=judge,
-        facts=rule_facts(rule) | ({} if routes.bare else {"new/old": "left out"}),
+        facts=facts,
         say=say,
         engine=engine,
     )
     return evaluation.written(out)
+
+
+def check_divided(protocol: Protocol, failures: str, groups: GroupFile | None) -> None:
+    """Refuses failures that count, and groups, with a protocol that does not know its images."""
+    if isinstance(protocol, Divided):
+        return
+    flag = option("groups") if groups else option("failures", COUNT) if failures == COUNT else ""
+    if flag:
+        raise InputError(f"{flag} goes with retrieval, and with listed where the file has labels")
 
 
 def evaluate_series(
@@ -222,4 +250,6 @@ def remarks(encoders: list[Encoder], protocols: Iterable[Protocol]) -> Iterator[
             sides = protocol.embed(encoder)
             embeddings = np.concatenate([side.embeddings for side in sides])
             labels = np.concatenate([side.labels for side in sides])
+            embedded = embeddings.any(axis=1)  # what failed has nothing but zeros
+            embeddings, labels = embeddings[embedded], labels[embedded]
             yield from trial.after(encoder.spec, embeddings, labels)

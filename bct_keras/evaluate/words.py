@@ -56,6 +56,15 @@ OTHERS = {
         "new/old is for the new encoder's queries while the gallery is old. It holds for data "
         "like these",
     },
+    "equal_error": {
+        "equal error rate (EER)": "the rate at the threshold where as large a share of pairs of "
+        "one identity is rejected as of pairs of two is accepted, the lower the better",
+    },
+    "groups": {
+        "group": "the images or identities that the file of --groups calls so. Its TAR and FMR are "
+        "those of pairs both of whose images are of it, at the threshold that holds for all",
+        "FMR": "false match rate: FAR within a group, whose people may be more alike",
+    },
     "curves": {
         "ROC, DET": "TAR at every FAR, the higher the better; and what is missed at every FAR, the "
         "lower the better",

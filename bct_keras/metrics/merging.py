@@ -13,7 +13,7 @@ import numpy as np
 
 from bct_keras.metrics.calibration import Calibration
 from bct_keras.metrics.odds import Odds
-from bct_keras.metrics.verification import Sides
+from bct_keras.metrics.verification import Sides, cosines_of
 
 # The logarithm of a rate falls by about so much for each cosine of 1: divided by it, scores are
 # tied where cosines are.
@@ -96,7 +96,7 @@ def by_odds(parts: Parts) -> Calibrated:
 
 def cosines(sides: Sides, rows: slice) -> np.ndarray:
     """Returns the cosines of some queries with all entries [queries, gallery]."""
-    return sides.query.embeddings[rows] @ sides.gallery.embeddings.T
+    return cosines_of(sides.query.embeddings[rows], sides.gallery.embeddings.T)
 
 
 def scored(cosines: np.ndarray, labels: np.ndarray, scores: tuple[Score, Score]) -> np.ndarray:

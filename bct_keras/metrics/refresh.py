@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bct_keras.metrics.columns import Columns
-from bct_keras.metrics.verification import Embedded, Sides
+from bct_keras.metrics.verification import Embedded, Sides, cosines_of
 
 SHARES = np.linspace(0.0, 1.0, 11)
 SEED = 0
@@ -143,7 +143,7 @@ def found_at_first(
     step = max(1, SCORES_AT_ONCE // len(labels))
     found = np.zeros(len(parts), np.int64)
     for start in range(0, queries, step):
-        scores = sides.query.embeddings[start : start + step] @ entries
+        scores = cosines_of(sides.query.embeddings[start : start + step], entries)
         block = columns.take_apart(scores, sides.query.labels[start : start + step])
         best_other = np.maximum.reduceat(scores, columns.ends[:-1], axis=1)  # [queries, steps]
         best_own = np.full(best_other.shape, -np.inf, scores.dtype)

@@ -21,6 +21,7 @@ from bct_keras.metrics.verification import (
     Embedded,
     Verification,
     accepted_share,
+    cosines_of,
     histogram,
     kept_impostors,
 )
@@ -91,7 +92,8 @@ def search(query: Embedded, gallery: Embedded, highest_far: float) -> Searched:
         collected = Collected(query, columns, kept, least)
         step = max(1, SCORES_AT_ONCE // images)
         for start in progress.track(range(0, queries, step), "comparing", unit="blocks"):
-            collected.add(start, query.embeddings[start : start + step] @ entries)
+            scores = cosines_of(query.embeddings[start : start + step], entries)
+            collected.add(start, scores)
         if collected.count >= kept:
             break
         least = LEAST  # the guess was too high: once more, and all scores are looked at

@@ -17,7 +17,7 @@ from bct_keras.metrics.identification import Identification
 from bct_keras.metrics.measured import is_resolvable, rate_name
 from bct_keras.metrics.ranking import RECALL_RANKS
 from bct_keras.metrics.strongest import reached_by, sampled_rows
-from bct_keras.metrics.verification import Embedded, accepted_share
+from bct_keras.metrics.verification import Embedded, accepted_share, cosines_of
 
 SCORES_AT_ONCE = 2_000_000  # 8 MB
 
@@ -121,7 +121,8 @@ class RefreshSearch:
         if rows is None:
             return -np.inf
         labels = self.query.labels[rows]
-        old, new = (self.query.embeddings[rows] @ entries for entries in self.galleries)
+        queries = self.query.embeddings[rows]
+        old, new = (cosines_of(queries, entries) for entries in self.galleries)
         self.columns.take_apart(old, labels)
         self.columns.take_apart(new, labels)
         guesses = []
@@ -143,7 +144,7 @@ class RefreshSearch:
             rows = slice(start, start + step)
             blocks = []
             for entries, of_steps in zip(self.galleries, strongest, strict=True):
-                scores = self.query.embeddings[rows] @ entries
+                scores = cosines_of(self.query.embeddings[rows], entries)
                 block = self.columns.take_apart(scores, self.query.labels[rows])
                 self.keep_strongest(block.others, least, of_steps)
                 self.columns.sort_groups(block.others)

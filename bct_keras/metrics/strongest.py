@@ -7,7 +7,7 @@ was too high, and it counts once more without one.
 import numpy as np
 
 from bct_keras.metrics.columns import Columns
-from bct_keras.metrics.verification import Embedded
+from bct_keras.metrics.verification import Embedded, cosines_of
 
 SAMPLED = 4_000_000  # scores: of fewer pairs all are looked at
 MARGIN = 1.3  # so many times the share that is wanted is taken from the sample
@@ -33,7 +33,7 @@ def likely_least(query: Embedded, entries: np.ndarray, columns: Columns, share: 
     rows = sampled_rows(len(query.labels), entries.shape[1])
     if rows is None:
         return -np.inf
-    scores = query.embeddings[rows] @ entries
+    scores = cosines_of(query.embeddings[rows], entries)
     columns.take_apart(scores, query.labels[rows])
     return reached_by(scores, share)
 

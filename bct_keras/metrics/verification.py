@@ -98,6 +98,22 @@ class Verification:
         return self.impostors[np.minimum(places, len(self.impostors) - 1)]
 
 
+def cosines_of(queries: np.ndarray, entries: np.ndarray) -> np.ndarray:
+    """Returns the cosines of queries with entries [queries, entries].
+
+    An embedding of nothing but zeros is nobody's: an image that could not be embedded. Its cosine
+    with everything is the lowest there is, so that it is a miss (ISO/IEC 19795-1).
+
+    Args:
+        queries: [queries, dims] of length 1, or of nothing but zeros.
+        entries: [dims, entries] likewise.
+    """
+    scores = queries @ entries
+    scores[~queries.any(axis=1)] = -1.0
+    scores[:, ~entries.any(axis=0)] = -1.0
+    return scores
+
+
 def tar_at_far(scores: np.ndarray, same: np.ndarray, far: float = 1e-3) -> float:
     """Returns the true accept rate at a false accept rate.
 

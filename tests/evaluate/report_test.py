@@ -108,7 +108,7 @@ def test_one_encoder_alone_gives_its_self_test(encoders, enough, tmp_path, given
     only = {name: encoder if name == given else None for name, encoder in encoders.items()}
     found = evaluate(only["old"], only["new"], [spec], tmp_path / "report")
     # The mean colour tells few people apart, which a note says.
-    assert list(found["protocols"][spec]) == [test, "thresholds", "curves", "notes"]
+    assert list(found["protocols"][spec]) == [test, "thresholds", "equal_error", "curves", "notes"]
     assert found["verdict"] is None
     assert "verdict" not in report.as_text(found)
     assert Headings(page.as_html(found)).found[0] == ("h1", "Self-test")

@@ -1,0 +1,148 @@
+"""Reads which group each image or identity is of, and measures each group by itself."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bct_keras import artefacts
+from bct_keras.errors import InputError, option
+from bct_keras.metrics.gains import rates_of
+from bct_keras.metrics.groups import FEWEST_IDENTITIES, GroupRates, group_rates
+from bct_keras.metrics.verification import Embedded, Sides
+from bct_keras.untrusted.reading import read_text
+
+ID, IDENTITY, GROUP = "id", "identity", "group"
+HEADINGS = ([ID, GROUP], [IDENTITY, GROUP])
+NONE = ""  # of an image whose group is not told: it counts in all, and in no group
+
+
+@dataclass(frozen=True)
+class GroupFile:
+    """Holds a CSV file with the groups.
+
+    Attributes:
+        path: The file.
+        by: What it names: `id`, of images, or `identity`.
+        group_of: The group of each id or identity that it names.
+    """
+
+    path: Path
+    by: str
+    group_of: dict[str, str]
+
+    def groups_of(self, names: Sequence[str]) -> np.ndarray:
+        """Returns the group of each image [images], by its id or its identity's name."""
+        groups = np.array([self.group_of.get(name, NONE) for name in names])
+        if not np.any(groups != NONE):
+            raise InputError(
+                f"{option('groups', str(self.path))} names none of the images, such as "
+                f"{names[0]!r}: its first column has to hold their {self.by}"
+            )
+        return groups
+
+    def fingerprint(self) -> str:
+        """Names the content of the file."""
+        return artefacts.file_sha256(self.path)
+
+
+def read_groups(path: Path) -> GroupFile:
+    """Reads a CSV file of two columns, headed `id,group` or `identity,group`."""
+    rows = list(csv.reader(io.StringIO(read_text(path), newline="")))
+    heading = [cell.strip().lower() for cell in rows[0]] if rows else []
+    if heading not in HEADINGS:
+        raise InputError(f"{path}: the first line has to be `{ID},{GROUP}` or `{IDENTITY},{GROUP}`")
+    group_of: dict[str, str] = {}
+    for number, row in enumerate(rows[1:], 2):
+        if not row:
+            continue
+        if len(row) != 2 or not all(cell.strip() for cell in row):
+            raise InputError(f"{path}, line {number}: a name and a group are needed, by a comma")
+        name, group = row[0].strip(), row[1].strip()
+        if group_of.setdefault(name, group) != group:
+            raise InputError(f"{path}, line {number}: {name} has another group above")
+    if not group_of:
+        raise InputError(f"{path} names no group: below the heading each line has a name and one")
+    return GroupFile(path, heading[0], group_of)
+
+
+@dataclass(frozen=True)
+class SideGroups:
+    """Holds the groups of the queries [queries] and of the gallery [gallery]."""
+
+    query: np.ndarray
+    gallery: np.ndarray
+
+    def names(self) -> list[str]:
+        """Returns the groups that there are, by the alphabet."""
+        found = set(self.query.tolist()) | set(self.gallery.tolist())
+        return sorted(found - {NONE})
+
+
+def by_group(
+    groups: SideGroups, sides_of: Mapping[str, Sides], thresholds: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """Returns what each group's rates are at the thresholds that hold for all.
+
+    Args:
+        groups: Whose image is of which group.
+        sides_of: What each test searches, and in what.
+        thresholds: The cosine of each metric that has one, for each test.
+
+    Returns:
+        {metric: {test: {group: facts}}}.
+    """
+    found: dict[str, Any] = {}
+    for test, cosines in thresholds.items():
+        for metric, cosine in cosines.items():
+            far = rates_of([metric])[metric]
+            of_groups = {}
+            for name in groups.names():
+                rates = rates_of_group(groups, name, sides_of[test], cosine)
+                of_groups[name] = facts_of(rates, far)
+            found.setdefault(metric, {})[test] = of_groups
+    return found
+
+
+def rates_of_group(groups: SideGroups, name: str, sides: Sides, threshold: float) -> GroupRates:
+    """Returns what a threshold does in one group."""
+    parts = []
+    for side, inside in ((sides.query, groups.query), (sides.gallery, groups.gallery)):
+        rows = inside == name
+        parts.append(Embedded(side.embeddings[rows], side.labels[rows]))
+    return group_rates(parts[0], parts[1], threshold)
+
+
+def facts_of(rates: GroupRates, far: float) -> dict[str, Any]:
+    """Returns what report.json says of a group; a rate that nothing tells of is None."""
+    return {
+        "identities": rates.identities,
+        "queries": rates.queries,
+        "images": rates.images,
+        "genuine_pairs": rates.genuine_pairs,
+        "impostor_pairs": rates.impostor_pairs,
+        "tar": None if math.isnan(rates.tar) else rates.tar,
+        "interval": list(rates.interval or ()),
+        "fmr": None if math.isnan(rates.fmr) else rates.fmr,
+        "too_small": rates.is_too_small(far),
+    }
+
+
+def group_notes(found: Mapping[str, Any]) -> list[str]:
+    """Returns a warning for each metric that some groups are too small for."""
+    notes = []
+    for metric, of_tests in found.items():
+        of_groups = next(iter(of_tests.values()))
+        small = [name for name, facts in of_groups.items() if facts["too_small"]]
+        if small:
+            notes.append(
+                f"warning: {', '.join(small)}: too small to say anything at {metric} (fewer than "
+                f"{FEWEST_IDENTITIES} identities, or fewer than ten impostor pairs that would be "
+                "accepted at this rate)"
+            )
+    return notes
