@@ -53,3 +53,14 @@ class Names:
             return Name(id=str(ident, "utf-8"), label=str(label, "utf-8"))
         except UnicodeDecodeError:
             raise self.block.damaged("an id or a label is no text") from None
+
+    def have_label(self, label: str) -> np.ndarray:
+        """Tells of each entry [rows] whether it has this label."""
+        wanted = label.encode()
+        labels = bytes(self.text[self.ends[0, -1] :])
+        ends = self.ends[1]
+        starts = np.concatenate([[0], ends[:-1]])
+        found = ends - starts == len(wanted)
+        for row in np.flatnonzero(found):
+            found[row] = labels[starts[row] : ends[row]] == wanted
+        return found

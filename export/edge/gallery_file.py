@@ -141,8 +141,8 @@ class GalleryFile:
         if not len(live):
             raise ValueError(f"{self.path} has no entries")
         self.entries = len(live)
-        rows = np.arange(len(self.entry_of))
-        self.dead = np.delete(rows, live)
+        self.is_live = np.zeros(len(self.entry_of), bool)
+        self.is_live[live] = True
         self.scale = np.concatenate([part.scale for part in self.parts])
         made_by = np.concatenate([part.encoders for part in self.parts])
         self.makers = set()

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 from encoder import Encoder
-from search import Gallery
+from gallery_search import Gallery
 
 
 def milliseconds(call: Callable[[], object]) -> float:

@@ -5,6 +5,8 @@ It needs neither TensorFlow nor bct_keras:
     pip install ai-edge-litert numkong numpy pillow
     python search.py --model=encoder.tflite --gallery=people.gallery --image=me.jpg --top=5
 
+--only_label=NAME searches the entries of that name alone; it may be there several times.
+
 The gallery is the very file that `python -m bct_keras.gallery` writes; numkong holds usearch's
 kernels.
 
@@ -15,118 +17,9 @@ on a server, which knows how their scores compare.
 
 import argparse
 import sys
-from typing import NamedTuple
 
-import numkong
-import numpy as np
 from encoder import Encoder
-from gallery_facts import COMPATIBLE, EMBEDDING
-from gallery_file import GalleryFile
-
-# Entries that are scored again, beyond twice those asked for: coarse scores are off by less than
-# 0.002.
-SPARE_CANDIDATES = 128
-
-
-class Match(NamedTuple):
-    """An entry that a search finds."""
-
-    cosine: float
-    label: str
-    id: str
-
-
-class Gallery(GalleryFile):
-    """A gallery that is searched by an encoder's embeddings."""
-
-    def check_fits(self, fingerprint: str) -> None:
-        """Raises unless queries of this encoder are known to fit every entry."""
-        fit = {fingerprint}
-        for each in self.compatible:
-            if each.query == fingerprint:
-                fit.add(each.gallery)
-        if not self.makers <= fit:
-            raise ValueError(
-                "the model is not known to be compatible with every entry; see gallery add --report"
-            )
-
-    def query_of(self, fingerprint: str, embeddings: dict[str, np.ndarray]) -> np.ndarray:
-        """Returns that embedding of a photo by which all entries can be searched."""
-        own = embeddings[EMBEDDING]
-        if COMPATIBLE not in embeddings:
-            return own
-        others = embeddings[COMPATIBLE]
-        if fingerprint not in self.makers:
-            return others
-        # Where own entries have the old dimensions, they are `embedding_compatible` too.
-        if len(own) != self.dims:
-            return others
-        if len(self.makers) == 1:
-            return own
-        raise ValueError(
-            "the gallery holds entries of this model and of an older one, which it searches by two "
-            "embeddings; search it on a server, or backfill the rest"
-        )
-
-    def search(self, fingerprint: str, query: np.ndarray, top: int) -> list[Match]:
-        """Returns the best entries, the best first."""
-        self.check_fits(fingerprint)
-        if len(query) != self.dims:
-            raise ValueError(
-                f"the model gives {len(query)} dimensions, and the entries have {self.dims}"
-            )
-        coarse = self.coarse_scores(query)
-        count = min(2 * top + SPARE_CANDIDATES, self.entries)
-        candidates = best_rows(coarse, count)
-        cosines = self.cosines(query, candidates)
-        numbers = self.entry_of[candidates]
-        # Of equal cosines the entry with the lower number comes first.
-        order = np.lexsort((numbers, -cosines))
-        found = []
-        for place in order[:top]:
-            name = self.name(int(numbers[place]))
-            cosine = float(cosines[place])
-            found.append(Match(cosine, name.label, name.id))
-        return found
-
-    def coarse_scores(self, query: np.ndarray) -> np.ndarray:
-        """Returns a score [rows] for each row by its high plane alone."""
-        largest = np.abs(query).max()
-        scaled = np.rint(query * (127 / largest))
-        queries = scaled.astype(np.int8)[None]  # [1, dims]
-        products = []
-        for part in self.parts:
-            if part.dims == self.dims:
-                product = numkong.cdist(queries, part.high, metric="dot", out_dtype="float32")
-                products.append(np.asarray(product)[0])
-            else:  # what entries were before they were moved; none of them is searched
-                products.append(np.zeros(len(part.scale), np.float32))
-        scores = np.concatenate(products) * self.scale
-        scores[self.dead] = -np.inf
-        return scores
-
-    def cosines(self, query: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-        """Returns the cosine of the query and each of these rows, which have to rise."""
-        found = []
-        first = 0
-        for part in self.parts:
-            end = first + len(part.scale)
-            is_here = (candidates >= first) & (candidates < end)
-            rows = candidates[is_here] - first
-            if len(rows):
-                whole = part.high[rows] * np.float32(256) + part.low[rows]
-                # Not as a matrix product: equal embeddings have equal cosines.
-                products = (whole * query).sum(axis=1)
-                found.append(part.scale[rows] * products)
-            first = end
-        return np.concatenate(found)
-
-
-def best_rows(scores: np.ndarray, count: int) -> np.ndarray:
-    """Returns the rows with the highest scores, in rising order of the rows."""
-    first = len(scores) - count
-    by_score = np.argpartition(scores, first)
-    return np.sort(by_score[first:])
+from gallery_search import Gallery
 
 
 def main() -> None:
@@ -136,6 +29,12 @@ def main() -> None:
     parser.add_argument("--gallery", required=True, help="a gallery file")
     parser.add_argument("--image", required=True, help="a JPEG or PNG file")
     parser.add_argument("--top", type=int, default=5, help="how many entries to list")
+    parser.add_argument(
+        "--only_label",
+        action="append",
+        default=[],
+        help="entries with this label are searched, and no others; repeat this option",
+    )
     given = parser.parse_args()
     if given.top < 1:
         sys.exit(f"error: --top={given.top}: at least 1 is needed")
@@ -145,10 +44,11 @@ def main() -> None:
         gallery.check()
         embeddings = encoder.embed(given.image)
         query = gallery.query_of(encoder.fingerprint, embeddings)
-        found = gallery.search(encoder.fingerprint, query, given.top)
+        found = gallery.search(encoder.fingerprint, query, given.top, given.only_label)
     except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
         sys.exit(f"error: {error}")
-    print(f"{given.image}, among {gallery.entries:,} entries:")
+    searched = gallery.rows_of(given.only_label).sum()
+    print(f"{given.image}, among {searched:,} entries:")
     for match in found:
         print(f"  {match.cosine:.4f}  {match.label}  {match.id}")
 

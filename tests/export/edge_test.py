@@ -289,9 +289,13 @@ def shipped(tiny_encoder_path, tmp_path_factory) -> Path:
     return folder
 
 
-def run_alone(script: str, folder: Path, **changed: Path) -> subprocess.CompletedProcess:
-    given = {"model": folder / "exported/encoder.tflite", "gallery": folder / "people.gallery"}
-    given |= {"image": folder / "photo.png", **changed}
+def run_alone(script: str, folder: Path, **changed: Path | str) -> subprocess.CompletedProcess:
+    given: dict[str, Path | str] = {
+        "model": folder / "exported/encoder.tflite",
+        "gallery": folder / "people.gallery",
+        "image": folder / "photo.png",
+    }
+    given |= changed
     arguments = [f"--{name}={path}" for name, path in given.items()]
     return subprocess.run(
         [sys.executable, "-c", ALONE, str(EDGE / script), *arguments],
@@ -307,6 +311,16 @@ def test_a_photo_finds_its_entry_without_tensorflow(shipped):
     assert "among 40 entries" in heading
     assert first.split() == ["1.0000", "7", "colour", "7"]
     assert len(others) == 4
+
+
+def test_it_searches_the_entries_of_one_name_alone(shipped):
+    done = run_alone("search.py", shipped, only_label="9")
+    heading, *found = done.stdout.splitlines()
+    assert "among 1 entries" in heading
+    assert [line.split()[1:] for line in found] == [["9", "colour", "9"]]
+    done = run_alone("search.py", shipped, only_label="nobody")
+    assert done.returncode == 1
+    assert "has no entry with the label 'nobody'" in done.stderr
 
 
 @pytest.fixture(scope="module")

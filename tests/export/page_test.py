@@ -161,6 +161,10 @@ def test_it_finds_the_same_neighbours_in_a_large_gallery(page, folder):
     for matches, ids in zip(expected, page["matches"].values(), strict=True):
         assert [match.id for match in matches] == ids
     assert set(page["badges"]) <= {"match", "no match"}
+    # A name of which there is one entry, and one that nobody has.
+    assert page["only"] == ["photo 7"]
+    assert "(1 entry in" in page["said"]["only"]
+    assert page["said"]["nobody"] == "The gallery has no entry with the name nobody."
     # Under 50 ms on a machine that does nothing else.
     busy = max(os.getloadavg()[0] / (os.cpu_count() or 1), 1.0)
     assert page["milliseconds"] < 50 * busy
@@ -179,5 +183,5 @@ def test_it_refuses_in_words_and_needs_no_network(page):
 
 def test_it_fits_a_phone_and_a_keyboard_reaches_everything(page):
     assert page["overflow"] <= 0
-    assert page["focused"] == ["model", "gallery", "photo", "camera", "far"]
+    assert page["focused"] == ["model", "gallery", "photo", "camera", "far", "only"]
     assert page["unlabelled"] == []

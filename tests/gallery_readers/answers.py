@@ -31,11 +31,12 @@ class Asked:
     encoder: str
     embedding: np.ndarray  # [dims] float32
     compatible: np.ndarray | None = None
+    labels: tuple[str, ...] = ()  # of the entries that are searched; of all where there are none
 
     def query(self) -> Query:
         """Returns it as bct_keras takes it."""
         compatible = None if self.compatible is None else self.compatible[None]
-        return Query(self.encoder, self.embedding[None], compatible)
+        return Query(self.encoder, self.embedding[None], compatible, self.labels)
 
     def packed(self) -> bytes:
         """Returns it as the reader in C takes it."""
@@ -44,6 +45,9 @@ class Asked:
         for embedding in (self.embedding, self.compatible):
             floats = b"" if embedding is None else embedding.astype("<f4").tobytes()
             parts += [struct.pack("<I", len(floats) // 4), floats]
+        parts.append(struct.pack("<I", len(self.labels)))
+        for label in self.labels:
+            parts += [struct.pack("<I", len(label.encode())), label.encode()]
         return b"".join(parts)
 
     def facts(self) -> dict[str, Any]:
@@ -53,6 +57,7 @@ class Asked:
             "encoder": self.encoder,
             "embedding": self.embedding.tolist(),
             "compatible": compatible,
+            "labels": list(self.labels),
         }
 
     @classmethod
@@ -63,6 +68,7 @@ class Asked:
             facts["encoder"],
             np.array(facts["embedding"], np.float32),
             None if compatible is None else np.array(compatible, np.float32),
+            tuple(facts["labels"]),
         )
 
 

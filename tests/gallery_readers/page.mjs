@@ -57,6 +57,16 @@ found.milliseconds = await page.evaluate(async () => {
   }
   return times.sort((one, other) => one - other)[7];
 });
+async function only(names, pattern) {
+  await page.fill("#only", names);
+  await page.keyboard.press("Tab");
+  return says("verdict", pattern);
+}
+
+found.said.only = await only("photo 7", "1 entry in");
+found.only = await page.locator("#matches .id").allTextContents();
+found.said.nobody = await only("photo 7, nobody", "nobody");
+await only("", "entries in");
 found.overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
 await give("gallery", "damaged.gallery");
 found.said.damaged = await says("gallery-state", "damaged");
@@ -67,7 +77,7 @@ found.said.letter = await says("verdict", "JPEG");
 
 found.focused = [];
 await page.evaluate(() => document.activeElement.blur());
-for (let each = 0; each < 5; each++) {
+for (let each = 0; each < 6; each++) {
   await page.keyboard.press("Tab");
   found.focused.push(await page.evaluate(() => document.activeElement.id));
 }

@@ -1,6 +1,7 @@
 /* Answers queries of many gallery files, for tests of bct_gallery.h.
 
-   reader TOP < FILES: the number of queries and the queries, then each file behind its size. */
+   reader TOP < FILES: the number of queries and the queries, then each file behind its size.
+   Of a query: encoder, embedding, compatible, the number of labels and the labels, each behind its size. */
 
 #define BCT_GALLERY_IMPLEMENTATION
 #include "../../export/edge/c/bct_gallery.h"
@@ -11,6 +12,8 @@ typedef struct {
     char *encoder;
     float *embeddings[2];
     uint32_t dims[2];
+    uint32_t label_count;
+    char **labels;
 } asked;
 
 static int take(void *to, size_t bytes) { return fread(to, 1, bytes, stdin) == bytes; }
@@ -21,15 +24,31 @@ static uint32_t number(void) {
     return bct_u32(bytes);
 }
 
-static void read_query(asked *query) {
+static char *text(void) {
     uint32_t bytes = number();
-    query->encoder = calloc(bytes + 1, 1);
-    if (!take(query->encoder, bytes)) exit(2);
+    char *found = calloc(bytes + 1, 1);
+    if (!take(found, bytes)) exit(2);
+    return found;
+}
+
+static void read_query(asked *query) {
+    query->encoder = text();
     for (int each = 0; each < 2; each++) {
         query->dims[each] = number();
         query->embeddings[each] = malloc(query->dims[each] * sizeof(float));
         if (!take(query->embeddings[each], query->dims[each] * sizeof(float))) exit(2);
     }
+    query->label_count = number();
+    query->labels = malloc((query->label_count + 1) * sizeof *query->labels);
+    for (uint32_t each = 0; each < query->label_count; each++) query->labels[each] = text();
+}
+
+static void free_query(asked *query) {
+    free(query->encoder);
+    free(query->embeddings[0]);
+    free(query->embeddings[1]);
+    for (uint32_t each = 0; each < query->label_count; each++) free(query->labels[each]);
+    free(query->labels);
 }
 
 static void print_hex(const char *text, size_t bytes) {
@@ -39,7 +58,8 @@ static void print_hex(const char *text, size_t bytes) {
 
 static void answer(const bct_gallery *gallery, const asked *query, size_t top) {
     bct_query wanted = {query->encoder, query->embeddings[0], query->dims[0],
-                        query->dims[1] ? query->embeddings[1] : NULL, query->dims[1]};
+                        query->dims[1] ? query->embeddings[1] : NULL, query->dims[1],
+                        (const char *const *)query->labels, query->label_count};
     bct_match *found = malloc((top + 1) * sizeof *found);
     size_t count;
     bct_status status = bct_gallery_search(gallery, &wanted, top, found, &count);
@@ -71,11 +91,7 @@ int main(int count, char **words) {
         if (status == BCT_OK) bct_gallery_close(&gallery);
         free(file);
     }
-    for (uint32_t each = 0; each < queries; each++) {
-        free(all[each].encoder);
-        free(all[each].embeddings[0]);
-        free(all[each].embeddings[1]);
-    }
+    for (uint32_t each = 0; each < queries; each++) free_query(&all[each]);
     free(all);
     return 0;
 }

@@ -246,6 +246,9 @@ def queries() -> list[Asked]:
         Asked(STRANGER, narrow),
         Asked(OLD.fingerprint, wide),
         Asked(OLD.fingerprint, 0 * narrow),
+        Asked(NEW.fingerprint, narrow, labels=("Zoë 3 山", "", "nobody")),
+        Asked(WIDE.fingerprint, wide, narrow, labels=("Zoë 0 山", "Zoë 4 山", "x")),
+        Asked(OLD.fingerprint, narrow, labels=("nobody",)),
     ]
 
 

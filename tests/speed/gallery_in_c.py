@@ -31,6 +31,8 @@ class Query(ctypes.Structure):
         ("dims", ctypes.c_size_t),
         ("compatible", ctypes.c_void_p),
         ("compatible_dims", ctypes.c_size_t),
+        ("labels", ctypes.c_void_p),
+        ("label_count", ctypes.c_size_t),
     ]
 
 
@@ -114,7 +116,7 @@ def in_library(library: ctypes.CDLL, content: bytes, queries: np.ndarray) -> tup
     count = ctypes.c_size_t()
 
     def search(query: np.ndarray) -> list[str]:
-        asked = Query(OLD.fingerprint.encode(), query.ctypes.data, len(query), None, 0)
+        asked = Query(OLD.fingerprint.encode(), query.ctypes.data, len(query), None, 0, None, 0)
         status = library.bct_gallery_search(
             ctypes.byref(gallery),
             ctypes.byref(asked),

@@ -13,7 +13,7 @@
        bct_gallery gallery;
        bct_status status = bct_gallery_open(&gallery, bytes, size);
        if (status != BCT_OK) fail(bct_words(status));
-       bct_query query = {fingerprint, embedding, dims, NULL, 0};
+       bct_query query = {fingerprint, embedding, dims, NULL, 0, NULL, 0};
        bct_match found[5];
        size_t count;
        status = bct_gallery_search(&gallery, &query, 5, found, &count);
@@ -57,6 +57,8 @@ typedef struct {
     size_t dims;
     const float *compatible; /* for entries of older encoders; NULL where it is the same */
     size_t compatible_dims;
+    const char *const *labels; /* entries with one of these are searched, and no others */
+    size_t label_count;        /* 0: all entries are */
 } bct_query;
 
 /* Texts lie in the bytes of the gallery and do not end with a zero. */
@@ -96,6 +98,7 @@ const char *bct_words(bct_status status);
 
 enum { BCT_HEAD = 64, BCT_FIRST_BLOCK = 128, BCT_DEEPEST = 64, BCT_GRID = 801, BCT_SPARE = 128 };
 enum { BCT_BY_NONE, BCT_BY_EMBEDDING, BCT_BY_COMPATIBLE };
+enum { BCT_ID, BCT_LABEL };
 #define BCT_NONE (-1)
 
 /* ---- arrays that grow, and numbers of the file, which are little-endian ---- */
@@ -953,12 +956,40 @@ static int8_t *bct_upper_bytes(const float *query, size_t dims) {
     return high;
 }
 
+/* Finds the id or the label of an entry, which may be no text. */
+static const char *bct_text_of(const bct_contents *held, uint64_t number, int column, size_t *bytes) {
+    size_t low = 0, high = held->names.count;
+    while (high - low > 1) {
+        size_t middle = (low + high) / 2;
+        if (BCT_AT(held->names, bct_names, middle).first <= number) low = middle;
+        else high = middle;
+    }
+    const bct_names *names = &BCT_AT(held->names, bct_names, low);
+    size_t row = (size_t)(number - names->first);
+    const uint8_t *end = names->ends + 4 * ((size_t)column * names->rows + row);
+    uint32_t start = row ? bct_u32(end - 4) : 0;
+    *bytes = bct_u32(end) - start;
+    return (const char *)(column == BCT_ID ? names->ids : names->labels) + start;
+}
+
+/* Tells whether a query searches an entry, by its label. */
+static int bct_wants(const bct_contents *held, const bct_query *query, uint64_t number) {
+    if (!query->label_count) return 1;
+    size_t bytes;
+    const char *label = bct_text_of(held, number, BCT_LABEL, &bytes);
+    for (size_t each = 0; each < query->label_count; each++) {
+        const char *wanted = query->labels[each];
+        if (strlen(wanted) == bytes && !memcmp(wanted, label, bytes)) return 1;
+    }
+    return 0;
+}
+
 /* Writes for each row which lane searches it; -1 where none does. */
-static void bct_choose(const bct_contents *held, const bct_plan *plan, int32_t *lane_of_row) {
+static void bct_choose(const bct_contents *held, const bct_query *query, const bct_plan *plan, int32_t *lane_of_row) {
     for (size_t row = 0; row < held->entry_of.count; row++) lane_of_row[row] = -1;
     for (size_t number = 0; number < held->row_of.count; number++) {
         int64_t row = BCT_AT(held->row_of, int64_t, number);
-        if (row == BCT_NONE) continue;
+        if (row == BCT_NONE || !bct_wants(held, query, number)) continue;
         int32_t lane = plan->lane_of[bct_maker(held, row)];
         if (lane < 0) {
             row = BCT_AT(held->original_of, int64_t, number);
@@ -1030,36 +1061,19 @@ static double bct_rate(const bct_plan *plan, double score) {
 }
 
 static bct_status bct_name(const bct_contents *held, uint64_t number, bct_match *match) {
-    size_t low = 0, high = held->names.count;
-    while (high - low > 1) {
-        size_t middle = (low + high) / 2;
-        if (BCT_AT(held->names, bct_names, middle).first <= number) low = middle;
-        else high = middle;
-    }
-    const bct_names *names = &BCT_AT(held->names, bct_names, low);
-    size_t row = (size_t)(number - names->first);
-    const uint8_t *texts[2] = {names->ids, names->labels}, *found[2];
-    size_t bytes[2];
-    for (int column = 0; column < 2; column++) {
-        const uint8_t *end = names->ends + 4 * ((size_t)column * names->rows + row);
-        uint32_t start = row ? bct_u32(end - 4) : 0;
-        found[column] = texts[column] + start;
-        bytes[column] = bct_u32(end) - start;
-        if (!bct_is_utf8(found[column], bytes[column])) return BCT_DAMAGED;
-    }
-    match->id = (const char *)found[0];
-    match->id_bytes = bytes[0];
-    match->label = (const char *)found[1];
-    match->label_bytes = bytes[1];
+    match->id = bct_text_of(held, number, BCT_ID, &match->id_bytes);
+    match->label = bct_text_of(held, number, BCT_LABEL, &match->label_bytes);
+    if (!bct_is_utf8((const uint8_t *)match->id, match->id_bytes)) return BCT_DAMAGED;
+    if (!bct_is_utf8((const uint8_t *)match->label, match->label_bytes)) return BCT_DAMAGED;
     return BCT_OK;
 }
 
-static bct_status bct_find(const bct_contents *held, const bct_plan *plan, size_t top, bct_match *found, size_t *count) {
+static bct_status bct_find(const bct_contents *held, const bct_query *query, const bct_plan *plan, size_t top, bct_match *found, size_t *count) {
     bct_list scored = {NULL, 0, 0};
     bct_status status = BCT_OK;
     int32_t *lane_of_row = (int32_t *)malloc((held->entry_of.count + 1) * sizeof *lane_of_row);
     if (!lane_of_row) return BCT_NO_MEMORY;
-    bct_choose(held, plan, lane_of_row);
+    bct_choose(held, query, plan, lane_of_row);
     for (size_t lane = 0; status == BCT_OK && lane < plan->lane_count; lane++)
         status = bct_score_lane(held, &plan->lanes[lane], (int32_t)lane, lane_of_row, top, &scored);
     free(lane_of_row);
@@ -1081,7 +1095,7 @@ bct_status bct_gallery_search(const bct_gallery *gallery, const bct_query *query
     memset(&plan, 0, sizeof plan);
     *count = 0;
     bct_status status = bct_make_plan(gallery->contents, query, &plan);
-    if (status == BCT_OK && plan.lane_count) status = bct_find(gallery->contents, &plan, top, found, count);
+    if (status == BCT_OK && plan.lane_count) status = bct_find(gallery->contents, query, &plan, top, found, count);
     if (status != BCT_OK) *count = 0;
     bct_free_plan(&plan);
     return status;

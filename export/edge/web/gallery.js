@@ -216,4 +216,19 @@ export class Gallery {
     });
     return {id, label};
   }
+  // Returns the numbers of the entries that are there and have this label.
+  numbersOf(label) {
+    const wanted = new TextEncoder().encode(label);
+    const found = [];
+    for (const {first, rows, ends, labels} of this.names) {
+      let from = labels;
+      for (let row = 0; row < rows; row++) {
+        const end = labels + this.view.getUint32(ends + 4 * (rows + row), true), start = from;
+        from = end;
+        if (end - start !== wanted.length || this.rowOf[first + row] === NONE) continue;
+        if (wanted.every((byte, at) => byte === this.bytes[start + at])) found.push(first + row);
+      }
+    }
+    return found;
+  }
 }

@@ -76,6 +76,24 @@ function missing() {
   return `Choose ${wanted.length ? `${wanted.join(", ")} and ${last}` : last}.`;
 }
 
+// Returns the names that are to be searched alone; a name may have a comma in it.
+function onlyLabels() {
+  const typed = element("only").value.trim();
+  if (!typed) return [];
+  if (held.gallery.numbersOf(typed).length) return [typed];
+  return typed.split(",").map((name) => name.trim()).filter(Boolean);
+}
+
+// Returns how many entries have one of the labels; raises where none has one, which may be misspelt.
+function countOf(labels) {
+  if (!labels.length) return held.gallery.entries;
+  const counts = new Map(labels.map((label) => [label, held.gallery.numbersOf(label).length]));
+  for (const [label, count] of counts) {
+    if (!count) throw new Error(`The gallery has no entry with the name ${label}.`);
+  }
+  return [...counts.values()].reduce((sum, count) => sum + count, 0);
+}
+
 async function find() {
   document.querySelector("main").classList.toggle("new", !held.encoder || !held.gallery);
   element("verdict").className = "verdict";
@@ -87,9 +105,11 @@ async function find() {
   }
   try {
     const start = performance.now();
+    const labels = onlyLabels();
+    const count = countOf(labels);
     const query = await held.encoder.query(squared(held.photo, held.encoder.size));
-    const matches = search(held.gallery, query, TOP);
-    list(matches, performance.now() - start);
+    const matches = search(held.gallery, {...query, labels}, TOP);
+    list(matches, count, performance.now() - start);
   } catch (error) {
     refuse(error.message);
   }
@@ -107,7 +127,7 @@ function oneIn(rate) {
   return `1 in ${Number((1 / rate).toPrecision(2)).toLocaleString("en")}`;
 }
 
-function list(matches, milliseconds) {
+function list(matches, count, milliseconds) {
   const far = Number(element("far").value);
   const rows = matches.map((match, place) => {
     const row = document.createElement("li");
@@ -132,7 +152,8 @@ function list(matches, milliseconds) {
   element("matches").replaceChildren(...rows);
   const [best] = matches;
   const verdict = element("verdict");
-  const took = `(${held.gallery.entries.toLocaleString("en")} entries in ${milliseconds.toFixed(0)} ms)`;
+  const entries = count === 1 ? "1 entry" : `${count.toLocaleString("en")} entries`;
+  const took = `(${entries} in ${milliseconds.toFixed(0)} ms)`;
   if (!best) verdict.textContent = "The gallery has no entries.";
   else if (best.rate === null) verdict.textContent = `Most like ${best.label}. No report says from which score on it is a match ${took}.`;
   else if (best.rate <= far) verdict.textContent = `Match: ${best.label} ${took}`;
@@ -182,6 +203,7 @@ on("model", async (file) => openModel(await file.arrayBuffer(), file.name));
 on("gallery", async (file) => openGallery(await file.arrayBuffer(), file.name));
 on("photo", openPhoto);
 element("far").addEventListener("change", find);
+element("only").addEventListener("change", find);
 element("camera").addEventListener("click", useCamera);
 const drop = element("drop");
 for (const kind of ["dragover", "dragleave", "drop"]) {

@@ -1,7 +1,9 @@
 // Searches a gallery: which entries by which embedding (bct_keras/gallery/spaces.py), and the scan.
 //
 //   const gallery = new Gallery(await file.arrayBuffer());
-//   const matches = search(gallery, {encoder: fingerprint, embedding, compatible: null}, 5);
+//   const matches = search(gallery, {encoder: fingerprint, embedding, compatible: null, labels: []}, 5);
+//
+// Entries with one of the labels are searched, and no others; all where there are none.
 
 import {interpolated} from "./calibration.js";
 import {BY_COMPATIBLE, BY_EMBEDDING, Gallery, NONE} from "./gallery.js";
@@ -90,11 +92,12 @@ function lanesOf(gallery, query, plan) {
   return {lanes, laneOf};
 }
 
-// Returns for each row which lane searches it: one row for each entry.
-function chosenRows(gallery, laneOf) {
+// Returns for each row which lane searches it: one row for each entry that is searched.
+function chosenRows(gallery, query, laneOf) {
+  const wanted = query.labels?.length ? new Set(query.labels.flatMap((label) => gallery.numbersOf(label))) : null;
   const chosen = new Int32Array(gallery.entryOf.length).fill(NONE);
   gallery.rowOf.forEach((live, number) => {
-    if (live === NONE) return;
+    if (live === NONE || (wanted && !wanted.has(number))) return;
     let row = live;
     if (laneOf[gallery.maker(row)] === NONE) row = gallery.originalOf[number];
     chosen[row] = laneOf[gallery.maker(row)];
@@ -177,7 +180,7 @@ export function search(gallery, query, top) {
   const plan = planned(gallery, query);
   if (!plan.size) return [];
   const {lanes, laneOf} = lanesOf(gallery, query, plan);
-  const chosen = chosenRows(gallery, laneOf);
+  const chosen = chosenRows(gallery, query, laneOf);
   const found = lanes.flatMap((lane, which) => candidates(gallery, lane, which, chosen, top));
   // Of equal scores the older entry comes first.
   found.sort((one, other) => other.score - one.score || other.cosine - one.cosine || one.number - other.number);
