@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,14 @@ def test_an_array_job_does_every_part_once():
 
 def test_a_ray_job_names_an_engine_and_flags_that_are_known():
     job = document("ray.yaml", "RayJob")["spec"]
-    words = job["entrypoint"].split()
+    # As the shell reads it to which Ray gives it.
+    printed = subprocess.run(
+        ["sh", "-c", f"printf '%s\\n' {job['entrypoint']}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = printed.stdout.splitlines()
     assert words[:3] == ["python", "-m", "bct_keras.embed"]
     flags = given(words[3:])
     assert flags.keys() <= known_flags("embed")

@@ -1,5 +1,6 @@
 """What a route costs: the fit, the work on the gallery, storage, and each query."""
 
+import math
 from dataclasses import dataclass
 
 from bct_keras.advise.candidates import BACKFILL, FUSED, MOVED, TRAINED, Route
@@ -19,6 +20,7 @@ class Costs:
         fit_seconds: The fit of its adapter, or the training of its encoder; None: there is none,
             or nobody knows.
         gallery_hours: Until every entry is what the route searches; 0 where they stay as they are.
+        gallery_machines: How many machines work on the gallery at once for so many hours.
         extra_bytes: Of vectors beside those that there are today, until those are given up.
         query_seconds: From an image to what is searched with.
         hours_a_day: The same for all queries of a day, one after the other.
@@ -28,6 +30,7 @@ class Costs:
 
     fit_seconds: float | None
     gallery_hours: float | None
+    gallery_machines: int
     extra_bytes: int
     query_seconds: float | None
     hours_a_day: float | None
@@ -48,6 +51,7 @@ def costs_of(route: Route, plan: Plan, speeds: Speeds) -> Costs:
     return Costs(
         fit_seconds=route.fit_seconds,
         gallery_hours=gallery_hours,
+        gallery_machines=math.ceil(machines),
         extra_bytes=extra,
         query_seconds=query_seconds,
         hours_a_day=hours_a_day,

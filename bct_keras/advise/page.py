@@ -26,7 +26,8 @@ WORDS = {
     "identities are too few to tell",
     "tax": "what the route's encoder has lost in a gallery of its own against the new one, in the "
     "mean of the metrics that decide; it is what is left to lose when all is embedded anew",
-    "gallery": "the time until every entry is what the route searches, on this machine",
+    "gallery": "the time until every entry is what the route searches, on this machine, or on so "
+    "many like it as are told",
     "storage": "vectors in float32 beside those of today, until these are given up",
     "fit": "of the map, or the training where the run says how long it took",
 }
@@ -119,7 +120,10 @@ def entries(route: dict[str, Any]) -> str:
     if not route["costs"]["extra_bytes"]:
         return text
     extra = units.size(route["costs"]["extra_bytes"])
-    return f"{text}: {tables.hours(route['costs']['gallery_hours'])} here, {extra} beside today's"
+    time_needed = tables.hours_on_gallery(route["costs"])
+    if "machines" in time_needed:
+        return f"{text}: {time_needed} like this one, {extra} beside today's"
+    return f"{text}: {time_needed} here, {extra} beside today's"
 
 
 def share_of_backfill(report: dict[str, Any], route: dict[str, Any]) -> float | None:

@@ -69,7 +69,7 @@ def costs(report: dict[str, Any]) -> Rows:
             name,
             units.duration(found["query_seconds"]),
             hours(found["hours_a_day"]),
-            hours(found["gallery_hours"]),
+            hours_on_gallery(found),
             units.size(found["extra_bytes"]),
         ]
         if with_money:
@@ -86,6 +86,15 @@ def given_up(report: dict[str, Any]) -> Rows:
         found = route["given_up"]
         rows.append([name, found["networks"], found["entries"], found["images"]])
     return rows
+
+
+def hours_on_gallery(costs: dict[str, Any]) -> str:
+    """Returns how long the work on the gallery takes, and by how many machines where by several."""
+    text = hours(costs["gallery_hours"])
+    machines = costs.get("gallery_machines", 1)  # a report of an earlier version has none
+    if machines == 1 or not costs["gallery_hours"]:
+        return text
+    return f"{text} on {machines:,} machines"
 
 
 def hours(count: float | None) -> str:

@@ -207,8 +207,8 @@ class FileGallery(FileReader):
         self.refresh()
         self._begin()
         if compatibility not in self.contents.compatible:
-            block, version = tidying.compatibility_block(compatibility)
-            self._commit(block, version=version)
+            fact = tidying.compatibility_block(compatibility)
+            self._commit(fact.block, version=fact.version)
 
     def begin_writing(self, encoder: KnownEncoder) -> None:
         """Takes the lock to write entries of this encoder; makes a file where there is none."""
@@ -237,11 +237,12 @@ class FileGallery(FileReader):
 
     def _maker(self, encoder: KnownEncoder) -> Maker:
         """Returns the encoder as the file knows it, or will know it with its next commit."""
-        block, version = tidying.encoder_block(encoder, self.contents.dims)
+        fact = tidying.encoder_block(encoder, self.contents.dims)
         for place, known in enumerate(self.contents.encoders):
-            if (known.fingerprint, known.dims) == (encoder.fingerprint, encoder.dims):
-                return Maker([], place, version)
-        return Maker([block], len(self.contents.encoders), version)
+            if known.fingerprint == encoder.fingerprint and known.dims == encoder.dims:
+                return Maker(facts=[], place=place, version=fact.version)
+        next_place = len(self.contents.encoders)
+        return Maker(facts=[fact.block], place=next_place, version=fact.version)
 
     def _commit(self, *written: list[bytes], version: int = layout.VERSION) -> None:
         """Appends blocks; returns when they are on the disk."""

@@ -94,11 +94,20 @@ class Gallery(ABC):
             there: Those of the other entries.
             to_come: What is going to be declared.
         """
+        others = []
+        for known in there:
+            is_the_same = known.fingerprint == encoder.fingerprint and known.dims == encoder.dims
+            if not is_the_same:
+                others.append(known)
         declared = Declared([*self.compatibilities(), *to_come])
-        joining = encoder.fingerprint, encoder.dims
-        others = [known for known in there if (known.fingerprint, known.dims) != joining]
         if not can_be_searched(declared, [*others, encoder]):
             raise none_together(self.name, encoder, others)
+
+    def check_all_together(self, encoders: list[KnownEncoder]) -> None:
+        """Raises where no query could be searched among entries of all these encoders at once."""
+        if encoders:
+            first, *others = encoders
+            self.check_together(first, others)
 
     def add(
         self, encoder: KnownEncoder, ids: list[str], labels: list[str], embeddings: np.ndarray
@@ -161,7 +170,10 @@ class Gallery(ABC):
         self, base: KnownEncoder, moved: KnownEncoder, to_come: Iterable[Compatibility] = ()
     ) -> None:
         """Raises where no query could be searched any more once an encoder's entries are moved."""
-        others = [known for known in self.encoders_in_use() if known not in (base, moved)]
+        others = []
+        for known in self.encoders_in_use():
+            if known not in (base, moved):
+                others.append(known)
         declared = Declared([*self.compatibilities(), *to_come])
         if not can_be_searched(declared, [*others, moved]):
             raise none_for_moved(self.name, moved, bool(others))
@@ -169,20 +181,18 @@ class Gallery(ABC):
     def restore(self) -> int:
         """Gives moved entries the vectors again that they had before; returns how many."""
         self.begin_moving()
-        restored = {}
+        restored: dict[KnownEncoder, None] = {}  # in their order, each once
         for known in self.encoders_in_use():
-            restored |= self.encoders_behind(known) or {known: 0}
-        together = list(restored)
-        if together:
-            self.check_together(together[0], together[1:])
+            behind = self.encoders_behind(known)
+            for each in behind or [known]:  # where nothing is behind, entries stay as they are
+                restored[each] = None
+        self.check_all_together(list(restored))
         return self._restore()
 
     def forget_originals(self) -> LetGo:
         """Lets go of the vectors that moved entries had before."""
         self.begin_moving()
-        in_use = list(self.encoders_in_use())
-        if in_use:
-            self.check_together(in_use[0], in_use[1:])
+        self.check_all_together(list(self.encoders_in_use()))
         return self._forget_originals()
 
     def __enter__(self):

@@ -68,7 +68,6 @@ class MilvusGallery(Gallery):
         self.store = MilvusStore(self.name, self.client, pymilvus, self.facts)
         self.state = State(collection)
         self._loaded = False
-        self._by_before = False  # whether this search is answered by the field from before
 
     @property
     def live(self) -> MilvusField:
@@ -84,7 +83,6 @@ class MilvusGallery(Gallery):
                 raise InputError(f"{self.name}: no such gallery; gallery add makes one")
             self._loaded = True
         self.state = self.facts.state()
-        self._by_before = False
 
     def _make(self, encoder: KnownEncoder) -> None:
         """Makes a gallery where there is none."""
@@ -119,7 +117,6 @@ class MilvusGallery(Gallery):
         before = self.store.field(self.state.before)
         if before.count() != self.live.count():
             return {}
-        self._by_before = True
         return self.store.encoders_of(before)
 
     def compatibilities(self) -> list[Compatibility]:
@@ -127,11 +124,16 @@ class MilvusGallery(Gallery):
 
     def nearest(self, parts: list[Part], top: int) -> list[list[Match]]:
         # One field answers the whole search.
-        field = self.store.field(self.state.before) if self._by_before else self.live
+        field = self.live
+        if any(part.from_before for part in parts):
+            field = self.store.field(self.state.before)
         found = []
         for part in parts:
             found.append(field.hits(part, top))
-        return [merged(parts, hits)[:top] for hits in zip(*found, strict=True)]
+        lists = []
+        for hits_of_query in zip(*found, strict=True):
+            lists.append(merged(parts, hits_of_query)[:top])
+        return lists
 
     def find(self, query: Query, top: int) -> list[list[Match]]:
         with self.facts.read_once():  # each read waits for what others have written

@@ -111,9 +111,10 @@ def rows_of(
 def groups_of(rows: list[dict[str, Any]], ids: list[str]) -> Iterator[Group]:
     """Yields the embeddings of rows for each encoder, with their places among ids."""
     position_of = {ident: position for position, ident in enumerate(ids)}
-    of_makers: dict[str, dict[int, list[float]]] = {}
+    rows_of_maker: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        of_maker = of_makers.setdefault(row["encoder"], {})
-        of_maker[position_of[row["id"]]] = row["embedding"]
-    for of_maker in of_makers.values():
-        yield Group(np.array(list(of_maker)), np.array(list(of_maker.values()), np.float32))
+        rows_of_maker.setdefault(row["encoder"], []).append(row)
+    for own_rows in rows_of_maker.values():
+        positions = [position_of[row["id"]] for row in own_rows]
+        embeddings = [row["embedding"] for row in own_rows]
+        yield Group(np.array(positions), np.array(embeddings, np.float32))

@@ -38,11 +38,17 @@ class State:
 
 
 class MilvusFacts:
-    """The facts of one gallery, as one client of it sees them."""
+    """The facts of one gallery, as one client of it sees them.
 
-    def __init__(self, client: Any, name: str):
-        self.client, self.gallery = client, name
-        self.collection = f"{name}_encoders"
+    Args:
+        client: Of Milvus.
+        gallery: The name of the gallery's first collection.
+    """
+
+    def __init__(self, client: Any, gallery: str):
+        self.client = client
+        self.gallery = gallery
+        self.collection = f"{gallery}_encoders"
         self.writer = uuid.uuid4().hex[:12]  # tells this writer from others
         self._kept: set[str] = set()  # facts that never change once they are there
         self._read: dict[str, dict[str, Any]] | None = None  # all facts, within `read_once`

@@ -190,12 +190,19 @@ def ranked(contents: Contents, ranking: Ranking, found: list[Candidates], top: i
     scores = np.concatenate([each.scores for each in found])
     numbers = contents.entry_of[rows]
     # Of equal scores the older entry comes first.
-    order = np.lexsort((numbers, -cosines, -scores))[:top]
-    rates = ranking.rates(scores[order])
-    best = []
-    for place, rate in zip(order, rates, strict=True):
-        best.append(Found(int(numbers[place]), int(rows[place]), float(cosines[place]), rate))
-    return best
+    order = np.lexsort((numbers, -cosines, -scores))
+    best = order[:top]
+    rates = ranking.rates(scores[best])
+    found_best = []
+    for place, rate in zip(best.tolist(), rates, strict=True):
+        entry = Found(
+            number=numbers[place].item(),
+            row=rows[place].item(),
+            score=cosines[place].item(),
+            rate=rate,
+        )
+        found_best.append(entry)
+    return found_best
 
 
 def searched_encoder(contents: Contents, found: Found) -> KnownEncoder:

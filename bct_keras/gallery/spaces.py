@@ -65,6 +65,7 @@ class Part:
     entries: int  # how many there are
     odds: Odds | None  # None where there is no other part
     labels: tuple[str, ...] = ()  # of the entries that are searched; all where there are none
+    from_before: bool = False  # whether moved entries are searched by what they were before
 
 
 class Declared:
@@ -121,6 +122,7 @@ class Plan:
 
     by: dict[KnownEncoder, str] = field(default_factory=dict)
     entries: dict[KnownEncoder, int] = field(default_factory=dict)
+    from_before: bool = False  # whether moved entries are searched by what they were before
 
     def add(self, encoder: KnownEncoder, by: str, entries: int) -> None:
         """Adds entries of an encoder."""
@@ -145,19 +147,35 @@ def parts_of(query: Query, plan: Plan, declared: Declared, gallery: str) -> list
                 f"{gallery} holds {encoder.dims} dimensions and the query has {dims}; they cannot "
                 "be compared"
             )
-    parts, unknown = [], []
+    parts = []
+    unknown = []
     for encoder, by in plan.by.items():
-        odds = declared.odds(query.encoder, encoder)
-        parts.append(Part(units[by], [encoder], plan.entries[encoder], odds, query.labels))
-        if odds is None:
+        part = Part(
+            queries=units[by],
+            encoders=[encoder],
+            entries=plan.entries[encoder],
+            odds=declared.odds(query.encoder, encoder),
+            labels=query.labels,
+            from_before=plan.from_before,
+        )
+        parts.append(part)
+        if part.odds is None:
             unknown.append(encoder)
     if not unknown:
         return parts
-    if query.compatible is None or len(set(plan.by.values())) < 2:
-        by = next(iter(plan.by.values()))
-        entries = sum(plan.entries.values())
-        return [Part(units[by], list(plan.by), entries, None, query.labels)]
-    raise not_calibrated(gallery, unknown[0])
+    ways = set(plan.by.values())
+    if query.compatible is not None and len(ways) > 1:
+        raise not_calibrated(gallery, unknown[0])
+    one_way = next(iter(plan.by.values()))  # all ways lead to the same embedding
+    together = Part(
+        queries=units[one_way],
+        encoders=list(plan.by),
+        entries=sum(plan.entries.values()),
+        odds=None,
+        labels=query.labels,
+        from_before=plan.from_before,
+    )
+    return [together]
 
 
 def can_be_searched(declared: Declared, encoders: Sequence[KnownEncoder]) -> bool:
@@ -196,17 +214,29 @@ class Ranking:
         return found.tolist()
 
 
+@dataclass(frozen=True)
+class Scored:
+    """A match, and what it counts in a list of several parts."""
+
+    match: Match
+    score: float
+
+
 def merged(parts: Sequence[Part], found: Sequence[Sequence[Match]]) -> list[Match]:
     """Returns one ranked list of what each part found for a query, the best first."""
     ranking = Ranking(parts)
-    scored = []
+    scored: list[Scored] = []
     for part, matches in zip(parts, found, strict=True):
         cosines = np.array([match.score for match in matches])
         scores = ranking.scores(part, cosines).tolist()
-        scored += zip(scores, matches, strict=True)
-    scored.sort(key=lambda each: -each[0])
-    rates = ranking.rates(np.array([score for score, _ in scored]))
-    return [replace(match, rate=rate) for (_, match), rate in zip(scored, rates, strict=True)]
+        for match, score in zip(matches, scores, strict=True):
+            scored.append(Scored(match, score))
+    scored.sort(key=lambda each: each.score, reverse=True)
+    rates = ranking.rates(np.array([each.score for each in scored]))
+    ranked = []
+    for each, rate in zip(scored, rates, strict=True):
+        ranked.append(replace(each.match, rate=rate))
+    return ranked
 
 
 def planned(
@@ -224,17 +254,22 @@ def planned(
         behind: Returns the encoders of the vectors that moved entries had before, where all of them
             are kept.
     """
-    plan, foreign = Plan(), []
+    plan = Plan()
+    foreign = []
     for encoder, count in in_use.items():
         by = declared.by(query, encoder)
         if by:
             plan.add(encoder, by, count)
             continue
+        fits_all = True
         originals = behind(encoder)
-        ways = {each: declared.by(query, each) for each in originals}
-        if not ways or not all(ways.values()):
-            foreign.append(encoder)
-        for each, way in ways.items():
+        for original, count_before in originals.items():
+            way = declared.by(query, original)
             if way:
-                plan.add(each, way, originals[each])
+                plan.add(original, way, count_before)
+                plan.from_before = True
+            else:
+                fits_all = False
+        if not originals or not fits_all:
+            foreign.append(encoder)
     return plan, foreign

@@ -143,28 +143,34 @@ class Tidying:
             packed = contents.vectors_in_order(rows[lot])
             yield entry_blocks.encode_moves(packed, self.makers(rows[lot]), places[lot])
 
-    def facts(self) -> Iterator[tuple[list[bytes], int]]:
-        """Yields the blocks of encoders and of what was declared, with the version each needs."""
+    def facts(self) -> Iterator["FactBlock"]:
+        """Yields the blocks of encoders and of what was declared."""
         for encoder in self.encoders:
             yield encoder_block(encoder, self.first_dims)
         for compatibility in self.contents.compatible:
             yield compatibility_block(compatibility)
 
 
-def encoder_block(encoder: KnownEncoder, first_dims: int) -> tuple[list[bytes], int]:
-    """Returns the block that names an encoder, and the version that a file with it has."""
+@dataclass(frozen=True)
+class FactBlock:
+    """A block that tells a fact."""
+
+    block: list[bytes]
+    version: int  # that a file with it has
+
+
+def encoder_block(encoder: KnownEncoder, first_dims: int) -> FactBlock:
+    """Returns the block that names an encoder."""
     block = entry_blocks.encode_fact(layout.ENCODER, encoder)
-    if entry_blocks.is_new(encoder) or encoder.dims != first_dims:
-        return block, layout.VERSION_WITH_SPACES
-    return block, layout.VERSION
+    is_new = entry_blocks.is_new(encoder) or encoder.dims != first_dims
+    return FactBlock(block, layout.VERSION_WITH_SPACES if is_new else layout.VERSION)
 
 
-def compatibility_block(compatibility: Compatibility) -> tuple[list[bytes], int]:
-    """Returns the block that declares it, and the version that a file with it has."""
+def compatibility_block(compatibility: Compatibility) -> FactBlock:
+    """Returns the block that declares it."""
     block = entry_blocks.encode_fact(layout.COMPATIBLE, compatibility)
-    if entry_blocks.is_new(compatibility):
-        return block, layout.VERSION_WITH_SPACES
-    return block, layout.VERSION
+    is_new = entry_blocks.is_new(compatibility)
+    return FactBlock(block, layout.VERSION_WITH_SPACES if is_new else layout.VERSION)
 
 
 def written_anew(file: BlockFile, contents: Contents, rows_at_once: int) -> Tidied:
@@ -174,8 +180,8 @@ def written_anew(file: BlockFile, contents: Contents, rows_at_once: int) -> Tidi
     numbers_of: dict[str, int] = {}
     with opening.replacement(file, tidying.first_dims) as tidied:
         facts = list(tidying.facts())
-        version = max((needed for _, needed in facts), default=layout.VERSION)
-        tidied.append(*(block for block, _ in facts), version=version)
+        version = max([fact.version for fact in facts], default=layout.VERSION)
+        tidied.append(*[fact.block for fact in facts], version=version)
         start = 0
         for ids, block in tidying.entries():
             tidied.append(block)

@@ -129,8 +129,11 @@ def test_costs_are_scaled_to_the_gallery_and_its_queries(
     assert backfill["extra_bytes"] == costs["moved gallery"]["extra_bytes"] == 20_000_000
     assert fused["extra_bytes"] == fused["gallery_hours"] == 0
     # Five machines embed 123 shards, and one applies a map.
+    assert backfill["gallery_machines"] == 5
+    assert " on 5 machines" in said
     assert backfill["money_once"] == pytest.approx(5 * 2 * backfill["gallery_hours"])
     moved = costs["moved gallery"]
+    assert moved["gallery_machines"] == 1
     assert moved["money_once"] == pytest.approx(2 * moved["gallery_hours"])
     # 3,600 queries a day take as many hours as one takes seconds.
     assert fused["hours_a_day"] == pytest.approx(fused["query_seconds"])

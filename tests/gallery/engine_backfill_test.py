@@ -1,5 +1,7 @@
 """A backfill by embeddings that `embed` has kept, or that an engine makes first."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,9 +11,11 @@ from bct_keras.encoders import load_encoder
 from bct_keras.engines import Local
 from bct_keras.errors import InputError
 from bct_keras.evaluate.run import evaluate
-from bct_keras.gallery import run
+from bct_keras.gallery import embedded_items, run
 from bct_keras.gallery.file import FileGallery
+from bct_keras.prepare import writing
 from bct_keras.prepare.run import prepare
+from bct_keras.untrusted import arrays
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +74,23 @@ def test_a_backfill_by_kept_embeddings_and_by_an_engine_is_the_same(made):
         np.testing.assert_allclose(vectors(made, name), expected, atol=1e-6)
     (kept,) = made.glob("data-by-*")
     assert (kept / "manifest.json").is_file()
+
+
+def test_few_files_are_open_at_a_time(made, monkeypatch, tmp_path):
+    monkeypatch.setattr(writing, "RECORDS_PER_SHARD", 2)
+    monkeypatch.setattr(embedded_items, "OPEN_FILES", 3)
+    monkeypatch.setattr(arrays, "SMALL", 0)  # so that these small files stay open too
+    prepare("synthetic(identities=8, images=4, image_size=28)", "none", tmp_path / "data")
+    data = open_data_set(tmp_path / "data")
+    encoder = load_encoder(made / "new.keras")
+    embed(encoder, data, tmp_path / "by")
+    items = embedded_items.EmbeddedItems(tmp_path / "by", data, encoder)
+    ids = list(items.place)
+    assert len(data.shards) == 16
+    assert len(items.embeddings_of(ids)) == len(ids) == 32
+    mapped = Path("/proc/self/maps").read_text().splitlines()
+    of_embeddings = [each for each in mapped if str(tmp_path / "by") in each]
+    assert len(of_embeddings) == 3
 
 
 def test_embeddings_of_another_encoder_are_refused(made):
