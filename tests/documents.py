@@ -28,7 +28,7 @@ PROGRAMS = (
 FENCE = re.compile(r"^ *```(\w*)$")
 NOT_RUN = re.compile(r"\(not run here[^:]*: (.*)")
 INLINE_CODE = re.compile(r"`([^`]+)`")
-INLINE_COMMAND = re.compile(r"(?:python|pytest|pip install) ")
+INLINE_COMMAND = re.compile(r"(?:python|bct|pytest|pip install) ")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 

@@ -78,7 +78,7 @@ def commands_to_run(fence: Fence) -> list[list[str]]:
 def folder(tmp_path_factory) -> Path:
     """What a reader has: flag files, photos, an old encoder, a better network, stored embeddings.
 
-    Both networks have seen the people of the demo, and nobody of the photos.
+    Both networks have seen people of the demo, and nobody of the photos.
     """
     folder = tmp_path_factory.mktemp("reader")
     shutil.copytree(ROOT / "configs", folder / "configs")
@@ -131,8 +131,9 @@ def run(words: list[str], folder: Path, fence: Fence) -> None:
     if words[0] == "cp":
         shutil.copy(folder / words[1], folder / words[2])
         return
-    assert words[0] == "python", f"{fence.name}: {command}"
-    done = forked.run(*words[1:], cwd=folder, timeout=600)
+    assert words[0] in ("python", "bct"), f"{fence.name}: {command}"
+    arguments = words[1:] if words[0] == "python" else ["-m", "bct_keras", *words[1:]]
+    done = forked.run(*arguments, cwd=folder, timeout=600)
     said = f"{fence.name}: {command}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
     assert done.returncode == 0, said
 

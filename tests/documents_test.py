@@ -20,7 +20,7 @@ from documents import ROOT, Page
 from bct_keras import specs
 from bct_keras.backbones import BACKBONES
 from bct_keras.engines import ENGINES
-from bct_keras.evaluate import PROTOCOLS
+from bct_keras.evaluate.protocols import PROTOCOLS
 from bct_keras.gallery import __main__ as gallery
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
@@ -86,6 +86,8 @@ def check(command: str, where: str) -> None:
         program, *arguments = words
         if program in documents.PYTHON:
             check_python(arguments, where)
+        elif program == "bct":
+            check_command(f"bct_keras.{arguments[0]}", arguments[1:], where)
         elif program == "pip":
             check_pip(arguments, where)
         elif program == "cd":
@@ -149,7 +151,7 @@ def parsed(module: str, action: str, arguments: list[str]) -> flags.FlagValues:
     try:
         if action:
             flags.DEFINE_string("gallery", None, "")
-            gallery.ACTIONS[action][1]()
+            gallery.ACTIONS[action].define_flags()
         else:
             importlib.import_module(f"{module}.__main__").define_flags()
         own = copy.deepcopy(flags.FLAGS)
