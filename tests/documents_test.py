@@ -22,6 +22,7 @@ from bct_keras.backbones import BACKBONES
 from bct_keras.engines import ENGINES
 from bct_keras.evaluate.protocols import PROTOCOLS
 from bct_keras.gallery import __main__ as gallery
+from bct_keras.init import __main__ as init
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
 from bct_keras.optimizers import OPTIMIZERS
@@ -155,6 +156,8 @@ def parsed(module: str, action: str, arguments: list[str]) -> flags.FlagValues:
         else:
             importlib.import_module(f"{module}.__main__").define_flags()
         own = copy.deepcopy(flags.FLAGS)
+        if module == "bct_keras.init":
+            arguments = init.with_folder_as_flag([module, *arguments])[1:]
         left = own([module, *arguments])
         assert left == [module], left
         return own
