@@ -18,6 +18,7 @@ from bct_keras.methods.method import Method, Training
 from bct_keras.models import CompatibleModel
 from bct_keras.progress import Say, silent
 from bct_keras.train import failures, old_head, watching
+from bct_keras.train.class_batches import ClassBatches
 from bct_keras.train.input import ids_of_step, training_batches
 from bct_keras.train.projector import write_projector
 from bct_keras.train.recipe import Recipe
@@ -175,10 +176,17 @@ class Run:
     def ids_of_step(self, step: int) -> list[str]:
         """Returns the names of the records of a step's batch."""
         batch_size = self.recipe.batch_size
-        return ids_of_step(self.data, batch_size, self.recipe.seed, step)
+        return ids_of_step(self.data, batch_size, self.recipe.seed, step, self.by_class)
+
+    @cached_property
+    def by_class(self) -> ClassBatches | None:
+        """The batches by identities, where they are asked for."""
+        return self.recipe.by_class(self.data, self.old, self.method.needs)
 
     def batches(self, first_step: int) -> Any:
         """Returns the batches from a step on; each worker's rows, which are together one batch."""
+
+        augment = self.recipe.build_augmentations()
 
         def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
             return training_batches(
@@ -189,8 +197,10 @@ class Run:
                 seed=self.recipe.seed,
                 first_step=first_step,
                 epochs=self.recipe.epochs,
-                mirror=self.recipe.mirror,
+                mirror=self.recipe.flips,
                 context=context,
+                by_class=self.by_class,
+                augment=augment,
             )
 
         return self.strategy.distribute_datasets_from_function(of_worker)
