@@ -70,7 +70,7 @@ class DryRun:
         data = self.check("data", self.data_facts) or Facts("")
         few = data.records and ways_on.before(recipe, data.records, data.classes)
         if few:
-            self.tell("data", few)
+            self.tell("amount", few)
         old_needed = self.check("method", lambda: said_of_method(recipe)) != NO_OLD
         started = self.check("start", lambda: start_facts(recipe, data)) if recipe.start else ""
         self.check("workdir", self.workdir_facts)

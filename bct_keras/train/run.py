@@ -74,7 +74,7 @@ class Upgrade:
         artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)
         data = workers.chief_first(self.strategy, self.data_to_train_on)
         few = ways_on.before(self.plan.recipe, data.records, data.classes)
-        if few:
+        if few and artefacts.kind_of(workdir) != RUN_KIND:
             self.say(few)
         old = workers.chief_first(self.strategy, self.old_encoder)
         # At once, so that what is wrong with it is not told after the training.

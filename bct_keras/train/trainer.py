@@ -14,6 +14,7 @@ from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.distribution import workers
 from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND
+from bct_keras.errors import InputError, option
 from bct_keras.methods.method import Method, Training
 from bct_keras.models import CompatibleModel
 from bct_keras.progress import Say, silent
@@ -101,6 +102,8 @@ class Run:
         finished = self.workdir.is_dir() and artefacts.kind_of(self.workdir) == RUN_KIND
         kind = RUN_KIND if finished else UNFINISHED_KIND
         made_from = self.made_from()
+        if finished:
+            self.check_longer(made_from)
         if artefacts.is_current(self.workdir, kind, made_from) and finished:
             return False
         self.data.check_content()  # before anything is written
@@ -109,6 +112,20 @@ class Run:
             artefacts.write_atomically(self.workdir / "flags.txt", self.flags)
             artefacts.write_manifest(self.workdir, UNFINISHED_KIND, made_from)
         return True
+
+    def check_longer(self, made_from: dict[str, Any]) -> None:
+        """Raises where a finished run is asked for other epochs, and says how to train on."""
+        there = artefacts.read_manifest(self.workdir, RUN_KIND)["made_from"]
+        epochs = there.get("epochs")
+        if epochs == made_from["epochs"] or {**there, "epochs": made_from["epochs"]} != made_from:
+            return
+        start = option("start", self.workdir)
+        raise InputError(
+            f"{self.workdir} is finished: its learning rate went down over {epochs} epochs to "
+            "where it ends, and no more can follow.",
+            f"Train on from it in a folder of its own: {start} {option('start_rate', 1)} "
+            f"{option('workdir', 'ANOTHER')}, at a low {option('learning_rate')}",
+        )
 
     def build(self) -> None:
         """Makes the method and the model, with first weights that depend on the seed alone."""

@@ -9,6 +9,8 @@ def before(recipe: Recipe, images: int, identities: int) -> str | None:
     """Returns what to know before a training on too few images; None where they are enough."""
     if recipe.start or not amount.is_small(images, identities):
         return None
+    if not recipe.build_method().needs_old:  # an old encoder, or one to compare with
+        return None
     return f"note: {amount.too_few(images, identities)}; {instead()}"
 
 
