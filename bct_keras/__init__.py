@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bct_keras import (
         adapters,
+        augmentations,
         backbones,
         callbacks,
         encoders,
@@ -40,6 +41,7 @@ __all__ = [
     "InputError",
     "OldEmbeddings",
     "adapters",
+    "augmentations",
     "backbones",
     "callbacks",
     "compare",
@@ -57,6 +59,7 @@ _PUBLIC = {
     "InputError": "bct_keras.errors",
     "OldEmbeddings": "bct_keras.methods.old_embeddings",
     "adapters": None,
+    "augmentations": None,
     "backbones": None,
     "callbacks": None,
     "compare": "bct_keras.evaluate.comparison",

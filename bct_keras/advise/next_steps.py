@@ -40,12 +40,14 @@ class NextSteps:
         plan: What adapters were fitted by.
         protocols: The specs of those protocols that a command can be given.
         asked: Whether the user has named them; else commands find them by themselves.
+        few: Whether there are too few images to train a network from random weights.
     """
 
     old: Encoder
     plan: Plan
     protocols: Sequence[str]
     asked: bool
+    few: bool = False
 
     def after(self, route: Route, compared: Sequence[Route]) -> list[Step]:
         """Returns the steps that a route takes.
@@ -73,6 +75,9 @@ class NextSteps:
         """Yields how to come to a route that is better."""
         if self.plan.data and not any(route.kind == TRAINED for route in compared):
             flags = {"data": self.plan.data, "old": name_of(self.old), "method": "mixbct"}
+            starts = [name_of(each.own) for each in compared if each.kind == AS_IT_IS]
+            if self.few:  # too few to train a network from nothing
+                flags["start"] = starts[0] if starts else "NEW"
             yield Step(
                 "A route that was not compared: train the new encoder to be compatible, and give"
                 " the run by --trained",

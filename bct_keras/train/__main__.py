@@ -182,10 +182,21 @@ def define_training_flags() -> None:
     )
     flags.DEFINE_integer("batch_size", 128, "images in a step, over all replicas", lower_bound=1)
     flags.DEFINE_integer("epochs", 35, "times through the data", lower_bound=1)
+    flags.DEFINE_string(
+        "batch",
+        "random",
+        "random, or classes(16, images=4): so many identities with so many images of each",
+    )
+    flags.DEFINE_string(
+        "augment",
+        "flip",
+        "what changes the images that the new encoder sees: flip, crop(scale=0.8), "
+        "colour(brightness=0.2), a Keras layer of your own as my_module:MyLayer(x=1); or none",
+    )
     flags.DEFINE_bool(
         "mirror",
         True,
-        "mirror half of the images; not for letters and other things that have a side",
+        "--nomirror: no flip, whatever --augment says; for letters and others that have a side",
     )
     flags.DEFINE_integer(
         "seed", 0, "of all that is random in the training; the data are the same", lower_bound=0

@@ -29,9 +29,10 @@ from bct_keras.evaluate.run import evaluate
 from bct_keras.export.formats import FORMATS
 from bct_keras.export.formats.format import Source
 from bct_keras.export.run import Exported, export, keras_encoder
+from bct_keras.metrics.verdict import NOT_COMPATIBLE
 from bct_keras.prepare.run import prepare
 from bct_keras.progress import Say
-from bct_keras.train import old_encoders, proof
+from bct_keras.train import old_encoders, proof, ways_on
 from bct_keras.train.plan import Plan
 from bct_keras.train.trainer import UNFINISHED_KIND, Run, Watch
 from bct_keras.train.validation import Validation
@@ -73,6 +74,9 @@ class Upgrade:
         # At once, not after the old encoder was trained.
         artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)
         data = workers.chief_first(self.strategy, self.data_to_train_on)
+        few = ways_on.before(self.plan.recipe, data.records, data.classes)
+        if few and artefacts.kind_of(workdir) != RUN_KIND:
+            self.say(few)
         old = workers.chief_first(self.strategy, self.old_encoder)
         # At once, so that what is wrong with it is not told after the training.
         compared_with = old_encoders.known(old)
@@ -199,6 +203,8 @@ class Upgrade:
             found = evaluate(old, new, protocols, out, rule=self.plan.checks.rule, say=self.say)
             self.say(report.as_text(found))
             self.say(f"report: {out / 'report.html'}")
+            if found.get("verdict") == NOT_COMPATIBLE:
+                self.say(ways_on.after(self.plan.recipe))
         elif not self.plan.protocol:
             told = f"{option('protocol')} tells on what, such as retrieval(DATA)"
             self.say(f"not evaluated: {told} of identities that were not trained on")
