@@ -126,6 +126,15 @@ class Divided(Protocol):
         """Returns each metric while the gallery is re-embedded, compared once with each entry."""
         return refreshed(query, old, new)
 
+    def counts(self) -> dict[str, int]:
+        """Returns how many identities and images it has, and which of these are queries."""
+        return {
+            "identities": len(np.unique(self.labels)),
+            "images": len(self.labels),
+            "queries": len(self.division.query),
+            "images in the gallery": len(self.division.gallery),
+        }
+
     def searched(self, sides: Sides) -> Sides:
         """Returns both sides: every query is searched in the whole gallery."""
         return sides
