@@ -22,11 +22,11 @@ from bct_keras.prepare.sources.synthetic import Synthetic
 
 pytestmark = [pytest.mark.long, pytest.mark.seconds(400)]
 
-# The demo, with fewer people and smaller networks.
+# The demo, with fewer people and smaller networks. The last people are held out, as in the demo.
 SMALL = {
     "base": """
---source=synthetic(identities=800, images=8, image_size=32)
---split=class(old_share=0.3, test_share=0.3)
+--source=synthetic(identities=1800, images=8, image_size=32)
+--split=class(old_share=0.3, test_share=0.3, within=(0.55, 1))
 --prepared=data/demo
 --backbone=iresnet_small(width=12)
 --dims=64
@@ -111,7 +111,7 @@ def save_photos(place: Path) -> None:
 
 def save_embeddings(folder: Path) -> None:
     """Writes stored embeddings by two encoders, and their labels."""
-    encoders = simulated_encoders.queries_to_fuse(np.random.default_rng(0))
+    encoders = simulated_encoders.gallery_to_move(np.random.default_rng(0))
     ids = np.array([f"item-{row}" for row in range(len(simulated_encoders.LABELS))])
     for name, embeddings in encoders.items():
         np.savez(folder / f"{name}.npz", embeddings=embeddings.astype(np.float32), ids=ids)
@@ -123,6 +123,23 @@ def test_the_commands_of_a_page_run(page, folder):
     for fence in fences(page.name):
         for words in commands_to_run(fence):
             run(words, folder, fence)
+
+
+def test_some_hundred_photos_start_from_a_trained_network(folder):
+    """Step 2 of the README, as its comment says."""
+    (step,) = [
+        words
+        for fence in fences("README.md")
+        for words in commands_to_run(fence)
+        if "--workdir=runs/mine" in words
+    ]
+    words = [*step[:-1], "--workdir=runs/started", "--start=pretrained.keras"]
+    assert (folder / "data/mine").exists(), "step 1 has made it"
+    done = forked.run(*words[1:], cwd=folder, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((folder / "runs/started/report/report.json").read_text())
+    assert report["verdict"] in ("compatible", "undecided")
+    assert (folder / "runs/started/exported/encoder.tflite").exists()
 
 
 def run(words: list[str], folder: Path, fence: Fence) -> None:

@@ -22,8 +22,8 @@ from bct_keras.backbones import BACKBONES
 from bct_keras.engines import ENGINES
 from bct_keras.evaluate.protocols import PROTOCOLS
 from bct_keras.gallery import __main__ as gallery
-from bct_keras.init import __main__ as init
 from bct_keras.heads import HEADS
+from bct_keras.init import __main__ as init
 from bct_keras.methods import METHODS
 from bct_keras.optimizers import OPTIMIZERS
 from bct_keras.prepare.sources import SOURCES
