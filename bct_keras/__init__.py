@@ -175,7 +175,8 @@ def _set_up_tensorflow() -> None:
 class _FirstTensorFlow(importlib.abc.MetaPathFinder):
     """Waits for TensorFlow's first import, whoever does it: sets it up, and silences it.
 
-    It writes of missing CUDA libraries before it has read its log level. It is not imported here:
+    It writes of missing CUDA libraries before it has read its log level; who has set that level to
+    0 or 1 wants to see it. It is not imported here:
     that takes seconds, and `prepare` and its processes do without it.
     """
 
@@ -183,9 +184,10 @@ class _FirstTensorFlow(importlib.abc.MetaPathFinder):
         if fullname != "tensorflow":
             return None
         sys.meta_path.remove(self)
+        wants_all = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3") in ("0", "1")
         _set_up_tensorflow()
         spec = importlib.util.find_spec("tensorflow")
-        if spec is None or spec.loader is None:
+        if spec is None or spec.loader is None or wants_all:
             return spec
         execute = spec.loader.exec_module
 
