@@ -9,7 +9,6 @@ imports neither Keras nor TensorFlow, and sets nothing.
 """
 
 import contextlib
-import importlib.abc
 import importlib.util
 import itertools
 import os
@@ -172,7 +171,7 @@ def _set_up_tensorflow() -> None:
     os.environ.setdefault("TF_CPU_BFC_MEM_LIMIT_IN_MB", str(memory >> 20))
 
 
-class _FirstTensorFlow(importlib.abc.MetaPathFinder):
+class _FirstTensorFlow:
     """Waits for TensorFlow's first import, whoever does it: sets it up, and silences it.
 
     It writes of missing CUDA libraries before it has read its log level; who has set that level to
@@ -199,7 +198,7 @@ class _FirstTensorFlow(importlib.abc.MetaPathFinder):
         return spec
 
 
-class _FirstKeras(importlib.abc.MetaPathFinder):
+class _FirstKeras:
     """Waits for Keras's first import, and then lets it know our classes.
 
     `keras.saving.load_model` finds a class by the name it is registered under, and only where its

@@ -5,11 +5,12 @@ That is a bar where somebody is watching, and lines to whoever wants them.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bct_keras.printable import line
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 Item = TypeVar("Item")
 DELAY_SECONDS = 2.0
@@ -72,7 +73,7 @@ def bar(
     unit: str = "images",
     items: Iterable | None = None,
     delay: float = DELAY_SECONDS,
-) -> tqdm:
+) -> "tqdm":
     """Returns a bar, which nobody sees before two seconds have passed.
 
     Args:
@@ -82,6 +83,8 @@ def bar(
         items: What the bar goes through; without them its `update` is called.
         delay: The seconds that pass before the bar is seen.
     """
+    from tqdm import tqdm  # not before there is something to show: `--help` is at once
+
     # disable=None: no bar where the output is not a terminal.
     return tqdm(
         items,
