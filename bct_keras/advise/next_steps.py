@@ -1,7 +1,6 @@
 """Names the commands that go on from a decision."""
 
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bct_keras.adapt import plan as of_adapt
@@ -18,6 +17,7 @@ from bct_keras.advise.candidates import (
 from bct_keras.advise.plan import Plan
 from bct_keras.advise.speed import embeds_images
 from bct_keras.encoders import Encoder
+from bct_keras.printable import command_line
 
 GALLERY = "GALLERY"  # stands for the reader's own
 EXPORTED = "exported"
@@ -146,20 +146,3 @@ def others_than_default(plan: of_adapt.Plan) -> dict[str, str | list[str] | bool
         else:
             found[name] = value if isinstance(value, bool) else str(value)
     return found
-
-
-def command_line(command: str, flags: Mapping[str, str | list[str] | bool]) -> list[str]:
-    """Returns the words of a command as a shell takes them.
-
-    Example:
-        >>> " ".join(command_line("adapt", {"fuse": True, "protocol": ["retrieval(a b)"]}))
-        "python -m bct_keras.adapt --fuse --protocol='retrieval(a b)'"
-    """
-    words = [f"python -m bct_keras.{command}"]
-    for name, value in flags.items():
-        if value is True:
-            words.append(f"--{name}")
-            continue
-        for each in value if isinstance(value, list) else [value]:
-            words.append(f"--{name}={shlex.quote(str(each))}")
-    return words

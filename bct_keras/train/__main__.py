@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Trains, or tells what would be trained."""
+    command.loading()
     from bct_keras.callbacks import checkpoints
     from bct_keras.distribution.strategy import strategy
     from bct_keras.train import dry_run
@@ -43,7 +44,7 @@ def main() -> None:
         return
     devices = strategy(plan.strategy, plan.replicas)
     try:
-        Upgrade(plan, command.say, devices).run()
+        Upgrade(plan, command.say, devices, command.finish).run()
     except checkpoints.StoppedError as stopped:
         if stopped.args:
             print(stopped)
@@ -55,11 +56,10 @@ def plan_of_flags() -> "Plan":
     from bct_keras.train.plan import Plan
     from bct_keras.train.recipe import Recipe
 
-    FLAGS = flags.FLAGS
     made_here = {
         "recipe": Recipe(**flags_of(Recipe)),
         "checks": checks_of_flags(),
-        "flags": FLAGS.flags_into_string(),
+        "flags": command.flags_again(),
     }
     return Plan(**made_here, **flags_of(Plan, but=made_here))
 
@@ -292,4 +292,4 @@ def define_watch_flags() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "", GROUPS)
+    command.run(main, __doc__ or "", GROUPS, as_json=True)
