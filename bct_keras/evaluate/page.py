@@ -1,13 +1,12 @@
 """Sets report.html, one page that needs nothing from elsewhere."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
 
-from bct_keras.evaluate import report, report_routes, summary, words
+from bct_keras.evaluate import curve_tables, report, report_routes, summary, words
 from bct_keras.metrics.verdict import COMPATIBLE, NOT_COMPATIBLE, UNDECIDED
 from bct_keras.pages import document
 from bct_keras.pages.document import Download, Picture, Plot, Table
@@ -122,9 +121,12 @@ def downloads(found: dict[str, Any], protocols: list[ProtocolPart]) -> list[Down
         for table in (*protocol.deciding, *protocol.others):
             parts = [part for part in (protocol.name, table.heading) if part]
             tables.append(Table(": ".join(parts), table.rows))
+    curves = []
+    for name, result in found["protocols"].items():
+        curves += curve_tables.of(name, result)
     return [
-        document.download("report.csv", document.as_csv(tables), "text/csv"),
-        document.download("report.json", json.dumps(found), "application/json"),
+        document.download("tables.csv", document.as_csv(tables), "text/csv"),
+        document.download("curves.csv", document.as_csv(curves), "text/csv"),
     ]
 
 

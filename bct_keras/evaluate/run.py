@@ -80,7 +80,9 @@ def evaluate(
 
     def find(protocol: Protocol) -> dict[str, Any]:
         check_divided(protocol, failures, groups)
-        return compatibility.findings(protocol, old, new, independent, routes, groups)
+        return compatibility.findings(
+            protocol, old, new, independent=independent, routes=routes, groups=groups
+        )
 
     def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         facts = verdict_facts(compatibility.judge(results, rule))

@@ -131,7 +131,7 @@ def next_step(report: Mapping[str, Any], place: str = "REPORT") -> NextStep | No
             "This is a self-test. Hold it against the other encoder:",
             line("evaluate", old=old, new=new, protocol=protocol, out="reports/new-old"),
         )
-    if not given:  # arrays, of which no command knows
+    if "old" not in given:  # arrays, of which no command knows
         return NextStep(texts_without_command(verdicts[NEW_OLD]))
     routes = {test: name for name, test in TEST_OF.items()}
     for test, verdict in verdicts.items():

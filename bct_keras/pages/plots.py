@@ -8,18 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from bct_keras.pages import mixed_plots
+from bct_keras.pages.axis_labels import plain_numbers
 from bct_keras.pages.document import Plot, Reading
+from bct_keras.pages.plot_values import (
+    Value,
+    curve_values,
+    histogram_values,
+    mixed_values,
+    refresh_metric,
+    refresh_values,
+)
 
 SMALLEST_FRR = 1e-4  # that is shown
-NARROW = 30.0  # an axis from 1 to this has no two powers of ten apart enough
-LEAST_DECIMAL = 0.01  # a smaller number is written by its power of ten
 FOREGROUND = "#123456"  # stands for the page's text colour
 COLOURS = {
     "old/old": "#8a8d91",
@@ -48,14 +52,6 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-
-
-@dataclass(frozen=True)
-class Value:
-    """What a plot shows at one place of its x axis."""
-
-    x: float
-    text: str
 
 
 @dataclass(frozen=True)
@@ -115,56 +111,6 @@ def plots_of(result: dict[str, Any]) -> Iterator[Drawing]:
         )
 
 
-def curve_values(curves: dict[str, Any]) -> Iterator[Value]:
-    """Yields TAR of each test at the rates of the first one's curve."""
-    first = next(iter(curves.values()))
-    for far in first["far"]:
-        texts = []
-        for test, curve in curves.items():
-            tar = np.interp(np.log(far), np.log(curve["far"]), curve["tar"])
-            texts.append(f"{test} TAR {tar:.4f}")
-        yield Value(far, f"FAR {far:.1e}: {', '.join(texts)}")
-
-
-def histogram_values(curve: dict[str, Any]) -> Iterator[Value]:
-    """Yields both shares at each cosine that has any."""
-    for score, genuine, impostors in zip(
-        curve["score"], curve["genuine"], curve["impostors"], strict=True
-    ):
-        if genuine or impostors:
-            text = f"one identity {genuine:.2%}, two {impostors:.2%}"
-            yield Value(score, f"cosine {score:.2f}: {text} of their pairs")
-
-
-def refresh_values(result: dict[str, Any]) -> Iterator[Value]:
-    """Yields what is found at each share."""
-    found = result["hot_refresh"]
-    metric = refresh_metric(found)
-    merged = result.get("baselines", {}).get("rank_merging") if metric == "top-1" else None
-    for place, share in enumerate(found["share"]):
-        text = f"new queries {found['metrics'][metric][place]:.4f}"
-        if merged:
-            text += f", ranks merged {merged['top-1'][place]:.4f}"
-        old = result["old/old"][metric]
-        yield Value(100 * share, f"{share:.0%} re-embedded: {metric} {text}, old/old {old:.4f}")
-
-
-def mixed_values(mixed: dict[str, Any], order: str) -> Iterator[Value]:
-    """Yields what each route finds at each share."""
-    for place, share in enumerate(mixed["share"]):
-        texts = []
-        for curve in mixed_plots.shown(mixed["curves"], order):
-            found = curve["metrics"][mixed_plots.METRIC][place]
-            texts.append(f"{curve['route']} {found:.4f}")
-        metric = mixed_plots.METRIC
-        yield Value(100 * share, f"{share:.0%} re-embedded: {metric} {', '.join(texts)}")
-
-
-def refresh_metric(found: dict[str, Any]) -> str:
-    """Returns the metric that is drawn."""
-    return "top-1" if "top-1" in found["metrics"] else next(iter(found["metrics"]))
-
-
 def highest_share(curve: dict[str, Any]) -> float:
     """Returns the largest share of pairs in one place of a histogram."""
     return max(*curve["genuine"], *curve["impostors"])
@@ -218,30 +164,6 @@ def far_ends(curves: dict[str, Any]) -> tuple[float, float]:
 def missed(tar: list[float]) -> list[float]:
     """Returns 1 - TAR, above 0 so that a logarithmic axis can show it."""
     return [max(1 - share, SMALLEST_FRR) for share in tar]
-
-
-def plain_numbers(axis: Axis) -> None:
-    """Labels a logarithmic axis with numbers such as 1e-2, at powers of ten.
-
-    Within one power of ten it labels other numbers too. Matplotlib's own labels are formulas, which
-    are shown as they are written (`text.parse_math`).
-    """
-    low, high = sorted(axis.get_view_interval())
-    axis.set_major_formatter(FuncFormatter(plain_number))
-    narrow = high / low < NARROW
-    axis.set_minor_formatter(FuncFormatter(plain_number) if narrow else NullFormatter())
-
-
-def plain_number(value: float, position: int | None = None) -> str:
-    """Returns a number as 0.5, 0.01 or 2e-3 (`position` is matplotlib's).
-
-    Example:
-        >>> plain_number(0.5), plain_number(0.01), plain_number(0.002)
-        ('0.5', '0.01', '2e-3')
-    """
-    if value >= LEAST_DECIMAL:
-        return f"{value:g}"
-    return f"{value:.0e}".replace("e-0", "e-")
 
 
 def histogram(axes: Axes, curve: dict[str, Any], tallest: float) -> None:

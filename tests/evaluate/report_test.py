@@ -12,7 +12,7 @@ from PIL import Image
 
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import page, report, words
+from bct_keras.evaluate import curve_tables, page, report, words
 from bct_keras.evaluate.run import evaluate
 from bct_keras.prepare.run import prepare
 
@@ -112,7 +112,14 @@ def test_one_encoder_alone_gives_its_self_test(encoders, enough, tmp_path, given
     only = {name: encoder if name == given else None for name, encoder in encoders.items()}
     found = evaluate(only["old"], only["new"], [spec], tmp_path / "report")
     # The mean colour tells few people apart, which a note says.
-    assert list(found["protocols"][spec]) == [test, "thresholds", "equal_error", "curves", "notes"]
+    assert list(found["protocols"][spec]) == [
+        test,
+        "thresholds",
+        "equal_error",
+        "curves",
+        "notes",
+        "counts",
+    ]
     assert found["verdict"] is None
     assert "verdict" not in report.as_text(found)
     assert Headings(page.as_html(found)).found[0] == ("h1", "Self-test")
@@ -141,7 +148,7 @@ def test_a_report_is_made_once(encoders, data_root, tmp_path):
 def test_page_needs_nothing_from_elsewhere():
     text = page.as_html(known_report())
     # Files to download lie within; the one script is our own and fetches nothing.
-    text = re.sub(r'href="data:(text/csv|application/json);base64,[A-Za-z0-9+/=]*"', "", text)
+    text = re.sub(r'href="data:text/csv;base64,[A-Za-z0-9+/=]*"', "", text)
     assert not re.search(r"https?:|\bsrc\s*=|\bhref\s*=|url\(|@import", text)
     (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     assert not re.search(r"fetch|XMLHttp|import|Worker|Image|innerHTML", script)
@@ -187,16 +194,19 @@ def test_each_verdict_has_a_next_command(verdict, command):
 
 def test_the_numbers_can_be_downloaded():
     text = page.as_html(known_report())
-    (coded,) = re.findall(r'download="report.csv" href="data:text/csv;base64,([^"]*)"', text)
+    (coded,) = re.findall(r'download="tables.csv" href="data:text/csv;base64,([^"]*)"', text)
     rows = list(csv.reader(io.StringIO(base64.b64decode(coded).decode())))
     assert ["metric", *TESTS, "gain", "95 % interval", "word", "above old"] in rows
     assert ["top-1", "0.5000", "0.7500", "0.8750", "+0.2500", "+0.1250 to +0.3750"] in [
         row[:6] for row in rows
     ]
-    (coded,) = re.findall(
-        r'download="report.json" href="data:application/json;base64,([^"]*)"', text
-    )
-    assert json.loads(base64.b64decode(coded)) == known_report()
+
+
+def test_the_curves_can_be_downloaded():
+    result = {"hot_refresh": {"share": [0.0, 1.0], "metrics": {"top-1": [0.5, 0.75]}}}
+    (table,) = curve_tables.of("retrieval(data)", result)
+    assert table.heading == "retrieval(data): hot refresh"
+    assert table.rows == [["share", "top-1"], ["0", "0.5"], ["1", "0.75"]]
 
 
 def test_whole_page_has_its_plots_and_faces_inside(encoders, enough, tmp_path):
@@ -293,7 +303,7 @@ def test_text_has_a_row_for_each_metric_and_the_verdict():
 def test_a_loss_is_told_from_what_may_be_chance(word, colour):
     given = known_report()
     given["protocols"]["retrieval(data)"]["word"]["top-1"] = word
-    assert f'<td class="{colour}">{word}</td>' in page.as_html(given)
+    assert f'<td class="{colour}" data-column="word">{word}</td>' in page.as_html(given)
 
 
 def test_page_has_the_numbers_of_the_table():
