@@ -15,7 +15,6 @@ that was killed does not shut others out for ever. Lots are the unit of safety: 
 or a removal that is stopped has done some of them, and does the others when it is run again.
 """
 
-import logging
 import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict
@@ -37,7 +36,14 @@ from bct_keras.gallery.facts import (
 )
 from bct_keras.gallery.gallery import Gallery, Transform
 from bct_keras.gallery.milvus_beside import Beside, cut_over
-from bct_keras.gallery.milvus_client import Plainly, groups_of, one_of, plainly, rows_of
+from bct_keras.gallery.milvus_client import (
+    Plainly,
+    groups_of,
+    hush_libraries,
+    one_of,
+    plainly,
+    rows_of,
+)
 from bct_keras.gallery.milvus_facts import MilvusFacts, State
 from bct_keras.gallery.milvus_field import MilvusField, Row
 from bct_keras.gallery.milvus_store import MilvusStore, remove_entries
@@ -59,9 +65,7 @@ class MilvusGallery(Gallery):
             ) from None
         self.name = f"{uri} ({collection})"
         self.collection = collection
-        # They log as tracebacks what is told in a line here, and what Milvus Lite does without.
-        for library in ("pymilvus", "grpc._server"):
-            logging.getLogger(library).setLevel(logging.CRITICAL)
+        hush_libraries()
         with plainly(uri, MilvusException):
             client = pymilvus.MilvusClient(uri, token=os.environ.get("MILVUS_TOKEN", ""))
         self.client: Any = Plainly(uri, client, MilvusException)

@@ -1,6 +1,7 @@
 """Prepares what a gallery in Milvus needs: conditions, errors in plain lines, collections."""
 
 import contextlib
+import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,12 @@ def match_of(hit: dict[str, Any]) -> Match:
     """Returns an entry that Milvus has found."""
     entity = hit["entity"]
     return Match(hit["id"], entity["label"], hit["distance"], entity["encoder"])
+
+
+def hush_libraries() -> None:
+    """Stops the libraries' tracebacks of what is told in a line here, or Milvus Lite lacks."""
+    for library in ("pymilvus", "grpc._server"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
 class Plainly:
