@@ -31,8 +31,10 @@ def orders_of(curves: list[dict[str, Any]]) -> list[str]:
 
 
 def ends_of(result: dict[str, Any]) -> tuple[float, float]:
-    """Returns the ends of the axis of top-1, the same for all orders."""
+    """Returns the ends of the axis of top-1, the same for all plots of a refresh."""
     values = [result["old/old"][METRIC]]
+    values += result.get("hot_refresh", {}).get("metrics", {}).get(METRIC, [])
+    values += result.get("baselines", {}).get("rank_merging", {}).get(METRIC, [])
     for curve in result["mixed"]["curves"]:
         values += [*curve["metrics"][METRIC]]
         alone = curve["alone"]

@@ -213,6 +213,8 @@ def hot_refresh(axes: Axes, result: dict[str, Any]) -> None:
             label="two searches, ranks merged",
         )
     axes.set(xlabel="share of the gallery re-embedded (%)", ylabel=metric)
+    if result.get("mixed", {}).get("curves") and metric == mixed_plots.METRIC:
+        axes.set(ylim=mixed_plots.ends_of(result))
     axes.legend(loc="best")
 
 
@@ -265,7 +267,20 @@ def svg_of(figure: Figure, name: str) -> str:
     svg = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")
+    svg = re.sub(r' d="[^"]*"', lambda path: rounded(path.group()), svg)
     return svg.replace(FOREGROUND, "currentColor")
+
+
+def rounded(path: str) -> str:
+    """Returns a path with two digits behind each point: a page is half as large for it.
+
+    Example:
+        >>> rounded("M 57.328125 205.6 L 1.005 2")
+        'M 57.33 205.6 L 1 2'
+    """
+    return re.sub(
+        r"\d+\.\d{3,}", lambda number: f"{float(number.group()):.2f}".rstrip("0").rstrip("."), path
+    )
 
 
 def printed_style() -> dict[Any, Any]:

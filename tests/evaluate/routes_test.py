@@ -185,7 +185,7 @@ def test_page_and_text_have_the_routes_first(found):
     assert "<h1" in html
     assert "not compatible: new/old</h1>" in html
     assert "The thresholds of today" in html
-    assert "better part alone</td>" in html
+    assert "better part alone</th>" in html
     assert "<dt>fused/old</dt>" in html
 
 

@@ -4,7 +4,7 @@
 
 21,200 images of 1,060 identities, as Omniglot's test part has them, in 128 dimensions: embeddings
 made up at random, near a point of their identity. Prints a JSON line with the seconds of processor
-time of the whole report, plots and page included, and one each for its parts.
+time of the whole report, plots and page included; `ratio` is above 1 where it is met.
 """
 
 import json
@@ -53,7 +53,8 @@ def main() -> None:
         "value": round(seconds, 1),
         "unit": "s of one core",
         "wall": round(wall, 1),
-        "asked": ASKED,
+        "against": f"at most {ASKED:g} s",
+        "ratio": round(ASKED / seconds, 2),
     }
     print(json.dumps(figure))
 
