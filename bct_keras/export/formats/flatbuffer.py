@@ -23,7 +23,7 @@ def rewrite(content: bytes, facts: dict[str, Any]) -> bytes:
     Inputs and outputs have the names that their signature gives them; the long names of all other
     tensors are left out.
     """
-    model: Any = schema.ModelT.InitFromPackedBuf(content, 0)
+    model = model_of(content)
     for graph in model.subgraphs:
         for tensor in graph.tensors:
             tensor.name = b""
@@ -34,9 +34,24 @@ def rewrite(content: bytes, facts: dict[str, Any]) -> bytes:
     outputs = [graph.tensors[place].name.decode() for place in graph.outputs]
     add_metadata(model, OUR_FACTS, json.dumps(facts).encode())
     add_metadata(model, tflite_metadata.NAME, tflite_metadata.metadata(facts, outputs))
+    return tflite_metadata.with_facts_behind(packed(model), facts)
+
+
+def model_of(content: bytes) -> Any:
+    """Returns a file's model, with those constants in it that lie behind it in the file."""
+    model: Any = schema.ModelT.InitFromPackedBuf(content, 0)
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # 0 and 1 are of constants that lie in the model
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return model
+
+
+def packed(model: Any) -> bytes:
+    """Returns a file of a model."""
     builder = flatbuffers.Builder(FIRST_BYTES)
     builder.Finish(model.Pack(builder), IDENTIFIER)
-    return tflite_metadata.with_facts_behind(bytes(builder.Output()), facts)
+    return bytes(builder.Output())
 
 
 def add_metadata(model: Any, name: str, content: bytes) -> None:

@@ -5,10 +5,7 @@ at a time: LiteRT.js, MediaPipe and the accelerators of phones refuse a batch of
 """
 
 import contextlib
-import math
-import re
 import tempfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,15 +18,11 @@ from bct_keras.errors import InputError, option
 from bct_keras.export.formats.device_layers import fast_in_int8
 from bct_keras.export.formats.flatbuffer import rewrite
 from bct_keras.export.formats.format import Source
+from bct_keras.export.formats.tflite_int8 import quantised
 
 ONE_IMAGE = 1
 ANY_BATCH = None
 CALIBRATION_IMAGES = 1024
-SENSITIVITY_IMAGES = 16
-# In eight bits a coordinate of 512 would have six values; LiteRT fixes that scale.
-ALWAYS_FLOAT = ["L2_NORMALIZATION"]
-ERROR = "error share"
-VERIFIED = re.compile(r"^NumericVerify/(.*?)\d?:\d+$", re.DOTALL)
 
 
 class Device(tf.Module):
@@ -114,59 +107,10 @@ def write_int8(source: Source, path: Path) -> None:
     """
     images = calibration_images(source)
     with converter(source, fast_in_int8(source.encoder.model)) as convert:
-        convert.optimizations = [tf.lite.Optimize.DEFAULT]
-        convert.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        convert.representative_dataset = lambda: one_by_one(images)
-        content, kept = quantised(convert, images, source.kept_float)
+        exact = converted(convert)
+    content, kept = quantised(exact, images, source.kept_float)
     numbers = f"int8, but {kept} operations in float32" if kept else "int8"
     finish(content, source, numbers, path)
-
-
-def one_by_one(images: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """Yields images as inputs of a model: batches of one."""
-    for image in images:
-        yield [image[None]]
-
-
-def quantised(convert: Any, images: np.ndarray, kept_float: float) -> tuple[bytes, int]:
-    """Returns the file's content, and how many operations were kept in float."""
-    debug = tf.lite.experimental.QuantizationDebugOptions
-    with no_standard_error(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the debugger still runs TensorFlow's own interpreter
-        debugger: Any = tf.lite.experimental.QuantizationDebugger(
-            converter=convert,
-            debug_dataset=lambda: one_by_one(images[:SENSITIVITY_IMAGES]),
-            debug_options=debug(
-                layer_direct_compare_metrics={ERROR: error_share}, denylisted_ops=ALWAYS_FLOAT
-            ),
-        )
-        if not kept_float:
-            return debugger.get_nondebug_quantized_model(), 0
-        debugger.run()
-        sensitive = most_sensitive(debugger.layer_statistics, kept_float)
-        debugger.options = debug(denylisted_ops=ALWAYS_FLOAT, denylisted_nodes=sensitive)
-        return debugger.get_nondebug_quantized_model(), len(sensitive)
-
-
-def error_share(exact: np.ndarray, found: np.ndarray, scale: float, zero_point: int) -> float:
-    """Returns what rounding adds to an operation's output.
-
-    It is mean (found - exact)^2 / mean exact^2.
-    """
-    meant = scale * (found.astype(np.float32) - zero_point)
-    added = np.mean((meant - exact) ** 2)
-    size = np.mean(exact**2)
-    share = added / max(size, 1e-30)
-    return float(share)
-
-
-def most_sensitive(statistics: dict[str, dict[str, float]], share: float) -> list[str]:
-    """Returns the output tensors of those operations that lose most, by name."""
-    ordered = sorted(statistics, key=lambda name: statistics[name][ERROR], reverse=True)
-    count = math.ceil(share * len(ordered))
-    # NumericVerify/NAME1:12, where 1 tells the quantised output from the exact one and 12 is its
-    # number
-    return [VERIFIED.sub(r"\1", name) for name in ordered[:count]]
 
 
 def calibration_images(source: Source) -> np.ndarray:
