@@ -76,7 +76,8 @@ def output(folder) -> str:
 
 def table_of(output: str) -> list[str]:
     lines = output.splitlines()
-    return lines[lines.index("retrieval(data/test)") :]
+    (end,) = [number for number, line in enumerate(lines) if line.startswith("report: ")]
+    return lines[lines.index("retrieval(data/test)") : end + 1]  # what may follow is a way on
 
 
 def files_of(folder: Path) -> dict[Path, int]:
