@@ -45,6 +45,7 @@ class Run:
     watch: Watch
     flags: str = ""  # the text of flags.txt: what starts this run again
     say: Say = silent
+    starts_from: str = ""  # in words, from `start` on
 
     method: Method = field(init=False)  # these three from `build` and `resume` on
     model: CompatibleModel = field(init=False)
@@ -106,7 +107,10 @@ class Run:
             self.check_longer(made_from)
         if artefacts.is_current(self.workdir, kind, made_from) and finished:
             return False
-        self.data.check_content()  # before anything is written
+        # Before anything is written
+        self.data.check_content()
+        if self.recipe.start:
+            self.starts_from = self.recipe.started(self.data.image_size).said
         if self.is_chief:
             self.workdir.mkdir(parents=True, exist_ok=True)
             artefacts.write_atomically(self.workdir / "flags.txt", self.flags)
@@ -164,9 +168,8 @@ class Run:
         done = self.checkpoints.step
         if done:
             text += f", going on after step {done}"
-        elif self.recipe.start:
-            started = self.recipe.started(data.image_size)
-            text += f"; it starts from {started.said}"
+        elif self.starts_from:
+            text += f"; it starts from {self.starts_from}"
         return text
 
     def fit(self) -> None:

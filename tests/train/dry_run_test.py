@@ -54,6 +54,8 @@ def test_a_data_set_and_an_old_encoder_that_are_there(
     assert (status, errors) == (0, "")
     assert found["data"] == [f"{data_root}/new is whole: 36 images of 6 identities, 28 x 28"]
     assert found["method"] == ["needs old embeddings"]
+    (few,) = found["amount"]
+    assert few.startswith("note: 36 images of 6 identities are too few to train a network from ")
     assert found["old encoder"] == [f"{old}: an encoder of 4 dimensions"]
     assert found["workdir"] == ["run would be made"]
     assert found["protocol"] == [f"retrieval({data_root}/test): its files are there"]
