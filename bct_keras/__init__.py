@@ -9,7 +9,6 @@ imports neither Keras nor TensorFlow, and sets nothing.
 """
 
 import contextlib
-import importlib.abc
 import importlib.util
 import itertools
 import os
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bct_keras import (
         adapters,
+        augmentations,
         backbones,
         callbacks,
         encoders,
@@ -40,6 +40,7 @@ __all__ = [
     "InputError",
     "OldEmbeddings",
     "adapters",
+    "augmentations",
     "backbones",
     "callbacks",
     "compare",
@@ -57,6 +58,7 @@ _PUBLIC = {
     "InputError": "bct_keras.errors",
     "OldEmbeddings": "bct_keras.methods.old_embeddings",
     "adapters": None,
+    "augmentations": None,
     "backbones": None,
     "callbacks": None,
     "compare": "bct_keras.evaluate.comparison",
@@ -172,10 +174,11 @@ def _set_up_tensorflow() -> None:
     os.environ.setdefault("TF_CPU_BFC_MEM_LIMIT_IN_MB", str(memory >> 20))
 
 
-class _FirstTensorFlow(importlib.abc.MetaPathFinder):
+class _FirstTensorFlow:
     """Waits for TensorFlow's first import, whoever does it: sets it up, and silences it.
 
-    It writes of missing CUDA libraries before it has read its log level. It is not imported here:
+    It writes of missing CUDA libraries before it has read its log level; who has set that level to
+    0 or 1 wants to see it. It is not imported here:
     that takes seconds, and `prepare` and its processes do without it.
     """
 
@@ -183,9 +186,10 @@ class _FirstTensorFlow(importlib.abc.MetaPathFinder):
         if fullname != "tensorflow":
             return None
         sys.meta_path.remove(self)
+        wants_all = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3") in ("0", "1")
         _set_up_tensorflow()
         spec = importlib.util.find_spec("tensorflow")
-        if spec is None or spec.loader is None:
+        if spec is None or spec.loader is None or wants_all:
             return spec
         execute = spec.loader.exec_module
 
@@ -197,7 +201,7 @@ class _FirstTensorFlow(importlib.abc.MetaPathFinder):
         return spec
 
 
-class _FirstKeras(importlib.abc.MetaPathFinder):
+class _FirstKeras:
     """Waits for Keras's first import, and then lets it know our classes.
 
     `keras.saving.load_model` finds a class by the name it is registered under, and only where its

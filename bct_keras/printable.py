@@ -4,6 +4,8 @@ Names and ids come from files that anybody may make.
 """
 
 import re
+import shlex
+from collections.abc import Mapping
 
 # What Markdown reads as more than a character, wherever it stands. An underline counts at the edge
 # of a word alone.
@@ -66,3 +68,20 @@ def table_row(cells: list[str]) -> str:
     """Returns a row of a Markdown table; the cells are Markdown already."""
     escaped = [cell.replace("|", "\\|") for cell in cells]
     return f"| {' | '.join(escaped)} |"
+
+
+def command_line(command: str, flags: Mapping[str, str | list[str] | bool]) -> list[str]:
+    """Returns the words of a command as a shell takes them.
+
+    Example:
+        >>> " ".join(command_line("adapt", {"fuse": True, "protocol": ["retrieval(a b)"]}))
+        "bct adapt --fuse --protocol='retrieval(a b)'"
+    """
+    words = [f"bct {command}"]
+    for name, value in flags.items():
+        if value is True:
+            words.append(f"--{name}")
+            continue
+        for each in value if isinstance(value, list) else [value]:
+            words.append(f"--{name}={shlex.quote(str(each))}")
+    return words

@@ -1,19 +1,51 @@
-"""What is told while something takes long.
+"""What is told while something takes long, and at its end.
 
 That is a bar where somebody is watching, and lines to whoever wants them.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
-
-from tqdm import tqdm
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bct_keras.printable import line
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 Item = TypeVar("Item")
 DELAY_SECONDS = 2.0
 # What takes lines of text as the work goes on: a command prints them.
 Say = Callable[[str], None]
+
+
+# Whether nobody wants to see bars, as a command's --quiet says.
+_quiet = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What work has come to: the last that a command tells.
+
+    Attributes:
+        text: For people.
+        facts: The same for programs, as JSON has it.
+        then: Commands that may be typed next.
+    """
+
+    text: str
+    facts: Mapping[str, Any]
+    then: Sequence[str] = ()
+
+
+def be_quiet() -> None:
+    """Shows no bar from now on."""
+    global _quiet
+    _quiet = True
+
+
+def is_quiet() -> bool:
+    """Tells whether bars are to be left out."""
+    return _quiet
 
 
 def note(text: str) -> None:
@@ -35,7 +67,13 @@ def track(
     return iter(bar(what, total, unit, items))
 
 
-def bar(what: str, total: int | None, unit: str = "images", items: Iterable | None = None) -> tqdm:
+def bar(
+    what: str,
+    total: int | None,
+    unit: str = "images",
+    items: Iterable | None = None,
+    delay: float = DELAY_SECONDS,
+) -> "tqdm":
     """Returns a bar, which nobody sees before two seconds have passed.
 
     Args:
@@ -43,14 +81,17 @@ def bar(what: str, total: int | None, unit: str = "images", items: Iterable | No
         total: How many there are.
         unit: What is counted.
         items: What the bar goes through; without them its `update` is called.
+        delay: The seconds that pass before the bar is seen.
     """
+    from tqdm import tqdm  # not before there is something to show: `--help` is at once
+
     # disable=None: no bar where the output is not a terminal.
     return tqdm(
         items,
         desc=line(what),
         total=total,
         unit=f" {unit}",
-        delay=DELAY_SECONDS,
-        disable=None,
+        delay=delay,
+        disable=True if _quiet else None,
         leave=False,
     )

@@ -145,7 +145,8 @@ def test_unreadable_images_can_be_skipped_and_are_counted(photos, here):
         prepare, "--source=folder(photos, image_size=28)", "--out=data", "--on_bad=skip"
     )
     assert (status, errors) == (0, "")
-    first, counted, *named = output.splitlines()
+    first, counted, *named, then = output.splitlines()
+    assert then == "next: bct train --data=data --old=OLD --workdir=runs/mine"
     assert first == "data written: 10 images of 4 identities"
     assert counted == "2 images left out:"
     for line, name, reason in zip(named, ["c/1.jpg", "d/2.jpg"], reasons, strict=True):

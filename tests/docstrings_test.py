@@ -17,7 +17,6 @@ PUBLIC = {
     "bct_keras.adapters": ["Linear", "Procrustes", "Residual", "fit"],
     "bct_keras.adapters.fitting": ["option_names"],
     "bct_keras.adapters.linear": ["Regression"],
-    "bct_keras.advise.next_steps": ["command_line"],
     "bct_keras.advise.units": ["duration", "figures", "size"],
     "bct_keras.heads": [
         "AdaFace",

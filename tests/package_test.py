@@ -104,6 +104,29 @@ def test_a_command_chooses_the_backend_where_nobody_has(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+# In the place of TensorFlow, which takes seconds: it writes past Python, as TensorFlow does, and it
+# may be broken.
+NOISY = "import os\nos.write(2, b'failed call to cuInit\\n')\n"
+
+
+@pytest.mark.parametrize(
+    ("level", "noise"), [(None, ""), ("0", "failed call to cuInit\n"), ("2", ""), ("3", "")]
+)
+def test_tensorflow_starts_without_a_word_unless_the_user_wants_it(tmp_path, level, noise):
+    (tmp_path / "tensorflow.py").write_text(NOISY)
+    code = "import bct_keras, os, tensorflow; print(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
+    set_by_user = {} if level is None else {"TF_CPP_MIN_LOG_LEVEL": level}
+    done = run(code, PYTHONPATH=f"{ROOT}:{tmp_path}", **set_by_user)
+    assert (done.stdout, done.stderr) == (f"{level or 3}\n", noise)
+
+
+def test_why_tensorflow_cannot_be_imported_is_seen(tmp_path):
+    (tmp_path / "tensorflow.py").write_text(f"{NOISY}raise ImportError('libfoo.so is missing')\n")
+    done = run("import bct_keras, tensorflow", PYTHONPATH=f"{ROOT}:{tmp_path}")
+    assert "failed call" not in done.stderr
+    assert done.stderr.endswith("ImportError: libfoo.so is missing\n")
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("setting", "kept"), [({}, True), ({"TF_CPU_ALLOCATOR_USE_BFC": "false"}, False)]

@@ -74,10 +74,12 @@ def define_flags() -> None:
 
 def main() -> None:
     """Adapts what the flags name, and prints the report."""
+    command.loading()
     from bct_keras.adapt.plan import Plan
     from bct_keras.adapt.run import adapt
     from bct_keras.encoders import load_encoder
-    from bct_keras.evaluate import report
+    from bct_keras.evaluate.outcome import outcome
+    from bct_keras.progress import Outcome
 
     FLAGS = flags.FLAGS
     plan = Plan(
@@ -96,10 +98,13 @@ def main() -> None:
         new, old, plan, out, protocols=FLAGS.protocol, rule=rule_of_flags(), say=command.say
     )
     if found:
-        print(report.as_text(found))
-        print(f"report: {out / 'report' / 'report.html'}")
+        data = FLAGS.data or "DATA"
+        old_flag = FLAGS.old if FLAGS.direction == "query" else None
+        command.finish(outcome(found, out / "report", old_flag, data, more={"out": out}))
+    else:
+        command.finish(Outcome(f"{out}: not proven", {"out": out}))
 
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "", GROUPS)
+    command.run(main, __doc__ or "", GROUPS, as_json=True)

@@ -81,10 +81,12 @@ def define_flags() -> None:
 
 def main() -> None:
     """Advises on what the flags name; the first line of the output is the decision."""
+    command.loading()
     from bct_keras.advise import tables
     from bct_keras.advise.plan import Plan
     from bct_keras.advise.run import PAGE, advise
     from bct_keras.encoders import load_encoder
+    from bct_keras.progress import Outcome
 
     FLAGS = flags.FLAGS
     out = stores.place(command.required("out"))
@@ -104,8 +106,8 @@ def main() -> None:
     found = advise(
         old, new, trained, plan, out, protocols=FLAGS.protocol, rule=rule_of_flags(), say=told
     )
-    print(tables.as_text(found))
-    print(f"report: {out / PAGE}")
+    text = f"{tables.as_text(found)}\nreport: {out / PAGE}"
+    command.finish(Outcome(text, {**found, "report": out}))
 
 
 def needed_number(name: str) -> float:
@@ -123,4 +125,4 @@ def told(text: str) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "", GROUPS)
+    command.run(main, __doc__ or "", GROUPS, as_json=True)

@@ -1,7 +1,6 @@
 """Names the commands that go on from a decision."""
 
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bct_keras.adapt import plan as of_adapt
@@ -18,6 +17,7 @@ from bct_keras.advise.candidates import (
 from bct_keras.advise.plan import Plan
 from bct_keras.advise.speed import embeds_images
 from bct_keras.encoders import Encoder
+from bct_keras.printable import command_line
 
 GALLERY = "GALLERY"  # stands for the reader's own
 EXPORTED = "exported"
@@ -40,12 +40,14 @@ class NextSteps:
         plan: What adapters were fitted by.
         protocols: The specs of those protocols that a command can be given.
         asked: Whether the user has named them; else commands find them by themselves.
+        few: Whether there are too few images to train a network from random weights.
     """
 
     old: Encoder
     plan: Plan
     protocols: Sequence[str]
     asked: bool
+    few: bool = False
 
     def after(self, route: Route, compared: Sequence[Route]) -> list[Step]:
         """Returns the steps that a route takes.
@@ -73,6 +75,9 @@ class NextSteps:
         """Yields how to come to a route that is better."""
         if self.plan.data and not any(route.kind == TRAINED for route in compared):
             flags = {"data": self.plan.data, "old": name_of(self.old), "method": "mixbct"}
+            starts = [name_of(each.own) for each in compared if each.kind == AS_IT_IS]
+            if self.few:  # too few to train a network from nothing
+                flags["start"] = starts[0] if starts else "NEW"
             yield Step(
                 "A route that was not compared: train the new encoder to be compatible, and give"
                 " the run by --trained",
@@ -141,20 +146,3 @@ def others_than_default(plan: of_adapt.Plan) -> dict[str, str | list[str] | bool
         else:
             found[name] = value if isinstance(value, bool) else str(value)
     return found
-
-
-def command_line(command: str, flags: Mapping[str, str | list[str] | bool]) -> list[str]:
-    """Returns the words of a command as a shell takes them.
-
-    Example:
-        >>> " ".join(command_line("adapt", {"fuse": True, "protocol": ["retrieval(a b)"]}))
-        "python -m bct_keras.adapt --fuse --protocol='retrieval(a b)'"
-    """
-    words = [f"python -m bct_keras.{command}"]
-    for name, value in flags.items():
-        if value is True:
-            words.append(f"--{name}")
-            continue
-        for each in value if isinstance(value, list) else [value]:
-            words.append(f"--{name}={shlex.quote(str(each))}")
-    return words

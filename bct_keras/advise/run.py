@@ -15,6 +15,7 @@ from bct_keras.advise.next_steps import NextSteps
 from bct_keras.advise.plan import Plan
 from bct_keras.advise.report import Advice
 from bct_keras.advise.speed import measured_speeds
+from bct_keras.data import amount
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError, option
@@ -145,10 +146,17 @@ def advice_on(measuring: Measuring, fitting: Fitting, trained: Sequence[Encoder]
             f" {option('trained')}"
         )
     (taken,) = [route for route in routes if route.name == decision.route]
+    few = bool(data and amount.is_small(data.records, data.classes))
+    if data and few:
+        decision.unsure.append(
+            f"{amount.too_few(data.records, data.classes)}: train from an encoder that there is,"
+            f" by train {option('start', 'NEW')}, or by the maps of this page"
+        )
     next_steps = NextSteps(
         old=fitting.old,
         plan=plan,
         protocols=list(measuring.protocols),
         asked=bool(fitting.asked),
+        few=few,
     )
     return Advice(decision, next_steps.after(taken, routes), found, speeds, plan)

@@ -38,7 +38,7 @@ def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
     elif not folder.is_dir():
         raise InputError(f"{folder}: no such folder (a {kind} was expected)")
     elif not path.exists():
-        made = f"; python -m bct_keras.{MAKERS[kind]} makes one" if kind in MAKERS else ""
+        made = f"; bct {MAKERS[kind]} makes one" if kind in MAKERS else ""
         raise InputError(f"{folder} is not a {kind}: it has no {MANIFEST}{made}")
     manifest = read_json(path, LARGEST_MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("kind") != kind:

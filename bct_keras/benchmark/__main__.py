@@ -107,6 +107,7 @@ def groups() -> dict[str, list[str]]:
 
 
 def main() -> None:
+    command.loading()
     from bct_keras.benchmark.jobs import StoppedError
     from bct_keras.benchmark.run import benchmark
     from bct_keras.callbacks.checkpoints import RESUME_STATUS

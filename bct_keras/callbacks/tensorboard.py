@@ -1,5 +1,6 @@
 """The run's folder log/, for `tensorboard --logdir`: every metric, and the flags."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -8,6 +9,7 @@ import tensorflow as tf
 from bct_keras.models import CompatibleModel
 
 STEPS_BETWEEN_SCALARS = 50
+MIXED_ROWS = "mixed_rows"  # the metric of a method that mixes old embeddings into a batch
 
 
 class TensorBoardLog(keras.callbacks.TensorBoard):
@@ -17,16 +19,27 @@ class TensorBoardLog(keras.callbacks.TensorBoard):
     anew in each call of `fit`; here they are those of the run, however often it was broken off.
     """
 
-    def __init__(self, model: CompatibleModel, folder: Path, flags: str):
+    def __init__(
+        self,
+        model: CompatibleModel,
+        folder: Path,
+        flags: str,
+        look: Callable[[], dict[str, float]] | None = None,
+        batch_size: int = 0,
+    ):
         """Begins or goes on with a log.
 
         Args:
             model: What is trained.
             folder: The log's folder.
             flags: Text that tells with which options.
+            look: Returns further figures by name; it is called after each epoch.
+            batch_size: Images in a step, of which mixed rows are a share.
         """
         super().__init__(log_dir=str(folder), write_graph=False, update_freq="epoch")
         self.trained = model
+        self.look = look
+        self.batch_size = batch_size
         self.writer = tf.summary.create_file_writer(str(folder))
         self.step = int(model.steps.numpy())
         with self.writer.as_default(step=self.step):
@@ -44,6 +57,13 @@ class TensorBoardLog(keras.callbacks.TensorBoard):
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
+        values = self.look() if self.look else {}
+        mixed = (logs or {}).get(MIXED_ROWS)
+        if mixed is not None and self.batch_size:
+            values["mixed_share"] = mixed / self.batch_size
+        with self.writer.as_default(step=self.step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
         self.writer.flush()
 
 

@@ -14,6 +14,7 @@ from bct_keras.models import CompatibleModel
 from bct_keras.untrusted.reading import read_text
 
 SECONDS_BETWEEN_LINES = 60.0
+SECONDS_TO_FIRST_LINE = 5.0
 NAMED_RECORDS = 8  # of a step that failed
 
 
@@ -47,9 +48,11 @@ class TrainingProgress(keras.callbacks.Callback):
         self.batch_size = batch_size
         self.steps_per_epoch = steps_per_epoch
         self.step = first_step
-        self.bar = progress.bar("training", epochs * steps_per_epoch, unit="steps")
+        steps = epochs * steps_per_epoch
+        self.bar = progress.bar("training", steps, unit="steps", delay=0.0)
         self.bar.update(first_step)
-        self.line_at = time.monotonic() + SECONDS_BETWEEN_LINES
+        self.line_at = time.monotonic() + SECONDS_TO_FIRST_LINE
+        self.has_begun = False
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = self.last_step_at = time.monotonic()
@@ -59,7 +62,9 @@ class TrainingProgress(keras.callbacks.Callback):
         self.step += 1
         self.last_step_at = time.monotonic()
         self.bar.update()
-        if not self.bar.disable:
+        if not self.has_begun:
+            self.tell_first_step()
+        elif not self.bar.disable:
             self.bar.set_postfix_str(shown(logs or {}), refresh=False)
         elif time.monotonic() > self.line_at:
             self.line_at = time.monotonic() + SECONDS_BETWEEN_LINES
@@ -67,6 +72,19 @@ class TrainingProgress(keras.callbacks.Callback):
             seconds = (steps - self.step) / self.steps_per_second()
             where = f"step {self.step:,}/{steps:,}"
             self.say(where, logs, f"{seconds / 60:,.0f} min left")
+
+    def tell_first_step(self) -> None:
+        """Tells how long the first step took, if long: the network is compiled for it.
+
+        It counts in no rate, unless there is no other step.
+        """
+        self.has_begun = True
+        seconds = self.last_step_at - self.started
+        if seconds > SECONDS_TO_FIRST_LINE:
+            self.bar.write(f"first step, for which the network is compiled: {seconds:.0f} s")
+        if self.steps_per_epoch > 1:
+            self.first_step = self.step
+            self.started = self.last_step_at
 
     def on_epoch_end(self, epoch, logs=None):
         self.say(f"epoch {epoch + 1}/{self.epochs}", logs)

@@ -1,50 +1,32 @@
 """How every command starts and ends."""
 
 import contextlib
-import re
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
-from bct_keras import stores
-from bct_keras.command.help import HELP, Groups, help_text, nearest, no_such_flag, wrong_value
+from bct_keras import progress, stores
+from bct_keras.command import results
+from bct_keras.command.help import (
+    COMMON_FLAGS,
+    HELP,
+    Groups,
+    help_text,
+    nearest,
+    no_such_flag,
+    wrong_value,
+)
 from bct_keras.command.help import with_choices as with_choices
+from bct_keras.command.plain_stream import LAYOUT, LAYOUT_OF_BARS, PlainStream
+from bct_keras.command.results import finish as finish
 from bct_keras.errors import InputError, options_as_flags
 from bct_keras.printable import line
 from bct_keras.untrusted import flag_files
 
-LAYOUT = re.compile(r"\n|\t")
-# Bars go back to the start of their line, and up by one.
-LAYOUT_OF_BARS = re.compile(r"\n|\t|\r|\x1b\[A")
 
-
-class PlainStream:
-    """Stands before a terminal, and only ever shows text.
-
-    So it is whatever is printed, and wherever the names in it come from.
-    """
-
-    def __init__(self, stream: TextIO, layout: re.Pattern[str]):
-        self.stream = stream
-        self.layout = layout
-
-    def __getattr__(self, name: str):
-        return getattr(self.stream, name)
-
-    def write(self, text: str) -> int:
-        """Writes the text with all that cannot be seen told by its number, but for the layout."""
-        if not text.isprintable():
-            parts = self.layout.split(text)
-            ends = [*self.layout.findall(text), ""]
-            text = ""
-            for part, end in zip(parts, ends, strict=True):
-                text += line(part) + end
-        return self.stream.write(text)
-
-
-def run(main: Callable[[], None], usage: str, groups: Groups) -> None:
+def run(main: Callable[[], None], usage: str, groups: Groups, as_json: bool = False) -> None:
     """Runs `main` with its flags parsed.
 
     Bad input is one or two plain lines and exit status 1.
@@ -54,15 +36,28 @@ def run(main: Callable[[], None], usage: str, groups: Groups) -> None:
             flag are answered at once.
         usage: What `--help` says before it lists the flags.
         groups: The flags that `--help` lists, by the titles above them.
+        as_json: Whether the command has a result that programs want, and so the flag --json.
     """
+    flags.DEFINE_bool("quiet", False, "print nothing but errors and the final result")
+    if as_json:
+        flags.DEFINE_bool(
+            "json",
+            False,
+            "print the final result as one JSON object, and all else to standard error",
+        )
     if HELP & set(sys.argv[1:]):
         print(help_text(usage, groups))
         return
     logging.set_verbosity(logging.ERROR)
     plain_out: Any = PlainStream(sys.stdout, LAYOUT)
     plain_err: Any = PlainStream(sys.stderr, LAYOUT_OF_BARS)
+
+    def divert_and_run(arguments: list[str]) -> None:
+        results.divert(flags.FLAGS.quiet, as_json and flags.FLAGS.json)
+        guarded(main, arguments)
+
     with contextlib.redirect_stdout(plain_out), contextlib.redirect_stderr(plain_err):
-        app.run(lambda arguments: guarded(main, arguments), flags_parser=parsed)
+        app.run(divert_and_run, flags_parser=parsed)
 
 
 def parsed(arguments: list[str]) -> list[str]:
@@ -138,6 +133,12 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def loading() -> None:
+    """Tells somebody at a terminal what the first seconds of most commands are for."""
+    if sys.stderr.isatty() and not progress.is_quiet():
+        print("loading Keras and TensorFlow, which takes some seconds", file=sys.stderr, flush=True)
+
+
 def define_engine(parts: bool = True) -> None:
     """Defines the flags that say who does the work, of each command that is done in pieces.
 
@@ -159,6 +160,16 @@ def define_engine(parts: bool = True) -> None:
         "do only this part of the work, as in 3/64: the others run elsewhere, at any time, and "
         "whoever finishes last commits",
     )
+
+
+def flags_again() -> str:
+    """Returns what a flag file has to say to start the same work again; not how it is told."""
+    lines = []
+    for text in flags.FLAGS.flags_into_string().splitlines():
+        name = text.partition("=")[0].removeprefix("--").removeprefix("no")
+        if name not in COMMON_FLAGS:
+            lines.append(f"{text}\n")
+    return "".join(lines)
 
 
 def required(name: str) -> str:

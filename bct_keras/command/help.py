@@ -18,6 +18,7 @@ PLAINLY = {
     r"could not convert string to float: .*": "a number is needed",
     r"\('Non-boolean argument to boolean flag', .*\)": "it is given as --name or --noname",
 }
+COMMON_FLAGS = ("quiet", "json")
 COMMON = "For every command"
 # What absl writes behind the help of a flag that may be given several times.
 REPEATED = ";\n    repeat this option"
@@ -35,6 +36,9 @@ def help_text(usage: str, groups: Groups) -> str:
     for title, names in groups.items():
         parts.append(group_text(title, [flags.FLAGS[name] for name in names]))
     common = [entry("--flagfile", FLAGFILE)]
+    for name in COMMON_FLAGS:
+        if name in flags.FLAGS:
+            common.append(flag_text(flags.FLAGS[name]))
     common.append(entry("--help", "this text; --helpfull shows the flags of absl too"))
     parts.append("\n".join([f"{COMMON}:", *common]))
     return "\n\n".join(parts)

@@ -51,9 +51,10 @@ def define_flags() -> None:
 
 def main() -> None:
     """Embeds a data set."""
+    command.loading()
     from bct_keras.data.dataset import open_data_set
     from bct_keras.embed.plan import plan
-    from bct_keras.embed.run import embed_and_tell
+    from bct_keras.embed.run import embed_and_tell, outcome
     from bct_keras.encoders import load_encoder
     from bct_keras.engines import ENGINES, parse_part
 
@@ -64,7 +65,7 @@ def main() -> None:
         for line in plan(encoder, data, out, flags.FLAGS.images, flags.FLAGS.nodes).lines():
             command.say(line)
         return
-    embed_and_tell(
+    said = embed_and_tell(
         encoder,
         data,
         out,
@@ -72,8 +73,9 @@ def main() -> None:
         engine=specs.build(ENGINES, flags.FLAGS.engine),
         part=parse_part(flags.FLAGS.part),
     )
+    command.finish(outcome(said, encoder, data, out))
 
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "", GROUPS)
+    command.run(main, __doc__ or "", GROUPS, as_json=True)

@@ -15,7 +15,8 @@ from bct_keras.engines import (
     Part,
     make,
 )
-from bct_keras.progress import Say
+from bct_keras.printable import command_line
+from bct_keras.progress import Outcome, Say
 
 
 def embed(
@@ -52,10 +53,10 @@ def embed_and_tell(
     say: Say,
     engine: Engine | None = None,
     part: Part | None = None,
-) -> None:
-    """Embeds a data set, and says what is done.
+) -> str:
+    """Embeds a data set; returns one line that says what is there.
 
-    That is what pixels the encoder gets, what is there now, and what looks wrong with it.
+    Before that it says what pixels the encoder gets, and what looks wrong with it.
     """
     for line in trial.told(encoder):
         say(line)
@@ -63,9 +64,27 @@ def embed_and_tell(
         for warning in trial.before(encoder, data):
             say(warning)
     made = make(out, EmbeddedData(encoder, data), engine, part)
-    say(told(out, made, encoder, data, part))
-    if made.state == "part":
-        return
-    shards = open_embeddings(out, data)
-    for warning in trial.after_shards(encoder.spec, shards):
-        say(warning)
+    if made.state != "part":
+        shards = open_embeddings(out, data)
+        for warning in trial.after_shards(encoder.spec, shards):
+            say(warning)
+    return told(out, made, encoder, data, part)
+
+
+def outcome(said: str, encoder: Encoder, data: DataSet, out: Path) -> Outcome:
+    """Returns what is told of the embeddings of a data set, of which there may be a part alone.
+
+    Args:
+        said: What `embed_and_tell` returns.
+        encoder: What has made them.
+        data: The images.
+        out: Their folder.
+    """
+    facts = {"out": out, "embeddings": data.records, "dims": encoder.dims}
+    facts["encoder"] = encoder.fingerprint
+    flags = {
+        "gallery": "file(people.gallery)",
+        "data": str(data.folder),
+        "embeddings": str(out),
+    }
+    return Outcome(said, facts, [" ".join(command_line("gallery add", flags))])

@@ -99,7 +99,9 @@ class Made:
         """Returns what is said of the folder."""
         if self.state == "part":
             still = f"{self.left:,} pieces of others are still to be done"
-            if not self.left:
+            if self.left == 1:
+                still = "one piece of another is still to be done"
+            elif not self.left:
                 still = "others are still at work"
             return f"part {part} of {out} is done; {still}, and whoever finishes last commits"
         if self.state == "mended":

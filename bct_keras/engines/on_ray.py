@@ -88,10 +88,20 @@ def connect(ray: Any, address: str) -> None:
         ray.init(address=address, log_to_driver=False, logging_level="error")
     except (ConnectionError, ValueError) as error:
         first_line, _, _ = str(error).partition("\n")
+        first_sentence, _, _ = first_line.partition(". ")  # the next one tells of Ray's own flags
         raise InputError(
-            f"no Ray cluster at {address}: {first_line}",
-            f"`ray start --head` starts one; {option('engine', 'local')} runs on this machine",
+            f"no Ray cluster at {address}: {first_sentence}",
+            f"`ray start --head` starts one; {option('engine', 'ray(address=HOST:PORT)')} names "
+            f"one, and {option('engine', 'local')} runs on this machine",
         ) from None
+
+
+def told(needs: dict[str, float]) -> str:
+    """Returns what an actor takes, in words."""
+    text = f"{needs['num_cpus']:g} cores"
+    if needs["num_gpus"]:
+        text += f" and {needs['num_gpus']:g} GPUs"
+    return text
 
 
 class PieceActor:
@@ -180,7 +190,10 @@ class Run:
             raise UnfinishedError(f"no process of the cluster can begin: {self.could_not_open[0]}")
         ended, _ = self.ray.wait(list(self.busy), num_returns=1, timeout=SECONDS_TO_WAIT)
         if not ended and not self.at_work() and self.told.seconds() > SECONDS_UNTIL_ROOM_IS_MISSED:
-            self.told.once(f"waiting for the cluster to have room for {self.needs}")
+            self.told.once(
+                f"waiting for the first process of the cluster: each takes {told(self.needs)}, and "
+                "`ray status` tells what is free"
+            )
         for reference in ended:
             actor, number = self.busy.pop(reference)
             if self.take(reference, actor, number) and self.waiting:
@@ -218,7 +231,7 @@ class Run:
             if self.died_in_opening > ATTEMPTS:
                 raise UnfinishedError(
                     "processes of the cluster die before they can begin, perhaps because memory "
-                    f"ran out; each had {self.needs}"
+                    f"ran out; each had {told(self.needs)}"
                 )
         self.start()
 

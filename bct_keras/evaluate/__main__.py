@@ -157,12 +157,12 @@ def main() -> None:
     FLAGS = flags.FLAGS
     out = stores.place(command.required("out"))
     command.required("protocol")
-    from bct_keras.evaluate import report
+    command.loading()
+    from bct_keras.evaluate.outcome import outcome
 
     of_series = bool(FLAGS.encoders or FLAGS.gallery)
     found = series_of_flags(out) if of_series else upgrade_of_flags(out)
-    print(report.as_text(found))
-    print(f"report: {out / 'report.html'}")
+    command.finish(outcome(found, out, FLAGS.old))
 
 
 def series_of_flags(out: Path) -> dict[str, Any]:
@@ -264,4 +264,4 @@ def adapted_of_flag(new: "Encoder | None") -> "Encoder":
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "", GROUPS)
+    command.run(main, __doc__ or "", GROUPS, as_json=True)

@@ -15,7 +15,7 @@ import bct_keras
 from bct_keras import artefacts
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import compatibility, report_folder
+from bct_keras.evaluate import compatibility, report_folder, summary
 from bct_keras.evaluate.compatibility import TESTS
 from bct_keras.evaluate.retrieval import Divided, divide
 from bct_keras.metrics.flips import SearchedNames
@@ -121,7 +121,8 @@ class Comparison:
         artefacts.check_place(out, report_folder.KIND)
         with artefacts.new_folder(out, replace=True) as place:
             protocols = {PROTOCOL: self.protocol}
-            report_folder.write_report(self.report, protocols, self.report["made_from"], place)
+            made_from = self.report["made_from"]
+            report_folder.write_report(self.report, protocols, made_from, place, out)
 
 
 def compare(
@@ -168,13 +169,16 @@ def compare(
     encoders = {"old": ArrayEncoder("old", old_rows), "new": ArrayEncoder("new", new_rows)}
     rule = Rule(tuple(decide_by), margin)
     results = {PROTOCOL: compatibility.findings(protocol, encoders["old"], encoders["new"])}
+    summary.add_counts(results, {PROTOCOL: protocol})
     verdict = compatibility.judge(results, rule)
     assert verdict  # there is a cross-test
     made_from = {name: encoder.fingerprint for name, encoder in encoders.items()}
     made_from |= protocol.made_from() | report_folder.rule_facts(rule)
     report = {
         "version": bct_keras.__version__,
+        "date": summary.today(),
         **report_folder.verdict_facts(verdict),
+        "encoders": summary.encoder_facts(encoders),
         "protocols": results,
         "made_from": made_from,
     }

@@ -20,6 +20,7 @@ from bct_keras.evaluate.routes import (
     embed_routes,
     measure_route,
     mixed_galleries,
+    sides_of_tests,
 )
 from bct_keras.metrics import baselines
 from bct_keras.metrics.flips import flips
@@ -110,20 +111,6 @@ def findings(
         found.notes += group_notes(found.groups)
     found.notes += protocol.notes(encoders + list(others.values()))
     return found.described()
-
-
-def sides_of_tests(upgrade: Upgrade, routes: Mapping[str, Sides]) -> dict[str, Sides]:
-    """Returns what each test searches, and in what."""
-    found = {}
-    if upgrade.old:
-        found[OLD_OLD] = upgrade.old
-    if upgrade.old and upgrade.cross:
-        found[NEW_OLD] = Sides(upgrade.cross.query, upgrade.old.gallery)
-    if upgrade.new:
-        found[NEW_NEW] = upgrade.new
-    for name, sides in routes.items():
-        found[TEST_OF[name]] = sides
-    return found
 
 
 def findings_of(

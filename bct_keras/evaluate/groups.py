@@ -134,15 +134,18 @@ def facts_of(rates: GroupRates, far: float) -> dict[str, Any]:
 
 
 def group_notes(found: Mapping[str, Any]) -> list[str]:
-    """Returns a warning for each metric that some groups are too small for."""
-    notes = []
+    """Returns warnings of groups that are too small, each with the metrics it is of."""
+    metrics_of: dict[str, list[str]] = {}  # of the groups that are too small, by their names
     for metric, of_tests in found.items():
         of_groups = next(iter(of_tests.values()))
         small = [name for name, facts in of_groups.items() if facts["too_small"]]
         if small:
-            notes.append(
-                f"warning: {', '.join(small)}: too small to say anything at {metric} (fewer than "
-                f"{FEWEST_IDENTITIES} identities, or fewer than ten impostor pairs that would be "
-                "accepted at this rate)"
-            )
+            metrics_of.setdefault(", ".join(small), []).append(metric)
+    notes = []
+    for names, metrics in metrics_of.items():
+        notes.append(
+            f"warning: {names}: too small to say anything at {', '.join(metrics)} (fewer than "
+            f"{FEWEST_IDENTITIES} identities, or fewer than ten impostor pairs that would be "
+            "accepted)"
+        )
     return notes

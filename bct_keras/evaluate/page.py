@@ -1,15 +1,22 @@
 """Sets report.html, one page that needs nothing from elsewhere."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
 
-from bct_keras.evaluate import report, report_routes, words
+from bct_keras.evaluate import curve_tables, report, report_routes, summary, words
+from bct_keras.metrics.verdict import COMPATIBLE, NOT_COMPATIBLE, UNDECIDED
 from bct_keras.pages import document
-from bct_keras.pages.document import Picture, Plot, Table
+from bct_keras.pages.document import Download, Picture, Plot, Table
 
+FIRST_PLOTS = ("Hot refresh", "Mixed galleries, random")  # what their captions begin with
+MEANINGS = {
+    COMPATIBLE: "queries of the new encoder can be searched in the old gallery",
+    NOT_COMPATIBLE: "do not search the old gallery with the new encoder",
+    UNDECIDED: "these identities are too few to tell",
+}
 FLIPS = {
     "negative": "right with old/old, wrong with new/old",
     "positive": "wrong with old/old, right with new/old",
@@ -53,6 +60,7 @@ def as_html(
     found: dict[str, Any],
     plots: Mapping[str, list[Plot]] | None = None,
     pictures: Mapping[str, Mapping[str, Image.Image]] | None = None,
+    place: str = "REPORT",
 ) -> str:
     """Returns the page of a report.
 
@@ -60,14 +68,25 @@ def as_html(
         found: What report.json says.
         plots: The plots of each protocol.
         pictures: The images of each protocol's examples, by their names.
+        place: The folder of the report, for commands that take it.
     """
     protocols = []
     for name, result in found["protocols"].items():
         images = (pictures or {}).get(name, {})
         protocols.append(part_of(name, result, (plots or {}).get(name, []), images))
+    first_plots = []
+    if protocols:  # the first picture stands on the first screen
+        first_plots = [plot for plot in protocols[0].plots if plot.caption.startswith(FIRST_PLOTS)]
+        others = [plot for plot in protocols[0].plots if plot not in first_plots]
+        protocols[0] = replace(protocols[0], plots=others)
     return document.render(
         "report",
         title=headline(found),
+        because=found.get("because", "") if "routes" not in found else "",
+        facts=summary.fact_lines(found),
+        step=summary.next_step(found, place),
+        first_plots=first_plots,
+        downloads=downloads(found, protocols),
         verdict=found["verdict"] or "",
         one_verdict="" if "routes" in found else found["verdict"] or "",
         overviews=list(report_routes.overviews(found)),
@@ -92,8 +111,23 @@ def headline(found: dict[str, Any]) -> str:
         return report_routes.headline(found)
     if not verdict:
         return "A verdict on each candidate" if "candidates" in found else "Self-test"
-    because = f": {found['because']}" if found.get("because") else ""
-    return verdict[0].upper() + verdict[1:] + because
+    return f"{verdict[0].upper()}{verdict[1:]}: {MEANINGS[verdict]}"
+
+
+def downloads(found: dict[str, Any], protocols: list[ProtocolPart]) -> list[Download]:
+    """Returns the numbers of the page as files within it."""
+    tables = list(report_routes.overviews(found))
+    for protocol in protocols:
+        for table in (*protocol.deciding, *protocol.others):
+            parts = [part for part in (protocol.name, table.heading) if part]
+            tables.append(Table(": ".join(parts), table.rows))
+    curves = []
+    for name, result in found["protocols"].items():
+        curves += curve_tables.of(name, result)
+    return [
+        document.download("tables.csv", document.as_csv(tables), "text/csv"),
+        document.download("curves.csv", document.as_csv(curves), "text/csv"),
+    ]
 
 
 def part_of(

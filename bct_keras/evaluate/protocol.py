@@ -94,6 +94,10 @@ class Protocol(ABC):
         """Returns what measures; a protocol without labels takes what the new encoder finds."""
         return self
 
+    def counts(self) -> dict[str, int]:
+        """Returns how many identities, images and queries it has, by their names."""
+        return {}
+
     def notes(self, encoders: Collection[Encoder]) -> list[str]:
         """Returns sentences for the report of these encoders, which were embedded before."""
         return []

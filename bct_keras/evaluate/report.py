@@ -107,9 +107,9 @@ def other_tables(result: dict[str, Any]) -> Iterator[Table]:
             rows.append([test, f"{found['rate']:.4f}", f"{found['threshold']:.4f}"])
         yield Table("Equal error rate: as many false accepts as false rejects", rows)
     for metric, of_tests in result.get("groups", {}).items():
-        yield Table(
-            f"By group, at the threshold that gives all of them {metric}", group_rows(of_tests)
-        )
+        rate = metric.removeprefix("TAR@")
+        heading = f"By group, at the threshold that gives all together {rate}"
+        yield Table(heading, group_rows(of_tests))
     if "baselines" in result:
         heading = (
             "Without training: an orthogonal Procrustes map, fitted on the gallery's images by "
@@ -148,7 +148,7 @@ def group_rows(of_tests: dict[str, dict[str, dict[str, Any]]]) -> Rows:
             "identities",
             "genuine pairs",
             "impostor pairs",
-            "says",
+            "enough to tell",
         ]
     ]
     for test, of_groups in of_tests.items():

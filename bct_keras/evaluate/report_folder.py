@@ -22,6 +22,7 @@ def write_report(
     protocols: Mapping[str, Protocol],
     made_from: dict[str, Any],
     folder: Path,
+    place: Path,
 ) -> None:
     """Writes all files of a report.
 
@@ -30,13 +31,14 @@ def write_report(
         protocols: The protocols of the report, which have the images of its examples.
         made_from: What the numbers are made from, for the manifest.
         folder: An empty folder.
+        place: Where it will be, when all of it is there.
     """
     files = artefacts.write_result(folder, REPORT, found)
     drawings, pictures = {}, {}
     for number, (spec, result) in enumerate(found["protocols"].items(), 1):
         drawings[spec] = draw(result, folder, number)
         pictures[spec] = faces(protocols[spec], result)
-    (folder / "report.html").write_text(page.as_html(found, drawings, pictures))
+    (folder / "report.html").write_text(page.as_html(found, drawings, pictures, str(place)))
     artefacts.write_manifest(folder, KIND, made_from, files=files)
 
 
@@ -47,8 +49,7 @@ def draw(result: dict[str, Any], folder: Path, number: int) -> list[Plot]:
         png = folder / f"{number}_{drawing.name}.png"
         plots.save_png(drawing.draw, png)
         name = f"plot{number}-{drawing.name}"
-        svg = plots.as_svg(drawing.draw, name)
-        found.append(Plot(drawing.caption, svg))
+        found.append(plots.as_plot(drawing, name))
     return found
 
 

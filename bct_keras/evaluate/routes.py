@@ -11,7 +11,7 @@ from typing import Any
 
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError, option
-from bct_keras.evaluate.findings import Upgrade
+from bct_keras.evaluate.findings import NEW_NEW, NEW_OLD, OLD_OLD, Upgrade
 from bct_keras.evaluate.protocol import Protocol
 from bct_keras.metrics.gains import evidence, gains, rates_of
 from bct_keras.metrics.measured import Measured, as_measured
@@ -86,6 +86,20 @@ def embed_routes(protocol: Protocol, routes: Routes, upgrade: Upgrade) -> dict[s
         else:
             query = protocol.embed(encoder.compatible).query
             found[name] = Sides(query, upgrade.old.gallery)
+    return found
+
+
+def sides_of_tests(upgrade: Upgrade, routes: Mapping[str, Sides]) -> dict[str, Sides]:
+    """Returns what each test searches, and in what."""
+    found = {}
+    if upgrade.old:
+        found[OLD_OLD] = upgrade.old
+    if upgrade.old and upgrade.cross:
+        found[NEW_OLD] = Sides(upgrade.cross.query, upgrade.old.gallery)
+    if upgrade.new:
+        found[NEW_NEW] = upgrade.new
+    for name, sides in routes.items():
+        found[TEST_OF[name]] = sides
     return found
 
 

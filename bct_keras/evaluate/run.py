@@ -20,6 +20,7 @@ from bct_keras.evaluate.protocols import build_protocols
 from bct_keras.evaluate.report_folder import KIND, REPORT, rule_facts, verdict_facts, write_report
 from bct_keras.evaluate.retrieval import Divided
 from bct_keras.evaluate.routes import Routes, judge_routes
+from bct_keras.evaluate.summary import add_counts, encoder_facts, today
 from bct_keras.metrics.verdict import Rule, worst
 
 FAIL, COUNT = "fail", "count"
@@ -79,7 +80,9 @@ def evaluate(
 
     def find(protocol: Protocol) -> dict[str, Any]:
         check_divided(protocol, failures, groups)
-        return compatibility.findings(protocol, old, new, independent, routes, groups)
+        return compatibility.findings(
+            protocol, old, new, independent=independent, routes=routes, groups=groups
+        )
 
     def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         facts = verdict_facts(compatibility.judge(results, rule))
@@ -206,7 +209,7 @@ class Evaluation:
         with artefacts.making(out, KIND, made_from) as folder:
             if folder:
                 found = self.found(protocols, made_from)
-                write_report(found, protocols, made_from, folder)
+                write_report(found, protocols, made_from, folder, out)
         return artefacts.read_result(out, KIND, REPORT)
 
     def built(self, out: Path) -> Mapping[str, Protocol]:
@@ -227,9 +230,12 @@ class Evaluation:
         for name, encoder in self.encoders.items():
             facts[f"--{name}"] = encoder.spec
         facts["--on_bad"] = self.on_bad
+        add_counts(results, protocols)
         return {
             "version": bct_keras.__version__,
+            "date": today(),
             **self.judge(results),
+            "encoders": encoder_facts(self.encoders),
             "protocols": results,
             "made_from": facts | made_from,
         }

@@ -39,6 +39,7 @@ def define_flags() -> None:
 
 
 def main() -> None:
+    command.loading()
     from bct_keras.encoders import load_encoder
     from bct_keras.explain.run import as_text, check_installed, explain
 

@@ -105,11 +105,13 @@ def checks_of_flags() -> "Checks":
 
 
 def main() -> None:
+    command.loading()
     from bct_keras.data.dataset import open_data_set
     from bct_keras.encoders import load_encoder
     from bct_keras.export.formats import possible_formats
     from bct_keras.export.formats.format import Source
     from bct_keras.export.run import export, keras_encoder
+    from bct_keras.progress import Outcome
 
     FLAGS = flags.FLAGS
     out = stores.place(command.required("out"))
@@ -125,7 +127,7 @@ def main() -> None:
     )
     formats = FLAGS.formats or possible_formats(source)
     exported = export(source, formats, out, checks, FLAGS.data_licence)
-    print(exported)
+    command.finish(Outcome(str(exported), {"out": out, **exported.facts()}))
     refusal = exported.refusal()
     if refusal:
         raise refusal
@@ -133,4 +135,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "", GROUPS)
+    command.run(main, __doc__ or "", GROUPS, as_json=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError, option
@@ -43,6 +44,10 @@ class Exported:
         leave_out = f"leave what is refused out of {option('formats')}"
         helps = f"{written}; {leave_out}, calibrate on more images, or train longer"
         return RefusedError(*self.refused.values(), helps)
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what was written and refused, as JSON has it."""
+        return {"written": self.files, "refused": self.refused, "verdict": self.verdict}
 
     def __str__(self) -> str:
         """Returns a line for each file, and the verdict where there is one."""

@@ -8,11 +8,13 @@ from bct_keras import artefacts
 from bct_keras.encoders import ADAPTER_KIND, RUN_KIND, Encoder
 from bct_keras.errors import option
 from bct_keras.export.formats.format import Source
+from bct_keras.export.front_matter import front_matter, model_index
 from bct_keras.export.gate import OLD
 from bct_keras.printable import code, markdown, table_row
 from bct_keras.untrusted.reading import read_text
 
 # Lines of a run's flags.txt, which say what it was trained on.
+TAGS = ["image-feature-extraction", "biometrics", "backward-compatible-embeddings"]
 OF_DATA = ("--source=", "--split=", "--data=", "--scenario=")
 
 USE = """\
@@ -47,14 +49,15 @@ class Card:
     refused: dict[str, str]  # of each format that is not, the reason
     results: dict[str, Any]  # of each protocol the metrics of each test
     data_licence: str
+    date: str = ""  # on which it was exported
 
     def text(self) -> str:
         """Returns the card in Markdown."""
         facts = self.source.facts()
         title = facts["encoder"]
         if self.verdict:
-            title += f" - {self.verdict}"
-        lines = [f"# {markdown(title)}", ""]
+            title = f"{self.verdict} - {title}"
+        lines = [*front_matter(self.metadata(facts)), "", f"# {markdown(title)}", ""]
         lines += table(["", ""], self.first_rows(facts))
         lines += ["", "## Data", ""]
         lines += data_lines(self.source)
@@ -72,6 +75,17 @@ class Card:
             lines += ["", f"It was not evaluated: export was given no {option('protocol')}."]
         lines += ["", USE]
         return "\n".join(lines)
+
+    def metadata(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Returns what stands on top for machines."""
+        found: dict[str, Any] = {"library_name": "keras", "tags": TAGS}
+        if self.verdict:
+            found["verdict"] = self.verdict
+        if self.date:
+            found["date"] = self.date
+        if self.results:
+            found["model-index"] = model_index(facts["encoder"], self.results)
+        return found
 
     def licence(self) -> str:
         """Returns what the card says of the licence of the data."""
@@ -92,7 +106,9 @@ class Card:
         for name, output in facts["outputs"].items():
             text = f"{output['dims']} dimensions, of length {output['length']}; for {output['for']}"
             outputs.append([name, text])
+        dated = [["date", self.date]] if self.date else []
         return [
+            *dated,
             ["fingerprint", code(facts["fingerprint"])],
             ["searches the gallery of", searched],
             *outputs,

@@ -11,6 +11,7 @@ import numpy as np
 
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import option
+from bct_keras.evaluate import summary
 from bct_keras.export import model_card
 from bct_keras.export.checks import Checks, Exported, RefusedError
 from bct_keras.export.formats import FORMATS
@@ -58,6 +59,7 @@ class Writing:
             refused=refused,
             results=self.gate.results(),
             data_licence=data_licence,
+            date=summary.today(),
         )
         facts = {"verdict": card.verdict, "files": files, "refused": refused}
         gate_facts = facts | {"protocols": card.results}

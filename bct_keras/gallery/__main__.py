@@ -2,20 +2,19 @@
 
 Galleries: file(PATH), one file that a device reads as it is, or milvus(URI, collection=gallery).
 Every entry knows the encoder that made it. A query is refused unless its encoder made all entries
-or reports of `evaluate` say that it is compatible with those that did. Each action has its own
---help, as in bct gallery search --help.
+or reports of `evaluate` say that it is compatible with those that did.
 """
 
-import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from absl import flags
 
 from bct_keras import command, specs
 from bct_keras.gallery.usage import SUMMARIES, usage_of
+from bct_keras.progress import Outcome
 
 FLAGS = flags.FLAGS
 
@@ -49,8 +48,8 @@ def search_by_flags() -> None:
         far=FLAGS.far,
         only_labels=FLAGS.only_label,
     )
-    for each in found:
-        print(json.dumps(each.facts(), ensure_ascii=False) if FLAGS.json else each)
+    text = "\n".join(str(each) for each in found)
+    command.finish(Outcome(text, {"queries": [each.facts() for each in found]}))
 
 
 def bundle_by_flags() -> None:
@@ -120,7 +119,7 @@ def restore_by_flags() -> None:
     restore(command.required("gallery"), say=command.say)
 
 
-def forget_originals_by_flags() -> None:
+def forget_by_flags() -> None:
     from bct_keras.gallery.run import forget_originals
 
     forget_originals(command.required("gallery"), say=command.say)
@@ -129,7 +128,9 @@ def forget_originals_by_flags() -> None:
 def info_by_flags() -> None:
     from bct_keras.gallery.run import info
 
-    info(command.required("gallery"), say=command.say)
+    lines: list[str] = []
+    found = info(command.required("gallery"), say=lines.append)
+    command.finish(Outcome("\n".join(lines), found.facts()))
 
 
 def define_add_flags() -> None:
@@ -194,7 +195,6 @@ def define_search_flags() -> None:
         "search among entries with this label, and no others; may be given twice",
     )
     define_far("say `match` or `no match` where this share of false accepts may be, such as 1e-3")
-    flags.DEFINE_bool("json", False, "print a line of JSON for each query")
 
 
 def define_bundle_flags() -> None:
@@ -260,22 +260,22 @@ def define_remove_flags() -> None:
     )
 
 
-@dataclass(frozen=True)
-class Action:
+class Action(NamedTuple):
     run: Callable[[], None]
     define_flags: Callable[[], None]
+    as_json: bool = False
 
 
 ACTIONS = {
     "add": Action(add_by_flags, define_add_flags),
-    "search": Action(search_by_flags, define_search_flags),
+    "search": Action(search_by_flags, define_search_flags, as_json=True),
     "backfill": Action(backfill_by_flags, define_backfill_flags),
     "cut-over": Action(cut_over_by_flags, define_cut_over_flags),
     "remove": Action(remove_by_flags, define_remove_flags),
     "move": Action(move_by_flags, define_move_flags),
     "restore": Action(restore_by_flags, lambda: None),
-    "forget-originals": Action(forget_originals_by_flags, lambda: None),
-    "info": Action(info_by_flags, lambda: None),
+    "forget-originals": Action(forget_by_flags, lambda: None),
+    "info": Action(info_by_flags, lambda: None, as_json=True),
     "bundle": Action(bundle_by_flags, define_bundle_flags),
 }
 
@@ -284,7 +284,7 @@ def run(arguments: list[str]) -> None:
     """Runs the action that stands after the program's name; `arguments` are those of sys.argv."""
     name = arguments[1] if len(arguments) > 1 else "--help"
     if name in command.HELP:
-        print(command.with_choices(__doc__ or "", "Actions", SUMMARIES))
+        print(command.with_choices(__doc__ or "", "Actions, each with --help", SUMMARIES))
         return
     if name not in ACTIONS:
         command.fail_to_choose("action", name, ACTIONS)
@@ -293,7 +293,7 @@ def run(arguments: list[str]) -> None:
     flags.DEFINE_string("gallery", None, "file(PATH), or milvus(URI, collection=gallery)")
     action.define_flags()
     defined = [flag for flag in FLAGS if flag not in known]
-    command.run(action.run, usage_of(name), {"Flags": defined})
+    command.run(action.run, usage_of(name), {"Flags": defined}, action.as_json)
 
 
 if __name__ == "__main__":

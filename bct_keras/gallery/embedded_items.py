@@ -70,5 +70,5 @@ def embedded_by(engine: Engine, encoder: str | Path, data: DataSet, say: Say) ->
     whole_encoder = load_encoder(encoder)
     name = f"{data.folder.name}-by-{whole_encoder.fingerprint[:12]}"
     folder = data.folder.with_name(name)
-    embed_and_tell(whole_encoder, data, folder, say, engine=engine)
+    say(embed_and_tell(whole_encoder, data, folder, say, engine=engine))
     return folder

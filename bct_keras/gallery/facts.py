@@ -1,7 +1,8 @@
 """What a gallery knows of encoders, and what it tells of its entries."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from typing import Any
 
 from bct_keras.errors import InputError
 from bct_keras.metrics.odds import Odds
@@ -111,6 +112,21 @@ class Description:
     def dims(self) -> list[int]:
         """Returns the dimensions that entries have, the fewest first."""
         return sorted({encoder.dims for encoder in self.entries})
+
+    def facts(self) -> dict[str, Any]:
+        """Returns it as JSON has it."""
+        encoders = []
+        for encoder, count in self.entries.items():
+            encoders.append({"entries": count, **asdict(encoder)})
+        compatible = []
+        for each in self.compatible:
+            compatible.append({"queries": each.query, "entries": each.gallery, "by": each.by})
+        return {
+            "entries": sum(self.entries.values()),
+            "encoders": encoders,
+            "compatible": compatible,
+            "remarks": self.remarks,
+        }
 
 
 def first_positions(ids: list[str]) -> dict[str, int]:

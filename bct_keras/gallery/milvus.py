@@ -59,8 +59,9 @@ class MilvusGallery(Gallery):
             ) from None
         self.name = f"{uri} ({collection})"
         self.collection = collection
-        # It logs as a traceback what is told in a line here.
-        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+        # They log as tracebacks what is told in a line here, and what Milvus Lite does without.
+        for library in ("pymilvus", "grpc._server"):
+            logging.getLogger(library).setLevel(logging.CRITICAL)
         with plainly(uri, MilvusException):
             client = pymilvus.MilvusClient(uri, token=os.environ.get("MILVUS_TOKEN", ""))
         self.client: Any = Plainly(uri, client, MilvusException)

@@ -91,8 +91,10 @@ def restore(gallery: str, say: progress.Say = progress.silent) -> int:
     with open_gallery(gallery) as opened:
         count = opened.restore()
         left = [encoder for encoder in opened.encoders_in_use() if encoder.adapter]
-        if count or not left:
+        if count:
             say(f"{opened.name}: {count:,} entries have their original vectors again")
+        elif not left:
+            say(f"{opened.name}: no vectors from before are kept; nothing is changed")
         if left:
             raise InputError(
                 line(

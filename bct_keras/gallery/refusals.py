@@ -47,6 +47,6 @@ def not_calibrated(gallery: str, entries: KnownEncoder) -> InputError:
     return InputError(
         f"{gallery} holds entries that this query searches by two embeddings, and no report says "
         f"what its cosines with those of {entries} stand for:",
-        f"python -m bct_keras.evaluate {old} {new} {protocol} measures it; then "
+        f"bct evaluate {old} {new} {protocol} measures it; then "
         f"gallery add {option('report', 'FOLDER')}",
     )

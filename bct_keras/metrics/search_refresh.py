@@ -6,7 +6,7 @@ groups, of the new ones up to there and of the old ones from there on.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -53,17 +53,12 @@ class AtShare:
 class Found:
     """Collects what the queries find at one share, a block of them after the other."""
 
-    genuine: list[np.ndarray]
-    own: list[np.ndarray]
-    average_precision: list[np.ndarray]
-    recall: list[np.ndarray]
-    best: list[np.ndarray]  # [halves, queries] each
-    above: list[np.ndarray]  # [halves, queries] each
-
-    @classmethod
-    def nothing(cls) -> "Found":
-        """Returns what there is before the first block."""
-        return cls([], [], [], [], [], [])
+    genuine: list[np.ndarray] = field(default_factory=list)
+    own: list[np.ndarray] = field(default_factory=list)
+    average_precision: list[np.ndarray] = field(default_factory=list)
+    recall: list[np.ndarray] = field(default_factory=list)
+    best: list[np.ndarray] = field(default_factory=list)  # [halves, queries] each
+    above: list[np.ndarray] = field(default_factory=list)  # [halves, queries] each
 
 
 class RefreshSearch:
@@ -133,7 +128,7 @@ class RefreshSearch:
 
     def collect(self, least: float) -> list[AtShare] | None:
         """Searches all queries; returns None where too few impostors reach `least`."""
-        found = [Found.nothing() for _ in range(self.shares)]
+        found = [Found() for _ in range(self.shares)]
         # Of old and of new entries, the impostors' scores of each step
         strongest: list[list[list[np.ndarray]]] = [
             [[] for _ in range(self.shares - 1)] for _ in self.galleries

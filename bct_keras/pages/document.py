@@ -5,9 +5,10 @@ the SVG of our own plots goes in as it is.
 """
 
 import base64
+import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,11 +36,20 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """The values of a plot at one place."""
+
+    place: float  # from 0, at the left end of the picture, to 1
+    text: str
+
+
+@dataclass(frozen=True)
 class Plot:
     """A plot with its caption."""
 
     caption: str
     svg: str  # by `plots.as_svg`, which escapes the texts within
+    readings: tuple[Reading, ...] = ()  # what a reader can read off with mouse or keyboard
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,14 @@ class Picture:
 
     name: str
     url: str  # with the image inside
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file within the page."""
+
+    name: str
+    url: str
 
 
 def render(template: str, **fields: Any) -> str:
@@ -88,6 +106,30 @@ def picture(name: str, image: Image.Image) -> Picture:
     return Picture(name, f"data:image/jpeg;base64,{data}")
 
 
+def download(name: str, content: str, kind: str) -> Download:
+    """Returns a file to download that lies within the page.
+
+    Args:
+        name: Of the file.
+        content: Its text.
+        kind: Its media type.
+    """
+    data = base64.b64encode(content.encode()).decode()
+    return Download(name, f"data:{kind};base64,{data}")
+
+
+def as_csv(tables: Sequence[Table]) -> str:
+    """Returns tables as one CSV file, each below its heading."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    for table in tables:
+        if table.heading:
+            writer.writerow([table.heading])
+        writer.writerows(table.rows)
+        writer.writerow([])
+    return file.getvalue()
+
+
 def as_texts(facts: Mapping[str, Any]) -> dict[str, str]:
     """Returns what a page is made from as texts: other values than texts as JSON."""
     texts = {}
@@ -97,6 +139,11 @@ def as_texts(facts: Mapping[str, Any]) -> dict[str, str]:
         else:
             texts[name] = json.dumps(value)
     return texts
+
+
+def readings_of(plot: Plot) -> str:
+    """Returns what can be read off a plot, as the script of the page takes it."""
+    return json.dumps([[each.place, each.text] for each in plot.readings], separators=(",", ":"))
 
 
 def environment() -> Environment:
@@ -111,6 +158,7 @@ def environment() -> Environment:
     )
     found.filters["colour"] = colour_of
     found.filters["svg"] = Markup
+    found.filters["readings"] = readings_of
     return found
 
 

@@ -30,6 +30,17 @@ def orders_of(curves: list[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(curve["order"] for curve in curves))
 
 
+def ends_of(result: dict[str, Any]) -> tuple[float, float]:
+    """Returns the ends of the axis of top-1, the same for all orders."""
+    values = [result["old/old"][METRIC]]
+    for curve in result["mixed"]["curves"]:
+        values += [*curve["metrics"][METRIC]]
+        alone = curve["alone"]
+        values += [max(pair) for pair in zip(alone["old"], alone["new"], strict=True)]
+    room = 0.05 * (max(values) - min(values)) + 1e-3
+    return min(values) - room, max(values) + room
+
+
 def draw(axes: Axes, result: dict[str, Any], order: str) -> None:
     """Draws top-1 of each route, with dots for the better of searching either part alone."""
     mixed = result["mixed"]
@@ -41,5 +52,5 @@ def draw(axes: Axes, result: dict[str, Any], order: str) -> None:
         better = [max(pair) for pair in zip(alone["old"], alone["new"], strict=True)]
         axes.plot(percent, better, color=colour, linestyle=":", linewidth=1)
     axes.axhline(result["old/old"][METRIC], color="#8a8d91", linestyle="--", label="old/old")
-    axes.set(xlabel="share of the gallery re-embedded (%)", ylabel=METRIC)
+    axes.set(xlabel="share of the gallery re-embedded (%)", ylabel=METRIC, ylim=ends_of(result))
     axes.legend(loc="best")

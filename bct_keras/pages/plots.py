@@ -9,11 +9,19 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
 
 from bct_keras.pages import mixed_plots
+from bct_keras.pages.axis_labels import plain_numbers
+from bct_keras.pages.document import Plot, Reading
+from bct_keras.pages.plot_values import (
+    Value,
+    curve_values,
+    histogram_values,
+    mixed_values,
+    refresh_metric,
+    refresh_values,
+)
 
 SMALLEST_FRR = 1e-4  # that is shown
 FOREGROUND = "#123456"  # stands for the page's text colour
@@ -53,30 +61,19 @@ class Drawing:
     name: str  # of its file
     caption: str
     draw: Callable[[Axes], None]
+    values: tuple[Value, ...] = ()  # by rising x
 
 
 def plots_of(result: dict[str, Any]) -> Iterator[Drawing]:
-    """Yields all plots that one protocol's result allows."""
-    curves = result.get("curves", {})
-    if curves:
-        caption = (
-            "ROC: pairs of one identity that are accepted (TAR) "
-            "over pairs of two accepted (FAR), with 95 % interval"
-        )
-        yield Drawing("roc", caption, lambda axes: roc(axes, curves))
-        caption = (
-            "DET: pairs of one identity that are rejected (FRR) "
-            "over pairs of two accepted (FAR), with 95 % interval"
-        )
-        yield Drawing("det", caption, lambda axes: det(axes, curves))
-    for test in ("old/old", "new/old"):
-        if test in curves:
-            name = f"scores_{test.replace('/', '_')}"
-            caption = f"Scores of {test}: pairs of one identity and of two"
-            yield Drawing(name, caption, lambda axes, test=test: histogram(axes, curves[test]))
+    """Yields all plots that one protocol's result allows, the way through a refresh first."""
     if "hot_refresh" in result:
         caption = "Hot refresh: what new queries find while the gallery is re-embedded"
-        yield Drawing("hot_refresh", caption, lambda axes: hot_refresh(axes, result))
+        yield Drawing(
+            "hot_refresh",
+            caption,
+            lambda axes: hot_refresh(axes, result),
+            tuple(refresh_values(result)),
+        )
     mixed = result.get("mixed", {})
     for number, order in enumerate(mixed_plots.orders_of(mixed.get("curves", [])), 1):
         caption = (
@@ -87,7 +84,36 @@ def plots_of(result: dict[str, Any]) -> Iterator[Drawing]:
             f"mixed_{number}",
             caption,
             lambda axes, order=order: mixed_plots.draw(axes, result, order),
+            tuple(mixed_values(mixed, order)),
         )
+    curves = result.get("curves", {})
+    if curves:
+        caption = (
+            "ROC: pairs of one identity that are accepted (TAR) "
+            "over pairs of two accepted (FAR), with 95 % interval"
+        )
+        values = tuple(curve_values(curves))
+        yield Drawing("roc", caption, lambda axes: roc(axes, curves), values)
+        caption = (
+            "DET: pairs of one identity that are rejected (FRR) "
+            "over pairs of two accepted (FAR), with 95 % interval"
+        )
+        yield Drawing("det", caption, lambda axes: det(axes, curves), values)
+    shown = [test for test in ("old/old", "new/old") if test in curves]
+    tallest = max((highest_share(curves[test]) for test in shown), default=1.0)
+    for test in shown:
+        caption = f"Scores of {test}: pairs of one identity and of two"
+        yield Drawing(
+            f"scores_{test.replace('/', '_')}",
+            caption,
+            lambda axes, test=test: histogram(axes, curves[test], tallest),
+            tuple(histogram_values(curves[test])),
+        )
+
+
+def highest_share(curve: dict[str, Any]) -> float:
+    """Returns the largest share of pairs in one place of a histogram."""
+    return max(*curve["genuine"], *curve["impostors"])
 
 
 def roc(axes: Axes, curves: dict[str, Any]) -> None:
@@ -103,7 +129,7 @@ def roc(axes: Axes, curves: dict[str, Any]) -> None:
             alpha=0.2,
             linewidth=0,
         )
-    axes.set(xscale="log", xlabel="FAR", ylabel="TAR", ylim=(0, 1.02))
+    axes.set(xscale="log", xlabel="FAR", ylabel="TAR", ylim=(0, 1.02), xlim=far_ends(curves))
     plain_numbers(axes.xaxis)
     axes.legend(loc="lower right")
 
@@ -121,10 +147,18 @@ def det(axes: Axes, curves: dict[str, Any]) -> None:
             alpha=0.2,
             linewidth=0,
         )
-    axes.set(xscale="log", yscale="log", xlabel="FAR", ylabel="FRR = 1 - TAR")
+    axes.set(
+        xscale="log", yscale="log", xlabel="FAR", ylabel="FRR = 1 - TAR", xlim=far_ends(curves)
+    )
     plain_numbers(axes.xaxis)
     plain_numbers(axes.yaxis)
     axes.legend(loc="lower left")
+
+
+def far_ends(curves: dict[str, Any]) -> tuple[float, float]:
+    """Returns the ends of the axis of rates, the same for both plots over it."""
+    every = [far for curve in curves.values() for far in curve["far"]]
+    return min(every), max(every)
 
 
 def missed(tar: list[float]) -> list[float]:
@@ -132,17 +166,8 @@ def missed(tar: list[float]) -> list[float]:
     return [max(1 - share, SMALLEST_FRR) for share in tar]
 
 
-def plain_numbers(axis: Axis) -> None:
-    """Labels a logarithmic axis with numbers such as 1e-02.
-
-    Matplotlib's own labels are formulas, which are shown as they are written (`text.parse_math`).
-    """
-    axis.set_major_formatter(LogFormatter())
-    axis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
-
-
-def histogram(axes: Axes, curve: dict[str, Any]) -> None:
-    """Draws the scores of pairs of one identity and of two."""
+def histogram(axes: Axes, curve: dict[str, Any], tallest: float) -> None:
+    """Draws the scores of pairs of one identity and of two; `tallest` is the end of the y axis."""
     for key, label, colour in (
         ("impostors", "two identities", "#8a8d91"),
         ("genuine", "one identity", "#2f81f7"),
@@ -156,7 +181,7 @@ def histogram(axes: Axes, curve: dict[str, Any]) -> None:
             linewidth=0,
             label=label,
         )
-    axes.set(xlabel="cosine", ylabel="share of the pairs", ylim=(0, None))
+    axes.set(xlabel="cosine", ylabel="share of the pairs", xlim=(-1, 1), ylim=(0, 1.05 * tallest))
     axes.legend(loc="upper left")
 
 
@@ -164,7 +189,7 @@ def hot_refresh(axes: Axes, result: dict[str, Any]) -> None:
     """Draws what new queries find while the gallery is embedded anew."""
     found = result["hot_refresh"]
     percent = [100 * share for share in found["share"]]
-    metric = "top-1" if "top-1" in found["metrics"] else next(iter(found["metrics"]))
+    metric = refresh_metric(found)
     axes.plot(
         percent,
         found["metrics"][metric],
@@ -198,6 +223,24 @@ def drawn(draw: Callable[[Axes], None]) -> Figure:
     return figure
 
 
+def as_plot(drawing: Drawing, name: str) -> Plot:
+    """Returns a plot for a page, with what can be read off it.
+
+    Args:
+        drawing: What is drawn.
+        name: What the names within it begin with.
+    """
+    with mpl.rc_context(STYLE):
+        figure = drawn(drawing.draw)
+        svg = svg_of(figure, name)
+        axes = figure.axes[0]
+        readings = []
+        for value in drawing.values:
+            across, _ = axes.transData.transform((value.x, axes.get_ylim()[0]))
+            readings.append(Reading(round(float(across / figure.bbox.width), 4), value.text))
+    return Plot(drawing.caption, svg, tuple(readings))
+
+
 def as_svg(draw: Callable[[Axes], None], name: str) -> str:
     """Returns a plot as SVG to stand in the page.
 
@@ -208,10 +251,14 @@ def as_svg(draw: Callable[[Axes], None], name: str) -> str:
         name: What the names within it begin with.
     """
     with mpl.rc_context(STYLE):
-        file = io.StringIO()
-        drawn(draw).savefig(
-            file, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
-        )
+        return svg_of(drawn(draw), name)
+
+
+def svg_of(figure: Figure, name: str) -> str:
+    """Returns a figure as SVG; what `as_svg` says holds here too."""
+    file = io.StringIO()
+    metadata = {"Date": None, "Creator": None}
+    figure.savefig(file, format="svg", transparent=True, metadata=metadata)
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

@@ -65,7 +65,8 @@ def main() -> None:
     """Makes a data set, or checks one."""
     from bct_keras.engines import ENGINES, local_processes, parse_part
     from bct_keras.prepare import check
-    from bct_keras.prepare.run import prepare
+    from bct_keras.prepare.run import outcome, prepare
+    from bct_keras.progress import Outcome
 
     FLAGS = flags.FLAGS
     engine = specs.build(ENGINES, FLAGS.engine)
@@ -73,20 +74,24 @@ def main() -> None:
         check.check(
             stores.place(FLAGS.check), local_processes(engine, "prepare --check"), command.say
         )
+        facts = {"check": FLAGS.check, "whole": True}
+        command.finish(Outcome(f"{FLAGS.check}: nothing is broken", facts))
         return
+    source = command.required("source")
+    out = stores.place(command.required("out"))
     said = prepare(
-        command.required("source"),
+        source,
         FLAGS.split,
-        stores.place(command.required("out")),
+        out,
         seed=FLAGS.seed,
         on_bad=FLAGS.on_bad,
         limit=FLAGS.limit,
         engine=engine,
         part=parse_part(FLAGS.part),
     )
-    print(said)
+    command.finish(outcome(said, out))
 
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "", GROUPS)
+    command.run(main, __doc__ or "", GROUPS, as_json=True)

@@ -14,7 +14,8 @@ from bct_keras.prepare.sources import SOURCES
 from bct_keras.prepare.sources.source import Source
 from bct_keras.prepare.splits import SPLITS, Division, View, identities_within
 from bct_keras.prepare.workplace import Workplace
-from bct_keras.printable import line
+from bct_keras.printable import command_line, line
+from bct_keras.progress import Outcome
 from bct_keras.untrusted.json_files import field
 
 LISTED_SKIPPED = 20
@@ -217,6 +218,30 @@ def summary(out: Path) -> str:
         for reason in skipped[:LISTED_SKIPPED]:
             text += f"\n  {line(reason)}"
     return text
+
+
+def outcome(said: str, out: Path) -> Outcome:
+    """Returns what is told of a data set, of which there may be a part alone.
+
+    Args:
+        said: What `prepare` says of it.
+        out: Its folder.
+    """
+    if stores.size_of(out / artefacts.MANIFEST) is None:
+        return Outcome(said, {"out": out})
+    manifest = artefacts.read_manifest(out, records.KIND)
+    where = out / artefacts.MANIFEST
+    views = field(manifest, "views", list, where)
+    facts = {
+        "out": out,
+        "images": field(manifest, "records", int, where),
+        "identities": field(manifest, "classes", int, where),
+        "views": views,
+        "skipped": field(manifest, "skipped", list, where),
+    }
+    data = out / "new" if "new" in views else out
+    flags = {"data": str(data), "old": "OLD", "workdir": "runs/mine"}
+    return Outcome(said, facts, [" ".join(command_line("train", flags))])
 
 
 def passed_over(source: Source) -> str:

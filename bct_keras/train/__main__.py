@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Trains, or tells what would be trained."""
+    command.loading()
     from bct_keras.callbacks import checkpoints
     from bct_keras.distribution.strategy import strategy
     from bct_keras.train import dry_run
@@ -43,7 +44,7 @@ def main() -> None:
         return
     devices = strategy(plan.strategy, plan.replicas)
     try:
-        Upgrade(plan, command.say, devices).run()
+        Upgrade(plan, command.say, devices, command.finish).run()
     except checkpoints.StoppedError as stopped:
         if stopped.args:
             print(stopped)
@@ -55,11 +56,10 @@ def plan_of_flags() -> "Plan":
     from bct_keras.train.plan import Plan
     from bct_keras.train.recipe import Recipe
 
-    FLAGS = flags.FLAGS
     made_here = {
         "recipe": Recipe(**flags_of(Recipe)),
         "checks": checks_of_flags(),
-        "flags": FLAGS.flags_into_string(),
+        "flags": command.flags_again(),
     }
     return Plan(**made_here, **flags_of(Plan, but=made_here))
 
@@ -182,10 +182,21 @@ def define_training_flags() -> None:
     )
     flags.DEFINE_integer("batch_size", 128, "images in a step, over all replicas", lower_bound=1)
     flags.DEFINE_integer("epochs", 35, "times through the data", lower_bound=1)
+    flags.DEFINE_string(
+        "batch",
+        "random",
+        "random, or classes(16, images=4): so many identities with so many images of each",
+    )
+    flags.DEFINE_string(
+        "augment",
+        "flip",
+        "what changes the images that the new encoder sees: flip, crop(scale=0.8), "
+        "colour(brightness=0.2), a Keras layer of your own as my_module:MyLayer(x=1); or none",
+    )
     flags.DEFINE_bool(
         "mirror",
         True,
-        "mirror half of the images; not for letters and other things that have a side",
+        "--nomirror: no flip, whatever --augment says; for letters and others that have a side",
     )
     flags.DEFINE_integer(
         "seed", 0, "of all that is random in the training; the data are the same", lower_bound=0
@@ -281,4 +292,4 @@ def define_watch_flags() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "", GROUPS)
+    command.run(main, __doc__ or "", GROUPS, as_json=True)

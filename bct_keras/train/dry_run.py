@@ -24,7 +24,7 @@ from bct_keras.prepare.sources.source import Source
 from bct_keras.prepare.splits import SPLITS
 from bct_keras.printable import line as one_line
 from bct_keras.progress import Say
-from bct_keras.train import memory, old_encoders, proof
+from bct_keras.train import memory, old_encoders, proof, ways_on
 from bct_keras.train.plan import Plan
 from bct_keras.train.recipe import Recipe
 from bct_keras.train.trainer import UNFINISHED_KIND
@@ -69,6 +69,9 @@ class DryRun:
         recipe = self.recipe
         self.check("recipe", lambda: said_of(recipe))
         data = self.check("data", self.data_facts) or Facts("")
+        few = data.records and ways_on.before(recipe, data.records, data.classes)
+        if few:
+            self.tell("amount", few)
         old_needed = self.check("method", lambda: said_of_method(recipe)) != NO_OLD
         started = self.check("start", lambda: start_facts(recipe, data)) if recipe.start else ""
         self.check("workdir", self.workdir_facts)

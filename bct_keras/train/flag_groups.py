@@ -8,6 +8,8 @@ GROUPS = {
     "How it is trained": (
         "epochs",
         "batch_size",
+        "batch",
+        "augment",
         "optimizer",
         "learning_rate",
         "schedule",

@@ -7,11 +7,18 @@ together they see what one process would, however many they are, and embeddings 
 images.
 """
 
+from collections.abc import Sequence
+
+import keras
+import numpy as np
 import tensorflow as tf
 
+from bct_keras.augmentations import augmented
+from bct_keras.augmentations.seeds import take_seeds
 from bct_keras.data import dataset
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards
+from bct_keras.train.class_batches import ClassBatches
 
 SHARDS_AT_ONCE = 8
 # A record is drawn from a buffer of this many, filled from shards in a new order each epoch;
@@ -20,6 +27,8 @@ SHUFFLED_AT_ONCE = 4096
 # Images for each turn of the loop over a batch, at most: a turn for each image takes a tenth as
 # long as decoding it.
 DECODED_TOGETHER = 8
+LARGEST_SEED = 1 << 30
+AUGMENTING = 1  # tells its seed from that of the mirrored rows
 
 
 def training_batches(
@@ -32,31 +41,46 @@ def training_batches(
     epochs: int,
     mirror: bool,
     context: tf.distribute.InputContext | None = None,
+    by_class: ClassBatches | None = None,
+    augment: Sequence[keras.layers.Layer] = (),
 ) -> tf.data.Dataset:
     """Returns the batches of a training, epoch after epoch, from a step on.
 
     A batch is ({"image": [batch, size, size, 3] uint8, field: [batch, ...]}, label [batch]). What
     an epoch holds depends on the seed and its number alone, so that a run can go on at any step.
     `batch_size` is that of all replicas; with a context each batch is one replica's share of it,
-    as `strategy.distribute_datasets_from_function` expects.
+    as `strategy.distribute_datasets_from_function` expects. Batches are of records in random
+    order, or those of `by_class`. The layers of `augment` change the images alone: old embeddings
+    stay those of the images as they are.
     """
     context = context or tf.distribute.InputContext()
-    first_epoch, skipped = divmod(first_step, data.records // batch_size)
+    steps = data.records // batch_size
+    first_epoch, skipped = divmod(first_step, steps)
+    seeds = take_seeds(augment)
 
     def decoded_batch(batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        return decoded(data, batch)
+        fields, labels = decoded(data, batch)
+        if augment:
+            seed = fields.pop("seed")[0]  # that of the first row, so each replica has its own
+            fields["image"] = augmented(augment, seeds, fields["image"], seed)
+        return fields, labels
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         epoch_seed = seed_of_epoch(seed, epoch)
 
-        def with_mirrored(index: tf.Tensor, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        def with_draws(index: tf.Tensor, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             batch_seed = fold_in(epoch_seed, index)
-            mirrored = mirrored_rows(batch_size, mirror, batch_seed)
-            return {**batch, "mirrored": mirrored}
+            found = {**batch, "mirrored": mirrored_rows(batch_size, mirror, batch_seed)}
+            if augment:
+                found["seed"] = seeds_of_rows(batch_size, batch_seed)
+            return found
 
         done = tf.where(epoch == first_epoch, tf.constant(skipped, tf.int64), 0)
-        batches = stored_batches(data, old, fields, batch_size, epoch_seed)
-        batches = batches.enumerate().skip(done).map(with_mirrored)
+        if by_class:
+            batches = by_class.of_epoch(epoch, steps)
+        else:
+            batches = stored_batches(data, old, fields, batch_size, epoch_seed)
+        batches = batches.enumerate().skip(done).map(with_draws)
         batches = own_rows(batches, batch_size, context)
         return batches.map(decoded_batch, num_parallel_calls=tf.data.AUTOTUNE)
 
@@ -64,11 +88,16 @@ def training_batches(
     return all_epochs.prefetch(tf.data.AUTOTUNE)
 
 
-def ids_of_step(data: DataSet, batch_size: int, seed: int, step: int) -> list[str]:
+def ids_of_step(
+    data: DataSet, batch_size: int, seed: int, step: int, by_class: ClassBatches | None = None
+) -> list[str]:
     """Returns what the batch of a step was made of.
 
     It is read again, because strings cannot go through `fit`.
     """
+    if by_class:
+        records, *_ = by_class.read(np.array(step))
+        return dataset.ids_of(data.parse(tf.constant(list(records))))
     epoch, index = divmod(step, data.records // batch_size)
     epoch_seed = seed_of_epoch(seed, tf.constant(epoch, tf.int64))
     batches = stored_batches(data, None, (), batch_size, epoch_seed)
@@ -141,6 +170,12 @@ def mirrored_rows(batch_size: int, mirror: bool, seed: tf.Tensor) -> tf.Tensor:
     share = 0.5 if mirror else 0.0
     draws = tf.random.stateless_uniform([batch_size], seed)
     return draws < share
+
+
+def seeds_of_rows(batch_size: int, seed: tf.Tensor) -> tf.Tensor:
+    """Returns a seed for each row of a batch, [batch, 2]."""
+    of_rows = fold_in(seed, tf.constant(AUGMENTING, tf.int64))
+    return tf.random.stateless_uniform([batch_size, 2], of_rows, 0, LARGEST_SEED, tf.int32)
 
 
 def own_rows(

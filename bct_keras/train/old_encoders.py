@@ -24,7 +24,7 @@ def embeddings(old: Path, data: DataSet, dims: int, say: Say = silent) -> Embedd
         encoder = load_encoder(old)
         check_dims(encoder.dims, dims, old)
         folder = data.folder.with_name(f"{data.folder.name}-by-{encoder.fingerprint[:12]}")
-        embed_and_tell(encoder, data, folder, say)
+        say(embed_and_tell(encoder, data, folder, say))
     shards = open_embeddings(folder, data)
     check_dims(shards.dims, dims, folder)
     return shards

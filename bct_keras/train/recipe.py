@@ -9,7 +9,10 @@ from typing import Any
 import keras
 
 from bct_keras import _keras, specs
+from bct_keras.augmentations import AUGMENTATIONS
 from bct_keras.backbones import BACKBONES, one_dnn
+from bct_keras.data.dataset import DataSet
+from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.errors import InputError, option
 from bct_keras.heads import HEADS
 from bct_keras.methods import METHODS
@@ -18,6 +21,7 @@ from bct_keras.models import CompatibleModel
 from bct_keras.optimizers import OPTIMIZERS
 from bct_keras.schedules import SCHEDULES
 from bct_keras.train import start as starts
+from bct_keras.train.class_batches import BATCHES, ClassBatches, Classes
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -45,6 +49,8 @@ class Recipe:
     on_nan: str = "fail"
     compatible_dims: int = 0  # 0: all
     clip_norm: float = 0.0
+    augment: str = "flip"  # specs, or none
+    batch: str = "random"
     start: str = ""  # the network to start from; "" is random weights
     frozen_epochs: int = 0  # of what is taken from it
     start_rate: float = 0.1  # of what is taken from it: so much of the learning rate
@@ -61,6 +67,9 @@ class Recipe:
         if self.compatible_dims > self.dims and not self.build_method().maps:
             compatible = option("compatible_dims", self.compatible_dims)
             raise InputError(f"{compatible} is more than {option('dims', self.dims)}")
+        for _, spec in self.augmentations():
+            specs.bind(AUGMENTATIONS, spec, ("seed",))
+        specs.build(BATCHES, self.batch).check(self.batch_size)
         self.check_start()
 
     def check_start(self) -> None:
@@ -97,7 +106,50 @@ class Recipe:
         else:
             for name in ("start", "frozen_epochs", "start_rate"):
                 del described[name]
+        for name in ("augment", "batch"):
+            if described[name] == getattr(Recipe, name):
+                del described[name]
         return described
+
+    @property
+    def flips(self) -> bool:
+        """Tells whether half of the images are mirrored, which is done while they are decoded."""
+        return self.mirror and any(name == "flip" for name, _ in self.augmentations())
+
+    def augmentations(self) -> list[tuple[str, str]]:
+        """Returns the name and the spec of each augmentation."""
+        found = []
+        for each in specs.split_arguments(self.augment, self.augment):
+            if each != "none":
+                found.append((specs.parse(each).name, each))
+        return found
+
+    def build_augmentations(self) -> list[keras.layers.Layer]:
+        """Returns the layers that change images, but for the flip."""
+        layers = []
+        for name, spec in self.augmentations():
+            if name == "flip":
+                continue
+            layer = specs.build(AUGMENTATIONS, spec, seed=self.seed)
+            specs.require(keras.layers.Layer, layer, spec)
+            layers.append(layer)
+        return layers
+
+    def by_class(
+        self, data: DataSet, old: EmbeddingShards | None, fields: tuple[str, ...]
+    ) -> ClassBatches | None:
+        """Returns the batches by identities, where they are asked for."""
+        made = specs.build(BATCHES, self.batch)
+        if not isinstance(made, Classes):
+            return None
+        return ClassBatches(
+            data=data,
+            identities=made.identities or self.batch_size // made.images,
+            images=made.images,
+            seed=self.seed,
+            old=old,
+            fields=fields if old else (),
+        )
 
     def build_method(self) -> Method:
         """Returns the method, which is not yet prepared."""
@@ -214,7 +266,12 @@ class Recipe:
             )
         if records < self.batch_size:
             batch_size = option("batch_size", self.batch_size)
-            raise InputError(f"{batch_size} is more than the {records} images of the data set")
+            raise InputError(
+                f"{batch_size} is more than the {records} images of the data set",
+                f"Give at most {option('batch_size', records)}; with few images "
+                f"{option('start', 'NEW')}, an encoder to start from, is needed too, or adapt in "
+                "place of train",
+            )
         return records // self.batch_size
 
 

@@ -9,8 +9,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -21,17 +23,19 @@ from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.distribution import workers
 from bct_keras.encoders import RUN_KIND, Encoder, load_encoder
 from bct_keras.errors import InputError, option
-from bct_keras.evaluate import held_out, report
+from bct_keras.evaluate import held_out
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
+from bct_keras.evaluate.outcome import outcome
 from bct_keras.evaluate.protocol import Protocol
 from bct_keras.evaluate.protocols import build_protocols
 from bct_keras.evaluate.run import evaluate
 from bct_keras.export.formats import FORMATS
 from bct_keras.export.formats.format import Source
 from bct_keras.export.run import Exported, export, keras_encoder
+from bct_keras.metrics.verdict import NOT_COMPATIBLE
 from bct_keras.prepare.run import prepare
-from bct_keras.progress import Say
-from bct_keras.train import old_encoders, proof
+from bct_keras.progress import Outcome, Say, is_quiet
+from bct_keras.train import old_encoders, proof, ways_on
 from bct_keras.train.plan import Plan
 from bct_keras.train.trainer import UNFINISHED_KIND, Run, Watch
 from bct_keras.train.validation import Validation
@@ -48,6 +52,7 @@ class Upgrade:
     plan: Plan
     say: Say
     strategy: tf.distribute.Strategy
+    conclude: Callable[[Outcome], None] | None = None  # gets the result; without it `say` does
 
     def run(self) -> None:
         """Goes the whole way; raises StoppedError where somebody asked the training to stop."""
@@ -73,6 +78,9 @@ class Upgrade:
         # At once, not after the old encoder was trained.
         artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)
         data = workers.chief_first(self.strategy, self.data_to_train_on)
+        few = ways_on.before(self.plan.recipe, data.records, data.classes)
+        if few and artefacts.kind_of(workdir) != RUN_KIND:
+            self.say(few)
         old = workers.chief_first(self.strategy, self.old_encoder)
         # At once, so that what is wrong with it is not told after the training.
         compared_with = old_encoders.known(old)
@@ -185,10 +193,12 @@ class Upgrade:
         Of a refused export the reason is raised at the end.
         """
         refused = None
+        facts: dict[str, Any] = {"workdir": self.plan.workdir, "exported": None}
         if list(self.plan.formats) != ["none"]:
             try:
                 exported = self.export(old, data, protocols)
                 self.say(str(exported))
+                facts["exported"] = exported.facts()
                 refused = exported.refusal()
             except InputError as error:
                 refused = error
@@ -197,13 +207,27 @@ class Upgrade:
             out = workdir / "report"
             new = load_encoder(workdir)
             found = evaluate(old, new, protocols, out, rule=self.plan.checks.rule, say=self.say)
-            self.say(report.as_text(found))
-            self.say(f"report: {out / 'report.html'}")
+            old_path = str(old.path) if old else None
+            result = outcome(found, out, old_path, str(data.folder), facts)
+            if found.get("verdict") == NOT_COMPATIBLE:
+                way_on = ways_on.after(self.plan.recipe)
+                result = dataclasses.replace(result, text=f"{result.text}\n{way_on}")
+            self.tell(result)
         elif not self.plan.protocol:
             told = f"{option('protocol')} tells on what, such as retrieval(DATA)"
-            self.say(f"not evaluated: {told} of identities that were not trained on")
+            text = f"not evaluated: {told} of identities that were not trained on"
+            self.tell(Outcome(text, facts))
+        else:
+            self.tell(Outcome(f"trained: {self.plan.folder()}", facts))
         if refused:
             raise refused
+
+    def tell(self, result: Outcome) -> None:
+        """Tells what the training has come to."""
+        if self.conclude:
+            self.conclude(result)
+        else:
+            self.say(result.text)
 
     def export(
         self, old: Encoder | None, data: DataSet, protocols: dict[str, Protocol]
@@ -245,6 +269,8 @@ def train_apart(arguments: list[str]) -> None:
     """Trains in a process of its own, so that it leaves neither memory nor random state behind."""
     alone = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
     command = [sys.executable, "-m", "bct_keras.train", *arguments]
+    if is_quiet():
+        command.append("--quiet")
     # In a group of its own a terminal's Ctrl-C comes to it once, from here: whoever stops this
     # process means that too.
     process = subprocess.Popen(command, env=alone, process_group=0)

@@ -12,13 +12,13 @@ from typing import Any
 
 import keras
 
-from bct_keras import artefacts, specs, stores
+from bct_keras import _keras, artefacts, specs, stores
 from bct_keras.backbones.iresnet import batch_norm
 from bct_keras.data.preprocessing import OWN, Preprocessing, chosen
-from bct_keras.encoders import RUN_KIND
+from bct_keras.encoders import ENCODER_FILE, RUN_KIND
 from bct_keras.encoders.encoder import first_sentence
 from bct_keras.encoders.keras_file import prepared, read_model, scales_itself
-from bct_keras.encoders.load import encoder_of_run
+from bct_keras.encoders.load import ADAPTER_KIND, encoder_of_run
 from bct_keras.errors import InputError, option
 from bct_keras.methods.outputs import COMPATIBLE, EMBEDDING
 from bct_keras.train.top import without_top
@@ -82,6 +82,7 @@ class Start:
     layer: str = ""
     given: tuple[tuple[str, Any], ...] = ()  # the preprocessing, by name
     is_run: bool = False
+    output: str = EMBEDDING  # of a file that has two
 
     @property
     def is_weights(self) -> bool:
@@ -112,7 +113,8 @@ class Start:
         check_image(self.path, model.input_shape, image_size)
         preprocessing = self.preprocessing_of(model)
         network = keras.Model(model.inputs[0], embedding, name=TAKEN)
-        network.trainable = True  # whatever was frozen when it was saved
+        for layer in _keras.layers_within(network):
+            layer.trainable = True  # whatever was frozen when it was saved
         image, features = self.opened(network, image_size, preprocessing)
         embedding, on_top = with_embedding(features, dims)
         said = [f"{self.named}: {how}"]
@@ -141,9 +143,8 @@ class Start:
             check_functional(self.path, model)
             if self.layer:
                 return model.get_layer(self.layer).output, f"layer {self.layer} is the embedding"
-            if EMBEDDING in getattr(model, "output_names", ()) and len(model.outputs) > 1:
-                # Of two outputs; this one is an Identity, whose name the method gives again.
-                return model.get_layer(EMBEDDING).input, f"its output {EMBEDDING}"
+            if len(model.outputs) > 1 and self.output in model.output_names:
+                return model.get_layer(self.output).output, f"its output {self.output}"
             return without_top(model)
         except ValueError as error:
             names = ", ".join(layer.name for layer in model.layers[-6:])
@@ -222,12 +223,15 @@ def found(named: str) -> Start:
 def of_path(named: str, path: Path) -> Start:
     """Returns what lies at a path."""
     if path.is_dir():
-        if artefacts.kind_of(path) != RUN_KIND:
-            raise InputError(
-                f"{option('start', named)} is no finished run: give a run's folder, a {KERAS} file "
-                f"or a {WEIGHTS} file"
-            )
-        return Start(named, encoder_of_run(path), is_run=True)
+        kind = artefacts.kind_of(path)
+        if kind == RUN_KIND:
+            return Start(named, encoder_of_run(path), is_run=True)
+        if kind == ADAPTER_KIND and (path / ENCODER_FILE).is_file():
+            return Start(named, path / ENCODER_FILE, is_run=True, output=COMPATIBLE)
+        raise InputError(
+            f"{option('start', named)} is no finished run: give a run's folder, a folder of adapt "
+            f"with an encoder in it, a {KERAS} file or a {WEIGHTS} file"
+        )
     with reading.opened(path):  # raises where it is missing, or a pipe
         pass
     if not path.name.endswith((KERAS, WEIGHTS)):

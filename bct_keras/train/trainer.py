@@ -14,10 +14,12 @@ from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.distribution import workers
 from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND
+from bct_keras.errors import InputError, option
 from bct_keras.methods.method import Method, Training
 from bct_keras.models import CompatibleModel
 from bct_keras.progress import Say, silent
 from bct_keras.train import failures, old_head, watching
+from bct_keras.train.class_batches import ClassBatches
 from bct_keras.train.input import ids_of_step, training_batches
 from bct_keras.train.projector import write_projector
 from bct_keras.train.recipe import Recipe
@@ -100,6 +102,8 @@ class Run:
         finished = self.workdir.is_dir() and artefacts.kind_of(self.workdir) == RUN_KIND
         kind = RUN_KIND if finished else UNFINISHED_KIND
         made_from = self.made_from()
+        if finished:
+            self.check_longer(made_from)
         if artefacts.is_current(self.workdir, kind, made_from) and finished:
             return False
         self.data.check_content()  # before anything is written
@@ -108,6 +112,20 @@ class Run:
             artefacts.write_atomically(self.workdir / "flags.txt", self.flags)
             artefacts.write_manifest(self.workdir, UNFINISHED_KIND, made_from)
         return True
+
+    def check_longer(self, made_from: dict[str, Any]) -> None:
+        """Raises where a finished run is asked for other epochs, and says how to train on."""
+        there = artefacts.read_manifest(self.workdir, RUN_KIND)["made_from"]
+        epochs = there.get("epochs")
+        if epochs == made_from["epochs"] or {**there, "epochs": made_from["epochs"]} != made_from:
+            return
+        start = option("start", self.workdir)
+        raise InputError(
+            f"{self.workdir} is finished: its learning rate went down over {epochs} epochs to "
+            "where it ends, and no more can follow.",
+            f"Train on from it in a folder of its own: {start} {option('start_rate', 1)} "
+            f"{option('workdir', 'ANOTHER')}, at a low {option('learning_rate')}",
+        )
 
     def build(self) -> None:
         """Makes the method and the model, with first weights that depend on the seed alone."""
@@ -175,10 +193,17 @@ class Run:
     def ids_of_step(self, step: int) -> list[str]:
         """Returns the names of the records of a step's batch."""
         batch_size = self.recipe.batch_size
-        return ids_of_step(self.data, batch_size, self.recipe.seed, step)
+        return ids_of_step(self.data, batch_size, self.recipe.seed, step, self.by_class)
+
+    @cached_property
+    def by_class(self) -> ClassBatches | None:
+        """The batches by identities, where they are asked for."""
+        return self.recipe.by_class(self.data, self.old, self.method.needs)
 
     def batches(self, first_step: int) -> Any:
         """Returns the batches from a step on; each worker's rows, which are together one batch."""
+
+        augment = self.recipe.build_augmentations()
 
         def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
             return training_batches(
@@ -189,8 +214,10 @@ class Run:
                 seed=self.recipe.seed,
                 first_step=first_step,
                 epochs=self.recipe.epochs,
-                mirror=self.recipe.mirror,
+                mirror=self.recipe.flips,
                 context=context,
+                by_class=self.by_class,
+                augment=augment,
             )
 
         return self.strategy.distribute_datasets_from_function(of_worker)

@@ -10,6 +10,7 @@ from bct_keras.callbacks.tensorboard import TensorBoardLog
 from bct_keras.callbacks.thawing import Thawing
 from bct_keras.callbacks.watching import FiniteLoss, MetricsFile, TimesFile, TrainingProgress
 from bct_keras.train import start as starts
+from bct_keras.train.looking import Look
 from bct_keras.train.validation import Validation
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ def callbacks(run: "Run") -> list[keras.callbacks.Callback]:
     if run.is_chief:
         found.append(MetricsFile(run.workdir / "metrics.jsonl", done // steps))
         found.append(TimesFile(run.workdir / "times.jsonl"))
-        found.append(TensorBoardLog(run.model, run.workdir / "log", run.flags))
+        log = run.workdir / "log"
+        size = recipe.batch_size
+        found.append(TensorBoardLog(run.model, log, run.flags, Look(run), batch_size=size))
     found.append(run.checkpoints)
     keep = run.watch.keep
     if keep:

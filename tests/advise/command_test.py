@@ -52,7 +52,7 @@ def test_what_is_told_of_a_route_is_what_evaluate_finds(tmp_path, here):
     here(command, *named, *USE, f"--out={out}")
     found = report_of(out)
     step = found["decision"]["next"][0]["command"]
-    name, *arguments = shlex.split(" ".join(step))[2:]
+    name, *arguments = shlex.split(" ".join(step))[1:]
     assert name == "bct_keras.adapt"
     status, said, _ = here(adapt, *arguments)
     assert status == 0
@@ -97,7 +97,7 @@ def test_what_is_measured_by_a_list_is_not_fitted_on(tmp_path, here):
     assert f"{pairs} pairs to fit on" in said
     # `adapt` with the command that is named finds the same items, and fits nothing again.
     step = report_of(out)["decision"]["next"][0]["command"]
-    _, *arguments = shlex.split(" ".join(step))[2:]
+    _, *arguments = shlex.split(" ".join(step))[1:]
     status, said, _ = here(adapt, *arguments)
     assert status == 0
     assert f"{out / 'fused'} is up to date" in said

@@ -53,7 +53,7 @@ def test_a_manifest_tells_what_it_was_given(made):
     [
         (
             None,
-            "made is not a report: it has no manifest.json; python -m bct_keras.evaluate makes one",
+            "made is not a report: it has no manifest.json; bct evaluate makes one",
         ),
         (b"", "made/manifest.json cannot be read as JSON: Expecting value"),
         (b'{"kind": "rep', "made/manifest.json cannot be read as JSON: Unterminated string"),

@@ -52,6 +52,17 @@ def test_progress_says_a_line_now_and_then_within_a_long_epoch(capsys, monkeypat
     assert line.endswith(" min left")
 
 
+def test_progress_tells_of_a_long_first_step_which_counts_in_no_rate(capsys):
+    progress = TrainingProgress(model(), epochs=1, steps_per_epoch=1000, first_step=0, batch_size=8)
+    progress.on_epoch_begin(0)
+    progress.started -= 24.0
+    progress.on_train_batch_end(0, {"loss": 1.0})
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == "first step, for which the network is compiled: 24 s"
+    progress.on_train_batch_end(1, {"loss": 1.0})
+    assert progress.steps_per_second() > 1.0
+
+
 def test_metrics_of_an_epoch_that_is_done_again_are_dropped(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"epoch": 1, "loss": 5.0}\n{"epoch": 2, "loss": 7.0}\n')

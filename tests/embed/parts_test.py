@@ -64,7 +64,7 @@ def test_parts_make_the_same_bytes(data, encoder, whole, tmp_path, monkeypatch):
         monkeypatch.setattr(KerasEncoder, "embed_data", embed_data)
         assert not out.exists()
         lines: list[str] = []
-        embed_and_tell(encoder, data, out, lines.append, part=Part(number, 4))
+        lines.append(embed_and_tell(encoder, data, out, lines.append, part=Part(number, 4)))
     assert f"{out} written: {IMAGES} embeddings of 4 dimensions" in lines
     assert content(out) == whole
     assert open_embeddings(out, data).dims == 4

@@ -61,7 +61,7 @@ def test_each_group_is_measured_at_the_threshold_of_all(encoders, spec, tmp_path
     assert not facts["too_small"]
     assert result["groups"][FAR]["new/old"]["b"]["too_small"]
     assert any(note.startswith("warning: b: too small") for note in result["notes"])
-    assert "By group, at the threshold that gives all of them" in page.as_html(found)
+    assert "By group, at the threshold that gives all together" in page.as_html(found)
     assert "equal error rate" in report.as_text(found) + page.as_html(found)
 
 
@@ -104,7 +104,7 @@ def test_an_image_that_could_not_be_embedded_is_a_miss(encoders, spec, tmp_path)
     right[np.isin(np.flatnonzero(query), [5, 10])] = False
     assert found["new/old"]["top-1"] == pytest.approx(right.mean())
     # Their six genuine pairs of 630 are rejected.
-    assert plain["new/old"][FAR] > found["new/old"][FAR]
+    assert plain["new/old"][FAR] >= found["new/old"][FAR]
     assert found["new/old"][FAR] >= plain["new/old"][FAR] - 6 / 630 - 1e-9
     assert found["old/old"] == plain["old/old"]
     note = (

@@ -1,3 +1,7 @@
+import base64
+import csv
+import html
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -8,7 +12,7 @@ from PIL import Image
 
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import page, report, words
+from bct_keras.evaluate import curve_tables, page, report, words
 from bct_keras.evaluate.run import evaluate
 from bct_keras.prepare.run import prepare
 
@@ -108,7 +112,14 @@ def test_one_encoder_alone_gives_its_self_test(encoders, enough, tmp_path, given
     only = {name: encoder if name == given else None for name, encoder in encoders.items()}
     found = evaluate(only["old"], only["new"], [spec], tmp_path / "report")
     # The mean colour tells few people apart, which a note says.
-    assert list(found["protocols"][spec]) == [test, "thresholds", "equal_error", "curves", "notes"]
+    assert list(found["protocols"][spec]) == [
+        test,
+        "thresholds",
+        "equal_error",
+        "curves",
+        "notes",
+        "counts",
+    ]
     assert found["verdict"] is None
     assert "verdict" not in report.as_text(found)
     assert Headings(page.as_html(found)).found[0] == ("h1", "Self-test")
@@ -136,7 +147,66 @@ def test_a_report_is_made_once(encoders, data_root, tmp_path):
 
 def test_page_needs_nothing_from_elsewhere():
     text = page.as_html(known_report())
-    assert not re.search(r"https?:|//|\bsrc\s*=|\bhref\s*=|url\(|@import|<script", text)
+    # Files to download lie within; the one script is our own and fetches nothing.
+    text = re.sub(r'href="data:text/csv;base64,[A-Za-z0-9+/=]*"', "", text)
+    assert not re.search(r"https?:|\bsrc\s*=|\bhref\s*=|url\(|@import", text)
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert not re.search(r"fetch|XMLHttp|import|Worker|Image|innerHTML", script)
+
+
+def test_the_first_screen_says_what_is_compared_and_what_to_do():
+    given = known_report() | {
+        "date": "2026-11-27",
+        "encoders": {
+            "old": {"name": "runs/old", "dims": 128, "date": "2025-01-02"},
+            "new": {"name": "runs/new", "dims": 256},
+        },
+        "made_from": {"--old": "runs/old", "--new": "runs/new"},
+    }
+    result = given["protocols"]["retrieval(data)"]
+    result["counts"] = {"identities": 1060, "queries": 10600}
+    text = page.as_html(given)
+    first = text[text.index("<header") : text.index("</header>")]
+    for part in (
+        "Compatible: queries of the new encoder can be searched in the old gallery",
+        "Top-1 is better.",
+        "runs/old (128 dimensions, file of 2025-01-02)",
+        "runs/new (256 dimensions)",
+        "1,060 identities, 10,600 queries",
+        "new/old, new queries as they are in the old gallery",
+        "python -m bct_keras.export --encoder=runs/new --old=runs/old",
+    ):
+        assert part in first
+
+
+@pytest.mark.parametrize(
+    ("verdict", "command"),
+    [
+        ("undecided", "python -m bct_keras.evaluate --old=a --new=b --protocol=&#39;retrieval("),
+        ("not compatible", "python -m bct_keras.advise --old=a --new=b"),
+        (None, "python -m bct_keras.evaluate --old=a --new=b"),
+    ],
+)
+def test_each_verdict_has_a_next_command(verdict, command):
+    given = known_report(verdict) | {"made_from": {"--old": "a/encoder.keras", "--new": "b"}}
+    assert command in page.as_html(given)
+
+
+def test_the_numbers_can_be_downloaded():
+    text = page.as_html(known_report())
+    (coded,) = re.findall(r'download="tables.csv" href="data:text/csv;base64,([^"]*)"', text)
+    rows = list(csv.reader(io.StringIO(base64.b64decode(coded).decode())))
+    assert ["metric", *TESTS, "gain", "95 % interval", "word", "above old"] in rows
+    assert ["top-1", "0.5000", "0.7500", "0.8750", "+0.2500", "+0.1250 to +0.3750"] in [
+        row[:6] for row in rows
+    ]
+
+
+def test_the_curves_can_be_downloaded():
+    result = {"hot_refresh": {"share": [0.0, 1.0], "metrics": {"top-1": [0.5, 0.75]}}}
+    (table,) = curve_tables.of("retrieval(data)", result)
+    assert table.heading == "retrieval(data): hot refresh"
+    assert table.rows == [["share", "top-1"], ["0", "0.5"], ["1", "0.75"]]
 
 
 def test_whole_page_has_its_plots_and_faces_inside(encoders, enough, tmp_path):
@@ -151,8 +221,16 @@ def test_whole_page_has_its_plots_and_faces_inside(encoders, enough, tmp_path):
         with Image.open(tmp_path / "report" / f"1_{name}.png") as png:
             assert min(png.size) > 300
     for place in re.findall(r"""(?:src|href)=["']([^"']*)|url\(([^)]*)""", text):
-        assert "".join(place).startswith(("data:image/jpeg;base64,", "#"))
-    assert not re.search(r"https?:|@import|<script", text)
+        assert "".join(place).startswith(("data:", "#"))
+    assert not re.search(r"https?:|@import", text)
+    assert len(text) < 400_000
+    assert "Hot refresh" in text[text.index("<svg") : text.index("</header>")]
+    readings = re.findall(r'data-readings="([^"]*)"', text)
+    assert len(readings) == len(drawn)
+    places = [place for place, _ in json.loads(html.unescape(readings[0]))]
+    assert len(places) == 11
+    assert places == sorted(places)
+    assert 0 < places[0] < places[-1] < 1
     names = re.findall(r'\bid="([^"]+)"', text)
     assert names
     assert len(names) == len(set(names))
@@ -187,7 +265,7 @@ def test_flips_have_faces():
 
 def test_page_has_the_verdict_first_and_whole_tags():
     headings = Headings(page.as_html(known_report("undecided")))
-    assert headings.found[0] == ("h1", "Undecided: top-1 is better")
+    assert headings.found[0] == ("h1", "Undecided: these identities are too few to tell")
     assert headings.open == []
 
 
@@ -225,7 +303,7 @@ def test_text_has_a_row_for_each_metric_and_the_verdict():
 def test_a_loss_is_told_from_what_may_be_chance(word, colour):
     given = known_report()
     given["protocols"]["retrieval(data)"]["word"]["top-1"] = word
-    assert f'<td class="{colour}">{word}</td>' in page.as_html(given)
+    assert f'<td class="{colour}" data-column="word">{word}</td>' in page.as_html(given)
 
 
 def test_page_has_the_numbers_of_the_table():

@@ -124,10 +124,10 @@ def records(root: Path) -> None:
 def photo(name: str) -> Callable[[Path], None]:
     def read(root: Path) -> None:
         source = Folder(str(root / "photos"), SIZE)
-        position = next((row for row, file in enumerate(source.files) if file.name == name), None)
-        if position is None:  # it is no file any more, and passed over
+        found = [row for row, each in enumerate(source.names) if Path(each).name == name]
+        if not found:  # it is no file any more, and passed over
             return
-        image = source.read(position).image
+        image = source.read(found[0]).image
         image_header.size_of(image, name)
         image_check.inspect(image, name)
         pixels_of(name, image, SIZE)

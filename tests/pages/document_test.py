@@ -30,7 +30,8 @@ def test_every_text_is_escaped():
     text = document.render("benchmark", **FIELDS | {"sections": [section]})
     assert "<title>No cell &lt;b&gt;&amp; - bct_keras</title>" in text
     assert "<p>&lt;p&gt;</p>" in text
-    assert '<td class="">&lt;td&gt;</td><td class="good">better</td>' in text
+    assert '<th scope="row" class="">&lt;td&gt;</th>' in text
+    assert '<td class="good" data-column="x">better</td>' in text
     assert "<dt>&lt;i&gt;</dt><dd><code>&#34;&#39;&lt;u&gt;</code></dd>" in text
     assert not re.search("<(script|i|u|b)>", text)
 

@@ -2,17 +2,21 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from bct_keras import artefacts
+from bct_keras.augmentations import AUGMENTATIONS
 from bct_keras.data import embeddings
 from bct_keras.data import records as image_records
 from bct_keras.data.dataset import DataSet, ids_of, open_data_set
 from bct_keras.data.embeddings import EmbeddingShards, field_path, open_embeddings
+from bct_keras.errors import InputError
 from bct_keras.methods import class_features
 from bct_keras.train import input
+from bct_keras.train.class_batches import ClassBatches
 from bct_keras.train.input import training_batches
 
 pytestmark = pytest.mark.seconds(16)
@@ -284,3 +288,88 @@ def test_a_folder_name_with_brackets_is_no_pattern(data, tmp_path):
         sum(len(labels) for _, labels in training_batches(copied, None, (), BATCH, 0, 0, 1, True))
         == 120
     )
+
+
+def test_augmented_images_depend_on_seed_and_step_alone(data, old):
+    layers = [AUGMENTATIONS["colour"](), keras.Sequential([keras.layers.RandomRotation(0.2)])]
+
+    def made(first_step: int, epochs: int) -> list:
+        batches = training_batches(
+            data,
+            old,
+            ("old_embedding",),
+            BATCH,
+            seed=0,
+            first_step=first_step,
+            epochs=epochs,
+            mirror=False,
+            augment=layers,
+        )
+        return list(batches.as_numpy_iterator())
+
+    two = made(0, 2)
+    assert_same(two[20:], made(20, 2))
+    plain = list(
+        training_batches(
+            data, old, ("old_embedding",), BATCH, 0, first_step=0, epochs=1, mirror=False
+        ).as_numpy_iterator()
+    )
+    for changed, as_it_is in zip(two[:15], plain, strict=True):
+        np.testing.assert_array_equal(changed[1], as_it_is[1])
+        np.testing.assert_array_equal(changed[0]["old_embedding"], as_it_is[0]["old_embedding"])
+        assert changed[0]["image"].dtype == np.uint8
+        assert np.any(changed[0]["image"] != as_it_is[0]["image"])
+
+
+def test_batches_by_identity(data, old):
+    by_class = ClassBatches(
+        data, 5, images=4, seed=0, old=old, fields=("old_embedding", "credible")
+    )
+
+    def made(first_step: int = 0, epochs: int = 5, context=None) -> list:
+        batches = training_batches(
+            data,
+            old,
+            by_class.fields,
+            20,
+            0,
+            first_step,
+            epochs,
+            mirror=True,
+            by_class=by_class,
+            context=context,
+        )
+        return list(batches.as_numpy_iterator())
+
+    all_batches = made()
+    assert len(all_batches) == 5 * 6
+    met, seen = np.zeros(12, int), set()
+    for fields, labels in all_batches:
+        found = numbers((fields, labels))
+        np.testing.assert_array_equal(labels, found // 10)
+        np.testing.assert_array_equal(fields["old_embedding"][:, 0], found)
+        np.testing.assert_array_equal(fields["credible"], found % 2 == 0)
+        identities, images = np.unique(labels, return_counts=True)
+        assert (len(identities), set(images)) == (5, {4})
+        assert len(set(found.tolist())) == 20  # no image twice: each identity has 10
+        met[identities] += 1
+        seen |= set(found.tolist())
+    # 15 orders of 12 identities, of which two batches of 5 are taken: 12.5 in the mean
+    assert met.sum() == 150
+    assert met.min() >= 8
+    assert len(seen) >= 115
+    assert_same(all_batches[8:], made(first_step=8))
+    expected = [str(number) for number in numbers(all_batches[7])]
+    assert input.ids_of_step(data, 20, seed=0, step=7, by_class=by_class) == expected
+    half = made(epochs=1, context=tf.distribute.InputContext(2, 1, 2))
+    np.testing.assert_array_equal(half[3][1], all_batches[3][1][10:])
+
+
+def test_an_identity_with_few_images_brings_some_twice(data):
+    by_class = ClassBatches(data, identities=12, images=15, seed=0)
+    records = by_class.records_of(0).reshape(12, 15)
+    for row in records:
+        _, times = np.unique(row, return_counts=True)
+        assert sorted(times) == [1] * 5 + [2] * 5
+    with pytest.raises(InputError, match=r"a batch of 13 identities needs as many, and .* has 12"):
+        _ = ClassBatches(data, identities=13, images=2, seed=0).index

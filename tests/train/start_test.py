@@ -45,6 +45,7 @@ def started(named: str, dims: int = 8, size: int = SIZE) -> starts.Started:
 def test_the_classifier_is_cut_off_and_a_new_layer_put_on_top(tmp_path):
     path = tmp_path / "net.keras"
     network = classifier()
+    network.get_layer("filters").trainable = False  # is trained all the same
     network.save(path)
     made = started(str(path))
     assert made.said == (
@@ -57,6 +58,7 @@ def test_the_classifier_is_cut_off_and_a_new_layer_put_on_top(tmp_path):
     assert made.backbone.output_shape == (None, 8)
     names = [layer.name for layer in starts.taken_layers(made.backbone)]
     assert names[1:] == ["rescaling", "filters", "means", "pooled", "left_out"]
+    assert all(layer.trainable for layer in made.backbone.layers)
 
 
 def test_an_output_of_the_right_width_stays_the_embedding(tmp_path):

@@ -78,6 +78,11 @@ def test_a_run_that_dropped_a_step_tells_of_it(data_root, tmp_path, monkeypatch)
         json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     ]
     assert [line["dropped_steps"] for line in lines] == [1, 1, 1]
+    with pytest.raises(InputError, match="Train on from it in a folder of its own: start="):
+        run(replace(recipe, epochs=4), data_root / "new", tmp_path / "run")
+    logged = scalars(tmp_path / "run" / "log")
+    assert logged["embedding/length"] == logged["head/accuracy"] == [4, 8, 12]
+    assert {"embedding/cosine_between_identities", "epoch_learning_rate"} < logged.keys()
 
 
 def test_a_run_that_would_drop_more_than_a_tenth_of_its_steps_fails(

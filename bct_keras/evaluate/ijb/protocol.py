@@ -191,6 +191,14 @@ class IJB(Protocol):
         """Returns those of the images that can be read."""
         return self.aligned.pictures(names, alignment.TEMPLATE_SIZE)
 
+    def counts(self) -> dict[str, int]:
+        """Returns how many templates, images and queries it has."""
+        return {
+            "templates": len(self.templates),
+            "images": len(self.images.names),
+            "queries": len(self.lists.probes.rows),
+        }
+
     def notes(self, encoders: Collection[Encoder]) -> list[str]:
         """Tells how many images were left out, and which rates the pairs are too few for."""
         left_out = []

@@ -119,6 +119,10 @@ class Pairs(Protocol):
             find_verification=find_verification if both_kinds else None,
         )
 
+    def counts(self) -> dict[str, int]:
+        """Returns how many pairs and images it has."""
+        return {"pairs": len(self.pair_set.same), "images": len(self.pair_set.images)}
+
     def notes(self, encoders: Collection[Encoder]) -> list[str]:
         """Says which rates the pairs are too few for."""
         impostors = folds.fewest_impostors(self.pair_set.same, self.pair_set.folds)
