@@ -36,14 +36,7 @@ from bct_keras.gallery.facts import (
 )
 from bct_keras.gallery.gallery import Gallery, Transform
 from bct_keras.gallery.milvus_beside import Beside, cut_over
-from bct_keras.gallery.milvus_client import (
-    Plainly,
-    groups_of,
-    hush_libraries,
-    one_of,
-    plainly,
-    rows_of,
-)
+from bct_keras.gallery.milvus_client import Plainly, groups_of, one_of, plainly, rows_of
 from bct_keras.gallery.milvus_facts import MilvusFacts, State
 from bct_keras.gallery.milvus_field import MilvusField, Row
 from bct_keras.gallery.milvus_store import MilvusStore, remove_entries
@@ -65,7 +58,6 @@ class MilvusGallery(Gallery):
             ) from None
         self.name = f"{uri} ({collection})"
         self.collection = collection
-        hush_libraries()
         with plainly(uri, MilvusException):
             client = pymilvus.MilvusClient(uri, token=os.environ.get("MILVUS_TOKEN", ""))
         self.client: Any = Plainly(uri, client, MilvusException)

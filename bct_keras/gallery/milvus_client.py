@@ -16,6 +16,10 @@ from bct_keras.gallery.spaces import Part
 IN_A_LITERAL = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})
 
 
+# They log as tracebacks what is told in a line here, and what Milvus Lite lacks.
+LOG_TRACEBACKS = ("pymilvus", "grpc._server")
+
+
 def literal(text: str) -> str:
     """Returns a text, whatever characters it is made of, as a condition has it."""
     return '"' + text.translate(IN_A_LITERAL) + '"'
@@ -45,12 +49,6 @@ def match_of(hit: dict[str, Any]) -> Match:
     return Match(hit["id"], entity["label"], hit["distance"], entity["encoder"])
 
 
-def hush_libraries() -> None:
-    """Stops the libraries' tracebacks of what is told in a line here, or Milvus Lite lacks."""
-    for library in ("pymilvus", "grpc._server"):
-        logging.getLogger(library).setLevel(logging.CRITICAL)
-
-
 class Plainly:
     """Calls a client and makes plain lines of its errors.
 
@@ -71,6 +69,8 @@ class Plainly:
 @contextlib.contextmanager
 def plainly(name: str, errors: type[Exception]) -> Iterator[None]:
     """Tells in a line what Milvus says went wrong."""
+    for library in LOG_TRACEBACKS:
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     try:
         yield
     except (errors, OSError, ValueError) as error:

@@ -10,10 +10,12 @@ def test_layers_wait_for_their_epoch():
     model = keras.Model(image, keras.layers.Dense(1)(waiting(image)))
     model.compile("sgd", "mse")
     model.optimizer.build(model.trainable_variables)  # as CompatibleModel.compile does
-    first = waiting.kernel.numpy()
+    first = np.array(waiting.kernel)
     seen = []
     look = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: seen.append(np.array_equal(waiting.kernel, first))
+        on_epoch_end=lambda epoch, logs: seen.append(
+            np.array_equal(np.array(waiting.kernel), first)
+        )
     )
     given = np.ones((4, 3)), np.ones((4, 1))
     model.fit(*given, epochs=3, verbose=0, callbacks=[Thawing([waiting], 2), look])  # pyright: ignore
