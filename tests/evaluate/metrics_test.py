@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score, roc_curve
 
 from bct_keras import vectors
 from bct_keras.errors import InputError
-from bct_keras.evaluate import retrieval
+from bct_keras.evaluate import division, retrieval
 from bct_keras.metrics import identification, ranking, verification
 from bct_keras.metrics.identification import tpir_at_fpir
 from bct_keras.metrics.ranking import mean_average_precision, recall_at_k, top_k
@@ -16,7 +16,7 @@ from bct_keras.metrics.verification import TIE, Embedded, tar_at_far, threshold_
 from bct_keras.vectors import normalised
 
 
-@pytest.mark.parametrize("module", [identification, ranking, retrieval, vectors, verification])
+@pytest.mark.parametrize("module", [identification, ranking, division, vectors, verification])
 def test_examples_run(module):
     found = doctest.testmod(module)
     assert found.attempted

@@ -130,7 +130,7 @@ def test_the_curve_is_that_of_scikit_learn(bin_path, same):
 def test_the_report_of_a_verification_set(bin_path, tmp_path):
     report = evaluate(Left(1), None, [f"pairs({bin_path})"], tmp_path / "report")
     (result,) = report["protocols"].values()
-    assert set(result) == {"old/old", "curves", "notes"}
+    assert set(result) == {"old/old", "counts", "curves", "equal_error", "notes"}
     impostors = PAIRS // 2 * 9 // 10  # outside each of ten folds
     assert result["notes"] == [
         f"TAR@FAR=1e-2, TAR@FAR=1e-3 not measured: fewer than 10 of {impostors} impostor pairs"
