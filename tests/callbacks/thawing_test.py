@@ -1,7 +1,13 @@
+from typing import Any
+
 import keras
 import numpy as np
 
 from bct_keras.callbacks.thawing import Thawing
+
+
+def kernel_of(layer: keras.layers.Dense) -> Any:
+    return keras.ops.convert_to_numpy(layer.kernel)
 
 
 def test_layers_wait_for_their_epoch():
@@ -10,12 +16,10 @@ def test_layers_wait_for_their_epoch():
     model = keras.Model(image, keras.layers.Dense(1)(waiting(image)))
     model.compile("sgd", "mse")
     model.optimizer.build(model.trainable_variables)  # as CompatibleModel.compile does
-    first = keras.ops.convert_to_numpy(waiting.kernel)
+    first = kernel_of(waiting)
     seen = []
     look = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: seen.append(
-            np.array_equal(keras.ops.convert_to_numpy(waiting.kernel), first)
-        )
+        on_epoch_end=lambda epoch, logs: seen.append(np.array_equal(kernel_of(waiting), first))
     )
     given = np.ones((4, 3)), np.ones((4, 1))
     model.fit(*given, epochs=3, verbose=0, callbacks=[Thawing([waiting], 2), look])  # pyright: ignore
