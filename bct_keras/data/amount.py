@@ -17,5 +17,5 @@ def too_few(images: int, identities: int) -> str:
     """Returns what is to be known of a small data set, in a sentence."""
     return (
         f"{images:,} images of {identities:,} identities are too few to train a network from "
-        "random weights, which takes some thousands of some hundreds of identities"
+        "random weights, which takes thousands of images of hundreds of identities"
     )

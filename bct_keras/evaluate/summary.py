@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bct_keras import stores
 from bct_keras.encoders import ENCODER_FILE, Encoder
 from bct_keras.evaluate.findings import NEW_OLD
 from bct_keras.evaluate.protocol import Protocol
@@ -56,9 +57,10 @@ def name_of(spec: str) -> str:
 def date_of_file(path: Path) -> str:
     """Returns the day on which a file or folder was last written; empty where it is none."""
     try:
-        seconds = path.stat().st_mtime
+        found: Any = path.stat()
     except (OSError, ValueError):  # an array, or an encoder in memory
         return ""
+    seconds = found.mtime if stores.is_remote(path) else found.st_mtime
     return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 

@@ -78,9 +78,6 @@ class Upgrade:
         # At once, not after the old encoder was trained.
         artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)
         data = workers.chief_first(self.strategy, self.data_to_train_on)
-        few = ways_on.before(self.plan.recipe, data.records, data.classes)
-        if few and artefacts.kind_of(workdir) != RUN_KIND:
-            self.say(few)
         old = workers.chief_first(self.strategy, self.old_encoder)
         # At once, so that what is wrong with it is not told after the training.
         compared_with = old_encoders.known(old)
@@ -99,6 +96,9 @@ class Upgrade:
             flags=self.plan.flags,
             say=self.say,
         )
+        few = ways_on.before(self.plan.recipe, data.records, data.classes)
+        if few and artefacts.kind_of(workdir) != RUN_KIND:
+            self.say(few)
         with alone_in(workdir):
             run.train()
         workers.chief_first(self.strategy, lambda: self.finish(compared_with, data, judged.proof))

@@ -23,7 +23,7 @@ from bct_keras.train.recipe import Recipe
 
 pytestmark = pytest.mark.seconds(45)
 
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[2] / "bct_keras/methods/README.md"
 DIMS = 8
 # Small, because ReLU's slope jumps at 0: where two replicas round an activation to its other side,
 # the next weights differ by the rate times a finite gradient. A gradient twice too large would
@@ -44,8 +44,8 @@ RECIPE = Recipe(
 )
 
 
-def readme_method() -> type[Method]:
-    """Is the README's example of a method of one's own, as it stands there."""
+def method_of_the_page() -> type[Method]:
+    """Is the page's example of a method of one's own, as it stands there."""
     (code,) = re.findall(r"```python\n(# my_methods\.py.*?)```", README.read_text(), re.DOTALL)
     names: dict = {}
     exec(code, names)
@@ -125,7 +125,7 @@ def test_loss_is_the_mean_over_the_global_batch(data, old, two_replicas):
 
 
 def test_penalty_is_added_to_the_loss_of_the_head(data, old, monkeypatch):
-    monkeypatch.setitem(METHODS, "pull", readme_method())
+    monkeypatch.setitem(METHODS, "pull", method_of_the_page())
     recipe = replace(RECIPE, method="pull(weight=3)")
     ((batch, labels),) = batches_of(recipe, data, old, epochs=1).take(1)
     model = built(recipe, data)
@@ -138,7 +138,7 @@ def test_penalty_is_added_to_the_loss_of_the_head(data, old, monkeypatch):
 
 
 def test_a_method_of_ones_own_trains_by_its_line_in_the_registry(data, old, monkeypatch):
-    monkeypatch.setitem(METHODS, "pull", readme_method())
+    monkeypatch.setitem(METHODS, "pull", method_of_the_page())
     recipe = replace(RECIPE, method="pull", head="softmax", learning_rate=0.01, epochs=20)
     model = built(recipe, data)
     batches = batches_of(recipe, data, old, epochs=1).take(1).repeat()

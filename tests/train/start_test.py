@@ -25,7 +25,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
 def classifier(size: int | None = SIZE, scaled: bool = True, name: str = "mine") -> keras.Model:
     """Returns a network of 5 classes as they are trained: features, dropout, scores."""
     image = keras.Input((size, size, 3))
-    pixels = layers.Rescaling(1 / 255)(image) if scaled else image
+    pixels = layers.Rescaling(1 / 255, name="scaled")(image) if scaled else image
     features = layers.Conv2D(4, 3, strides=4, use_bias=False, name="filters")(pixels)
     features = layers.BatchNormalization(name="means")(features)
     features = layers.GlobalAveragePooling2D(name="pooled")(features)
@@ -57,7 +57,7 @@ def test_the_classifier_is_cut_off_and_a_new_layer_put_on_top(tmp_path):
     np.testing.assert_array_equal(taken(IMAGES), pooled(IMAGES))
     assert made.backbone.output_shape == (None, 8)
     names = [layer.name for layer in starts.taken_layers(made.backbone)]
-    assert names[1:] == ["rescaling", "filters", "means", "pooled", "left_out"]
+    assert names[1:] == ["scaled", "filters", "means", "pooled", "left_out"]
     assert all(layer.trainable for layer in made.backbone.layers)
 
 
