@@ -32,7 +32,7 @@ def main() -> None:
     """Runs the command that stands after the program's name."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in command.HELP:
-        print(command.with_choices(__doc__ or "", "Commands", COMMANDS))
+        command.show(command.with_choices(__doc__ or "", "Commands", COMMANDS))
     elif name == "--version":
         print(f"bct_keras {__version__}")
     elif name in COMMANDS:

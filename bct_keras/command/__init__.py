@@ -1,6 +1,7 @@
 """How every command starts and ends."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
@@ -46,7 +47,7 @@ def run(main: Callable[[], None], usage: str, groups: Groups, as_json: bool = Fa
             "print the final result as one JSON object, and all else to standard error",
         )
     if HELP & set(sys.argv[1:]):
-        print(help_text(usage, groups))
+        show(help_text(usage, groups))
         return
     logging.set_verbosity(logging.ERROR)
     plain_out: Any = PlainStream(sys.stdout, LAYOUT)
@@ -126,6 +127,15 @@ def fail_to_choose(what: str, name: str, known: Iterable[str]) -> NoReturn:
         )
     like = nearest(name, known) or f"there are {', '.join(known)}; "
     fail(f"there is no {what} '{name}'", f"{like}--help tells what they do")
+
+
+def show(text: str) -> None:
+    """Prints a page, of which its reader may want the first lines alone, as `head` does."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python prints what is left once more as it ends: nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(text: str) -> None:

@@ -284,7 +284,7 @@ def run(arguments: list[str]) -> None:
     """Runs the action that stands after the program's name; `arguments` are those of sys.argv."""
     name = arguments[1] if len(arguments) > 1 else "--help"
     if name in command.HELP:
-        print(command.with_choices(__doc__ or "", "Actions, each with --help", SUMMARIES))
+        command.show(command.with_choices(__doc__ or "", "Actions, each with --help", SUMMARIES))
         return
     if name not in ACTIONS:
         command.fail_to_choose("action", name, ACTIONS)

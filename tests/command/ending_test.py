@@ -2,11 +2,16 @@
 
 import doctest
 import errno
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from bct_keras import command, errors
 from bct_keras.errors import InputError, option
+
+ROOT = Path(__file__).parents[2]
 
 
 def ends(main, *arguments: str) -> int:
@@ -89,3 +94,11 @@ def test_the_examples_of_errors_run():
 def test_ctrl_c_is_no_fault(capsys):
     assert ends(failing_with(KeyboardInterrupt())) == 130
     assert capsys.readouterr() == ("", "stopped by SIGINT\n")
+
+
+def test_who_reads_the_first_lines_alone_sees_no_traceback():
+    both = f"{sys.executable} -m bct_keras | :"  # which reads nothing, and ends before
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", both], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
