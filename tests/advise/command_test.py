@@ -52,8 +52,8 @@ def test_what_is_told_of_a_route_is_what_evaluate_finds(tmp_path, here):
     here(command, *named, *USE, f"--out={out}")
     found = report_of(out)
     step = found["decision"]["next"][0]["command"]
-    name, *arguments = shlex.split(" ".join(step))[1:]
-    assert name == "bct_keras.adapt"
+    program, name, *arguments = shlex.split(" ".join(step))
+    assert (program, name) == ("bct", "adapt")
     status, said, _ = here(adapt, *arguments)
     assert status == 0
     assert f"{out / 'moved'} is up to date" in said
