@@ -120,7 +120,7 @@ def page_of(lines: list[dict[str, str]]) -> str:
     ranked = ranking(table, METRIC)
     seeds = sorted({int(line["seed"]) for line in lines})
     told = ", ".join(str(seed) for seed in seeds)
-    text = [f"{len(lines)} cells, seeds {told}; {METRIC}."]
+    text = [f"{len(lines)} cells of {'seed' if len(seeds) == 1 else 'seeds'} {told}; {METRIC}."]
     text += [ranking_tables.not_told_apart(ranked)] if len(seeds) > 1 else []
     text += ["", *markdown(ranking_tables.rows(ranked))]
     text += ["", *markdown(ranking_tables.beside(ranked, METRIC))]
