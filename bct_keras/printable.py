@@ -70,6 +70,11 @@ def table_row(cells: list[str]) -> str:
     return f"| {' | '.join(escaped)} |"
 
 
+# In commands to type, the gallery and the images where nobody has named any.
+GALLERY = "file(people.gallery)"
+DATA = "DATA"
+
+
 def command_line(command: str, flags: Mapping[str, str | list[str] | bool]) -> list[str]:
     """Returns the words of a command as a shell takes them.
 

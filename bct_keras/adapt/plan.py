@@ -1,6 +1,6 @@
 """What an adaptation is asked for."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from bct_keras import adapters
@@ -46,6 +46,20 @@ class Plan:
             raise InputError(f"{option('weigh_on')} goes with {option('fuse', True)}")
         if self.weigh_on and not self.data:
             raise InputError(f"{option('weigh_on')} goes with {option('data')}: it has images")
+
+    def options(self) -> dict[str, str | list[str] | bool]:
+        """Returns the options of the command that are not its defaults."""
+        default = Plan()
+        found: dict[str, str | list[str] | bool] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value == getattr(default, field.name):
+                continue
+            if isinstance(value, tuple):
+                found[field.name] = list(value)
+            else:
+                found[field.name] = value if isinstance(value, bool) else str(value)
+        return found
 
     def made_from(self, new: Encoder, old: Encoder) -> dict[str, Any]:
         """Returns what decides the adapter, besides the items, for the manifest.

@@ -18,7 +18,7 @@ import sys
 
 from absl import flags
 
-from bct_keras import command, stores
+from bct_keras import command, progress, stores
 from bct_keras.command import choices
 from bct_keras.errors import InputError
 from bct_keras.evaluate.__main__ import define_verdict_flags, rule_of_flags
@@ -107,7 +107,7 @@ def main() -> None:
         old, new, trained, plan, out, protocols=FLAGS.protocol, rule=rule_of_flags(), say=told
     )
     text = f"{tables.as_text(found)}\nreport: {out / PAGE}"
-    command.finish(Outcome(text, {**found, "report": out}))
+    command.finish(Outcome(text, {**found, "report": out}, tables.commands(found)))
 
 
 def needed_number(name: str) -> float:
@@ -120,7 +120,8 @@ def needed_number(name: str) -> float:
 
 def told(text: str) -> None:
     """Prints what is being done apart from the advice, whose first line is the decision."""
-    print(text, file=sys.stderr, flush=True)
+    if not progress.is_quiet():
+        print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bct_keras.adapt import plan as of_adapt
 from bct_keras.advise.candidates import (
     ADAPTED,
     AS_IT_IS,
@@ -17,9 +16,8 @@ from bct_keras.advise.candidates import (
 from bct_keras.advise.plan import Plan
 from bct_keras.advise.speed import embeds_images
 from bct_keras.encoders import Encoder
-from bct_keras.printable import command_line
+from bct_keras.printable import GALLERY, command_line
 
-GALLERY = "GALLERY"  # stands for the reader's own
 EXPORTED = "exported"
 
 
@@ -113,7 +111,7 @@ class NextSteps:
         elif route.kind == FUSED:
             plan = self.plan.of_fused() if route.pairs else self.plan.of_fused_trained()
         flags = {"new": name_of(route.own), "old": name_of(self.old)}
-        flags |= others_than_default(plan)
+        flags |= plan.options()
         if self.asked:
             flags["protocol"] = list(self.protocols)
         flags["out"] = str(route.folder)
@@ -131,18 +129,3 @@ class NextSteps:
             "out": EXPORTED,
         }
         return Step("Export the encoder of the queries", command_line("export", flags))
-
-
-def others_than_default(plan: of_adapt.Plan) -> dict[str, str | list[str] | bool]:
-    """Returns the options of `adapt` that are not its defaults."""
-    default = of_adapt.Plan()
-    found: dict[str, str | list[str] | bool] = {}
-    for name in ("data", "direction", "kind", "fuse", "weigh_on", "pairs", "seed"):
-        value = getattr(plan, name)
-        if value == getattr(default, name):
-            continue
-        if isinstance(value, tuple):
-            found[name] = list(value)
-        else:
-            found[name] = value if isinstance(value, bool) else str(value)
-    return found

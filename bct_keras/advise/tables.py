@@ -129,15 +129,18 @@ def why_not(report: dict[str, Any]) -> dict[str, str]:
     return found
 
 
+def commands(report: dict[str, Any]) -> list[str]:
+    """Returns the commands of the steps that have one, in their order."""
+    return [" ".join(step["command"]) for step in report["decision"]["next"] if step["command"]]
+
+
 def as_text(report: dict[str, Any]) -> str:
     """Returns the advice for the terminal; the decision is its first line."""
     decision = report["decision"]
     lines = [line(report)]
     lines += [f"  {sentence}" for sentence in decision["unsure"]]
     for step in decision["next"]:
-        lines.append(f"next: {step['text']}")
-        if step["command"]:
-            lines.append(f"  {' '.join(step['command'])}")
+        lines.append(f"to do: {step['text']}")
     lines += aligned(gains(report))
     lines += aligned(costs(report))
     lines += aligned(given_up(report))

@@ -114,7 +114,7 @@ def main() -> None:
 
     comparison = comparison_of_flags()
     try:
-        benchmark(comparison, command.say)
+        benchmark(comparison, command.say, command.finish)
     except StoppedError as stopped:
         print(stopped)
         sys.exit(RESUME_STATUS)
@@ -255,4 +255,4 @@ def define_flags() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "", groups())
+    command.run(main, __doc__ or "", groups(), as_json=True)

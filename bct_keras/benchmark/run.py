@@ -3,27 +3,31 @@
 What is done already is not done again.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from bct_keras import artefacts
-from bct_keras.benchmark import ranking_tables, report
+from bct_keras.benchmark import following, ranking_tables, report
 from bct_keras.benchmark.comparison import Comparison, planned
 from bct_keras.benchmark.plan import SCENARIOS, Plan
 from bct_keras.benchmark.tuning import Tuning, of_the_rest, renamed, tuned
-from bct_keras.benchmark.work import Outcome, carry_out
+from bct_keras.benchmark.work import Measured, carry_out
 from bct_keras.data.dataset import open_data_set
 from bct_keras.errors import InputError
 from bct_keras.evaluate.report import aligned
 from bct_keras.prepare.splits import VIEW_OF_SCENARIO
-from bct_keras.progress import Say
+from bct_keras.progress import Outcome, Say
 
 
-def benchmark(comparison: Comparison, say: Say) -> dict[str, Any]:
+def benchmark(
+    comparison: Comparison, say: Say, conclude: Callable[[Outcome], None]
+) -> dict[str, Any]:
     """Trains what is missing, measures every cell and writes the report.
 
     Args:
         comparison: What is compared.
         say: Takes each line for a person.
+        conclude: Takes the result.
 
     Returns:
         What report.json says. Cells that failed are an error, after the report is written.
@@ -41,38 +45,42 @@ def benchmark(comparison: Comparison, say: Say) -> dict[str, Any]:
             tuning = tuned(comparison, lock, say)
             comparison = of_the_rest(comparison, tuning)
         plan = planned(comparison, say)
-        outcome = carry_out(comparison, plan, lock, say)
-        found = tell(comparison, plan, outcome, tuning, say)
-    if outcome.missing:
-        first = next(iter(outcome.missing))
-        counts = f"{len(outcome.missing)} of {len(plan.cells)}"
+        measured = carry_out(comparison, plan, lock, say)
+        found = findings(comparison, plan, measured, tuning)
+    conclude(outcome(found, comparison, plan))
+    if measured.missing:
+        first = next(iter(measured.missing))
+        counts = f"{len(measured.missing)} of {len(plan.cells)}"
         raise InputError(f"{counts} cells failed, the report names them: {first}")
     return found
 
 
-def tell(
-    comparison: Comparison, plan: Plan, outcome: Outcome, tuning: Tuning | None, say: Say
+def findings(
+    comparison: Comparison, plan: Plan, measured: Measured, tuning: Tuning | None
 ) -> dict[str, Any]:
-    """Writes the report, says what it comes to, and returns what report.json says."""
+    """Writes the report, and returns what report.json says."""
     made_from = facts_of(comparison, plan)
     found = report.findings(
-        outcome.results,
+        measured.results,
         plan.reference,
         comparison.metric,
-        failed=outcome.missing,
+        failed=measured.missing,
         made_from=made_from,
         asked=comparison.metric_is_asked_for,
         needs=plan.needs,
     )
     if tuning:
         found["tuning"] = tuning.facts()
-    out = comparison.workdir / "report"
-    report.write(found, made_from, out)
-    for line in aligned(ranking_tables.rows(found["ranking"])):
-        say(line)
-    say(found["title"])
-    say(f"report: {out / 'report.html'}")
+    report.write(found, made_from, comparison.workdir / "report")
     return found
+
+
+def outcome(found: dict[str, Any], comparison: Comparison, plan: Plan) -> Outcome:
+    """Returns what a benchmark has come to: the ranking, and the best row in a sentence."""
+    page = comparison.workdir / "report" / "report.html"
+    lines = [*aligned(ranking_tables.rows(found["ranking"])), found["title"], f"report: {page}"]
+    then = following.after(found, comparison, plan)
+    return Outcome("\n".join(lines), {**found, "report": page}, then)
 
 
 def facts_of(comparison: Comparison, plan: Plan) -> dict[str, Any]:

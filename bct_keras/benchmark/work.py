@@ -20,7 +20,7 @@ Measure = Callable[[Cell], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Measured:
     """What came of the cells."""
 
     results: spreads.Results
@@ -29,7 +29,7 @@ class Outcome:
 
 def carry_out(
     comparison: Comparison, plan: Plan, lock: int, say: Say, with_refresh: bool = True
-) -> Outcome:
+) -> Measured:
     """Trains what is missing, and measures every cell as soon as its runs are there.
 
     Args:
@@ -93,7 +93,7 @@ class Progress:
         return seconds_each * (self.total - self.done)
 
 
-def collected(plan: Plan, measure: Measure, failed: Mapping[Path, str]) -> Outcome:
+def collected(plan: Plan, measure: Measure, failed: Mapping[Path, str]) -> Measured:
     """Returns the results of all cells in the order of the flags, and the reason for each gap.
 
     Args:
@@ -115,4 +115,4 @@ def collected(plan: Plan, measure: Measure, failed: Mapping[Path, str]) -> Outco
         except InputError as error:
             missing[cell.name] = str(error)
     measured = {place: by_seed for place, by_seed in results.items() if by_seed}
-    return Outcome(measured, missing)
+    return Measured(measured, missing)

@@ -22,6 +22,7 @@ from bct_keras.command.help import (
 from bct_keras.command.help import with_choices as with_choices
 from bct_keras.command.plain_stream import LAYOUT, LAYOUT_OF_BARS, PlainStream
 from bct_keras.command.results import finish as finish
+from bct_keras.command.results import suggest as suggest
 from bct_keras.errors import InputError, options_as_flags
 from bct_keras.printable import line
 from bct_keras.untrusted import flag_files

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +54,12 @@ def finish(outcome: Outcome) -> None:
     else:
         _diverted.results.write(f"{outcome.text}\n")
         _diverted.results.flush()
-    for command in outcome.then:
+    suggest(outcome.then)
+
+
+def suggest(commands: Iterable[str]) -> None:
+    """Prints commands that may be typed next."""
+    for command in commands:
         print(f"next: {command}", flush=True)
 
 

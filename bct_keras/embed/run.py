@@ -15,7 +15,7 @@ from bct_keras.engines import (
     Part,
     make,
 )
-from bct_keras.printable import command_line
+from bct_keras.printable import GALLERY, command_line
 from bct_keras.progress import Outcome, Say
 
 
@@ -83,7 +83,7 @@ def outcome(said: str, encoder: Encoder, data: DataSet, out: Path) -> Outcome:
     facts = {"out": out, "embeddings": data.records, "dims": encoder.dims}
     facts["encoder"] = encoder.fingerprint
     flags = {
-        "gallery": "file(people.gallery)",
+        "gallery": GALLERY,
         "data": str(data.folder),
         "embeddings": str(out),
     }

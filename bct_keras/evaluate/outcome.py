@@ -5,18 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from bct_keras.evaluate import report
-from bct_keras.printable import command_line
+from bct_keras.printable import DATA, GALLERY, command_line
 from bct_keras.progress import Outcome
 
 PAGE = "report.html"  # of a report's folder
-GALLERY = "file(people.gallery)"  # in commands to type, where nobody has named one
 
 
 def outcome(
     found: dict[str, Any],
     folder: Path,
     old: str | None = None,
-    data: str = "DATA",
+    data: str = DATA,
     more: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Returns what is told of a report.

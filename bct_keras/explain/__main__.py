@@ -41,7 +41,7 @@ def define_flags() -> None:
 def main() -> None:
     command.loading()
     from bct_keras.encoders import load_encoder
-    from bct_keras.explain.run import as_text, check_installed, explain
+    from bct_keras.explain.run import check_installed, explain, outcome
 
     out = stores.place(command.required("out"))
     images = Path(command.required("images"))
@@ -51,10 +51,9 @@ def main() -> None:
     old = load_encoder(old_path)
     new = load_encoder(new_path)
     found = explain(old, new, images, out)
-    print(as_text(found))
-    print(f"page: {out / 'explain.html'}")
+    command.finish(outcome(found, new_path, old_path, images, out))
 
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, __doc__ or "", GROUPS)
+    command.run(main, __doc__ or "", GROUPS, as_json=True)

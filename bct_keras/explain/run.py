@@ -28,10 +28,13 @@ from bct_keras.metrics.verification import Embedded, Sides
 from bct_keras.pages import plots
 from bct_keras.pages.document import Plot
 from bct_keras.prepare.run import prepare
+from bct_keras.printable import DATA, command_line
+from bct_keras.progress import Outcome
 from bct_keras.specs import quoted
 
 KIND = "explanation"
 FACTS = "explain.json"
+PAGE = "explain.html"
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def write(facts: dict[str, Any], found: Explanation, folder: Path) -> dict[str, 
         svg = plots.as_svg(plot.draw, f"map-{plot.name}")
         drawings.append(Plot(plot.caption, svg))
     html = page.as_html(facts, found.looks, drawings)
-    (folder / "explain.html").write_text(html)
+    (folder / PAGE).write_text(html)
     return files
 
 
@@ -176,6 +179,29 @@ def as_text(found: dict[str, Any]) -> str:
         f"queries: {', '.join(shares)}\n"
         f"new and old embedding of the same image: cosine {same}, of other identities {other}"
     )
+
+
+def outcome(found: dict[str, Any], new: str, old: str, images: Path, out: Path) -> Outcome:
+    """Returns what is told of an explanation, and the command that measures the same upgrade.
+
+    Args:
+        found: What explain.json says.
+        new: The new encoder, as a flag names it.
+        old: The old one, likewise.
+        images: The images that were looked at.
+        out: The folder of the page.
+    """
+    page_file = out / PAGE
+    text = f"{as_text(found)}\npage: {page_file}"
+    data = str(images) if artefacts.kind_of(images) == records.KIND else DATA
+    flags = {
+        "new": new,
+        "old": old,
+        "protocol": f"retrieval({quoted(data)})",
+        "out": "reports/new-old",
+    }
+    facts = {"page": page_file, **found}
+    return Outcome(text, facts, [" ".join(command_line("evaluate", flags))])
 
 
 def check_installed() -> None:

@@ -110,8 +110,7 @@ def main() -> None:
     from bct_keras.encoders import load_encoder
     from bct_keras.export.formats import possible_formats
     from bct_keras.export.formats.format import Source
-    from bct_keras.export.run import export, keras_encoder
-    from bct_keras.progress import Outcome
+    from bct_keras.export.run import export, keras_encoder, outcome
 
     FLAGS = flags.FLAGS
     out = stores.place(command.required("out"))
@@ -127,7 +126,7 @@ def main() -> None:
     )
     formats = FLAGS.formats or possible_formats(source)
     exported = export(source, formats, out, checks, FLAGS.data_licence)
-    command.finish(Outcome(str(exported), {"out": out, **exported.facts()}))
+    command.finish(outcome(exported, out, FLAGS.old, checks.protocols))
     refusal = exported.refusal()
     if refusal:
         raise refusal

@@ -1,6 +1,6 @@
 """Writes an encoder in several formats, and lets out only files that are as good as itself."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from bct_keras.export.formats.format import Reference, Source
 from bct_keras.export.gate import Gate
 from bct_keras.export.writing import Writing
 from bct_keras.metrics.verdict import COMPATIBLE, UNDECIDED
-from bct_keras.printable import line
+from bct_keras.printable import DATA, GALLERY, command_line, line
+from bct_keras.progress import Outcome
 
 
 def export(
@@ -60,6 +61,35 @@ def export(
             facts = Writing(source, gate, checks, folder).write_all(formats, data_licence)
             artefacts.write_manifest(folder, EXPORT_KIND, made_from, **facts)
     return read_exported(out)
+
+
+def outcome(
+    exported: Exported, out: Path, old: str | None = None, protocols: Iterable[str] = ()
+) -> Outcome:
+    """Returns what is told of the files, and the command that takes one of them on.
+
+    Args:
+        exported: What was written.
+        out: The folder.
+        old: The old encoder, as a flag names it; None where there is none.
+        protocols: What the files were measured by.
+    """
+    facts = {"out": out, **exported.facts()}
+    if not exported.files:
+        return Outcome(str(exported), facts)
+    name = "tflite" if "tflite" in exported.files else next(iter(exported.files))
+    file = str(out / FORMATS[name].file)
+    if old:
+        # A gallery takes queries of the file by a report on the file.
+        flags = {
+            "new": file,
+            "old": old,
+            "protocol": list(protocols) or f"retrieval({DATA})",
+            "out": f"reports/{name}",
+        }
+        return Outcome(str(exported), facts, [" ".join(command_line("evaluate", flags))])
+    flags = {"gallery": GALLERY, "data": DATA, "encoder": file}
+    return Outcome(str(exported), facts, [" ".join(command_line("gallery add", flags))])
 
 
 def check_formats(formats: list[str], source: Source) -> None:

@@ -20,6 +20,7 @@ FLAGS = flags.FLAGS
 
 
 def add_by_flags() -> None:
+    from bct_keras.gallery import following
     from bct_keras.gallery.run import add
 
     add(
@@ -32,6 +33,11 @@ def add_by_flags() -> None:
         strict=FLAGS.strict,
         made_by=FLAGS.made_by,
         say=command.say,
+    )
+    command.suggest(
+        following.after_adding(
+            FLAGS.gallery, FLAGS.data, FLAGS.encoder, FLAGS.report, FLAGS.max_loss
+        )
     )
 
 
@@ -67,9 +73,10 @@ def bundle_by_flags() -> None:
 
 def backfill_by_flags() -> None:
     from bct_keras.engines import ENGINES
+    from bct_keras.gallery import following
     from bct_keras.gallery.run import backfill
 
-    backfill(
+    done = backfill(
         command.required("gallery"),
         encoder=command.required("encoder"),
         data=FLAGS.data,
@@ -79,15 +86,19 @@ def backfill_by_flags() -> None:
         embeddings=FLAGS.embeddings,
         engine=None if FLAGS.engine == "local" else specs.build(ENGINES, FLAGS.engine),
     )
+    command.suggest(following.after_backfill(FLAGS.gallery, FLAGS.encoder, done.is_beside))
 
 
 def cut_over_by_flags() -> None:
+    from bct_keras.gallery import following
     from bct_keras.gallery.run import cut_over
 
     cut_over(command.required("gallery"), encoder=FLAGS.encoder, say=command.say)
+    command.suggest(following.after_switch(FLAGS.gallery, FLAGS.encoder))
 
 
 def remove_by_flags() -> None:
+    from bct_keras.gallery import following
     from bct_keras.gallery.run import remove
 
     remove(
@@ -97,9 +108,11 @@ def remove_by_flags() -> None:
         ids_file=FLAGS.ids_file,
         say=command.say,
     )
+    command.suggest(following.info(FLAGS.gallery))
 
 
 def move_by_flags() -> None:
+    from bct_keras.gallery import following
     from bct_keras.gallery.run import move
 
     move(
@@ -111,18 +124,23 @@ def move_by_flags() -> None:
         strict=FLAGS.strict,
         say=command.say,
     )
+    command.suggest(following.after_switch(FLAGS.gallery, FLAGS.new))
 
 
 def restore_by_flags() -> None:
+    from bct_keras.gallery import following
     from bct_keras.gallery.run import restore
 
     restore(command.required("gallery"), say=command.say)
+    command.suggest(following.info(FLAGS.gallery))
 
 
 def forget_by_flags() -> None:
+    from bct_keras.gallery import following
     from bct_keras.gallery.run import forget_originals
 
     forget_originals(command.required("gallery"), say=command.say)
+    command.suggest(following.info(FLAGS.gallery))
 
 
 def info_by_flags() -> None:

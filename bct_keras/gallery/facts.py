@@ -61,6 +61,14 @@ class Removal:
 
 
 @dataclass(frozen=True)
+class Backfilled:
+    """Says what a backfill has done."""
+
+    entries: int  # that were embedded anew
+    is_beside: bool  # whether they lie beside those that are searched until the cut-over
+
+
+@dataclass(frozen=True)
 class LetGo:
     """What became of the original vectors of moved entries."""
 

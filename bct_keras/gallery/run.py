@@ -31,7 +31,7 @@ from bct_keras.gallery.entries import (
     left_out,
     stored_entries,
 )
-from bct_keras.gallery.facts import Description, Removal
+from bct_keras.gallery.facts import Backfilled, Description, Removal
 from bct_keras.gallery.gallery import Gallery
 from bct_keras.gallery.kinds import ORDERS
 from bct_keras.gallery.moves import cut_over as cut_over
@@ -155,8 +155,8 @@ def backfill(
     say: progress.Say = progress.silent,
     embeddings: str | Path | None = None,
     engine: Engine | None = None,
-) -> int:
-    """Embeds the entries of other encoders anew; returns how many, and raises if some had no image.
+) -> Backfilled:
+    """Embeds the entries of other encoders anew; raises once it is done if some had no image.
 
     Args:
         gallery: Such as `file(people.gallery)`.
@@ -198,7 +198,7 @@ def backfill(
                 f"{len(without):,} entries have no {what} and stay as they are, the "
                 f"first of them '{without[0]}'; run backfill again with what holds theirs"
             )
-    return count
+    return Backfilled(count, is_beside)
 
 
 def items_of(images: DataSet, embedder: Encoder, embeddings: str | Path | None) -> Items:

@@ -38,6 +38,10 @@ def test_the_first_line_names_the_route_that_is_best(case, tmp_path, here):
     assert status == 0
     expected = DECISIONS[case].format(folder=tmp_path)
     assert said.startswith(expected)
+    commands = [step["command"] for step in report_of(out)["decision"]["next"] if step["command"]]
+    then = [line for line in said.splitlines() if line.startswith("next: ")]
+    assert then == [f"next: {' '.join(words)}" for words in commands]
+    assert said.endswith("".join(f"{line}\n" for line in then))
     page = (out / PAGE).read_text()
     title, _, _ = expected.partition(":")
     assert f">{title.replace('>', '&gt;').replace(chr(39), '&#39;')}</h1>" in page
@@ -59,7 +63,11 @@ def test_what_is_told_of_a_route_is_what_evaluate_finds(tmp_path, here):
     assert f"{out / 'moved'} is up to date" in said
     _, *arguments = found["decision"]["next"][1]["command"]
     adapter, place = out / "moved", out / "moved" / "report"
-    assert arguments == ["--gallery=GALLERY", f"--adapter={adapter}", f"--report={place}"]
+    assert arguments == [
+        "--gallery='file(people.gallery)'",
+        f"--adapter={adapter}",
+        f"--report={place}",
+    ]
     report = artefacts.read_result(place, "report", "report.json")
     (of_evaluate,) = report["protocols"].values()
     route = found["routes"]["moved gallery"]

@@ -73,6 +73,9 @@ def test_every_training_is_done_once(folder, done):
         "open-class/weak",
     ]
     assert "3 cells, 4 trainings, of which 4 are missing" in done.stdout
+    *_, place, then = done.stdout.splitlines()
+    assert place == "report: out/report/report.html"
+    assert then.startswith("next: bct evaluate --new=out/runs/open-class/")
     assert not list(folder.rglob("*.partial"))
 
 

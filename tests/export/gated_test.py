@@ -214,6 +214,10 @@ def test_the_command_writes_what_passes_and_ends_with_status_1(
         errors,
     )
     assert (tmp_path / "out" / "encoder.tflite").is_file()
+    assert said.splitlines()[-1] == (
+        f"next: bct evaluate --new={tmp_path}/out/encoder.tflite --old={checks.old.path}"
+        " --protocol=quality --out=reports/tflite"
+    )
 
 
 def test_a_loss_that_may_be_chance_is_let_out_and_told(

@@ -171,6 +171,15 @@ def test_entries_that_would_shut_out_every_query_are_refused(results):
     )
 
 
+def test_each_change_names_the_command_that_may_follow(results, made):
+    gallery = f"--gallery='file({made['folder']}/people.gallery)'"
+    search = f"next: bct gallery search {gallery} --encoder={made['new']} --image=photo.jpg"
+    backfill = f"next: bct gallery backfill {gallery} --encoder={made['new']} --data=DATA"
+    assert results["declare"][1].splitlines()[-2:] == [search, backfill]
+    assert results["backfill"][1].splitlines()[-1] == search
+    assert results["remove_listed"][1].splitlines()[-1] == f"next: bct gallery info {gallery}"
+
+
 def test_adding_again_doubles_nothing(results):
     assert "0 entries of" in results["add_again"][1]
     assert "12 were there already and stay as they are" in results["add_again"][1]
@@ -355,7 +364,7 @@ def test_the_same_work_is_done_from_python(made, tmp_path):
     (match,) = found.matches
     ident = (made["folder"] / "photo.png.id").read_text()
     assert (found.photo, match.id) == (str(photo), ident)
-    assert run.backfill(gallery, made["new"], made["data"]) == added
+    assert run.backfill(gallery, made["new"], made["data"]).entries == added
     assert run.remove(gallery, ids=[ident]).entries == 1
     assert sum(run.info(gallery).entries.values()) == added - 1
     # Nothing is called a flag where no command runs.

@@ -1,0 +1,190 @@
+"""The commands that a run names at its end: each is one, and runs where the paths are known."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from command_lines import check
+
+from bct_keras.adapt import plan as of_adapt
+from bct_keras.benchmark import following as of_benchmark
+from bct_keras.benchmark.cells import Cell
+from bct_keras.benchmark.routes import parse_route
+from bct_keras.evaluate import summary
+from bct_keras.explain import run as of_explain
+from bct_keras.export import run as of_export
+from bct_keras.export.checks import Exported
+from bct_keras.gallery import following as of_gallery
+
+GALLERY = "file(my people.gallery)"
+IN = f"--gallery={shlex.quote(GALLERY)}"
+
+
+def report(folder: Path, verdicts: dict[str, str], **given: str) -> str:
+    """Writes what a gallery reads of a report; returns its folder."""
+    routes = {}
+    for name in verdicts:
+        if name != "new":
+            routes[name] = {"verdict": verdicts[name]}
+    made_from = {f"--{name}": path for name, path in given.items()}
+    facts = {"verdict": verdicts.get("new"), "routes": routes, "made_from": made_from}
+    (folder / "report.json").write_text(json.dumps(facts))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "old", "command"),
+    [
+        (
+            ["saved_model", "tflite"],
+            "old.keras",
+            "bct evaluate --new=out/encoder.tflite --old=old.keras --protocol='retrieval(a b)'"
+            " --out=reports/tflite",
+        ),
+        (
+            ["saved_model"],
+            "old.keras",
+            "bct evaluate --new=out/saved_model --old=old.keras --protocol='retrieval(a b)'"
+            " --out=reports/saved_model",
+        ),
+        (
+            ["tflite_fp16"],
+            None,
+            "bct gallery add --gallery='file(people.gallery)' --data=DATA"
+            " --encoder=out/encoder_fp16.tflite",
+        ),
+    ],
+)
+def test_after_an_export_comes_the_report_on_a_file(files, old, command):
+    exported = Exported(dict.fromkeys(files, "written"), {}, None)
+    outcome = of_export.outcome(exported, Path("out"), old, ["retrieval(a b)"])
+    assert outcome.then == [command]
+    check(command, command)
+
+
+def test_nothing_comes_after_an_export_that_was_refused():
+    assert not of_export.outcome(Exported({}, {"tflite": "bad"}, None), Path("out")).then
+
+
+def test_after_an_explanation_comes_its_measure(tmp_path):
+    found = {"shares": {"negative flips": 1.0}, "nearness": {}}
+    found["nearness"] = {"same image": 0.5, "other identities": 0.25}
+    outcome = of_explain.outcome(found, "new.keras", "old.keras", tmp_path, Path("look"))
+    assert outcome.text.endswith("page: look/explain.html")
+    (command,) = outcome.then
+    assert command == (
+        "bct evaluate --new=new.keras --old=old.keras --protocol='retrieval(DATA)'"
+        " --out=reports/new-old"
+    )
+    check(command, command)
+
+
+def test_after_entries_comes_a_search_by_their_encoder():
+    assert of_gallery.after_adding(GALLERY, "data", "old.keras") == [
+        f"bct gallery search {IN} --encoder=old.keras --image=photo.jpg"
+    ]
+    assert of_gallery.after_adding(GALLERY, None, "old.npz") == [
+        f"bct gallery search {IN} --encoder=old.npz --id=ID"
+    ]
+    assert of_gallery.after_adding(GALLERY, "data") == [
+        f"bct gallery search {IN} --encoder=ENCODER --image=photo.jpg"
+    ]
+
+
+def test_after_a_report_comes_a_search_by_the_encoder_that_it_lets_in(tmp_path):
+    place = report(tmp_path, {"new": "compatible"}, new="runs/new/encoder.keras", old="old")
+    search, backfill = of_gallery.after_adding(GALLERY, "data", "old", [place])
+    assert search == f"bct gallery search {IN} --encoder=runs/new --image=photo.jpg"
+    assert backfill == f"bct gallery backfill {IN} --encoder=runs/new --data=data"
+    for command in (search, backfill):
+        check(command, command)
+
+
+def test_after_a_report_on_stored_embeddings_no_image_is_asked_for(tmp_path):
+    place = report(tmp_path, {"new": "undecided"}, new="new.npz", old="old.npz")
+    search, backfill = of_gallery.after_adding(GALLERY, None, None, [place])
+    assert search == f"bct gallery search {IN} --encoder=new.npz --id=ID"
+    assert backfill == f"bct gallery backfill {IN} --encoder=new.npz"
+
+
+def test_after_a_report_that_lets_a_route_in_comes_that_route(tmp_path):
+    verdicts = {"new": "not compatible", "adapted": "compatible", "moved": "compatible"}
+    place = report(tmp_path, verdicts, new="new", old="old", adapted="adapted(new, a.keras)")
+    search, _ = of_gallery.after_adding(GALLERY, "data", None, [place])
+    assert "--encoder='adapted(new, a.keras)'" in search
+
+
+def test_after_a_report_on_a_moved_gallery_comes_the_move(tmp_path):
+    verdicts = {"new": "not compatible", "moved": "compatible"}
+    place = report(tmp_path, verdicts, new="new", old="old", moved="adapted/gallery")
+    (move,) = of_gallery.after_adding(GALLERY, "data", None, [place])
+    assert move == f"bct gallery move {IN} --adapter=adapted/gallery --new=new"
+    check(move, move)
+
+
+def test_where_the_verdict_is_not_asked_the_new_encoder_comes(tmp_path):
+    place = report(tmp_path, {"new": "not compatible"}, new="new.tflite", old="old")
+    search, _ = of_gallery.after_adding(GALLERY, "data", None, [place], max_loss=0.1)
+    assert "--encoder=new.tflite" in search
+
+
+def test_after_a_backfill_beside_comes_the_cut_over():
+    (cut_over,) = of_gallery.after_backfill(GALLERY, "new", is_beside=True)
+    assert cut_over == f"bct gallery cut-over {IN} --encoder=new"
+    (search,) = of_gallery.after_backfill(GALLERY, "new", is_beside=False)
+    assert search == f"bct gallery search {IN} --encoder=new --image=photo.jpg"
+    search, undo = of_gallery.after_switch(GALLERY, None)
+    assert undo == f"bct gallery restore {IN}"
+    for command in (cut_over, search, undo, *of_gallery.info(GALLERY)):
+        check(command, command)
+
+
+CELL = Cell(
+    scenario="open-class",
+    old="weak",
+    method="mixbct(mix_ratio=0.4)",
+    seed=3,
+    run=Path("out/runs/mixbct"),
+    old_encoder=Path("out/runs/old"),
+    data=Path("out/data/class/new"),
+)
+
+
+@pytest.mark.parametrize(
+    ("route", "said"),
+    [
+        ("adapted(l2, adapter=linear)", "--kind=linear --seed=3 --out=adapted/best"),
+        ("fused(l2)", "--kind=none --fuse --seed=3 --out=adapted/best"),
+        ("moved(l2)", "--direction=gallery --seed=3 --out=adapted/best"),
+    ],
+)
+def test_after_a_benchmark_that_a_route_wins_comes_its_map(route, said):
+    cell = Cell(**(vars(CELL) | {"method": "best"}))
+    words = of_benchmark.taking_on(cell, parse_route("best", route, ["l2"]), "retrieval(test)")
+    command = " ".join(words)
+    assert command == (
+        "bct adapt --new=out/runs/mixbct --old=out/runs/old --data=out/data/class/new " + said
+    )
+    check(command, command)
+
+
+def test_after_a_benchmark_that_a_method_wins_comes_its_report():
+    command = " ".join(of_benchmark.taking_on(CELL, None, "retrieval(test)"))
+    assert command == (
+        "bct evaluate --new=out/runs/mixbct --old=out/runs/old --protocol='retrieval(test)'"
+        " --out=reports/mixbct_mix_ratio=0.4"
+    )
+    check(command, command)
+
+
+def test_the_options_of_a_map_are_those_that_differ():
+    plan = of_adapt.Plan(data="d", fuse=True, weigh_on=("a", "b"), pairs=9)
+    assert plan.options() == {"data": "d", "fuse": True, "weigh_on": ["a", "b"], "pairs": "9"}
+
+
+@pytest.mark.parametrize(("ending", "has_data"), [(".npz", False), (".keras", True)])
+def test_advice_on_stored_embeddings_needs_no_images(ending, has_data):
+    command = summary.advice(f"old{ending}", f"new{ending}")
+    assert ("--data=DATA" in command) == has_data
+    check(command, command)
