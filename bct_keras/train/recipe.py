@@ -144,7 +144,7 @@ class Recipe:
             return None
         return ClassBatches(
             data=data,
-            identities=made.identities or self.batch_size // made.images,
+            identities=made.identities_in(self.batch_size),
             images=made.images,
             seed=self.seed,
             old=old,
@@ -250,6 +250,11 @@ class Recipe:
                 f"{option('frozen_epochs', self.frozen_epochs)} of {option('epochs', self.epochs)} "
                 f"would leave {self.start} as it is, with no new layer on top; give fewer"
             )
+
+    def check_data(self, records: int, classes: int, replicas: int) -> None:
+        """Raises where no batches can be made of a data set."""
+        self.steps_per_epoch(records, replicas)
+        specs.build(BATCHES, self.batch).check(self.batch_size, classes)
 
     def steps_per_epoch(self, records: int, replicas: int) -> int:
         """Returns how many whole batches there are; raises where a batch cannot be divided."""

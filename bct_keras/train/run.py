@@ -78,6 +78,8 @@ class Upgrade:
         # At once, not after the old encoder was trained.
         artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)
         data = workers.chief_first(self.strategy, self.data_to_train_on)
+        replicas = self.strategy.num_replicas_in_sync
+        self.plan.recipe.check_data(data.records, data.classes, replicas)
         old = workers.chief_first(self.strategy, self.old_encoder)
         # At once, so that what is wrong with it is not told after the training.
         compared_with = old_encoders.known(old)

@@ -16,7 +16,7 @@ from bct_keras.data.embeddings import EmbeddingShards, field_path, open_embeddin
 from bct_keras.errors import InputError
 from bct_keras.methods import class_features
 from bct_keras.train import input
-from bct_keras.train.class_batches import ClassBatches
+from bct_keras.train.class_batches import ClassBatches, Classes
 from bct_keras.train.input import training_batches
 
 pytestmark = pytest.mark.seconds(16)
@@ -371,5 +371,10 @@ def test_an_identity_with_few_images_brings_some_twice(data):
     for row in records:
         _, times = np.unique(row, return_counts=True)
         assert sorted(times) == [1] * 5 + [2] * 5
-    with pytest.raises(InputError, match=r"a batch of 13 identities needs as many, and .* has 12"):
-        _ = ClassBatches(data, identities=13, images=2, seed=0).index
+
+
+def test_a_data_set_of_too_few_identities():
+    asked = Classes(13, images=2)
+    asked.check(26, classes=13)
+    with pytest.raises(InputError, match=r"needs 13 identities for a batch, and the data set has"):
+        asked.check(26, classes=12)

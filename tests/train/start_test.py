@@ -308,3 +308,12 @@ def test_a_run_that_would_train_nothing_is_refused(data, tmp_path, net):
         run(
             data, tmp_path / "run", start=f"keras({net}, layer=pooled)", dims=4, frozen_epochs=3
         ).train()
+
+
+def test_batches_of_more_identities_than_there_are_are_refused_before_anything_is_written(
+    data, tmp_path
+):
+    batch = {"batch": "classes(8, images=1)"}
+    with pytest.raises(InputError, match="needs 8 identities for a batch"):
+        run(data, tmp_path / "run", **batch).train()
+    assert not (tmp_path / "run").exists()
