@@ -229,7 +229,8 @@ def reason_of(error: InputError | OSError) -> str:
 
 
 def said_of(recipe: Recipe) -> str:
-    """Returns the recipe in a line."""
+    """Returns the recipe in a line; raises where an augmentation cannot be made."""
+    recipe.build_augmentations()
     parts = [
         recipe.start or recipe.backbone,
         f"{recipe.dims} dimensions",

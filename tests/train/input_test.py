@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_recipe import small_recipe
 
 from bct_keras import artefacts
 from bct_keras.augmentations import AUGMENTATIONS
@@ -319,6 +320,23 @@ def test_augmented_images_depend_on_seed_and_step_alone(data, old):
         np.testing.assert_array_equal(changed[0]["old_embedding"], as_it_is[0]["old_embedding"])
         assert changed[0]["image"].dtype == np.uint8
         assert np.any(changed[0]["image"] != as_it_is[0]["image"])
+
+
+def test_augmentations_are_named_as_the_page_says(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "own_augmentations.py").write_text(
+        "import keras\n"
+        "class Grey(keras.layers.Layer):\n"
+        "    pass\n"
+        "def turned(factor: float) -> keras.layers.Layer:\n"
+        "    return keras.layers.RandomRotation(factor)\n"
+    )
+    own = "own_augmentations:Grey, own_augmentations:turned(factor=0.1)"
+    keras_own = "keras.layers:RandomZoom(height_factor=0.2)"
+    recipe = small_recipe(augment=f"flip, crop(scale=0.7), colour, {own}, {keras_own}")
+    kinds = [type(layer).__name__ for layer in recipe.build_augmentations()]
+    assert kinds == ["Crop", "Colour", "Grey", "RandomRotation", "RandomZoom"]
+    assert recipe.build_augmentations()[-1].seed == recipe.seed  # pyright: ignore
 
 
 def test_batches_by_identity(data, old):
