@@ -91,6 +91,34 @@ def test_a_start_of_a_start_has_each_layer_once(tmp_path):
     second = started(str(tmp_path / "first.keras"), dims=3).backbone
     assert second.output_shape == (None, 3)
     assert [layer.name for layer in starts.taken_layers(second)] == ["start"]
+    assert starts.has_new_layer(second)
+    paths = [weight.path for weight in second.weights]  # by which optimizers know them
+    assert len(set(paths)) == len(paths)
+    second.save(tmp_path / "second.keras")
+    third = started(str(tmp_path / "second.keras"), dims=4).backbone
+    assert len({weight.path for weight in third.weights}) == len(third.weights)
+
+
+def test_a_layer_that_is_called_as_the_whole_is_one_of_many(tmp_path):
+    image = keras.Input((SIZE, SIZE, 3))
+    pixels = layers.Rescaling(1 / 255, name="start")(image)
+    filtered = layers.Conv2D(4, 3, name="filters")(pixels)
+    keras.Model(image, layers.GlobalAveragePooling2D()(filtered)).save(tmp_path / "net.keras")
+    taken = starts.taken_layers(started(str(tmp_path / "net.keras")).backbone)
+    assert [weight.path for layer in taken for weight in layer.weights] == [
+        "filters/kernel",
+        "filters/bias",
+    ]
+
+
+def test_a_network_for_batches_of_one_size_takes_any(tmp_path):
+    image = keras.Input((SIZE, SIZE, 3), batch_size=7)
+    keras.Model(image, layers.Flatten()(layers.Rescaling(1 / 255)(image))).save(
+        tmp_path / "net.keras"
+    )
+    made = started(str(tmp_path / "net.keras")).backbone
+    assert made.output_shape == (None, 8)
+    assert made(IMAGES).shape == (3, 8)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +166,19 @@ def two_inputs() -> keras.Model:
     return keras.Model([one, other], layers.Flatten()(layers.Add()([one, other])))
 
 
+def of_rank_5() -> keras.Model:
+    image = keras.Input((SIZE, SIZE, 3))
+    places = layers.Reshape((14, 2, 14, 6))(layers.Rescaling(1 / 255)(image))
+    return keras.Model(image, places)
+
+
+def of_two_outputs() -> keras.Model:
+    image = keras.Input((SIZE, SIZE, 3))
+    rows = layers.Reshape((SIZE, SIZE * 3))(layers.Rescaling(1 / 255)(image))
+    last, _ = layers.GRU(2, return_state=True, name="states")(rows)
+    return keras.Model(image, last)
+
+
 @pytest.mark.parametrize(
     ("make", "spec", "said"),
     [
@@ -149,11 +190,13 @@ def two_inputs() -> keras.Model:
             r"mobilenetv2_1.00_224 to mean=127.5, std=127.5(.|\n)*start='keras\(.*, mean=127.5,",
         ),
         (classifier, "keras({}, layer=nowhere)", "Name the layer that gives it, .*pooled"),
+        (of_rank_5, "{}", r"that layer gives \[None, 14, 2, 14, 6\], which is neither"),
+        (of_two_outputs, "keras({}, layer=states)", "that layer gives 2 outputs"),
         (classifier, "keras({}, std=0)", "std=0 would divide by zero"),
         (lambda_model, "{}", "cannot be loaded as a Keras encoder"),
         (two_inputs, "{}", "takes 2 inputs, and an encoder takes one image"),
     ],
-    ids=["size", "pixels", "applications", "layer", "std", "lambda", "inputs"],
+    ids=["size", "pixels", "applications", "layer", "rank", "outputs", "std", "lambda", "inputs"],
 )
 def test_what_cannot_be_started_from_is_told(tmp_path, make, spec, said):
     path = tmp_path / "net.keras"
