@@ -51,8 +51,7 @@ def main() -> None:
     old = load_encoder(old_path)
     new = load_encoder(new_path)
     found = explain(old, new, images, out)
-    print(as_text(found))
-    print(f"page: {out / 'explain.html'}")
+    command.finish(Outcome(f"{as_text(found)}\npage: {out / 'explain.html'}", {}))
 
 
 if __name__ == "__main__":
