@@ -19,6 +19,7 @@ from pathlib import Path
 from absl import flags
 
 from bct_keras import command, stores
+from bct_keras.progress import Outcome
 
 GROUPS = {"What is shown": ("new", "old", "images", "out")}
 

@@ -9,6 +9,7 @@ them in the package.
 """
 
 import sys
+
 from absl import flags
 
 from bct_keras import command, stores

@@ -20,6 +20,7 @@ from bct_keras.methods.method import Method
 from bct_keras.models import CompatibleModel
 from bct_keras.optimizers import OPTIMIZERS
 from bct_keras.schedules import SCHEDULES
+from bct_keras.train import on_top
 from bct_keras.train import start as starts
 from bct_keras.train.class_batches import BATCHES, ClassBatches, Classes
 
@@ -244,7 +245,7 @@ class Recipe:
 
     def check_something_is_trained(self, backbone: keras.Model, method: Method) -> None:
         """Raises where the encoder would come out as it went in."""
-        learns = starts.has_new_layer(backbone) or method.trainable_variables
+        learns = on_top.has_new_layer(backbone) or method.trainable_variables
         if self.frozen_epochs >= self.epochs and not learns:
             raise InputError(
                 f"{option('frozen_epochs', self.frozen_epochs)} of {option('epochs', self.epochs)} "

@@ -13,7 +13,6 @@ from typing import Any
 import keras
 
 from bct_keras import _keras, artefacts, specs, stores
-from bct_keras.backbones.iresnet import batch_norm
 from bct_keras.data.preprocessing import OWN, Preprocessing, chosen
 from bct_keras.encoders import ENCODER_FILE, RUN_KIND
 from bct_keras.encoders.encoder import first_sentence
@@ -21,14 +20,12 @@ from bct_keras.encoders.keras_file import prepared, read_model, scales_itself
 from bct_keras.encoders.load import ADAPTER_KIND, encoder_of_run
 from bct_keras.errors import InputError, option
 from bct_keras.methods.outputs import COMPATIBLE, EMBEDDING
+from bct_keras.train.on_top import ON_TOP, number_on_top, with_embedding
 from bct_keras.train.top import without_top
-from bct_keras.untrusted import reading
+from bct_keras.untrusted import keras_files, reading
 
 KERAS, WEIGHTS = ".keras", ".weights.h5"
 TAKEN = "start"  # the name of the layer that a network becomes where it cannot stay open
-# What is put on top of it; a number follows where a layer of the network is called so.
-POOLING, DENSE, NORM = ("new_pooling", "new_embedding", "new_norm")
-ON_TOP = (POOLING, DENSE, NORM)
 OUTPUTS = (EMBEDDING, COMPATIBLE)
 # What keras.applications brings its pixels to, by how the names of its networks begin. Those that
 # are not here scale their pixels themselves.
@@ -129,6 +126,7 @@ class Start:
     def with_weights(self, backbone: keras.Model) -> Started:
         """Returns the network that `--backbone` names with the file's weights."""
         try:
+            keras_files.check_weights(self.path)
             backbone.load_weights(self.path)
         except Exception as error:  # whatever a damaged file, or another network's, does to Keras
             raise InputError(
@@ -254,49 +252,9 @@ def taken_layers(backbone: keras.Model) -> list[keras.layers.Layer]:
     return layers or [layer for layer in backbone.layers if not layer.name.startswith(ON_TOP)]
 
 
-def has_new_layer(backbone: keras.Model) -> bool:
-    """Tells whether an embedding layer was put on top of what was taken."""
-    return any(layer.name.startswith(DENSE) for layer in backbone.layers)
-
-
 def is_needed(name: str) -> bool:
     """Tells whether the whole network gives this name to a layer of its own."""
     return name in (TAKEN, *OUTPUTS) or name.startswith(ON_TOP)
-
-
-def number_on_top(network: keras.Model) -> str:
-    """Returns what follows the names of new layers, so that none within the network has them.
-
-    Optimizers know a variable by its path, which begins with its layer's name.
-    """
-    taken_names = {layer.name for layer in _keras.layers_within(network)}
-    number = ""
-    count = 1
-    while any(f"{name}{number}" in taken_names for name in ON_TOP):
-        count += 1
-        number = f"_{count}"
-    return number
-
-
-def with_embedding(features: Any, dims: int, number: str) -> tuple[Any, bool]:
-    """Returns an embedding [batch, dims] of features, and whether a layer was put on top for it.
-
-    Args:
-        features: A symbolic output.
-        dims: Of the embedding.
-        number: What follows the names of new layers.
-    """
-    rank = len(features.shape)
-    if rank == 2 and features.shape[-1] == dims:
-        return features, False
-    if rank == 4:
-        features = keras.layers.GlobalAveragePooling2D(name=POOLING + number)(features)
-    elif rank == 3:
-        features = keras.layers.GlobalAveragePooling1D(name=POOLING + number)(features)
-    start: Any = keras.initializers.HeNormal()
-    layer = keras.layers.Dense(dims, use_bias=False, kernel_initializer=start, name=DENSE + number)
-    # float32 whatever the precision policy
-    return batch_norm(layer(features), name=NORM + number, dtype="float32"), True
 
 
 def check_rank(output: Any) -> None:

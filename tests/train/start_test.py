@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from small_recipe import small_recipe
 
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.errors import InputError
+from bct_keras.train import on_top
 from bct_keras.train import start as starts
 from bct_keras.train.trainer import Run, Watch
 
@@ -69,7 +71,7 @@ def test_an_output_of_the_right_width_stays_the_embedding(tmp_path):
     made = started(str(path), dims=4)
     np.testing.assert_array_equal(made.backbone(IMAGES), encoder(IMAGES))
     assert "its last layer pooled is the embedding, pixels" in made.said
-    assert not starts.has_new_layer(made.backbone)
+    assert not on_top.has_new_layer(made.backbone)
 
 
 def test_pixels_are_brought_to_what_the_file_takes(tmp_path):
@@ -91,7 +93,7 @@ def test_a_start_of_a_start_has_each_layer_once(tmp_path):
     second = started(str(tmp_path / "first.keras"), dims=3).backbone
     assert second.output_shape == (None, 3)
     assert [layer.name for layer in starts.taken_layers(second)] == ["start"]
-    assert starts.has_new_layer(second)
+    assert on_top.has_new_layer(second)
     paths = [weight.path for weight in second.weights]  # by which optimizers know them
     assert len(set(paths)) == len(paths)
     second.save(tmp_path / "second.keras")
@@ -154,6 +156,17 @@ def test_weights_alone_are_those_of_the_backbone(tmp_path):
     narrow = keras.Sequential([keras.Input((SIZE, SIZE, 3)), layers.Flatten(), layers.Dense(2)])
     with pytest.raises(InputError, match="does not hold the weights of backbone"):
         starts.found(str(path)).build(SIZE, 5, lambda: narrow)
+
+
+def test_weights_that_are_larger_than_their_file_take_no_memory(tmp_path):
+    path = tmp_path / "net.weights.h5"
+    classifier().save_weights(path)
+    with h5py.File(path, "a") as file:
+        name = "layers/dense/vars/0"
+        del file[name]
+        file.create_dataset(name, shape=(1 << 20, 1 << 10), dtype="f4", chunks=(64, 64))  # none
+    with pytest.raises(InputError, match=r"vars/0' is to have 4,294,967,296 bytes, and the file"):
+        starts.found(str(path)).build(SIZE, 5, classifier)
 
 
 def lambda_model() -> keras.Model:
