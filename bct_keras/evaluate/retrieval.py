@@ -49,6 +49,10 @@ class Divided(Protocol):
             embeddings: [images, dims] of all images.
         """
         good = np.isfinite(embeddings).all(axis=1)
+        if not (good.all() or encoder.lets_fail):
+            raise InputError(
+                f"{encoder.spec} gives no finite embedding for {np.count_nonzero(~good):,} of the images"
+            )
         if not good.any():
             raise InputError(f"{encoder.spec} could embed none of the images")
         self.watched[str(encoder.path)] = watch(embeddings[good], self.labels[good])

@@ -1,6 +1,7 @@
 """Measures encoders against each other and writes the report."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,14 +73,14 @@ def evaluate(
     if failures == COUNT:
         if engine:
             raise InputError(f"{option('failures', COUNT)} embeds here, without {option('engine')}")
-        for encoder in encoders.values():
-            encoder.let_fail()
         facts["--failures"] = failures
     if groups:
         facts["--groups"] = groups.fingerprint()
 
-    def find(protocol: Protocol) -> dict[str, Any]:
+    def check(protocol: Protocol) -> None:
         check_divided(protocol, failures, groups)
+
+    def find(protocol: Protocol) -> dict[str, Any]:
         return compatibility.findings(
             protocol, old, new, independent=independent, routes=routes, groups=groups
         )
@@ -103,13 +104,32 @@ def evaluate(
         facts=facts,
         say=say,
         engine=engine,
+        check=check,
     )
-    return evaluation.written(out)
+    with failing(encoders.values()) if failures == COUNT else contextlib.nullcontext():
+        return evaluation.written(out)
+
+
+@contextlib.contextmanager
+def failing(encoders: Collection[Encoder]) -> Iterator[None]:
+    """Lets images fail, and no more once the block ends: the encoders are the caller's."""
+    for encoder in encoders:
+        encoder.let_fail()
+    try:
+        yield
+    finally:
+        for encoder in encoders:
+            encoder.let_fail(False)
 
 
 def check_divided(protocol: Protocol, failures: str, groups: GroupFile | None) -> None:
-    """Refuses failures that count, and groups, with a protocol that does not know its images."""
+    """Refuses failures that count, and groups, with a protocol that does not know its images.
+
+    So it does where the file of groups names none of them, before anything is embedded.
+    """
     if isinstance(protocol, Divided):
+        if groups:
+            protocol.side_groups(groups)
         return
     flag = option("groups") if groups else option("failures", COUNT) if failures == COUNT else ""
     if flag:
@@ -196,10 +216,14 @@ class Evaluation:
     facts: dict[str, str]  # what decides the report, besides encoders and protocols
     say: progress.Say
     engine: Engine | None = None
+    check: Callable[[Protocol], None] | None = None  # refuses a protocol before the work begins
 
     def written(self, out: Path) -> dict[str, Any]:
         """Returns what report.json says, made where it is not there."""
         protocols = self.built(out)
+        if self.check:
+            for protocol in protocols.values():
+                self.check(protocol)
         made_from: dict[str, Any] = {}
         for name, encoder in self.encoders.items():
             made_from[name] = encoder.fingerprint
