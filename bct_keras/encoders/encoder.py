@@ -82,7 +82,7 @@ class Encoder(ABC):
             yield self.checked(embeddings, batch), batch
 
     def let_fail(self, lets_fail: bool = True) -> None:
-        """Lets images through, or not, that have no finite embedding; their rows are not numbers."""
+        """Lets images without a finite embedding through, as rows that are not numbers, or not."""
         self.lets_fail = lets_fail
 
     def of_ids(self, ids: Sequence[str]) -> np.ndarray:

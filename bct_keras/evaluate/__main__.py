@@ -219,7 +219,7 @@ def upgrade_of_flags(out: Path) -> dict[str, Any]:
         say=command.say,
         engine=engine_of_flags(),
         failures=FLAGS.failures,
-        groups=read_groups(Path(FLAGS.groups)) if FLAGS.groups else None,
+        groups=read_groups(stores.place(FLAGS.groups)) if FLAGS.groups else None,
     )
 
 

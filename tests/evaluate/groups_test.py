@@ -74,6 +74,8 @@ def test_each_group_is_measured_at_the_threshold_of_all(encoders, spec, tmp_path
         ("id,group\nitem 000\n", "line 2: a name and a group are needed"),
         ("id,group\nitem 000,a\nitem 000,b\n", "line 3: item 000 has another group above"),
         ("id,group\n", "names no group"),
+        ('id,group\n"item\n000",a\nb\n', "line 4: a name and a group are needed"),
+        (f"id,group\n{'a' * 140_000},b\n", "line 2: this is no row of a CSV file"),
         ("id,group\nnobody,a\n", "names none of the images, such as 'item 000'"),
     ],
 )
@@ -86,6 +88,18 @@ def test_a_file_of_groups_that_is_none_is_refused(encoders, spec, tmp_path, text
 
     with pytest.raises(InputError, match=error):
         evaluated()
+
+
+def test_images_in_no_group_are_told(encoders, spec, tmp_path):
+    (tmp_path / "groups.csv").write_text("identity,group\np0,a\np1,b\n")
+    file = read_groups(tmp_path / "groups.csv")
+    sides = build_protocols([spec])[spec].side_groups(file)  # pyright: ignore
+    assert sides.notes(file) == [f"408 of 420 images have no group in {tmp_path / 'groups.csv'}"]
+
+
+def test_a_file_of_groups_may_be_one_that_excel_wrote(tmp_path):
+    (tmp_path / "groups.csv").write_bytes("\ufeffID,Group\r\nitem 000, a\r\n".encode())
+    assert read_groups(tmp_path / "groups.csv").group_of == {"item 000": "a"}
 
 
 def test_an_image_that_could_not_be_embedded_is_a_miss(encoders, spec, tmp_path):
