@@ -120,7 +120,7 @@ def equal_error(found: Verification) -> dict[str, float]:
     """Returns the equal error `rate` of a search, and the `threshold` where it is.
 
     Below the impostors that were kept FAR is read off a histogram, so that the rate is exact to
-    some thousandths of itself.
+    about a hundredth of itself.
     """
     low, high = -1.0, 1.0
     for _ in range(HALVINGS):

@@ -76,3 +76,21 @@ def test_the_equal_error_rate_of_a_search_is_that_of_its_scores():
     exact = equal_error_rate(scores.ravel(), same.ravel())
     assert found["rate"] == pytest.approx(exact, rel=0.02)
     assert np.mean(scores[~same] > found["threshold"]) == pytest.approx(exact, rel=0.02)
+
+
+@pytest.mark.parametrize("noise", [2.5, 4.0])
+def test_so_it_is_where_impostors_lie_close_together(noise):
+    # In 512 dimensions the impostors' cosines spread by 0.044, and a bin of the histogram is 0.02.
+    labels = np.repeat(np.arange(150), 6)
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(150, 512))[labels] + noise * random.normal(size=(900, 512))
+    units = normalised(rows).astype(np.float32)
+    is_query = np.arange(900) % 6 >= 3
+    query = Embedded(units[is_query], labels[is_query])
+    gallery = Embedded(units[~is_query], labels[~is_query])
+    found = equal_error(search(query, gallery, 1e-2).verification)
+    same = query.labels[:, None] == gallery.labels
+    fpr, tpr, _ = roc_curve(same.ravel(), (query.embeddings @ gallery.embeddings.T).ravel())
+    crossing = np.argmin(np.abs(fpr - (1 - tpr)))
+    exact = (fpr[crossing] + 1 - tpr[crossing]) / 2
+    assert found["rate"] == pytest.approx(exact, rel=0.01)
