@@ -5,6 +5,7 @@ is read is fetched once, whole, to this machine's cache, and read from there as 
 """
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import json
@@ -27,6 +28,7 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 CACHE = "BCT_KERAS_CACHE"  # the environment variable that says where copies are kept
 AT_ONCE = 16  # requests to a store
+NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 PARTIAL = ".partial-"  # in the name of a file that is not whole yet
 
 
@@ -145,8 +147,12 @@ def size_here(path: Path) -> int | None:
     """Returns the bytes of a file of this machine; None where there is none."""
     try:
         state = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # of a name with a zero byte
+    except ValueError:  # of a name with a zero byte
         return None
+    except OSError as error:
+        if error.errno in NO_SUCH_FILE:
+            return None
+        raise
     return state.st_size if stat.S_ISREG(state.st_mode) else None
 
 
@@ -207,12 +213,30 @@ def files_below(folder: Path) -> Iterator[tuple[str, os.DirEntry]]:
     waiting = [""]
     while waiting:
         way = waiting.pop()
-        with os.scandir(folder / way) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(f"{way}{entry.name}/")
-                elif entry.is_file():
-                    yield f"{way}{entry.name}", entry
+        for entry in entries_of(folder / way):
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(f"{way}{entry.name}/")
+            elif leads_to_a_file(entry):
+                yield f"{way}{entry.name}", entry
+
+
+def entries_of(folder: Path) -> list[os.DirEntry]:
+    """Returns what is in a folder; nothing where another process has removed it meanwhile."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
+
+
+def leads_to_a_file(entry: os.DirEntry) -> bool:
+    """Tells whether an entry is a file, or a link to one; a link to itself leads nowhere."""
+    try:
+        return entry.is_file()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise
 
 
 def sizes_in(folder: Path) -> dict[str, int]:
