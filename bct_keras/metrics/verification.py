@@ -99,6 +99,13 @@ class Verification:
         return self.impostors[np.minimum(places, len(self.impostors) - 1)]
 
 
+def check_finite(*sides: Embedded) -> None:
+    """Raises where an embedding is not made of finite numbers, which compare with nothing."""
+    for side in sides:
+        if not np.isfinite(side.embeddings).all():
+            raise InputError("embeddings that are not finite numbers cannot be searched")
+
+
 def cosines_of(queries: np.ndarray, entries: np.ndarray) -> np.ndarray:
     """Returns the cosines of queries with entries [queries, entries].
 
