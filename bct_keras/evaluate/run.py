@@ -70,12 +70,7 @@ def evaluate(
     given = {"old": old, "new": new, "independent": independent}
     encoders = {name: encoder for name, encoder in given.items() if encoder} | others
     facts = rule_facts(rule) | ({} if routes.bare else {"new/old": "left out"})
-    if failures == COUNT:
-        if engine:
-            raise InputError(f"{option('failures', COUNT)} embeds here, without {option('engine')}")
-        facts["--failures"] = failures
-    if groups:
-        facts["--groups"] = groups.fingerprint()
+    facts |= image_facts(failures, groups, engine)
 
     def check(protocol: Protocol) -> None:
         check_divided(protocol, failures, groups)
@@ -86,14 +81,14 @@ def evaluate(
         )
 
     def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        facts = verdict_facts(compatibility.judge(results, rule))
+        found = verdict_facts(compatibility.judge(results, rule))
         if others:
             assert old
             assert new
-            facts["routes"] = routes.fingerprints(old, new)
+            found["routes"] = routes.fingerprints(old, new)
             for name, verdict in judge_routes(results, rule).items():
-                facts["routes"][name] |= verdict_facts(verdict)
-        return facts
+                found["routes"][name] |= verdict_facts(verdict)
+        return found
 
     evaluation = Evaluation(
         encoders=encoders,
@@ -108,6 +103,18 @@ def evaluate(
     )
     with failing(encoders.values()) if failures == COUNT else contextlib.nullcontext():
         return evaluation.written(out)
+
+
+def image_facts(failures: str, groups: GroupFile | None, engine: Engine | None) -> dict[str, str]:
+    """Returns what a report is made from besides: what its images may be, and their groups."""
+    facts = {}
+    if failures == COUNT:
+        if engine:
+            raise InputError(f"{option('failures', COUNT)} embeds here, without {option('engine')}")
+        facts["--failures"] = failures
+    if groups:
+        facts["--groups"] = groups.fingerprint()
+    return facts
 
 
 @contextlib.contextmanager
