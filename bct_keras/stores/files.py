@@ -5,14 +5,12 @@ is read is fetched once, whole, to this machine's cache, and read from there as 
 """
 
 import contextlib
-import errno
 import hashlib
 import itertools
 import json
 import os
 import secrets
 import shutil
-import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bct_keras.errors import UnfinishedError
+from bct_keras.stores.listing import files_below, size_here
 from bct_keras.stores.places import is_remote, place, store_of
 from bct_keras.stores.told import plainly
 
@@ -28,7 +27,6 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 CACHE = "BCT_KERAS_CACHE"  # the environment variable that says where copies are kept
 AT_ONCE = 16  # requests to a store
-NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 PARTIAL = ".partial-"  # in the name of a file that is not whole yet
 
 
@@ -143,19 +141,6 @@ def size_of(path: Path) -> int | None:
     return None if state["type"] == "directory" else state["size"]
 
 
-def size_here(path: Path) -> int | None:
-    """Returns the bytes of a file of this machine; None where there is none."""
-    try:
-        state = os.stat(path)
-    except ValueError:  # of a name with a zero byte
-        return None
-    except OSError as error:
-        if error.errno in NO_SUCH_FILE:
-            return None
-        raise
-    return state.st_size if stat.S_ISREG(state.st_mode) else None
-
-
 @contextlib.contextmanager
 def uploading(path: Path) -> Iterator[Path]:
     """Yields a file of this machine to write, which is put into the store when the block ends well.
@@ -204,39 +189,6 @@ def names_in(folder: Path, most: int | None = None) -> list[str]:
             return []
         found = store_of(folder).find(str(folder))
     return sorted(name[len(prefix) :] for name in found if name.startswith(prefix))
-
-
-def files_below(folder: Path) -> Iterator[tuple[str, os.DirEntry]]:
-    """Yields the name from there of each file below a folder of this machine, and its entry."""
-    if not folder.is_dir():
-        return
-    waiting = [""]
-    while waiting:
-        way = waiting.pop()
-        for entry in entries_of(folder / way):
-            if entry.is_dir(follow_symlinks=False):
-                waiting.append(f"{way}{entry.name}/")
-            elif leads_to_a_file(entry):
-                yield f"{way}{entry.name}", entry
-
-
-def entries_of(folder: Path) -> list[os.DirEntry]:
-    """Returns what is in a folder; nothing where another process has removed it meanwhile."""
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except FileNotFoundError:
-        return []
-
-
-def leads_to_a_file(entry: os.DirEntry) -> bool:
-    """Tells whether an entry is a file, or a link to one; a link to itself leads nowhere."""
-    try:
-        return entry.is_file()
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            return False
-        raise
 
 
 def sizes_in(folder: Path) -> dict[str, int]:
