@@ -33,7 +33,7 @@ def check_weights(path: Path) -> None:
 
     size = path.stat().st_size
 
-    def check_array(name: str, item: object) -> None:
+    def check_array(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.nbytes > size:
             raise ValueError(
                 f"'{name}' is to have {item.nbytes:,} bytes, and the file has {size:,}"
