@@ -14,7 +14,7 @@ from bct_keras.benchmark.comparison import Comparison, planned
 from bct_keras.benchmark.plan import REFERENCE, SCENARIOS, Entry, Plan, check_names
 from bct_keras.benchmark.ranking import mean
 from bct_keras.benchmark.settings import ranges_of, settings_of
-from bct_keras.benchmark.work import Outcome, carry_out
+from bct_keras.benchmark.work import Measured, carry_out
 from bct_keras.data.dataset import open_data_set
 from bct_keras.errors import InputError, option
 from bct_keras.progress import Say
@@ -87,15 +87,15 @@ def tuned(comparison: Comparison, lock: int, say: Say) -> Tuning:
     tuning_part = of_tuning(comparison, candidates)
     say(f"tuning: {comparison.tune} settings of each method")
     plan = planned(tuning_part, say)
-    outcome = carry_out(tuning_part, plan, lock, say, with_refresh=False)
-    found = judged(tuning_part, candidates, plan, outcome)
+    measured = carry_out(tuning_part, plan, lock, say, with_refresh=False)
+    found = judged(tuning_part, candidates, plan, measured)
     for method in found.methods:
         say(f"tuned {method.name}: {method.chosen}")
     return found
 
 
 def judged(
-    comparison: Comparison, candidates: Sequence[Candidate], plan: Plan, outcome: Outcome
+    comparison: Comparison, candidates: Sequence[Candidate], plan: Plan, measured: Measured
 ) -> Tuning:
     """Returns the best setting of each method.
 
@@ -103,13 +103,13 @@ def judged(
         comparison: The comparison of all settings.
         candidates: The settings of each method.
         plan: Their cells.
-        outcome: What was measured of each.
+        measured: What was measured of each.
     """
     _, cut = SCENARIOS[comparison.scenarios[0]]
     data = open_data_set(plan.data[cut].folder)
-    table = spreads.cells(outcome.results, plan.reference)
+    table = spreads.cells(measured.results, plan.reference)
     if not table:
-        why = next(iter(outcome.missing.values()))
+        why = next(iter(measured.missing.values()))
         raise InputError(f"no cell of the tuning part could be measured: {why}")
     metric = metric_of(comparison, list(table[0]["metrics"]))
     by_score = all(row["metrics"][metric]["update_gain"]["mean"] is not None for row in table)
@@ -118,7 +118,7 @@ def judged(
         tried = []
         for setting in candidate.settings:
             rows = [row for row in table if row["method"] == setting.name]
-            why = why_missing(setting.name, plan, outcome)
+            why = why_missing(setting.name, plan, measured)
             tried.append(comes_to(setting.spec, rows, metric, by_score, why))
         best = best_of(tried)
         name = candidate.method.name
@@ -202,11 +202,11 @@ def metric_of(comparison: Comparison, measured: Sequence[str]) -> str:
     return measured[0]
 
 
-def why_missing(setting: str, plan: Plan, outcome: Outcome) -> str | None:
+def why_missing(setting: str, plan: Plan, measured: Measured) -> str | None:
     """Returns why a cell of a setting, by its name, is missing; None where none is."""
     for cell in plan.cells:
-        if cell.method == setting and cell.name in outcome.missing:
-            return outcome.missing[cell.name]
+        if cell.method == setting and cell.name in measured.missing:
+            return measured.missing[cell.name]
     return None
 
 

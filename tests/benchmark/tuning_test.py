@@ -19,7 +19,7 @@ from bct_keras.benchmark.tuning import (
     renamed,
 )
 from bct_keras.benchmark.tuning_tables import tuning as tables_of
-from bct_keras.benchmark.work import Outcome
+from bct_keras.benchmark.work import Measured
 from bct_keras.data.dataset import open_data_set
 from bct_keras.errors import InputError
 
@@ -67,7 +67,7 @@ def judged(asked: Comparison, free: float, missing: str = "") -> tuning.Tuning:
     plan = planned(part, lambda line: None)
     numbers = {"independent": (free, 0.1), "l2-1": (0.5, 0.3), "l2-2": (0.6, 0.3)}
     numbers |= {"mine-1": (0.5, 0.4), "mine-2": (0.5, 0.3)}
-    outcome = Outcome({}, {})
+    outcome = Measured({}, {})
     for cell in plan.cells:
         if cell.method == missing:
             outcome.missing[cell.name] = "the loss is nan"
