@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -160,7 +161,7 @@ CELL = Cell(
     ],
 )
 def test_after_a_benchmark_that_a_route_wins_comes_its_map(route, said):
-    cell = Cell(**(vars(CELL) | {"method": "best"}))
+    cell = replace(CELL, method="best")
     words = of_benchmark.taking_on(cell, parse_route("best", route, ["l2"]), "retrieval(test)")
     command = " ".join(words)
     assert command == (
