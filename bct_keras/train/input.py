@@ -28,6 +28,7 @@ SHUFFLED_AT_ONCE = 4096
 # long as decoding it, and what is not looped over is copied once less. TURNED_TOGETHER where an
 # image is more than one operation, of which so many make a graph slow to build.
 DECODED_TOGETHER, TURNED_TOGETHER = 256, 8
+READ_AHEAD = 2  # batches not yet decoded
 LARGEST_SEED = 1 << 30
 AUGMENTING = 1  # tells its seed from that of the mirrored rows
 
@@ -82,7 +83,8 @@ def training_batches(
         else:
             batches = stored_batches(data, old, fields, batch_size, epoch_seed)
         batches = batches.enumerate().skip(done).map(with_draws)
-        batches = own_rows(batches, batch_size, context)
+        # Read while others are decoded; otherwise a decoding thread waits for each batch.
+        batches = own_rows(batches, batch_size, context).prefetch(READ_AHEAD)
         return batches.map(decoded_batch, num_parallel_calls=tf.data.AUTOTUNE)
 
     all_epochs = tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch)
