@@ -275,6 +275,24 @@ def test_decoding_is_the_same_eagerly_and_in_tf_data(data, upright):
     assert np.all(eager[0]["image"][1::2, :, 14:] == 0)
 
 
+@pytest.mark.parametrize(
+    "mirrored", [[True] * 6, [False] * 6, [False, True, True, False, True, False]]
+)
+def test_images_keep_their_places_however_many_are_decoded_together(data, monkeypatch, mirrored):
+    serialized = next(iter(tf.data.TFRecordDataset(str(data.shards[1].path)).batch(6)))
+    encoded = data.parse(serialized)["image"]
+    expected = []
+    for image, is_mirrored in zip(encoded, mirrored, strict=True):
+        pixels = data.decode(image).numpy()
+        expected.append(pixels[:, ::-1] if is_mirrored else pixels)
+    for together in (6, 2):
+        monkeypatch.setattr(input, "DECODED_TOGETHER", together)
+        monkeypatch.setattr(input, "TURNED_TOGETHER", together)
+        encoded = tf.ensure_shape(encoded, [6])
+        found = input.decoded_images(data, encoded, tf.constant(mirrored))
+        np.testing.assert_array_equal(found, np.stack(expected))
+
+
 def test_a_shuffled_order_holds_every_number_once():
     order = input.shuffled(1000, tf.constant(SEED, tf.int64)).numpy()
     assert sorted(order.tolist()) == list(range(1000))

@@ -6,6 +6,7 @@ from PIL import Image
 TEMPLATE_SIZE = 112
 FRACTION_BITS = 5
 FINER = 5
+FOUR_ONES = 0x0001_0001_0001_0001  # in 16 bits each
 # Eyes, nose, corners of the mouth, in an image of 112 x 112.
 TEMPLATE = np.array(
     [
@@ -56,11 +57,14 @@ def align(image: Image.Image, sampling_map: np.ndarray, image_size: int) -> np.n
     # Only what is needed; Pillow makes black what lies outside.
     part = image.crop((left, top, right + 2, bottom + 2))
     part = part if part.mode == "RGB" else part.convert("RGB")
-    x = within(x_of_column, x_of_row, left, right)
-    y = within(y_of_column, y_of_row, top, bottom)
-    at = ((y >> FRACTION_BITS) * part.width + (x >> FRACTION_BITS)).ravel().astype(np.intp)
+    x = within(x_of_column, x_of_row, left, right).ravel()
+    y = within(y_of_column, y_of_row, top, bottom).ravel()
+    at = ((y >> FRACTION_BITS) * part.width + (x >> FRACTION_BITS)).astype(np.intp)
     pixels = np.frombuffer(part.tobytes("raw", "RGBX"), np.uint32)
-    aligned = bilinear(pixels, at, part.width, fractions(x), fractions(y))
+    below_one = (1 << FRACTION_BITS) - 1
+    across = (x & below_one).astype(np.uint64)
+    down = (y & below_one).astype(np.uint64)
+    aligned = bilinear(pixels, at, part.width, across, down)
     return aligned.reshape(image_size, image_size, 4)[..., :3]
 
 
@@ -107,53 +111,50 @@ def within(of_column: np.ndarray, of_row: np.ndarray, first: int, last: int) -> 
     return position
 
 
-def fractions(position: np.ndarray) -> np.ndarray:
-    """Returns the part behind the point, [pixels * 4] int16.
-
-    It stands there once for each of a pixel's four bytes.
-    """
-    below_one = (1 << FRACTION_BITS) - 1
-    behind = (position & below_one).astype(np.uint32)
-    four_times = behind * np.uint32(0x01010101)
-    return four_times.view(np.uint8).ravel().astype(np.int16)
-
-
 def bilinear(
     pixels: np.ndarray, at: np.ndarray, width: int, across: np.ndarray, down: np.ndarray
 ) -> np.ndarray:
     """Returns pixels interpolated linearly, [pixels * 4] uint8.
 
-    The numbers have 16 bits throughout, since those are what a processor does most of at once.
+    A pixel's four bytes lie in one number of 64 bits, 16 for each, and are worked out at once: no
+    sum needs more than 16.
 
     Args:
         pixels: [height * width] of the image, four bytes each.
         at: [pixels] where the upper left one of the four pixels is that each lies between.
         width: The image's width.
-        across: [pixels * 4] how far each lies to the right of that one.
-        down: [pixels * 4] how far it lies below.
+        across: [pixels] uint64, how far each lies to the right of that one.
+        down: [pixels] uint64, how far it lies below.
     """
+    one = np.uint64(1 << FRACTION_BITS)
+    to_left = one - across
 
-    def bytes_at(offset: int) -> np.ndarray:
-        found = pixels[offset:].take(at)
-        return found.view(np.uint8).astype(np.int16)
+    def found_at(offset: int) -> np.ndarray:
+        # All places lie within; "clip" only spares the check of each.
+        found = pixels[offset:].take(at, mode="clip")
+        return found.view(np.uint8).astype(np.uint16).view(np.uint64)
 
     def between(offset: int) -> np.ndarray:
-        left = bytes_at(offset)
-        right = bytes_at(offset + 1)
-        # 32 left + (right - left) across, and then 3 of its 5 bits behind the point are rounded off
-        right -= left
+        # (32 - across) left + across right, of which 3 of the 5 bits behind the point are rounded
+        # off: 1020 at most
+        row = found_at(offset)
+        right = found_at(offset + 1)
+        row *= to_left
         right *= across
-        left <<= FRACTION_BITS
-        right += left
-        right += 4
-        right >>= 3
-        return right
+        row += right
+        return rounded(row, bits=3)
 
     upper, lower = between(0), between(width)
-    lower -= upper
+    upper *= one - down
     lower *= down
-    upper <<= FRACTION_BITS
-    lower += upper
-    lower += 64
-    lower >>= 7
-    return lower.astype(np.uint8)
+    upper += lower
+    return rounded(upper, bits=7).view(np.uint16).astype(np.uint8)
+
+
+def rounded(sums: np.ndarray, bits: int) -> np.ndarray:
+    """Rounds so many bits off each of the four numbers of 16 bits in one of 64, in place."""
+    sums += np.uint64(FOUR_ONES << bits - 1)
+    sums >>= np.uint64(bits)
+    # The bits that have come over from the number above go.
+    sums &= np.uint64(FOUR_ONES * ((1 << 16 - bits) - 1))
+    return sums

@@ -58,3 +58,24 @@ def test_points_that_make_no_sense_give_an_image_all_the_same(points):
     found = alignment.align(image, alignment.sampling_maps(points[None], 112)[0], 112)
     assert found.shape == (112, 112, 3)
     assert set(np.unique(found)) <= set(range(201))
+
+
+def test_each_byte_is_interpolated_by_itself():
+    # Across to a quarter, then down to a whole number. No sum spills into the byte beside it.
+    random = np.random.default_rng(0)
+    pixels = random.choice([0, 1, 127, 254, 255], (8, 8, 4)).astype(np.uint8)
+    at = random.integers(0, 7, (50, 2))
+    across, down = random.integers(0, 32, (2, 50))
+    found = alignment.bilinear(
+        pixels.view(np.uint32).ravel(),
+        at[:, 0] * 8 + at[:, 1],
+        8,
+        across.astype(np.uint64),
+        down.astype(np.uint64),
+    )
+    for number, (y, x) in enumerate(at):
+        for channel in range(4):
+            corners = pixels[y : y + 2, x : x + 2, channel].astype(int)
+            rows = (corners @ [32 - across[number], across[number]] + 4) // 8
+            expected = (rows @ [32 - down[number], down[number]] + 64) // 128
+            assert found[4 * number + channel] == expected
