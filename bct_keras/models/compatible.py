@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from bct_keras._keras import shown_loss
+from bct_keras.backbones import groups
 from bct_keras.errors import InputError
 from bct_keras.heads.head import Head
 from bct_keras.methods.method import Method, Training
@@ -87,6 +88,7 @@ class CompatibleModel(fitting.AcrossWorkers):
         # Counts dropped steps too, as the optimizer does not: it is the position in the data.
         self.steps = self.counter("steps")
         self.dropped = self.counter("dropped_steps")
+        groups.convolve_without_xla(backbone)
         self.averaging = Averages(self, backbone, average)
         self.taking_steps = Steps(self)
         self.built = True
