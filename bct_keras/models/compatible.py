@@ -37,7 +37,6 @@ class CompatibleModel(fitting.AcrossWorkers):
             `bct_keras.methods.MixBCT()`.
         micro_batches: A batch goes through the network in so many pieces, whose gradients are
             added.
-        jit: Compiles the network, forward and backward, by XLA.
         average: How much of an average of the weights stays at a step, as 0.999; 0 keeps none.
             `averaged` puts it in the place of the weights.
         drop_not_finite: A step with a NaN or an infinite gradient changes nothing.
@@ -63,7 +62,6 @@ class CompatibleModel(fitting.AcrossWorkers):
         method: Method,
         *,
         micro_batches: int = 1,
-        jit: bool = False,
         average: float = 0.0,
         drop_not_finite: bool = False,
         name: str = "compatible_model",
@@ -76,7 +74,6 @@ class CompatibleModel(fitting.AcrossWorkers):
         self.head = head
         self.method = method
         self.micro_batches = micro_batches
-        self.jit = jit
         self.average = average
         self.drop_not_finite = drop_not_finite
         self.watches_scores = False
@@ -131,8 +128,7 @@ class CompatibleModel(fitting.AcrossWorkers):
                 need; all others are Keras's.
             old: The old embeddings, unless the method needs none or the model was loaded from a
                 file.
-            jit_compile: Compiles the whole step by XLA, which seldom pays; `jit` compiles the
-                network alone.
+            jit_compile: Compiles the whole step by XLA, which seldom pays.
             metrics: What Keras takes. A metric is given the labels [batch], and the head's scores
                 [batch, classes] without a margin, so "accuracy" is that of the head as a
                 classifier.
@@ -280,7 +276,7 @@ class CompatibleModel(fitting.AcrossWorkers):
             "dtype": self.dtype_policy,
         }
         found: dict[str, Any] = {"name": self.name}
-        for name in ("micro_batches", "jit", "average", "drop_not_finite"):
+        for name in ("micro_batches", "average", "drop_not_finite"):
             found[name] = getattr(self, name)
         for name, part in parts.items():
             found[name] = keras.saving.serialize_keras_object(part)
