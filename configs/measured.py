@@ -10,7 +10,6 @@ tables of README.md, between its two marks, and measured.png.
 
 import argparse
 import csv
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,9 @@ from matplotlib.figure import Figure
 from bct_keras.benchmark import ranking_tables, report, spreads, tables
 from bct_keras.benchmark.ranking import ranking
 from bct_keras.benchmark.texts import Rows, with_spread
+from bct_keras.errors import InputError
 from bct_keras.pages import plots
+from bct_keras.untrusted.json_files import field, read_object
 
 METRIC = "TAR@FAR=1e-3"
 REFERENCE = "independent"
@@ -38,9 +39,18 @@ def lines_of_report(folder: Path) -> list[dict[str, str]]:
     Args:
         folder: The report of a benchmark.
     """
-    found = json.loads((folder / "report.json").read_text())
+    path = folder / "report.json"
+    cells = field(read_object(path), "cells", list, path)
+    try:
+        return lines_of_cells(cells)
+    except (KeyError, TypeError, IndexError) as error:
+        raise InputError(f"{path} is no report of a benchmark: {error!r}") from None
+
+
+def lines_of_cells(cells: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Returns a line for each seed of each cell."""
     lines = []
-    for cell in found["cells"]:
+    for cell in cells:
         for number, seed in enumerate(cell["seeds"]):
             place = (cell["scenario"], cell["old"], cell["method"], str(seed))
             line: dict[str, str] = dict(zip(PLACE, place, strict=True))
@@ -203,7 +213,11 @@ def main() -> None:
     kept = given.folder / "measured.csv"
     lines = read(kept)
     if given.report:
-        lines = merged(lines, lines_of_report(given.report))
+        try:
+            more = lines_of_report(given.report)
+        except InputError as error:
+            raise SystemExit(f"error: {error}") from None
+        lines = merged(lines, more)
         write(kept, lines)
     if not lines:
         raise SystemExit(f"{kept} is not there: give the --report of a benchmark")

@@ -7,6 +7,7 @@ small; all else is what the pages have.
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -52,6 +53,8 @@ FIRST = ["README.md", "bct_keras/adapt/README.md", "bct_keras/gallery/README.md"
 PAGES = {page.name: page for page in documents.pages()}
 # Installing, and the tests themselves, are run by .ci/run.
 NOT_TO_BE_RUN = (".", "pip", "pytest", "python3.11")
+# What the gate says of a file that loses too much, with the interval of the loss.
+LOSS = re.compile(r"error: tflite_int8 is refused: .* interval (?P<lowest>-?[\d.]+)% to")
 PEOPLE, EACH = 48, 10  # of `photos`
 
 
@@ -137,7 +140,11 @@ def test_some_hundred_photos_are_enough_for_a_map(folder):
 
 
 def run(words: list[str], folder: Path, fence: Fence) -> None:
-    """Runs a command, which has to end with status 0."""
+    """Runs a command, which has to end with status 0, or at the gate for a chance of the data.
+
+    The small demo cannot tell a loss of 1 % from none: whether the gate lets its int8 file out
+    differs by processor.
+    """
     command = " ".join(words)
     if words[0] == "cp":
         shutil.copy(folder / words[1], folder / words[2])
@@ -146,7 +153,9 @@ def run(words: list[str], folder: Path, fence: Fence) -> None:
     arguments = words[1:] if words[0] == "python" else ["-m", "bct_keras", *words[1:]]
     done = forked.run(*arguments, cwd=folder, timeout=600)
     said = f"{fence.name}: {command}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-    assert done.returncode == 0, said
+    refused = LOSS.search(done.stderr)
+    may_be_chance = refused and float(refused["lowest"]) <= 0
+    assert done.returncode == 0 or may_be_chance, said
 
 
 PYTHON = [

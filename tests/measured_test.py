@@ -59,6 +59,24 @@ def test_seeds_of_two_reports_come_together(script, tmp_path, monkeypatch):
     assert (tmp_path / "measured.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (None, "cannot be read: No such file"),
+        ('{"cells": [', "cannot be read as JSON"),
+        ("{}", "cells"),
+        ('{"cells": [{"seeds": [0]}]}', "is no report of a benchmark"),
+    ],
+)
+def test_what_is_no_report_is_told_in_a_line(script, tmp_path, monkeypatch, content, error):
+    if content:
+        (tmp_path / "report.json").write_text(content)
+    monkeypatch.setattr("sys.argv", ["measured.py", f"--folder={tmp_path}", f"--report={tmp_path}"])
+    with pytest.raises(SystemExit, match=error):
+        script["main"]()
+    assert not (tmp_path / "measured.csv").exists()
+
+
 @pytest.mark.parametrize("kept", sorted(CONFIGS.glob("*/measured.csv")), ids=str)
 def test_the_tables_of_a_page_are_those_of_its_numbers(script, kept):
     table = script["page_of"](script["read"](kept))

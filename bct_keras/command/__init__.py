@@ -66,15 +66,18 @@ def parsed(arguments: list[str]) -> list[str]:
 
     A wrong flag ends the command as any bad input does.
     """
+    reader = flag_files.Reader()
     try:
         program, *others = arguments
-        return flags.FLAGS([program, *flag_files.expanded(others)])
+        return flags.FLAGS([program, *reader.read(others)])
     except InputError as error:
         fail(*str(error).splitlines())
     except flags.UnrecognizedFlagError as error:
-        fail(*no_such_flag(error.flagname))
+        said, hint = no_such_flag(error.flagname)
+        fail(f"{reader.place_of(f'--{error.flagname}')}{said}", hint)
     except flags.Error as error:
-        fail(*wrong_value(error))
+        said, hint = wrong_value(error)
+        fail(f"{reader.place_of(said)}{said}", hint)
 
 
 def guarded(main: Callable[[], None], arguments: list[str]) -> None:

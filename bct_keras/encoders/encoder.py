@@ -81,9 +81,9 @@ class Encoder(ABC):
             embeddings = self.embed(batch["image"].numpy())
             yield self.checked(embeddings, batch), batch
 
-    def let_fail(self) -> None:
-        """Lets images through that have no finite embedding; their rows are not numbers."""
-        self.lets_fail = True
+    def let_fail(self, lets_fail: bool = True) -> None:
+        """Lets images without a finite embedding through, as rows that are not numbers, or not."""
+        self.lets_fail = lets_fail
 
     def of_ids(self, ids: Sequence[str]) -> np.ndarray:
         """Returns the embeddings [n, dims] of items that are stored; raises where none is."""
@@ -125,12 +125,13 @@ class DerivedEncoder(Encoder):
         self.preprocessing = first.preprocessing
         self.spec = first.spec
         self.cached = all(source.cached for source in sources)
+        self.lets_fail = any(source.lets_fail for source in sources)
 
-    def let_fail(self) -> None:
-        """Lets images through of which a source has no finite embedding."""
-        super().let_fail()
+    def let_fail(self, lets_fail: bool = True) -> None:
+        """Lets images through, or not, of which a source has no finite embedding."""
+        super().let_fail(lets_fail)
         for source in self.sources:
-            source.let_fail()
+            source.let_fail(lets_fail)
 
     @abstractmethod
     def derive(self, *embeddings: np.ndarray) -> np.ndarray:

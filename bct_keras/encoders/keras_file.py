@@ -80,6 +80,8 @@ def read_model(path: Path) -> Any:
         keras_files.check(path)
         # safe_mode: a file from elsewhere may not bring code along.
         return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{path} {keras_files.FAULT}: {first_sentence(error)}") from None
 

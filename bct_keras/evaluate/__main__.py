@@ -106,6 +106,11 @@ def define_flags() -> None:
         "out", None, "the folder to make; embeddings are kept beside it, in `embeddings`"
     )
     define_verdict_flags()
+    define_image_flags()
+
+
+def define_image_flags() -> None:
+    """Defines the flags of images that are no good, and of whose they are."""
     flags.DEFINE_enum(
         "on_bad",
         "fail",
@@ -219,7 +224,7 @@ def upgrade_of_flags(out: Path) -> dict[str, Any]:
         say=command.say,
         engine=engine_of_flags(),
         failures=FLAGS.failures,
-        groups=read_groups(Path(FLAGS.groups)) if FLAGS.groups else None,
+        groups=read_groups(stores.place(FLAGS.groups)) if FLAGS.groups else None,
     )
 
 

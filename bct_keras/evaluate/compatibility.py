@@ -107,8 +107,9 @@ def findings(
     if groups:
         assert isinstance(protocol, Divided)  # others are refused before
         sides = sides_of_tests(upgrade, searched)
-        found.groups = by_group(protocol.side_groups(groups), sides, found.thresholds)
-        found.notes += group_notes(found.groups)
+        side_groups = protocol.side_groups(groups)
+        found.groups = by_group(side_groups, sides, found.thresholds)
+        found.notes += side_groups.notes(groups) + group_notes(found.groups)
     found.notes += protocol.notes(encoders + list(others.values()))
     return found.described()
 

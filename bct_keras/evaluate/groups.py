@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,22 +53,36 @@ class GroupFile:
 
 def read_groups(path: Path) -> GroupFile:
     """Reads a CSV file of two columns, headed `id,group` or `identity,group`."""
-    rows = list(csv.reader(io.StringIO(read_text(path), newline="")))
-    heading = [cell.strip().lower() for cell in rows[0]] if rows else []
+    rows = rows_of(path)
+    _, first = next(rows, (1, []))
+    heading = [cell.lower() for cell in first]
     if heading not in HEADINGS:
         raise InputError(f"{path}: the first line has to be `{ID},{GROUP}` or `{IDENTITY},{GROUP}`")
     group_of: dict[str, str] = {}
-    for number, row in enumerate(rows[1:], 2):
+    for number, row in rows:
         if not row:
             continue
-        if len(row) != 2 or not all(cell.strip() for cell in row):
+        if len(row) != 2 or not all(row):
             raise InputError(f"{path}, line {number}: a name and a group are needed, by a comma")
-        name, group = row[0].strip(), row[1].strip()
+        name, group = row
         if group_of.setdefault(name, group) != group:
             raise InputError(f"{path}, line {number}: {name} has another group above")
     if not group_of:
         raise InputError(f"{path} names no group: below the heading each line has a name and one")
     return GroupFile(path, heading[0], group_of)
+
+
+def rows_of(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yields each row of a CSV file, without blanks around its cells, and the line it ends on."""
+    text = read_text(path).removeprefix("\ufeff")  # which Excel writes first
+    rows = csv.reader(io.StringIO(text, newline=""))
+    try:
+        for row in rows:
+            yield rows.line_num, [cell.strip() for cell in row]
+    except csv.Error as reason:
+        raise InputError(
+            f"{path}, line {rows.line_num}: this is no row of a CSV file ({reason})"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,14 @@ class SideGroups:
         """Returns the groups that there are, by the alphabet."""
         found = set(self.query.tolist()) | set(self.gallery.tolist())
         return sorted(found - {NONE})
+
+    def notes(self, file: GroupFile) -> list[str]:
+        """Tells how many images are in no group, where there are some."""
+        every = np.concatenate([self.query, self.gallery])
+        without = np.count_nonzero(every == NONE)
+        if not without:
+            return []
+        return [f"{without:,} of {len(every):,} images have no group in {file.path}"]
 
 
 def by_group(

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from bct_keras.evaluate import report
+from bct_keras.evaluate.summary import GALLERY
 from bct_keras.printable import command_line
 from bct_keras.progress import Outcome
 
 PAGE = "report.html"  # of a report's folder
-GALLERY = "file(people.gallery)"  # in commands to type, where nobody has named one
 
 
 def outcome(

@@ -49,6 +49,9 @@ class Divided(Protocol):
             embeddings: [images, dims] of all images.
         """
         good = np.isfinite(embeddings).all(axis=1)
+        if not (good.all() or encoder.lets_fail):
+            bad = np.count_nonzero(~good)
+            raise InputError(f"{encoder.spec} gives no finite embedding for {bad:,} of the images")
         if not good.any():
             raise InputError(f"{encoder.spec} could embed none of the images")
         self.watched[str(encoder.path)] = watch(embeddings[good], self.labels[good])

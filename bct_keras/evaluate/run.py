@@ -1,6 +1,7 @@
 """Measures encoders against each other and writes the report."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,30 +70,25 @@ def evaluate(
     given = {"old": old, "new": new, "independent": independent}
     encoders = {name: encoder for name, encoder in given.items() if encoder} | others
     facts = rule_facts(rule) | ({} if routes.bare else {"new/old": "left out"})
-    if failures == COUNT:
-        if engine:
-            raise InputError(f"{option('failures', COUNT)} embeds here, without {option('engine')}")
-        for encoder in encoders.values():
-            encoder.let_fail()
-        facts["--failures"] = failures
-    if groups:
-        facts["--groups"] = groups.fingerprint()
+    facts |= image_facts(failures, groups, engine)
+
+    def check(protocol: Protocol) -> None:
+        check_divided(protocol, failures, groups)
 
     def find(protocol: Protocol) -> dict[str, Any]:
-        check_divided(protocol, failures, groups)
         return compatibility.findings(
             protocol, old, new, independent=independent, routes=routes, groups=groups
         )
 
     def judge(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        facts = verdict_facts(compatibility.judge(results, rule))
+        found = verdict_facts(compatibility.judge(results, rule))
         if others:
             assert old
             assert new
-            facts["routes"] = routes.fingerprints(old, new)
+            found["routes"] = routes.fingerprints(old, new)
             for name, verdict in judge_routes(results, rule).items():
-                facts["routes"][name] |= verdict_facts(verdict)
-        return facts
+                found["routes"][name] |= verdict_facts(verdict)
+        return found
 
     evaluation = Evaluation(
         encoders=encoders,
@@ -103,13 +99,44 @@ def evaluate(
         facts=facts,
         say=say,
         engine=engine,
+        check=check,
     )
-    return evaluation.written(out)
+    with failing(encoders.values()) if failures == COUNT else contextlib.nullcontext():
+        return evaluation.written(out)
+
+
+def image_facts(failures: str, groups: GroupFile | None, engine: Engine | None) -> dict[str, str]:
+    """Returns what a report is made from besides: what its images may be, and their groups."""
+    facts = {}
+    if failures == COUNT:
+        if engine:
+            raise InputError(f"{option('failures', COUNT)} embeds here, without {option('engine')}")
+        facts["--failures"] = failures
+    if groups:
+        facts["--groups"] = groups.fingerprint()
+    return facts
+
+
+@contextlib.contextmanager
+def failing(encoders: Collection[Encoder]) -> Iterator[None]:
+    """Lets images fail, and no more once the block ends: the encoders are the caller's."""
+    for encoder in encoders:
+        encoder.let_fail()
+    try:
+        yield
+    finally:
+        for encoder in encoders:
+            encoder.let_fail(False)
 
 
 def check_divided(protocol: Protocol, failures: str, groups: GroupFile | None) -> None:
-    """Refuses failures that count, and groups, with a protocol that does not know its images."""
+    """Refuses failures that count, and groups, with a protocol that does not know its images.
+
+    So it does where the file of groups names none of them, before anything is embedded.
+    """
     if isinstance(protocol, Divided):
+        if groups:
+            protocol.side_groups(groups)
         return
     flag = option("groups") if groups else option("failures", COUNT) if failures == COUNT else ""
     if flag:
@@ -196,10 +223,14 @@ class Evaluation:
     facts: dict[str, str]  # what decides the report, besides encoders and protocols
     say: progress.Say
     engine: Engine | None = None
+    check: Callable[[Protocol], None] | None = None  # refuses a protocol before the work begins
 
     def written(self, out: Path) -> dict[str, Any]:
         """Returns what report.json says, made where it is not there."""
         protocols = self.built(out)
+        if self.check:
+            for protocol in protocols.values():
+                self.check(protocol)
         made_from: dict[str, Any] = {}
         for name, encoder in self.encoders.items():
             made_from[name] = encoder.fingerprint

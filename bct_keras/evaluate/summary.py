@@ -1,7 +1,6 @@
 """Says what a report is about and what to do next, for its first screen and report.json."""
 
-import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,9 +12,9 @@ from bct_keras.evaluate.findings import NEW_OLD
 from bct_keras.evaluate.protocol import Protocol
 from bct_keras.evaluate.routes import ADAPTED, FUSED, MOVED, TEST_OF
 from bct_keras.metrics.verdict import COMPATIBLE, NOT_COMPATIBLE, UNDECIDED
+from bct_keras.printable import command_line
 
 GALLERY = "file(people.gallery)"  # stands for the reader's own
-COMMAND = "python -m bct_keras"
 MEANINGS = {
     NEW_OLD: "new queries as they are in the old gallery",
     TEST_OF[ADAPTED]: "new queries through the adapter in the old gallery",
@@ -194,10 +193,4 @@ def given_of(report: Mapping[str, Any]) -> dict[str, str]:
 
 def line(command: str, **flags: str) -> str:
     """Returns a command as a shell takes it."""
-    return " ".join([f"{COMMAND}.{command}", *words(flags)])
-
-
-def words(flags: Mapping[str, str]) -> Iterator[str]:
-    """Yields each flag as a word of a shell."""
-    for name, value in flags.items():
-        yield f"--{name}={shlex.quote(value)}"
+    return " ".join(command_line(command, flags))

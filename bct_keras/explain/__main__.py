@@ -19,6 +19,7 @@ from pathlib import Path
 from absl import flags
 
 from bct_keras import command, stores
+from bct_keras.progress import Outcome
 
 GROUPS = {"What is shown": ("new", "old", "images", "out")}
 
@@ -51,8 +52,7 @@ def main() -> None:
     old = load_encoder(old_path)
     new = load_encoder(new_path)
     found = explain(old, new, images, out)
-    print(as_text(found))
-    print(f"page: {out / 'explain.html'}")
+    command.finish(Outcome(f"{as_text(found)}\npage: {out / 'explain.html'}", {}))
 
 
 if __name__ == "__main__":

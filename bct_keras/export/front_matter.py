@@ -4,6 +4,7 @@ https://huggingface.co/docs/hub/model-cards: `model-index` has for each task and
 metrics with their values, which the Hub shows and compares.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -50,6 +51,8 @@ def yaml_lines(value: Any, indent: int = 0) -> Iterator[str]:
             if isinstance(each, Mapping):
                 yield f"{room}{key}:"
                 yield from yaml_lines(each, indent + 2)
+            elif is_list(each) and not each:
+                yield f"{room}{key}: []"
             elif is_list(each):
                 yield f"{room}{key}:"
                 yield from yaml_lines(each, indent)
@@ -74,19 +77,37 @@ def scalar(value: str | float | bool) -> str:
     """Returns one value: a text in quotes, with all but plain letters escaped."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return repr(value)
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, int):
+        return str(value)
     letters = []
     for letter in value:
-        number = ord(letter)
+        code = ord(letter)
         if letter in '"\\':
             letters.append(f"\\{letter}")
         elif " " <= letter <= "~" and letter not in MARKUP:
             letters.append(letter)
-        elif 0xD800 <= number <= 0xDFFF:  # half a pair, which is no letter
+        elif 0xD800 <= code <= 0xDFFF:  # half a pair, which is no letter
             letters.append("\\uFFFD")
-        elif number > HIGHEST_OF_FOUR_DIGITS:
-            letters.append(f"\\U{number:08X}")
+        elif code > HIGHEST_OF_FOUR_DIGITS:
+            letters.append(f"\\U{code:08X}")
         else:
-            letters.append(f"\\u{number:04X}")
+            letters.append(f"\\u{code:04X}")
     return f'"{"".join(letters)}"'
+
+
+def number(value: float) -> str:
+    """Returns a number that YAML reads as one: without a point 1e-05 would be a text.
+
+    Example:
+        >>> number(0.25), number(1e-05), number(float("nan"))
+        ('0.25', '1.0e-05', '.nan')
+    """
+    if math.isnan(value):
+        return ".nan"
+    if math.isinf(value):
+        return ".inf" if value > 0 else "-.inf"
+    text = repr(float(value))  # of a number of numpy too
+    digits, exponent, power = text.partition("e")
+    return f"{digits}.0{exponent}{power}" if exponent and "." not in digits else text

@@ -13,8 +13,8 @@ from bct_keras.export.gate import OLD
 from bct_keras.printable import code, markdown, table_row
 from bct_keras.untrusted.reading import read_text
 
-# Lines of a run's flags.txt, which say what it was trained on.
 TAGS = ["image-feature-extraction", "biometrics", "backward-compatible-embeddings"]
+# Lines of a run's flags.txt, which say what it was trained on.
 OF_DATA = ("--source=", "--split=", "--data=", "--scenario=")
 
 USE = """\

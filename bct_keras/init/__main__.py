@@ -9,11 +9,11 @@ them in the package.
 """
 
 import sys
-from pathlib import Path
 
 from absl import flags
 
-from bct_keras import command
+from bct_keras import command, stores
+from bct_keras.progress import Outcome
 
 GROUPS = {"What is made": ("out",)}
 
@@ -27,8 +27,8 @@ def main() -> None:
     """Copies the files."""
     from bct_keras.init.run import init
 
-    copied = init(Path(command.required("out")))
-    print(copied)
+    copied = init(stores.place(command.required("out")))
+    command.finish(Outcome(str(copied), {}))
 
 
 def with_folder_as_flag(arguments: list[str]) -> list[str]:

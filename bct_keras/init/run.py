@@ -1,11 +1,12 @@
 """Copies configs/ and export/ out of the package, and overwrites nothing."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bct_keras import shipped
+from bct_keras import shipped, stores
 from bct_keras.errors import InputError
 
 
@@ -30,11 +31,13 @@ class Copied:
 
 def init(folder: Path) -> Copied:
     """Copies all files into a folder, which may have them already; returns what it has now."""
+    if stores.is_remote(folder):
+        raise InputError(f"{folder}: these files go into a folder of this machine; give one of it")
     missing = {}
     kept = 0
     for source, name in files():
         target = folder / name
-        if not target.exists():
+        if not os.path.lexists(target):  # a link to nowhere would be written through
             missing[source] = target
         elif target.is_file() and target.read_bytes() == source.read_bytes():
             kept += 1
@@ -45,7 +48,8 @@ def init(folder: Path) -> Copied:
             )
     for source, target in missing.items():
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        with stores.aside(target) as partial:  # or a half file would be in the way the next time
+            shutil.copyfile(source, partial)
     return Copied(folder, len(missing), kept)
 
 

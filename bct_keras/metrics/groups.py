@@ -11,7 +11,7 @@ import numpy as np
 from bct_keras.metrics.influence import of_shares
 from bct_keras.metrics.measured import is_resolvable
 from bct_keras.metrics.verdict import CONFIDENCE, t_quantile
-from bct_keras.metrics.verification import TIE, Embedded, Verification, cosines_of, split_pairs
+from bct_keras.metrics.verification import TIE, Embedded, Verification, cosines_of
 
 SCORES_AT_ONCE = 2_000_000  # 8 MB
 # With fewer, the interval of a share is as wide as what groups differ by.
@@ -93,34 +93,11 @@ def interval_of_mean(hits: np.ndarray, units: np.ndarray) -> tuple[float, float]
     return max(value - reach, 0.0), min(value + reach, 1.0)
 
 
-def equal_error_rate(scores: np.ndarray, same: np.ndarray) -> float:
-    """Returns the rate at which as many genuine pairs are rejected as impostors are accepted.
-
-    Args:
-        scores: [pairs] similarities, the higher the more alike.
-        same: [pairs] whether both are of one identity.
-
-    Example:
-        >>> scores = np.array([0.9, 0.8, 0.3, 0.4, 0.2, 0.1])
-        >>> round(equal_error_rate(scores, np.array([1, 1, 1, 0, 0, 0])), 4)  # at 0.4
-        0.3333
-    """
-    genuine, falling = split_pairs(scores, same)
-    rising = np.sort(genuine)
-    thresholds = np.unique(np.concatenate([rising, falling]))
-    # FRR(t) = share of genuine scores < t; FAR(t) = share of impostors >= t
-    frr = np.searchsorted(rising, thresholds, side="left") / len(rising)
-    far = 1.0 - np.searchsorted(falling[::-1], thresholds, side="left") / len(falling)
-    # FRR rises and FAR falls: EER = (FAR(t) + FRR(t)) / 2 at the t where they differ least
-    place = int(np.argmin(np.abs(far - frr)))
-    return float((far[place] + frr[place]) / 2)
-
-
 def equal_error(found: Verification) -> dict[str, float]:
     """Returns the equal error `rate` of a search, and the `threshold` where it is.
 
     Below the impostors that were kept FAR is read off a histogram, so that the rate is exact to
-    some thousandths of itself.
+    about a hundredth of itself.
     """
     low, high = -1.0, 1.0
     for _ in range(HALVINGS):

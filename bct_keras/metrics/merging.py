@@ -136,6 +136,6 @@ def pairs_of(sides: Sides, half: int) -> Pairs:
     most = max(CALIBRATED_BY // len(images), 1)
     step = -(-len(queries) // most)  # rounded up
     queries = queries[::step]
-    scores = sides.query.embeddings[queries] @ sides.gallery.embeddings[images].T
+    scores = cosines_of(sides.query.embeddings[queries], sides.gallery.embeddings[images].T)
     same = sides.query.labels[queries][:, None] == sides.gallery.labels[images]
     return Pairs(genuine=scores[same], impostors=scores[~same])

@@ -7,7 +7,7 @@ import itertools
 
 import numpy as np
 
-from bct_keras.metrics.verification import Embedded
+from bct_keras.metrics.verification import Embedded, cosines_of
 
 # At most; each one is in as many triplets as the gallery has pairs of an own and another image.
 QUERIES = 2000
@@ -34,7 +34,8 @@ def order_constraints(query: Embedded, new: Embedded, old: Embedded) -> dict[str
         block = rows[start : start + ROWS_AT_ONCE]
         scores = {}
         for name, gallery in galleries.items():
-            scores[name] = query.embeddings[block] @ gallery.embeddings.T  # [block, gallery]
+            # [block, gallery]
+            scores[name] = cosines_of(query.embeddings[block], gallery.embeddings.T)
         for place, row in enumerate(block):
             same = old.labels == query.labels[row]
             triplets += int(same.sum()) * int((~same).sum())

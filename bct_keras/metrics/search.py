@@ -21,6 +21,7 @@ from bct_keras.metrics.verification import (
     Embedded,
     Verification,
     accepted_share,
+    check_finite,
     cosines_of,
     histogram,
     kept_impostors,
@@ -79,6 +80,7 @@ def search(query: Embedded, gallery: Embedded, highest_far: float) -> Searched:
             f"queries of {query.embeddings.shape[1]} dimensions cannot be searched in a gallery of "
             f"{gallery.embeddings.shape[1]}"
         )
+    check_finite(query, gallery)
     identities = 1 + max(int(query.labels.max()), int(gallery.labels.max()))
     queries, images = len(query.labels), len(gallery.labels)
     queries_of = np.bincount(query.labels, minlength=identities)

@@ -17,7 +17,7 @@ from bct_keras.metrics.identification import Identification
 from bct_keras.metrics.measured import is_resolvable, rate_name
 from bct_keras.metrics.ranking import RECALL_RANKS
 from bct_keras.metrics.strongest import reached_by, sampled_rows
-from bct_keras.metrics.verification import Embedded, accepted_share, cosines_of
+from bct_keras.metrics.verification import Embedded, accepted_share, check_finite, cosines_of
 
 SCORES_AT_ONCE = 2_000_000  # 8 MB
 
@@ -82,6 +82,7 @@ class RefreshSearch:
         ends: Sequence[int],
         highest_far: float,
     ):
+        check_finite(query, old, new)
         self.query = query
         images, queries = len(old.labels), len(query.labels)
         identities = 1 + max(int(query.labels.max()), int(old.labels.max()))
@@ -103,8 +104,7 @@ class RefreshSearch:
 
     def search(self) -> list[AtShare]:
         """Returns what is found at each share."""
-        for margin in (True, False):
-            least = self.likely_least() if margin else -np.inf
+        for least in (self.likely_least(), -np.inf):
             found = self.collect(least)
             if found:
                 return found

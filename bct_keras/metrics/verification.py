@@ -7,6 +7,7 @@ two identities, called impostor pairs, that are accepted too.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -77,7 +78,7 @@ class Verification:
         """Returns FAR and TAR at a threshold: the shares of pairs that exceed it.
 
         FAR is exact among the impostors that were kept; below them it is read off the histogram,
-        within whose bins it is taken to rise evenly.
+        within whose bins it is taken to go as a normal distribution's does.
         """
         tar = share_above(self.genuine, threshold) if len(self.genuine) else 0.0
         if threshold >= self.impostors[-1]:
@@ -85,7 +86,7 @@ class Verification:
             accepted = self.counted_impostors[above - 1] if above else 0.0
             return float(accepted) / self.impostor_pairs, tar
         at_least = np.append(np.cumsum(self.impostor_histogram[::-1])[::-1], 0)  # [edges of BINS]
-        return float(np.interp(threshold, BINS, at_least / at_least[0])), tar
+        return interpolated_share(threshold, at_least / at_least[0]), tar
 
     def thresholds(self, fars: Sequence[float]) -> np.ndarray:
         """Returns the threshold at each FAR [fars].
@@ -96,6 +97,13 @@ class Verification:
             self.counted_impostors, np.array(fars) * self.impostor_pairs, side="right"
         )
         return self.impostors[np.minimum(places, len(self.impostors) - 1)]
+
+
+def check_finite(*sides: Embedded) -> None:
+    """Raises where an embedding is not made of finite numbers, which compare with nothing."""
+    for side in sides:
+        if not np.isfinite(side.embeddings).all():
+            raise InputError("embeddings that are not finite numbers cannot be searched")
 
 
 def cosines_of(queries: np.ndarray, entries: np.ndarray) -> np.ndarray:
@@ -112,6 +120,26 @@ def cosines_of(queries: np.ndarray, entries: np.ndarray) -> np.ndarray:
     scores[~queries.any(axis=1)] = -1.0
     scores[:, ~entries.any(axis=0)] = -1.0
     return scores
+
+
+def interpolated_share(threshold: float, shares: np.ndarray) -> float:
+    """Returns the share of scores above a threshold, by the shares at the edges of BINS.
+
+    With a straight line between the edges it would be a tenth too high where impostors are close
+    together: two bins may be all of their spread.
+
+    Args:
+        threshold: A cosine.
+        shares: [edges of BINS] of the scores, those that reach each edge.
+    """
+    left = int(np.clip(np.searchsorted(BINS, threshold) - 1, 0, len(BINS) - 2))
+    high, low = float(shares[left]), float(shares[left + 1])
+    if high == 1.0 or low == 0.0:
+        return float(np.interp(threshold, BINS, shares))
+    # share = Phi(z), and z falls evenly
+    normal = NormalDist()
+    edges = [normal.inv_cdf(high), normal.inv_cdf(low)]
+    return normal.cdf(float(np.interp(threshold, BINS[left : left + 2], edges)))
 
 
 def tar_at_far(scores: np.ndarray, same: np.ndarray, far: float = 1e-3) -> float:

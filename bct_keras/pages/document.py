@@ -8,6 +8,7 @@ import base64
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ COLOURS = {
     "NO": "bad",
 }
 THUMBNAIL = 112  # pixels
+# What a spreadsheet takes for a formula; a number with a sign, or an interval of such, is none.
+FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.,e%()+ to-]*$)")
 
 
 @dataclass(frozen=True)
@@ -124,10 +127,23 @@ def as_csv(tables: Sequence[Table]) -> str:
     writer = csv.writer(file)
     for table in tables:
         if table.heading:
-            writer.writerow([table.heading])
-        writer.writerows(table.rows)
+            writer.writerow([as_cell(table.heading)])
+        for row in table.rows:
+            writer.writerow([as_cell(text) for text in row])
         writer.writerow([])
     return file.getvalue()
+
+
+def as_cell(text: str) -> str:
+    """Returns a text as a cell of a CSV file, in which no spreadsheet finds a formula.
+
+    Names come from files that anybody may make, and a spreadsheet would run `=HYPERLINK(...)`.
+
+    Example:
+        >>> as_cell("=1+1"), as_cell("-0.5 to +0.5"), as_cell("-1+cmd"), as_cell("-")
+        ("'=1+1", '-0.5 to +0.5', "'-1+cmd", '-')
+    """
+    return f"'{text}" if FORMULA.match(text) else text
 
 
 def as_texts(facts: Mapping[str, Any]) -> dict[str, str]:

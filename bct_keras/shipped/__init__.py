@@ -28,8 +28,11 @@ def flag_file(name: str) -> Path:
     Args:
         name: A path. Ours are found as `mixbct.flags` and as `configs/mixbct.flags`.
     """
-    own = Path(name).expanduser()
-    if own.exists() or own.is_absolute() or ".." in own.parts:
-        return own
+    try:
+        own = Path(name).expanduser()
+        if own.exists() or own.is_absolute() or ".." in own.parts:
+            return own
+    except (OSError, RuntimeError):  # a name that no file has, or a home that nobody has
+        return Path(name)  # whoever reads it says what is wrong
     ours = place("configs") / name.removeprefix("configs/")
     return ours if ours.is_file() else own

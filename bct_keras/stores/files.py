@@ -11,7 +11,6 @@ import json
 import os
 import secrets
 import shutil
-import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bct_keras.errors import UnfinishedError
+from bct_keras.stores.listing import files_below, size_here
 from bct_keras.stores.places import is_remote, place, store_of
 from bct_keras.stores.told import plainly
 
@@ -141,15 +141,6 @@ def size_of(path: Path) -> int | None:
     return None if state["type"] == "directory" else state["size"]
 
 
-def size_here(path: Path) -> int | None:
-    """Returns the bytes of a file of this machine; None where there is none."""
-    try:
-        state = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # of a name with a zero byte
-        return None
-    return state.st_size if stat.S_ISREG(state.st_mode) else None
-
-
 @contextlib.contextmanager
 def uploading(path: Path) -> Iterator[Path]:
     """Yields a file of this machine to write, which is put into the store when the block ends well.
@@ -198,21 +189,6 @@ def names_in(folder: Path, most: int | None = None) -> list[str]:
             return []
         found = store_of(folder).find(str(folder))
     return sorted(name[len(prefix) :] for name in found if name.startswith(prefix))
-
-
-def files_below(folder: Path) -> Iterator[tuple[str, os.DirEntry]]:
-    """Yields the name from there of each file below a folder of this machine, and its entry."""
-    if not folder.is_dir():
-        return
-    waiting = [""]
-    while waiting:
-        way = waiting.pop()
-        with os.scandir(folder / way) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(f"{way}{entry.name}/")
-                elif entry.is_file():
-                    yield f"{way}{entry.name}", entry
 
 
 def sizes_in(folder: Path) -> dict[str, int]:

@@ -29,7 +29,7 @@ ARRAYS_OPEN = 256
 class Random:
     """Batches of images in random order, each once an epoch."""
 
-    def check(self, batch_size: int) -> None:
+    def check(self, batch_size: int, classes: int = 0) -> None:
         """Does nothing: they may have any size."""
 
 
@@ -40,16 +40,30 @@ class Classes:
     identities: int = 0
     images: int = 4
 
-    def check(self, batch_size: int) -> None:
-        """Raises where that does not make a batch of this size."""
+    def identities_in(self, batch_size: int) -> int:
+        """Returns how many identities a batch of this size has."""
+        return self.identities or max(batch_size // self.images, 1)
+
+    def check(self, batch_size: int, classes: int = 0) -> None:
+        """Raises where that does not make a batch of this size.
+
+        Args:
+            batch_size: The images of a batch.
+            classes: The identities that there are; 0 is not known.
+        """
         said = option("batch", f"classes({self.identities or 'P'}, images={self.images})")
         if self.images < 1 or self.identities < 0:
             raise InputError(f"{said}: at least one image and one identity are needed")
-        identities = self.identities or max(batch_size // self.images, 1)
+        identities = self.identities_in(batch_size)
         if identities * self.images != batch_size:
             size = option("batch_size", batch_size)
             of_this_size = option("batch_size", identities * self.images)
             raise InputError(f"{said} makes no batch of {size}; give {of_this_size}")
+        if classes and identities > classes:
+            raise InputError(
+                f"{said} needs {identities:,} identities for a batch, and the data set has "
+                f"{classes:,}; give fewer of them, and as many more images of each"
+            )
 
 
 BATCHES: dict[str, type] = {"random": Random, "classes": Classes}
@@ -77,11 +91,6 @@ class ClassBatches:
     @cached_property
     def index(self) -> "Index":
         """Where the records of each identity lie; the shards are read for it."""
-        if self.identities > self.data.classes:
-            raise InputError(
-                f"a batch of {self.identities:,} identities needs as many, and {self.data.folder} "
-                f"has {self.data.classes:,}; give fewer in {option('batch')}"
-            )
         return indexed(self.data)
 
     def records_of(self, step: int) -> np.ndarray:

@@ -229,7 +229,8 @@ def reason_of(error: InputError | OSError) -> str:
 
 
 def said_of(recipe: Recipe) -> str:
-    """Returns the recipe in a line."""
+    """Returns the recipe in a line; raises where an augmentation cannot be made."""
+    recipe.build_augmentations()
     parts = [
         recipe.start or recipe.backbone,
         f"{recipe.dims} dimensions",
@@ -290,6 +291,7 @@ def step_facts(recipe: Recipe, data: Facts, replicas: int) -> str:
         recipe.steps_per_epoch(recipe.batch_size, replicas)  # what is wrong whatever the data
         unknown = "how many is not known without the data"
         return f"of {recipe.batch_size:,} images, {per_device}; {unknown}"
+    recipe.check_data(data.records, data.classes, replicas)
     steps = recipe.steps_per_epoch(data.records, replicas)
     total = f"{steps:,} an epoch, {steps * recipe.epochs:,} in all {recipe.epochs}"
     return f"{total}, each of {recipe.batch_size:,} images, {per_device}"

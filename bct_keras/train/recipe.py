@@ -20,6 +20,7 @@ from bct_keras.methods.method import Method
 from bct_keras.models import CompatibleModel
 from bct_keras.optimizers import OPTIMIZERS
 from bct_keras.schedules import SCHEDULES
+from bct_keras.train import on_top
 from bct_keras.train import start as starts
 from bct_keras.train.class_batches import BATCHES, ClassBatches, Classes
 
@@ -144,7 +145,7 @@ class Recipe:
             return None
         return ClassBatches(
             data=data,
-            identities=made.identities or self.batch_size // made.images,
+            identities=made.identities_in(self.batch_size),
             images=made.images,
             seed=self.seed,
             old=old,
@@ -243,12 +244,17 @@ class Recipe:
 
     def check_something_is_trained(self, backbone: keras.Model, method: Method) -> None:
         """Raises where the encoder would come out as it went in."""
-        learns = starts.has_new_layer(backbone) or method.trainable_variables
+        learns = on_top.has_new_layer(backbone) or method.trainable_variables
         if self.frozen_epochs >= self.epochs and not learns:
             raise InputError(
                 f"{option('frozen_epochs', self.frozen_epochs)} of {option('epochs', self.epochs)} "
                 f"would leave {self.start} as it is, with no new layer on top; give fewer"
             )
+
+    def check_data(self, records: int, classes: int, replicas: int) -> None:
+        """Raises where no batches can be made of a data set."""
+        self.steps_per_epoch(records, replicas)
+        specs.build(BATCHES, self.batch).check(self.batch_size, classes)
 
     def steps_per_epoch(self, records: int, replicas: int) -> int:
         """Returns how many whole batches there are; raises where a batch cannot be divided."""

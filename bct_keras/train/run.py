@@ -75,9 +75,12 @@ class Upgrade:
     def go(self) -> None:
         """Goes the whole way in the run's folder on this machine."""
         workdir = self.plan.folder()
-        # At once, not after the old encoder was trained.
+        # What is wrong is told at once, not after the old encoder was trained.
         artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)
+        self.plan.recipe.build_augmentations()
         data = workers.chief_first(self.strategy, self.data_to_train_on)
+        replicas = self.strategy.num_replicas_in_sync
+        self.plan.recipe.check_data(data.records, data.classes, replicas)
         old = workers.chief_first(self.strategy, self.old_encoder)
         # At once, so that what is wrong with it is not told after the training.
         compared_with = old_encoders.known(old)

@@ -13,7 +13,6 @@ from typing import Any
 import keras
 
 from bct_keras import _keras, artefacts, specs, stores
-from bct_keras.backbones.iresnet import batch_norm
 from bct_keras.data.preprocessing import OWN, Preprocessing, chosen
 from bct_keras.encoders import ENCODER_FILE, RUN_KIND
 from bct_keras.encoders.encoder import first_sentence
@@ -21,13 +20,13 @@ from bct_keras.encoders.keras_file import prepared, read_model, scales_itself
 from bct_keras.encoders.load import ADAPTER_KIND, encoder_of_run
 from bct_keras.errors import InputError, option
 from bct_keras.methods.outputs import COMPATIBLE, EMBEDDING
+from bct_keras.train.on_top import ON_TOP, number_on_top, with_embedding
 from bct_keras.train.top import without_top
-from bct_keras.untrusted import reading
+from bct_keras.untrusted import keras_files, reading
 
 KERAS, WEIGHTS = ".keras", ".weights.h5"
 TAKEN = "start"  # the name of the layer that a network becomes where it cannot stay open
-POOLING, DENSE, NORM = ("new_pooling", "new_embedding", "new_norm")  # what is put on top of it
-ON_TOP = (POOLING, DENSE, NORM)
+OUTPUTS = (EMBEDDING, COMPATIBLE)
 # What keras.applications brings its pixels to, by how the names of its networks begin. Those that
 # are not here scale their pixels themselves.
 FROM_MINUS_1_TO_1 = "mean=127.5, std=127.5"
@@ -116,7 +115,7 @@ class Start:
         for layer in _keras.layers_within(network):
             layer.trainable = True  # whatever was frozen when it was saved
         image, features = self.opened(network, image_size, preprocessing)
-        embedding, on_top = with_embedding(features, dims)
+        embedding, on_top = with_embedding(features, dims, number_on_top(network))
         said = [f"{self.named}: {how}"]
         if on_top:
             said.append(f"a new embedding layer of {dims} on top")
@@ -127,6 +126,7 @@ class Start:
     def with_weights(self, backbone: keras.Model) -> Started:
         """Returns the network that `--backbone` names with the file's weights."""
         try:
+            keras_files.check_weights(self.path)
             backbone.load_weights(self.path)
         except Exception as error:  # whatever a damaged file, or another network's, does to Keras
             raise InputError(
@@ -141,11 +141,9 @@ class Start:
         """Returns the symbolic output that is taken as the embedding, and which it is in words."""
         try:
             check_functional(self.path, model)
-            if self.layer:
-                return model.get_layer(self.layer).output, f"layer {self.layer} is the embedding"
-            if len(model.outputs) > 1 and self.output in model.output_names:
-                return model.get_layer(self.output).output, f"its output {self.output}"
-            return without_top(model)
+            output, how = self.output_of(model)
+            check_rank(output)
+            return output, how
         except ValueError as error:
             names = ", ".join(layer.name for layer in model.layers[-6:])
             raise InputError(
@@ -153,6 +151,14 @@ class Start:
                 "Name the layer that gives it, as in "
                 f"{option('start')}='keras({self.path}, layer=NAME)'; the last ones are {names}",
             ) from None
+
+    def output_of(self, model: Any) -> tuple[Any, str]:
+        """Returns what a layer gives, the one that is named or the last one, and which it is."""
+        if self.layer:
+            return model.get_layer(self.layer).output, f"layer {self.layer} is the embedding"
+        if len(model.outputs) > 1 and self.output in model.output_names:
+            return model.get_layer(self.output).output, f"its output {self.output}"
+        return without_top(model)
 
     def preprocessing_of(self, model: Any) -> Preprocessing:
         """Returns what is done to pixels of 0 to 255; raises where nothing tells."""
@@ -181,11 +187,11 @@ class Start:
 
         The layers of the network stay those of the whole model where they can, so that heat maps
         see them. It becomes a single layer where something stands in front of it, where it takes
-        images of any size, and where its layers have names that are needed.
+        images of any size or batches of one size, and where its layers have names that are needed.
         """
-        taken_names = {layer.name for layer in network.layers}
-        is_fixed = tuple(network.inputs[0].shape[1:]) == (image_size, image_size, 3)
-        if preprocessing.is_plain and is_fixed and not taken_names & {*ON_TOP, *OUTPUTS}:
+        needs_name = any(is_needed(layer.name) for layer in network.layers)
+        is_fixed = tuple(network.inputs[0].shape) == (None, image_size, image_size, 3)
+        if preprocessing.is_plain and is_fixed and not needs_name:
             return network.inputs[0], network.outputs[0]
         image = keras.Input((image_size, image_size, 3), name="image")
         try:
@@ -194,9 +200,6 @@ class Start:
             raise InputError(
                 f"{self.path} cannot take images of {image_size} pixels: {first_sentence(error)}"
             ) from None
-
-
-OUTPUTS = (EMBEDDING, COMPATIBLE)
 
 
 def found(named: str) -> Start:
@@ -246,27 +249,24 @@ def of_path(named: str, path: Path) -> Start:
 def taken_layers(backbone: keras.Model) -> list[keras.layers.Layer]:
     """Returns the layers of a started network that were taken from the file."""
     layers = [layer for layer in backbone.layers if layer.name == TAKEN]
-    return layers or [layer for layer in backbone.layers if layer.name not in ON_TOP]
+    return layers or [layer for layer in backbone.layers if not layer.name.startswith(ON_TOP)]
 
 
-def has_new_layer(backbone: keras.Model) -> bool:
-    """Tells whether an embedding layer was put on top of what was taken."""
-    return any(layer.name == DENSE for layer in backbone.layers)
+def is_needed(name: str) -> bool:
+    """Tells whether the whole network gives this name to a layer of its own."""
+    return name in (TAKEN, *OUTPUTS) or name.startswith(ON_TOP)
 
 
-def with_embedding(features: Any, dims: int) -> tuple[Any, bool]:
-    """Returns an embedding [batch, dims] of features, and whether a layer was put on top for it."""
-    rank = len(features.shape)
-    if rank == 2 and features.shape[-1] == dims:
-        return features, False
-    if rank == 4:
-        features = keras.layers.GlobalAveragePooling2D(name=POOLING)(features)
-    elif rank == 3:
-        features = keras.layers.GlobalAveragePooling1D(name=POOLING)(features)
-    start: Any = keras.initializers.HeNormal()
-    layer = keras.layers.Dense(dims, use_bias=False, kernel_initializer=start, name=DENSE)
-    # float32 whatever the precision policy
-    return batch_norm(layer(features), name=NORM, dtype="float32"), True
+def check_rank(output: Any) -> None:
+    """Raises where no embedding can be made of what a layer gives."""
+    outputs = keras.tree.flatten(output)
+    if len(outputs) != 1:
+        raise ValueError(f"that layer gives {len(outputs)} outputs")
+    if len(outputs[0].shape) not in (2, 3, 4):
+        raise ValueError(
+            f"that layer gives {list(outputs[0].shape)}, which is neither features of an image nor "
+            "those of its places"
+        )
 
 
 def check_functional(path: Path, model: Any) -> None:

@@ -53,7 +53,9 @@ class Run:
 
     def train(self) -> None:
         """Trains the encoder, unless the folder holds it already."""
-        _ = self.steps_per_epoch  # what does not fit together is told before anything is written
+        # What does not fit together is told before anything is written.
+        replicas = self.strategy.num_replicas_in_sync
+        self.recipe.check_data(self.data.records, self.data.classes, replicas)
         if not workers.chief_first(self.strategy, self.start):
             self.say(f"{self.workdir} is up to date")
             return

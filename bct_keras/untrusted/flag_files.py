@@ -4,6 +4,7 @@ absl waits for a pipe, reads a device until memory is full, and knows nothing of
 with the package. Only `command` uses this, so its messages may speak of flags.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,15 +27,33 @@ def expanded(arguments: list[str]) -> list[str]:
 
     Raises where a file cannot be read as flags.
     """
-    check_names(arguments, "the command line")
-    return list(Reader().expanded(arguments, ()))
+    return Reader().read(arguments)
 
 
 class Reader:
-    """Reads flag files, and those that they name, and counts them."""
+    """Reads flag files, and those that they name, counts them, and knows where each flag stood."""
 
     def __init__(self):
         self.count = 0
+        self.places: dict[str, str] = {}  # the file and the line, by what stands there
+
+    def read(self, arguments: list[str]) -> list[str]:
+        """Returns what `expanded` of this module does."""
+        check_names(arguments, "the command line")
+        return list(self.expanded(arguments, ()))
+
+    def place_of(self, said: str) -> str:
+        """Returns the file and line of the flag that an error names, with what follows them.
+
+        Args:
+            said: The flag's name, or what is said of its value: "--dims=x: a number is needed".
+        """
+        for text, place in self.places.items():
+            given = text.lstrip("-")
+            name, _, _ = given.partition("=")
+            if said == f"--{name}" or said.startswith(f"--{given}:"):
+                return f"{place}: "
+        return ""
 
     def expanded(self, arguments: list[str], inside: tuple[Path, ...]) -> Iterator[str]:
         """Yields the arguments, with what is in a flag file in its place.
@@ -71,8 +90,9 @@ class Reader:
             text = text.strip()
             if text and not text.startswith(("#", "//")):
                 found.append(text)
+                self.places.setdefault(text, f"{path}, line {number}")
         check_names(found, path)
-        yield from self.expanded(found, (*inside, path.resolve()))
+        yield from self.expanded(found, (*inside, resolved(path)))
 
 
 def check_names(arguments: list[str], where: object) -> None:
@@ -92,9 +112,14 @@ def opened_path(name: str, inside: tuple[Path, ...]) -> Path:
     absl would warn of that and go on.
     """
     path = shipped.flag_file(name)
-    if path.resolve() in inside:
+    if resolved(path) in inside:
         raise InputError(f"{path} names itself as a --flagfile, by way of {inside[-1]}")
     return path
+
+
+def resolved(path: Path) -> Path:
+    """Returns the path without links; `Path.resolve` fails where they go round in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def named_in(argument: str) -> str | None:

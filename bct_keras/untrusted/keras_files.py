@@ -1,4 +1,4 @@
-"""Looks through a .keras file before Keras builds what it describes, which may fill the memory."""
+"""Looks through Keras's files before it builds what they describe, which may fill the memory."""
 
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,25 @@ def check(path: Path) -> None:
             if there[name].file_size > LARGEST:
                 raise ValueError(f"its {name} has more than {LARGEST:,} bytes")
             check_text(name, archive.read(name))
+
+
+def check_weights(path: Path) -> None:
+    """Raises where a .weights.h5 file says that an array is larger than the whole file.
+
+    Keras stores them as they are, and makes room for what the file says.
+    """
+    import h5py  # takes a while, and few need it
+
+    size = path.stat().st_size
+
+    def check_array(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.nbytes > size:
+            raise ValueError(
+                f"'{name}' is to have {item.nbytes:,} bytes, and the file has {size:,}"
+            )
+
+    with h5py.File(path, "r") as file:
+        file.visititems(check_array)
 
 
 def check_text(name: str, content: bytes) -> None:

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from bct_keras.encoders import load_encoder
+from bct_keras.encoders.encoder import FirstDims
 from bct_keras.errors import InputError
 from bct_keras.evaluate import page, report
 from bct_keras.evaluate.groups import read_groups
+from bct_keras.evaluate.protocols import build_protocols
 from bct_keras.evaluate.run import evaluate
 from bct_keras.metrics.groups import group_rates
 from bct_keras.metrics.verification import Embedded
@@ -72,6 +74,8 @@ def test_each_group_is_measured_at_the_threshold_of_all(encoders, spec, tmp_path
         ("id,group\nitem 000\n", "line 2: a name and a group are needed"),
         ("id,group\nitem 000,a\nitem 000,b\n", "line 3: item 000 has another group above"),
         ("id,group\n", "names no group"),
+        ('id,group\n"item\n000",a\nb\n', "line 4: a name and a group are needed"),
+        (f"id,group\n{'a' * 140_000},b\n", "line 2: this is no row of a CSV file"),
         ("id,group\nnobody,a\n", "names none of the images, such as 'item 000'"),
     ],
 )
@@ -84,6 +88,18 @@ def test_a_file_of_groups_that_is_none_is_refused(encoders, spec, tmp_path, text
 
     with pytest.raises(InputError, match=error):
         evaluated()
+
+
+def test_images_in_no_group_are_told(encoders, spec, tmp_path):
+    (tmp_path / "groups.csv").write_text("identity,group\np0,a\np1,b\n")
+    file = read_groups(tmp_path / "groups.csv")
+    sides = build_protocols([spec])[spec].side_groups(file)  # pyright: ignore
+    assert sides.notes(file) == [f"408 of 420 images have no group in {tmp_path / 'groups.csv'}"]
+
+
+def test_a_file_of_groups_may_be_one_that_excel_wrote(tmp_path):
+    (tmp_path / "groups.csv").write_bytes("\ufeffID,Group\r\nitem 000, a\r\n".encode())
+    assert read_groups(tmp_path / "groups.csv").group_of == {"item 000": "a"}
 
 
 def test_an_image_that_could_not_be_embedded_is_a_miss(encoders, spec, tmp_path):
@@ -112,6 +128,37 @@ def test_an_image_that_could_not_be_embedded_is_a_miss(encoders, spec, tmp_path)
         "their cosine with every other one is taken as -1"
     )
     assert note in found["notes"]
+    # The encoder is as it was: the next evaluation refuses what it lacks.
+    with pytest.raises(InputError, match=r"no embedding for item 010"):
+        evaluate(encoders["old"], *given[:2], tmp_path / "again")
+
+
+def test_a_part_of_an_encoder_that_may_fail_may_fail_too(encoders):
+    encoders["new"].let_fail()
+    assert FirstDims(encoders["new"], 4).lets_fail
+    encoders["new"].let_fail(False)
+    assert not FirstDims(encoders["new"], 4).lets_fail
+
+
+def test_no_embedding_is_counted_as_a_miss_unasked(encoders, spec):
+    protocol = build_protocols([spec])[spec]
+    rows = rows_of("new")
+    rows[5] = np.nan
+    with pytest.raises(InputError, match="gives no finite embedding for 1 of the images"):
+        protocol.sides_of(encoders["new"], rows)  # pyright: ignore
+
+
+def test_what_cannot_be_grouped_is_refused_before_anything_is_embedded(encoders, spec, tmp_path):
+    (tmp_path / "groups.csv").write_text("id,group\nnobody,a\n")
+    encoders["old"].of_ids = None  # pyright: ignore
+    with pytest.raises(InputError, match="names none of the images"):
+        evaluate(
+            encoders["old"],
+            None,
+            [spec],
+            tmp_path / "report",
+            groups=read_groups(tmp_path / "groups.csv"),
+        )
 
 
 def test_failures_and_groups_need_images_that_are_known(encoders, tmp_path):

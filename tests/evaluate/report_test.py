@@ -174,7 +174,7 @@ def test_the_first_screen_says_what_is_compared_and_what_to_do():
         "runs/new (256 dimensions)",
         "1,060 identities, 10,600 queries",
         "new/old, new queries as they are in the old gallery",
-        "python -m bct_keras.export --encoder=runs/new --old=runs/old",
+        "bct export --encoder=runs/new --old=runs/old",
     ):
         assert part in first
 
@@ -182,9 +182,9 @@ def test_the_first_screen_says_what_is_compared_and_what_to_do():
 @pytest.mark.parametrize(
     ("verdict", "command"),
     [
-        ("undecided", "python -m bct_keras.evaluate --old=a --new=b --protocol=&#39;retrieval("),
-        ("not compatible", "python -m bct_keras.advise --old=a --new=b"),
-        (None, "python -m bct_keras.evaluate --old=a --new=b"),
+        ("undecided", "bct evaluate --old=a --new=b --protocol=&#39;retrieval("),
+        ("not compatible", "bct advise --old=a --new=b"),
+        (None, "bct evaluate --old=a --new=b"),
     ],
 )
 def test_each_verdict_has_a_next_command(verdict, command):

@@ -2,6 +2,7 @@
 
 import doctest
 
+import numpy as np
 import pytest
 import yaml
 
@@ -68,3 +69,10 @@ def test_any_text_is_read_back_as_it_was(text):
     lines = front_matter.yaml_lines({"a": [{"b": text, "c": {"d": [1, 0.5, True]}}]})
     assert yaml.safe_load("\n".join(lines)) == {"a": [{"b": text, "c": {"d": [1, 0.5, True]}}]}
     assert all(" " <= letter <= "~" for letter in front_matter.scalar(text))
+
+
+def test_any_number_is_read_back_as_a_number():
+    values = [0.5, 1e-05, 2.5e-07, 1e20, -3.0, 7, float("inf"), np.float64(0.125)]
+    lines = front_matter.yaml_lines({"values": values, "none": []})
+    assert yaml.safe_load("\n".join(lines)) == {"values": values, "none": []}
+    assert np.isnan(yaml.safe_load(front_matter.scalar(float("nan"))))

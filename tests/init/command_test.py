@@ -1,5 +1,8 @@
 """`bct init DIR`: files are copied, and nothing that is there is overwritten."""
 
+import os
+import shutil
+
 import pytest
 
 from bct_keras.errors import InputError
@@ -28,3 +31,33 @@ def test_a_file_that_was_changed_is_kept_and_nothing_is_written(tmp_path):
         init(tmp_path)
     assert changed.read_text() == "mine"
     assert not (tmp_path / "configs").exists()
+
+
+def test_a_link_to_nowhere_is_not_written_through(tmp_path):
+    folder = tmp_path / "mine"
+    (folder / "configs").mkdir(parents=True)
+    (folder / "configs/mixbct.flags").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"mixbct\.flags is there, and it is another file"):
+        init(folder)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_copy_that_was_broken_off_is_not_in_the_way(tmp_path, monkeypatch):
+    def broken_off(source, target):
+        target.write_text("half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfile", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            init(tmp_path)
+    assert init(tmp_path).kept == 0
+
+
+def test_a_folder_of_an_object_store_is_refused(here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pytest.importorskip("etils")
+    status, _, errors = here(command, "--out=gs://bucket/mine")
+    assert status == 1
+    assert errors.startswith("error: gs://bucket/mine: these files go into a folder of this")
+    assert not os.listdir(tmp_path)

@@ -4,6 +4,7 @@ from sklearn.metrics import roc_curve
 
 from bct_keras.data.embeddings import normalised
 from bct_keras.errors import InputError
+from bct_keras.evaluate import search_rates
 from bct_keras.metrics import search as search_module
 from bct_keras.metrics.gains import thresholds
 from bct_keras.metrics.ranking import average_precision, ranks_of_own, recall
@@ -23,6 +24,10 @@ def clusters(rows: int, identities: int, seed: int) -> Embedded:
     centres = np.random.default_rng(99).normal(size=(identities, 16))
     embeddings = centres[labels] + 1.5 * random.normal(size=(rows, 16))
     return Embedded(normalised(embeddings).astype(np.float32), labels)
+
+
+def refreshed_by_itself(query: Embedded, gallery: Embedded) -> dict:
+    return search_rates.refreshed(query, gallery, gallery)
 
 
 def tar_by_sklearn(query: Embedded, gallery: Embedded, far: float) -> float:
@@ -147,6 +152,14 @@ def test_other_dimensions_are_refused():
     query, gallery = Embedded(np.eye(8), np.arange(8)), Embedded(np.eye(4), np.arange(4))
     with pytest.raises(InputError, match=r"8 dimensions .* gallery of 4"):
         search(query, gallery, fars=(0.1,), ranks=(1,))
+
+
+@pytest.mark.parametrize("compare", [search_rates.measure, refreshed_by_itself])
+def test_what_is_no_number_is_refused(compare):
+    gallery = clusters(300, 20, 2)
+    gallery.embeddings[7] = np.nan
+    with pytest.raises(InputError, match="not finite numbers"):
+        compare(clusters(300, 20, 1), gallery)
 
 
 def test_kept_impostors_are_the_strongest_with_their_identities(monkeypatch):

@@ -1,6 +1,8 @@
 """Pages: every text is escaped, and nothing comes from elsewhere."""
 
+import csv
 import doctest
+import io
 import re
 
 import jinja2
@@ -21,7 +23,17 @@ FIELDS = {
 
 def test_the_examples_run():
     found = doctest.testmod(document)
-    assert (found.attempted, found.failed) == (1, 0)
+    assert (found.attempted, found.failed) == (2, 0)
+
+
+def test_no_cell_of_a_csv_file_is_a_formula_to_a_spreadsheet():
+    hostile = ['=HYPERLINK("x")', "@x", "+1+cmd|' /C calc'!A0", "-x", "\t=1"]
+    rows = [hostile, ["+0.0678 to +0.1830", "-1.5e-03", "-", "4,554", "a=b", ""]]
+    text = document.as_csv([Table("=1", rows)])
+    heading, first, second, _ = csv.reader(io.StringIO(text, newline=""))
+    assert heading == ["'=1"]
+    assert first == [f"'{cell}" for cell in hostile]
+    assert second == rows[1]
 
 
 def test_every_text_is_escaped():

@@ -159,6 +159,16 @@ def test_what_is_missing_is_named_and_the_rest_is_told_all_the_same(told):
             "--batch_size=8 cannot be divided over 3 replicas and 1 micro-batches",
         ),
         (
+            ("--augment=flip, crop(scale=7)",),
+            "recipe",
+            "scale=7 of crop has to be above 0 and at most 1",
+        ),
+        (
+            ("--batch=classes(8, images=1)",),
+            "steps",
+            "--batch=classes(8, images=1) needs 8 identities for a batch, and the data set has 6",
+        ),
+        (
             ("--old=by-old", "--dims=5"),
             "old encoder",
             "by-old has embeddings of 4 dimensions and the new encoder",

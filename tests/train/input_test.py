@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_recipe import small_recipe
 
 from bct_keras import artefacts
 from bct_keras.augmentations import AUGMENTATIONS
@@ -16,7 +17,7 @@ from bct_keras.data.embeddings import EmbeddingShards, field_path, open_embeddin
 from bct_keras.errors import InputError
 from bct_keras.methods import class_features
 from bct_keras.train import input
-from bct_keras.train.class_batches import ClassBatches
+from bct_keras.train.class_batches import ClassBatches, Classes
 from bct_keras.train.input import training_batches
 
 pytestmark = pytest.mark.seconds(16)
@@ -321,6 +322,23 @@ def test_augmented_images_depend_on_seed_and_step_alone(data, old):
         assert np.any(changed[0]["image"] != as_it_is[0]["image"])
 
 
+def test_augmentations_are_named_as_the_page_says(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "own_augmentations.py").write_text(
+        "import keras\n"
+        "class Grey(keras.layers.Layer):\n"
+        "    pass\n"
+        "def turned(factor: float) -> keras.layers.Layer:\n"
+        "    return keras.layers.RandomRotation(factor)\n"
+    )
+    own = "own_augmentations:Grey, own_augmentations:turned(factor=0.1)"
+    keras_own = "keras.layers:RandomZoom(height_factor=0.2)"
+    recipe = small_recipe(augment=f"flip, crop(scale=0.7), colour, {own}, {keras_own}")
+    kinds = [type(layer).__name__ for layer in recipe.build_augmentations()]
+    assert kinds == ["Crop", "Colour", "Grey", "RandomRotation", "RandomZoom"]
+    assert recipe.build_augmentations()[-1].seed == recipe.seed  # pyright: ignore
+
+
 def test_batches_by_identity(data, old):
     by_class = ClassBatches(
         data, 5, images=4, seed=0, old=old, fields=("old_embedding", "credible")
@@ -371,5 +389,10 @@ def test_an_identity_with_few_images_brings_some_twice(data):
     for row in records:
         _, times = np.unique(row, return_counts=True)
         assert sorted(times) == [1] * 5 + [2] * 5
-    with pytest.raises(InputError, match=r"a batch of 13 identities needs as many, and .* has 12"):
-        _ = ClassBatches(data, identities=13, images=2, seed=0).index
+
+
+def test_a_data_set_of_too_few_identities():
+    asked = Classes(13, images=2)
+    asked.check(26, classes=13)
+    with pytest.raises(InputError, match=r"needs 13 identities for a batch, and the data set has"):
+        asked.check(26, classes=12)

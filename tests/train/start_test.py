@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from small_recipe import small_recipe
 
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.errors import InputError
+from bct_keras.train import on_top
 from bct_keras.train import start as starts
 from bct_keras.train.trainer import Run, Watch
 
@@ -69,7 +71,7 @@ def test_an_output_of_the_right_width_stays_the_embedding(tmp_path):
     made = started(str(path), dims=4)
     np.testing.assert_array_equal(made.backbone(IMAGES), encoder(IMAGES))
     assert "its last layer pooled is the embedding, pixels" in made.said
-    assert not starts.has_new_layer(made.backbone)
+    assert not on_top.has_new_layer(made.backbone)
 
 
 def test_pixels_are_brought_to_what_the_file_takes(tmp_path):
@@ -91,6 +93,34 @@ def test_a_start_of_a_start_has_each_layer_once(tmp_path):
     second = started(str(tmp_path / "first.keras"), dims=3).backbone
     assert second.output_shape == (None, 3)
     assert [layer.name for layer in starts.taken_layers(second)] == ["start"]
+    assert on_top.has_new_layer(second)
+    paths = [weight.path for weight in second.weights]  # by which optimizers know them
+    assert len(set(paths)) == len(paths)
+    second.save(tmp_path / "second.keras")
+    third = started(str(tmp_path / "second.keras"), dims=4).backbone
+    assert len({weight.path for weight in third.weights}) == len(third.weights)
+
+
+def test_a_layer_that_is_called_as_the_whole_is_one_of_many(tmp_path):
+    image = keras.Input((SIZE, SIZE, 3))
+    pixels = layers.Rescaling(1 / 255, name="start")(image)
+    filtered = layers.Conv2D(4, 3, name="filters")(pixels)
+    keras.Model(image, layers.GlobalAveragePooling2D()(filtered)).save(tmp_path / "net.keras")
+    taken = starts.taken_layers(started(str(tmp_path / "net.keras")).backbone)
+    assert [weight.path for layer in taken for weight in layer.weights] == [
+        "filters/kernel",
+        "filters/bias",
+    ]
+
+
+def test_a_network_for_batches_of_one_size_takes_any(tmp_path):
+    image = keras.Input((SIZE, SIZE, 3), batch_size=7)
+    keras.Model(image, layers.Flatten()(layers.Rescaling(1 / 255)(image))).save(
+        tmp_path / "net.keras"
+    )
+    made = started(str(tmp_path / "net.keras")).backbone
+    assert made.output_shape == (None, 8)
+    assert made(IMAGES).shape == (3, 8)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +158,17 @@ def test_weights_alone_are_those_of_the_backbone(tmp_path):
         starts.found(str(path)).build(SIZE, 5, lambda: narrow)
 
 
+def test_weights_that_are_larger_than_their_file_take_no_memory(tmp_path):
+    path = tmp_path / "net.weights.h5"
+    classifier().save_weights(path)
+    with h5py.File(path, "a") as file:
+        name = "layers/dense/vars/0"
+        del file[name]
+        file.create_dataset(name, shape=(1 << 20, 1 << 10), dtype="f4", chunks=(64, 64))  # none
+    with pytest.raises(InputError, match=r"vars/0' is to have 4,294,967,296 bytes, and the file"):
+        starts.found(str(path)).build(SIZE, 5, classifier)
+
+
 def lambda_model() -> keras.Model:
     image = keras.Input((SIZE, SIZE, 3))
     return keras.Model(image, layers.Lambda(lambda x: x[:, 0, 0])(image))
@@ -136,6 +177,19 @@ def lambda_model() -> keras.Model:
 def two_inputs() -> keras.Model:
     one, other = keras.Input((SIZE, SIZE, 3)), keras.Input((SIZE, SIZE, 3))
     return keras.Model([one, other], layers.Flatten()(layers.Add()([one, other])))
+
+
+def of_rank_5() -> keras.Model:
+    image = keras.Input((SIZE, SIZE, 3))
+    places = layers.Reshape((14, 2, 14, 6))(layers.Rescaling(1 / 255)(image))
+    return keras.Model(image, places)
+
+
+def of_two_outputs() -> keras.Model:
+    image = keras.Input((SIZE, SIZE, 3))
+    rows = layers.Reshape((SIZE, SIZE * 3))(layers.Rescaling(1 / 255)(image))
+    last, _ = layers.GRU(2, return_state=True, name="states")(rows)
+    return keras.Model(image, last)
 
 
 @pytest.mark.parametrize(
@@ -149,11 +203,13 @@ def two_inputs() -> keras.Model:
             r"mobilenetv2_1.00_224 to mean=127.5, std=127.5(.|\n)*start='keras\(.*, mean=127.5,",
         ),
         (classifier, "keras({}, layer=nowhere)", "Name the layer that gives it, .*pooled"),
+        (of_rank_5, "{}", r"that layer gives \[None, 14, 2, 14, 6\], which is neither"),
+        (of_two_outputs, "keras({}, layer=states)", "that layer gives 2 outputs"),
         (classifier, "keras({}, std=0)", "std=0 would divide by zero"),
         (lambda_model, "{}", "cannot be loaded as a Keras encoder"),
         (two_inputs, "{}", "takes 2 inputs, and an encoder takes one image"),
     ],
-    ids=["size", "pixels", "applications", "layer", "std", "lambda", "inputs"],
+    ids=["size", "pixels", "applications", "layer", "rank", "outputs", "std", "lambda", "inputs"],
 )
 def test_what_cannot_be_started_from_is_told(tmp_path, make, spec, said):
     path = tmp_path / "net.keras"
@@ -308,3 +364,12 @@ def test_a_run_that_would_train_nothing_is_refused(data, tmp_path, net):
         run(
             data, tmp_path / "run", start=f"keras({net}, layer=pooled)", dims=4, frozen_epochs=3
         ).train()
+
+
+def test_batches_of_more_identities_than_there_are_are_refused_before_anything_is_written(
+    data, tmp_path
+):
+    batch = {"batch": "classes(8, images=1)"}
+    with pytest.raises(InputError, match="needs 8 identities for a batch"):
+        run(data, tmp_path / "run", **batch).train()
+    assert not (tmp_path / "run").exists()

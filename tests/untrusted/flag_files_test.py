@@ -7,6 +7,7 @@ import forked
 import pytest
 
 from bct_keras import specs
+from bct_keras.augmentations import AUGMENTATIONS
 from bct_keras.backbones import BACKBONES
 from bct_keras.errors import InputError
 from bct_keras.evaluate.protocols import PROTOCOLS
@@ -20,6 +21,7 @@ from bct_keras.schedules import SCHEDULES
 from bct_keras.untrusted import flag_files, own_code
 
 TABLES = (
+    AUGMENTATIONS,
     BACKBONES,
     HEADS,
     METHODS,
@@ -64,11 +66,36 @@ def test_what_is_no_flag_file(tmp_path):
     assert "No such file" in refused(tmp_path / "missing")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("x" * 300, "File name too long"),
+        ("~nobody_of_this_name/x.flags", "No such file"),
+        ("round.flags", "Too many levels of symbolic links"),
+    ],
+)
+def test_a_name_that_no_file_can_have(tmp_path, monkeypatch, name, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "round.flags").symlink_to("round.flags")
+    assert said in refused(Path(name))
+
+
 def test_a_flag_of_a_thousand_letters(tmp_path):
     (tmp_path / "x.flags").write_text(f"--dims=3\n--{'x' * 5000}=3\n")
     assert "x.flags: there is no flag --xxx" in refused(tmp_path / "x.flags")
     with pytest.raises(InputError, match="the command line: there is no flag --yyy"):
         flag_files.expanded([f"--{'y' * 5000}"])
+
+
+def test_where_a_flag_stands(tmp_path):
+    path = tmp_path / "x.flags"
+    path.write_text("# fine\n--dims=3\n\n-dmis=3\n--nojit\n")
+    reader = flag_files.Reader()
+    assert reader.read(["--seed=1", f"--flagfile={path}"])[1] == "--dims=3"
+    assert reader.place_of("--dims=3: too few") == f"{path}, line 2: "
+    assert reader.place_of("--dmis") == f"{path}, line 4: "
+    assert reader.place_of("--nojit") == f"{path}, line 5: "
+    assert reader.place_of("--seed=1: too few") == reader.place_of("--dim") == ""
 
 
 def test_a_flag_file_in_itself(tmp_path):
