@@ -25,6 +25,11 @@ def variable_index(optimizer: keras.Optimizer, variable: Any) -> int:
     return optimizer._get_variable_index(variable)
 
 
+def moments_of(optimizer: Any) -> tuple[list[keras.Variable], list[keras.Variable]]:
+    """Returns Adam's means of the gradients and of their squares, one of each a variable."""
+    return optimizer._momentums, optimizer._velocities
+
+
 def layers_within(model: Any) -> list[keras.layers.Layer]:
     """Returns the model and all layers in it, also those inside a layer that is no model."""
     return list(model._flatten_layers())

@@ -47,9 +47,9 @@ def option(name: str, value: object = None) -> str:
         ('dims=4', 'synchronized=False')
         >>> with options_as_flags():
         ...     option("dims"), option("dims", 4)
-        ...     option("jit", True), option("synchronized", False)
+        ...     option("mirror", True), option("synchronized", False)
         ('--dims', '--dims=4')
-        ('--jit', '--nosynchronized')
+        ('--mirror', '--nosynchronized')
     """
     if _said_as_flags and isinstance(value, bool):
         return f"--{name}" if value else f"--no{name}"

@@ -89,3 +89,12 @@ def test_loss_tracker():
     model.compile("sgd", "mse")
     _keras.shown_loss(model).update_state(3.0)
     assert float(model.get_metrics_result()["loss"]) == 3.0
+
+
+def test_momentums_and_velocities():
+    weight = keras.Variable([1.0])
+    adam = keras.optimizers.Adam(beta_1=0.5, beta_2=0.75)
+    adam.apply([keras.ops.convert_to_tensor([2.0])], [weight])
+    (momentum,), (velocity,) = _keras.moments_of(adam)
+    assert momentum.numpy() == [1.0]  # (1 - 0.5) 2
+    assert velocity.numpy() == [1.0]  # (1 - 0.75) 2 * 2

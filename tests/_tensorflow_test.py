@@ -1,6 +1,7 @@
 """Each private interface of TensorFlow still does what is needed of it; one test for each."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from bct_keras import _tensorflow
@@ -48,3 +49,15 @@ def test_strategy_supports_no_merge_call(two_replicas):
 def test_is_mkl_enabled():
     # backbones/one_dnn_test.py shows that it goes by the environment, in processes of their own.
     assert isinstance(_tensorflow.uses_one_dnn(), bool)
+
+
+def test_do_not_convert():
+    # A condition on a tensor is an error where the source is not rewritten.
+    def signs(number):
+        return 1 if number > 0 else -1
+
+    numbers = tf.data.Dataset.from_tensors(tf.constant(2))
+    assert [int(each) for each in numbers.map(signs)] == [1]
+    as_it_stands = _tensorflow.as_it_stands(lambda: numbers.map(signs))
+    with pytest.raises(TypeError, match="Tensor"):
+        as_it_stands()

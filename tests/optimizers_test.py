@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from bct_keras import specs
 from bct_keras.errors import InputError
-from bct_keras.optimizers import OPTIMIZERS
+from bct_keras.optimizers import OPTIMIZERS, AdamW
+from bct_keras.schedules import cosine
 
 
 class RateOfStep(keras.optimizers.schedules.LearningRateSchedule):
@@ -234,3 +235,35 @@ def test_slowed_variables_are_trained_and_decayed_at_a_share_of_the_rate(kind):
     slowed, other = steps(0.1, slowed_by=0.2)
     np.testing.assert_allclose(slowed, steps(0.02, slowed_by=1.0)[0], rtol=1e-6)  # 0.2 x 0.1
     np.testing.assert_allclose(other, steps(0.1, slowed_by=1.0)[1], rtol=1e-6)
+
+
+def test_adamw_gives_the_numbers_of_keras_to_the_bit_in_half_as_many_operations():
+    def trained(kind) -> tuple[list[np.ndarray], int]:
+        random = np.random.default_rng(0)
+        shapes = [(7,), (30, 25), (3, 3, 4, 8)]
+        variables = [keras.Variable(random.normal(size=shape), dtype="float32") for shape in shapes]
+        rate = cosine(0.01, steps=20, steps_per_epoch=5, warm_up=1)
+        optimizer = kind(learning_rate=rate, weight_decay=0.2)
+        optimizer.build(variables)
+        step = tf.function(lambda *gradients: optimizer.apply(list(gradients), variables))
+        for _ in range(10):
+            size = 10 ** random.uniform(-6, 2)
+            step(*[tf.constant(size * random.normal(size=each), tf.float32) for each in shapes])
+        (traced,) = step._list_all_concrete_functions()
+        return [variable.numpy() for variable in variables], len(traced.graph.get_operations())
+
+    weights, operations = trained(AdamW)
+    expected, operations_of_keras = trained(keras.optimizers.AdamW)
+    for found, wanted in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert operations <= operations_of_keras / 2
+
+
+def test_the_learning_rate_outside_a_step_is_that_of_the_next_one():
+    weight = keras.Variable([1.0])
+    optimizer = AdamW(learning_rate=cosine(0.4, steps=4, steps_per_epoch=4))
+    optimizer.apply([tf.constant([1.0])], [weight])
+    assert float(optimizer.learning_rate) == pytest.approx(0.4 * (1 + np.cos(np.pi / 4)) / 2)
+    settable = AdamW(learning_rate=0.1)
+    settable.learning_rate = 0.2
+    assert float(settable.learning_rate) == pytest.approx(0.2)

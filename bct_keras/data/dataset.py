@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from bct_keras import artefacts, progress, stores
+from bct_keras import _tensorflow, artefacts, progress, stores
 from bct_keras.data import images
 from bct_keras.data.image_header import MAXIMUM_PIXELS
 from bct_keras.data.records import KIND, NAMES
@@ -125,6 +125,7 @@ class DataSet:
             upright=self.upright,
         )
 
+    @_tensorflow.as_it_stands
     def batches(self, batch_size: int, shards: tuple[Shard, ...] | None = None) -> tf.data.Dataset:
         """Returns every record once, in stored order.
 

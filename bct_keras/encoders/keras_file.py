@@ -33,7 +33,9 @@ class KerasEncoder(FileEncoder):
         self.colours_first = shapes.colours_first
         self.model = model
         self._embed = tf.function(
-            lambda images: self.model(images, training=False), reduce_retracing=True
+            lambda images: self.model(images, training=False),
+            autograph=False,
+            reduce_retracing=True,
         )
 
     def embed(self, images: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from bct_keras._keras import shown_loss
+from bct_keras.backbones import groups
 from bct_keras.errors import InputError
 from bct_keras.heads.head import Head
 from bct_keras.methods.method import Method, Training
@@ -36,7 +37,6 @@ class CompatibleModel(fitting.AcrossWorkers):
             `bct_keras.methods.MixBCT()`.
         micro_batches: A batch goes through the network in so many pieces, whose gradients are
             added.
-        jit: Compiles the network, forward and backward, by XLA.
         average: How much of an average of the weights stays at a step, as 0.999; 0 keeps none.
             `averaged` puts it in the place of the weights.
         drop_not_finite: A step with a NaN or an infinite gradient changes nothing.
@@ -62,7 +62,6 @@ class CompatibleModel(fitting.AcrossWorkers):
         method: Method,
         *,
         micro_batches: int = 1,
-        jit: bool = False,
         average: float = 0.0,
         drop_not_finite: bool = False,
         name: str = "compatible_model",
@@ -75,7 +74,6 @@ class CompatibleModel(fitting.AcrossWorkers):
         self.head = head
         self.method = method
         self.micro_batches = micro_batches
-        self.jit = jit
         self.average = average
         self.drop_not_finite = drop_not_finite
         self.watches_scores = False
@@ -87,6 +85,7 @@ class CompatibleModel(fitting.AcrossWorkers):
         # Counts dropped steps too, as the optimizer does not: it is the position in the data.
         self.steps = self.counter("steps")
         self.dropped = self.counter("dropped_steps")
+        groups.convolve_without_xla(backbone)
         self.averaging = Averages(self, backbone, average)
         self.taking_steps = Steps(self)
         self.built = True
@@ -129,8 +128,7 @@ class CompatibleModel(fitting.AcrossWorkers):
                 need; all others are Keras's.
             old: The old embeddings, unless the method needs none or the model was loaded from a
                 file.
-            jit_compile: Compiles the whole step by XLA, which seldom pays; `jit` compiles the
-                network alone.
+            jit_compile: Compiles the whole step by XLA, which seldom pays.
             metrics: What Keras takes. A metric is given the labels [batch], and the head's scores
                 [batch, classes] without a margin, so "accuracy" is that of the head as a
                 classifier.
@@ -278,7 +276,7 @@ class CompatibleModel(fitting.AcrossWorkers):
             "dtype": self.dtype_policy,
         }
         found: dict[str, Any] = {"name": self.name}
-        for name in ("micro_batches", "jit", "average", "drop_not_finite"):
+        for name in ("micro_batches", "average", "drop_not_finite"):
             found[name] = getattr(self, name)
         for name, part in parts.items():
             found[name] = keras.saving.serialize_keras_object(part)

@@ -114,18 +114,8 @@ class Steps:
     def embed(self, images: Any) -> tuple[Any, Any]:
         """Returns the new embeddings, and what the backbone's own layers add to their loss."""
         backbone = self.model.backbone
-
-        def forward(given):
-            new = backbone(given, training=True)
-            return new, added_by(backbone)
-
-        if not self.model.jit:
-            return forward(images)
-        # Made within the step, so that each replica traces one of its own variables; the gradient
-        # of a compiled function is compiled too. The head stays outside: replicas talk to each
-        # other in methods and heads.
-        compiled: Any = tf.function(forward, jit_compile=True)
-        return compiled(images)
+        new = backbone(images, training=True)
+        return new, added_by(backbone)
 
     def learn_rows(self, class_rows: ClassRows, gradients: Tensors, loss: Any) -> Tensors:
         """Changes the head's table, and returns the gradients that are left for the optimizer.

@@ -5,6 +5,7 @@ because of what they do beside: the papers' recipes to the letter, the gradient 
 replicas, a rate of their own for some variables, and rows of a table.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -117,6 +118,17 @@ class SGDW(Shared, keras.optimizers.SGD):
         return weights, velocity
 
 
+@dataclass(frozen=True)
+class MomentBias:
+    """What a step of Adam's takes both moments by, as tensors."""
+
+    of_momentum: tf.Tensor  # 1 - b1^t
+    of_velocity: tf.Tensor  # sqrt(1 - b2^t)
+    share_of_gradient: tf.Tensor  # 1 - b1
+    share_of_square: tf.Tensor  # 1 - b2
+    epsilon: tf.Tensor
+
+
 @keras.saving.register_keras_serializable("bct_keras")
 class AdamW(Shared, keras.optimizers.AdamW):
     """Takes Adam's steps with decoupled decay (arXiv:1711.05101).
@@ -137,6 +149,34 @@ class AdamW(Shared, keras.optimizers.AdamW):
     def __init__(self, learning_rate, weight_decay: float = 0.01, **options):
         refuse("amsgrad", options)
         super().__init__(learning_rate, weight_decay=weight_decay, **options)
+
+    def adapted_step(self, gradient, variable, rate):
+        # m += (1 - b1) (g - m);  v += (1 - b2) (g g - v)
+        # w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + epsilon)
+        # Keras's numbers to the bit, in half as many operations: it makes t and its powers, and a
+        # constant for each number, anew for every variable.
+        dtype = variable.dtype
+        bias = self.once_a_step(f"bias in {dtype}", lambda: self.bias_of_moments(dtype))
+        size = tf.cast(rate, dtype) * bias.of_velocity / bias.of_momentum
+        index = _keras.variable_index(self, variable)
+        momentums, velocities = _keras.moments_of(self)
+        momentum = momentums[index].value
+        velocity = velocities[index].value
+        gradient = tf.cast(gradient, dtype)
+        momentum.assign_add((gradient - momentum) * bias.share_of_gradient)
+        velocity.assign_add((tf.square(gradient) - velocity) * bias.share_of_square)
+        variable.assign_sub(momentum * size / (tf.sqrt(velocity) + bias.epsilon))
+
+    def bias_of_moments(self, dtype: Any) -> "MomentBias":
+        """Returns what all variables of a step share."""
+        count = tf.cast(self.iterations + 1, dtype)
+        return MomentBias(
+            of_momentum=1 - tf.pow(tf.cast(self.beta_1, dtype), count),
+            of_velocity=tf.sqrt(1 - tf.pow(tf.cast(self.beta_2, dtype), count)),
+            share_of_gradient=tf.constant(1 - self.beta_1, dtype),
+            share_of_square=tf.constant(1 - self.beta_2, dtype),
+            epsilon=tf.constant(self.epsilon, dtype),
+        )
 
     @by_rows
     def new_rows(self, rate, gradient, weights, momentum, velocity):

@@ -1,12 +1,25 @@
 """Holds what all optimizers of this package do beside their own steps."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from bct_keras import _keras
+
+Optimizer: Any = keras.optimizers.Optimizer
+
+
+@dataclass(frozen=True)
+class OfStep:
+    """What the variables of one step share, by name.
+
+    Not a plain dict, which a checkpoint would take for a part of the optimizer.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
 
 
 class Shared(keras.optimizers.Optimizer):
@@ -20,6 +33,28 @@ class Shared(keras.optimizers.Optimizer):
     clipped_variables: frozenset[str] = frozenset()
     slowed_by = 1.0
     slowed_variables: frozenset[str] = frozenset()
+    of_step: "OfStep | None" = None  # within `apply`
+
+    @property
+    def learning_rate(self) -> Any:
+        """The rate of the next step.
+
+        Keras asks for it once for each variable that decays, and a schedule makes a dozen
+        operations each time.
+        """
+        return self.once_a_step("rate", lambda: Optimizer.learning_rate.fget(self))
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate: Any) -> None:
+        Optimizer.learning_rate.fset(self, learning_rate)
+
+    def once_a_step(self, name: str, compute: Callable[[], Any]) -> Any:
+        """Returns what is the same for all variables of a step; tracing it again takes time."""
+        if self.of_step is None:
+            return compute()
+        if name not in self.of_step.values:
+            self.of_step.values[name] = compute()
+        return self.of_step.values[name]
 
     def clip(self, norm: float, variables: Iterable[keras.Variable]) -> None:
         """Holds the gradient of these variables, taken as one vector, to this length."""
@@ -58,6 +93,10 @@ class Shared(keras.optimizers.Optimizer):
         decay = getattr(self, "weight_decay", None)
         if decay and self.is_slowed(variable):
             self.assign_sub(variable, rate * decay * variable)
+        self.adapted_step(gradient, variable, rate)
+
+    def adapted_step(self, gradient: Any, variable: Any, rate: Any) -> None:
+        """Changes a variable by its gradient, at its own rate: Keras's rule, or another one."""
         super().update_step(gradient, variable, rate)
 
     def get_config(self):
@@ -93,7 +132,12 @@ class Shared(keras.optimizers.Optimizer):
         gradients = list(grads)
         if self.clip_norm:
             gradients = self.clipped(gradients, variables)
-        super().apply(gradients, variables)
+        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            self.of_step = OfStep()
+        try:
+            super().apply(gradients, variables)
+        finally:
+            self.of_step = None
 
     def clipped(self, gradients: list, variables: list) -> list:
         """Returns the gradients, those with respect to the chosen variables shortened."""

@@ -248,9 +248,6 @@ def define_device_flags() -> None:
         "of the network; heads and methods stay in float32",
     )
     flags.DEFINE_bool(
-        "jit", False, "compile the network, forward and backward, by XLA: slow to start, faster"
-    )
-    flags.DEFINE_bool(
         "synchronized", True, "BatchNorm over the rows of all replicas: they train as one does"
     )
     flags.DEFINE_integer(

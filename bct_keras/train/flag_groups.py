@@ -30,7 +30,6 @@ GROUPS = {
         "strategy",
         "replicas",
         "precision",
-        "jit",
         "micro_batches",
         "synchronized",
         "dry_run",

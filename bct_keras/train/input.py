@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from bct_keras import _tensorflow
 from bct_keras.augmentations import augmented
 from bct_keras.augmentations.seeds import take_seeds
 from bct_keras.data import dataset
@@ -33,6 +34,7 @@ LARGEST_SEED = 1 << 30
 AUGMENTING = 1  # tells its seed from that of the mirrored rows
 
 
+@_tensorflow.as_it_stands
 def training_batches(
     data: DataSet,
     old: EmbeddingShards | None,

@@ -43,7 +43,6 @@ class Recipe:
     mirror: bool
     seed: int
     precision: str = "float32"
-    jit: bool = False
     micro_batches: int = 1
     synchronized: bool = True
     average: float = 0.0
@@ -102,6 +101,7 @@ class Recipe:
         still found to be up to date.
         """
         described = dataclasses.asdict(self)
+        described["jit"] = False  # a setting of the first runs, which is gone
         if self.start:
             described |= starts.found(self.start).made_from()
         else:
@@ -218,7 +218,6 @@ class Recipe:
             head,
             method,
             micro_batches=self.micro_batches,
-            jit=self.jit,
             average=self.average,
             drop_not_finite=self.on_nan == "skip",
         )
@@ -263,12 +262,6 @@ class Recipe:
             raise InputError(
                 f"{option('batch_size', self.batch_size)} cannot be divided over {replicas} "
                 f"replicas and {self.micro_batches} micro-batches"
-            )
-        if self.jit and self.synchronized and replicas > 1:
-            raise InputError(
-                f"{option('jit', True)} cannot compile BatchNorm that is synchronized between "
-                f"replicas; add {option('synchronized', False)}, which lets each replica normalise "
-                "over its own rows"
             )
         if records < self.batch_size:
             batch_size = option("batch_size", self.batch_size)

@@ -73,17 +73,17 @@ def test_an_argument_that_is_no_flag_is_told_before_any_work(capsys):
 def test_an_option_is_named_as_a_flag_by_a_command_and_as_an_argument_by_python(capsys):
     def main() -> None:
         print(f"note: {option('dims')}")  # not only errors
-        to_try = f"try {option('jit', True)} {option('synchronized', False)}"
+        to_try = f"try {option('mirror', True)} {option('synchronized', False)}"
         raise InputError(f"{option('dims', 4)} is too few", to_try)
 
     assert ends(main) == 1
     assert capsys.readouterr() == (
         "note: --dims\n",
-        "error: --dims=4 is too few\ntry --jit --nosynchronized\n",
+        "error: --dims=4 is too few\ntry --mirror --nosynchronized\n",
     )
     with pytest.raises(InputError) as raised:
         main()
-    assert str(raised.value) == "dims=4 is too few\ntry jit=True synchronized=False"
+    assert str(raised.value) == "dims=4 is too few\ntry mirror=True synchronized=False"
     assert capsys.readouterr() == ("note: dims\n", "")
 
 

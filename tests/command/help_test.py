@@ -136,7 +136,7 @@ def test_every_action_of_the_gallery_has_a_summary_and_an_example():
         ("flag --dims=x: invalid literal for int() with base 10: 'x'", "a whole number is needed"),
         ("flag --rate=x: could not convert string to float: 'x'", "a number is needed"),
         (
-            "flag --jit=2: ('Non-boolean argument to boolean flag', '2')",
+            "flag --mirror=2: ('Non-boolean argument to boolean flag', '2')",
             "it is given as --name or --noname",
         ),
     ],

@@ -312,7 +312,6 @@ def regularised(image_size: int, dims: int) -> keras.Model:
         ({"micro_batches": 4}, 1),
         ({}, 2),
         ({"precision": "mixed_float16"}, 1),
-        pytest.param({"jit": True}, 1, marks=pytest.mark.long),
     ],
     ids=str,
 )
@@ -357,30 +356,7 @@ def test_what_layers_add_to_the_loss_counts_once(
     np.testing.assert_allclose(difference, -0.01 * pull, rtol=20 * tolerance, atol=0.05 * tolerance)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(
-    "backbone", [RECIPE.backbone, pytest.param("iresnet_small(width=4)", marks=pytest.mark.long)]
-)
-@pytest.mark.parametrize("replicas", [1, 2])
-def test_a_compiled_network_gives_the_losses_of_the_plain_one(
-    data, old, backbone, replicas, two_replicas
-):
-    recipe = replace(RECIPE, backbone=backbone, synchronized=False)
-    strategy = two_replicas if replicas == 2 else None
-    plain, compiled = (
-        fit(
-            built(replace(recipe, jit=jit), data, strategy),
-            batches_of(recipe, data, old, epochs=1),
-            steps=3,
-        )["loss"]
-        for jit in (False, True)
-    )
-    assert compiled == pytest.approx(plain, rel=1e-4)
-
-
 def test_what_replicas_cannot_do_is_said():
-    with pytest.raises(InputError, match="jit=True cannot compile BatchNorm that is synchronized"):
-        replace(RECIPE, jit=True).steps_per_epoch(records=64, replicas=2)
     with pytest.raises(
         InputError, match="batch_size=8 cannot be divided over 2 replicas and 3 micro-batches"
     ):

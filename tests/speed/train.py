@@ -3,7 +3,7 @@
 `overhead` sets the whole trainer (fit, callbacks, logging, TFRecords) against a bare tf.function of
 forward, backward and update on a constant batch. `pytorch` sets a step against PyTorch's, the
 better of its two memory layouts, by the Python given as --torch, which needs torch alone.
-`variants` tells what XLA and bfloat16 change.
+`variants` tells what bfloat16 changes.
 """
 
 import bct_keras  # noqa: F401 -- before TensorFlow, as in the commands: it sets the allocator
@@ -199,16 +199,14 @@ def variants() -> None:
     plain = replace(RECIPE, batch_size=32)
     rate = images_per_second(plain)
     for name, recipe in {
-        "--jit": replace(plain, jit=True),
         "--precision=mixed_bfloat16": replace(plain, precision="mixed_bfloat16"),
-        "--jit --precision=mixed_bfloat16": replace(plain, jit=True, precision="mixed_bfloat16"),
     }.items():
         found = images_per_second(recipe)
         tell(
             f"iresnet18, batch 32, {name}",
             found,
             "images/s",
-            "float32 without XLA",
+            "float32",
             rate,
             None,
             found / rate,

@@ -6,7 +6,9 @@ encoded images says for each of them whether it was taken (`ok`) and which encod
 resembles nothing, and leaves the others of its batch alone.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -28,11 +30,11 @@ class Served(tf.Module):
         self.weights = [weight.value for weight in encoder.model.weights]
         batch = (None, self.size, self.size, 3)
         floats = tf.TensorSpec(batch, tf.float32, name="image")
-        self.float = tf.function(self._float, input_signature=[floats])
+        self.float = traced(self._float, floats)
         pixels = tf.TensorSpec(batch, tf.uint8, name="image")
-        self.pixels = tf.function(self._pixels, input_signature=[pixels])
+        self.pixels = traced(self._pixels, pixels)
         encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
-        self.encoded = tf.function(self._encoded, input_signature=[encoded])
+        self.encoded = traced(self._encoded, encoded)
 
     def _float(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Takes pixels as float32."""
@@ -54,6 +56,11 @@ class Served(tf.Module):
         # A row for each image, as a server that batches requests wants of every output.
         outputs["encoder"] = tf.fill(tf.shape(decoded), self.source.served_name)
         return outputs
+
+
+def traced(function: Callable, takes: tf.TensorSpec) -> Any:
+    """Returns a function that is traced once, without its source being rewritten for that."""
+    return tf.function(function, input_signature=[takes], autograph=False)
 
 
 def write(source: Source, path: Path) -> None:

@@ -44,7 +44,7 @@ class Device(tf.Module):
             return source.outputs(model, pixels)
 
         pixels = tf.TensorSpec((batch, size, size, 3), tf.uint8, name="image")
-        self.serve = tf.function(serve, input_signature=[pixels])
+        self.serve = tf.function(serve, input_signature=[pixels], autograph=False)
 
 
 @contextlib.contextmanager
