@@ -344,7 +344,7 @@ def test_class_weights_start_from_the_same_numbers_without_more_copies():
     np.testing.assert_array_equal(made, alone)
     asked = []
 
-    def noted(shape, dtype=None):
+    def noted(shape: Any, dtype: Any = None):
         asked.append(tf.executing_eagerly())
         return tf.zeros(shape, dtype)
 
