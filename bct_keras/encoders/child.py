@@ -22,6 +22,7 @@ LOAD_BYTES = 512 << 20  # beside what the file's own size explains
 FILE_TIMES = 16  # weights are held as read, as unpacked, and as laid out for the kernels
 THREAD_BYTES = 16 << 20
 LOAD_SECONDS = 10  # of the processor
+MOST_INTERPRETERS = 8  # each has a copy of the weights as the kernels want them
 
 
 def send(channel, header, array=None):
@@ -51,10 +52,13 @@ class TFLite:
     def __init__(self, path):
         from ai_edge_litert.interpreter import Interpreter
 
+        self.path = path
         self.interpreter = Interpreter(model_path=path)
         (self.input,) = self.interpreter.get_input_details()
         self.outputs = self.named_outputs()
         self.batch = 0
+        self.fixed_batch = max(int(self.input["shape_signature"][0]), 0)
+        self.others = []  # more interpreters of the same file
 
     def named_outputs(self):
         """Returns the output tensors by their names in the file's signature, where it has one."""
@@ -81,6 +85,32 @@ class TFLite:
 
     def run(self, images):
         """Returns the embeddings of a batch, an array for each output."""
+        if not self.fixed_batch or len(images) == self.fixed_batch:
+            return self.run_once(images)
+        return self.run_in_threads(pieces_of(images, self.fixed_batch))
+
+    def run_in_threads(self, pieces):
+        """Runs batches of the file's own size, on each core with an interpreter of its own."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        import numpy as np
+
+        threads = min(len(os.sched_getaffinity(0)), len(pieces), MOST_INTERPRETERS)
+        while len(self.others) < threads - 1:
+            self.others.append(TFLite(self.path))
+        interpreters = [self, *self.others][:threads]
+
+        def run_every_nth(first):
+            # The interpreter lets other threads run meanwhile.
+            return [interpreters[first].run_once(piece) for piece in pieces[first::threads]]
+
+        with ThreadPoolExecutor(threads) as pool:
+            shares = list(pool.map(run_every_nth, range(threads)))
+        in_turn = [shares[place % threads][place // threads] for place in range(len(pieces))]
+        return [np.concatenate(parts) for parts in zip(*in_turn, strict=True)]
+
+    def run_once(self, images):
+        """Returns the embeddings of a batch that the interpreter takes whole."""
         if len(images) != self.batch:
             self.interpreter.resize_tensor_input(self.input["index"], images.shape)
             self.interpreter.allocate_tensors()
@@ -93,6 +123,11 @@ class TFLite:
             values = self.interpreter.get_tensor(output["index"])
             found.append(real(values, output))
         return found
+
+
+def pieces_of(images, size):
+    """Returns a batch in pieces of one size, of which it is a multiple."""
+    return [images[first : first + size] for first in range(0, len(images), size)]
 
 
 def in_order(outputs):

@@ -31,6 +31,7 @@ LOAD_SECONDS = 60.0  # by the clock, on a busy machine; child.py has less of the
 BATCH_SECONDS = 60.0
 SLOWER_THAN_FIRST = 100.0  # how much longer than the first image any other may take
 LONGEST_HEADER = 1 << 16
+LARGEST_MESSAGE = 64 << 20  # bytes of several such batches
 LARGEST_BATCH = 512 << 20  # bytes of a batch whose size is fixed by the file
 NAMES = {"tflite": "a TFLite", "onnx": "an ONNX"}
 
@@ -155,6 +156,9 @@ def stop(process: subprocess.Popen, channel: socket.socket, owner: int) -> None:
 class IsolatedEncoder(FileEncoder):
     """Embeds by a file that is run in a process of its own."""
 
+    # Whether the process takes several of the batches of one size that a file is made for at once.
+    divides_batches = False
+
     def __init__(self, path: Path, given: dict[str, Any]):
         self.child = Child(self.kind, path)
         facts = self.child.facts
@@ -214,13 +218,18 @@ class IsolatedEncoder(FileEncoder):
         def run_some(some: np.ndarray) -> np.ndarray:
             return self.child.run(some, (len(some), self.dims), seconds)
 
-        return in_batches(run_some, values, self.fixed_batch)
+        size = self.fixed_batch
+        if size and self.divides_batches:
+            size *= max(1, LARGEST_MESSAGE // (values[0].nbytes * size))
+            size = min(size, -(-len(values) // self.fixed_batch) * self.fixed_batch)
+        return in_batches(run_some, values, size)
 
 
 class TFLiteEncoder(IsolatedEncoder):
     """Embeds by a .tflite file."""
 
     kind = "tflite"
+    divides_batches = True
 
     def stated(self, path: Path, facts: dict[str, Any]) -> Preprocessing:
         """Returns what the file's metadata state."""

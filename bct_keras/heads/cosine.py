@@ -13,7 +13,7 @@ from bct_keras.distribution import replicas
 from bct_keras.errors import InputError
 from bct_keras.heads.class_table import ClassTable
 from bct_keras.heads.cross_entropy import CosineCrossEntropy
-from bct_keras.heads.head import ClassRows, Head
+from bct_keras.heads.head import ClassRows, Head, in_one_copy
 from bct_keras.heads.margins import checked_gradient, with_gradient
 from bct_keras.heads.sampling import columns_of, sampled_classes
 
@@ -90,7 +90,7 @@ class CosineHead(Head):
             super().make_class_weights()
             return
         shape = (self.classes, self.centres * self.dims)
-        start = self.initializer()(shape, dtype="float32")
+        start = in_one_copy(self.initializer())(shape, dtype="float32")
         self.table = ClassTable(start, self.sharded)
 
     def own_cosine(self, cosine: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:

@@ -1,6 +1,7 @@
 """Holds what every head shares: class weights, and a loss for each example."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,7 +80,7 @@ class Head(keras.layers.Layer):
         shape = (self.classes * self.centres, self.dims)
         self.class_weights = self.add_weight(
             shape=shape,
-            initializer=self.initializer(),
+            initializer=in_one_copy(self.initializer()),
             name="class_weights",
         )
 
@@ -224,6 +225,19 @@ class Head(keras.layers.Layer):
     def save(self, path: Path) -> None:
         """Writes the weights to a file of their own, for the method of a later encoder."""
         np.savez(path, allow_pickle=False, **self.stored())
+
+
+def in_one_copy(initializer: keras.initializers.Initializer) -> Callable[..., tf.Tensor]:
+    """Returns an initializer that gives the same numbers in the memory of the weights alone.
+
+    Op by op, three copies live at once, and what TensorFlow has taken once it keeps.
+    """
+
+    def start(shape: Any, dtype: Any = None) -> tf.Tensor:
+        made: Any = tf.function(lambda: initializer(shape, dtype=dtype))
+        return made()
+
+    return start
 
 
 def refusal(error: tf.errors.OpError) -> str | None:

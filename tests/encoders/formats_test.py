@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bct_keras.data.dataset import open_data_set
 from bct_keras.embed.run import embed
-from bct_keras.encoders import load_encoder
+from bct_keras.encoders import child, load_encoder
 from bct_keras.errors import InputError
 
 SIZE, DIMS = 28, 3
@@ -69,6 +69,19 @@ def test_a_tflite_file_made_for_one_batch_size_embeds_any_number(tmp_path, batch
     assert (encoder.image_size, encoder.dims) == (SIZE, DIMS)
     for count in (1, 2, 5):
         np.testing.assert_allclose(encoder.embed(images(count)), expected(images(count)), rtol=1e-4)
+
+
+def test_batches_of_one_size_run_on_every_core_and_give_the_same_bits(tmp_path, monkeypatch):
+    write_tflite(tmp_path / "old.tflite", 2)
+    path = str(tmp_path / "old.tflite")
+    given = images(14).astype(np.float32)
+    alone = child.TFLite(path)
+    (whole,) = zip(*[alone.run(given[first : first + 2]) for first in range(0, 14, 2)], strict=True)
+    monkeypatch.setattr(child.os, "sched_getaffinity", lambda _: range(3))
+    divided = child.TFLite(path)
+    (found,) = divided.run(given)
+    assert len(divided.others) == 2
+    np.testing.assert_array_equal(found, np.concatenate(whole))
 
 
 @pytest.mark.parametrize("batch", [None, 2])

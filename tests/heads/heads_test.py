@@ -11,6 +11,7 @@ from bct_keras import specs
 from bct_keras.errors import InputError
 from bct_keras.heads import HEADS
 from bct_keras.heads.arcface import ArcFace
+from bct_keras.heads.head import in_one_copy
 from bct_keras.heads.margins import combine
 from bct_keras.heads.softmax import Softmax
 
@@ -334,3 +335,18 @@ def test_an_embedding_that_is_no_number_is_an_error(name):
 def test_what_makes_no_head_is_refused(spec, said):
     with pytest.raises(InputError, match=said):
         specs.build(HEADS, spec, classes=3)
+
+
+def test_class_weights_start_from_the_same_numbers_without_more_copies():
+    initializer = keras.initializers.RandomNormal(stddev=0.01, seed=3)
+    alone = initializer((5, 4), dtype="float32")
+    made = in_one_copy(initializer)((5, 4), dtype="float32")
+    np.testing.assert_array_equal(made, alone)
+    asked = []
+
+    def noted(shape: Any, dtype: Any = None):
+        asked.append(tf.executing_eagerly())
+        return tf.zeros(shape, dtype)
+
+    in_one_copy(noted)((5, 4), "float32")
+    assert asked == [False]  # a graph, which changes a tensor in place

@@ -2,7 +2,6 @@
 JSON lines.
 """
 
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from figures import Figure, tell
 
 from bct_keras.backbones.mobilefacenet import mobilefacenet
 from bct_keras.data.dataset import open_data_set
@@ -43,17 +43,7 @@ def milliseconds(paths: dict[str, Path]) -> dict[str, float]:
 
 
 def show(name: str, value: float, unit: str, against: str, ratio: float) -> None:
-    print(
-        json.dumps(
-            {
-                "name": name,
-                "value": value,
-                "unit": unit,
-                "against": against,
-                "ratio": round(ratio, 4),
-            }
-        )
-    )
+    tell(Figure(name, value, unit, against, round(ratio, 4)))
 
 
 def main() -> None:

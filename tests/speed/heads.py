@@ -26,6 +26,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from figures import Figure, tell
+
 DIMS, BATCH, CLASSES = 512, 128, 93_431
 SHARE = 0.1
 CURVE = (93_431, 200_000, 500_000, 1_000_000, 2_000_000)
@@ -149,15 +151,8 @@ def theirs(python: str, share: float, repeats: int) -> float:
     return in_a_process([python, str(script), *values], **TUNED)["seconds"]
 
 
-def say(name: str, value: float, unit: str, against: str, ratio: float) -> None:
-    figure = {
-        "name": name,
-        "value": round(value, 4),
-        "unit": unit,
-        "against": against,
-        "ratio": round(ratio, 3),
-    }
-    print(json.dumps(figure), flush=True)
+def say(what: str, value: float, unit: str, peer: str, ratio: float, asked: str) -> None:
+    tell(Figure(what, round(value, 4), unit, peer, round(ratio, 3), asked))
 
 
 def against_pytorch(python: str, full: float, sampled: float, repeats: int) -> None:
@@ -179,8 +174,9 @@ def against_pytorch(python: str, full: float, sampled: float, repeats: int) -> N
             f"{name} step",
             seconds,
             "s",
-            f"PyTorch, its allocator tuned, {value:.3f} s; at least {bar}",
+            f"PyTorch, its allocator tuned, {value:.3f} s",
             value / seconds,
+            f"at least {bar}",
         )
 
 
@@ -204,26 +200,26 @@ def main() -> None:
     full, sampled = (ours(kind, CLASSES, options.repeats) for kind in ("full", "sampled"))
     against_pytorch(options.torch_python, full["seconds"], sampled["seconds"], options.repeats)
     share = sampled["seconds"] / full["seconds"]
-    say(f"sampled {SHARE} step", sampled["seconds"], "s", "the full step; at most 0.25", share)
+    say(f"sampled {SHARE} step", sampled["seconds"], "s", "the full step", share, "at most 0.25")
     one_hot = ours("one_hot", CLASSES, options.repeats)["seconds"]
     say(
         "full step",
         full["seconds"],
         "s",
-        f"one-hot labels, {one_hot:.3f} s; at least 1.8",
+        f"one-hot labels, {one_hot:.3f} s",
         one_hot / full["seconds"],
+        "at least 1.8",
     )
     needed = 4 * (3 * CLASSES * DIMS + 2 * BATCH * CLASSES)
-    against = (
-        f"weights, momentum, gradient and two copies of the logits, {needed / 1e6:.0f} MB; at"
-        " most 1.2"
-    )
-    say("memory of a full step", full["bytes"] / 1e6, "MB", against, full["bytes"] / needed)
+    peer = f"weights, momentum, gradient and two copies of the logits, {needed / 1e6:.0f} MB"
+    megabytes = full["bytes"] / 1e6
+    say("memory of a full step", megabytes, "MB", peer, full["bytes"] / needed, "at most 1.2")
     for classes in () if options.nocurve else CURVE:
         seconds = ours("sampled", classes, 5)["seconds"]
         growth = seconds / sampled["seconds"] / (classes / CLASSES)
-        against = f"{classes / CLASSES:.2f} times the step over {CLASSES:,}; at most 1"
-        say(f"sampled {SHARE} step, {classes:,} classes", seconds, "s", against, growth)
+        peer = f"{classes / CLASSES:.2f} times the step over {CLASSES:,}"
+        what = f"sampled {SHARE} step, {classes:,} classes"
+        say(what, seconds, "s", peer, growth, "at most 1")
 
 
 if __name__ == "__main__":
