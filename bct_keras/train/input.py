@@ -231,7 +231,7 @@ def decoded_images(data: DataSet, encoded: tf.Tensor, mirrored: tf.Tensor) -> tf
 def decoded_in_order(data: DataSet, encoded: tf.Tensor) -> tf.Tensor:
     """Decodes [batch] strings to [batch, size, size, 3] uint8."""
     size = data.image_size
-    rows = encoded.shape[0]
+    rows: int = encoded.shape.as_list()[0]
     together = images_together(data, rows)
 
     def decode(chunk: tf.Tensor) -> tf.Tensor:

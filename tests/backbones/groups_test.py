@@ -1,3 +1,5 @@
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -59,5 +61,5 @@ def test_no_step_is_compiled_and_the_file_is_keras_own(tmp_path):
         assert not function.attr["_XlaMustCompile"].b
     before = model.encoder(images)
     model.encoder.save(tmp_path / "new.keras")
-    read = keras.saving.load_model(tmp_path / "new.keras")
+    read: Any = keras.saving.load_model(tmp_path / "new.keras")
     np.testing.assert_allclose(read(images), before, rtol=1e-4, atol=1e-4)

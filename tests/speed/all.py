@@ -1,9 +1,9 @@
 """Runs the speed scripts, each in a process of its own, and prints one table in Markdown.
 
-python tests/speed/all.py --torch=/tmp/torch/bin/python     # all of them, half an hour
+python tests/speed/all.py --torch=/tmp/torch/bin/python     # all of them
 python tests/speed/all.py input heads                       # these alone
 
-Amounts are small enough that all of them end in about half an hour. Nothing is written to a file.
+Amounts are smaller than those of a single script. Nothing is written to a file.
 A script that fails or takes too long is named, and the others are run.
 """
 
