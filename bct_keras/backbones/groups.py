@@ -32,7 +32,8 @@ def is_in_groups(layer: Any) -> bool:
     if not isinstance(layer, keras.layers.Conv2D) or layer.groups == 1 or not layer.built:
         return False
     usual = layer.data_format == "channels_last" and tuple(layer.dilation_rate) == (1, 1)
-    return usual and layer.kernel.shape[2] <= MOST_INPUTS
+    kernel: Any = layer.kernel
+    return usual and kernel.shape[2] <= MOST_INPUTS
 
 
 def operation_of(layer: Any) -> Any:
@@ -60,8 +61,8 @@ def by_channels(inputs: Any, kernel: Any, strides: Any, padding: str) -> Any:
     """
     height, width, of_group, outputs = kernel.shape
     groups = inputs.shape[-1] // of_group
-    kernels = tf.reshape(kernel, (height, width, of_group, groups, outputs // groups))
-    channels = tf.reshape(inputs, (-1, *inputs.shape[1:3], groups, of_group))
+    kernels: Any = tf.reshape(kernel, (height, width, of_group, groups, outputs // groups))
+    channels: Any = tf.reshape(inputs, (-1, *inputs.shape[1:3], groups, of_group))
     found = []
     for index in range(of_group):
         one = channels[..., index]

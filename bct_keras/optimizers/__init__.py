@@ -169,7 +169,8 @@ class AdamW(Shared, keras.optimizers.AdamW):
 
     def bias_of_moments(self, dtype: Any) -> "MomentBias":
         """Returns what all variables of a step share."""
-        count = tf.cast(self.iterations + 1, dtype)
+        iterations: Any = self.iterations
+        count = tf.cast(iterations + 1, dtype)
         return MomentBias(
             of_momentum=1 - tf.pow(tf.cast(self.beta_1, dtype), count),
             of_velocity=tf.sqrt(1 - tf.pow(tf.cast(self.beta_2, dtype), count)),

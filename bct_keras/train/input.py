@@ -8,6 +8,7 @@ images.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -231,7 +232,8 @@ def decoded_images(data: DataSet, encoded: tf.Tensor, mirrored: tf.Tensor) -> tf
 def decoded_in_order(data: DataSet, encoded: tf.Tensor) -> tf.Tensor:
     """Decodes [batch] strings to [batch, size, size, 3] uint8."""
     size = data.image_size
-    rows: int = encoded.shape.as_list()[0]
+    shape: Any = encoded.shape
+    rows: int = shape[0]
     together = images_together(data, rows)
 
     def decode(chunk: tf.Tensor) -> tf.Tensor:
