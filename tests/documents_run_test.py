@@ -125,7 +125,7 @@ def save_embeddings(folder: Path) -> None:
 def test_the_commands_of_a_page_run(page, folder):
     for fence in fences(page.name):
         for words in commands_to_run(fence):
-            run(words, folder, fence)
+            assert_runs(words, folder, fence)
 
 
 def test_some_hundred_photos_are_enough_for_a_map(folder):
@@ -135,11 +135,11 @@ def test_some_hundred_photos_are_enough_for_a_map(folder):
     steps, _ = PAGES["README.md"].fences[-2:]
     changes = {"--encoder=runs/mine": "--encoder=adapted/mine", "--out=exported": "--out=mapped"}
     (export,) = [words for words in commands_to_run(steps) if "--encoder=runs/mine" in words]
-    run([changes.get(word, word) for word in export], folder, steps)
+    assert_runs([changes.get(word, word) for word in export], folder, steps)
     assert (folder / "mapped/encoder.tflite").exists()
 
 
-def run(words: list[str], folder: Path, fence: Fence) -> None:
+def assert_runs(words: list[str], folder: Path, fence: Fence) -> None:
     """Runs a command, which has to end with status 0, or at the gate for a chance of the data.
 
     The small demo cannot tell a loss of 1 % from none: whether the gate lets its int8 file out

@@ -1,7 +1,7 @@
 """Convolves in groups without XLA, by which Keras computes it on every device.
 
-Compiled by XLA for a CPU, the gradient of MobileFaceNet's one convolution in groups takes four
-seconds an image, and 9 ms by TensorFlow with oneDNN. Without oneDNN TensorFlow has no such
+Compiled by XLA for a CPU, the gradient of MobileFaceNet's one convolution in groups takes seconds
+an image, and milliseconds by TensorFlow with oneDNN. Without oneDNN TensorFlow has no such
 gradient; there the same numbers come from convolutions of each channel by itself.
 """
 

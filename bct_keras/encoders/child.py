@@ -95,7 +95,7 @@ class TFLite:
 
         import numpy as np
 
-        threads = min(len(os.sched_getaffinity(0)), len(pieces), MOST_INTERPRETERS)
+        threads = min(cores(), len(pieces), MOST_INTERPRETERS)
         while len(self.others) < threads - 1:
             self.others.append(TFLite(self.path))
         interpreters = [self, *self.others][:threads]
@@ -123,6 +123,13 @@ class TFLite:
             values = self.interpreter.get_tensor(output["index"])
             found.append(real(values, output))
         return found
+
+
+def cores():
+    """Returns how many cores this program may use; not every system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def pieces_of(images, size):

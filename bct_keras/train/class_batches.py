@@ -90,7 +90,7 @@ class ClassBatches:
 
     @cached_property
     def index(self) -> "Index":
-        """Where the records of each identity lie; the shards are read for it."""
+        """Tells where the records of each identity lie; the shards are read for it."""
         return indexed(self.data)
 
     def records_of(self, step: int) -> np.ndarray:
