@@ -267,9 +267,7 @@ class Recipe:
             batch_size = option("batch_size", self.batch_size)
             raise InputError(
                 f"{batch_size} is more than the {records} images of the data set",
-                f"Give at most {option('batch_size', records)}; with few images "
-                f"{option('start', 'NEW')}, an encoder to start from, is needed too, or adapt in "
-                "place of train",
+                f"Give at most {option('batch_size', records)}",
             )
         return records // self.batch_size
 

@@ -79,8 +79,7 @@ class Upgrade:
         artefacts.check_place(workdir, RUN_KIND, UNFINISHED_KIND)
         self.plan.recipe.build_augmentations()
         data = workers.chief_first(self.strategy, self.data_to_train_on)
-        replicas = self.strategy.num_replicas_in_sync
-        self.plan.recipe.check_data(data.records, data.classes, replicas)
+        self.check_amount(data)
         old = workers.chief_first(self.strategy, self.old_encoder)
         # At once, so that what is wrong with it is not told after the training.
         compared_with = old_encoders.known(old)
@@ -99,12 +98,27 @@ class Upgrade:
             flags=self.plan.flags,
             say=self.say,
         )
-        few = ways_on.before(self.plan.recipe, data.records, data.classes)
+        few = self.told_of_few(data)
         if few and artefacts.kind_of(workdir) != RUN_KIND:
             self.say(few)
         with alone_in(workdir):
             run.train()
         workers.chief_first(self.strategy, lambda: self.finish(compared_with, data, judged.proof))
+
+    def check_amount(self, data: DataSet) -> None:
+        """Raises where no batches can be made; says first where the images are too few anyway."""
+        try:
+            replicas = self.strategy.num_replicas_in_sync
+            self.plan.recipe.check_data(data.records, data.classes, replicas)
+        except InputError:
+            few = self.told_of_few(data)
+            if few:
+                self.say(few)
+            raise
+
+    def told_of_few(self, data: DataSet) -> str | None:
+        """Returns what to know of too few images; None where there are enough."""
+        return ways_on.before(self.plan.recipe, data.records, data.classes)
 
     def data_to_train_on(self) -> DataSet:
         """Returns the data set that is given, or makes it."""

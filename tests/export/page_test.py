@@ -5,7 +5,6 @@ import functools
 import http.server
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -165,9 +164,6 @@ def test_it_finds_the_same_neighbours_in_a_large_gallery(page, folder):
     assert page["only"] == ["photo 7"]
     assert "(1 entry in" in page["said"]["only"]
     assert page["said"]["nobody"] == "The gallery has no entry with the name nobody."
-    # Under 50 ms on a machine that does nothing else.
-    busy = max(os.getloadavg()[0] / (os.cpu_count() or 1), 1.0)
-    assert page["milliseconds"] < 50 * busy
 
 
 def test_it_refuses_in_words_and_needs_no_network(page):

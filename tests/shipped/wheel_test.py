@@ -120,4 +120,6 @@ def test_an_installed_wheel_finds_its_flag_files_and_copies_them(wheel, tmp_path
     wrong = [*program[:2], "embed", "--flagfile=mixbct.flags"]
     done = subprocess.run(wrong, cwd=tmp_path, env=environment, capture_output=True, text=True)
     # The file is found, and has flags of another command.
-    assert done.stderr.startswith("error: there is no flag --source")
+    flag_file = tmp_path / "site/bct_keras/shipped/configs/base.flags"
+    assert done.stderr.startswith(f"error: {flag_file}, line ")
+    assert ": there is no flag --source" in done.stderr
