@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,14 +58,47 @@ def carry_out(
     runner = Runner(jobs, comparison.trainings_at_once(), logs, lock)
     trainings = f"{len(jobs)} trainings, of which {runner.total} are missing"
     say(f"{len(plan.cells)} cells, {trainings}")
-    failed = runner.run(Progress(runner.total, measure, plan.cells, say))
+    with MeasuredMeanwhile(measure) as meanwhile:
+        failed = runner.run(Progress(runner.total, meanwhile.measure, plan.cells, say))
+        meanwhile.wait()
     return collected(plan, measure, failed)
 
 
-class Progress:
-    """Says a line as each training ends, and measures its cells then."""
+class MeasuredMeanwhile:
+    """Measures cells in a thread of its own, so that no training waits for it to start.
 
-    def __init__(self, total: int, measure: Measure, cells: list[Cell], say: Say):
+    To fit the adapter of a route takes as long as a training of a small network.
+    """
+
+    def __init__(self, measure: Measure):
+        """Takes what measures a cell, and keeps what it has found."""
+        self.thread = ThreadPoolExecutor(1)
+        self.of_cell = measure
+        self.asked: list[Future] = []
+
+    def __enter__(self) -> "MeasuredMeanwhile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.thread.shutdown(cancel_futures=True)
+
+    def measure(self, cell: Cell) -> None:
+        """Has a cell measured when those before it are."""
+        self.asked.append(self.thread.submit(self.of_cell, cell))
+
+    def wait(self) -> None:
+        """Waits until all are measured."""
+        for asked in self.asked:
+            # Another try is made at the end, and an error told there.
+            with contextlib.suppress(InputError):
+                asked.result()
+
+
+class Progress:
+    """Says a line as each training ends, and has its cells measured then."""
+
+    def __init__(self, total: int, measure: Callable[[Cell], None], cells: list[Cell], say: Say):
+        """Takes how many trainings there are, and what has a cell measured."""
         self.total = total
         self.done = 0
         self.started = time.monotonic()
@@ -82,9 +116,7 @@ class Progress:
             return
         for cell in self.cells:
             if cell.run == job.folder:
-                # Another try is made at the end, and an error told there.
-                with contextlib.suppress(InputError):
-                    self.measure(cell)
+                self.measure(cell)
 
     def seconds_left(self) -> float:
         """Returns how long the other trainings take, if each takes as long as those that ended."""

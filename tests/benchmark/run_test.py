@@ -1,5 +1,8 @@
 """The work of a benchmark as Python calls it: what is planned, told and collected without flags."""
 
+import contextlib
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ from bct_keras.benchmark.cells import Cell, Job, Options
 from bct_keras.benchmark.comparison import Comparison, planned, protocol_of
 from bct_keras.benchmark.plan import Entry, Plan
 from bct_keras.benchmark.run import facts_of
-from bct_keras.benchmark.work import Progress, collected
+from bct_keras.benchmark.work import MeasuredMeanwhile, Progress, collected
 from bct_keras.errors import InputError
 from bct_keras.train.recipe import Recipe
 
@@ -105,7 +108,7 @@ def test_each_cell_has_a_result_or_a_reason():
 def test_progress_tells_of_each_training_and_measures_its_cells(monkeypatch):
     said = []
     measured = []
-    progress = Progress(4, lambda cell: measured.append(cell.method) or {}, [], said.append)
+    progress = Progress(4, lambda cell: measured.append(cell.method), [], said.append)
     progress.cells = [a_cell("one"), a_cell("two"), a_cell("three")]
     progress.started = 0.0
     monkeypatch.setattr("bct_keras.benchmark.work.time.monotonic", lambda: 120.0)
@@ -118,3 +121,44 @@ def test_progress_tells_of_each_training_and_measures_its_cells(monkeypatch):
         "[2/4] three: the loss is nan, 2 min left",
     ]
     assert measured == ["two"]
+
+
+def test_cells_are_measured_while_trainings_go_on_and_what_cannot_be_is_left_for_the_end():
+    may_measure = threading.Event()
+    measured = []
+
+    def measure_late(cell):
+        assert may_measure.wait(30)
+        if cell.method == "damaged":
+            raise InputError("its file is damaged")
+        measured.append(cell.method)
+        return {}
+
+    with MeasuredMeanwhile(measure_late) as meanwhile:
+        for name in ("one", "damaged", "two"):
+            meanwhile.measure(a_cell(name))
+        assert not measured  # nobody waited for the first one
+        may_measure.set()
+        meanwhile.wait()
+    assert measured == ["one", "two"]
+
+
+def test_a_benchmark_that_is_stopped_measures_no_more_cells():
+    all_asked = threading.Event()
+    measured = []
+
+    def measure_until_the_rest_is_cancelled(cell):
+        assert all_asked.wait(30)
+        until = time.monotonic() + 30
+        while not meanwhile.asked[1].cancelled() and time.monotonic() < until:
+            time.sleep(0.01)
+        measured.append(cell.method)
+        return {}
+
+    meanwhile = MeasuredMeanwhile(measure_until_the_rest_is_cancelled)
+    with contextlib.suppress(KeyboardInterrupt), meanwhile:
+        for name in ("one", "two"):
+            meanwhile.measure(a_cell(name))
+        all_asked.set()
+        raise KeyboardInterrupt
+    assert measured == ["one"]
