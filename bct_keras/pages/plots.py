@@ -268,7 +268,23 @@ def svg_of(figure: Figure, name: str) -> str:
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")
     svg = re.sub(r' d="[^"]*"', lambda path: rounded(path.group()), svg)
-    return svg.replace(FOREGROUND, "currentColor")
+    svg = re.sub(r"font-family: [^;]*; ", "", svg)  # it is the page's
+    return without_idle_names(svg).replace(FOREGROUND, "currentColor")
+
+
+def without_idle_names(svg: str) -> str:
+    """Returns SVG without the names that nothing in it refers to, which are most of them.
+
+    Example:
+        >>> without_idle_names('<g id="a"><path id="b"/><use href="#b"/></g>')
+        '<g><path id="b"/><use href="#b"/></g>'
+    """
+    referred_to = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+
+    def kept(found: re.Match[str]) -> str:
+        return found.group() if found.group(1) in referred_to else ""
+
+    return re.sub(r' id="([^"]*)"', kept, svg)
 
 
 def rounded(path: str) -> str:
