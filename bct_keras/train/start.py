@@ -20,6 +20,7 @@ from bct_keras.encoders.keras_file import prepared, read_model, scales_itself
 from bct_keras.encoders.load import ADAPTER_KIND, encoder_of_run
 from bct_keras.errors import InputError, option
 from bct_keras.methods.outputs import COMPATIBLE, EMBEDDING
+from bct_keras.train.fits import check_functional, check_image, check_rank
 from bct_keras.train.on_top import ON_TOP, number_on_top, with_embedding
 from bct_keras.train.top import without_top
 from bct_keras.untrusted import keras_files, reading
@@ -255,41 +256,3 @@ def taken_layers(backbone: keras.Model) -> list[keras.layers.Layer]:
 def is_needed(name: str) -> bool:
     """Tells whether the whole network gives this name to a layer of its own."""
     return name in (TAKEN, *OUTPUTS) or name.startswith(ON_TOP)
-
-
-def check_rank(output: Any) -> None:
-    """Raises where no embedding can be made of what a layer gives."""
-    outputs = keras.tree.flatten(output)
-    if len(outputs) != 1:
-        raise ValueError(f"that layer gives {len(outputs)} outputs")
-    if len(outputs[0].shape) not in (2, 3, 4):
-        raise ValueError(
-            f"that layer gives {list(outputs[0].shape)}, which is neither features of an image nor "
-            "those of its places"
-        )
-
-
-def check_functional(path: Path, model: Any) -> None:
-    """Raises where a model has no graph of layers with one image as its input."""
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
-        raise InputError(
-            f"{path} has no graph of layers that an embedding could be taken from: save it as a "
-            "functional model, keras.Model(image, network(image))"
-        )
-    if len(model.inputs) != 1:
-        raise InputError(f"{path} takes {len(model.inputs)} inputs, and an encoder takes one image")
-
-
-def check_image(path: Path, shape: Any, image_size: int) -> None:
-    """Raises where a model takes no square colour images of this size."""
-    sides = list(shape)[1:] if isinstance(shape, tuple | list) else []
-    if len(sides) != 3 or sides[2] != 3:
-        raise InputError(f"{path} takes {shape}, and images here are [batch, size, size, 3]")
-    for side in sides[:2]:
-        if side not in (None, image_size):
-            raise InputError(
-                f"{path} takes images of {sides[0]} x {sides[1]} pixels, and those to train on "
-                f"have {image_size} x {image_size}.",
-                f"Prepare the data set at that size, as by {option('source')}="
-                f"'folder(PHOTOS, image_size={sides[0]})', and a {option('prepared')} of its own",
-            )
