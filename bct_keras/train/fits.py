@@ -5,7 +5,24 @@ from typing import Any
 
 import keras
 
+from bct_keras import _keras
+from bct_keras.encoders.encoder import first_sentence
 from bct_keras.errors import InputError, option
+
+
+def fault_of_making_again(model: Any) -> str:
+    """Returns why a model cannot be made from its configuration; nothing where it can.
+
+    Keras's own layers all can, so that those of other packages alone are tried.
+    """
+    kinds = {type(layer).__module__.partition(".")[0] for layer in _keras.layers_within(model)}
+    if kinds == {"keras"}:
+        return ""
+    try:
+        type(model).from_config(model.get_config())
+    except Exception as error:  # whatever a layer of another package does
+        return first_sentence(error).partition(" using config")[0]
+    return ""
 
 
 def check_rank(output: Any) -> None:

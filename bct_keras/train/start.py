@@ -20,7 +20,12 @@ from bct_keras.encoders.keras_file import prepared, read_model, scales_itself
 from bct_keras.encoders.load import ADAPTER_KIND, encoder_of_run
 from bct_keras.errors import InputError, option
 from bct_keras.methods.outputs import COMPATIBLE, EMBEDDING
-from bct_keras.train.fits import check_functional, check_image, check_rank
+from bct_keras.train.fits import (
+    check_functional,
+    check_image,
+    check_rank,
+    fault_of_making_again,
+)
 from bct_keras.train.on_top import ON_TOP, number_on_top, with_embedding
 from bct_keras.train.top import without_top
 from bct_keras.untrusted import keras_files, reading
@@ -112,7 +117,7 @@ class Start:
         embedding, how = self.embedding_of(model)
         check_image(self.path, model.input_shape, image_size)
         preprocessing = self.preprocessing_of(model)
-        network = keras.Model(model.inputs[0], embedding, name=TAKEN)
+        network = self.taken(model, embedding)
         for layer in _keras.layers_within(network):
             layer.trainable = True  # whatever was frozen when it was saved
         image, features = self.opened(network, image_size, preprocessing)
@@ -137,6 +142,24 @@ class Start:
                 "network as a .keras file and start from that",
             ) from None
         return Started(backbone, f"{self.named}: all weights of {backbone.name}")
+
+    def taken(self, model: Any, embedding: Any) -> keras.Model:
+        """Returns the network up to the embedding; raises where it could not be saved again.
+
+        A class of keras-hub can be made again where some of its layers alone cannot. So it stays
+        whole there, which is a layer of the encoder.
+        """
+        network = keras.Model(model.inputs[0], embedding, name=TAKEN)
+        fault = fault_of_making_again(network)
+        if not fault:
+            return network
+        if embedding is model.outputs[0] and not fault_of_making_again(model):
+            return model
+        raise InputError(
+            f"{self.path} cannot be saved again after the training: {fault}",
+            "Start from the whole network, without a layer that is named: "
+            "keras.Model(image, network(image)).save('new.keras')",
+        )
 
     def embedding_of(self, model: Any) -> tuple[Any, str]:
         """Returns the symbolic output that is taken as the embedding, and which it is in words."""
@@ -188,11 +211,13 @@ class Start:
 
         The layers of the network stay those of the whole model where they can, so that heat maps
         see them. It becomes a single layer where something stands in front of it, where it takes
-        images of any size or batches of one size, and where its layers have names that are needed.
+        images of any size or batches of one size, where its layers have names that are needed, and
+        where it has to stay whole.
         """
+        is_whole = not type(network).__module__.startswith("keras.")
         needs_name = any(is_needed(layer.name) for layer in network.layers)
         is_fixed = tuple(network.inputs[0].shape) == (None, image_size, image_size, 3)
-        if preprocessing.is_plain and is_fixed and not needs_name:
+        if preprocessing.is_plain and is_fixed and not needs_name and not is_whole:
             return network.inputs[0], network.outputs[0]
         image = keras.Input((image_size, image_size, 3), name="image")
         try:

@@ -406,3 +406,42 @@ def test_the_page_says_which_pixels_networks_of_keras_take(name, pixels):
     begins = [begin for begin in starts.PIXELS_OF if name.lower().startswith(begin)]
     assert [starts.PIXELS_OF[begin] for begin in begins[:1]] == ([pixels] if pixels else [])
     assert pixels in PAGE.read_text()
+
+
+@keras.saving.register_keras_serializable("start_test")
+class Places(layers.Layer):
+    """A layer that cannot be made from its own configuration, as some of keras-hub."""
+
+    def call(self, image):
+        return keras.ops.reshape(image, (-1, SIZE, SIZE * 3))
+
+    def get_config(self):
+        return {**super().get_config(), "places": SIZE}
+
+
+@keras.saving.register_keras_serializable("start_test")
+class Whole(keras.Model):
+    """A network that can be made from its configuration all the same."""
+
+    def __init__(self, width: int = 8, **options: Any):
+        image = keras.Input((SIZE, SIZE, 3))
+        places = Places(name="places")(layers.Rescaling(1 / 255)(image))
+        super().__init__(image, layers.GRU(width)(places), **options)
+        self.width = width
+
+    def get_config(self):
+        return {"width": self.width, "name": self.name}
+
+
+def test_a_network_that_can_be_made_again_only_as_a_whole_stays_whole(tmp_path):
+    path = tmp_path / "net.keras"
+    network = Whole()
+    network.save(path)
+    for dims in (8, 5):
+        backbone = started(str(path), dims).backbone
+        again = keras.models.clone_model(backbone)  # as the encoder is made at the end
+        again.set_weights(backbone.get_weights())
+        np.testing.assert_array_equal(again(IMAGES), backbone(IMAGES))
+        assert network.name in {layer.name for layer in starts.taken_layers(backbone)}
+    with pytest.raises(InputError, match=r"cannot be saved again after the training: .*Places"):
+        started(f"keras({path}, layer=places)")
