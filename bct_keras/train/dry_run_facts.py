@@ -110,7 +110,7 @@ def step_facts(recipe: Recipe, data: Facts, replicas: int) -> Steps:
         recipe.steps_per_epoch(recipe.batch_size, replicas)  # what is wrong whatever the data
         unknown = "how many is not known without the data"
         return Steps(f"of {recipe.batch_size:,} images, {per_device}; {unknown}")
-    recipe.check_data(data.records, data.classes, replicas)
+    recipe.check_data(data.records, data.classes, replicas, data.image_size)
     an_epoch = recipe.steps_per_epoch(data.records, replicas)
     steps = an_epoch * recipe.epochs
     total = f"{an_epoch:,} an epoch, {steps:,} in all {recipe.epochs}"

@@ -101,7 +101,7 @@ class Upgrade:
         """Raises where no batches can be made; says first where the images are too few anyway."""
         try:
             replicas = self.strategy.num_replicas_in_sync
-            self.plan.recipe.check_data(data.records, data.classes, replicas)
+            self.plan.recipe.check_data(data.records, data.classes, replicas, data.image_size)
         except InputError:
             few = self.told_of_few(data)
             if few:

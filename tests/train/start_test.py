@@ -252,6 +252,7 @@ def test_what_is_nothing_to_start_from_is_told(tmp_path, monkeypatch, name, said
         ({"frozen_epochs": 1}, "frozen_epochs=1 needs start"),
         ({"start": "{}", "start_rate": 0.0}, "start_rate=0.0 has to be above 0"),
         ({"batch": "classes(3, images=4)"}, "makes no batch of batch_size=8; give batch_size=12"),
+        ({"batch": "small_recipe:SmallRecipe"}, "by random or classes alone, and by no class of"),
         ({"augment": "flip, spin"}, "unknown name 'spin' in 'spin'; known: colour, crop, flip"),
         ({"start": "{}", "precision": "mixed_bfloat16"}, "stay float32, as they were saved"),
     ],
