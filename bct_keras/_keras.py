@@ -35,6 +35,31 @@ def layers_within(model: Any) -> list[keras.layers.Layer]:
     return list(model._flatten_layers())
 
 
+def shapes_within(model: Any, inputs: list[Any]) -> list[keras.KerasTensor]:
+    """Returns what all layers of a graph give for symbolic inputs, also those of models within it.
+
+    `layer.output` has the shape of its first call, which in a network for images of any size is not
+    known. A model without a graph counts as one layer.
+    """
+    found: list[keras.KerasTensor] = []
+
+    def noting(operation: Any) -> Any:
+        def note(*arguments: Any, **options: Any) -> Any:
+            outputs = operation.compute_output_spec(*arguments, **options)
+            if isinstance(operation, keras.Model) and operation.inputs:
+                found.extend(shapes_within(operation, list(arguments)))
+            else:
+                found.extend(keras.tree.flatten(outputs))
+            return outputs
+
+        return note
+
+    # A Sequential model has its layers in a graph, too, but does not show it.
+    graph: Any = keras.Model(model.inputs, model.outputs)
+    graph._run_through_graph(inputs, operation_fn=noting)
+    return found
+
+
 class BuiltByHand(keras.Model):
     """A model whose variables are all made before `fit`.
 

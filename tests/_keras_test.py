@@ -53,6 +53,16 @@ def test_get_variable_index_of_a_copy_on_one_device(two_replicas):
     assert len(found) >= 6  # each of three, on each of two devices
 
 
+def test_run_through_graph():
+    any_size = keras.Input((None, None, 3))
+    inner = keras.Model(any_size, keras.layers.ReLU()(keras.layers.Conv2D(2, 3)(any_size)))
+    image = keras.Input((8, 8, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(inner(image))
+    outer = keras.Model(image, keras.Sequential([keras.layers.Dense(5)])(pooled))
+    found = _keras.shapes_within(outer, [keras.KerasTensor((7, 8, 8, 3))])
+    assert [tensor.shape for tensor in found] == [(7, 6, 6, 2), (7, 6, 6, 2), (7, 2), (7, 5)]
+
+
 def test_flatten_layers():
     class Holder(keras.layers.Layer):
         def __init__(self):

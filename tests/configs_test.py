@@ -148,7 +148,7 @@ def test_the_other_flag_files_train_the_method_that_they_are_named_after(defined
 )
 def test_on_top_of_a_flag_file_stand_its_command_and_what_came_of_it(path):
     first, *others = path.read_text().split("\n--")[0].splitlines()
-    assert first == f"# python -m bct_keras.train --flagfile={path.relative_to(ROOT)}"
+    assert first == f"# bct train --flagfile={path.relative_to(ROOT)}"
     if path.parent.name == "configs" and path.stem != "old":
         found = (
             r"on two cores.*: old/old 0\.22\d{2}, new/old 0\.\d{4}, new/new 0\.\d{4}; above old/old"

@@ -57,13 +57,14 @@ def main() -> None:
     from bct_keras.embed.run import embed_and_tell, outcome
     from bct_keras.encoders import load_encoder
     from bct_keras.engines import ENGINES, parse_part
+    from bct_keras.progress import Outcome
 
     data = open_data_set(command.required("data"))
     encoder = load_encoder(command.required("encoder"))
     out = stores.place(command.required("out"))
     if flags.FLAGS.dry_run:
-        for line in plan(encoder, data, out, flags.FLAGS.images, flags.FLAGS.nodes).lines():
-            command.say(line)
+        found = plan(encoder, data, out, flags.FLAGS.images, flags.FLAGS.nodes)
+        command.finish(Outcome("\n".join(found.lines()), found.facts()))
         return
     said = embed_and_tell(
         encoder,

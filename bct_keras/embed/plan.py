@@ -6,6 +6,7 @@ import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -116,6 +117,24 @@ class EmbedPlan:
             f"the commit takes all memory of a machine like this ({in_gigabytes(free)} are free)",
         )
         return sorted([manifest, memory], key=lambda limit: limit.images)
+
+    def facts(self) -> dict[str, Any]:
+        """Returns the same as `lines`, for programs."""
+        breaks_at, *_ = self.limits()
+        return {
+            "images": self.images,
+            "nodes": self.nodes,
+            "images_per_second": self.measured.per_second,
+            "images_tried": self.measured.images,
+            "hours": self.hours,
+            "shards": self.shards,
+            "bytes_read": self.bytes_read,
+            "bytes_written": self.bytes_written,
+            "requests": self.shards * REQUESTS_A_SHARD if self.in_store else 0,
+            "memory": self.measured.memory,
+            "commit_memory": self.commit_memory,
+            "breaks_at": {"images": breaks_at.images, "because": breaks_at.what},
+        }
 
     def lines(self) -> list[str]:
         """Returns what is told of it."""

@@ -1,5 +1,6 @@
 """Encoders of Keras, read from a .keras file."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,22 @@ def read_model(path: Path) -> Any:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path} {keras_files.FAULT}: {first_sentence(error)}") from None
+        said = f"{path} {keras_files.FAULT}: {first_sentence(error)}"
+        raise InputError(said, *ways_on(str(error))) from None
+
+
+def ways_on(said: str) -> list[str]:
+    """Returns a line on what to do about layers that Keras does not have, if it says that."""
+    missing = re.search(r"its parent module (\w+)\S* cannot be imported", said)
+    if missing:
+        package = missing[1].replace("_", "-")
+        return [f"Its layers are of another package: pip install {package}"]
+    if "Could not locate" in said:
+        return [
+            "A .keras file does not bring layers of its maker's own along: save one that is made "
+            "of Keras's layers, or a SavedModel where nothing is to be trained on"
+        ]
+    return []
 
 
 def shapes_of(path: Path, model: Any) -> Shapes:

@@ -68,6 +68,7 @@ def bundle_by_flags() -> None:
         out=Path(command.required("out")),
         far=FLAGS.far,
         page=FLAGS.page,
+        npm=FLAGS.npm,
         say=command.say,
     )
 

@@ -81,6 +81,12 @@ def of_bundle() -> None:
     flags.DEFINE_string(
         "page", None, "the folder of the page; export/edge/web as it comes with bct if not given"
     )
+    flags.DEFINE_string(
+        "npm",
+        None,
+        "the folder in which npm has installed LiteRT.js; that of the page, or else the working "
+        "folder, if not given",
+    )
 
 
 def define_far(text: str) -> None:

@@ -1,6 +1,7 @@
 """Puts all that a device needs into one folder: model, gallery, thresholds and the page."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ RUN_TIME = (
     "@litertjs/core/wasm/litert_wasm_compat_internal.wasm",
     "@litertjs/wasm-utils/dist/index.js",
 )
+LITERT = "@litertjs/core@2.5.3"  # as the page's package.json
+MODULES = "node_modules"  # where npm puts packages
 
 
 def bundle(
@@ -34,6 +37,7 @@ def bundle(
     out: Path,
     far: float | None = None,
     page: str | Path | None = None,
+    npm: str | Path | None = None,
     say: progress.Say = progress.silent,
 ) -> Path:
     """Makes a folder that any server of files can give to a browser; returns it.
@@ -44,10 +48,13 @@ def bundle(
         out: The folder to make.
         far: The share of false accepts at which the page says `match` at first.
         page: The folder of the page; that which comes with the package if not given.
+        npm: The folder in which npm has installed LiteRT.js; the page's, or else the working
+            folder, if not given.
         say: Takes a line on what is there now.
     """
     web = Path(page or PAGE)
     check_page(web)
+    modules = modules_in([Path(npm)] if npm else [web, Path()])
     file = Path(encoder)
     if file.suffix != ".tflite":
         raise InputError(f"{option('encoder', file)}: a device embeds by a .tflite file of export")
@@ -65,7 +72,8 @@ def bundle(
         }
         with artefacts.making(out, KIND, made_from) as folder:
             if folder:
-                fill(folder, web, file, opened.path, far)
+                fill(folder, web, modules)
+                fill_own(folder, file, opened.path, far)
                 artefacts.write_manifest(folder, KIND, made_from)
     served = option("directory", out)
     say(line(f"{out}: model, gallery and page; try it by python -m http.server {served}"))
@@ -73,15 +81,22 @@ def bundle(
 
 
 def check_page(web: Path) -> None:
-    """Raises where the page, or what it takes of npm, is not there."""
+    """Raises where the page is not there."""
     if not (web / "page.js").is_file():
         raise InputError(f"{web} holds no page: {option('page')} has to be export/edge/web")
-    for name in RUN_TIME:
-        if not (web / "node_modules" / name).is_file():
-            raise InputError(
-                f"{web} is without LiteRT's files:",
-                f"npm install --prefix {web} --no-package-lock --omit=dev",
-            )
+
+
+def modules_in(folders: list[Path]) -> Path:
+    """Returns npm's packages in the first of the folders that has what the page takes of them."""
+    for folder in folders:
+        modules = folder / MODULES
+        if all((modules / name).is_file() for name in RUN_TIME):
+            return modules
+    where = folders[-1]
+    raise InputError(
+        f"{where / MODULES} does not have LiteRT.js, by which the page embeds photos. Install it:",
+        f"npm install --prefix {shlex.quote(str(where))} --no-save --no-package-lock {LITERT}",
+    )
 
 
 def check_fits(gallery: FileGallery, fingerprint: str, far: float | None) -> None:
@@ -94,15 +109,19 @@ def check_fits(gallery: FileGallery, fingerprint: str, far: float | None) -> Non
             raise not_calibrated(gallery.name, known)
 
 
-def fill(folder: Path, web: Path, encoder: Path, gallery: Path, far: float | None) -> None:
-    """Copies everything into the folder."""
+def fill(folder: Path, web: Path, modules: Path) -> None:
+    """Copies the page, and LiteRT.js, into the folder."""
     for path in sorted(web.iterdir()):
         if path.is_file() and path.suffix in (".html", ".css", ".js"):
             shutil.copyfile(path, folder / path.name)
     for name in RUN_TIME:
-        target = folder / "node_modules" / name
+        target = folder / MODULES / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(web / "node_modules" / name, target)
+        shutil.copyfile(modules / name, target)
+
+
+def fill_own(folder: Path, encoder: Path, gallery: Path, far: float | None) -> None:
+    """Copies the model and the gallery into the folder, and says which they are."""
     shutil.copyfile(encoder, folder / encoder.name)
     shutil.copyfile(gallery, folder / gallery.name)
     facts: dict[str, Any] = {"model": encoder.name, "gallery": gallery.name}

@@ -40,7 +40,7 @@ def main() -> None:
 
     plan = plan_of_flags()
     if flags.FLAGS.dry_run:
-        dry_run.DryRun(plan, command.say).run()
+        dry_run.DryRun(plan, command.say, command.finish).run()
         return
     devices = strategy(plan.strategy, plan.replicas)
     try:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from bct_keras import progress, stores
+from bct_keras import progress, specs, stores
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards, field_path
 from bct_keras.data.records import CHECKSUM
@@ -67,6 +67,19 @@ class Classes:
 
 
 BATCHES: dict[str, type] = {"random": Random, "classes": Classes}
+
+
+def batches_of(spec: str) -> Random | Classes:
+    """Returns how batches are made, as `--batch` says it."""
+    name = specs.parse(spec).name
+    if ":" in name:  # as a class of the user's own is called elsewhere
+        raise InputError(
+            f"{option('batch', spec)}: batches are made by {' or '.join(BATCHES)} alone, and by no "
+            "class of your own",
+            f"Give {option('batch')}=random or {option('batch')}='classes(16, images=4)'; a method "
+            "of your own may weigh the images of a batch",
+        )
+    return specs.build(BATCHES, spec)
 
 
 @dataclass(frozen=True)

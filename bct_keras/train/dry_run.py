@@ -4,7 +4,7 @@ It is what `train --dry_run` does.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,47 +18,49 @@ from bct_keras.distribution.workers import worker_count
 from bct_keras.encoders import RUN_KIND, load_encoder, trial
 from bct_keras.errors import InputError, option
 from bct_keras.evaluate import held_out
-from bct_keras.evaluate.protocols import PROTOCOLS, build_protocols
+from bct_keras.evaluate.protocols import build_protocols
 from bct_keras.prepare.sources import SOURCES
 from bct_keras.prepare.sources.source import Source
 from bct_keras.prepare.splits import SPLITS
 from bct_keras.printable import line as one_line
-from bct_keras.progress import Say
+from bct_keras.progress import Outcome, Say
 from bct_keras.train import memory, old_encoders, proof, ways_on
+from bct_keras.train.dry_run_facts import (
+    NO_OLD,
+    Devices,
+    Facts,
+    Steps,
+    facts_of_made,
+    images,
+    protocol_facts,
+    reason_of,
+    said_of,
+    said_of_method,
+    start_facts,
+    step_facts,
+)
 from bct_keras.train.plan import Plan
-from bct_keras.train.recipe import Recipe
 from bct_keras.train.trainer import UNFINISHED_KIND
 from bct_keras.untrusted.json_files import field
-
-NO_OLD = "needs no old encoder"
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of the data to train on; 0 is not known."""
-
-    said: str
-    records: int = 0
-    classes: int = 0
-    image_size: int = 0
-
-
-@dataclass(frozen=True)
-class Devices:
-    """What this machine has to train on."""
-
-    said: str
-    replicas: int  # on this machine
 
 
 class DryRun:
     """Looks at each of the things that a training needs, and says of each how it is."""
 
-    def __init__(self, plan: Plan, say: Say):
+    def __init__(self, plan: Plan, say: Say, conclude: Callable[[Outcome], None]):
+        """Begins with nothing looked at.
+
+        Args:
+            plan: The training.
+            say: Takes a line on each thing.
+            conclude: Takes what all of it comes to, also where something is missing.
+        """
         self.plan = plan
         self.recipe = plan.recipe
         self.say = say
-        self.missing = 0
+        self.conclude = conclude
+        self.looked_at: list[dict[str, Any]] = []
+        self.memory: float | None = None  # bytes on each device
 
     def run(self) -> None:
         """Looks at everything; raises at the end where something is missing.
@@ -86,15 +88,29 @@ class DryRun:
         self.check("steps", lambda: step_facts(recipe, data, replicas))
         if started is not None:
             self.tell_memory(data, replicas)
-        if self.missing:
-            what = f"{self.missing} of the things that training needs are not ready"
-            raise InputError(f"dry run: {what}, named above")
-        self.say("dry run: everything is there; nothing was trained")
+        self.tell_outcome()
+
+    def tell_outcome(self) -> None:
+        """Tells what all of it comes to; raises where something is missing."""
+        missing = [each["name"] for each in self.looked_at if not each["ready"]]
+        facts = {
+            "ready": not missing,
+            "bytes_a_device": self.memory,
+            "looked_at": self.looked_at,
+        }
+        if not missing:
+            text = "dry run: everything is there; nothing was trained"
+            self.conclude(Outcome(text, facts))
+            return
+        self.conclude(Outcome(f"not ready: {', '.join(missing)}", facts))
+        what = f"{len(missing)} of the things that training needs are not ready"
+        raise InputError(f"dry run: {what}, named above")
 
     def tell_memory(self, data: Facts, replicas: int) -> None:
         """Says what each device would hold."""
         size = data.image_size or memory.USUAL_IMAGE_SIZE
         estimate = memory.estimated(self.recipe, data.classes, size, replicas)
+        self.memory = estimate.total
         for line in memory.lines(estimate):
             self.tell("memory", line)
 
@@ -103,16 +119,31 @@ class DryRun:
         try:
             found = look()
         except (InputError, OSError) as error:
-            self.missing += 1
-            self.tell(name, f"NOT READY: {reason_of(error)}")
+            self.tell(name, f"NOT READY: {reason_of(error)}", is_ready=False)
             return None
-        said = found.said if isinstance(found, Facts | Devices) else str(found)
-        self.tell(name, said)
+        if isinstance(found, Facts | Devices | Steps):
+            numbers = asdict(found)
+            self.tell(name, numbers.pop("said"), numbers=numbers)
+        else:
+            self.tell(name, str(found))
         return found
 
-    def tell(self, name: str, text: str) -> None:
-        """Says a line of the summary."""
-        self.say(f"{name:<12}{one_line(text)}")
+    def tell(
+        self, name: str, text: str, is_ready: bool = True, numbers: dict[str, int] | None = None
+    ) -> None:
+        """Says a line of the summary, and keeps it for programs.
+
+        Args:
+            name: What was looked at.
+            text: What is said of it.
+            is_ready: Whether a training could go on with it.
+            numbers: What of it are numbers, for programs.
+        """
+        said = one_line(text)
+        self.looked_at.append(
+            {"name": name, "said": said.strip(), "ready": is_ready, **(numbers or {})}
+        )
+        self.say(f"{name:<12}{said}")
 
     def workdir_facts(self) -> str:
         """Returns what the run's folder holds."""
@@ -219,79 +250,3 @@ class DryRun:
         else:
             said = f"no GPU here: {replicas} device(s) of this machine's CPU"
         return Devices(said, replicas)
-
-
-def reason_of(error: InputError | OSError) -> str:
-    """Returns what went wrong, in one line."""
-    if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(error.args)
-
-
-def said_of(recipe: Recipe) -> str:
-    """Returns the recipe in a line; raises where an augmentation cannot be made."""
-    recipe.build_augmentations()
-    parts = [
-        recipe.start or recipe.backbone,
-        f"{recipe.dims} dimensions",
-        recipe.head,
-        recipe.method,
-        recipe.optimizer,
-        f"{recipe.schedule} from {recipe.learning_rate:g}",
-        recipe.precision,
-    ]
-    return ", ".join(parts)
-
-
-def said_of_method(recipe: Recipe) -> str:
-    """Tells whether the method needs an old encoder, in words."""
-    method = recipe.build_method()
-    return "needs old embeddings" if method.needs_old else NO_OLD
-
-
-def start_facts(recipe: Recipe, data: Facts) -> str:
-    """Returns what the network is made of; raises where it does not go with the data."""
-    said = recipe.started(data.image_size or memory.USUAL_IMAGE_SIZE).said
-    if recipe.frozen_epochs:
-        said += f", {recipe.frozen_epochs} epoch(s) as it is"
-    return f"{said}, then at {recipe.start_rate:g} of the learning rate"
-
-
-def facts_of_made(place: Path) -> Facts:
-    """Returns what the data set is, all of which is read."""
-    data = open_to_train_on(place)
-    data.check_content()
-    what = images(data.records, data.classes, data.image_size)
-    return Facts(
-        said=f"{place} is whole: {what}",
-        records=data.records,
-        classes=data.classes,
-        image_size=data.image_size,
-    )
-
-
-def images(records: int, classes: int, size: int) -> str:
-    """Returns how many images there are, and of what size, in words."""
-    return f"{records:,} images of {classes:,} identities, {size} x {size}"
-
-
-def protocol_facts(spec: str) -> str:
-    """Builds the protocol, which raises where a file of it is missing."""
-    specs.build(PROTOCOLS, spec, cache=None, on_bad="fail")
-    return f"{spec}: its files are there"
-
-
-def step_facts(recipe: Recipe, data: Facts, replicas: int) -> str:
-    """Returns how many steps there would be, and how many images a device takes in each."""
-    share = recipe.batch_size // replicas // recipe.micro_batches
-    per_device = f"{share:,} images a device"
-    if recipe.micro_batches > 1:
-        per_device += " and micro-batch"
-    if not data.records:
-        recipe.steps_per_epoch(recipe.batch_size, replicas)  # what is wrong whatever the data
-        unknown = "how many is not known without the data"
-        return f"of {recipe.batch_size:,} images, {per_device}; {unknown}"
-    recipe.check_data(data.records, data.classes, replicas)
-    steps = recipe.steps_per_epoch(data.records, replicas)
-    total = f"{steps:,} an epoch, {steps * recipe.epochs:,} in all {recipe.epochs}"
-    return f"{total}, each of {recipe.batch_size:,} images, {per_device}"

@@ -20,6 +20,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from bct_keras import _keras
 from bct_keras.methods.method import Method, Training
 from bct_keras.methods.old_embeddings import OldEmbeddings
 from bct_keras.methods.old_source import Classifier
@@ -166,10 +167,10 @@ def bytes_of(variables: Iterable[Any]) -> int:
 
 def activations(backbone: keras.Model, rows: int) -> int:
     """Returns the bytes of the outputs of all layers, in the precision in which each computes."""
+    images = [keras.KerasTensor((rows, *each.shape[1:]), each.dtype) for each in backbone.inputs]
     total = 0
-    for tensor in outputs_of(backbone):
-        numbers = rows * math.prod(tensor.shape[1:])
-        total += numbers * item_bytes(tensor.dtype)
+    for tensor in _keras.shapes_within(backbone, images):
+        total += math.prod(tensor.shape) * item_bytes(tensor.dtype)
     return total
 
 
@@ -177,15 +178,6 @@ def item_bytes(dtype: Any) -> int:
     """Returns the bytes of one number."""
     name = keras.backend.standardize_dtype(getattr(dtype, "name", dtype))
     return BYTES.get(name, 4)
-
-
-def outputs_of(model: keras.Model) -> Iterator[Any]:
-    """Yields the outputs of all layers, also of models within the model."""
-    for operation in model.operations:  # pyright: ignore[reportAttributeAccessIssue]
-        if isinstance(operation, keras.Model):
-            yield from outputs_of(operation)
-        elif not isinstance(operation, keras.layers.InputLayer):
-            yield from keras.tree.flatten(operation.output)
 
 
 def logits(head: Any, classes: int, rows: int, replicas: int) -> float:

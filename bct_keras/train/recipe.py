@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from bct_keras import _keras, specs
-from bct_keras.augmentations import AUGMENTATIONS
+from bct_keras.augmentations import AUGMENTATIONS, trial
 from bct_keras.backbones import BACKBONES, one_dnn
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards
@@ -22,7 +22,7 @@ from bct_keras.optimizers import OPTIMIZERS
 from bct_keras.schedules import SCHEDULES
 from bct_keras.train import on_top
 from bct_keras.train import start as starts
-from bct_keras.train.class_batches import BATCHES, ClassBatches, Classes
+from bct_keras.train.class_batches import ClassBatches, Classes, batches_of
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -69,7 +69,7 @@ class Recipe:
             raise InputError(f"{compatible} is more than {option('dims', self.dims)}")
         for _, spec in self.augmentations():
             specs.bind(AUGMENTATIONS, spec, ("seed",))
-        specs.build(BATCHES, self.batch).check(self.batch_size)
+        batches_of(self.batch).check(self.batch_size)
         self.check_start()
 
     def check_start(self) -> None:
@@ -127,20 +127,24 @@ class Recipe:
 
     def build_augmentations(self) -> list[keras.layers.Layer]:
         """Returns the layers that change images, but for the flip."""
-        layers = []
+        return [layer for _, layer in self.named_augmentations()]
+
+    def named_augmentations(self) -> list[tuple[str, keras.layers.Layer]]:
+        """Returns the spec of each augmentation but the flip, and its layer, made anew."""
+        found = []
         for name, spec in self.augmentations():
             if name == "flip":
                 continue
             layer = specs.build(AUGMENTATIONS, spec, seed=self.seed)
             specs.require(keras.layers.Layer, layer, spec)
-            layers.append(layer)
-        return layers
+            found.append((spec, layer))
+        return found
 
     def by_class(
         self, data: DataSet, old: EmbeddingShards | None, fields: tuple[str, ...]
     ) -> ClassBatches | None:
         """Returns the batches by identities, where they are asked for."""
-        made = specs.build(BATCHES, self.batch)
+        made = batches_of(self.batch)
         if not isinstance(made, Classes):
             return None
         return ClassBatches(
@@ -251,10 +255,12 @@ class Recipe:
                 f"would leave {self.start} as it is, with no new layer on top; give fewer"
             )
 
-    def check_data(self, records: int, classes: int, replicas: int) -> None:
+    def check_data(self, records: int, classes: int, replicas: int, image_size: int) -> None:
         """Raises where no batches can be made of a data set."""
         self.steps_per_epoch(records, replicas)
-        specs.build(BATCHES, self.batch).check(self.batch_size, classes)
+        batches_of(self.batch).check(self.batch_size, classes)
+        for spec, layer in self.named_augmentations():
+            trial.check(layer, spec, image_size)
 
     def steps_per_epoch(self, records: int, replicas: int) -> int:
         """Returns how many whole batches there are; raises where a batch cannot be divided."""

@@ -5,10 +5,6 @@ What is done already is not done again.
 
 import contextlib
 import dataclasses
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +13,6 @@ from typing import Any
 import tensorflow as tf
 
 from bct_keras import artefacts, stores
-from bct_keras.callbacks import checkpoints
 from bct_keras.data.dataset import DataSet, open_data_set, open_to_train_on
 from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.distribution import workers
@@ -34,15 +29,12 @@ from bct_keras.export.formats.format import Source
 from bct_keras.export.run import Exported, export, keras_encoder
 from bct_keras.metrics.verdict import NOT_COMPATIBLE
 from bct_keras.prepare.run import prepare
-from bct_keras.progress import Outcome, Say, is_quiet
+from bct_keras.progress import Outcome, Say
 from bct_keras.train import old_encoders, proof, ways_on
+from bct_keras.train.apart import train_apart
 from bct_keras.train.plan import Plan
 from bct_keras.train.trainer import UNFINISHED_KIND, Run, Watch
 from bct_keras.train.validation import Validation
-
-
-class OldStoppedError(checkpoints.StoppedError):
-    """The training of the old encoder was asked to stop, and has said so itself."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +101,7 @@ class Upgrade:
         """Raises where no batches can be made; says first where the images are too few anyway."""
         try:
             replicas = self.strategy.num_replicas_in_sync
-            self.plan.recipe.check_data(data.records, data.classes, replicas)
+            self.plan.recipe.check_data(data.records, data.classes, replicas, data.image_size)
         except InputError:
             few = self.told_of_few(data)
             if few:
@@ -280,29 +272,3 @@ def alone_in(workdir: Path) -> contextlib.AbstractContextManager:
     if workers.worker_index():
         return contextlib.nullcontext()
     return artefacts.alone(workdir, "another process that trains here")
-
-
-def train_apart(arguments: list[str]) -> None:
-    """Trains in a process of its own, so that it leaves neither memory nor random state behind."""
-    alone = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
-    command = [sys.executable, "-m", "bct_keras.train", *arguments]
-    if is_quiet():
-        command.append("--quiet")
-    # In a group of its own a terminal's Ctrl-C comes to it once, from here: whoever stops this
-    # process means that too.
-    process = subprocess.Popen(command, env=alone, process_group=0)
-
-    def pass_on(number: int, frame: object) -> None:
-        process.send_signal(number)
-
-    signals = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(each, pass_on) for each in signals]
-    try:
-        status = process.wait()
-    finally:
-        for each, handler in zip(signals, before, strict=True):
-            signal.signal(each, handler)
-    if status == checkpoints.RESUME_STATUS:
-        raise OldStoppedError
-    if status:
-        raise InputError("the old encoder could not be trained; the reason stands above")

@@ -20,6 +20,12 @@ from bct_keras.encoders.keras_file import prepared, read_model, scales_itself
 from bct_keras.encoders.load import ADAPTER_KIND, encoder_of_run
 from bct_keras.errors import InputError, option
 from bct_keras.methods.outputs import COMPATIBLE, EMBEDDING
+from bct_keras.train.fits import (
+    check_functional,
+    check_image,
+    check_rank,
+    fault_of_making_again,
+)
 from bct_keras.train.on_top import ON_TOP, number_on_top, with_embedding
 from bct_keras.train.top import without_top
 from bct_keras.untrusted import keras_files, reading
@@ -111,7 +117,7 @@ class Start:
         embedding, how = self.embedding_of(model)
         check_image(self.path, model.input_shape, image_size)
         preprocessing = self.preprocessing_of(model)
-        network = keras.Model(model.inputs[0], embedding, name=TAKEN)
+        network = self.taken(model, embedding)
         for layer in _keras.layers_within(network):
             layer.trainable = True  # whatever was frozen when it was saved
         image, features = self.opened(network, image_size, preprocessing)
@@ -136,6 +142,24 @@ class Start:
                 "network as a .keras file and start from that",
             ) from None
         return Started(backbone, f"{self.named}: all weights of {backbone.name}")
+
+    def taken(self, model: Any, embedding: Any) -> keras.Model:
+        """Returns the network up to the embedding; raises where it could not be saved again.
+
+        A class of keras-hub can be made again where some of its layers alone cannot. So it stays
+        whole there, which is a layer of the encoder.
+        """
+        network = keras.Model(model.inputs[0], embedding, name=TAKEN)
+        fault = fault_of_making_again(network)
+        if not fault:
+            return network
+        if embedding is model.outputs[0] and not fault_of_making_again(model):
+            return model
+        raise InputError(
+            f"{self.path} cannot be saved again after the training: {fault}",
+            "Start from the whole network, without a layer that is named: "
+            "keras.Model(image, network(image)).save('new.keras')",
+        )
 
     def embedding_of(self, model: Any) -> tuple[Any, str]:
         """Returns the symbolic output that is taken as the embedding, and which it is in words."""
@@ -187,11 +211,13 @@ class Start:
 
         The layers of the network stay those of the whole model where they can, so that heat maps
         see them. It becomes a single layer where something stands in front of it, where it takes
-        images of any size or batches of one size, and where its layers have names that are needed.
+        images of any size or batches of one size, where its layers have names that are needed, and
+        where it has to stay whole.
         """
+        is_whole = not type(network).__module__.startswith("keras.")
         needs_name = any(is_needed(layer.name) for layer in network.layers)
         is_fixed = tuple(network.inputs[0].shape) == (None, image_size, image_size, 3)
-        if preprocessing.is_plain and is_fixed and not needs_name:
+        if preprocessing.is_plain and is_fixed and not needs_name and not is_whole:
             return network.inputs[0], network.outputs[0]
         image = keras.Input((image_size, image_size, 3), name="image")
         try:
@@ -255,41 +281,3 @@ def taken_layers(backbone: keras.Model) -> list[keras.layers.Layer]:
 def is_needed(name: str) -> bool:
     """Tells whether the whole network gives this name to a layer of its own."""
     return name in (TAKEN, *OUTPUTS) or name.startswith(ON_TOP)
-
-
-def check_rank(output: Any) -> None:
-    """Raises where no embedding can be made of what a layer gives."""
-    outputs = keras.tree.flatten(output)
-    if len(outputs) != 1:
-        raise ValueError(f"that layer gives {len(outputs)} outputs")
-    if len(outputs[0].shape) not in (2, 3, 4):
-        raise ValueError(
-            f"that layer gives {list(outputs[0].shape)}, which is neither features of an image nor "
-            "those of its places"
-        )
-
-
-def check_functional(path: Path, model: Any) -> None:
-    """Raises where a model has no graph of layers with one image as its input."""
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
-        raise InputError(
-            f"{path} has no graph of layers that an embedding could be taken from: save it as a "
-            "functional model, keras.Model(image, network(image))"
-        )
-    if len(model.inputs) != 1:
-        raise InputError(f"{path} takes {len(model.inputs)} inputs, and an encoder takes one image")
-
-
-def check_image(path: Path, shape: Any, image_size: int) -> None:
-    """Raises where a model takes no square colour images of this size."""
-    sides = list(shape)[1:] if isinstance(shape, tuple | list) else []
-    if len(sides) != 3 or sides[2] != 3:
-        raise InputError(f"{path} takes {shape}, and images here are [batch, size, size, 3]")
-    for side in sides[:2]:
-        if side not in (None, image_size):
-            raise InputError(
-                f"{path} takes images of {sides[0]} x {sides[1]} pixels, and those to train on "
-                f"have {image_size} x {image_size}.",
-                f"Prepare the data set at that size, as by {option('source')}="
-                f"'folder(PHOTOS, image_size={sides[0]})', and a {option('prepared')} of its own",
-            )

@@ -55,7 +55,8 @@ class Run:
         """Trains the encoder, unless the folder holds it already."""
         # What does not fit together is told before anything is written.
         replicas = self.strategy.num_replicas_in_sync
-        self.recipe.check_data(self.data.records, self.data.classes, replicas)
+        data = self.data
+        self.recipe.check_data(data.records, data.classes, replicas, data.image_size)
         if not workers.chief_first(self.strategy, self.start):
             self.say(f"{self.workdir} is up to date")
             return

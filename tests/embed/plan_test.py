@@ -1,15 +1,18 @@
 """What `embed --dry_run` tells: arithmetic on what was measured, and where it breaks."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from bct_keras import artefacts
+from bct_keras.command.results import as_object
 from bct_keras.data.dataset import open_data_set
 from bct_keras.embed import __main__ as command
 from bct_keras.embed.plan import EmbedPlan, Measured, plan
 from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder
+from bct_keras.progress import Outcome
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +74,22 @@ def test_a_dry_run_tells_and_makes_nothing(here, data, tiny_encoder_path, tmp_pa
     assert lines[0].startswith("100,000,000 images on 16 machines like this one (")
     assert [line.split(":")[0] for line in lines[1:5]] == ["time", "read", "written", "memory"]
     assert not (tmp_path / "x").exists()
+
+
+def test_a_dry_run_has_the_same_for_programs(here, data, tiny_encoder_path, tmp_path, monkeypatch):
+    told: list[Outcome] = []
+    monkeypatch.setattr(command.command, "finish", told.append)
+    given = (
+        f"--encoder={tiny_encoder_path(4)}",
+        f"--data={data.folder}",
+        f"--out={tmp_path / 'x'}",
+    )
+    status, _, _ = here(command, *given, "--dry_run", "--images=1e8", "--nodes=16")
+    assert status == 0
+    (found,) = told
+    facts = json.loads(as_object(found.facts))
+    assert (facts["images"], facts["nodes"], facts["requests"]) == (1e8, 16, 0)
+    assert found.text.startswith(f"{facts['images']:,.0f} images on 16 machines like this one ")
+    assert f"time: {facts['hours']:,.2f} hours" in found.text
+    breaks = facts["breaks_at"]
+    assert found.text.endswith(f" at {breaks['images']:,.0f} images: {breaks['because']}")

@@ -1,10 +1,11 @@
 """Gives files that are no encoders, or damaged ones.
 
-Each is refused in one line, and none runs code of its own.
+Each is refused in a line, or two where there is a way on, and none runs code of its own.
 """
 
 import json
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ DIMS = 4
 def refused(path: Path) -> str:
     with pytest.raises(InputError) as error:
         load_encoder(path)
-    (line,) = str(error.value).splitlines()
+    line, *_ = str(error.value).splitlines()
     return line
 
 
@@ -115,6 +116,36 @@ def test_a_keras_file_with_another_content(keras_file, tmp_path, member, content
             if text is not None:
                 changed.writestr(name, text)
     assert f"{path} cannot be loaded as a Keras encoder: " in refused(path)
+
+
+@pytest.mark.parametrize(
+    ("module", "kind", "way_on"),
+    [
+        ("keras_hub.src.models.vit", "ViTBackbone", "another package: pip install keras-hub"),
+        (
+            "mine",
+            "Mine",
+            "does not bring layers of its maker's own along: save one",
+        ),
+    ],
+)
+def test_layers_that_keras_does_not_have(tmp_path, monkeypatch, module, kind, way_on):
+    monkeypatch.setitem(sys.modules, "keras_hub", None)  # as if it were not installed
+    path = tmp_path / "old.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps(named(module, kind)))
+        archive.writestr("metadata.json", "{}")
+        archive.writestr("model.weights.h5", b"")
+    with pytest.raises(InputError) as error:
+        load_encoder(path)
+    said, hint = error.value.args
+    assert said.startswith(f"{path} cannot be loaded as a Keras encoder: Could not ")
+    assert way_on in hint
+
+
+def named(module: str, kind: str) -> dict[str, object]:
+    """Returns what the configuration of a layer begins with."""
+    return {"module": module, "class_name": kind, "config": {}, "registered_name": kind}
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,30 @@ def test_a_bundle_has_all_that_a_device_needs(made, folder, tmp_path):
     assert "http.server" in said[0]
 
 
+def test_the_packages_of_npm_may_lie_in_a_folder_of_ones_own(made, tmp_path, monkeypatch):
+    """As they have to where the page came in a wheel."""
+    web, out = page(tmp_path / "web"), tmp_path / "device"
+    (web / "node_modules").rename(tmp_path / "node_modules")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(InputError) as refused:
+        run.bundle(made["gallery"], made["encoder"], out, page=web)
+    said, way_on = refused.value.args
+    assert said.startswith("node_modules does not have LiteRT.js")
+    assert way_on == f"npm install --prefix . --no-save --no-package-lock {bundling.LITERT}"
+    run.bundle(made["gallery"], made["encoder"], out, page=web, npm=tmp_path)  # named
+    first = bundling.RUN_TIME[0]
+    assert (out / "node_modules" / first).read_text() == first
+    monkeypatch.chdir(tmp_path)
+    run.bundle(made["gallery"], made["encoder"], tmp_path / "other", page=web)  # found
+    assert (tmp_path / "other" / "node_modules" / first).is_file()
+
+
+def test_the_version_to_install_is_that_of_the_page():
+    wanted = json.loads((bundling.PAGE / "package.json").read_text())["dependencies"]
+    assert [f"{name}@{version}" for name, version in wanted.items()] == [bundling.LITERT]
+
+
 def test_a_bundle_that_could_not_work_is_refused(made, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "page.js").touch()

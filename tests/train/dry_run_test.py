@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 from pathlib import Path
@@ -5,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bct_keras.command.results import as_object
 from bct_keras.data.dataset import open_data_set
 from bct_keras.embed import run as embed_run
 from bct_keras.encoders import load_encoder
+from bct_keras.progress import Outcome
 from bct_keras.train import __main__ as train
 
 FLAGS = (
@@ -143,6 +146,47 @@ def test_what_is_missing_is_named_and_the_rest_is_told_all_the_same(told):
     ]
     # 4 dimensions: weights, gradient and momentum of a class; 4 images and their logits three times
     assert re.search(r"in all, on each device, and 96 bytes a class$", found["memory"][-1])
+
+
+@pytest.fixture
+def facts_of(told, monkeypatch):
+    """What a dry run tells programs, beside what `told` returns."""
+    outcomes: list[Outcome] = []
+    monkeypatch.setattr(train.command, "finish", outcomes.append)
+
+    def run(*arguments: str):
+        status, found, _ = told(*arguments)
+        (outcome,) = outcomes
+        return status, found, outcome.text, json.loads(as_object(outcome.facts))
+
+    return run
+
+
+def test_programs_are_told_all_that_people_are(facts_of, data_root):
+    status, found, _, facts = facts_of(f"--data={data_root}/new", "--method=independent")
+    assert (status, facts["ready"]) == (0, True)
+    by_name: dict[str, list[str]] = {}
+    for each in facts["looked_at"]:
+        assert each["ready"]
+        by_name.setdefault(each["name"], []).append(each["said"])
+    assert by_name == found
+    numbers = {each["name"]: each for each in facts["looked_at"]}
+    of_data = numbers["data"]
+    assert (of_data["records"], of_data["classes"], of_data["image_size"]) == (36, 6, 28)
+    assert numbers["devices"]["replicas"] == 1
+    of_steps = numbers["steps"]
+    assert (of_steps["steps_an_epoch"], of_steps["steps"]) == (4, 12)  # 36 / 8, three times
+    total = float(found["memory"][-1].split()[0].replace(",", ""))
+    assert facts["bytes_a_device"] == pytest.approx(total * 1e6, abs=0.05e6)
+
+
+def test_programs_are_told_what_is_not_ready(facts_of, data_root):
+    status, _, text, facts = facts_of(f"--data={data_root}/new", "--method=mixbct")
+    assert (status, facts["ready"]) == (1, False)
+    assert text == "not ready: old encoder"
+    missing = [each for each in facts["looked_at"] if not each["ready"]]
+    assert [each["name"] for each in missing] == ["old encoder"]
+    assert missing[0]["said"].startswith("NOT READY: give --old")
 
 
 @pytest.mark.parametrize(

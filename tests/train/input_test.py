@@ -357,6 +357,61 @@ def test_augmentations_are_named_as_the_page_says(tmp_path, monkeypatch):
     assert recipe.build_augmentations()[-1].seed == recipe.seed  # pyright: ignore
 
 
+OWN = """
+import keras, numpy as np, tensorflow as tf
+
+class Brighter(keras.layers.Layer):
+    def call(self, images, training=False):
+        factor = keras.ops.where(tf.reduce_mean(images) > 100.0, 0.5, 2.0)
+        return tf.image.adjust_brightness(images, 0.1) * factor if training else images
+
+class Condition(keras.layers.Layer):
+    def call(self, images):
+        if tf.reduce_mean(images) > 100.0:
+            return images * 0.5
+        return images
+
+class OfNumpy(keras.layers.Layer):
+    def call(self, images):
+        return images + np.asarray(images).mean()
+
+class Smaller(keras.layers.Layer):
+    def call(self, images):
+        return images[:, :10]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Brighter", ""),
+        (
+            "Condition",
+            r"Condition cannot change images \(.*own_layers.py, line 11\): Using a symbolic"
+            r"(.|\n)*\nIts call is traced once for all batches: in place of a Python `if` on a",
+        ),
+        ("OfNumpy", r"line 17\): Cannot convert a symbolic(.|\n)*of NumPy keras.ops"),
+        (
+            "Smaller",
+            r"are \d+ and 10(.|\n)*It has to give as many images of the same size as it gets",
+        ),
+    ],
+)
+def test_a_layer_of_ones_own_is_tried_before_the_training(data, tmp_path, monkeypatch, name, said):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "own_layers.py").write_text(OWN)
+    recipe = small_recipe(augment=f"own_layers:{name}")
+    if said:
+        with pytest.raises(InputError, match=said):
+            recipe.check_data(data.records, data.classes, 1, data.image_size)
+        return
+    recipe.check_data(data.records, data.classes, 1, data.image_size)
+    batches = training_batches(
+        data, None, (), BATCH, 0, 0, 1, False, augment=recipe.build_augmentations()
+    )
+    assert next(iter(batches))[0]["image"].dtype == tf.uint8
+
+
 def test_batches_by_identity(data, old):
     by_class = ClassBatches(
         data, 5, images=4, seed=0, old=old, fields=("old_embedding", "credible")

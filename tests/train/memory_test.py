@@ -87,6 +87,14 @@ def test_activations_are_the_outputs_of_all_layers():
     assert memory.activations(model, rows=10) == 10 * ((8 + 8 + 8) * 4 + 5 * 2)
 
 
+def test_activations_of_a_network_for_images_of_any_size_are_those_of_the_images():
+    image = keras.Input((4, 4, 3))
+    any_size = keras.Input((None, None, 3))
+    inner = keras.Sequential([any_size, keras.layers.Conv2D(2, 3)])  # [2, 2, 2]
+    model = keras.Model(image, keras.layers.Flatten()(inner(image)))
+    assert memory.activations(model, rows=10) == 10 * (8 + 8) * 4
+
+
 def test_pieces_of_a_batch_take_less():
     whole, pieces = (
         memory.estimated(replace(RECIPE, micro_batches=count), CLASSES, image_size=28, replicas=2)

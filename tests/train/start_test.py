@@ -12,6 +12,8 @@ import tensorflow as tf
 from keras import layers
 from small_recipe import small_recipe
 
+import bct_keras
+from bct_keras import specs
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.errors import InputError
 from bct_keras.train import on_top
@@ -20,6 +22,14 @@ from bct_keras.train.trainer import Run, Watch
 
 pytestmark = pytest.mark.seconds(14)
 
+PAGE = Path(bct_keras.__file__).parent / "train/README.md"
+MODULES = {  # of keras.applications
+    "MobileNetV3Small": "mobilenet_v3",
+    "EfficientNetB0": "efficientnet",
+    "MobileNetV2": "mobilenet_v2",
+    "ResNet50": "resnet",
+    "DenseNet121": "densenet",
+}
 SIZE = 28
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
 
@@ -242,6 +252,7 @@ def test_what_is_nothing_to_start_from_is_told(tmp_path, monkeypatch, name, said
         ({"frozen_epochs": 1}, "frozen_epochs=1 needs start"),
         ({"start": "{}", "start_rate": 0.0}, "start_rate=0.0 has to be above 0"),
         ({"batch": "classes(3, images=4)"}, "makes no batch of batch_size=8; give batch_size=12"),
+        ({"batch": "small_recipe:SmallRecipe"}, "by random or classes alone, and by no class of"),
         ({"augment": "flip, spin"}, "unknown name 'spin' in 'spin'; known: colour, crop, flip"),
         ({"start": "{}", "precision": "mixed_bfloat16"}, "stay float32, as they were saved"),
     ],
@@ -373,3 +384,65 @@ def test_batches_of_more_identities_than_there_are_are_refused_before_anything_i
     with pytest.raises(InputError, match="needs 8 identities for a batch"):
         run(data, tmp_path / "run", **batch).train()
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels"),
+    [
+        ("MobileNetV3Small", ""),
+        ("EfficientNetB0", ""),
+        ("MobileNetV2", "mean=127.5, std=127.5"),
+        ("ResNet50", "mean=(103.939, 116.779, 123.68), order=bgr"),
+        ("DenseNet121", "mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)"),
+    ],
+)
+def test_the_page_says_which_pixels_networks_of_keras_take(name, pixels):
+    """Keras's own preprocessing is what the page and the error say."""
+    of_keras = getattr(keras.applications, MODULES[name]).preprocess_input
+    given = specs.build(starts.STARTS, f"keras(net.keras, {pixels})")
+    order = {"rgb": 1, "bgr": -1}[given.order or "rgb"]
+    mean, std = np.float32(given.mean or 0), np.float32(given.std or 1)
+    scaled = (IMAGES[..., ::order] - mean) / std
+    np.testing.assert_allclose(of_keras(IMAGES.astype(np.float32)), scaled, atol=1e-4)
+    begins = [begin for begin in starts.PIXELS_OF if name.lower().startswith(begin)]
+    assert [starts.PIXELS_OF[begin] for begin in begins[:1]] == ([pixels] if pixels else [])
+    assert pixels in PAGE.read_text()
+
+
+@keras.saving.register_keras_serializable("start_test")
+class Places(layers.Layer):
+    """A layer that cannot be made from its own configuration, as some of keras-hub."""
+
+    def call(self, image):
+        return keras.ops.reshape(image, (-1, SIZE, SIZE * 3))
+
+    def get_config(self):
+        return {**super().get_config(), "places": SIZE}
+
+
+@keras.saving.register_keras_serializable("start_test")
+class Whole(keras.Model):
+    """A network that can be made from its configuration all the same."""
+
+    def __init__(self, width: int = 8, **options: Any):
+        image = keras.Input((SIZE, SIZE, 3))
+        places = Places(name="places")(layers.Rescaling(1 / 255)(image))
+        super().__init__(image, layers.GRU(width)(places), **options)
+        self.width = width
+
+    def get_config(self):
+        return {"width": self.width, "name": self.name}
+
+
+def test_a_network_that_can_be_made_again_only_as_a_whole_stays_whole(tmp_path):
+    path = tmp_path / "net.keras"
+    network = Whole()
+    network.save(path)
+    for dims in (8, 5):
+        backbone = started(str(path), dims).backbone
+        again = keras.models.clone_model(backbone)  # as the encoder is made at the end
+        again.set_weights(backbone.get_weights())
+        np.testing.assert_array_equal(again(IMAGES), backbone(IMAGES))
+        assert network.name in {layer.name for layer in starts.taken_layers(backbone)}
+    with pytest.raises(InputError, match=r"cannot be saved again after the training: .*Places"):
+        started(f"keras({path}, layer=places)")
