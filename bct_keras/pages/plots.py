@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bct_keras.pages import mixed_plots
+from bct_keras.pages import mixed_plots, small_svg
 from bct_keras.pages.axis_labels import plain_numbers
 from bct_keras.pages.document import Plot, Reading
 from bct_keras.pages.plot_values import (
@@ -267,36 +267,9 @@ def svg_of(figure: Figure, name: str) -> str:
     svg = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")
-    svg = re.sub(r' d="[^"]*"', lambda path: rounded(path.group()), svg)
+    svg = re.sub(r' d="[^"]*"', lambda path: small_svg.rounded(path.group()), svg)
     svg = re.sub(r"font-family: [^;]*; ", "", svg)  # it is the page's
-    return without_idle_names(svg).replace(FOREGROUND, "currentColor")
-
-
-def without_idle_names(svg: str) -> str:
-    """Returns SVG without the names that nothing in it refers to, which are most of them.
-
-    Example:
-        >>> without_idle_names('<g id="a"><path id="b"/><use href="#b"/></g>')
-        '<g><path id="b"/><use href="#b"/></g>'
-    """
-    referred_to = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
-
-    def kept(found: re.Match[str]) -> str:
-        return found.group() if found.group(1) in referred_to else ""
-
-    return re.sub(r' id="([^"]*)"', kept, svg)
-
-
-def rounded(path: str) -> str:
-    """Returns a path with two digits behind each point: a page is half as large for it.
-
-    Example:
-        >>> rounded("M 57.328125 205.6 L 1.005 2")
-        'M 57.33 205.6 L 1 2'
-    """
-    return re.sub(
-        r"\d+\.\d{3,}", lambda number: f"{float(number.group()):.2f}".rstrip("0").rstrip("."), path
-    )
+    return small_svg.without_idle_names(svg).replace(FOREGROUND, "currentColor")
 
 
 def printed_style() -> dict[Any, Any]:
