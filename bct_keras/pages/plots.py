@@ -267,9 +267,10 @@ def svg_of(figure: Figure, name: str) -> str:
     svg = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")
-    svg = re.sub(r' d="[^"]*"', lambda path: small_svg.rounded(path.group()), svg)
+    svg = re.sub(r' (d|x|y)="[^"]*"', lambda found: small_svg.rounded(found.group()), svg)
     svg = re.sub(r"font-family: [^;]*; ", "", svg)  # it is the page's
-    return small_svg.without_idle_names(svg).replace(FOREGROUND, "currentColor")
+    svg = small_svg.without_bulk(small_svg.without_idle_names(svg))
+    return svg.replace(FOREGROUND, "currentColor")
 
 
 def printed_style() -> dict[Any, Any]:

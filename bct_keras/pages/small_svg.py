@@ -18,8 +18,20 @@ def without_idle_names(svg: str) -> str:
     return re.sub(r' id="([^"]*)"', kept, svg)
 
 
+def without_bulk(svg: str) -> str:
+    """Returns SVG without turns by nothing and without indentation.
+
+    Example:
+        >>> without_bulk('<g> <text transform="rotate(-0 1 2)" x="1">a</text></g>')
+        '<g><text x="1">a</text></g>'
+    """
+    svg = re.sub(r' transform="rotate\(-?0 [^)]*\)"', "", svg)
+    svg = re.sub(r">\s+<", "><", svg)
+    return re.sub(r"\s*\n\s*", " ", svg)
+
+
 def rounded(path: str) -> str:
-    """Returns a path with two digits behind each point: a page is half as large for it.
+    """Returns coordinates with two digits behind each point: a page is half as large for it.
 
     Example:
         >>> rounded("M 57.328125 205.6 L 1.005 2")
