@@ -146,7 +146,7 @@ def test_unreadable_images_can_be_skipped_and_are_counted(photos, here):
     )
     assert (status, errors) == (0, "")
     first, counted, *named, then = output.splitlines()
-    assert then == "next: bct train --data=data --old=OLD --workdir=runs/mine"
+    assert then == "next: bct adapt --new=NEW --old=OLD --data=data --out=adapted/mine"
     assert first == "data written: 10 images of 4 identities"
     assert counted == "2 images left out:"
     for line, name, reason in zip(named, ["c/1.jpg", "d/2.jpg"], reasons, strict=True):

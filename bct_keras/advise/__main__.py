@@ -81,6 +81,7 @@ def define_flags() -> None:
 
 def main() -> None:
     """Advises on what the flags name; the first line of the output is the decision."""
+    check_given("old", "new", "gallery_size", "queries_per_day", "out")
     command.loading()
     from bct_keras.advise import tables
     from bct_keras.advise.plan import Plan
@@ -92,8 +93,8 @@ def main() -> None:
     out = stores.place(command.required("out"))
     old, new = load_encoder(command.required("old")), load_encoder(command.required("new"))
     plan = Plan(
-        gallery_size=needed_number("gallery_size"),
-        queries_per_day=needed_number("queries_per_day"),
+        gallery_size=FLAGS.gallery_size,
+        queries_per_day=FLAGS.queries_per_day,
         nodes=FLAGS.nodes,
         cost_per_gpu_hour=FLAGS.cost_per_gpu_hour,
         data=FLAGS.data,
@@ -110,12 +111,15 @@ def main() -> None:
     command.finish(Outcome(text, {**found, "report": out}, tables.commands(found)))
 
 
-def needed_number(name: str) -> float:
-    """Returns the number that a flag has to have; 0 is one."""
-    value = flags.FLAGS[name].value
-    if value is None:
-        raise InputError(f"--{name} is needed; --help tells what it takes")
-    return value
+def check_given(*names: str) -> None:
+    """Raises where flags are missing, and names all of them; 0 is a value."""
+    missing = []
+    for name in names:
+        if flags.FLAGS[name].value in (None, ""):
+            missing.append(f"--{name}")
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise InputError(f"{', '.join(missing)} {verb} needed; --help tells what they take")
 
 
 def told(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from bct_keras.advise.candidates import (
     ADAPTED,
@@ -18,7 +19,7 @@ from bct_keras.advise.speed import embeds_images
 from bct_keras.encoders import Encoder
 from bct_keras.printable import GALLERY, command_line
 
-EXPORTED = "exported"
+EXPORTED = "exported"  # its name begins so
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,6 @@ class NextSteps:
             "encoder": encoder,
             "old": name_of(self.old),
             "protocol": list(self.protocols),
-            "out": EXPORTED,
+            "out": f"{EXPORTED}-{PurePath(encoder).stem}",  # there may be another one's files
         }
         return Step("Export the encoder of the queries", command_line("export", flags))

@@ -30,7 +30,7 @@ def outcome(
     text = f"{report.as_text(found)}\nreport: {folder / PAGE}"
     facts = {**(more or {}), "report": folder / PAGE, **found}
     may_search = found.get("verdict") in ("compatible", "undecided")
-    if not old or not may_search:
+    if not old or not may_search or found.get("looks_worse"):
         return Outcome(text, facts)
     flags = {"gallery": GALLERY, "data": data, "encoder": old, "report": str(folder)}
     return Outcome(text, facts, [" ".join(command_line("gallery add", flags))])

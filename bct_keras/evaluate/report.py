@@ -50,7 +50,7 @@ def columns_of(result: dict[str, Any]) -> Iterator[Column]:
     if "word" in result:
         yield Column("word", lambda metric: result["word"][metric])
     if "gain" in result:
-        yield Column("above old", lambda metric: "yes" if result["above_old"][metric] else "NO")
+        yield Column("above old", lambda metric: report_routes.above_old(result["gain"][metric]))
     if "update_gain" in result:
         yield Column("update gain", lambda metric: optional(result["update_gain"][metric]))
         yield Column("tax", lambda metric: f"{result['tax'][metric]:+.4f}")

@@ -72,6 +72,8 @@ def verdict_facts(verdict: Verdict | None) -> dict[str, Any]:
     found: dict[str, Any] = {"verdict": verdict.word, "because": verdict.because}
     if verdict.units_needed:
         found["identities_needed"] = verdict.units_needed
+    if verdict.looks_worse:
+        found["looks_worse"] = True
     return found
 
 

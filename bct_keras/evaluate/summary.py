@@ -112,7 +112,7 @@ def route_line(report: Mapping[str, Any]) -> str:
     good = [f"{test}, {MEANINGS[test]}" for test in verdicts if verdicts[test] == COMPATIBLE]
     if good:
         return "; ".join(good)
-    return f"none of those measured is shown to work: {', '.join(verdicts)}"
+    return f"none is shown to work, of those that were measured: {', '.join(verdicts)}"
 
 
 def next_step(report: Mapping[str, Any], place: str = "REPORT") -> NextStep | None:
@@ -142,8 +142,9 @@ def next_step(report: Mapping[str, Any], place: str = "REPORT") -> NextStep | No
     if UNDECIDED in verdicts.values():
         needed = report.get("identities_needed")
         more = f"about {needed:,} identities would decide it" if needed else "more may decide it"
+        so_far = "It looks worse so far. " if report.get("looks_worse") else ""
         return NextStep(
-            f"Measure on more identities: {more}.",
+            f"{so_far}Measure on more identities (MORE, a data set of them): {more}.",
             line("evaluate", old=old, new=new, protocol="retrieval(MORE)", out="reports/more"),
         )
     return NextStep(

@@ -143,8 +143,8 @@ def check_encoder(gate: Gate, checks: Checks) -> None:
         )
     else:
         helps = (
-            "most first: more identities to train on, more epochs, another method "
-            "(gallerycontrast, or l2, which stays closest to the old encoder); "
+            "most first: more identities to train on, more epochs, a method that stays closer to "
+            "the old encoder (l2 stays closest); "
             f"{option('allow_loss', True)} exports it all the same"
         )
     refused = f"nothing is exported: the encoder itself is {found.sentence}"

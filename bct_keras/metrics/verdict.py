@@ -102,6 +102,7 @@ class Verdict:
     word: str  # compatible, not compatible or undecided
     because: str  # one sentence
     units_needed: int | None = None  # with `undecided`: about how many identities would decide it
+    looks_worse: bool = False  # with `undecided`: whether what decides is lower, beyond the margin
 
     @property
     def sentence(self) -> str:
@@ -161,21 +162,21 @@ def decide(gains: Mapping[str, Sequence[Gain]], rule: Rule) -> Verdict | None:
         )
         return Verdict(COMPATIBLE, because)
     because = f"{listed(lacking)} not shown to be better"
+    looks_worse = any(gain.value < -rule.margin for gain in lacking)
     if any(gain.error is None for gain in lacking):
-        return Verdict(
-            UNDECIDED, f"{because}: the protocol gives numbers without what they rest on"
-        )
+        because = f"{because}: the protocol gives numbers without what they rest on"
+        return Verdict(UNDECIDED, because, looks_worse=looks_worse)
     confidences = [CONFIDENCE if gain.value > 0 else strict for gain in lacking]
     needed = max(
         gain.units_needed(confidence) for gain, confidence in zip(lacking, confidences, strict=True)
     )
     if needed > MOST_IDENTITIES:
-        return Verdict(UNDECIDED, f"{because}, and no number of identities would tell")
-    return Verdict(
-        UNDECIDED,
-        f"{because}; about {rounded_up(needed):,} identities would tell",
-        rounded_up(needed),
-    )
+        because = f"{because}, and no number of identities would tell"
+        return Verdict(UNDECIDED, because, looks_worse=looks_worse)
+    told = f"about {rounded_up(needed):,} identities would tell"
+    if looks_worse:
+        told = f"it looks worse, and {told}"
+    return Verdict(UNDECIDED, f"{because}; {told}", rounded_up(needed), looks_worse)
 
 
 def chosen(gains: Sequence[Gain], rule: Rule) -> list[Gain]:

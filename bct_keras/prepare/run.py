@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bct_keras import artefacts, specs, stores
-from bct_keras.data import records
+from bct_keras.data import amount, records
 from bct_keras.engines import Crew, Engine, Job, Part, Result, make
 from bct_keras.prepare import looking, writing
 from bct_keras.prepare.made import made_before
@@ -239,9 +239,28 @@ def outcome(said: str, out: Path) -> Outcome:
         "views": views,
         "skipped": field(manifest, "skipped", list, where),
     }
-    data = out / "new" if "new" in views else out
-    flags = {"data": str(data), "old": "OLD", "workdir": "runs/mine"}
-    return Outcome(said, facts, [" ".join(command_line("train", flags))])
+    return Outcome(said, facts, [" ".join(what_follows(facts))])
+
+
+def what_follows(facts: dict[str, Any]) -> list[str]:
+    """Returns the command that goes on from a data set: what it is large enough for.
+
+    DIMS are those of the old encoder OLD, and NEW is an encoder that has seen other images.
+    """
+    # `all` is what the encoders of a user have not seen; `new` is the new one's part in papers.
+    view = "all" if "all" in facts["views"] else ""
+    data = str(facts["out"] / view)
+    if amount.is_small(facts["images"], facts["identities"]):
+        flags = {"new": "NEW", "old": "OLD", "data": data, "out": "adapted/mine"}
+        return command_line("adapt", flags)
+    flags = {
+        "flagfile": "configs/gallerycontrast.flags",
+        "data": data,
+        "old": "OLD",
+        "dims": "DIMS",
+        "workdir": "runs/mine",
+    }
+    return command_line("train", flags)
 
 
 def passed_over(source: Source) -> str:

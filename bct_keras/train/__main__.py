@@ -1,8 +1,8 @@
 """Trains an encoder whose queries can be searched in an old one's gallery, and shows that they can.
 
 bct train --flagfile=configs/mixbct.flags
-bct train --flagfile=configs/mixbct.flags --data=data/mine/new --old=old.keras \\
-    --workdir=runs/mine
+bct train --flagfile=configs/mixbct.flags --data=data/mine/all --old=old.keras \\
+    --dims=64 --workdir=runs/mine
 
 Without --data the data set is made from --source and --split, and without --old the old encoder is
 trained on its part of it by --old_flagfile. Then: embed the data with the old encoder, train,

@@ -55,9 +55,10 @@ def check_image(path: Path, shape: Any, image_size: int) -> None:
         raise InputError(f"{path} takes {shape}, and images here are [batch, size, size, 3]")
     for side in sides[:2]:
         if side not in (None, image_size):
+            source = f"{option('source')}='folder(PHOTOS, image_size={sides[0]})'"
             raise InputError(
                 f"{path} takes images of {sides[0]} x {sides[1]} pixels, and those to train on "
                 f"have {image_size} x {image_size}.",
-                f"Prepare the data set at that size, as by {option('source')}="
-                f"'folder(PHOTOS, image_size={sides[0]})', and a {option('prepared')} of its own",
+                "Prepare the data set at that size, into a folder of its own: bct prepare "
+                f"{source} {option('out', 'DATA')}",
             )

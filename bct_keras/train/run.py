@@ -218,8 +218,9 @@ class Upgrade:
             found = evaluate(old, new, protocols, out, rule=self.plan.checks.rule, say=self.say)
             old_path = str(old.path) if old else None
             result = outcome(found, out, old_path, str(data.folder), facts)
-            if found.get("verdict") == NOT_COMPATIBLE:
-                way_on = ways_on.after(self.plan.recipe)
+            if found.get("verdict") == NOT_COMPATIBLE or found.get("looks_worse"):
+                recipe = self.plan.recipe
+                way_on = ways_on.after(recipe.start, recipe.start_rate, recipe.epochs)
                 result = dataclasses.replace(result, text=f"{result.text}\n{way_on}")
             self.tell(result)
         elif not self.plan.protocol:

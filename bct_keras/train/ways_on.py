@@ -1,6 +1,8 @@
 """What to do where there are too few images, or where an encoder did not come out compatible."""
 
+from bct_keras import artefacts, stores
 from bct_keras.data import amount
+from bct_keras.encoders import ADAPTER_KIND
 from bct_keras.errors import option
 from bct_keras.train.recipe import Recipe
 
@@ -23,13 +25,25 @@ def instead() -> str:
     )
 
 
-def after(recipe: Recipe) -> str:
-    """Returns what to try after a training whose encoder is not compatible."""
-    if not recipe.start:
+def after(start: str, start_rate: float, epochs: int) -> str:
+    """Returns what to try after a training whose encoder is not compatible.
+
+    Args:
+        start: What it started from; empty for random weights.
+        start_rate: By how much less that was trained.
+        epochs: How long it was.
+    """
+    if not start:
         return f"a way on: {instead()}"
-    rate = option("start_rate", f"{recipe.start_rate / 10:g}")
+    if artefacts.kind_of(stores.place(start)) == ADAPTER_KIND:
+        rate = option("start_rate", f"{start_rate / 10:g}")
+        return (
+            f"a way on: take {start} as it is, if the report in it is better than this one; "
+            f"or {rate}, which leaves more of it as it was"
+        )
+    longer = option("epochs", max(40, 2 * epochs))
     return (
-        f"a way on: {rate}, which leaves more of {recipe.start} as it was; or train nothing, and "
-        "let adapt fit a small map from it to the old encoder; or start from the folder that "
-        f"adapt makes, {option('start', 'ADAPTED')}"
+        f"a way on: train nothing, and let adapt fit a small map from {start} to the old "
+        f"encoder, which takes a minute; or {option('start_rate', 1)} {longer}, which turns more "
+        "of it towards the old encoder, for longer"
     )

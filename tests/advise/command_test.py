@@ -184,7 +184,7 @@ REFUSED = {
         "--old=old.npz --new=new.npz --queries_per_day=1",
         "--gallery_size is needed",
     ),
-    "no queries": ("--old=old.npz --new=new.npz --gallery_size=1", "--queries_per_day is needed"),
+    "neither": ("--old=old.npz --new=new.npz", "--gallery_size, --queries_per_day are needed"),
     "an empty gallery": (
         "--old=old.npz --new=new.npz --gallery_size=0 --queries_per_day=1",
         "--gallery_size=0.0: an entry is the least",

@@ -9,14 +9,19 @@ import pytest
 from command_lines import check
 
 from bct_keras.adapt import plan as of_adapt
+from bct_keras.artefacts import write_manifest
 from bct_keras.benchmark import following as of_benchmark
 from bct_keras.benchmark.cells import Cell
 from bct_keras.benchmark.routes import parse_route
+from bct_keras.encoders import ADAPTER_KIND
+from bct_keras.evaluate import outcome as of_evaluate
 from bct_keras.evaluate import summary
 from bct_keras.explain import run as of_explain
 from bct_keras.export import run as of_export
 from bct_keras.export.checks import Exported
 from bct_keras.gallery import following as of_gallery
+from bct_keras.prepare import run as of_prepare
+from bct_keras.train import ways_on
 
 GALLERY = "file(my people.gallery)"
 IN = f"--gallery={shlex.quote(GALLERY)}"
@@ -189,3 +194,50 @@ def test_advice_on_stored_embeddings_needs_no_images(ending, has_data):
     command = summary.advice(f"old{ending}", f"new{ending}")
     assert ("--data=DATA" in command) == has_data
     check(command, command)
+
+
+@pytest.mark.parametrize(
+    ("images", "identities", "views", "command"),
+    [
+        (480, 48, ["all", "test"], "adapt --new=NEW --old=OLD --data=data/all --out=adapted/mine"),
+        (480, 48, ["all"], "adapt --new=NEW --old=OLD --data=data/all --out=adapted/mine"),
+        (
+            10_080,
+            1_008,
+            ["all", "new", "old", "test"],
+            "train --flagfile=configs/gallerycontrast.flags --data=data/all --old=OLD --dims=DIMS"
+            " --workdir=runs/mine",
+        ),
+        (
+            10_080,
+            1_008,
+            [],
+            "train --flagfile=configs/gallerycontrast.flags --data=data --old=OLD --dims=DIMS"
+            " --workdir=runs/mine",
+        ),
+    ],
+)
+def test_after_a_data_set_comes_what_it_is_large_enough_for(images, identities, views, command):
+    facts = {"out": Path("data"), "images": images, "identities": identities, "views": views}
+    words = of_prepare.what_follows(facts)
+    assert " ".join(words) == f"bct {command}"
+    check(" ".join(words).replace("DIMS", "64"), "prepare")
+
+
+def test_what_looks_worse_is_not_let_into_a_gallery(tmp_path):
+    found = {"protocols": {}, "verdict": "undecided", "because": "few"}
+    assert of_evaluate.outcome(found, tmp_path, "old.keras").then
+    assert not of_evaluate.outcome(found | {"looks_worse": True}, tmp_path, "old.keras").then
+
+
+def test_what_may_help_is_not_what_was_done(tmp_path):
+    write_manifest(tmp_path, "run", {})
+    told = ways_on.after(str(tmp_path), 0.1, 7)
+    assert f"let adapt fit a small map from {tmp_path}" in told
+    assert "start_rate=1 " in told
+    assert "epochs=40" in told
+    write_manifest(tmp_path, ADAPTER_KIND, {})
+    told = ways_on.after(str(tmp_path), 0.1, 7)
+    assert f"take {tmp_path} as it is" in told
+    assert "start_rate=0.01" in told
+    assert "adapt fit" not in told

@@ -159,3 +159,10 @@ def test_a_rate_that_the_data_are_too_few_for_does_not_decide():
         found = decide({"x": list(verdict.gains_of(result | {"unresolved": unresolved}))}, Rule())
         words.append(found.word if found else None)
     assert words == ["undecided", "compatible"]
+
+
+@pytest.mark.parametrize(("value", "worse"), [(-0.02, True), (-0.005, False), (0.01, False)])
+def test_undecided_says_whether_it_looks_worse(value, worse):
+    found = decide({"mine": [gain("top-1", value, error=0.02)]}, Rule())
+    assert (found.word, found.looks_worse) == ("undecided", worse)
+    assert ("it looks worse" in found.because) == worse
