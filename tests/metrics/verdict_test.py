@@ -164,5 +164,6 @@ def test_a_rate_that_the_data_are_too_few_for_does_not_decide():
 @pytest.mark.parametrize(("value", "worse"), [(-0.02, True), (-0.005, False), (0.01, False)])
 def test_undecided_says_whether_it_looks_worse(value, worse):
     found = decide({"mine": [gain("top-1", value, error=0.02)]}, Rule())
+    assert found
     assert (found.word, found.looks_worse) == ("undecided", worse)
     assert ("it looks worse" in found.because) == worse
