@@ -1,6 +1,7 @@
 """Work divided over processes."""
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import queue
@@ -20,6 +21,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 Work = Callable[[Task, Callable[[int], object]], Result]
 SECONDS_BETWEEN_REPORTS = 0.1
+TASKS_AHEAD = 4096  # that wait for a process: of a million all at once take a gigabyte
 # Tasks and work are inherited and not sent: they need not be pickled, and what this process has
 # read is shared.
 FORK = multiprocessing.get_context("fork")
@@ -89,8 +91,13 @@ def results(
 ) -> Iterator[tuple[int, Any]]:
     """Yields (number of the task, result) as each task is done."""
     finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
-    for number in range(len(shared.tasks)):
-        pool.submit(do, number).add_done_callback(finished.put)
+    numbers = iter(range(len(shared.tasks)))
+
+    def submit(count: int) -> None:
+        for number in itertools.islice(numbers, count):
+            pool.submit(do, number).add_done_callback(finished.put)
+
+    submit(TASKS_AHEAD)
     told = 0
     left = len(shared.tasks)
     while left:
@@ -104,6 +111,7 @@ def results(
             told = count
         if future:
             left -= 1
+            submit(1)
             yield result_of(future)
 
 

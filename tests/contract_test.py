@@ -18,6 +18,7 @@ from bct_keras.callbacks.checkpoints import Checkpoints
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import open_embeddings
 from bct_keras.embed.class_store import StoredOldEmbeddings
+from bct_keras.embed.credible import with_fields
 from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.heads import HEADS
@@ -245,7 +246,7 @@ def test_method_is_the_same_compiled_by_xla(name, stored):
 @pytest.mark.parametrize("name", METHODS)
 def test_method_reads_only_the_fields_it_needs(name, stored):
     needs = specs.build(METHODS, name, seed=0).needs
-    shards = stored.shards
+    shards = with_fields(stored.shards, needs)
     batches = training_batches(
         shards.data, shards, needs, BATCH, seed=0, first_step=0, epochs=1, mirror=False
     )

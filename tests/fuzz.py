@@ -169,7 +169,8 @@ def work(kind: Kind, good: Path, seeds: list[str], sending: int) -> None:
         root = Path(shutil.copytree(good, Path(folder) / "files", symlinks=True))
         os.chdir(root)
         content = (root / kind.file).read_bytes()
-        manifests = {path: path.read_bytes() for path in root.rglob("manifest.json")}
+        sealed = [*root.rglob("manifest.json"), *root.rglob("shards.table")]
+        manifests = {path: path.read_bytes() for path in sealed}
         for seed in seeds:
             found = attempt(kind, root, content, seed)
             for path, text in manifests.items():

@@ -12,6 +12,7 @@ from bct_keras import specs
 from bct_keras.backbones.iresnet import iresnet_small
 from bct_keras.data.dataset import open_data_set
 from bct_keras.data.embeddings import EmbeddingShards, field_path, open_embeddings
+from bct_keras.embed.credible import with_fields
 from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.methods import METHODS
@@ -90,8 +91,9 @@ def arrays_in_order(
     shards: EmbeddingShards, fields: tuple[str, ...]
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Returns the fields and the labels of all epochs, one after the other."""
+    old = with_fields(shards, fields)
     batches = training_batches(
-        shards.data, shards, fields, BATCH, SEED, first_step=0, epochs=EPOCHS, mirror=False
+        shards.data, old, fields, BATCH, SEED, first_step=0, epochs=EPOCHS, mirror=False
     )
     given = list(batches.as_numpy_iterator())
     names = ("image", *fields)

@@ -15,9 +15,11 @@ from bct_keras.artefacts.folders import locked_partial as locked_partial
 from bct_keras.artefacts.folders import making as making
 from bct_keras.artefacts.folders import mending as mending
 from bct_keras.artefacts.folders import new_folder as new_folder
+from bct_keras.artefacts.manifests import COPY as COPY
 from bct_keras.artefacts.manifests import LARGEST_MANIFEST as LARGEST_MANIFEST
 from bct_keras.artefacts.manifests import LOCK as LOCK
 from bct_keras.artefacts.manifests import MANIFEST as MANIFEST
+from bct_keras.artefacts.manifests import TABLE as TABLE
 from bct_keras.artefacts.manifests import check_place as check_place
 from bct_keras.artefacts.manifests import file_sha256 as file_sha256
 from bct_keras.artefacts.manifests import fingerprint as fingerprint
@@ -33,3 +35,6 @@ from bct_keras.artefacts.results import write_result as write_result
 from bct_keras.artefacts.results import write_sealed as write_sealed
 from bct_keras.artefacts.together import filling_together as filling_together
 from bct_keras.artefacts.together import last_of_all as last_of_all
+from bct_keras.artefacts.twins import missing_twins as missing_twins
+from bct_keras.artefacts.twins import restore as restore
+from bct_keras.artefacts.twins import write_listing as write_listing

@@ -82,8 +82,9 @@ def scratch_folder(path: Path) -> Iterator[Path]:
             yield Path(name)
         return
     prefix = f".{path.name}.partial-"
-    for left in path.parent.iterdir():
-        if re.fullmatch(rf"{re.escape(prefix)}[a-z0-9_]{{8}}", left.name):
+    for name in names_left(path.parent, prefix):
+        if re.fullmatch(rf"{re.escape(prefix)}[a-z0-9_]{{8}}", name):
+            left = path.parent / name
             dead = lock_folder(left)
             if dead is not None:
                 shutil.rmtree(left, ignore_errors=True)
@@ -97,3 +98,9 @@ def scratch_folder(path: Path) -> Iterator[Path]:
     finally:
         os.close(descriptor)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def names_left(folder: Path, prefix: str) -> list[str]:
+    """Returns the names in a folder that begin so: few, where there may be millions of others."""
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries if entry.name.startswith(prefix)]

@@ -13,9 +13,11 @@ from bct_keras.untrusted.json_files import field, read_json, read_object
 from bct_keras.untrusted.reading import opened, sha256_of
 
 MANIFEST = "manifest.json"
-LARGEST_MANIFEST = 1 << 27  # bytes of it: the embeddings of two billion images, in shards of 8,192
+TABLE = "shards.table"  # of the shards that a manifest is about, beside it
+COPY = ".copy"  # at the end of the names of their copies
+LARGEST_MANIFEST = 1 << 27  # bytes: those of earlier versions list all shards
 LOCK = ".lock"
-MAKERS = {"data set": "prepare", "run": "train", "report": "evaluate"}
+MAKERS = {"data set": "prepare", "embeddings": "embed", "run": "train", "report": "evaluate"}
 
 
 def fingerprint(value: Any) -> str:
@@ -33,6 +35,8 @@ def file_sha256(path: Path) -> str:
 def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
     """Reads the manifest of a folder that has to be of this kind."""
     path = folder / MANIFEST
+    if stores.size_of(path) is None and stores.size_of(folder / (MANIFEST + COPY)) is not None:
+        raise InputError(lost(folder, kind))
     if stores.is_remote(folder):
         check_in_store(path, kind)
     elif not folder.is_dir():
@@ -47,6 +51,12 @@ def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
     if not isinstance(manifest.get("made_from"), dict):
         raise InputError(f"{path} is not complete: it does not say what the {kind} was made from")
     return manifest
+
+
+def lost(folder: Path, kind: str) -> str:
+    """Says that a manifest is lost of which there is a copy."""
+    maker = MAKERS.get(kind, kind)
+    return f"{folder / MANIFEST}: this manifest is missing; the same {maker} makes it anew"
 
 
 def check_in_store(path: Path, kind: str) -> None:

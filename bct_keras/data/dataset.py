@@ -3,7 +3,8 @@
 Embedding shards and every other user read it from here.
 """
 
-from collections.abc import Collection
+import itertools
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,10 +15,12 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras import _tensorflow, artefacts, progress, stores
+from bct_keras.artefacts.tables import TableError
 from bct_keras.data import images
 from bct_keras.data.image_header import MAXIMUM_PIXELS
 from bct_keras.data.records import KIND, NAMES
-from bct_keras.data.shards import Shard, here, shards_of
+from bct_keras.data.shard_list import Shards, shards_of
+from bct_keras.data.shards import Shard, here
 from bct_keras.errors import InputError, option
 from bct_keras.untrusted.json_files import field, read_object
 
@@ -33,7 +36,7 @@ class DataSet:
     """A data set, or a view of one, that has been opened."""
 
     folder: Path
-    shards: tuple[Shard, ...]
+    shards: Shards
     classes: int
     first_identity: int  # stored labels count over the whole set, those of a view from 0
     image_size: int
@@ -46,14 +49,12 @@ class DataSet:
     @property
     def records(self) -> int:
         """The number of images."""
-        return sum(shard.records for shard in self.shards)
+        return self.shards.records
 
     @cached_property
     def fingerprint(self) -> str:
         """The name of its content: shards, identities and size."""
-        shards = [shard.sha256 for shard in self.shards]
-        content = [shards, self.classes, self.first_identity, self.image_size]
-        return artefacts.fingerprint(content)
+        return self.shards.fingerprint(self.classes, self.first_identity, self.image_size)
 
     @cached_property
     def identity_names(self) -> list[str] | None:
@@ -69,7 +70,7 @@ class DataSet:
             )
         return names[self.first_identity : end]
 
-    def files(self, shards: tuple[Shard, ...] | None = None) -> list[str]:
+    def files(self, shards: Sequence[Shard] | None = None) -> list[str]:
         """Returns the shards' files on this machine; those of a store are fetched."""
         return here(shards or self.shards)
 
@@ -99,13 +100,17 @@ class DataSet:
         record: Any = tf.io.parse_example(serialized, features)
         return {**record, "label": record["label"] - self.first_identity}
 
-    def checked_labels(self, batches: list[np.ndarray]) -> np.ndarray:
+    def checked_labels(self, batches: Iterable[np.ndarray], records: int = 0) -> np.ndarray:
         """Returns the labels of all batches, [records].
 
         Raises where the shards hold others than the manifest says.
+
+        Args:
+            batches: Labels.
+            records: How many there have to be; 0 is those of all shards.
         """
-        labels = np.concatenate(batches) if batches else np.empty(0, np.int64)
-        complete = len(labels) == self.records
+        labels = joined(batches)
+        complete = len(labels) == (records or self.records)
         if not complete or labels.min() < 0 or labels.max() >= self.classes:
             check = option("check", self.folder)
             raise InputError(
@@ -126,7 +131,7 @@ class DataSet:
         )
 
     @_tensorflow.as_it_stands
-    def batches(self, batch_size: int, shards: tuple[Shard, ...] | None = None) -> tf.data.Dataset:
+    def batches(self, batch_size: int, shards: Sequence[Shard] | None = None) -> tf.data.Dataset:
         """Returns every record once, in stored order.
 
         A batch is {"image": [batch, size, size, 3] uint8, "label": [batch], "id": [batch]}.
@@ -161,9 +166,11 @@ def open_data_set(folder: str | Path) -> DataSet:
             upright=field({"upright": False} | manifest, "upright", bool, path),
             names=names_of(folder, manifest),
         )
+    except TableError:
+        raise
     except InputError as error:
         raise InputError(f"{error}; remove {folder} and run prepare again") from None
-    check_sizes(data)
+    data.shards.check_sizes()
     check_claims(data, path)
     return data
 
@@ -179,12 +186,6 @@ def names_of(folder: Path, manifest: dict[str, Any]) -> Path | None:
     return artefacts.named(folder) / stated
 
 
-def check_sizes(data: DataSet) -> None:
-    """Raises where a shard is missing or has another size; a store is asked for many at once."""
-    for _ in stores.mapped(data.folder, Shard.check_size, data.shards):
-        pass
-
-
 def check_claims(data: DataSet, path: Path) -> None:
     """Raises where a manifest claims what cannot be.
 
@@ -196,6 +197,15 @@ def check_claims(data: DataSet, path: Path) -> None:
             f"{data.image_size} pixels a side, which cannot be; remove {path.parent} and run "
             "prepare again"
         )
+
+
+def joined(batches: Iterable[np.ndarray]) -> np.ndarray:
+    """Returns the labels of all batches as one; of a million some are joined at a time."""
+    left = iter(batches)
+    labels = [np.empty(0, np.int64)]
+    while some := list(itertools.islice(left, 4096)):
+        labels.append(np.concatenate(some))
+    return np.concatenate(labels)
 
 
 def open_to_train_on(folder: str | Path) -> DataSet:

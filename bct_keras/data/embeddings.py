@@ -1,12 +1,13 @@
 """Embedding shards: beside each image shard one .npy file per field, in the order of its records.
 
-Fields: `old_embedding` [records, dims] float32 as the encoder gave it, `label` [records] int64, and
-`credible` [records] float32, 1 where the old embedding lies near its class mean;
-`credible_rows_then_columns` is the same by the released code's measure.
+Fields: `old_embedding` [records, dims] float32 as the encoder gave it, and `label` [records] int64.
+Earlier versions wrote which are credible there too; now it is kept apart (`embed/credible.py`).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,17 @@ import numpy as np
 import tensorflow as tf
 
 from bct_keras import artefacts, stores
+from bct_keras.artefacts.tables import TableError
 from bct_keras.data.dataset import DataSet, Shard
+from bct_keras.data.embedding_files import FIELDS as FIELDS
+from bct_keras.data.embedding_files import KIND as KIND
+from bct_keras.data.embedding_files import files_of
 from bct_keras.errors import InputError
 from bct_keras.untrusted import json_files
 from bct_keras.untrusted.arrays import open_array, open_known
 from bct_keras.vectors import normalised as normalised  # used with embeddings everywhere
 
-KIND = "embeddings"
 ROWS_AT_ONCE = 256
-FIELDS = ("old_embedding", "label", "credible", "credible_rows_then_columns")
 
 
 @dataclass(frozen=True)
@@ -33,24 +36,36 @@ class EmbeddingShards:
     data: DataSet
     dims: int
     fingerprint: str
+    # Files of further fields, each with a row for each record of all shards in their order.
+    of_all: dict[str, Path] = dataclass_field(default_factory=dict)
+
+    def rows(self, field: str, number: int) -> np.ndarray:
+        """Returns a field's rows of one shard, which stay on the disk."""
+        if field in self.of_all:
+            first, last = self.ends[number], self.ends[number + 1]
+            return open_array(stores.here(self.of_all[field]))[first:last]
+        return open_array(stores.here(field_path(self.folder, self.data.shards[number], field)))
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """The number of the first record of each shard, and of all records, [shards + 1]."""
+        return np.concatenate([[0], np.cumsum(self.data.shards.rows["records"])])
 
     def stream(self, field: str, shard_number: tf.Tensor) -> tf.data.Dataset:
         """Returns a field's rows of one shard of the data.
 
         The shard's number may be known only while the pipeline runs.
         """
-        paths = [field_path(self.folder, shard, field) for shard in self.data.shards]
-        header_bytes = []
-        for path in paths:  # one open file at a time: a process may not have thousands
-            header_bytes.append(stores.here(path).stat().st_size - open_array(path).nbytes)
-        # All files of a field have rows of one kind.
-        first = open_array(paths[0])
+        first = self.rows(field, 0)  # all files of a field have rows of one kind
         dtype = first.dtype
         shape = first.shape[1:]
+        row_bytes = dtype.itemsize * int(np.prod(shape))
+        files, skipped, left = self.places(field, row_bytes)
         encoded = tf.data.FixedLengthRecordDataset(
-            tf.gather([str(stores.here(path)) for path in paths], shard_number),
-            record_bytes=dtype.itemsize * int(np.prod(shape)),
-            header_bytes=tf.gather(tf.constant(header_bytes, tf.int64), shard_number),
+            tf.gather(files, shard_number),
+            record_bytes=row_bytes,
+            header_bytes=tf.gather(tf.constant(skipped, tf.int64), shard_number),
+            footer_bytes=tf.gather(tf.constant(left, tf.int64), shard_number),
         )
 
         def numbers(block: tf.Tensor) -> tf.Tensor:
@@ -59,6 +74,21 @@ class EmbeddingShards:
 
         # Many at once: a function called for each row takes half as long as decoding an image.
         return encoded.batch(ROWS_AT_ONCE).map(numbers).unbatch()
+
+    def places(self, field: str, row_bytes: int) -> tuple[list[str], Any, Any]:
+        """Returns the file of each shard, and how many bytes lie before its rows and after them."""
+        if field in self.of_all:
+            path = stores.here(self.of_all[field])
+            size = path.stat().st_size
+            header = size - open_array(path).nbytes
+            ends = header + self.ends * row_bytes
+            return [str(path)] * len(self.data.shards), ends[:-1], size - ends[1:]
+        files, headers = [], []
+        for path in FieldFiles(self.folder, self.data, field):
+            here = stores.here(path)  # one open file at a time: a process may not have thousands
+            files.append(str(here))
+            headers.append(here.stat().st_size - open_array(here).nbytes)
+        return files, headers, [0] * len(files)
 
 
 def open_embeddings(folder: str | Path, data: DataSet) -> EmbeddingShards:
@@ -73,30 +103,33 @@ def open_embeddings(folder: str | Path, data: DataSet) -> EmbeddingShards:
     where = folder / artefacts.MANIFEST
     try:
         dims = json_files.field(manifest, "dims", int, where)
-        files = json_files.field(manifest, "files", dict, where)
+        files = files_of(folder, manifest, data.shards)
 
-        def check(shard: Shard) -> None:
-            check_shard(folder, shard, dims, files)
+        def check(found: tuple[Shard, dict[str, str]]) -> None:
+            shard, digests = found
+            check_shard(folder, shard, dims, digests)
 
-        for _ in stores.mapped(folder, check, data.shards):
+        for _ in stores.mapped(folder, check, zip(data.shards, files, strict=True)):
             pass
+    except TableError:
+        raise
     except InputError as error:
         raise InputError(f"{error}; {again(folder)}") from None
     return EmbeddingShards(
         folder=artefacts.named(folder),
         data=data,
         dims=dims,
-        fingerprint=artefacts.fingerprint(files),
+        fingerprint=files.fingerprint(),
     )
 
 
-def check_shard(folder: Path, shard: Shard, dims: int, files: dict[str, Any]) -> None:
+def check_shard(folder: Path, shard: Shard, dims: int, digests: dict[str, str]) -> None:
     """Raises where a field's file is not the manifest's, or does not have a row for each record."""
     for field in FIELDS:
         path = field_path(folder, shard, field)
         stored = None
         if stores.size_of(path) is not None:
-            stored = open_known(path, files.get(path.name))
+            stored = open_known(path, digests[field])
         if stored is None:
             raise InputError(f"{path}: this embedding shard is missing or was changed")
         shape: tuple[int, ...] = (shard.records,)
@@ -136,5 +169,5 @@ class FieldFiles:
     field: str
 
     def __iter__(self) -> Iterator[Path]:
-        for shard in self.data.shards:
-            yield field_path(self.folder, shard, self.field)
+        for name in self.data.shards.each_name():
+            yield self.folder / f"{name}.{self.field}.npy"

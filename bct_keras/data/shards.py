@@ -1,7 +1,6 @@
-"""The files that a data set's manifest names, and the records in them, read without TensorFlow."""
+"""The files of a data set, and the records in them, read without TensorFlow."""
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,11 +12,8 @@ import google_crc32c
 from bct_keras import artefacts, progress, stores
 from bct_keras.data.records import CHECKSUM, LENGTH, masked
 from bct_keras.errors import BadImageError, InputError
-from bct_keras.untrusted.json_files import field
 from bct_keras.untrusted.reading import opened
 
-# A view lies in a folder of the data set whose shards it names: a manifest may point nowhere else.
-SHARD_PATH = re.compile(r"(\.\./)?shards/[A-Za-z0-9][A-Za-z0-9._-]*\.tfrecord")
 READ_AT_ONCE = 1 << 19
 FETCHED_AT_ONCE = 8
 FRAME_START = LENGTH.size + CHECKSUM.size
@@ -46,8 +42,17 @@ class Shard:
 
     @property
     def here(self) -> Path:
-        """The file on this machine, fetched where it lies in a store."""
-        return stores.here(self.path)
+        """The file on this machine, fetched where it lies in a store; raises where it is lost."""
+        if not stores.is_remote(self.path):
+            return self.path
+        try:
+            found = stores.here(self.path)
+        except InputError:
+            self.check_size()  # tells what to do about a lost one
+            raise
+        if found.stat().st_size != self.bytes:
+            self.check_size()
+        return found
 
     def check_size(self) -> None:
         """Raises where the file is missing or has another size."""
@@ -67,29 +72,6 @@ class Shard:
                 f"{self.path}: this shard is not what its manifest says (sha256); "
                 "remove it, and the same prepare makes it anew"
             )
-
-
-def shards_of(folder: Path, manifest: dict[str, Any]) -> tuple[Shard, ...]:
-    """Returns the shards that a data set's manifest names."""
-    path = folder / artefacts.MANIFEST
-    found = []
-    names = set()
-    for place, entry in enumerate(field(manifest, "shards", list, path), 1):
-        where = f"{path}, shard {place}"
-        name = field(entry, "path", str, where)
-        size = field(entry, "bytes", int, where)
-        if not SHARD_PATH.fullmatch(name):
-            raise InputError(f"{path} names a shard outside the data set: {name!r}")
-        records = field(entry, "records", int, where)
-        if not 0 < records * SMALLEST_RECORD <= size:
-            raise InputError(f"{where}: {records:,} records cannot lie in {size:,} bytes")
-        sha256 = field(entry, "sha256", str, where)
-        names.add(name)
-        path_of_shard = stores.joined(folder, name)
-        found.append(Shard(path=path_of_shard, records=records, bytes=size, sha256=sha256))
-    if not found or len(names) < len(found):
-        raise InputError(f"{path} names no shard, or one of them twice")
-    return tuple(found)
 
 
 def here(shards: Iterable[Shard]) -> list[str]:

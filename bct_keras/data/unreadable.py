@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import tensorflow as tf
@@ -30,7 +30,7 @@ def again() -> str:
 
 
 @contextlib.contextmanager
-def named(data: DataSet, shards: tuple[Shard, ...] | None = None) -> Iterator[None]:
+def named(data: DataSet, shards: Sequence[Shard] | None = None) -> Iterator[None]:
     """Raises in place of TensorFlow's error one that names what cannot be read in these shards."""
     try:
         yield
@@ -39,7 +39,7 @@ def named(data: DataSet, shards: tuple[Shard, ...] | None = None) -> Iterator[No
         raise
 
 
-def look(data: DataSet, shards: tuple[Shard, ...] | None = None) -> None:
+def look(data: DataSet, shards: Sequence[Shard] | None = None) -> None:
     """Reads and decodes everything up to the first shard or image that cannot be, and names it."""
     shards = shards or data.shards
     what = f"looking for what cannot be read in {data.folder}"

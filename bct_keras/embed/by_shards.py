@@ -9,9 +9,9 @@ import numpy as np
 from bct_keras import artefacts, stores
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import field_path
-from bct_keras.embed.embedded import ShardEmbedder
+from bct_keras.embed.embedded import ShardEmbedder, ShardPieces
 from bct_keras.encoders import Encoder
-from bct_keras.engines import RESULTS, Engine, Job, Piece
+from bct_keras.engines import RESULTS, Engine, Job
 from bct_keras.untrusted.arrays import load_array
 
 
@@ -26,12 +26,11 @@ def embeddings_by(engine: Engine, encoder: Encoder, data: DataSet, beside: Path)
     """
     name = artefacts.fingerprint([encoder.fingerprint, data.fingerprint])
     with work_folder(beside, name) as folder:
-        pieces = [Piece(shard.name, shard.records, shard) for shard in data.shards]
         engine.run(
             Job(
                 what=f"embedding {data.folder}",
                 worker=ShardEmbedder(encoder, data, folder, check=False),
-                pieces=pieces,
+                pieces=ShardPieces(data.shards),
                 results=folder / RESULTS,
                 forks=False,
             )

@@ -11,6 +11,7 @@ import numpy as np
 from bct_keras import artefacts, progress
 from bct_keras.data.embeddings import EmbeddingShards, FieldFiles
 from bct_keras.embed.by_class import map_classes
+from bct_keras.embed.kept import Kept
 from bct_keras.errors import InputError
 from bct_keras.methods.class_blocks import Block
 from bct_keras.methods.old_source import Classifier, OldSource
@@ -40,47 +41,24 @@ class StoredOldEmbeddings(OldSource):
         self.read_classifier = read_classifier
 
     @property
-    def folder(self) -> Path:
-        """The folder of the classes' features.
-
-        It lies beside that of the embeddings, and its name tells what it was made from.
-        """
-        beside = self.shards.folder
-        name = artefacts.fingerprint(self.made_from)[:12]
-        return beside.with_name(f"{beside.name}-classes-{name}")
+    def kept(self) -> Kept:
+        """The features of all classes, beside the embeddings."""
+        return Kept(
+            shards=self.shards,
+            kind=KIND,
+            suffix="classes",
+            depends_on={"formulas": FORMULAS},
+            compute=self.computed,
+        )
 
     @property
-    def made_from(self) -> dict[str, str | int]:
-        """Returns what the features of the classes depend on."""
-        return {
-            "data": self.shards.data.fingerprint,
-            "old_embeddings": self.shards.fingerprint,
-            "formulas": FORMULAS,
-        }
+    def folder(self) -> Path:
+        """The folder of the classes' features."""
+        return self.kept.folder
 
     def feature(self, name: str) -> np.ndarray:
         """Returns one of the features, made with the others where they are not there yet."""
-        with artefacts.making(self.folder, KIND, self.made_from) as folder:
-            if folder:
-                self.write(folder)
-        path = self.folder / f"{name}.npy"
-        files = artefacts.read_manifest(self.folder, KIND).get("files")
-        expected = files.get(path.name) if isinstance(files, dict) else None
-        if not path.is_file() or artefacts.file_sha256(path) != expected:
-            raise InputError(
-                f"{path}: these class features are missing or were changed; remove {self.folder}; "
-                "it is made anew"
-            )
-        return load_array(path)
-
-    def write(self, folder: Path) -> None:
-        """Computes the features of all classes, and writes them with their manifest."""
-        files = {}
-        for field, values in sorted(self.computed().items()):
-            path = folder / f"{field}.npy"
-            np.save(path, values)
-            files[path.name] = artefacts.file_sha256(path)
-        artefacts.write_manifest(folder, KIND, self.made_from, files=files)
+        return load_array(self.kept.file(name))
 
     @cached_property
     def labels(self) -> np.ndarray:

@@ -1,78 +1,69 @@
-"""Which embeddings of a data set are credible, told over all of its shards."""
+"""Which embeddings of a data set are credible, told over all of its shards.
 
-import hashlib
-import io
+Training by `mixbct` alone asks for it, so it is found when that begins and kept beside the
+embeddings: to make embeddings, none has to be read again.
+"""
+
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from bct_keras import artefacts, stores
-from bct_keras.data.dataset import DataSet
-from bct_keras.data.embeddings import FieldFiles, field_path
+from bct_keras import stores
+from bct_keras.data.embeddings import FIELDS, EmbeddingShards, FieldFiles
 from bct_keras.embed.by_class import map_classes
+from bct_keras.embed.kept import Kept
 from bct_keras.methods import class_features
 from bct_keras.methods.class_blocks import Block
 from bct_keras.untrusted.arrays import load_array, open_array
 
+KIND = "credible embeddings"
 
-def write_array(path: Path, batches: list[np.ndarray]) -> dict[str, str]:
-    """Writes the rows of all batches; returns the file's name with its sha256.
 
-    A file that is there already with just these stays.
+def with_fields(shards: EmbeddingShards, fields: Iterable[str]) -> EmbeddingShards:
+    """Returns embeddings that have all of these fields, which a method reads from a batch."""
+    missing = [name for name in fields if name not in FIELDS]
+    if not missing:
+        return shards
+    kept = Kept(
+        shards=shards,
+        kind=KIND,
+        suffix="credible",
+        depends_on={"share": class_features.CREDIBLE_SHARE},
+        compute=lambda: credible(shards),
+    )
+    return replace(shards, of_all={name: kept.file(name) for name in missing})
+
+
+def credible(shards: EmbeddingShards) -> dict[str, np.ndarray]:
+    """Returns which records are credible by each of the measures, [records] float32.
+
+    All are told: they cost less together than to ask for one.
     """
-    content = io.BytesIO()
-    np.save(content, np.concatenate(batches))
-    sha256 = hashlib.sha256(content.getbuffer()).hexdigest()
-    if stores.size_of(path) is None or artefacts.file_sha256(path) != sha256:
-        with artefacts.placing(path) as beside:
-            beside.write_bytes(content.getbuffer())
-    return {path.name: sha256}
-
-
-def write_credible(data: DataSet, folder: Path) -> dict[str, str]:
-    """Writes which rows are credible, and returns the sha256 of each file.
-
-    It is told by both ways: they cost less than to ask for one.
-    """
+    folder, data = shards.folder, shards.data
     old_files = FieldFiles(folder, data, "old_embedding")
     label_files = FieldFiles(folder, data, "label")
-    label_batches = list(stores.mapped(folder, load_array, label_files))
+    labels = data.checked_labels(stores.mapped(folder, load_array, label_files))
     for _ in stores.mapped(folder, stores.here, old_files):  # fetched, where they are of a store
         pass
-    labels = data.checked_labels(label_batches)
     norms = {"rows": None, "rows_then_columns": column_norms(old_files)}
-    credible = {name: np.zeros(len(labels), np.float32) for name in norms}
+    found = {}
+    for field in class_features.CREDIBLE.values():
+        found[field] = np.zeros(len(labels), np.float32)
 
     def find(block: Block) -> dict[str, np.ndarray]:
         (old,) = block.embeddings
-        found = {}
-        for name, norm in norms.items():
-            found[name] = class_features.credible(old, class_features.CREDIBLE_SHARE, norm)
-        return found
+        share = class_features.CREDIBLE_SHARE
+        of_block = {}
+        for measure, field in class_features.CREDIBLE.items():
+            of_block[field] = class_features.credible(old, share, norms[measure])
+        return of_block
 
-    for block, found in map_classes(find, labels, [old_files], "credible embeddings"):
-        for name, rows in found.items():
-            credible[name][block.records] = rows
-    files = {}
-    for name, of_shard in class_features.CREDIBLE.items():
-        files |= write_by_shards(data, folder, of_shard, credible[name])
-    return files
-
-
-def write_by_shards(data: DataSet, folder: Path, field: str, values: np.ndarray) -> dict[str, str]:
-    """Writes a field's values, [records], in a file for each shard; returns their sha256."""
-    ends = np.cumsum([shard.records for shard in data.shards])
-
-    def write(number: int) -> dict[str, str]:
-        shard = data.shards[number]
-        rows = values[ends[number] - shard.records : ends[number]]
-        return write_array(field_path(folder, shard, field), [rows])
-
-    files = {}
-    for of_shard in stores.mapped(folder, write, range(len(data.shards))):
-        files |= of_shard
-    return files
+    for block, of_block in map_classes(find, labels, [old_files], "credible embeddings"):
+        for field, rows in of_block.items():
+            found[field][block.records] = rows
+    return found
 
 
 def column_norms(files: Iterable[Path]) -> np.ndarray:

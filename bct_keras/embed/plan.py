@@ -11,19 +11,18 @@ from typing import Any
 import numpy as np
 
 from bct_keras import artefacts, stores
+from bct_keras.artefacts.tables import LARGEST_TABLE, row_bytes
 from bct_keras.data.dataset import DataSet
-from bct_keras.data.embeddings import FIELDS
+from bct_keras.data.embedding_files import COLUMNS
 from bct_keras.encoders import Encoder
 from bct_keras.errors import InputError
 from bct_keras.prepare.writing import RECORDS_PER_SHARD
 
 BATCHES_TRIED = 8  # after the first, in which the network is compiled
-# A label and where it lies, the order of the classes, and two credible marks: of all images, in
-# the process that commits.
-COMMIT_BYTES_AN_IMAGE = 48
+# Of a shard, in the process that divides the work and commits: tests/speed/many_shards.py.
+DRIVER_BYTES_A_SHARD = 400
 # Of a store, for each shard: tests/stores/faults_test.py counts them.
-REQUESTS_A_SHARD = 24
-BYTES_OF_SHA256 = 64
+REQUESTS_A_SHARD = 13
 GIGABYTE = 1e9
 SECONDS_AN_HOUR = 3600
 
@@ -86,37 +85,33 @@ class EmbedPlan:
     @property
     def bytes_read(self) -> float:
         """Returns the bytes of all image shards."""
-        of_data = sum(shard.bytes for shard in self.data.shards)
+        of_data = int(self.data.shards.rows["bytes"].sum())
         return of_data / self.data.records * self.images
 
     @property
     def bytes_written(self) -> float:
-        """Returns the bytes of all fields: embeddings, labels and two credible marks."""
-        return (self.dims * 4 + 8 + 4 + 4) * self.images
+        """Returns the bytes of both fields: embeddings and labels."""
+        return (self.dims * 4 + 8) * self.images
 
     @property
     def commit_memory(self) -> float:
         """Returns how many bytes the process takes that commits."""
-        return self.measured.memory + COMMIT_BYTES_AN_IMAGE * self.images
+        return self.measured.memory + DRIVER_BYTES_A_SHARD * self.shards
 
     def limits(self) -> list[Limit]:
         """Returns what goes no further, the first first."""
-        name = max(len(shard.name) for shard in self.data.shards)
-        of_shard = 0
-        for field in FIELDS:
-            # `  "NAME.FIELD.npy": "SHA256",` and a line's end, in the manifest.
-            of_shard += name + len(field) + BYTES_OF_SHA256 + len('  "..npy": "",\n')
-        manifest = Limit(
-            artefacts.LARGEST_MANIFEST / of_shard * self.images_a_shard,
-            f"the manifest has more than {artefacts.LARGEST_MANIFEST:,} bytes, which no command "
+        name_bytes = self.data.shards.rows["name"].dtype.itemsize
+        table = Limit(
+            LARGEST_TABLE / row_bytes(name_bytes, COLUMNS) * self.images_a_shard,
+            f"the table of the shards has more than {LARGEST_TABLE:,} bytes, which no command "
             "reads: embed several data sets",
         )
         free = memory_of_machine() - self.measured.memory
         memory = Limit(
-            free / COMMIT_BYTES_AN_IMAGE,
+            free / DRIVER_BYTES_A_SHARD * self.images_a_shard,
             f"the commit takes all memory of a machine like this ({in_gigabytes(free)} are free)",
         )
-        return sorted([manifest, memory], key=lambda limit: limit.images)
+        return sorted([table, memory], key=lambda limit: limit.images)
 
     def facts(self) -> dict[str, Any]:
         """Returns the same as `lines`, for programs."""

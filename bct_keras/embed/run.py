@@ -1,6 +1,6 @@
 """Embeds a data set: one embedding shard beside each image shard.
 
-A shard holds embeddings, labels and which rows are credible, that is, near their class's mean.
+It holds the embeddings and the labels.
 """
 
 from pathlib import Path
@@ -35,7 +35,7 @@ def embed(
         engine: What does the work; by default this process alone.
         part: The part of the work to do, where others do the other parts; None is all.
     """
-    return told(out, make(out, EmbeddedData(encoder, data), engine, part), encoder, data, part)
+    return told(out, make(out, EmbeddedData(encoder, data, out), engine, part), encoder, data, part)
 
 
 def told(out: Path, made: Made, encoder: Encoder, data: DataSet, part: Part | None) -> str:
@@ -63,10 +63,11 @@ def embed_and_tell(
     if not out.exists():
         for warning in trial.before(encoder, data):
             say(warning)
-    made = make(out, EmbeddedData(encoder, data), engine, part)
+    made = make(out, EmbeddedData(encoder, data, out), engine, part)
+    if made.state in ("there", "mended"):
+        open_embeddings(out, data)  # raises where a file was changed since
     if made.state != "part":
-        shards = open_embeddings(out, data)
-        for warning in trial.after_shards(encoder.spec, shards):
+        for warning in trial.after_shards(encoder.spec, out, data):
             say(warning)
     return told(out, made, encoder, data, part)
 

@@ -75,7 +75,7 @@ class Encoder(ABC):
         """Names what it is made of: a file or a folder, unless a subclass says otherwise."""
         return path_fingerprint(self.path)
 
-    def embed_data(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None):
+    def embed_data(self, data: dataset.DataSet, shards: Sequence[dataset.Shard] | None = None):
         """Yields (embeddings, batch) over the records in stored order."""
         for batch in self.images_of(data, shards):
             embeddings = self.embed(batch["image"].numpy())
@@ -104,7 +104,7 @@ class Encoder(ABC):
         return embeddings
 
     def images_of(
-        self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None
+        self, data: dataset.DataSet, shards: Sequence[dataset.Shard] | None = None
     ) -> Iterator[dict]:
         """Yields the batches of a data set, at the size that this encoder takes."""
         taken = data.as_taken(self.image_size, self.preprocessing.resize)
@@ -142,7 +142,7 @@ class DerivedEncoder(Encoder):
         embeddings = [source.embed(images) for source in self.sources]
         return self.derive(*embeddings)
 
-    def embed_data(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None):
+    def embed_data(self, data: dataset.DataSet, shards: Sequence[dataset.Shard] | None = None):
         """Yields (embeddings, batch) over the records; each source gets them at its own size."""
         every = [source.embed_data(data, shards) for source in self.sources]
         for found in zip(*every, strict=True):

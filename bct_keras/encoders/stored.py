@@ -49,7 +49,7 @@ class StoredEmbeddings(Encoder):
         """Raises an error, for nothing here can embed an image."""
         raise InputError(f"{self.path} holds stored embeddings and can embed no image")
 
-    def embed_data(self, data: dataset.DataSet, shards: tuple[dataset.Shard, ...] | None = None):
+    def embed_data(self, data: dataset.DataSet, shards: Sequence[dataset.Shard] | None = None):
         """Yields (embeddings, batch) over the records in stored order, by their ids."""
         paths = data.files(shards)
         records = tf.data.TFRecordDataset(paths)

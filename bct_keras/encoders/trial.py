@@ -12,6 +12,7 @@ higher cosine than two of different ones. 0.5 is what random embeddings have.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import tensorflow as tf
 
 from bct_keras.data import unreadable
 from bct_keras.data.dataset import DataSet
-from bct_keras.data.embeddings import EmbeddingShards, field_path, normalised
+from bct_keras.data.embeddings import field_path, normalised
 from bct_keras.data.preprocessing import OWN, Preprocessing
 from bct_keras.encoders.encoder import Encoder, FileEncoder, TwoOutputs
 from bct_keras.untrusted.arrays import open_array
@@ -174,12 +175,12 @@ WHAT_TO_TRY = (
 )
 
 
-def after_shards(name: str, shards: EmbeddingShards) -> Iterator[str]:
-    """Yields the same warning on embeddings that are stored beside a data set."""
+def after_shards(name: str, folder: Path, data: DataSet) -> Iterator[str]:
+    """Yields the same warning on the embeddings of a data set that are stored in a folder."""
     labels, embeddings = [], []
-    for shard in shards.data.shards:
-        path_of_labels = field_path(shards.folder, shard, "label")
-        path_of_embeddings = field_path(shards.folder, shard, "old_embedding")
+    for shard in data.shards:
+        path_of_labels = field_path(folder, shard, "label")
+        path_of_embeddings = field_path(folder, shard, "old_embedding")
         labels.append(open_array(path_of_labels))
         embeddings.append(open_array(path_of_embeddings))
         if sum(len(some) for some in labels) >= LOOKED_THROUGH:

@@ -12,6 +12,7 @@ from bct_keras.engines.parts import Part as Part
 from bct_keras.engines.parts import parse_part as parse_part
 from bct_keras.engines.work import Job as Job
 from bct_keras.engines.work import Piece as Piece
+from bct_keras.engines.work import Pieces as Pieces
 from bct_keras.engines.work import Report as Report
 from bct_keras.engines.work import Result as Result
 from bct_keras.engines.work import Worker as Worker

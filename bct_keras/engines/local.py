@@ -1,8 +1,9 @@
 """The processes of this machine."""
 
+import itertools
 import multiprocessing
-from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,8 @@ from bct_keras import processes, progress, stores
 from bct_keras.engines.engine import Engine
 from bct_keras.engines.work import Job, Piece, Report, Result, Worker, finish, report_nothing
 from bct_keras.errors import InputError, option
+
+AHEAD = 4  # pieces for each process that wait in its queue, or are being done
 
 
 class Local(Engine):
@@ -31,19 +34,19 @@ class Local(Engine):
         asked = self.processes or (processes.cores() if job.forks else 1)
         return max(min(asked, job.size // job.worth_a_process, len(job.pieces)), 1)
 
-    def run(self, job: Job) -> list[Result]:
-        """Returns the results of all pieces, in their order."""
+    def results(self, job: Job) -> Iterator[tuple[int, Result]]:
+        """Does all pieces; yields (number of the piece, its result) as each is done."""
         stores.make_folder(job.results)
         count = self.count(job)
         with progress.bar(job.what, job.size) as bar:
             if count > 1 and not job.forks:
-                return run_spawned(job, count, bar.update)
+                yield from run_spawned(job, count, bar.update)
+                return
 
             def work(piece: Piece, report: Report) -> Result:
                 return finish(job.worker, job.results, piece, report)
 
-            done = dict(processes.run(work, job.pieces, count, bar.update))
-        return [done[number] for number in range(len(job.pieces))]
+            yield from processes.run(work, job.pieces, count, bar.update)
 
 
 def local_processes(engine: Engine, what: str) -> int:
@@ -53,18 +56,28 @@ def local_processes(engine: Engine, what: str) -> int:
     return engine.processes
 
 
-def run_spawned(job: Job, count: int, progressed: Report) -> list[Result]:
-    """Returns the results of all pieces by processes that begin anew, each with its own worker."""
+def run_spawned(job: Job, count: int, progressed: Report) -> Iterator[tuple[int, Result]]:
+    """Does all pieces by processes that begin anew, each with its own worker.
+
+    Yields (number of the piece, its result) as each is done.
+    """
     context = multiprocessing.get_context("spawn")
     begun = (job.worker.opener(), job.results)
+    numbers = iter(range(len(job.pieces)))
     with ProcessPoolExecutor(count, context, initializer=begin, initargs=begun) as pool:
         try:
-            waiting = [pool.submit(finish_here, piece) for piece in job.pieces]
-            sizes = {future: piece.size for future, piece in zip(waiting, job.pieces, strict=True)}
-            for future in as_completed(waiting):
-                result_of(future)
-                progressed(sizes[future])
-            return [future.result() for future in waiting]
+            waiting: dict[Future, int] = {}
+            while True:
+                for number in itertools.islice(numbers, count * AHEAD - len(waiting)):
+                    waiting[pool.submit(finish_here, job.pieces[number])] = number
+                if not waiting:
+                    return
+                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    number = waiting.pop(future)
+                    result = result_of(future)
+                    progressed(job.pieces[number].size)
+                    yield number, result
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

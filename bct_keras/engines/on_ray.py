@@ -4,7 +4,7 @@ A machine that dies costs the pieces that were at work there, which others then 
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,17 +42,17 @@ class Ray(Engine):
         self.num_cpus = num_cpus
         self.num_gpus = num_gpus
 
-    def run(self, job: Job) -> list[Result]:
-        """Returns the results of all pieces, in their order."""
+    def results(self, job: Job) -> Iterator[tuple[int, Result]]:
+        """Does all pieces; yields (number of the piece, its result) as each is done."""
         if not job.pieces:
-            return []
+            return
         stores.make_folder(job.results)
         ray = imported()
         ours = not ray.is_initialized()
         if ours:
             connect(ray, self.address)
         try:
-            return Run(ray, job, self.needs(ray, job), self.actors).results()
+            yield from Run(ray, job, self.needs(ray, job), self.actors).results()
         finally:
             if ours:
                 ray.shutdown()
@@ -133,14 +133,14 @@ class Run:
     job: Job
     needs: dict[str, float]
     actors: int
-    found: dict[int, Result] = field(default_factory=dict)
+    found: list[tuple[int, Result]] = field(default_factory=list)  # that are not yielded yet
     failed: dict[int, str] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     could_not_open: list[str] = field(default_factory=list)
     died_in_opening: int = 0  # since the last piece that was done
 
-    def results(self) -> list[Result]:
-        """Returns the results of all pieces; raises where some failed."""
+    def results(self) -> Iterator[tuple[int, Result]]:
+        """Yields (number of the piece, its result); raises at the end where some failed."""
         self.waiting = deque(range(len(self.job.pieces)))
         self.busy: dict[Any, tuple[Any, int]] = {}  # what is waited for -> actor, piece
         self.all_actors: list[Any] = []
@@ -150,11 +150,12 @@ class Run:
                     self.start()
                 while self.waiting or self.at_work():
                     self.step()
+                    yield from self.found
+                    self.found.clear()
             finally:
                 for actor in self.all_actors:
                     self.ray.kill(actor)
         self.raise_failed()
-        return [self.found[number] for number in range(len(self.job.pieces))]
 
     def how_many(self) -> int:
         """Returns how many actors there is room for."""
@@ -216,7 +217,8 @@ class Run:
         except errors.RayTaskError as error:
             return self.refused(number, error.cause)
         if number != OPENING:
-            self.found[number] = result
+            self.found.append((number, result))
+            del self.attempts[number]
             self.died_in_opening = 0
             self.told.update(self.job.pieces[number].size)
         return True

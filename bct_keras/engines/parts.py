@@ -1,8 +1,9 @@
 """A part of the work, `3/64`, for any scheduler that starts the same command many times."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bct_keras.engines.work import Piece
 from bct_keras.errors import InputError, option
@@ -21,16 +22,14 @@ class Part:
     number: int
     count: int
 
-    def own(self, pieces: Sequence[Piece]) -> list[Piece]:
-        """Returns the pieces of this part."""
-        return list(pieces[self.number % self.count :: self.count])
+    def own(self, pieces: Sequence[Any]) -> Sequence[Any]:
+        """Returns the pieces of this part, or their numbers where these are given."""
+        return pieces[self.number % self.count :: self.count]
 
-    def own_first(self, pieces: Sequence[Piece]) -> list[Piece]:
-        """Returns all pieces: those of this part, then those of the parts after it, around."""
-        found: list[Piece] = []
+    def own_first(self, pieces: Sequence[Piece]) -> Iterator[Piece]:
+        """Yields all pieces: those of this part, then those of the parts after it, around."""
         for step in range(self.count):
-            found += Part(self.number + step, self.count).own(pieces)
-        return found
+            yield from Part(self.number + step, self.count).own(pieces)
 
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"

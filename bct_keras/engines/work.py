@@ -6,8 +6,9 @@ same places. So any engine may start any piece at any time.
 
 import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +28,15 @@ class Piece:
     name: str  # its own in the job
     size: int  # how many images, or whatever the job counts
     content: Any  # what the worker has to know; it can be pickled
+
+
+class Pieces(Sequence[Piece]):
+    """Pieces that are made when they are asked for, so that a million of them take no memory."""
+
+    @property
+    def size(self) -> int:
+        """How many images they have."""
+        return sum(piece.size for piece in self)
 
 
 class Worker(Protocol):
@@ -70,23 +80,21 @@ class Job:
             worth_a_process=self.worth_a_process,
         )
 
-    @property
+    @cached_property
     def size(self) -> int:
-        """Returns how many images all pieces have."""
+        """How many images all pieces have."""
+        if isinstance(self.pieces, Pieces):
+            return self.pieces.size
         return sum(piece.size for piece in self.pieces)
 
-    def missing(self) -> list[Piece]:
-        """Returns the pieces that are not done yet, as one look into the folder tells."""
-        done = set(stores.names_in(self.results))
-        return [piece for piece in self.pieces if f"{piece.name}.json" not in done]
+    def read_results(self) -> Iterator[tuple[int, Result]]:
+        """Yields (number of the piece, its result) of all pieces; all have to be done."""
 
-    def read_results(self) -> list[Result]:
-        """Returns the results of all pieces, in their order; all have to be done."""
+        def read(name: str) -> Result:
+            return read_object(self.results / f"{name}.json")
 
-        def read(piece: Piece) -> Result:
-            return read_object(self.results / f"{piece.name}.json")
-
-        return list(stores.mapped(self.results, read, self.pieces))
+        names = (piece.name for piece in self.pieces)
+        yield from enumerate(stores.mapped(self.results, read, names))
 
 
 def finish(worker: Worker, results: Path, piece: Piece, report: Report) -> Result:

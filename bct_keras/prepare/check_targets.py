@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from bct_keras import artefacts, stores
 from bct_keras.data import records, shards
+from bct_keras.data.shard_list import shards_of
 from bct_keras.errors import BadImageError, InputError
 from bct_keras.prepare.sources.recordio import RecordIO, size_by_property
 from bct_keras.untrusted.json_files import field
@@ -96,10 +97,10 @@ class DataSetTarget:
     def __init__(self, folder: Path):
         manifest = artefacts.read_manifest(folder, records.KIND)
         where = folder / artefacts.MANIFEST
-        self.shards = shards.shards_of(folder, manifest)
+        self.shards = shards_of(folder, manifest)
         self.first = field(manifest, "first_identity", int, where)
         self.classes = field(manifest, "classes", int, where)
-        self.broken: list[str] = []
+        self.broken: list[str] = lost_copies(folder)
         for view in field(manifest, "views", list, where):
             if stores.size_of(folder / str(view) / artefacts.MANIFEST) is None:
                 self.broken.append(
@@ -107,7 +108,7 @@ class DataSetTarget:
                     "same prepare makes it anew"
                 )
         self.changed: set[int] = set()  # the shards that were found not to be those of the manifest
-        self.records = sum(shard.records for shard in self.shards)
+        self.records = self.shards.records
         self.tasks = list(range(len(self.shards)))
         self.title = f"{folder}: data set"
 
@@ -169,8 +170,26 @@ class DataSetTarget:
         return path, shards.stored_at(path, offset)
 
 
+def lost_copies(folder: Path) -> list[str]:
+    """Returns a line for each copy, of a manifest or of its table, that is lost or is none."""
+    found = []
+    for name in artefacts.missing_twins(folder):
+        found.append(f"{folder / name}: this copy is missing; the same prepare makes it anew")
+    for name in (artefacts.MANIFEST, artefacts.TABLE):
+        copy = folder / (name + artefacts.COPY)
+        there = stores.size_of(copy) is not None and stores.size_of(folder / name) is not None
+        if there and artefacts.file_sha256(copy) != artefacts.file_sha256(folder / name):
+            found.append(
+                f"{copy}: it is not as {name} is; remove the one that was changed, and the same "
+                "prepare makes it anew"
+            )
+    return found
+
+
 def open_target(path: Path) -> Target:
     """Opens a data set or a RecordIO folder."""
+    if stores.size_of(path / (artefacts.MANIFEST + artefacts.COPY)) is not None:
+        return DataSetTarget(path)
     if artefacts.kind_of(path) == records.KIND:
         return DataSetTarget(path)
     if path.is_dir() and not any(path.glob("*.rec")):

@@ -124,7 +124,9 @@ def check(place: Workplace, records_wanted: int, crew: Crew) -> Checked:
     is_usable = np.ones(records_wanted, bool)
     skipped = list(place.source.broken)
     look = Look()
-    for result in crew.run_all(place.job("checking images", Checker(place), pieces)):
+    results = dict(crew.run_all(place.job("checking images", Checker(place), pieces)))
+    for number in range(len(pieces)):
+        result = results[number]
         is_usable[result["bad"]] = False
         skipped += result["reasons"]
         look.add(Look(**result["look"]))

@@ -1,19 +1,24 @@
 """Makes a data set of images: TFRecord shards, and a manifest for each view of them."""
 
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bct_keras import artefacts, specs, stores
+from bct_keras.artefacts import tables
 from bct_keras.data import amount, records
-from bct_keras.engines import Crew, Engine, Job, Part, Result, make
+from bct_keras.data.shard_list import COLUMNS, ENDING, FOLDER
+from bct_keras.engines import RESULTS, Crew, Engine, Job, Part, Piece, Result, make
 from bct_keras.prepare import looking, writing
 from bct_keras.prepare.made import made_before
 from bct_keras.prepare.sources import SOURCES
 from bct_keras.prepare.sources.source import Source
 from bct_keras.prepare.splits import SPLITS, Division, View, identities_within
-from bct_keras.prepare.workplace import Workplace
+from bct_keras.prepare.workplace import Look, Workplace
 from bct_keras.printable import command_line, line
 from bct_keras.progress import Outcome
 from bct_keras.untrusted.json_files import field
@@ -87,48 +92,67 @@ class PreparedData:
         checked = checked.between(first, last)
         groups = groups_of(self.source, checked)
         division = self.split.divide(checked.labels, len(checked.kept), groups)
-        self.planned = Planned(checked, division)
         pieces = writing.plan_shards(checked, division, self.made_from["seed"])
+        names = [piece.name for piece in pieces]
+        tables.check_size(names, COLUMNS)
+        self.planned = Planned(checked, division, names)
         return writing.shards_job(place, checked, pieces)
 
     def check_before(self) -> None:
         """Has nothing to look at: each image is read when it is written."""
 
-    def commit(self, folder: Path, results: list[Result]) -> None:
-        """Writes the manifest of each view, and that of the whole data set as the last."""
+    def commit(self, folder: Path, results: Iterable[tuple[int, Result]]) -> None:
+        """Writes the table, the manifest of each view, and that of the whole as the last."""
         assert self.planned is not None
+        found = listed(self.planned.names, results, folder)
         made = made_before(folder, self.made_from)
-        artefacts.remove_unplaced(folder / "shards")
+        artefacts.remove_unplaced(folder / FOLDER)
         checked = self.planned.checked
         has_names = made.names if made else self.source.has_names
         if has_names and stores.size_of(folder / records.NAMES) is None:
             self.write_names(folder / records.NAMES, checked)
-        whole = View(tuple(sorted(self.planned.division.parts)), 0, len(checked.kept))
         views = self.planned.division.views
-        for name, view in {**views, "": whole}.items():
-            if made and stores.size_of(folder / name / artefacts.MANIFEST) is not None:
-                continue
-            stores.make_folder(folder / name)
-            way_up = "../" if name else ""
-            names = {"names": way_up + records.NAMES} if has_names else {}
-            found = []
-            for part in view.parts:
-                found += [shard for shard in results if shard["name"].startswith(f"{part}-")]
-            artefacts.write_manifest(
-                folder / name,
-                records.KIND,
-                self.made_from,
-                records=sum(shard["records"] for shard in found),
-                classes=view.identities,
-                first_identity=view.first_identity,
-                image_size=self.source.image_size,
-                same_size=all(shard["same_size"] for shard in results),
-                upright=all(shard["upright"] for shard in results),
-                shards=[manifest_entry(shard, way_up) for shard in found],
-                views=[] if name else sorted(views),
-                skipped=checked.skipped,
-                **names,
-            )
+        missing = []
+        for name in (*views, ""):
+            if not made or stores.size_of(folder / name / artefacts.MANIFEST) is None:
+                missing.append(name)
+        if not missing:
+            return
+        if made and not made.by_table:  # an earlier version's: all of them tell of the table now
+            missing = [*views, ""]
+        facts = tables.write_table(folder, found.rows)
+        for name in missing:
+            self.write_manifest(folder, name, found, facts, has_names)
+
+    def write_manifest(
+        self, folder: Path, name: str, found: "Listed", facts: dict[str, Any], has_names: bool
+    ) -> None:
+        """Writes the manifest of a view, or of the whole, whose name is empty."""
+        assert self.planned is not None
+        division = self.planned.division
+        whole = View(tuple(sorted(division.parts)), 0, len(self.planned.checked.kept))
+        view = division.views[name] if name else whole
+        stores.make_folder(folder / name)
+        way_up = "../" if name else ""
+        names = {"names": way_up + records.NAMES} if has_names else {}
+        stretches = found.stretches(view.parts)
+        images = [found.rows["records"][first:last].sum() for first, last in stretches]
+        write = artefacts.write_manifest if name else artefacts.write_listing
+        write(
+            folder / name,
+            records.KIND,
+            self.made_from,
+            records=int(sum(images)),
+            classes=view.identities,
+            first_identity=view.first_identity,
+            image_size=self.source.image_size,
+            same_size=found.look.same_size,
+            upright=found.look.upright,
+            shards={**facts, "table": way_up + artefacts.TABLE, "rows": stretches},
+            views=[] if name else sorted(division.views),
+            skipped=self.planned.checked.skipped,
+            **names,
+        )
 
     def write_names(self, path: Path, checked: looking.Checked) -> None:
         """Writes what people call the identities, in the order of their labels."""
@@ -149,23 +173,26 @@ class PreparedData:
         for name in (artefacts.MANIFEST, *(f"{view}/{artefacts.MANIFEST}" for view in made.views)):
             if name not in sizes:
                 found.append(name)
-        for entry in made.shards.values():
-            if sizes.get(f"shards/{entry['name']}.tfrecord") != entry["bytes"]:
-                found.append(f"shards/{entry['name']}.tfrecord")
+        stated = made.shards.rows["bytes"].tolist()
+        for name, size in zip(made.shards.names(), stated, strict=True):
+            file = f"{FOLDER}/{name}{ENDING}"
+            if sizes.get(file) != size:
+                found.append(file)
         return found
 
-    def results_of(self, out: Path) -> dict[str, Result]:
-        """Returns the entry of each shard, by its name."""
+    def results_of(self, out: Path, pieces: Sequence[Piece]) -> Iterator[Result]:
+        """Yields the entry of each shard."""
         made = made_before(out, self.made_from)
-        return made.shards if made else {}
+        assert made is not None, "something was lost of it"
+        return made.results(pieces)
 
     def is_same(self, found: Result, expected: Result) -> bool:
         """Tells whether a shard that was written again has the same bytes."""
         return found["sha256"] == expected["sha256"]
 
-    def is_there(self, out: Path, result: Result) -> bool:
+    def is_there(self, out: Path, piece: Piece, result: Result) -> bool:
         """Tells whether a shard is there in its length."""
-        return stores.size_of(out / "shards" / f"{result['name']}.tfrecord") == result["bytes"]
+        return stores.size_of(out / FOLDER / f"{piece.name}{ENDING}") == result["bytes"]
 
 
 @dataclass(frozen=True)
@@ -174,6 +201,52 @@ class Planned:
 
     checked: looking.Checked
     division: Division
+    names: list[str]  # of the shards, those of a part one after the other
+
+
+@dataclass(frozen=True)
+class Listed:
+    """All shards, as the table is to have them."""
+
+    rows: np.ndarray  # [shards]
+    look: Look
+
+    def stretches(self, parts: Sequence[str]) -> list[list[int]]:
+        """Returns [first, last + 1] of the rows of the parts; one stretch where two meet."""
+        found: list[list[int]] = []
+        for part in parts:
+            numbers = np.flatnonzero(np.char.startswith(self.rows["name"], f"{part}-".encode()))
+            if not len(numbers):
+                continue
+            first, last = int(numbers[0]), int(numbers[-1]) + 1
+            if found and found[-1][1] == first:
+                found[-1][1] = last
+            else:
+                found.append([first, last])
+        return found
+
+
+def listed(names: list[str], results: Iterable[tuple[int, Result]], folder: Path) -> Listed:
+    """Returns the shards of these names by what was found of each, in any order."""
+    counts = np.zeros(len(names), np.int64)
+    sizes = np.zeros(len(names), np.int64)
+    digests = tables.Digests(len(names))
+    look = Look()
+    beside = folder / RESULTS
+    for number, result in results:
+        where = f"{beside}/{names[number]}.json"
+        counts[number] = field(result, "records", int, where)
+        sizes[number] = field(result, "bytes", int, where)
+        digests.put(number, field(result, "sha256", str, where), where)
+        look.add(
+            Look(
+                same_size=field(result, "same_size", bool, where),
+                upright=field(result, "upright", bool, where),
+            )
+        )
+    values = {"records": counts, "bytes": sizes, "sha256": digests.column()}
+    rows = tables.rows_of(np.array([name.encode() for name in names]), COLUMNS, values)
+    return Listed(rows, look)
 
 
 def groups_of(source: Source, checked: looking.Checked) -> list[str] | None:
@@ -189,16 +262,6 @@ def seed_of(out: Path) -> int:
         return 0
     manifest = artefacts.read_manifest(out, records.KIND)
     return manifest["made_from"].get("seed", 0)
-
-
-def manifest_entry(shard: dict[str, Any], way_up: str) -> dict[str, Any]:
-    """Returns what a manifest says of a shard; `way_up` leads from a view to the whole data set."""
-    return {
-        "path": f"{way_up}shards/{shard['name']}.tfrecord",
-        "records": shard["records"],
-        "bytes": shard["bytes"],
-        "sha256": shard["sha256"],
-    }
 
 
 def summary(out: Path) -> str:

@@ -3,6 +3,7 @@
 from bct_keras.stores.files import AT_ONCE as AT_ONCE
 from bct_keras.stores.files import PARTIAL as PARTIAL
 from bct_keras.stores.files import aside as aside
+from bct_keras.stores.files import each_name_in as each_name_in
 from bct_keras.stores.files import folder_here as folder_here
 from bct_keras.stores.files import forget as forget
 from bct_keras.stores.files import here as here

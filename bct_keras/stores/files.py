@@ -191,6 +191,15 @@ def names_in(folder: Path, most: int | None = None) -> list[str]:
     return sorted(name[len(prefix) :] for name in found if name.startswith(prefix))
 
 
+def each_name_in(folder: Path) -> Iterator[str]:
+    """Yields the names of all files below a folder, from there, in any order."""
+    if is_remote(folder):
+        yield from names_in(folder)
+        return
+    for name, _ in files_below(folder):
+        yield name
+
+
 def sizes_in(folder: Path) -> dict[str, int]:
     """Returns the size of each file below a folder, by its name from there, after one listing."""
     if not is_remote(folder):

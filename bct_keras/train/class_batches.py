@@ -5,21 +5,19 @@ bytes a record, in memory. A batch is a function of the seed and its step alone.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from bct_keras import progress, specs, stores
+from bct_keras import progress, specs
 from bct_keras.data.dataset import DataSet
-from bct_keras.data.embeddings import EmbeddingShards, field_path
+from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.data.records import CHECKSUM
 from bct_keras.data.shards import FRAME_START, stored_records
 from bct_keras.errors import BadImageError, InputError, option
-from bct_keras.untrusted.arrays import open_array
 
 OF_IDENTITIES, OF_IMAGES = 1, 2  # what a random order is of
 ARRAYS_OPEN = 256
@@ -141,10 +139,13 @@ class ClassBatches:
 
     def row(self, name: str, record: int) -> np.ndarray:
         """Returns a record's row of a field of the old embeddings."""
+        return self.rows(name, int(self.index.shard[record]))[self.index.place[record]]
+
+    @cached_property
+    def rows(self) -> Callable[[str, int], np.ndarray]:
+        """What returns a field's rows of a shard; the newest few stay open."""
         assert self.old
-        shard = self.data.shards[self.index.shard[record]]
-        stored = opened(str(stores.here(field_path(self.old.folder, shard, name))))
-        return stored[self.index.place[record]]
+        return lru_cache(maxsize=ARRAYS_OPEN)(self.old.rows)
 
     def of_epoch(self, epoch: tf.Tensor, steps: int) -> tf.data.Dataset:
         """Returns the batches of an epoch, records not yet decoded with their rows by field."""
@@ -167,8 +168,7 @@ class ClassBatches:
         rows = self.identities * self.images
         found = {"record": tf.TensorSpec((rows,), tf.string)}
         for name in self.fields:
-            assert self.old
-            first = opened(str(stores.here(field_path(self.old.folder, self.data.shards[0], name))))
+            first = self.rows(name, 0)
             found[name] = tf.TensorSpec((rows, *first.shape[1:]), tf.as_dtype(first.dtype))
         return found
 
@@ -228,9 +228,3 @@ def indexed(data: DataSet) -> Index:
 def random_order(*seed: int, count: int) -> np.ndarray:
     """Returns the numbers below `count` in an order set by the seed."""
     return np.random.default_rng(seed).permutation(count)
-
-
-@lru_cache(maxsize=ARRAYS_OPEN)
-def opened(path: str) -> Any:
-    """Returns an array that lies in a file, of which the newest few stay open."""
-    return open_array(path)

@@ -13,6 +13,7 @@ from bct_keras.callbacks.checkpoints import Checkpoints, StopRequest
 from bct_keras.data.dataset import DataSet
 from bct_keras.data.embeddings import EmbeddingShards
 from bct_keras.distribution import workers
+from bct_keras.embed.credible import with_fields
 from bct_keras.encoders import ENCODER_FILE, HEAD_FILE, RUN_KIND
 from bct_keras.errors import InputError, option
 from bct_keras.methods.method import Method, Training
@@ -140,6 +141,8 @@ class Run:
         data = self.data
         with self.strategy.scope():
             self.method = recipe.build_method()
+            if self.old:
+                self.old = with_fields(self.old, self.method.needs)
             training = Training(
                 data.classes,
                 recipe.old_dims,

@@ -6,6 +6,7 @@ Nothing is allocated before an array's shape has been held against the bytes tha
 import io
 import math
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BufferedReader
@@ -28,6 +29,7 @@ READ_HEADER = {
 BYTES_OF_LENGTH = {(1, 0): 2, (2, 0): 4}
 LONGEST_HEADER = 10_000  # bytes; NumPy takes no longer one either
 SMALL = 1 << 16  # bytes: so much is read at once, which costs less than to map it
+LONGEST_TEXT = 255  # bytes, of a table's column: a file's name has no more
 LAST_CHARACTER, SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)
 
 
@@ -52,10 +54,21 @@ class Header:
         return values.reshape(self.shape)
 
 
-def read_header(file: BinaryIO, size: int) -> Header:
-    """Returns an array's header, of which `size` bytes are there with the header itself.
+def check_plain(dtype: np.dtype) -> None:
+    """Raises where values of this type are more than plain numbers or texts."""
+    if dtype.kind not in PLAIN_KINDS or dtype.itemsize == 0:
+        raise ValueError(f"it holds values of type {str(dtype)[:40]}, not plain numbers or texts")
 
-    A ValueError tells a fault.
+
+def read_header(
+    file: BinaryIO, size: int, check: Callable[[np.dtype], None] = check_plain
+) -> Header:
+    """Returns an array's header; a ValueError tells a fault.
+
+    Args:
+        file: It is read from here.
+        size: So many bytes are there with the header itself.
+        check: Raises where the type is not one that is wanted.
     """
     version = np.lib.format.read_magic(file)
     if version not in READ_HEADER:
@@ -63,8 +76,7 @@ def read_header(file: BinaryIO, size: int) -> Header:
     length = file.read(BYTES_OF_LENGTH[version])
     content = file.read(min(int.from_bytes(length, "little"), LONGEST_HEADER + 1))
     shape, by_columns, dtype = parsed_header(version, length + content)
-    if dtype.kind not in PLAIN_KINDS or dtype.itemsize == 0:
-        raise ValueError(f"it holds values of type {str(dtype)[:40]}, not plain numbers or texts")
+    check(dtype)
     header = Header(dtype, shape, by_columns and len(shape) > 1)
     there = size - file.tell()
     sides_are_counts = all(type(side) is int and side >= 0 for side in shape)
@@ -123,6 +135,35 @@ def array_in(file: BufferedReader, path: str | Path) -> np.ndarray:
         )
     except (ValueError, OSError) as reason:
         raise InputError(f"{path} cannot be read as an array: {reason_of(reason)}") from None
+
+
+def rows_in(
+    content: bytes, path: str | Path, text: str, columns: Sequence[tuple]
+) -> tuple[np.ndarray, int]:
+    """Returns the rows of a .npy file, a structured array, and the byte where the first one lies.
+
+    Args:
+        content: Of the file.
+        path: Names it in errors.
+        text: The name of the first column, which holds texts as bytes, of whatever length.
+        columns: The others, as NumPy names them.
+    """
+
+    def check(dtype: np.dtype) -> None:
+        width = dtype[0].itemsize if dtype.names and dtype[0].kind == "S" else 0
+        if not 0 < width <= LONGEST_TEXT or dtype != np.dtype([(text, f"S{width}"), *columns]):
+            raise ValueError(
+                f"its columns are not {text}, {', '.join(each[0] for each in columns)}"
+            )
+
+    try:
+        file = io.BytesIO(content)
+        header = read_header(file, len(content), check)
+        if len(header.shape) != 1:
+            raise ValueError(f"it has {len(header.shape)} axes, not one")
+        return np.frombuffer(content, header.dtype, offset=file.tell()), file.tell()
+    except ValueError as reason:
+        raise InputError(f"{path} cannot be read as a table: {reason_of(reason)}") from None
 
 
 def load_array(path: str | Path) -> np.ndarray:

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from earlier_versions import list_shards
 from PIL import Image
 
+from bct_keras import artefacts
 from bct_keras.data.dataset import ids_of, open_data_set
 from bct_keras.errors import InputError
 from bct_keras.prepare.sources.synthetic import Synthetic
@@ -131,6 +133,7 @@ def test_a_changed_byte_is_found_where_the_content_is_checked(own_copy):
     "path", ["/etc/passwd", "../../shards/a.tfrecord", "shards/../a.tfrecord", "shards/.a.tfrecord"]
 )
 def test_a_manifest_may_not_name_files_elsewhere(own_copy, path):
+    list_shards(own_copy)
     change_manifest(own_copy, lambda manifest: manifest["shards"][0].update(path=path))
     with pytest.raises(
         InputError, match=rf"names a shard outside the data set: '{re.escape(path)}'"
@@ -142,5 +145,37 @@ def test_a_manifest_may_not_name_files_elsewhere(own_copy, path):
 def test_a_manifest_that_is_not_complete_is_named(own_copy, key):
     change_manifest(own_copy, lambda manifest: manifest.pop(key))
     said = rf"manifest\.json is not complete: '{key}' is missing; remove .* and run prepare again"
+    with pytest.raises(InputError, match=said):
+        open_data_set(own_copy)
+
+
+@pytest.mark.parametrize("view", ["", "old", "all", "test"])
+def test_a_data_set_of_an_earlier_version_is_the_same(data_root, own_copy, view):
+    list_shards(own_copy)
+    now = open_data_set(data_root / view)
+    before = open_data_set(own_copy / view)
+    assert before.fingerprint == now.fingerprint
+    expected = [[shard.sha256 for shard in now.shards], now.classes]
+    expected += [now.first_identity, now.image_size]
+    assert now.fingerprint == artefacts.fingerprint(expected)
+    assert before.shards.names() == now.shards.names() == [shard.name for shard in now.shards]
+    assert (before.records, before.classes) == (now.records, now.classes)
+    assert now.shards[-1] == now.shards[len(now.shards) - 1 :][0]
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        ({"table": "../../shards.table"}, r"its shards are in '../../shards.table', where they"),
+        ({"rows": [[0, 1], [0, 2]]}, "'rows' are not stretches of the"),
+        ({"rows": [[0, 10**9]]}, "'rows' are not stretches of the"),
+        ({"rows": []}, "'rows' are not stretches of the"),
+        ({"rows": [["a", 1]]}, "'rows' are not stretches of the"),
+        ({"bytes": 5}, r"shards.table: this table of the shards ends at byte .* says 5"),
+        ({"sha256": "0" * 64}, r"shards.table: .* is not what its manifest says \(sha256\)"),
+    ],
+)
+def test_a_manifest_says_nothing_else_than_its_table(own_copy, harm, said):
+    change_manifest(own_copy, lambda manifest: manifest["shards"].update(harm))
     with pytest.raises(InputError, match=said):
         open_data_set(own_copy)

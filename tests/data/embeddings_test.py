@@ -1,12 +1,16 @@
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from earlier_versions import list_files
 
+from bct_keras.artefacts import tables
 from bct_keras.data.dataset import DataSet, open_data_set
+from bct_keras.data.embedding_files import COLUMNS
 from bct_keras.data.embeddings import FIELDS, EmbeddingShards, normalised, open_embeddings
 from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder
@@ -45,8 +49,12 @@ def own_copy(embedded, tmp_path) -> Path:
     return Path(shutil.copytree(embedded, tmp_path / "by-old"))
 
 
+def read(folder: Path) -> dict:
+    return json.loads((folder / "manifest.json").read_text())
+
+
 def change_manifest(folder: Path, change) -> None:
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest = read(folder)
     change(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
@@ -147,6 +155,8 @@ def remove(folder: Path, file: Path) -> None:
 
 
 def leave_out_of_manifest(folder: Path, file: Path) -> None:
+    """Of an earlier version; a table has a sha256 for each field."""
+    list_files(folder, open_data_set(read(folder)["data_folder"]))
     change_manifest(folder, lambda manifest: manifest["files"].pop(file.name))
 
 
@@ -163,18 +173,44 @@ def test_an_embedding_shard_that_is_not_as_written_is_named(data, own_copy, harm
 
 
 @pytest.mark.parametrize(
-    "harm", [{"files": None}, {"files": "x"}, {"dims": None}, {"dims": "many"}]
+    "harm", [{"shards": None}, {"shards": "x"}, {"dims": None}, {"dims": "many"}]
 )
 def test_a_manifest_that_is_not_complete_is_named(data, own_copy, harm):
     change_manifest(own_copy, lambda manifest: manifest.update(harm))
-    said = r"by-old.manifest\.json: '(files|dims)' has to be .*; remove .* and run embed again"
+    said = r"by-old.manifest\.json: '(shards|dims)' has to be .*; remove .* and run embed again"
     with pytest.raises(InputError, match=said):
         open_embeddings(own_copy, data)
 
 
 def test_a_manifest_names_no_file_outside_the_folder(data, own_copy):
     """Only the names that the data set's own shards give are opened."""
+    list_files(own_copy, data)
     change_manifest(
         own_copy, lambda manifest: manifest["files"].update({"../../elsewhere.npy": "0" * 64})
     )
     assert open_embeddings(own_copy, data).dims == 4
+
+
+def test_embeddings_of_an_earlier_version_are_the_same(data, embedded, own_copy, tiny_encoder_path):
+    list_files(own_copy, data)
+    before = open_embeddings(own_copy, data)
+    assert before.fingerprint == open_embeddings(embedded, data).fingerprint
+    encoder = load_encoder(read(own_copy)["encoder"])
+    assert "up to date" in embed(encoder, data, own_copy)
+    before.folder.joinpath(f"{data.shards[0].name}.label.npy").unlink()
+    assert "mended" in embed(encoder, data, own_copy)
+    assert open_embeddings(own_copy, data).fingerprint == before.fingerprint
+
+
+def test_a_table_of_other_shards_is_refused(data, own_copy):
+    """It is what its manifest says, as somebody would make it who wants it to be taken."""
+    facts = read(own_copy)["shards"]
+    table = tables.read_table(own_copy / "shards.table", facts, COLUMNS, "embeddings")
+    for rows, said in [
+        (table.rows[1:], "shards.table has 2 shards, and 3 were embedded"),
+        (table.rows[::-1], r"shards.table, row 1 at byte \d+: this is not the shard .*-0000"),
+    ]:
+        facts = tables.write_table(own_copy, rows)
+        change_manifest(own_copy, partial(dict.update, shards=facts))
+        with pytest.raises(InputError, match=said):
+            open_embeddings(own_copy, data)

@@ -6,12 +6,11 @@ import pytest
 
 from bct_keras import artefacts
 from bct_keras.data.dataset import DataSet, open_data_set
-from bct_keras.data.embeddings import FIELDS
+from bct_keras.data.embedding_files import files_of
+from bct_keras.data.embeddings import FIELDS, field_path
 from bct_keras.embed.run import embed
 from bct_keras.encoders import Encoder, KerasEncoder, load_encoder
 from bct_keras.errors import InputError
-from bct_keras.methods import class_features
-from bct_keras.methods.class_features import credible
 
 
 @pytest.fixture(scope="module", params=["", "new"], ids=["the whole set, several shards", "a view"])
@@ -52,33 +51,18 @@ def test_each_record_has_its_embedding_and_its_label(data, encoder, embedded):
     assert set(np.concatenate(read(embedded, data, "label"))) == set(range(data.classes))
 
 
-def test_credible_rows_are_found_over_all_shards(data, encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr(class_features, "CREDIBLE_SHARE", 0.5)
-    embed(encoder, data, tmp_path / "half")
-    old, labels, found = (
-        np.concatenate(read(tmp_path / "half", data, field))
-        for field in ("old_embedding", "label", "credible")
-    )
-    assert found.dtype == np.float32
-    for label in np.unique(labels):
-        # Six images of each identity, in whatever shards they lie: three are nearest their mean.
-        (nearest,) = credible(old[None, labels == label], 0.5)
-        assert nearest.sum() == 3
-        np.testing.assert_array_equal(found[labels == label], nearest)
-
-
 def test_the_manifest_names_what_it_was_made_from(data, encoder, embedded):
     manifest = artefacts.read_manifest(embedded, "embeddings")
     assert manifest["made_from"] == {
         "data": data.fingerprint,
         "encoder": encoder.fingerprint,
-        "credible": ["rows", "rows_then_columns"],
-        "credible_share": 0.9,
     }
     assert manifest["dims"] == 4
-    files = {path.name for path in embedded.iterdir()} - {"manifest.json"}
+    files = {path.name for path in embedded.glob("*.npy")}
     assert len(files) == len(FIELDS) * len(data.shards)
-    assert manifest["files"] == {name: artefacts.file_sha256(embedded / name) for name in files}
+    for shard, digests in zip(data.shards, files_of(embedded, manifest, data.shards), strict=True):
+        for field in FIELDS:
+            assert digests[field] == artefacts.file_sha256(field_path(embedded, shard, field))
 
 
 def test_what_is_there_is_not_made_again(data, encoder, embedded, monkeypatch):

@@ -3,15 +3,20 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from bct_keras import artefacts
+from bct_keras.artefacts import tables
+from bct_keras.artefacts.tables import LARGEST_TABLE
 from bct_keras.command.results import as_object
 from bct_keras.data.dataset import open_data_set
 from bct_keras.embed import __main__ as command
 from bct_keras.embed.plan import EmbedPlan, Measured, plan
 from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder
+from bct_keras.errors import InputError
+from bct_keras.prepare.run import prepare
 from bct_keras.progress import Outcome
 
 
@@ -38,7 +43,7 @@ def test_bytes_are_those_that_are_written(data, tiny_encoder_path, tmp_path):
     encoder = load_encoder(tiny_encoder_path(4))
     told = plan(encoder, data, tmp_path / "out", images=0, nodes=1)
     embed(encoder, data, tmp_path / "out")
-    headers = 128 * 4 * len(data.shards)  # of the .npy files
+    headers = 128 * 2 * len(data.shards)  # of the .npy files
     written = sum(path.stat().st_size for path in (tmp_path / "out").glob("*.npy"))
     assert told.bytes_written == written - headers
     assert told.bytes_read == sum(shard.bytes for shard in data.shards)
@@ -49,14 +54,11 @@ def test_bytes_are_those_that_are_written(data, tiny_encoder_path, tmp_path):
 def test_where_it_breaks_is_told(big, data, tiny_encoder_path, tmp_path):
     first, second = big.limits()
     assert first.images < second.images
-    # A shard's lines in the manifest are as long as is counted.
+    # A shard's row in the table is as long as is counted.
     embed(load_encoder(tiny_encoder_path(4)), data, tmp_path / "out")
-    text = (tmp_path / "out" / artefacts.MANIFEST).read_text()
-    lines = [line for line in text.splitlines(keepends=True) if ".npy" in line]
-    of_shard = sum(len(line) for line in lines) / len(data.shards)
-    (manifest,) = [each for each in big.limits() if "manifest" in each.what]
-    counted = artefacts.LARGEST_MANIFEST / manifest.images * big.images_a_shard
-    assert counted == pytest.approx(of_shard, abs=2)  # the last line has no comma
+    of_shard = np.load(tmp_path / "out" / artefacts.TABLE).dtype.itemsize
+    (table,) = [each for each in big.limits() if "table" in each.what]
+    assert LARGEST_TABLE / table.images * big.images_a_shard == pytest.approx(of_shard)
     assert big.lines()[-1].startswith("would break first at ")
     huge = replace(big, images=1e15)
     assert huge.lines()[-1].startswith("breaks at ")
@@ -74,6 +76,18 @@ def test_a_dry_run_tells_and_makes_nothing(here, data, tiny_encoder_path, tmp_pa
     assert lines[0].startswith("100,000,000 images on 16 machines like this one (")
     assert [line.split(":")[0] for line in lines[1:5]] == ["time", "read", "written", "memory"]
     assert not (tmp_path / "x").exists()
+
+
+def test_a_table_that_could_not_be_read_is_refused_before_the_work(
+    data, tiny_encoder_path, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tables, "LARGEST_TABLE", 1050)  # fewer bytes than a header and a row
+    said = r"would have 1,\d+ bytes, and one of more than 1,050 cannot be read\ndivide the images"
+    with pytest.raises(InputError, match=said):
+        embed(load_encoder(tiny_encoder_path(4)), data, tmp_path / "out")
+    with pytest.raises(InputError, match=said):
+        prepare("synthetic(identities=4, images=2, image_size=28)", "none", tmp_path / "data")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_dry_run_has_the_same_for_programs(here, data, tiny_encoder_path, tmp_path, monkeypatch):

@@ -78,6 +78,11 @@ def engine(cluster) -> Ray:
     return Ray(cluster.address)
 
 
+def texts(pieces: int) -> dict[int, dict[str, str]]:
+    """Returns the results of so many pieces, by their numbers."""
+    return {number: {"text": f"text {number}"} for number in range(pieces)}
+
+
 def content(folder: Path) -> dict[str, bytes]:
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
@@ -85,10 +90,10 @@ def content(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.long
 def test_every_piece_is_done_once(tmp_path, engine):
-    assert engine.run(job(tmp_path)) == [{"text": f"text {number}"} for number in range(7)]
-    assert engine.run(job(tmp_path)) == job(tmp_path).read_results()
+    assert dict(engine.results(job(tmp_path))) == texts(7)
+    assert dict(engine.results(job(tmp_path))) == dict(job(tmp_path).read_results())
     assert log(tmp_path) == [f"p{number}" for number in range(7)]
-    assert engine.run(job(tmp_path, pieces=0)) == []
+    assert not list(engine.results(job(tmp_path, pieces=0)))
 
 
 @pytest.mark.long
@@ -116,10 +121,10 @@ def test_a_machine_that_dies_costs_the_pieces_it_was_at(tmp_path, cluster, engin
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    found = engine.run(job(tmp_path, pieces=12, seconds=0.5))
+    found = dict(engine.results(job(tmp_path, pieces=12, seconds=0.5)))
     killer.join()
     cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
-    assert found == [{"text": f"text {number}"} for number in range(12)]
+    assert found == texts(12)
     assert 12 <= len(log(tmp_path)) <= 13
 
 
@@ -140,8 +145,8 @@ def test_after_the_driver_was_killed_the_same_command_goes_on(tmp_path, cluster,
         time.sleep(0.05)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
-    found = engine.run(job(tmp_path, pieces=12, seconds=0.5))
-    assert found == [{"text": f"text {number}"} for number in range(12)]
+    found = dict(engine.results(job(tmp_path, pieces=12, seconds=0.5)))
+    assert found == texts(12)
     assert len(log(tmp_path)) <= 12 + 2  # those that were at work
 
 

@@ -263,6 +263,19 @@ def of_member(content: bytes, chance: random.Random) -> bytes:
     return of_bytes(content[:header], chance) + content[header:]
 
 
+def of_table(content: bytes, chance: random.Random) -> bytes:
+    """Changes a few bytes of the rows and leaves the header, or damages it as any array."""
+    (length,) = struct.unpack_from("<H", content, 8)  # of an array's header
+    start = 10 + length
+    if chance.random() < 0.4:
+        return of_member(content, chance)
+    rows = bytearray(content)
+    for _ in range(chance.choice((1, 1, 4, 40))):
+        place = chance.randrange(start, len(rows))
+        rows[place] = chance.choice((0, 1, 0x2E, 0x2F, 0x61, 0x7F, 0x80, 0xFF, rows[place] ^ 1))
+    return bytes(rows)
+
+
 def of_shard(content: bytes, chance: random.Random) -> bytes:
     """Damages one record and gives it checksums that hold, or damages the shard as bytes."""
     if chance.random() < 0.4:

@@ -30,7 +30,16 @@ from bct_keras.prepare.sources.recordio import RecordIO
 from bct_keras.train import __main__ as train
 from bct_keras.train import old_head
 from bct_keras.train.recipe import Recipe
-from fuzzing.damage import Damage, of_archive, of_bytes, of_json, of_member, of_shard, of_text
+from fuzzing.damage import (
+    Damage,
+    of_archive,
+    of_bytes,
+    of_json,
+    of_member,
+    of_shard,
+    of_table,
+    of_text,
+)
 from fuzzing.good_files import DIMS, PIXELS, SIZE
 
 
@@ -62,19 +71,28 @@ def data_set(root: Path) -> None:
 
 
 def resealed(root: Path, file: Path) -> None:
-    """Makes manifests agree with a damaged file, as an attacker would, so that not its checksum
-    alone tells.
+    """Makes tables and manifests agree with a damaged file, as an attacker would, so that not its
+    checksum alone tells.
     """
     if not file.is_file() or file.is_symlink():
         return
-    sha256 = artefacts.file_sha256(file)
+    if file.name != artefacts.TABLE:
+        table = root / ("data" if file.suffix == ".tfrecord" else "by-old") / artefacts.TABLE
+        rows = np.load(table)
+        name, _, field = file.name.removesuffix(".npy").partition(".")
+        row = rows["name"] == name.encode()
+        digest = np.frombuffer(bytes.fromhex(artefacts.file_sha256(file)), np.uint8)
+        if file.suffix == ".tfrecord":
+            rows["bytes"][row], rows["sha256"][row] = file.stat().st_size, digest
+        else:
+            rows[field][row] = digest
+        with table.open("wb") as opened:
+            np.save(opened, rows)
     for path in (*root.glob("data/**/manifest.json"), root / "by-old" / "manifest.json"):
         manifest = json.loads(path.read_text())
-        for entry in manifest.get("shards", ()):
-            if entry["path"].endswith(file.name):
-                entry["bytes"], entry["sha256"] = file.stat().st_size, sha256
-        if file.name in manifest.get("files", ()):
-            manifest["files"][file.name] = sha256
+        table = path.parent / manifest["shards"]["table"]
+        size, sha256 = table.stat().st_size, artefacts.file_sha256(table)
+        manifest["shards"] |= {"bytes": size, "sha256": sha256}
         path.write_text(json.dumps(manifest))
 
 
@@ -85,6 +103,16 @@ def shard(root: Path) -> None:
     data = dataset.open_data_set(root / "data" / "new")
     list(load_encoder(root / "old.keras").embed_data(data))
     Retrieval(str(root / "data" / "new"))
+
+
+def table_of_shards(root: Path) -> None:
+    resealed(root, root / "data" / artefacts.TABLE)
+    data_set(root)
+
+
+def table_of_embeddings(root: Path) -> None:
+    resealed(root, root / "by-old" / artefacts.TABLE)
+    opened_embeddings(root)
 
 
 def embedding_shard(root: Path) -> None:
@@ -171,6 +199,8 @@ KINDS = {
         "head.npz", of_archive, lambda root: old_head.read_head(root / "head.npz", DIMS)
     ),
     "data set's manifest": Kind("data/manifest.json", of_json, data_set),
+    "data set's table": Kind("data/shards.table", of_table, table_of_shards),
+    "embeddings' table": Kind("by-old/shards.table", of_table, table_of_embeddings),
     "run's manifest": Kind("run/manifest.json", of_json, lambda root: load_encoder(root / "run")),
     "embeddings' manifest": Kind("by-old/manifest.json", of_json, opened_embeddings),
     "report": Kind(

@@ -11,6 +11,7 @@ import tensorflow as tf
 from bct_keras.backbones import BACKBONES
 from bct_keras.data.dataset import DataSet, open_data_set
 from bct_keras.data.embeddings import EmbeddingShards, normalised, open_embeddings
+from bct_keras.embed.credible import with_fields
 from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
@@ -75,8 +76,16 @@ def built(
 
 def batches_of(recipe: Recipe, data: DataSet, old: EmbeddingShards, epochs: int) -> tf.data.Dataset:
     needs = recipe.build_method().needs
+    old = with_fields(old, needs)
     return training_batches(
-        data, old, needs, recipe.batch_size, recipe.seed, 0, epochs, recipe.mirror
+        data,
+        with_fields(old, needs),
+        needs,
+        recipe.batch_size,
+        recipe.seed,
+        0,
+        epochs,
+        recipe.mirror,
     )
 
 

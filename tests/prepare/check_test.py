@@ -175,7 +175,8 @@ def test_a_missing_shard_and_one_of_another_data_set_are_broken(data, faces, tmp
 
 def test_labels_are_those_of_the_manifest(data, capsys):
     manifest = json.loads((data / "manifest.json").read_text())
-    (data / "manifest.json").write_text(json.dumps(manifest | {"classes": 2}))
+    for name in ("manifest.json", "manifest.json.copy"):
+        (data / name).write_text(json.dumps(manifest | {"classes": 2}))
     with pytest.raises(InputError, match="its label 2 is not of this data set"):
         check(data)
     assert "4 whole images of 2 identities" in capsys.readouterr().out

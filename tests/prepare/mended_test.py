@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from earlier_versions import list_files, list_shards
 
-from bct_keras import artefacts
 from bct_keras.data.dataset import open_data_set
+from bct_keras.data.embeddings import open_embeddings
 from bct_keras.embed.run import embed
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
@@ -44,7 +45,7 @@ def assert_mended(folder: Path, before: dict[str, tuple[int, bytes]], lost: str)
 
 def test_each_file_of_a_data_set_is_found_and_mended(data):
     before = states(data)
-    assert len(before) == 5 + 6  # manifests, and shards
+    assert len(before) == 5 + 3 + 6  # manifests, the table and two copies, and shards
     for lost in before:
         (data / lost).rename(data.parent / "kept")  # so that no other file gets its number
         with pytest.raises(InputError, match=Path(lost).name):
@@ -87,9 +88,72 @@ def test_each_file_of_embeddings_is_mended(data, tmp_path, tiny_encoder_path):
     out = tmp_path / "by"
     embed(encoder, view, out)
     before = states(out)
-    for lost in sorted(before.keys() - {artefacts.MANIFEST})[:5]:
+    others = sorted(name for name in before if not name.endswith(".npy"))
+    assert others == ["manifest.json", "manifest.json.copy", "shards.table", "shards.table.copy"]
+    for lost in [*others, *sorted(before.keys() - set(others))[:5]]:
         (out / lost).rename(tmp_path / "kept")
+        if not lost.endswith(".copy"):
+            with pytest.raises(InputError, match=rf"{lost}: this .* is missing"):
+                open_embeddings(out, view)
         said = embed(encoder, view, out)
         assert said.startswith(f"{out} mended, {lost} made anew: ")
         assert_mended(out, before, lost)
         before = states(out)
+
+
+@pytest.mark.parametrize("lost", ["shards.table", "shards.table.copy", "manifest.json.copy"])
+def test_a_file_that_was_changed_is_told_and_mended_once_it_is_removed(data, lost):
+    before = states(data)
+    content = bytearray((data / lost).read_bytes())
+    content[-2] ^= 1
+    (data / lost).write_bytes(content)
+    with pytest.raises(InputError, match=rf"{lost}: .*remove .*the same prepare makes it anew"):
+        check.check(data, 1, print)
+    (data / lost).rename(data.parent / "kept")
+    prepare(FACES, SPLIT, data, on_bad="skip")
+    assert_mended(data, before, lost)
+
+
+def test_a_damaged_copy_is_not_taken(data):
+    (data / "shards.table").unlink()
+    (data / "shards.table.copy").write_bytes(b"x")
+    for attempt in (
+        lambda: prepare(FACES, SPLIT, data, on_bad="skip"),
+        lambda: open_data_set(data),
+    ):
+        with pytest.raises(InputError, match=r"shards.table: this table of the shards is missing"):
+            attempt()
+    assert not (data / "shards.table").exists()
+
+
+@pytest.mark.parametrize(
+    "lost", ["shards/new-00001.tfrecord", "new/manifest.json", "manifest.json"]
+)
+def test_a_data_set_of_an_earlier_version_is_mended(data, lost):
+    """Its manifests list the shards; where one is made anew, all of them tell of a table."""
+    list_shards(data)
+    before = states(data)
+    assert "is up to date" in prepare(FACES, SPLIT, data, on_bad="skip")
+    assert states(data) == before
+    fingerprint = open_data_set(data / "all").fingerprint
+    (data / lost).unlink()
+    prepare(FACES, SPLIT, data, on_bad="skip")
+    check.check(data, 1, print)
+    assert open_data_set(data / "all").fingerprint == fingerprint
+    assert (data / "shards.table").is_file() == lost.endswith(".json")
+    shards = {name: state for name, state in before.items() if name.startswith("shards/")}
+    shards.pop(lost, None)
+    assert {name: states(data)[name] for name in shards} == shards
+
+
+def test_embeddings_of_an_earlier_version_are_mended(data, tmp_path, tiny_encoder_path):
+    encoder = load_encoder(tiny_encoder_path(4))
+    view = open_data_set(data / "new")
+    out = tmp_path / "by"
+    embed(encoder, view, out)
+    list_files(out, view)
+    before = states(out)
+    assert "is up to date" in embed(encoder, view, out)
+    (out / "new-00001.label.npy").rename(tmp_path / "kept")
+    assert "mended, new-00001.label.npy made anew" in embed(encoder, view, out)
+    assert_mended(out, before, "new-00001.label.npy")

@@ -9,6 +9,7 @@ import bct_keras  # noqa: F401 -- before TensorFlow, as in the commands: it sets
 
 # isort: split
 
+import dataclasses
 import json
 import tempfile
 import time
@@ -21,7 +22,6 @@ from recordio_files import jpegs, write_recordio
 from bct_keras import artefacts
 from bct_keras.data import embeddings
 from bct_keras.data.dataset import DataSet, open_data_set
-from bct_keras.methods import class_features
 from bct_keras.prepare.run import prepare
 from bct_keras.train.input import training_batches
 
@@ -71,9 +71,6 @@ def made_embeddings(folder: Path, data: DataSet) -> embeddings.EmbeddingShards:
         rows: dict[str, np.ndarray] = {
             "old_embedding": random.standard_normal((shard.records, DIMS), np.float32)
         }
-        rows |= {
-            field: np.ones(shard.records, np.float32) for field in class_features.CREDIBLE.values()
-        }
         rows["label"] = np.zeros(shard.records, np.int64)
         for field, values in rows.items():
             np.save(embeddings.field_path(folder, shard, field), values)
@@ -81,7 +78,9 @@ def made_embeddings(folder: Path, data: DataSet) -> embeddings.EmbeddingShards:
     artefacts.write_manifest(
         folder, embeddings.KIND, {"data": data.fingerprint}, dims=DIMS, files=files
     )
-    return embeddings.open_embeddings(folder, data)
+    np.save(folder / "credible.npy", np.ones(data.records, np.float32))
+    opened = embeddings.open_embeddings(folder, data)
+    return dataclasses.replace(opened, of_all={"credible": folder / "credible.npy"})
 
 
 def decoding_alone(data: DataSet) -> tf.data.Dataset:

@@ -6,6 +6,8 @@ hand, so that only that command's own work is timed. The links lie in memory, wh
 a folder that does: else a disk would be timed.
 
 python tests/speed/many_shards.py                   100,000 shards, some minutes
+python tests/speed/many_shards.py --shards=1000000 --folder=/tmp
+                                                    half an hour, and 10 million names of files
 """
 
 import argparse
@@ -21,17 +23,21 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from bct_keras import artefacts
+from bct_keras import artefacts, stores
+from bct_keras.artefacts import tables
 from bct_keras.data.dataset import DataSet, open_data_set
-from bct_keras.data.embeddings import open_embeddings
+from bct_keras.data.embeddings import FIELDS, open_embeddings
+from bct_keras.data.shard_list import COLUMNS
 from bct_keras.embed.embedded import EmbeddedData
 from bct_keras.embed.run import embed
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.engines import RESULTS, Crew, Local
+from bct_keras.engines.part_results import RESULTS_A_LINE, missing_parts, results_of_parts
 from bct_keras.prepare.run import prepare
 
-SIZE, DIMS = 28, 4
+SIZE, DIMS, PARTS = 28, 4, 64
 IN_MEMORY = "/dev/shm"
 MOST_LINKS = 50_000  # a file system may allow no more to one file
 
@@ -59,25 +65,30 @@ def many_shards(one: DataSet, folder: Path, shards: int) -> None:
     names = [f"all-{number:07}.tfrecord" for number in range(shards)]
     linked(shard.path, [folder / "shards" / name for name in names])
     manifest = artefacts.read_manifest(one.folder, "data set")
-    (entry,) = manifest["shards"]
-    manifest["shards"] = [{**entry, "path": f"shards/{name}"} for name in names]
-    manifest["records"] = shards * shard.records
+    rows = np.repeat(one.shards.rows, shards).astype([("name", "S11"), *COLUMNS])
+    rows["name"] = [f"all-{number:07}" for number in range(shards)]
+    facts = {**tables.write_table(folder, rows), "rows": [[0, shards]]}
+    manifest |= {"shards": facts, "records": shards * shard.records}
     artefacts.write_atomically(folder / artefacts.MANIFEST, json.dumps(manifest, indent=1))
 
 
 def made_up_results(embedded: Path, folder: Path, shards: int) -> None:
-    """Writes what the workers would have: files for each shard, and their results."""
+    """Writes what the workers would have: files for each shard, and the results of the parts."""
     (folder / RESULTS).mkdir(parents=True)
     names = [f"all-{number:07}" for number in range(shards)]
     hashes = {}
-    for field in ("old_embedding", "label"):
+    for field in FIELDS:
         (source,) = embedded.glob(f"*.{field}.npy")
         hashes[field] = artefacts.file_sha256(source)
-        places = [folder / f"{name}.{field}.npy" for name in names]
-        linked(source, places)
-    for name in names:
-        files = {f"{name}.{field}.npy": sha256 for field, sha256 in hashes.items()}
-        (folder / RESULTS / f"{name}.json").write_text(json.dumps({"files": files}))
+        linked(source, [folder / f"{name}.{field}.npy" for name in names])
+    of_parts: list[list] = [[] for _ in range(PARTS)]
+    for number, name in enumerate(names):
+        of_parts[number % PARTS].append([number, hashes])
+        (folder / RESULTS / f"{name}.json").write_text(json.dumps(hashes))
+    for part, found in enumerate(of_parts):
+        with (folder / RESULTS / f"part-{part}-of-{PARTS}.jsonl").open("w") as file:
+            for start in range(0, len(found), RESULTS_A_LINE):
+                file.write(json.dumps(found[start : start + RESULTS_A_LINE]) + "\n")
 
 
 def make_up(folder: Path, shards: int) -> None:
@@ -109,9 +120,11 @@ def told(what: str, shards: int, work: Callable[[], Any]) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Times the driver of an embedding.")
     parser.add_argument("--shards", type=int, default=100_000)
-    shards: int = parser.parse_args().shards
+    parser.add_argument("--folder", help="where the files lie; by default in memory")
+    given = parser.parse_args()
+    shards: int = given.shards
     in_memory = IN_MEMORY if os.path.isdir(IN_MEMORY) else None
-    with tempfile.TemporaryDirectory(dir=in_memory) as name:
+    with tempfile.TemporaryDirectory(dir=given.folder or in_memory) as name:
         folder = Path(name)
         beside = multiprocessing.get_context("spawn").Process(target=make_up, args=(folder, shards))
         beside.start()
@@ -119,11 +132,11 @@ def main() -> None:
         encoder = told("load the encoder", shards, lambda: load_encoder(folder / "encoder.keras"))
         data = told("open the data set", shards, lambda: open_data_set(folder / "many"))
         out = folder / "embedded"
-        product = EmbeddedData(encoder, data)
+        product = EmbeddedData(encoder, data, out)
         job = told("plan", shards, lambda: product.plan(out, Crew(Local())))
-        told("see what is missing", shards, job.missing)
-        results = told("read the results", shards, job.read_results)
-        told("commit", shards, lambda: product.commit(out, results))
+        told("see which parts are missing", shards, lambda: missing_parts(PARTS, job))
+        told("commit", shards, lambda: product.commit(out, results_of_parts(PARTS, job)))
+        told("remove the results", shards, lambda: stores.remove_folder(out / RESULTS))
         told("see what is lost", shards, lambda: product.lost(out))
         told("open the embeddings", shards, lambda: open_embeddings(out, data))
 

@@ -55,6 +55,8 @@ def test_a_data_set_and_its_embeddings(bucket, tmp_path, encoder, part_count):
     assert "written" in said
     expected, found = content(tmp_path / "by"), content(bucket / "by")
     manifests = [each.pop(artefacts.MANIFEST).decode() for each in (expected, found)]
+    for each, manifest in zip((expected, found), manifests, strict=True):
+        assert each.pop(artefacts.MANIFEST + artefacts.COPY).decode() == manifest
     assert found == expected
     # They tell where the data set is.
     assert manifests[0].replace(str(tmp_path), str(bucket)) == manifests[1]
@@ -86,13 +88,34 @@ def test_a_command_that_was_killed_goes_on(bucket, monkeypatch):
     assert not [name for name in stores.names_in(bucket) if STARTED in name or "results" in name]
 
 
-def test_a_key_that_was_deleted_is_named(bucket):
+def test_a_key_that_was_deleted_is_named(bucket, encoder, tmp_path):
     prepare(FACES, "none", bucket)
+    data = open_data_set(bucket)
     stores.remove_files(bucket, ["shards/all-00002.tfrecord"])
-    with pytest.raises(
-        InputError, match=r"s3://.*/shards/all-00002.tfrecord: this shard is missin"
-    ):
-        open_data_set(bucket)
+    said = r"s3://.*/shards/all-00002.tfrecord: this shard is missing; the same prepare makes it"
+    with pytest.raises(InputError, match=said):
+        data.files()
+    with pytest.raises(InputError, match=said):
+        embed(encoder, open_data_set(bucket), tmp_path / "by")
+    with pytest.raises(InputError, match=said):
+        embed(encoder, open_data_set(bucket), tmp_path / "by", part=Part(1, 1))
+    with stores.uploading(bucket / "shards/all-00002.tfrecord") as file:
+        file.write_text("cut off")
+    with pytest.raises(InputError, match="this shard has 7 bytes and its manifest says"):
+        data.files()
+
+
+@pytest.mark.parametrize(
+    "lost", ["manifest.json", "manifest.json.copy", "shards.table", "shards.table.copy"]
+)
+def test_a_key_that_was_deleted_is_there_again(bucket, lost):
+    prepare(FACES, "none", bucket, engine=Local(1))
+    before = content(bucket)
+    stores.remove_files(bucket, [lost])
+    with pytest.raises(InputError, match=rf"s3://.*/{lost}: this .* is missing"):
+        check.check(bucket, 1, print)
+    assert f"mended, {lost} made anew" in prepare(FACES, "none", bucket, engine=Local(1))
+    assert content(bucket) == before
 
 
 def test_a_store_folder_that_holds_something_else_is_refused(bucket):

@@ -82,7 +82,8 @@ def test_everything_in_a_store_has_the_bytes_of_a_disk(bucket, folder):
     expected, found = files(folder / "here"), files(bucket)
 
     def same(name: str) -> bool:
-        return name.startswith(("data/", "by-old/")) and name != "by-old/manifest.json"
+        tells_where = name.startswith("by-old/manifest.json")  # and its copy
+        return name.startswith(("data/", "by-old/")) and not tells_where
 
     for name in filter(same, expected):
         assert found[name] == expected[name], name

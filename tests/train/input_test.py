@@ -15,7 +15,6 @@ from bct_keras.data import records as image_records
 from bct_keras.data.dataset import DataSet, ids_of, open_data_set
 from bct_keras.data.embeddings import EmbeddingShards, field_path, open_embeddings
 from bct_keras.errors import InputError
-from bct_keras.methods import class_features
 from bct_keras.train import input
 from bct_keras.train.class_batches import ClassBatches, Classes
 from bct_keras.train.input import training_batches
@@ -23,6 +22,7 @@ from bct_keras.train.input import training_batches
 pytestmark = pytest.mark.seconds(16)
 
 BATCH = 8
+FIELDS = (*embeddings.FIELDS, "credible")
 
 
 @pytest.fixture(scope="module")
@@ -72,21 +72,19 @@ def picture(number: int) -> bytes:
 def old(data, tmp_path_factory) -> EmbeddingShards:
     """The old embedding of record n is [n, -n, 0.5]; those of even numbers are credible."""
     folder = tmp_path_factory.mktemp("by-old")
+    marks = []
     for shard in data.shards:
         numbers = [int(name) for batch in data.batches(50, (shard,)) for name in ids_of(batch)]
         rows = np.array([[number, -number, 0.5] for number in numbers], np.float32)
         np.save(field_path(folder, shard, "old_embedding"), rows)
         np.save(field_path(folder, shard, "label"), np.array(numbers) // 10)
-        for field in class_features.CREDIBLE.values():
-            np.save(
-                field_path(folder, shard, field),
-                np.array([number % 2 == 0 for number in numbers], np.float32),
-            )
+        marks += [number % 2 == 0 for number in numbers]
     files = {path.name: artefacts.file_sha256(path) for path in folder.glob("*.npy")}
     artefacts.write_manifest(
         folder, embeddings.KIND, {"data": data.fingerprint}, dims=3, files=files
     )
-    return open_embeddings(folder, data)
+    np.save(folder / "credible.npy", np.array(marks, np.float32))
+    return replace(open_embeddings(folder, data), of_all={"credible": folder / "credible.npy"})
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +103,7 @@ def batches(data, old) -> Callable[..., list]:
         mirror=True,
         batch_size=BATCH,
         context=None,
-        fields=embeddings.FIELDS,
+        fields=FIELDS,
     ):
         made = training_batches(
             data, old, fields, batch_size, seed, first_step, epochs, mirror, context
@@ -222,7 +220,7 @@ def test_workers_together_see_what_one_process_sees(batches, workers, replicas):
 
 def test_replicas_of_a_strategy_get_their_rows(data, old, batches, two_replicas):
     def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        return training_batches(data, old, embeddings.FIELDS, BATCH, 0, 0, 1, True, context)
+        return training_batches(data, old, FIELDS, BATCH, 0, 0, 1, True, context)
 
     expected = batches()
     made = list(two_replicas.distribute_datasets_from_function(make))

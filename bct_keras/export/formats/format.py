@@ -1,6 +1,6 @@
 """Describes a format, and what its files are written from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,6 +174,6 @@ class Reference(DerivedEncoder):
             found = found + self.encoder.embed(mirrored)
         return self.derive(found)
 
-    def embed_data(self, data: DataSet, shards: tuple[Shard, ...] | None = None):
+    def embed_data(self, data: DataSet, shards: Sequence[Shard] | None = None):
         """Yields (embeddings, batch) over the records, mirrored images added likewise."""
         yield from Encoder.embed_data(self, data, shards)
