@@ -68,6 +68,8 @@ def plots_of(result: dict[str, Any]) -> Iterator[Drawing]:
     """Yields all plots that one protocol's result allows, the way through a refresh first."""
     if "hot_refresh" in result:
         caption = "Hot refresh: what new queries find while the gallery is re-embedded"
+        if "mixed" in result:
+            caption += ", by one embedding of a query for old and new entries"
         yield Drawing(
             "hot_refresh",
             caption,
@@ -77,8 +79,8 @@ def plots_of(result: dict[str, Any]) -> Iterator[Drawing]:
     mixed = result.get("mixed", {})
     for number, order in enumerate(mixed_plots.orders_of(mixed.get("curves", [])), 1):
         caption = (
-            f"Mixed galleries, {order}: one list over old and new entries (dots: the better of "
-            "searching either part alone)"
+            f"Mixed galleries, {order}: the same in one list, by an embedding of a query for each "
+            "kind of entries (dots: the better of searching either kind alone)"
         )
         yield Drawing(
             f"mixed_{number}",

@@ -65,7 +65,8 @@ def main() -> None:
     """Makes a data set, or checks one."""
     from bct_keras.engines import ENGINES, local_processes, parse_part
     from bct_keras.prepare import check
-    from bct_keras.prepare.run import outcome, prepare
+    from bct_keras.prepare.run import prepare
+    from bct_keras.prepare.telling import outcome
     from bct_keras.progress import Outcome
 
     FLAGS = flags.FLAGS

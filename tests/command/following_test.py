@@ -20,7 +20,7 @@ from bct_keras.explain import run as of_explain
 from bct_keras.export import run as of_export
 from bct_keras.export.checks import Exported
 from bct_keras.gallery import following as of_gallery
-from bct_keras.prepare import run as of_prepare
+from bct_keras.prepare import telling as of_prepare
 from bct_keras.train import ways_on
 
 GALLERY = "file(my people.gallery)"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bct_keras import artefacts
 from bct_keras.data.dataset import open_data_set
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
@@ -51,7 +52,8 @@ def test_of_a_set_without_names_labels_are_numbers(data_root):
 @pytest.mark.parametrize("names", ['{"names": ["a"]}', '{"names": [1, 2, 3, 4]}', "[]", "nothing"])
 def test_damaged_names_are_refused(folder, tmp_path, names):
     (tmp_path / "all").mkdir()
-    (tmp_path / "shards").symlink_to(folder / "data" / "shards")
+    for name in ("shards", artefacts.TABLE):
+        (tmp_path / name).symlink_to(folder / "data" / name)
     manifest = (folder / "data" / "all" / "manifest.json").read_text()
     (tmp_path / "all" / "manifest.json").write_text(manifest)
     (tmp_path / "names.json").write_text(names)
