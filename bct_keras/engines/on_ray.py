@@ -143,6 +143,7 @@ class Run:
         """Yields (number of the piece, its result); raises at the end where some failed."""
         self.waiting = deque(range(len(self.job.pieces)))
         self.busy: dict[Any, tuple[Any, int]] = {}  # what is waited for -> actor, piece
+        self.idle: deque[Any] = deque()  # actors for which there is no piece at present
         self.all_actors: list[Any] = []
         with Told(self.job.what, self.job.size) as self.told:
             try:
@@ -197,8 +198,10 @@ class Run:
             )
         for reference in ended:
             actor, number = self.busy.pop(reference)
-            if self.take(reference, actor, number) and self.waiting:
-                self.give(actor, self.waiting.popleft())
+            if self.take(reference, number):
+                self.idle.append(actor)
+        while self.idle and self.waiting:
+            self.give(self.idle.popleft(), self.waiting.popleft())
         self.told.show()
 
     def give(self, actor: Any, number: int) -> None:
@@ -206,7 +209,7 @@ class Run:
         self.attempts[number] = self.attempts.get(number, 0) + 1
         self.busy[actor.finish.remote(self.job.pieces[number])] = (actor, number)
 
-    def take(self, reference: Any, actor: Any, number: int) -> bool:
+    def take(self, reference: Any, number: int) -> bool:
         """Takes what an actor has come to; tells whether it can go on."""
         errors = self.ray.exceptions
         try:
@@ -224,7 +227,10 @@ class Run:
         return True
 
     def lose(self, number: int) -> None:
-        """Lets others do what an actor did that has died, and starts another one in its place."""
+        """Lets others do what an actor did that has died, and starts another one in its place.
+
+        None is started where there are idle ones enough: they hold the cores that it would need.
+        """
         self.told.lost += 1
         if number != OPENING:
             self.again(number, "its process or machine died", soon=True)
@@ -235,7 +241,8 @@ class Run:
                     "processes of the cluster die before they can begin, perhaps because memory "
                     f"ran out; each had {told(self.needs)}"
                 )
-        self.start()
+        if number == OPENING or len(self.waiting) > len(self.idle):
+            self.start()
 
     def refused(self, number: int, cause: BaseException) -> bool:
         """Notes why a piece was not done; tells whether the actor can go on."""
