@@ -48,7 +48,7 @@ class EmbeddingShards:
 
     @cached_property
     def ends(self) -> np.ndarray:
-        """The number of the first record of each shard, and of all records, [shards + 1]."""
+        """Returns where each shard begins among all records, and how many these are."""
         return np.concatenate([[0], np.cumsum(self.data.shards.rows["records"])])
 
     def stream(self, field: str, shard_number: tf.Tensor) -> tf.data.Dataset:

@@ -65,7 +65,7 @@ class Shards(Sequence[Shard]):
 
     @property
     def records(self) -> int:
-        """How many images all of them have."""
+        """Returns how many images all of them have."""
         return int(self.rows["records"].sum())
 
     def names(self) -> list[str]:

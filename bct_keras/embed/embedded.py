@@ -49,7 +49,7 @@ class ShardPieces(Pieces):
 
     @property
     def size(self) -> int:
-        """How many images they have."""
+        """Returns how many images they have."""
         return self.shards.records
 
 

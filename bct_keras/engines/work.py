@@ -35,7 +35,7 @@ class Pieces(Sequence[Piece]):
 
     @property
     def size(self) -> int:
-        """How many images they have."""
+        """Returns how many images they have."""
         return sum(piece.size for piece in self)
 
 
@@ -82,7 +82,7 @@ class Job:
 
     @cached_property
     def size(self) -> int:
-        """How many images all pieces have."""
+        """Returns how many images all pieces have."""
         if isinstance(self.pieces, Pieces):
             return self.pieces.size
         return sum(piece.size for piece in self.pieces)

@@ -143,7 +143,7 @@ class ClassBatches:
 
     @cached_property
     def rows(self) -> Callable[[str, int], np.ndarray]:
-        """What returns a field's rows of a shard; the newest few stay open."""
+        """Returns the function that gives a field's rows of a shard; the newest few stay open."""
         assert self.old
         return lru_cache(maxsize=ARRAYS_OPEN)(self.old.rows)
 
