@@ -1,21 +1,17 @@
 """The page in export/edge/web/ does in Chromium what Python does."""
 
-import contextlib
-import functools
-import http.server
 import io
 import json
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from gallery_readers.page import WEB, MissingError, chromium, served
 from PIL import Image
 
 from bct_keras.encoders import load_encoder
@@ -28,42 +24,10 @@ from bct_keras.gallery.file import FileGallery
 from bct_keras.metrics.odds import Odds
 
 ROOT = Path(__file__).parents[2]
-WEB = ROOT / "export" / "edge" / "web"
 DRIVER = ROOT / "tests" / "gallery_readers" / "page.mjs"
 SIZE, DIMS, ENTRIES = 64, 128, 100_000
 
 pytestmark = pytest.mark.long
-
-
-def chromium() -> str:
-    """Returns the browser; skips where something that the page needs is not there."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if not program or not shutil.which("node"):
-        pytest.skip("there is no Chromium (chromium) or no Node (node)")
-    for package in ("@litertjs/core", "playwright-core"):
-        if not (WEB / "node_modules" / package).is_dir():
-            pytest.skip(f"{package} is missing: npm install --prefix export/edge/web")
-    return program
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
-
-
-@contextlib.contextmanager
-def served() -> Iterator[str]:
-    """Yields the address of the page."""
-    handler = functools.partial(Quiet, directory=str(WEB))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/index.html"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def photos() -> dict[str, bytes]:
@@ -129,7 +93,10 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def page(folder) -> dict[str, Any]:
     """Returns what a person finds on the page."""
-    program = chromium()
+    try:
+        program = chromium()
+    except MissingError as error:
+        pytest.skip(str(error))
     with served() as address:
         command = ["node", str(DRIVER), program, address, str(folder)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)

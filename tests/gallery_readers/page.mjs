@@ -48,15 +48,6 @@ for (const name of readdirSync(folder).filter((each) => each.startsWith("photo")
   found.said[name] = await page.textContent("#verdict");
   found.badges = await rows.locator(".badge").allTextContents();
 }
-found.milliseconds = await page.evaluate(async () => {
-  const times = [];
-  for (let each = 0; each < 15; each++) {
-    const start = performance.now();
-    await device.find();
-    times.push(performance.now() - start);
-  }
-  return times.sort((one, other) => one - other)[7];
-});
 async function only(names, pattern) {
   await page.fill("#only", names);
   await page.keyboard.press("Tab");

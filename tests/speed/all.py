@@ -31,6 +31,7 @@ SCRIPTS: dict[str, list[str]] = {
     "input": [],
     "many_shards": ["--shards=10000"],
     "methods": ["--batch_size=64", "--repeats=1"],
+    "page": [],
     "prepare": ["--images=20000"],
     "refine": ["--records=200000"],
     "report": [],

@@ -2,6 +2,7 @@
 // decodes as Pillow does: README.md says where it does not.
 
 const PRECISION = 22; // bits of a weight, as in Pillow
+const HALF = 2 ** (PRECISION - 1);
 const MOST_PIXELS = 64_000_000;
 
 // Returns the pixels {width, height, data} of a photo in RGBA, turned as it says itself.
@@ -52,46 +53,64 @@ function weights(from, to) {
   return found;
 }
 
-// Stretches along one direction. `step` leads from a pixel to the next in it, `across` to the next line.
-function stretched(source, {from, to, lines, step, across, newStep, newAcross}) {
-  const target = new Uint8Array(to * lines * 3);
-  weights(from, to).forEach(({first, shares}, place) => {
-    for (let line = 0; line < lines; line++) {
-      for (let channel = 0; channel < 3; channel++) {
-        let sum = 2 ** (PRECISION - 1);
-        let at = first * step + line * across + channel;
-        for (const share of shares) {
-          sum += source[at] * share;
-          at += step;
-        }
-        target[place * newStep + line * newAcross + channel] = Math.min(sum >> PRECISION, 255);
+// Stretches every line of RGBA pixels [height, width, 4] to `size` pixels; alpha is left out.
+function stretchedLines(data, width, height, size) {
+  const target = new Uint8Array(4 * size * height);
+  const places = weights(width, size);
+  for (let line = 0, to = 0; line < height; line++) {
+    for (const {first, shares} of places) {
+      let red = HALF, green = HALF, blue = HALF;
+      let at = 4 * (line * width + first);
+      for (let each = 0; each < shares.length; each++, at += 4) {
+        const share = shares[each];
+        red = (red + data[at] * share) | 0;
+        green = (green + data[at + 1] * share) | 0;
+        blue = (blue + data[at + 2] * share) | 0;
       }
+      target[to] = Math.min(red >> PRECISION, 255);
+      target[to + 1] = Math.min(green >> PRECISION, 255);
+      target[to + 2] = Math.min(blue >> PRECISION, 255);
+      to += 4;
     }
+  }
+  return target;
+}
+
+// Stretches every column to `size` pixels. It adds up whole lines, as they lie in memory.
+function stretchedColumns(data, width, height, size) {
+  const bytes = 4 * width;
+  const target = new Uint8Array(size * bytes);
+  const sums = new Int32Array(bytes);
+  weights(height, size).forEach(({first, shares}, place) => {
+    sums.fill(HALF);
+    shares.forEach((share, each) => {
+      const start = (first + each) * bytes;
+      for (let at = 0; at < bytes; at++) sums[at] += data[start + at] * share;
+    });
+    const start = place * bytes;
+    for (let at = 0; at < bytes; at++) target[start + at] = Math.min(sums[at] >> PRECISION, 255);
   });
   return target;
 }
 
 // Returns the pixels in RGB [size, size, 3], stretched to a square by Pillow's bilinear filter.
 export function squared({width, height, data}, size) {
-  let pixels = new Uint8Array(width * height * 3);
-  for (let from = 0, to = 0; from < data.length; from += 4) {
-    pixels[to++] = data[from];
-    pixels[to++] = data[from + 1];
-    pixels[to++] = data[from + 2];
-  }
   // As Pillow 13 chooses; one before 13 may always begin with the rows.
   const columnsFirst = height > size && height - size > 2 * (width - size);
   for (const isColumns of [columnsFirst, !columnsFirst]) {
     if (isColumns) {
-      const step = 3 * width;
-      const columns = {from: height, to: size, lines: width, step, across: 3, newStep: step, newAcross: 3};
-      if (height !== size) pixels = stretched(pixels, columns);
+      if (height !== size) data = stretchedColumns(data, width, height, size);
       height = size;
     } else {
-      const along = {from: width, to: size, lines: height, step: 3, newStep: 3};
-      if (width !== size) pixels = stretched(pixels, {...along, across: 3 * width, newAcross: 3 * size});
+      if (width !== size) data = stretchedLines(data, width, height, size);
       width = size;
     }
+  }
+  const pixels = new Uint8Array(3 * size * size);
+  for (let from = 0, to = 0; from < data.length; from += 4) {
+    pixels[to++] = data[from];
+    pixels[to++] = data[from + 1];
+    pixels[to++] = data[from + 2];
   }
   return pixels;
 }
