@@ -60,7 +60,11 @@ class Beside:
     def copy_own(self) -> None:
         """Copies entries of this encoder that are searched and not here yet."""
         live = self.live
-        made = [row["id"] for row in self.missing() if row["encoder"] == self.encoder.fingerprint]
+        own = one_of("encoder", [self.encoder.fingerprint])
+        searched = list(live.entries(own))
+        if not searched:
+            return  # as nearly always, and the entries here need not be gone through
+        made = [row["id"] for row in missing(iter(searched), self.field.entries(own))]
         for start in range(0, len(made), AT_ONCE):
             rows = live.rows(made[start : start + AT_ONCE], "embedding")
             self._write(rows, live)
