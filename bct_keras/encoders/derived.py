@@ -34,6 +34,7 @@ class AdaptedEncoder(DerivedEncoder):
         super().__init__(adapter.target_dims, encoder)
         self.encoder = encoder
         self.adapter = adapter
+        self.adapter_file = name
         self.spec = f"adapted({quoted(encoder.spec)}, {quoted(name)})"
 
     @property

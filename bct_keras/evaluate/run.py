@@ -13,7 +13,7 @@ from bct_keras import artefacts, progress
 from bct_keras.encoders import Encoder, trial
 from bct_keras.engines import Engine
 from bct_keras.errors import InputError, option
-from bct_keras.evaluate import compatibility, series
+from bct_keras.evaluate import compatibility, fitted_on, series
 from bct_keras.evaluate.embedding_cache import EmbeddingCache
 from bct_keras.evaluate.groups import GroupFile
 from bct_keras.evaluate.protocol import Protocol
@@ -257,6 +257,9 @@ class Evaluation:
         results = {}
         for spec, protocol in protocols.items():
             results[spec] = self.find(protocol)
+            warnings = fitted_on.notes(list(self.encoders.values()), protocol.data, spec)
+            if warnings:
+                results[spec]["notes"] = [*warnings, *results[spec].get("notes", [])]
         facts = {}
         for name, encoder in self.encoders.items():
             facts[f"--{name}"] = encoder.spec
