@@ -79,7 +79,6 @@ def main() -> None:
     from bct_keras.adapt.run import adapt
     from bct_keras.encoders import load_encoder
     from bct_keras.evaluate.outcome import outcome
-    from bct_keras.printable import DATA
     from bct_keras.progress import Outcome
 
     FLAGS = flags.FLAGS
@@ -99,9 +98,7 @@ def main() -> None:
         new, old, plan, out, protocols=FLAGS.protocol, rule=rule_of_flags(), say=command.say
     )
     if found:
-        data = FLAGS.data or DATA
-        old_flag = FLAGS.old if FLAGS.direction == "query" else None
-        command.finish(outcome(found, out / "report", old_flag, data, more={"out": out}))
+        command.finish(outcome(found, out / "report", FLAGS.old, FLAGS.data, more={"out": out}))
     else:
         command.finish(Outcome(f"{out}: not proven", {"out": out}))
 

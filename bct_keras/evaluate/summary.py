@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bct_keras import stores
-from bct_keras.encoders import ENCODER_FILE, Encoder
+from bct_keras import specs, stores
+from bct_keras.data import around
+from bct_keras.encoders import ADAPTER_FILE, ENCODER_FILE, Encoder
 from bct_keras.evaluate.findings import NEW_OLD
 from bct_keras.evaluate.protocol import Protocol
 from bct_keras.evaluate.routes import ADAPTED, FUSED, MOVED, TEST_OF
@@ -149,18 +150,23 @@ def next_step(report: Mapping[str, Any], place: str = "REPORT") -> NextStep | No
         )
     return NextStep(
         "Do not switch. Find the route to the old gallery that works, and what it costs:",
-        advice(old, new),
+        advice(old, new, around.measured_by(report["protocols"])),
     )
 
 
-def advice(old: str, new: str) -> str:
+def advice(old: str, new: str, data: Path | None = None) -> str:
     """Returns the command that compares all routes, for a gallery of a usual size.
 
     Stored embeddings are compared without a data set, for there are no images to embed.
+
+    Args:
+        old: The old encoder.
+        new: The new encoder.
+        data: The data set, or a part of it, where it is known.
     """
     flags = {"old": old, "new": new}
     if not (old.endswith(".npz") and new.endswith(".npz")):
-        flags["data"] = DATA
+        flags["data"] = str(around.to_fit_on(data)) if data else DATA
     return line("advise", **flags, gallery_size="1e6", queries_per_day="1e4", out="advice")
 
 
@@ -199,7 +205,21 @@ def given_of(report: Mapping[str, Any]) -> dict[str, str]:
     for option, value in report["made_from"].items():
         if option.startswith("--") and isinstance(value, str):
             found[option.removeprefix("--")] = name_of(value)
+    if MOVED in found:
+        found[MOVED] = adapter_of(found[MOVED])
     return found
+
+
+def adapter_of(spec: str) -> str:
+    """Returns the adapter's file or folder, as a flag takes it, of an encoder behind it.
+
+    >>> adapter_of("adapted(old.keras, adapted/gallery/adapter.keras)")
+    'adapted/gallery'
+    """
+    found = specs.parse(spec) if spec.startswith("adapted(") else None
+    if found is None or len(found.positional) != 2:
+        return spec
+    return str(specs.literal(found.positional[1])).removesuffix(f"/{ADAPTER_FILE}")
 
 
 def line(command: str, **flags: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bct_keras import artefacts
+from bct_keras.data import around
 from bct_keras.encoders import EXPORT_KIND, KerasEncoder, TwoOutputs, load_encoder
 from bct_keras.errors import InputError, option
 from bct_keras.evaluate.protocols import build_protocols
@@ -88,7 +89,9 @@ def outcome(
             "out": f"reports/{name}",
         }
         return Outcome(str(exported), facts, [" ".join(command_line("evaluate", flags))])
-    flags = {"gallery": GALLERY, "data": DATA, "encoder": file}
+    measured = around.measured_by(protocols)
+    whole = str(around.whole_of(measured)) if measured else DATA
+    flags = {"gallery": GALLERY, "data": whole, "encoder": file}
     return Outcome(str(exported), facts, [" ".join(command_line("gallery add", flags))])
 
 

@@ -22,10 +22,11 @@ FLAGS = flags.FLAGS
 
 def add_by_flags() -> None:
     from bct_keras.gallery import following
-    from bct_keras.gallery.run import add
+    from bct_keras.gallery.run import add, is_moved
 
+    gallery = command.required("gallery")
     add(
-        command.required("gallery"),
+        gallery,
         data=FLAGS.data,
         encoder=FLAGS.encoder,
         embeddings=FLAGS.embeddings,
@@ -37,7 +38,12 @@ def add_by_flags() -> None:
     )
     command.suggest(
         following.after_adding(
-            FLAGS.gallery, FLAGS.data, FLAGS.encoder, FLAGS.report, FLAGS.max_loss
+            gallery,
+            FLAGS.data,
+            FLAGS.encoder,
+            FLAGS.report,
+            FLAGS.max_loss,
+            bool(FLAGS.report) and is_moved(gallery),
         )
     )
 
@@ -54,6 +60,7 @@ def search_by_flags() -> None:
         made_by=FLAGS.made_by,
         far=FLAGS.far,
         only_labels=FLAGS.only_label,
+        data=FLAGS.data,
     )
     text = "\n".join(str(each) for each in found)
     command.finish(Outcome(text, {"queries": [each.facts() for each in found]}))
@@ -88,7 +95,9 @@ def backfill_by_flags() -> None:
         embeddings=FLAGS.embeddings,
         engine=None if FLAGS.engine == "local" else specs.build(ENGINES, FLAGS.engine),
     )
-    command.suggest(following.after_backfill(FLAGS.gallery, FLAGS.encoder, done.is_beside))
+    command.suggest(
+        following.after_backfill(FLAGS.gallery, FLAGS.encoder, done.is_beside, FLAGS.data)
+    )
 
 
 def cut_over_by_flags() -> None:

@@ -61,8 +61,12 @@ def of_search() -> None:
     )
     define_made_by()
     flags.DEFINE_multi_string(
-        "id", [], "of a stored embedding to search by, in place of a photo; may be given twice"
+        "id",
+        [],
+        "of a stored embedding to search by, or of an image of --data, in place of a photo; may be "
+        "given twice",
     )
+    flags.DEFINE_string("data", None, "with --id: the data set that has the image")
     flags.DEFINE_multi_string("image", None, "a photo to search by; may be given twice")
     flags.DEFINE_integer("top", 5, "how many matches to list", lower_bound=1)
     flags.DEFINE_multi_string(
@@ -116,8 +120,8 @@ def of_backfill() -> None:
     flags.DEFINE_string(
         "order",
         "stored",
-        "which first: stored, by_label, random(seed=0), farthest from the mean of their label, or "
-        "listed(FILE) of ids",
+        "which of all come first: stored, by_label, random(seed=0), farthest from the mean of "
+        "their label, or those of listed(FILE), a file of ids",
     )
     flags.DEFINE_string(
         "embeddings",

@@ -116,3 +116,10 @@ def forget_originals(gallery: str, say: progress.Say = progress.silent) -> LetGo
         found = opened.forget_originals()
     say(f"{opened.name}: {found.entries:,} original vectors forgotten; {found.erased}")
     return found
+
+
+def is_moved(gallery: str) -> bool:
+    """Tells whether some entries of a gallery were moved."""
+    with open_gallery(gallery) as opened:
+        opened.refresh()
+        return any(encoder.adapter for encoder in opened.encoders_in_use())

@@ -36,6 +36,7 @@ from bct_keras.gallery.gallery import Gallery
 from bct_keras.gallery.kinds import ORDERS
 from bct_keras.gallery.moves import cut_over as cut_over
 from bct_keras.gallery.moves import forget_originals as forget_originals
+from bct_keras.gallery.moves import is_moved as is_moved
 from bct_keras.gallery.moves import move as move
 from bct_keras.gallery.moves import restore as restore
 from bct_keras.gallery.photos import photo_encoder

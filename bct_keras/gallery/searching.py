@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from bct_keras.data import image_check
+from bct_keras.data.dataset import DataSet, open_data_set
+from bct_keras.data.images_by_id import ImagesById
 from bct_keras.encoders import Encoder, load_encoder
 from bct_keras.errors import InputError, option
 from bct_keras.gallery.declaring import open_gallery
@@ -28,6 +30,7 @@ def search(
     made_by: str | Path | None = None,
     far: float | None = None,
     only_labels: Collection[str] = (),
+    data: str | Path | None = None,
 ) -> Iterator[Found]:
     """Yields for each query the entries that are most like it, once all queries are found good.
 
@@ -37,21 +40,25 @@ def search(
             every entry.
         photos: Paths of image files.
         top: How many entries to find for each.
-        ids: Of stored embeddings, in place of photos.
+        ids: Of stored embeddings, or of images of a data set, in place of photos.
         made_by: The encoder that has made what is stored, as the gallery knows it.
         far: The share of false accepts up to which an entry is a match, by the reports that let the
             queries in.
         only_labels: Entries with one of these labels are searched, and no others; all where there
             are none.
+        data: The data set that has the images.
     """
-    if bool(photos) == bool(ids):
+    if bool(photos) == bool(ids) or (data and photos):
         raise InputError(
-            f"{option('image')} is needed, or {option('id')} of stored embeddings, and not both"
+            f"{option('image')} is needed, or {option('id')} of stored embeddings or of "
+            f"{option('data')}, and not both"
         )
     for label in only_labels:
         check_name(label)
     wanted = Wanted(top, tuple(only_labels))
-    if ids:
+    if data:
+        found = search_by_images(gallery, encoder, open_data_set(data), ids, wanted)
+    elif ids:
         found = search_by_ids(gallery, encoder, ids, wanted, made_by)
     else:
         found = search_by_photos(gallery, encoder, photos, wanted)
@@ -102,6 +109,22 @@ def search_by_photos(
             query = query_of_images(embedder, pixels[None])
             [matches] = wanted.find(opened, query)
             yield Found(path, matches)
+
+
+def search_by_images(
+    gallery: str, encoder: str | Path, data: DataSet, ids: Sequence[str], wanted: Wanted
+) -> Iterator[Found]:
+    """Yields what is found for each image of a data set."""
+    with open_gallery(gallery) as opened:
+        opened.refresh()
+        embedder = photo_encoder(opened, encoder)
+        images = ImagesById(data, embedder.image_size, embedder.preprocessing.resize)
+        for ident in ids:
+            if ident not in images:
+                raise InputError(f"{data.folder} has no image with the id {ident!r}")
+        query = query_of_images(embedder, images.read(list(ids)))
+        for ident, matches in zip(ids, wanted.find(opened, query), strict=True):
+            yield Found(ident, matches)
 
 
 def search_by_ids(

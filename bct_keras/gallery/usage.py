@@ -3,12 +3,12 @@
 # In the order of a gallery's life.
 SUMMARIES = {
     "add": "adds the embeddings of images, or takes a report that lets queries in",
-    "search": "finds the nearest entries to photos or to stored embeddings",
+    "search": "finds the nearest entries to photos, images of a data set or stored embeddings",
     "info": "tells how many entries there are, by which encoders, and who may search them",
     "backfill": "embeds old entries anew by the new encoder, in an order of your choice",
     "cut-over": "lets searches go to the new embeddings that lie beside the old ones in Milvus",
     "move": "brings old entries to the new encoder by an adapter, without an image",
-    "restore": "takes a move back",
+    "restore": "takes a move or a cut-over back, not a backfill of a file",
     "forget-originals": "drops what a move could be taken back to",
     "remove": "removes entries by id or by label",
     "bundle": "packs the gallery, an encoder and a page into a folder for a device",

@@ -1,6 +1,7 @@
 """The commands that a run names at its end: each is one, and runs where the paths are known."""
 
 import json
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -29,14 +30,25 @@ IN = f"--gallery={shlex.quote(GALLERY)}"
 
 def report(folder: Path, verdicts: dict[str, str], **given: str) -> str:
     """Writes what a gallery reads of a report; returns its folder."""
+    facts = facts_of(verdicts, **given)
+    (folder / "report.json").write_text(json.dumps(facts))
+    return str(folder)
+
+
+def facts_of(verdicts: dict[str, str], **given: str) -> dict:
+    """Returns what a report says of these verdicts, by the options of the encoders."""
     routes = {}
     for name in verdicts:
         if name != "new":
-            routes[name] = {"verdict": verdicts[name]}
+            routes[name] = {"verdict": verdicts[name], "because": "few"}
     made_from = {f"--{name}": path for name, path in given.items()}
-    facts = {"verdict": verdicts.get("new"), "routes": routes, "made_from": made_from}
-    (folder / "report.json").write_text(json.dumps(facts))
-    return str(folder)
+    return {
+        "verdict": verdicts.get("new"),
+        "because": "few",
+        "routes": routes,
+        "made_from": made_from,
+        "protocols": {},
+    }
 
 
 @pytest.mark.parametrize(
@@ -123,10 +135,28 @@ def test_after_a_report_that_lets_a_route_in_comes_that_route(tmp_path):
 
 def test_after_a_report_on_a_moved_gallery_comes_the_move(tmp_path):
     verdicts = {"new": "not compatible", "moved": "compatible"}
-    place = report(tmp_path, verdicts, new="new", old="old", moved="adapted/gallery")
+    moved = "adapted(old.keras, adapted/gallery/adapter.keras)"  # as `evaluate` writes it
+    place = report(tmp_path, verdicts, new="new", old="old", moved=moved)
     (move,) = of_gallery.after_adding(GALLERY, "data", None, [place])
     assert move == f"bct gallery move {IN} --adapter=adapted/gallery --new=new"
     check(move, move)
+    (search,) = of_gallery.after_adding(GALLERY, "data", None, [place], is_moved=True)
+    assert search == f"bct gallery search {IN} --encoder=new --image=photo.jpg"
+
+
+def test_a_search_is_by_an_image_of_the_data_set_where_it_is_known(tmp_path, data_root):
+    facts = facts_of({"new": "compatible"}, new="new.tflite", old="old")
+    facts["protocols"] = {f"retrieval({data_root / 'test'})": {}}
+    (tmp_path / "report.json").write_text(json.dumps(facts))
+    place = str(tmp_path)
+    ident = "synthetic-seed0/000(08|09|10|11)/00[0-5]"  # one of those held out
+    search, backfill = of_gallery.after_adding(GALLERY, None, None, [place])
+    assert re.search(f"--encoder=new.tflite --data={data_root} --id={ident}$", search)
+    assert backfill.endswith(f"--encoder=new.tflite --data={data_root}")
+    for command in (search, backfill):
+        check(command, command)
+    (search,) = of_gallery.after_backfill(GALLERY, "new", is_beside=False, data=str(data_root))
+    assert re.search(f"--data={data_root} --id={ident}$", search)
 
 
 def test_where_the_verdict_is_not_asked_the_new_encoder_comes(tmp_path):
@@ -225,9 +255,50 @@ def test_after_a_data_set_comes_what_it_is_large_enough_for(images, identities, 
 
 
 def test_what_looks_worse_is_not_let_into_a_gallery(tmp_path):
-    found = {"protocols": {}, "verdict": "undecided", "because": "few"}
-    assert of_evaluate.outcome(found, tmp_path, "old.keras").then
-    assert not of_evaluate.outcome(found | {"looks_worse": True}, tmp_path, "old.keras").then
+    found = facts_of({"new": "undecided"}, new="new.keras", old="old.keras")
+    (add,) = of_evaluate.outcome(found, tmp_path, "old.keras").then
+    assert add == (
+        "bct gallery add --gallery='file(people.gallery)' --encoder=old.keras "
+        f"--report={tmp_path} --data=DATA"
+    )
+    (advise,) = of_evaluate.outcome(found | {"looks_worse": True}, tmp_path, "old.keras").then
+    assert advise.startswith("bct advise --old=old.keras --new=new.keras --data=DATA ")
+    for command in (add, advise):
+        check(command, command)
+
+
+def test_a_gallery_takes_the_whole_data_set_and_advice_what_may_be_fitted_on(data_root):
+    found = facts_of({"new": "undecided"}, new="new.keras", old="old.keras")
+    found["protocols"] = {f"retrieval({data_root / 'test'})": {}}
+    for data in (str(data_root / "new"), None):
+        (add,) = of_evaluate.what_follows(found, "report", "old.keras", data)
+        assert add.endswith(f"--data={data_root}")
+        worse = found | {"looks_worse": True}
+        (advise,) = of_evaluate.what_follows(worse, "report", "old.keras", data)
+        assert f"--data={data_root / 'all'} " in advise
+
+
+def test_where_the_moved_gallery_alone_may_work_it_is_moved(tmp_path):
+    verdicts = {"new": "not compatible", "moved": "undecided"}
+    found = facts_of(verdicts, new="new", old="old", moved="adapted(old, adapted/gallery)")
+    (move,) = of_evaluate.outcome(found, tmp_path, "old").then
+    assert move == (
+        "bct gallery move --gallery='file(people.gallery)' --adapter=adapted/gallery "
+        f"--report={tmp_path}"
+    )
+    check(move, move)
+
+
+def test_after_an_adapter_that_does_not_fit_no_advice_on_it_is_named(tmp_path):
+    write_manifest(tmp_path, ADAPTER_KIND, {})
+    found = facts_of({"new": "not compatible"}, new=str(tmp_path), old="old")
+    assert of_evaluate.outcome(found, tmp_path, "old").then == []
+
+
+def test_stored_old_embeddings_are_added_without_a_data_set(tmp_path):
+    found = facts_of({"new": "compatible"}, new="new.npz", old="old.npz")
+    (add,) = of_evaluate.outcome(found, tmp_path, "old.npz").then
+    assert "--data" not in add
 
 
 def test_what_may_help_is_not_what_was_done(tmp_path):

@@ -80,6 +80,8 @@ def commands(made: dict[str, Path]) -> dict[str, list[str]]:
         "search_by_old": ["search", gallery, old, photo, f"--image={folder}/large.png", "--top=3"],
         "search_a_label": ["search", gallery, old, photo, "--only_label=1", "--top=3"],
         "search_no_label": ["search", gallery, old, photo, "--only_label=1", "--only_label=x"],
+        "search_by_id": ["search", gallery, old, data, f"--id={id_of('photo.png')}", "--top=3"],
+        "search_no_id": ["search", gallery, old, data, "--id=nobody"],
         "refused": ["search", gallery, new, photo],
         "add_stranger": ["add", gallery, data, new],
         "declare_refused": ["add", gallery, report, "--strict"],
@@ -153,6 +155,18 @@ def test_a_gallery_of_old_embeddings_is_searched_by_the_old_encoder(results, mad
     assert best[3] == (made["folder"] / "photo.png.id").read_text()
 
 
+def test_a_search_by_an_image_of_a_data_set_is_as_that_by_its_file(results, made):
+    """The image was written as PNG, which loses nothing."""
+    status, said, _ = results["search_by_id"]
+    assert status == 0
+    ident, *lines = said.splitlines()
+    assert ident == (made["folder"] / "photo.png.id").read_text()
+    assert lines == results["search_by_old"][1].splitlines()[1:5]
+    status, _, errors = results["search_no_id"]
+    assert status == 1
+    assert errors.endswith("has no image with the id 'nobody'\n")
+
+
 def test_a_search_of_one_label_finds_that_label_alone(results):
     status, said, _ = results["search_a_label"]
     assert status == 0
@@ -173,10 +187,13 @@ def test_entries_that_would_shut_out_every_query_are_refused(results):
 
 def test_each_change_names_the_command_that_may_follow(results, made):
     gallery = f"--gallery='file({made['folder']}/people.gallery)'"
-    search = f"next: bct gallery search {gallery} --encoder={made['new']} --image=photo.jpg"
-    backfill = f"next: bct gallery backfill {gallery} --encoder={made['new']} --data=DATA"
-    assert results["declare"][1].splitlines()[-2:] == [search, backfill]
-    assert results["backfill"][1].splitlines()[-1] == search
+    whole = made["data"].parent  # that the report was measured by a part of
+    search = f"next: bct gallery search {gallery} --encoder={made['new']} --data="
+    backfill = f"next: bct gallery backfill {gallery} --encoder={made['new']} --data={whole}"
+    said_search, said_backfill = results["declare"][1].splitlines()[-2:]
+    assert said_search.startswith(f"{search}{whole} --id=")
+    assert said_backfill == backfill
+    assert results["backfill"][1].splitlines()[-1].startswith(f"{search}{made['data']} --id=")
     assert results["remove_listed"][1].splitlines()[-1] == f"next: bct gallery info {gallery}"
 
 
