@@ -1,8 +1,10 @@
 """Finds the identities that an encoder or an adapter is proven on: none that it was fitted on."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from bct_keras import artefacts, specs
+from bct_keras.data.around import TEST
 from bct_keras.data.dataset import DataSet
 from bct_keras.errors import InputError
 from bct_keras.evaluate.protocol import Protocol
@@ -16,10 +18,14 @@ def protocols(asked: Sequence[str] | None, data: DataSet) -> list[str]:
 
 def test_protocol(data: DataSet) -> list[str]:
     """Returns retrieval on the identities that the split held out, where there are some."""
-    test = data.folder.parent / "test"
-    if not (test / artefacts.MANIFEST).is_file():
-        return []
-    return [f"retrieval({specs.quoted(str(test))})"]
+    test = test_data(data.folder)
+    return [f"retrieval({specs.quoted(str(test))})"] if test else []
+
+
+def test_data(view: Path) -> Path | None:
+    """Returns the identities that the split of a view held out; None where there are none."""
+    test = view.parent / TEST
+    return test if (test / artefacts.MANIFEST).is_file() else None
 
 
 def check_apart(protocols: Mapping[str, Protocol], data: DataSet, what_else: str) -> None:

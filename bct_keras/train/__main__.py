@@ -24,6 +24,7 @@ from absl import flags
 from bct_keras import command
 from bct_keras.command import choices
 from bct_keras.export.__main__ import checks_of_flags, define_gate_flags
+from bct_keras.train import at_once
 from bct_keras.train.flag_groups import GROUPS
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Trains, or tells what would be trained."""
+    if not flags.FLAGS.dry_run:  # which tells all that is missing
+        at_once.check(flags.FLAGS.workdir, flags.FLAGS.data, flags.FLAGS.source)
     command.loading()
     from bct_keras.callbacks import checkpoints
     from bct_keras.distribution.strategy import strategy

@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from bct_keras import artefacts, shipped, specs, stores
+from bct_keras.data.around import TEST
 from bct_keras.data.dataset import open_to_train_on
 from bct_keras.data.embeddings import KIND as EMBEDDINGS_KIND
 from bct_keras.distribution.strategy import replicas_here, spreads
@@ -61,6 +62,8 @@ class DryRun:
         self.conclude = conclude
         self.looked_at: list[dict[str, Any]] = []
         self.memory: float | None = None  # bytes on each device
+        self.would_hold_out = True  # whether a data set that is not made yet has a test view
+        self.lacks_proof = False
 
     def run(self) -> None:
         """Looks at everything; raises at the end where something is missing.
@@ -75,13 +78,16 @@ class DryRun:
         if few:
             self.tell("amount", few)
         old_needed = self.check("method", lambda: said_of_method(recipe)) != NO_OLD
-        started = self.check("start", lambda: start_facts(recipe, data)) if recipe.start else ""
+        started = ""
+        if recipe.start:
+            started = self.check("start", lambda: start_facts(recipe, data, self.made_data()))
         self.check("workdir", self.workdir_facts)
         if old_needed:
             self.check("old encoder", self.old_facts)
         for spec in plan.protocol or []:
             if spec != "none":
                 self.check("protocol", lambda spec=spec: protocol_facts(spec))
+        self.tell_lack_of_proof()
         devices = self.check("devices", self.device_facts) or Devices("", plan.replicas or 1)
         workers = worker_count() if spreads(plan.strategy) else 1
         replicas = devices.replicas * workers
@@ -99,7 +105,8 @@ class DryRun:
             "looked_at": self.looked_at,
         }
         if not missing:
-            text = "dry run: everything is there; nothing was trained"
+            but = ", but what would prove the encoder" if self.lacks_proof else ""
+            text = f"dry run: everything is there{but}; nothing was trained"
             self.conclude(Outcome(text, facts))
             return
         self.conclude(Outcome(f"not ready: {', '.join(missing)}", facts))
@@ -113,6 +120,21 @@ class DryRun:
         self.memory = estimate.total
         for line in memory.lines(estimate):
             self.tell("memory", line)
+
+    def tell_lack_of_proof(self) -> None:
+        """Says where nothing would prove the encoder."""
+        plan = self.plan
+        data = self.made_data()
+        if plan.protocol:
+            return
+        if data:
+            is_proven = bool(held_out.test_data(data))
+        else:
+            is_proven = self.would_hold_out
+        if not is_proven:
+            self.lacks_proof = True
+            for line in proof.lines_without(list(plan.formats)):
+                self.tell("proof", line)
 
     def check(self, name: str, look: Callable[[], Any]) -> Any:
         """Says what `look` finds, and returns it; None where something is missing or wrong."""
@@ -156,23 +178,28 @@ class DryRun:
         }
         return f"{workdir} {states.get(kind or '', 'would be made')}"
 
+    def made_data(self) -> Path | None:
+        """Returns where the data set lies; None where it is not made yet."""
+        plan = self.plan
+        place = stores.place(plan.data) if plan.data else stores.place(plan.prepared) / plan.view
+        return place if (place / artefacts.MANIFEST).is_file() else None
+
     def data_facts(self) -> Facts:
         """Returns what the data set is where it is made already, and else what it would be."""
         plan = self.plan
-        if plan.data:
-            return facts_of_made(stores.place(plan.data))
-        place = stores.place(plan.prepared) / plan.view
-        if (place / artefacts.MANIFEST).is_file():
-            return facts_of_made(place)
+        place = self.made_data()
+        if plan.data or place:
+            return facts_of_made(place or stores.place(plan.data or ""))
         if not plan.source:
             raise InputError(f"neither {option('data')} nor {option('source')} is given")
-        return self.facts_of_source(place, plan.source)
+        return self.facts_of_source(stores.place(plan.prepared) / plan.view, plan.source)
 
     def facts_of_source(self, place: Path, spec: str) -> Facts:
         """Returns what the data set would be, by its source alone."""
         source: Source = specs.build(SOURCES, spec)
         split = specs.build(SPLITS, self.plan.split)
         division = split.divide(source.labels, len(source.identities), source.groups)
+        self.would_hold_out = TEST in division.views
         view = self.plan.view
         if view not in division.views:
             given = option("split", self.plan.split)
@@ -216,9 +243,10 @@ class DryRun:
             manifest = artefacts.read_manifest(old, EMBEDDINGS_KIND)
             dims = field(manifest, "dims", int, old / artefacts.MANIFEST)
         else:
-            what = "an encoder"
             encoder = load_encoder(old)
             dims = encoder.dims
+            size = encoder.image_size
+            what = f"an encoder of images of {size} x {size}," if size else "an encoder"
             for line in trial.told(encoder):
                 self.tell("old encoder", line)
         old_encoders.check_dims(dims, self.recipe.old_dims, old)

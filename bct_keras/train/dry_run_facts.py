@@ -7,7 +7,8 @@ from bct_keras import specs
 from bct_keras.data.dataset import open_to_train_on
 from bct_keras.errors import InputError
 from bct_keras.evaluate.protocols import PROTOCOLS
-from bct_keras.train import memory
+from bct_keras.train import memory, resized
+from bct_keras.train import start as starts
 from bct_keras.train.recipe import Recipe
 
 NO_OLD = "needs no old encoder"
@@ -68,9 +69,20 @@ def said_of_method(recipe: Recipe) -> str:
     return "needs old embeddings" if method.needs_old else NO_OLD
 
 
-def start_facts(recipe: Recipe, data: Facts) -> str:
-    """Returns what the network is made of; raises where it does not go with the data."""
-    said = recipe.started(data.image_size or memory.USUAL_IMAGE_SIZE).said
+def start_facts(recipe: Recipe, data: Facts, place: Path | None) -> str:
+    """Returns what the network is made of; raises where it does not go with the data.
+
+    Args:
+        recipe: The recipe, which has a start.
+        data: What is known of the data.
+        place: Where they lie; None where they are not made yet.
+    """
+    start = starts.found(recipe.start)
+    own = start.image_size()
+    with resized.telling(place):
+        said = recipe.started(data.image_size or own or memory.USUAL_IMAGE_SIZE).said
+    if not start.is_weights:
+        said += f", of images of {own} x {own}" if own else ", of images of any size"
     if recipe.frozen_epochs:
         said += f", {recipe.frozen_epochs} epoch(s) as it is"
     return f"{said}, then at {recipe.start_rate:g} of the learning rate"

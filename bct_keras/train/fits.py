@@ -10,6 +10,14 @@ from bct_keras.encoders.encoder import first_sentence
 from bct_keras.errors import InputError, option
 
 
+class OtherSizeError(InputError):
+    """A network takes images of another size than those to train on."""
+
+    def __init__(self, side: int, *lines: object):
+        super().__init__(*lines)
+        self.side = side  # in pixels, as the network takes them
+
+
 def fault_of_making_again(model: Any) -> str:
     """Returns why a model cannot be made from its configuration; nothing where it can.
 
@@ -55,10 +63,10 @@ def check_image(path: Path, shape: Any, image_size: int) -> None:
         raise InputError(f"{path} takes {shape}, and images here are [batch, size, size, 3]")
     for side in sides[:2]:
         if side not in (None, image_size):
-            source = f"{option('source')}='folder(PHOTOS, image_size={sides[0]})'"
-            raise InputError(
+            raise OtherSizeError(
+                side,
                 f"{path} takes images of {sides[0]} x {sides[1]} pixels, and those to train on "
                 f"have {image_size} x {image_size}.",
-                "Prepare the data set at that size, into a folder of its own: bct prepare "
-                f"{source} {option('out', 'DATA')}",
+                "Prepare the data set at that size, into a folder of its own: image_size="
+                f"{side} in its {option('source')}",
             )

@@ -33,6 +33,23 @@ def without() -> str:
     return f"or train without a proof, by {option('protocol', 'none')}"
 
 
+def lines_without(formats: list[str]) -> list[str]:
+    """Returns what to know before a training that nothing proves, in two lines.
+
+    Args:
+        formats: What is to be exported.
+    """
+    exported = "" if formats == ["none"] else "; its files are exported unproven, as their card says"
+    split = f"{option('split')}='class(test_share=0.2)'"
+    protocol = f"{option('protocol')}='retrieval(DATA)'"
+    return [
+        "note: nothing will prove this encoder: no identities are held out beside the data, and no "
+        f"{option('protocol')} is given{exported}",
+        f"hold some out, by {split} of prepare, or give {protocol} of others; "
+        f"{option('protocol', 'none')} says that no proof is wanted",
+    ]
+
+
 def check(
     protocols: Mapping[str, Protocol], data: DataSet, old: Path | None, encoder: Encoder | None
 ) -> None:

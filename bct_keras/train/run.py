@@ -72,6 +72,9 @@ class Upgrade:
         self.plan.recipe.build_augmentations()
         data = workers.chief_first(self.strategy, self.data_to_train_on)
         self.check_amount(data)
+        if not self.plan.protocol and not held_out.test_data(data.folder):
+            for line in proof.lines_without(list(self.plan.formats)):
+                self.say(line)
         old = workers.chief_first(self.strategy, self.old_encoder)
         # At once, so that what is wrong with it is not told after the training.
         compared_with = old_encoders.known(old)

@@ -129,6 +129,17 @@ class Start:
         backbone = keras.Model(image, embedding, name=name or TAKEN)
         return Started(backbone, ", ".join(said))
 
+    def image_size(self) -> int:
+        """Returns the side of the images that the network takes; 0 where it takes any, or weights.
+
+        It is to be known before there are images.
+        """
+        if self.is_weights:
+            return 0
+        shape = getattr(read_model(self.path), "input_shape", None)
+        sides = shape[1:3] if isinstance(shape, tuple) and len(shape) == 4 else (None,)
+        return sides[0] or 0
+
     def with_weights(self, backbone: keras.Model) -> Started:
         """Returns the network that `--backbone` names with the file's weights."""
         try:

@@ -19,7 +19,7 @@ from bct_keras.errors import InputError, option
 from bct_keras.methods.method import Method, Training
 from bct_keras.models import CompatibleModel
 from bct_keras.progress import Say, silent
-from bct_keras.train import failures, old_head, watching
+from bct_keras.train import failures, old_head, resized, watching
 from bct_keras.train.class_batches import ClassBatches
 from bct_keras.train.input import ids_of_step, training_batches
 from bct_keras.train.projector import write_projector
@@ -114,7 +114,8 @@ class Run:
         # Before anything is written
         self.data.check_content()
         if self.recipe.start:
-            self.starts_from = self.recipe.started(self.data.image_size).said
+            with resized.telling(self.data.folder):
+                self.starts_from = self.recipe.started(self.data.image_size).said
         if self.is_chief:
             self.workdir.mkdir(parents=True, exist_ok=True)
             artefacts.write_atomically(self.workdir / "flags.txt", self.flags)

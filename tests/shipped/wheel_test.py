@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -51,6 +52,19 @@ def wheel(sources, tmp_path_factory) -> Path:
     pip("wheel", "--no-deps", "-w", folder, sources)
     (built,) = folder.iterdir()
     return built
+
+
+def test_setuptools_builds_in_a_folder_that_is_not_named_as_the_file_build():
+    """On a disk where names have no case they would be one."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    folder = settings["tool"]["distutils"]["build"]["build_base"]
+    assert folder.lower() != "build"
+    assert f"/{folder}/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+@pytest.mark.long
+def test_no_other_folder_is_left_in_the_checkout(wheel, sources):
+    assert not (sources / "build").exists()
 
 
 def pip(*arguments: str | Path) -> None:

@@ -10,6 +10,7 @@ from bct_keras.command.results import as_object
 from bct_keras.data.dataset import open_data_set
 from bct_keras.embed import run as embed_run
 from bct_keras.encoders import load_encoder
+from bct_keras.prepare.run import prepare
 from bct_keras.progress import Outcome
 from bct_keras.train import __main__ as train
 
@@ -59,7 +60,7 @@ def test_a_data_set_and_an_old_encoder_that_are_there(
     assert found["method"] == ["needs old embeddings"]
     (few,) = found["amount"]
     assert few.startswith("note: 36 images of 6 identities are too few to train a network from ")
-    assert found["old encoder"] == [f"{old}: an encoder of 4 dimensions"]
+    assert found["old encoder"] == [f"{old}: an encoder of images of 28 x 28, of 4 dimensions"]
     assert found["workdir"] == ["run would be made"]
     assert found["protocol"] == [f"retrieval({data_root}/test): its files are there"]
     assert found["steps"] == [
@@ -252,3 +253,55 @@ def test_a_run_folder_that_holds_something_else(told, data_root, workplace):
     status, found, _ = told(f"--data={data_root}/new", "--method=independent")
     assert status == 1
     assert found["workdir"][0].startswith("NOT READY: run holds something else")
+
+
+def test_nothing_that_would_prove_the_encoder(told, data_root, tiny_encoder_path, tmp_path):
+    shutil.copytree(data_root / "shards", tmp_path / "alone/shards")
+    for name in ("manifest.json", "shards.table"):
+        shutil.copy(data_root / name, tmp_path / "alone")
+    arguments = ("--data=alone", f"--old={tiny_encoder_path(4)}", "--method=mixbct")
+    status, found, _ = told(*arguments)
+    assert status == 0
+    note, hint = found["proof"]
+    assert note.startswith("note: nothing will prove this encoder")
+    assert "unproven" in note
+    assert "--split='class(test_share=0.2)'" in hint
+    end = "rything is there, but what would prove the encoder; nothing was trained"
+    assert found["dry run: eve"] == [end]
+    for proven in (f"--protocol=retrieval({data_root}/test)", "--protocol=none"):
+        _, found, _ = told(*arguments, proven)
+        assert "proof" not in found
+
+
+@pytest.mark.parametrize(("split", "lacks"), [("class(old_share=0.3)", True), ("", False)])
+def test_a_split_that_would_hold_nobody_out(told, workplace, split, lacks):
+    (workplace / "old.flags").write_text("--head=softmax\n")
+    source = "--source=synthetic(identities=20, images=5, image_size=28)"
+    splits = [f"--split={split}"] if split else []  # by default a fifth is held out
+    _, found, _ = told(source, "--prepared=data", "--old_flagfile=old.flags", *splits)
+    assert ("proof" in found) == lacks
+
+
+def test_a_start_of_another_size_names_the_command_that_prepares_anew(
+    told, data_root, tiny_encoder_path, tmp_path
+):
+    small = tmp_path / "own/data"
+    prepare("synthetic(identities=12, images=6)", "class(test_share=0.34)", small, seed=3)
+    start = f"--start={tiny_encoder_path(4)}"
+    arguments = (f"--old={tiny_encoder_path(4)}", "--method=mixbct")
+    for folder in ("", "-2"):
+        _, found, _ = told(f"--data={small}/all", start, *arguments)
+        (said,) = found["start"]
+        anew = f"{small}-28{folder}"
+        assert "takes images of 28 x 28 pixels, and those to train on have 32 x 32" in said
+        assert said.endswith(
+            f"give --data={anew}/all: bct prepare --source='synthetic(identities=12, images=6, "
+            f"image_size=28)' --split='class(test_share=0.34)' --seed=3 --out={anew}"
+        )
+        Path(anew).mkdir()
+        (Path(anew) / "file").touch()
+    _, found, _ = told(f"--data={data_root}/new", start, *arguments)
+    assert ", of images of 28 x 28, then at 0.1 of" in found["start"][0]
+    _, found, _ = told(start, *arguments)  # which size it is is told without any data too
+    assert ", of images of 28 x 28, then at 0.1 of" in found["start"][0]
+    assert found["old encoder"][0].endswith("an encoder of images of 28 x 28, of 4 dimensions")

@@ -276,3 +276,26 @@ def test_what_is_derived_of_kept_embeddings_is_what_it_would_be_anew(
         np.testing.assert_array_equal(found.query.embeddings, expected.query.embeddings)
         np.testing.assert_array_equal(found.gallery.embeddings, expected.gallery.embeddings)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_that_nothing_will_prove_the_encoder_is_told_before_it_is_trained(
+    here, data_root, tiny_encoder_path, tmp_path
+):
+    prepare("synthetic(identities=4, images=6, image_size=32)", "none", tmp_path / "alone")
+    arguments = (
+        f"--data={tmp_path}/alone",
+        f"--workdir={tmp_path}/run",
+        f"--start={tiny_encoder_path(4)}",  # of 28 pixels, which stops it before the training
+        "--method=independent",
+        "--dims=4",
+        "--batch_size=8",
+    )
+    status, said, errors = here(train, *arguments)
+    assert status == 1
+    note, hint, *_ = [line for line in said.splitlines() if line]
+    assert note.startswith("note: nothing will prove this encoder")
+    assert hint.startswith("hold some out, by --split=")
+    anew = f"{tmp_path}/alone-28"
+    assert f"give --data={anew}: bct prepare --source='synthetic(identities=4, images=6" in errors
+    _, said, _ = here(train, *arguments, "--protocol=none")
+    assert "nothing will prove" not in said
