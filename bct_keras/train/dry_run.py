@@ -127,10 +127,7 @@ class DryRun:
         data = self.made_data()
         if plan.protocol:
             return
-        if data:
-            is_proven = bool(held_out.test_data(data))
-        else:
-            is_proven = self.would_hold_out
+        is_proven = bool(held_out.test_data(data)) if data else self.would_hold_out
         if not is_proven:
             self.lacks_proof = True
             for line in proof.lines_without(list(plan.formats)):

@@ -39,7 +39,9 @@ def lines_without(formats: list[str]) -> list[str]:
     Args:
         formats: What is to be exported.
     """
-    exported = "" if formats == ["none"] else "; its files are exported unproven, as their card says"
+    exported = (
+        "" if formats == ["none"] else "; its files are exported unproven, as their card says"
+    )
     split = f"{option('split')}='class(test_share=0.2)'"
     protocol = f"{option('protocol')}='retrieval(DATA)'"
     return [
