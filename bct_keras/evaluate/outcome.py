@@ -58,13 +58,14 @@ def what_follows(
         new = given.get("new")
         if not new or artefacts.kind_of(stores.place(new)) == ADAPTER_KIND:
             return []  # advice is on an encoder as it came
-        return [summary.advice(old, new, place)]
+        return [summary.advice(summary.name_of(old), new, place)]
     if may_work == [MOVED]:
         flags = {"gallery": GALLERY, "adapter": given[MOVED], "report": folder}
         return [" ".join(command_line("gallery move", flags))]
-    flags = {"gallery": GALLERY, "encoder": old, "report": folder}
+    flags = {"gallery": GALLERY}
     if not old.endswith(".npz"):
         flags["data"] = str(around.whole_of(place)) if place else DATA
+    flags |= {"encoder": summary.name_of(old), "report": folder}
     return [" ".join(command_line("gallery add", flags))]
 
 
