@@ -4,6 +4,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from bct_keras.pages.axis_labels import legend_above
+
 COLOURS = {
     "new": "#2f81f7",
     "adapted": "#a371f7",
@@ -55,4 +57,4 @@ def draw(axes: Axes, result: dict[str, Any], order: str) -> None:
         axes.plot(percent, better, color=colour, linestyle=":", linewidth=1)
     axes.axhline(result["old/old"][METRIC], color="#8a8d91", linestyle="--", label="old/old")
     axes.set(xlabel="share of the gallery re-embedded (%)", ylabel=METRIC, ylim=ends_of(result))
-    axes.legend(loc="best")
+    legend_above(axes)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bct_keras.pages import mixed_plots, small_svg
-from bct_keras.pages.axis_labels import plain_numbers
+from bct_keras.pages.axis_labels import legend_above, plain_numbers
 from bct_keras.pages.document import Plot, Reading
 from bct_keras.pages.plot_values import (
     Value,
@@ -133,7 +133,7 @@ def roc(axes: Axes, curves: dict[str, Any]) -> None:
         )
     axes.set(xscale="log", xlabel="FAR", ylabel="TAR", ylim=(0, 1.02), xlim=far_ends(curves))
     plain_numbers(axes.xaxis)
-    axes.legend(loc="lower right")
+    legend_above(axes)
 
 
 def det(axes: Axes, curves: dict[str, Any]) -> None:
@@ -154,7 +154,7 @@ def det(axes: Axes, curves: dict[str, Any]) -> None:
     )
     plain_numbers(axes.xaxis)
     plain_numbers(axes.yaxis)
-    axes.legend(loc="lower left")
+    legend_above(axes)
 
 
 def far_ends(curves: dict[str, Any]) -> tuple[float, float]:
@@ -184,7 +184,7 @@ def histogram(axes: Axes, curve: dict[str, Any], tallest: float) -> None:
             label=label,
         )
     axes.set(xlabel="cosine", ylabel="share of the pairs", xlim=(-1, 1), ylim=(0, 1.05 * tallest))
-    axes.legend(loc="upper left")
+    legend_above(axes)
 
 
 def hot_refresh(axes: Axes, result: dict[str, Any]) -> None:
@@ -212,12 +212,12 @@ def hot_refresh(axes: Axes, result: dict[str, Any]) -> None:
             merged["top-1"],
             color="#bf8700",
             linestyle=":",
-            label="two searches, ranks merged",
+            label="two merged searches",
         )
     axes.set(xlabel="share of the gallery re-embedded (%)", ylabel=metric)
     if result.get("mixed", {}).get("curves") and metric == mixed_plots.METRIC:
         axes.set(ylim=mixed_plots.ends_of(result))
-    axes.legend(loc="best")
+    legend_above(axes)
 
 
 def drawn(draw: Callable[[Axes], None]) -> Figure:
