@@ -6,17 +6,11 @@ from typing import Any
 
 from PIL import Image
 
-from bct_keras.evaluate import curve_tables, report, report_routes, summary, words
-from bct_keras.metrics.verdict import COMPATIBLE, NOT_COMPATIBLE, UNDECIDED
+from bct_keras.evaluate import curve_tables, headings, report, report_routes, summary, words
 from bct_keras.pages import document
 from bct_keras.pages.document import Download, Picture, Plot, Table
 
 FIRST_PLOTS = ("Hot refresh", "Mixed galleries, random")  # what their captions begin with
-MEANINGS = {
-    COMPATIBLE: "queries of the new encoder can be searched in the old gallery",
-    NOT_COMPATIBLE: "do not search the old gallery with the new encoder",
-    UNDECIDED: "these identities are too few to tell",
-}
 FLIPS = {
     "negative": "right with old/old, wrong with new/old",
     "positive": "wrong with old/old, right with new/old",
@@ -81,14 +75,14 @@ def as_html(
         protocols[0] = replace(protocols[0], plots=others)
     return document.render(
         "report",
-        title=headline(found),
-        because=found.get("because", "") if "routes" not in found else "",
+        title=headings.title(found),
+        colour=headings.colour(found),
+        because=headings.lead(found),
         facts=summary.fact_lines(found),
         step=summary.next_step(found, place),
         first_plots=first_plots,
         downloads=downloads(found, protocols),
         verdict=found["verdict"] or "",
-        one_verdict="" if "routes" in found else found["verdict"] or "",
         overviews=list(report_routes.overviews(found)),
         verdicts=verdict_lines(found),
         of_series=any("matrix" in result for result in found["protocols"].values()),
@@ -102,16 +96,6 @@ def verdict_lines(found: dict[str, Any]) -> list[str]:
     """Returns the verdicts that the title does not have: on candidates or on routes."""
     several = "candidates" in found or "routes" in found
     return report.verdict_lines(found) if several else []
-
-
-def headline(found: dict[str, Any]) -> str:
-    """Returns the verdict as the title of the page."""
-    verdict = found["verdict"]
-    if "routes" in found:
-        return report_routes.headline(found)
-    if not verdict:
-        return "A verdict on each candidate" if "candidates" in found else "Self-test"
-    return f"{verdict[0].upper()}{verdict[1:]}: {MEANINGS[verdict]}"
 
 
 def downloads(found: dict[str, Any], protocols: list[ProtocolPart]) -> list[Download]:

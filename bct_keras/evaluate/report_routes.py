@@ -5,7 +5,7 @@ from typing import Any
 
 from bct_keras.evaluate.findings import NEW_NEW, NEW_OLD, OLD_OLD
 from bct_keras.evaluate.routes import RANDOM, TEST_OF
-from bct_keras.metrics.verdict import COMPATIBLE, NOT_COMPATIBLE, TOP_1, UNDECIDED
+from bct_keras.metrics.verdict import TOP_1, sentence_of
 from bct_keras.pages.document import Table
 from bct_keras.pages.mixed_plots import shown
 
@@ -88,22 +88,9 @@ def verdict_lines(report: dict[str, Any]) -> list[str]:
     lines = []
     for name, route in report.get("routes", {}).items():
         if route["verdict"]:
-            lines.append(f"verdict on {TEST_OF[name]}: {route['verdict']}: {route['because']}")
+            sentence = sentence_of(route["verdict"], route["because"])
+            lines.append(f"verdict on {TEST_OF[name]}: {sentence}")
     return lines
-
-
-def headline(report: dict[str, Any]) -> str:
-    """Returns the words of all verdicts, each with what it is on."""
-    verdicts = {NEW_OLD: report["verdict"]}
-    for name, route in report["routes"].items():
-        verdicts[TEST_OF[name]] = route["verdict"]
-    parts = []
-    for word in (COMPATIBLE, UNDECIDED, NOT_COMPATIBLE):
-        tests = [test for test, found in verdicts.items() if found == word]
-        if tests:
-            parts.append(f"{word}: {', '.join(tests)}")
-    text = "; ".join(parts)
-    return text[:1].upper() + text[1:]
 
 
 def carried_over(result: dict[str, Any]) -> Rows:

@@ -15,10 +15,10 @@ from bct_keras.metrics.verdict import COMPATIBLE, NOT_COMPATIBLE, UNDECIDED
 from bct_keras.printable import DATA, GALLERY, command_line
 
 MEANINGS = {
-    NEW_OLD: "new queries as they are in the old gallery",
-    TEST_OF[ADAPTED]: "new queries through the adapter in the old gallery",
-    TEST_OF[FUSED]: "queries of both encoders in the old gallery",
-    TEST_OF[MOVED]: "new queries in the gallery that the adapter moves",
+    NEW_OLD: "new queries as they are",
+    TEST_OF[ADAPTED]: "new queries through the adapter",
+    TEST_OF[FUSED]: "queries of both encoders together",
+    TEST_OF[MOVED]: "new queries once the adapter has moved the gallery",
 }
 
 
@@ -98,10 +98,15 @@ def fact_lines(report: Mapping[str, Any]) -> dict[str, str]:
 
 def verdicts_of(report: Mapping[str, Any]) -> dict[str, str | None]:
     """Returns the verdict on each test: new/old, and those of the routes."""
-    verdicts = {NEW_OLD: report["verdict"]}
+    return {test: facts["verdict"] for test, facts in judged(report).items()}
+
+
+def judged(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Returns what a report says of each test that there is a verdict on, with the reason."""
+    found: dict[str, Mapping[str, Any]] = {NEW_OLD: report}
     for name, route in report.get("routes", {}).items():
-        verdicts[TEST_OF[name]] = route["verdict"]
-    return {test: verdict for test, verdict in verdicts.items() if verdict}
+        found[TEST_OF[name]] = route
+    return {test: facts for test, facts in found.items() if facts["verdict"]}
 
 
 def route_line(report: Mapping[str, Any]) -> str:
@@ -109,10 +114,11 @@ def route_line(report: Mapping[str, Any]) -> str:
     verdicts = verdicts_of(report)
     if not verdicts or "candidates" in report:
         return ""
-    good = [f"{test}, {MEANINGS[test]}" for test in verdicts if verdicts[test] == COMPATIBLE]
-    if good:
-        return "; ".join(good)
-    return f"none is shown to work, of those that were measured: {', '.join(verdicts)}"
+    for word, said in ((COMPATIBLE, ""), (UNDECIDED, "none is proven yet: ")):
+        routes = [f"{MEANINGS[test]} ({test})" for test in verdicts if verdicts[test] == word]
+        if routes:
+            return f"{said}{'; '.join(routes)}"
+    return f"none of those that were measured works: {', '.join(verdicts)}"
 
 
 def next_step(report: Mapping[str, Any], place: str = "REPORT") -> NextStep | None:

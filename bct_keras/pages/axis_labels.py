@@ -1,5 +1,6 @@
 """Labels axes with plain numbers, and curves beside the plot."""
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -37,7 +38,7 @@ def places_of_labels(low: float, high: float) -> list[float]:
     least = LEAST_GAP * math.log(high / low)
     for digits in DIGITS:
         places = list(round_numbers(low, high, digits))
-        pairs = zip(places, places[1:], strict=False)
+        pairs = itertools.pairwise(places)
         if len(places) > 1 and all(math.log(after / place) >= least for place, after in pairs):
             return places
     inside = MaxNLocator(4).tick_values(low, high)

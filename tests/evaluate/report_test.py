@@ -12,7 +12,7 @@ from PIL import Image
 
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import curve_tables, page, report, words
+from bct_keras.evaluate import curve_tables, headings, page, report, words
 from bct_keras.evaluate.run import evaluate
 from bct_keras.prepare.run import prepare
 
@@ -173,7 +173,7 @@ def test_the_first_screen_says_what_is_compared_and_what_to_do():
         "runs/old (128 dimensions, file of 2025-01-02)",
         "runs/new (256 dimensions)",
         "1,060 identities, 10,600 queries",
-        "new/old, new queries as they are in the old gallery",
+        "new queries as they are (new/old)",
         "bct export --encoder=runs/new --old=runs/old",
     ):
         assert part in first
@@ -267,6 +267,57 @@ def test_page_has_the_verdict_first_and_whole_tags():
     headings = Headings(page.as_html(known_report("undecided")))
     assert headings.found[0] == ("h1", "Undecided: these identities are too few to tell")
     assert headings.open == []
+
+
+def test_what_looks_worse_is_told_so_in_the_heading_and_on_the_terminal():
+    reason = "it looks worse so far: top-1 (-0.2500) is not shown to be better"
+    given = known_report("undecided") | {"because": reason, "looks_worse": True}
+    text = page.as_html(given)
+    heading = "Undecided, and it looks worse so far: these identities are too few to tell"
+    assert f'<h1 class="doubt">{heading}</h1>' in text
+    assert '<p class="lead">Top-1 (-0.2500) is not shown to be better.</p>' in text
+    said = report.as_text(given).splitlines()[-1]
+    assert said.startswith("verdict: undecided, and it looks worse so far: top-1 (-0.2500) is not")
+
+
+@pytest.mark.parametrize(
+    ("new", "moved", "heading", "colour"),
+    [
+        (
+            None,
+            "undecided",
+            "Undecided: these identities are too few to tell about new queries once the adapter "
+            "has moved the gallery (new/moved)",
+            "",
+        ),
+        (
+            "not compatible",
+            "compatible",
+            "Compatible: the old gallery can be searched by new queries once the adapter has moved "
+            "the gallery (new/moved); not compatible: do not search the old gallery by new queries "
+            "as they are (new/old)",
+            "",
+        ),
+        (
+            "compatible",
+            "compatible",
+            "Compatible: the old gallery can be searched by new queries as they are (new/old), and "
+            "by new queries once the adapter has moved the gallery (new/moved)",
+            "good",
+        ),
+    ],
+)
+def test_verdicts_on_routes_are_a_sentence(new, moved, heading, colour):
+    route = {"verdict": moved, "because": "top-1 says so"}
+    found = {"verdict": new, "because": "top-1", "routes": {"moved": route}}
+    assert headings.title(found) == heading
+    assert headings.colour(found) == colour
+    assert headings.lead(found) == ("" if new else "Top-1 says so.")
+
+
+def test_the_page_says_why_a_row_may_say_worse_and_the_verdict_not():
+    text = " ".join(page.as_html(known_report("not compatible")).split())
+    assert "a loss makes the verdict only where a wider interval, the wider the more" in text
 
 
 def test_page_escapes_names():

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -16,7 +17,7 @@ def test_labels_of_a_narrow_axis_stand_apart(low, high):
     places = [place for place in axes.xaxis.get_majorticklocs() if low <= place <= high]
     assert len(places) > 1
     across = [math.log(place / low) / math.log(high / low) for place in places]
-    gaps = [after - before for before, after in zip(across, across[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(across)]
     assert min(gaps) >= axis_labels.LEAST_GAP
     assert axes.xaxis.get_minor_formatter()(places[0]) == ""
 
