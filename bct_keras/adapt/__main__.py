@@ -100,8 +100,7 @@ def main() -> None:
     )
     if found:
         data = FLAGS.data or DATA
-        old_flag = FLAGS.old if FLAGS.direction == "query" else None
-        command.finish(outcome(found, out / "report", old_flag, data, more={"out": out}))
+        command.finish(outcome(found, out / "report", data, more={"out": out}))
     else:
         command.finish(Outcome(f"{out}: not proven", {"out": out}))
 

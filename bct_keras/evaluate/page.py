@@ -7,6 +7,7 @@ from typing import Any
 from PIL import Image
 
 from bct_keras.evaluate import curve_tables, headings, report, report_routes, summary, words
+from bct_keras.evaluate.next_steps import next_steps
 from bct_keras.pages import document
 from bct_keras.pages.document import Download, Picture, Plot, Table
 
@@ -79,7 +80,7 @@ def as_html(
         colour=headings.colour(found),
         because=headings.lead(found),
         facts=summary.fact_lines(found),
-        step=summary.next_step(found, place),
+        steps=next_steps(found, place),
         first_plots=first_plots,
         downloads=downloads(found, protocols),
         verdict=found["verdict"] or "",

@@ -1,18 +1,16 @@
 """Says what a report is about and what to do next, for its first screen and report.json."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bct_keras import stores
+from bct_keras import specs, stores
 from bct_keras.encoders import ENCODER_FILE, Encoder
 from bct_keras.evaluate.findings import NEW_OLD
 from bct_keras.evaluate.protocol import Protocol
 from bct_keras.evaluate.routes import ADAPTED, FUSED, MOVED, TEST_OF
-from bct_keras.metrics.verdict import COMPATIBLE, NOT_COMPATIBLE, UNDECIDED
-from bct_keras.printable import DATA, GALLERY, command_line
+from bct_keras.metrics.verdict import COMPATIBLE, UNDECIDED
 
 MEANINGS = {
     NEW_OLD: "new queries as they are",
@@ -20,14 +18,6 @@ MEANINGS = {
     TEST_OF[FUSED]: "queries of both encoders together",
     TEST_OF[MOVED]: "new queries once the adapter has moved the gallery",
 }
-
-
-@dataclass(frozen=True)
-class NextStep:
-    """Says what to do, and by which command; without one it is no command of ours."""
-
-    text: str
-    command: str = ""
 
 
 def today() -> str:
@@ -121,93 +111,28 @@ def route_line(report: Mapping[str, Any]) -> str:
     return f"none of those that were measured works: {', '.join(verdicts)}"
 
 
-def next_step(report: Mapping[str, Any], place: str = "REPORT") -> NextStep | None:
-    """Returns what to do after a report; None after that of a series.
-
-    Args:
-        report: What report.json says.
-        place: The folder of the report.
-    """
-    if "candidates" in report:
-        return None
-    given = given_of(report)
-    old, new = given.get("old", "OLD"), given.get("new", "NEW")
-    protocol = next(iter(report["protocols"]))
-    verdicts = verdicts_of(report)
-    if not verdicts:
-        return NextStep(
-            "This is a self-test. Hold it against the other encoder:",
-            line("evaluate", old=old, new=new, protocol=protocol, out="reports/new-old"),
-        )
-    if "old" not in given:  # arrays, of which no command knows
-        return NextStep(texts_without_command(verdicts[NEW_OLD]))
-    routes = {test: name for name, test in TEST_OF.items()}
-    for test, verdict in verdicts.items():
-        if verdict == COMPATIBLE:
-            return after_compatible(routes.get(test, ""), given, protocol, place)
-    if UNDECIDED in verdicts.values():
-        needed = report.get("identities_needed")
-        more = f"about {needed:,} identities would decide it" if needed else "more may decide it"
-        so_far = "It looks worse so far. " if report.get("looks_worse") else ""
-        return NextStep(
-            f"{so_far}Measure on more identities (MORE, a data set of them): {more}.",
-            line("evaluate", old=old, new=new, protocol="retrieval(MORE)", out="reports/more"),
-        )
-    return NextStep(
-        "Do not switch. Find the route to the old gallery that works, and what it costs:",
-        advice(old, new),
-    )
-
-
-def advice(old: str, new: str) -> str:
-    """Returns the command that compares all routes, for a gallery of a usual size.
-
-    Stored embeddings are compared without a data set, for there are no images to embed.
-    """
-    flags = {"old": old, "new": new}
-    if not (old.endswith(".npz") and new.endswith(".npz")):
-        flags["data"] = DATA
-    return line("advise", **flags, gallery_size="1e6", queries_per_day="1e4", out="advice")
-
-
-def texts_without_command(verdict: str | None) -> str:
-    """Returns what to do where the encoders are arrays."""
-    return {
-        COMPATIBLE: "Send queries of the new encoder to the old gallery.",
-        NOT_COMPATIBLE: "Do not switch: fit an adapter (bct_keras.adapters.fit), or train on.",
-        UNDECIDED: "Compare embeddings of more identities.",
-    }.get(verdict or "", "")
-
-
-def after_compatible(route: str, given: Mapping[str, str], protocol: str, place: str) -> NextStep:
-    """Returns what to do where a route is compatible."""
-    old = given["old"]
-    if route == MOVED:
-        return NextStep(
-            "Move the gallery's entries to the new encoder; they can be taken back:",
-            line("gallery move", gallery=GALLERY, adapter=given[MOVED], report=place),
-        )
-    encoder = {ADAPTED: given.get(ADAPTED), FUSED: given.get(FUSED)}.get(route) or given["new"]
-    if encoder.endswith(".npz") or "(" in encoder:
-        return NextStep(
-            "Tell the gallery, which takes queries of the new encoder from then on:",
-            line("gallery add", gallery=GALLERY, report=place),
-        )
-    return NextStep(
-        "Export the encoder of the queries, each file held against this verdict again:",
-        line("export", encoder=encoder, old=old, protocol=protocol, out="exported"),
-    )
-
-
 def given_of(report: Mapping[str, Any]) -> dict[str, str]:
-    """Returns the encoders as the command was given them, by their options."""
+    """Returns the encoders as the command was given them, by their options.
+
+    Of the gallery that is moved it is the adapter alone, which is what --moved takes.
+    """
     found = {}
     for option, value in report["made_from"].items():
         if option.startswith("--") and isinstance(value, str):
             found[option.removeprefix("--")] = name_of(value)
+    if MOVED in found:
+        found[MOVED] = adapter_of(found[MOVED])
     return found
 
 
-def line(command: str, **flags: str) -> str:
-    """Returns a command as a shell takes it."""
-    return " ".join(command_line(command, flags))
+def adapter_of(spec: str) -> str:
+    """Returns the adapter of an encoder behind one.
+
+    Example:
+        >>> adapter_of("adapted(old.keras, adapted/gallery)")
+        'adapted/gallery'
+    """
+    parsed = specs.parse(spec) if spec.startswith("adapted(") else None
+    if parsed is None or len(parsed.positional) != 2:
+        return spec
+    return str(specs.literal(parsed.positional[1]))

@@ -14,8 +14,8 @@ from bct_keras.benchmark import following as of_benchmark
 from bct_keras.benchmark.cells import Cell
 from bct_keras.benchmark.routes import parse_route
 from bct_keras.encoders import ADAPTER_KIND
+from bct_keras.evaluate import next_steps
 from bct_keras.evaluate import outcome as of_evaluate
-from bct_keras.evaluate import summary
 from bct_keras.explain import run as of_explain
 from bct_keras.export import run as of_export
 from bct_keras.export.checks import Exported
@@ -123,7 +123,8 @@ def test_after_a_report_that_lets_a_route_in_comes_that_route(tmp_path):
 
 def test_after_a_report_on_a_moved_gallery_comes_the_move(tmp_path):
     verdicts = {"new": "not compatible", "moved": "compatible"}
-    place = report(tmp_path, verdicts, new="new", old="old", moved="adapted/gallery")
+    moved = "adapted(old, adapted/gallery)"
+    place = report(tmp_path, verdicts, new="new", old="old", moved=moved)
     (move,) = of_gallery.after_adding(GALLERY, "data", None, [place])
     assert move == f"bct gallery move {IN} --adapter=adapted/gallery --new=new"
     check(move, move)
@@ -191,7 +192,7 @@ def test_the_options_of_a_map_are_those_that_differ():
 
 @pytest.mark.parametrize(("ending", "has_data"), [(".npz", False), (".keras", True)])
 def test_advice_on_stored_embeddings_needs_no_images(ending, has_data):
-    command = summary.advice(f"old{ending}", f"new{ending}")
+    command = " ".join(next_steps.advice(f"old{ending}", f"new{ending}"))
     assert ("--data=DATA" in command) == has_data
     check(command, command)
 
@@ -225,9 +226,13 @@ def test_after_a_data_set_comes_what_it_is_large_enough_for(images, identities, 
 
 
 def test_what_looks_worse_is_not_let_into_a_gallery(tmp_path):
-    found = {"protocols": {}, "verdict": "undecided", "because": "few"}
-    assert of_evaluate.outcome(found, tmp_path, "old.keras").then
-    assert not of_evaluate.outcome(found | {"looks_worse": True}, tmp_path, "old.keras").then
+    found = {"protocols": {}, "verdict": "undecided", "because": "few", "identities_needed": 90}
+    found["made_from"] = {"--old": "old.keras", "--new": "new.keras"}
+    surer, let_in = of_evaluate.outcome(found, tmp_path).then
+    assert let_in.startswith("bct gallery add ")
+    assert of_evaluate.outcome(found | {"looks_worse": True}, tmp_path).then == [surer]
+    for command in (surer, let_in):
+        check(command, command)
 
 
 def test_what_may_help_is_not_what_was_done(tmp_path):

@@ -5,14 +5,18 @@ import io
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
+from command_lines import check
 from PIL import Image
 
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import curve_tables, headings, page, report, words
+from bct_keras.evaluate.next_steps import next_steps
+from bct_keras.evaluate.outcome import outcome
 from bct_keras.evaluate.run import evaluate
 from bct_keras.prepare.run import prepare
 
@@ -174,22 +178,64 @@ def test_the_first_screen_says_what_is_compared_and_what_to_do():
         "runs/new (256 dimensions)",
         "1,060 identities, 10,600 queries",
         "new queries as they are (new/old)",
-        "bct export --encoder=runs/new --old=runs/old",
+        "bct gallery add",
+        "--encoder=runs/old",
     ):
         assert part in first
 
 
 @pytest.mark.parametrize(
-    ("verdict", "command"),
+    ("verdict", "facts", "commands"),
     [
-        ("undecided", "bct evaluate --old=a --new=b --protocol=&#39;retrieval("),
-        ("not compatible", "bct advise --old=a --new=b"),
-        (None, "bct evaluate --old=a --new=b"),
+        ("compatible", {}, ["bct gallery add"]),
+        ("undecided", {"identities_needed": 210}, ["bct evaluate", "bct gallery add"]),
+        ("undecided", {}, ["bct gallery add"]),
+        ("undecided", {"identities_needed": 210, "looks_worse": True}, ["bct evaluate"]),
+        ("undecided", {"looks_worse": True}, ["bct advise"]),
+        ("not compatible", {}, ["bct advise"]),
+        (None, {}, ["bct evaluate"]),
     ],
 )
-def test_each_verdict_has_a_next_command(verdict, command):
+def test_page_and_terminal_name_the_same_next_steps(verdict, facts, commands):
     given = known_report(verdict) | {"made_from": {"--old": "a/encoder.keras", "--new": "b"}}
-    assert command in page.as_html(given)
+    given |= facts
+    text = html.unescape(page.as_html(given, place="report"))
+    shown = re.findall(r"<pre><code>(.*?)</code></pre>", text, re.DOTALL)
+    said = outcome(given, Path("report")).then
+    assert said == [command.replace(" \\\n  ", " ") for command in shown]
+    assert [" ".join(command.split()[:2]).removesuffix(" --old=a") for command in said] == [
+        " ".join(command.split()[:2]) for command in commands
+    ]
+
+
+def test_a_route_is_measured_again_as_it_was():
+    given = {
+        "verdict": None,
+        "routes": {
+            "moved": {"verdict": "undecided", "because": "few", "identities_needed": 300},
+        },
+        "protocols": {"retrieval(data/test)": {}},
+        "made_from": {
+            "--old": "old.keras",
+            "--new": "new.keras",
+            "--moved": "adapted(old.keras, adapted/gallery/adapter.keras)",
+            "--adapted": "adapted(new.keras, adapted/mine)",
+            "--decide_by": "top-1",
+            "--margin": "0.02",
+        },
+    }
+    measured, moved = next_steps(given, "reports/x")
+    assert " ".join(measured.command) == (
+        "bct evaluate --old=old.keras --new=new.keras --adapted='adapted(new.keras, adapted/mine)'"
+        " --moved=adapted/gallery/adapter.keras --protocol='retrieval(MORE)' --decide_by=top-1"
+        " --margin=0.02 --out=reports/more"
+    )
+    assert " ".join(moved.command) == (
+        "bct gallery move --gallery='file(people.gallery)'"
+        " --adapter=adapted/gallery/adapter.keras --new=new.keras --report=reports/x"
+    )
+    for step in (measured, moved):
+        check(" ".join(step.command), step.text)
 
 
 def test_the_numbers_can_be_downloaded():
