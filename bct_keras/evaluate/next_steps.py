@@ -73,7 +73,7 @@ def after_admitted(report: Mapping[str, Any], test: str, place: str, data: str) 
     if test == TEST_OF[MOVED]:
         flags = {"gallery": GALLERY, "adapter": given[MOVED], "new": given["new"], "report": place}
         command = words("gallery move", **flags)
-        text = "move the gallery's entries to the new encoder; `restore` takes that back:"
+        text = "move the gallery's entries to the new encoder; gallery restore takes that back:"
     else:
         command = words("gallery add", **entries(given["old"], data), report=place)
         text = "add the old encoder's entries to a gallery; by this report it takes new queries:"

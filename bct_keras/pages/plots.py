@@ -67,24 +67,17 @@ class Drawing:
 def plots_of(result: dict[str, Any]) -> Iterator[Drawing]:
     """Yields all plots that one protocol's result allows, the way through a refresh first."""
     if "hot_refresh" in result:
-        caption = "Hot refresh: what new queries find while the gallery is re-embedded"
-        if "mixed" in result:
-            caption += ", by one embedding of a query for old and new entries"
         yield Drawing(
             "hot_refresh",
-            caption,
+            mixed_plots.caption_of_refresh(result),
             lambda axes: hot_refresh(axes, result),
             tuple(refresh_values(result)),
         )
     mixed = result.get("mixed", {})
     for number, order in enumerate(mixed_plots.orders_of(mixed.get("curves", [])), 1):
-        caption = (
-            f"Mixed galleries, {order}: the same in one list, by an embedding of a query for each "
-            "kind of entries (dots: the better of searching either kind alone)"
-        )
         yield Drawing(
             f"mixed_{number}",
-            caption,
+            mixed_plots.caption_of(order),
             lambda axes, order=order: mixed_plots.draw(axes, result, order),
             tuple(mixed_values(mixed, order)),
         )

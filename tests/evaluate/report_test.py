@@ -14,10 +14,11 @@ from PIL import Image
 
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import curve_tables, headings, page, report, words
+from bct_keras.evaluate import backfills, curve_tables, headings, page, report, words
 from bct_keras.evaluate.next_steps import next_steps
 from bct_keras.evaluate.outcome import outcome
 from bct_keras.evaluate.run import evaluate
+from bct_keras.pages.document import Plot, Reading
 from bct_keras.prepare.run import prepare
 
 TESTS = ["old/old", "new/old", "new/new"]
@@ -364,6 +365,48 @@ def test_verdicts_on_routes_are_a_sentence(new, moved, heading, colour):
 def test_the_page_says_why_a_row_may_say_worse_and_the_verdict_not():
     text = " ".join(page.as_html(known_report("not compatible")).split())
     assert "a loss makes the verdict only where a wider interval, the wider the more" in text
+
+
+def test_the_first_plots_are_those_that_a_backfill_follows():
+    captions = ["Hot refresh: a", "Mixed galleries, random: b", "ROC: c", "Mixed galleries, far: d"]
+    plots = [Plot(caption, "<svg></svg>") for caption in captions]
+    assert page.first_plots_of(plots) == [plots[1], plots[3]]
+    assert page.first_plots_of(plots[:1]) == plots[:1]
+
+
+def test_a_drop_during_a_backfill_is_told():
+    found = {"share": [0.0, 0.5, 1.0], "metrics": {"top-1": [0.75, 0.25, 0.875]}}
+    (told,) = backfills.sentences({"old/old": {"top-1": 0.5}, "hot_refresh": found})
+    assert told == (
+        "During a backfill, top-1 is lowest, 0.2500, with 50% re-embedded, below the old encoder's "
+        "own of today (0.5000); it ends at 0.8750. The verdict is on the gallery before, with "
+        "nothing re-embedded."
+    )
+    (told,) = backfills.sentences({"old/old": {"top-1": 0.25}, "hot_refresh": found})
+    assert "is never below the old encoder's own of today (0.2500)" in told
+    curve = {"order": "random", "merged_by": "odds", "metrics": {"top-1": [0.5, 0.25, 0.5]}}
+    mixed = {"share": [0.0, 0.5, 1.0], "curves": [curve | {"route": "new"}]}
+    result = {"old/old": {"top-1": 0.5}, "hot_refresh": found, "mixed": mixed}
+    (told,) = backfills.sentences(result)
+    assert "is lowest, 0.2500, with 50% re-embedded" in told
+    assert "it ends at 0.5000" in told
+
+
+@pytest.mark.parametrize(("mapped", "note"), [(0.8, "bct adapt fits"), (0.7, "gain nothing")])
+def test_the_page_says_what_a_map_without_training_means(mapped, note):
+    given = known_report()
+    result = given["protocols"]["retrieval(data)"]
+    result["baselines"] = {"encoder": "new", "procrustes": {"top-1": mapped}}
+    result["order"] = {"own new nearer than another's old": 0.875}
+    text = html.unescape(page.as_html(given))
+    assert re.search(f'<p class="note">[^<]*{note}', text)
+    assert "own image by new nearer than another's by old" in text
+
+
+def test_a_reading_stands_below_the_caption():
+    plot = Plot("ROC: c", "<svg></svg>", (Reading(0.5, "here"),))
+    text = page.as_html(known_report(), {"retrieval(data)": [plot]})
+    assert "<figcaption>ROC: c</figcaption><output" in text
 
 
 def test_page_escapes_names():
