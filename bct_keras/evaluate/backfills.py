@@ -8,7 +8,7 @@ from bct_keras.evaluate.routes import RANDOM
 from bct_keras.pages import mixed_plots
 from bct_keras.pages.plot_values import refresh_metric
 
-BEFORE = "The verdict is on the gallery before, with nothing re-embedded."
+BEFORE = " The verdict is on the gallery before, with nothing re-embedded."
 
 
 def sentences(result: dict[str, Any]) -> Iterator[str]:
@@ -38,13 +38,14 @@ def sentence(
         values: The metric at each share.
     """
     lowest = min(values)
-    at = f"{shares[values.index(lowest)]:.0%}"
+    share = shares[values.index(lowest)]
     old = result[OLD_OLD][metric]
     start = f"During a backfill{by}, {metric}"
-    end = f"it ends at {values[-1]:.4f}"
+    end = f"it ends at {values[-1]:.4f}."
     if lowest >= old:
-        return f"{start} is never below the old encoder's own of today ({old:.4f}); {end}."
+        return f"{start} is never below the old encoder's own of today ({old:.4f}); {end}"
     return (
-        f"{start} is lowest, {lowest:.4f}, with {at} re-embedded, below the old encoder's own of "
-        f"today ({old:.4f}); {end}. {BEFORE}"
+        f"{start} is lowest, {lowest:.4f}, with {share:.0%} re-embedded, below the old encoder's "
+        f"own of today ({old:.4f}); {end}"
+        f"{BEFORE if share else ''}"
     )

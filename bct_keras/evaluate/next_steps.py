@@ -50,7 +50,7 @@ def next_steps(
         facts["identities_needed"] for facts in found.values() if "identities_needed" in facts
     ]
     if needed:
-        text = f"Do not switch: it looks worse so far. {enough(min(needed))} would decide it:"
+        text = f"Do not switch: it looks worse so far. {enough(min(needed))}"
         return [NextStep(text, measuring(report))]
     text = "Do not switch. Find the route to the old gallery that works, and what it costs"
     if data == DATA:
@@ -82,9 +82,8 @@ def after_admitted(report: Mapping[str, Any], test: str, place: str, data: str) 
     may = NextStep(f"It may be used as it is, for nothing shows it to be worse: {text}", command)
     if "identities_needed" not in facts:  # no number of them would tell
         return [may]
-    many = enough(facts["identities_needed"])
-    sure = f"To be sure, measure the same on more identities first ({MORE}, a data set of them)."
-    return [NextStep(f"{sure} {many} would decide it:", measuring(report)), may]
+    sure = f"To be sure, measure the same on more first. {enough(facts['identities_needed'])}"
+    return [NextStep(sure, measuring(report)), may]
 
 
 def entries(old: str, data: str) -> dict[str, str]:
@@ -108,8 +107,8 @@ def measuring(report: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def enough(count: int) -> str:
-    """Returns how many identities are enough, as a sentence begins."""
-    return f"About {count:,}"
+    """Returns how many identities are enough, as a sentence before the command."""
+    return f"About {count:,} identities ({MORE}, a data set of them) would decide it:"
 
 
 def advice(old: str, new: str, data: str = DATA) -> tuple[str, ...]:

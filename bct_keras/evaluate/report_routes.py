@@ -14,7 +14,8 @@ RANKED_BY = (
     "Old and new entries stand in one list, ranked by cosine, which takes one space; by odds, how "
     "much likelier so high a cosine is for one identity than for two; or by rate, how rarely two "
     "identities have so high a cosine. A gallery ranks by cosine in one space and else by odds. "
-    "Odds and rates were measured on the other half of the identities. The last column: at how many shares the list is shown to find less than the better part alone."
+    "Odds and rates were measured on the other half of the identities. The last column: at how "
+    "many shares the list is shown to find less than the better part alone."
 )
 BETTER_PART = (
     "Better part alone: what the queries find in the old entries alone or in the new ones alone, "

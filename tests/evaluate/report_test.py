@@ -5,18 +5,14 @@ import io
 import json
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import pytest
-from command_lines import check
 from PIL import Image
 
 from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
-from bct_keras.evaluate import backfills, curve_tables, headings, page, report, words
-from bct_keras.evaluate.next_steps import next_steps
-from bct_keras.evaluate.outcome import outcome
+from bct_keras.evaluate import curve_tables, page, report, words
 from bct_keras.evaluate.run import evaluate
 from bct_keras.pages.document import Plot, Reading
 from bct_keras.prepare.run import prepare
@@ -185,60 +181,6 @@ def test_the_first_screen_says_what_is_compared_and_what_to_do():
         assert part in first
 
 
-@pytest.mark.parametrize(
-    ("verdict", "facts", "commands"),
-    [
-        ("compatible", {}, ["bct gallery add"]),
-        ("undecided", {"identities_needed": 210}, ["bct evaluate", "bct gallery add"]),
-        ("undecided", {}, ["bct gallery add"]),
-        ("undecided", {"identities_needed": 210, "looks_worse": True}, ["bct evaluate"]),
-        ("undecided", {"looks_worse": True}, ["bct advise"]),
-        ("not compatible", {}, ["bct advise"]),
-        (None, {}, ["bct evaluate"]),
-    ],
-)
-def test_page_and_terminal_name_the_same_next_steps(verdict, facts, commands):
-    given = known_report(verdict) | {"made_from": {"--old": "a/encoder.keras", "--new": "b"}}
-    given |= facts
-    text = html.unescape(page.as_html(given, place="report"))
-    shown = re.findall(r"<pre><code>(.*?)</code></pre>", text, re.DOTALL)
-    said = outcome(given, Path("report")).then
-    assert said == [command.replace(" \\\n  ", " ") for command in shown]
-    assert [" ".join(command.split()[:2]).removesuffix(" --old=a") for command in said] == [
-        " ".join(command.split()[:2]) for command in commands
-    ]
-
-
-def test_a_route_is_measured_again_as_it_was():
-    given = {
-        "verdict": None,
-        "routes": {
-            "moved": {"verdict": "undecided", "because": "few", "identities_needed": 300},
-        },
-        "protocols": {"retrieval(data/test)": {}},
-        "made_from": {
-            "--old": "old.keras",
-            "--new": "new.keras",
-            "--moved": "adapted(old.keras, adapted/gallery/adapter.keras)",
-            "--adapted": "adapted(new.keras, adapted/mine)",
-            "--decide_by": "top-1",
-            "--margin": "0.02",
-        },
-    }
-    measured, moved = next_steps(given, "reports/x")
-    assert " ".join(measured.command) == (
-        "bct evaluate --old=old.keras --new=new.keras --adapted='adapted(new.keras, adapted/mine)'"
-        " --moved=adapted/gallery/adapter.keras --protocol='retrieval(MORE)' --decide_by=top-1"
-        " --margin=0.02 --out=reports/more"
-    )
-    assert " ".join(moved.command) == (
-        "bct gallery move --gallery='file(people.gallery)'"
-        " --adapter=adapted/gallery/adapter.keras --new=new.keras --report=reports/x"
-    )
-    for step in (measured, moved):
-        check(" ".join(step.command), step.text)
-
-
 def test_the_numbers_can_be_downloaded():
     text = page.as_html(known_report())
     (coded,) = re.findall(r'download="tables.csv" href="data:text/csv;base64,([^"]*)"', text)
@@ -327,69 +269,9 @@ def test_what_looks_worse_is_told_so_in_the_heading_and_on_the_terminal():
     assert said.startswith("verdict: undecided, and it looks worse so far: top-1 (-0.2500) is not")
 
 
-@pytest.mark.parametrize(
-    ("new", "moved", "heading", "colour"),
-    [
-        (
-            None,
-            "undecided",
-            "Undecided: these identities are too few to tell about new queries once the adapter "
-            "has moved the gallery (new/moved)",
-            "",
-        ),
-        (
-            "not compatible",
-            "compatible",
-            "Compatible: the old gallery can be searched by new queries once the adapter has moved "
-            "the gallery (new/moved); not compatible: do not search the old gallery by new queries "
-            "as they are (new/old)",
-            "",
-        ),
-        (
-            "compatible",
-            "compatible",
-            "Compatible: the old gallery can be searched by new queries as they are (new/old), and "
-            "by new queries once the adapter has moved the gallery (new/moved)",
-            "good",
-        ),
-    ],
-)
-def test_verdicts_on_routes_are_a_sentence(new, moved, heading, colour):
-    route = {"verdict": moved, "because": "top-1 says so"}
-    found = {"verdict": new, "because": "top-1", "routes": {"moved": route}}
-    assert headings.title(found) == heading
-    assert headings.colour(found) == colour
-    assert headings.lead(found) == ("" if new else "Top-1 says so.")
-
-
 def test_the_page_says_why_a_row_may_say_worse_and_the_verdict_not():
     text = " ".join(page.as_html(known_report("not compatible")).split())
     assert "a loss makes the verdict only where a wider interval, the wider the more" in text
-
-
-def test_the_first_plots_are_those_that_a_backfill_follows():
-    captions = ["Hot refresh: a", "Mixed galleries, random: b", "ROC: c", "Mixed galleries, far: d"]
-    plots = [Plot(caption, "<svg></svg>") for caption in captions]
-    assert page.first_plots_of(plots) == [plots[1], plots[3]]
-    assert page.first_plots_of(plots[:1]) == plots[:1]
-
-
-def test_a_drop_during_a_backfill_is_told():
-    found = {"share": [0.0, 0.5, 1.0], "metrics": {"top-1": [0.75, 0.25, 0.875]}}
-    (told,) = backfills.sentences({"old/old": {"top-1": 0.5}, "hot_refresh": found})
-    assert told == (
-        "During a backfill, top-1 is lowest, 0.2500, with 50% re-embedded, below the old encoder's "
-        "own of today (0.5000); it ends at 0.8750. The verdict is on the gallery before, with "
-        "nothing re-embedded."
-    )
-    (told,) = backfills.sentences({"old/old": {"top-1": 0.25}, "hot_refresh": found})
-    assert "is never below the old encoder's own of today (0.2500)" in told
-    curve = {"order": "random", "merged_by": "odds", "metrics": {"top-1": [0.5, 0.25, 0.5]}}
-    mixed = {"share": [0.0, 0.5, 1.0], "curves": [curve | {"route": "new"}]}
-    result = {"old/old": {"top-1": 0.5}, "hot_refresh": found, "mixed": mixed}
-    (told,) = backfills.sentences(result)
-    assert "is lowest, 0.2500, with 50% re-embedded" in told
-    assert "it ends at 0.5000" in told
 
 
 @pytest.mark.parametrize(("mapped", "note"), [(0.8, "bct adapt fits"), (0.7, "gain nothing")])
