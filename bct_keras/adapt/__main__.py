@@ -98,7 +98,7 @@ def main() -> None:
         new, old, plan, out, protocols=FLAGS.protocol, rule=rule_of_flags(), say=command.say
     )
     if found:
-        command.finish(outcome(found, out / "report", FLAGS.old, FLAGS.data, more={"out": out}))
+        command.finish(outcome(found, out / "report", FLAGS.data, more={"out": out}))
     else:
         command.finish(Outcome(f"{out}: not proven", {"out": out}))
 

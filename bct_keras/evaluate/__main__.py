@@ -167,7 +167,7 @@ def main() -> None:
 
     of_series = bool(FLAGS.encoders or FLAGS.gallery)
     found = series_of_flags(out) if of_series else upgrade_of_flags(out)
-    command.finish(outcome(found, out, FLAGS.old))
+    command.finish(outcome(found, out))
 
 
 def series_of_flags(out: Path) -> dict[str, Any]:

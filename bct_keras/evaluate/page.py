@@ -6,17 +6,21 @@ from typing import Any
 
 from PIL import Image
 
-from bct_keras.evaluate import curve_tables, report, report_routes, summary, words
-from bct_keras.metrics.verdict import COMPATIBLE, NOT_COMPATIBLE, UNDECIDED
+from bct_keras.evaluate import (
+    backfills,
+    curve_tables,
+    headings,
+    report,
+    report_routes,
+    summary,
+    words,
+)
+from bct_keras.evaluate.next_steps import next_steps
 from bct_keras.pages import document
 from bct_keras.pages.document import Download, Picture, Plot, Table
 
-FIRST_PLOTS = ("Hot refresh", "Mixed galleries, random")  # what their captions begin with
-MEANINGS = {
-    COMPATIBLE: "queries of the new encoder can be searched in the old gallery",
-    NOT_COMPATIBLE: "do not search the old gallery with the new encoder",
-    UNDECIDED: "these identities are too few to tell",
-}
+# What the captions of the first plots begin with; the first kind that there is.
+FIRST_PLOTS = ("Mixed galleries", "Hot refresh")
 FLIPS = {
     "negative": "right with old/old, wrong with new/old",
     "positive": "wrong with old/old, right with new/old",
@@ -74,21 +78,23 @@ def as_html(
     for name, result in found["protocols"].items():
         images = (pictures or {}).get(name, {})
         protocols.append(part_of(name, result, (plots or {}).get(name, []), images))
-    first_plots = []
+    first_plots, on_the_way = [], []
     if protocols:  # the first picture stands on the first screen
-        first_plots = [plot for plot in protocols[0].plots if plot.caption.startswith(FIRST_PLOTS)]
+        first_plots = first_plots_of(protocols[0].plots)
         others = [plot for plot in protocols[0].plots if plot not in first_plots]
         protocols[0] = replace(protocols[0], plots=others)
+        on_the_way = list(backfills.sentences(next(iter(found["protocols"].values()))))
     return document.render(
         "report",
-        title=headline(found),
-        because=found.get("because", "") if "routes" not in found else "",
+        title=headings.title(found),
+        colour=headings.colour(found),
+        because=headings.lead(found),
         facts=summary.fact_lines(found),
-        step=summary.next_step(found, place),
+        steps=next_steps(found, place),
         first_plots=first_plots,
+        on_the_way=on_the_way,
         downloads=downloads(found, protocols),
         verdict=found["verdict"] or "",
-        one_verdict="" if "routes" in found else found["verdict"] or "",
         overviews=list(report_routes.overviews(found)),
         verdicts=verdict_lines(found),
         of_series=any("matrix" in result for result in found["protocols"].values()),
@@ -98,20 +104,19 @@ def as_html(
     )
 
 
+def first_plots_of(plots: list[Plot]) -> list[Plot]:
+    """Returns the plots of a gallery on its way to the new encoder, as a backfill takes it."""
+    for beginning in FIRST_PLOTS:
+        found = [plot for plot in plots if plot.caption.startswith(beginning)]
+        if found:
+            return found
+    return []
+
+
 def verdict_lines(found: dict[str, Any]) -> list[str]:
     """Returns the verdicts that the title does not have: on candidates or on routes."""
     several = "candidates" in found or "routes" in found
     return report.verdict_lines(found) if several else []
-
-
-def headline(found: dict[str, Any]) -> str:
-    """Returns the verdict as the title of the page."""
-    verdict = found["verdict"]
-    if "routes" in found:
-        return report_routes.headline(found)
-    if not verdict:
-        return "A verdict on each candidate" if "candidates" in found else "Self-test"
-    return f"{verdict[0].upper()}{verdict[1:]}: {MEANINGS[verdict]}"
 
 
 def downloads(found: dict[str, Any], protocols: list[ProtocolPart]) -> list[Download]:

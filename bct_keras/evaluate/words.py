@@ -42,12 +42,6 @@ OTHERS = {
         "mixed gallery": "some entries are re-embedded by the new encoder and the others are not "
         "yet: an old one is searched by what the route searches with, a new one by the new "
         "encoder's own embedding, and all stand in one list",
-        "one list by": "cosines of two spaces cannot be compared. By odds: each counts as TAR / "
-        "FAR, how much likelier so high a cosine is for one identity than for two. By rate: as FAR "
-        "alone. Both were measured on the other half of the identities. By cosine: as they are, "
-        "which takes one space",
-        "better part alone": "top-1 of the queries in the old entries alone or in the new ones "
-        "alone, whichever is higher; one list should not be below it",
         "farthest from class mean first": "an order to re-embed in: first what lies farthest from "
         "the mean of its identity's old embeddings",
     },
@@ -73,17 +67,10 @@ OTHERS = {
         "Procrustes map": "the rotation that brings the embeddings of the encoder named nearest to "
         "the old ones, a matter of seconds. Where it is above new/old, the training has not "
         "brought them there yet",
-        "ranks merged": "no training: the old encoder searches what it has embedded, the other one "
-        "what has been embedded anew, and their hits are merged by rank",
     },
     "hot_refresh": {
         "hot refresh": "the gallery while its images are embedded anew, a tenth after the other; "
         "the area under the curve is the mean on the way, the higher the better",
-    },
-    "order": {
-        "order constraints": "how often a new query is nearer to an image of its own identity than "
-        "to another one, the higher the better; each of the two as the old or as the new encoder "
-        "has embedded it",
     },
     "flips": {
         "flips": "queries whose first hit is right before the upgrade and wrong after it "

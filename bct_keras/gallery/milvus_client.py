@@ -99,8 +99,8 @@ def make_collection(client: Any, pymilvus: Any, table: Table) -> None:
         schema.add_field(field, kinds.VARCHAR, is_primary=is_id, max_length=max(length, 1))
     schema.add_field("embedding", kinds.FLOAT_VECTOR, dim=table.dims)
     index = client.prepare_index_params()
-    # Milvus Lite's own choice is a graph, which it makes anew whenever it merges its files: that took
-    # most of the time of filling a million entries, and of a search its masks take more.
+    # Milvus Lite's own choice is a graph, which it makes anew whenever it merges its files. It took
+    # most of the time of filling a million entries, and searches were no faster by it.
     index_type = "FLAT" if client.name.endswith(".db") else "AUTOINDEX"
     index.add_index("embedding", index_type=index_type, metric_type=table.metric)
     client.create_collection(

@@ -27,6 +27,7 @@ from bct_keras.errors import InputError, option
 
 BETTER, NO_WORSE, WORSE, OPEN = "better", "no worse", "worse", "open"
 COMPATIBLE, NOT_COMPATIBLE, UNDECIDED = "compatible", "not compatible", "undecided"
+LOOKS_WORSE = "it looks worse so far: "  # a reason begins with it
 CONFIDENCE = 0.95
 MARGIN = 0.01
 POWER = 0.8  # with as many identities as the verdict names, it would be decided so often
@@ -107,10 +108,23 @@ class Verdict:
     @property
     def sentence(self) -> str:
         """Returns the word with its reason."""
-        return f"{self.word}: {self.because}"
+        return sentence_of(self.word, self.because)
 
     def __str__(self) -> str:
         return self.sentence
+
+
+def sentence_of(word: str, because: str) -> str:
+    """Returns a verdict's word with its reason.
+
+    Example:
+        >>> sentence_of("undecided", "top-1 (+0.0400) is not shown to be better")
+        'undecided: top-1 (+0.0400) is not shown to be better'
+        >>> sentence_of("undecided", "it looks worse so far: top-1 (-0.0400) is not better")
+        'undecided, and it looks worse so far: top-1 (-0.0400) is not better'
+    """
+    joint = ", and " if because.startswith(LOOKS_WORSE) else ": "
+    return f"{word}{joint}{because}"
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict | None:
@@ -161,8 +175,8 @@ def decide(gains: Mapping[str, Sequence[Gain]], rule: Rule) -> Verdict | None:
             f"{listed(deciders)} better, and none of {len(everything)} metrics is shown to be worse"
         )
         return Verdict(COMPATIBLE, because)
-    because = f"{listed(lacking)} not shown to be better"
     looks_worse = any(gain.value < -rule.margin for gain in lacking)
+    because = f"{LOOKS_WORSE if looks_worse else ''}{listed(lacking)} not shown to be better"
     if any(gain.error is None for gain in lacking):
         because = f"{because}: the protocol gives numbers without what they rest on"
         return Verdict(UNDECIDED, because, looks_worse=looks_worse)
@@ -174,8 +188,6 @@ def decide(gains: Mapping[str, Sequence[Gain]], rule: Rule) -> Verdict | None:
         because = f"{because}, and no number of identities would tell"
         return Verdict(UNDECIDED, because, looks_worse=looks_worse)
     told = f"about {rounded_up(needed):,} identities would tell"
-    if looks_worse:
-        told = f"it looks worse, and {told}"
     return Verdict(UNDECIDED, f"{because}; {told}", rounded_up(needed), looks_worse)
 
 

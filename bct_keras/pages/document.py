@@ -36,6 +36,7 @@ class Table:
 
     heading: str
     rows: list[list[str]]  # the first one is the head
+    note: str = ""  # what a reader has to know of it
 
 
 @dataclass(frozen=True)

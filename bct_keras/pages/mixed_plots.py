@@ -4,6 +4,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from bct_keras.pages.axis_labels import legend_above
+
 COLOURS = {
     "new": "#2f81f7",
     "adapted": "#a371f7",
@@ -43,6 +45,29 @@ def ends_of(result: dict[str, Any]) -> tuple[float, float]:
     return min(values) - room, max(values) + room
 
 
+def caption_of(order: str) -> str:
+    """Returns the caption of the plot of an order."""
+    return (
+        f"Mixed galleries, {order}: what new queries find while a backfill re-embeds the "
+        "entries in this order, old and new ones in one list (dots: the old ones alone or the new "
+        "ones alone, whichever finds more)"
+    )
+
+
+def caption_of_refresh(result: dict[str, Any]) -> str:
+    """Returns the caption of hot refresh, which says whether a backfill goes that way."""
+    caption = "Hot refresh: what new queries find while the gallery is re-embedded"
+    curves = result.get("mixed", {}).get("curves", [])
+    if not curves:
+        return f"{caption}, as a backfill does it"
+    if any(curve["route"] == "new" and curve["merged_by"] == "cosine" for curve in curves):
+        return f"{caption}, by new/old alone; it is the blue line of the mixed galleries above"
+    return (
+        f"{caption}, if one embedding of a query searched old and new entries alike. A backfill to "
+        "this encoder does not go so: it follows the mixed galleries above"
+    )
+
+
 def draw(axes: Axes, result: dict[str, Any], order: str) -> None:
     """Draws top-1 of each route, with dots for the better of searching either part alone."""
     mixed = result["mixed"]
@@ -55,4 +80,4 @@ def draw(axes: Axes, result: dict[str, Any], order: str) -> None:
         axes.plot(percent, better, color=colour, linestyle=":", linewidth=1)
     axes.axhline(result["old/old"][METRIC], color="#8a8d91", linestyle="--", label="old/old")
     axes.set(xlabel="share of the gallery re-embedded (%)", ylabel=METRIC, ylim=ends_of(result))
-    axes.legend(loc="best")
+    legend_above(axes)

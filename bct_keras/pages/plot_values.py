@@ -46,7 +46,7 @@ def refresh_values(result: dict[str, Any]) -> Iterator[Value]:
     for place, share in enumerate(found["share"]):
         text = f"new queries {found['metrics'][metric][place]:.4f}"
         if merged:
-            text += f", ranks merged {merged['top-1'][place]:.4f}"
+            text += f", two merged searches {merged['top-1'][place]:.4f}"
         old = result["old/old"][metric]
         yield Value(100 * share, f"{share:.0%} re-embedded: {metric} {text}, old/old {old:.4f}")
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bct_keras.pages import mixed_plots, small_svg
-from bct_keras.pages.axis_labels import plain_numbers
+from bct_keras.pages.axis_labels import legend_above, plain_numbers
 from bct_keras.pages.document import Plot, Reading
 from bct_keras.pages.plot_values import (
     Value,
@@ -67,24 +67,17 @@ class Drawing:
 def plots_of(result: dict[str, Any]) -> Iterator[Drawing]:
     """Yields all plots that one protocol's result allows, the way through a refresh first."""
     if "hot_refresh" in result:
-        caption = "Hot refresh: what new queries find while the gallery is re-embedded"
-        if "mixed" in result:
-            caption += ", by one embedding of a query for old and new entries"
         yield Drawing(
             "hot_refresh",
-            caption,
+            mixed_plots.caption_of_refresh(result),
             lambda axes: hot_refresh(axes, result),
             tuple(refresh_values(result)),
         )
     mixed = result.get("mixed", {})
     for number, order in enumerate(mixed_plots.orders_of(mixed.get("curves", [])), 1):
-        caption = (
-            f"Mixed galleries, {order}: the same in one list, by an embedding of a query for each "
-            "kind of entries (dots: the better of searching either kind alone)"
-        )
         yield Drawing(
             f"mixed_{number}",
-            caption,
+            mixed_plots.caption_of(order),
             lambda axes, order=order: mixed_plots.draw(axes, result, order),
             tuple(mixed_values(mixed, order)),
         )
@@ -133,7 +126,7 @@ def roc(axes: Axes, curves: dict[str, Any]) -> None:
         )
     axes.set(xscale="log", xlabel="FAR", ylabel="TAR", ylim=(0, 1.02), xlim=far_ends(curves))
     plain_numbers(axes.xaxis)
-    axes.legend(loc="lower right")
+    legend_above(axes)
 
 
 def det(axes: Axes, curves: dict[str, Any]) -> None:
@@ -154,7 +147,7 @@ def det(axes: Axes, curves: dict[str, Any]) -> None:
     )
     plain_numbers(axes.xaxis)
     plain_numbers(axes.yaxis)
-    axes.legend(loc="lower left")
+    legend_above(axes)
 
 
 def far_ends(curves: dict[str, Any]) -> tuple[float, float]:
@@ -184,7 +177,7 @@ def histogram(axes: Axes, curve: dict[str, Any], tallest: float) -> None:
             label=label,
         )
     axes.set(xlabel="cosine", ylabel="share of the pairs", xlim=(-1, 1), ylim=(0, 1.05 * tallest))
-    axes.legend(loc="upper left")
+    legend_above(axes)
 
 
 def hot_refresh(axes: Axes, result: dict[str, Any]) -> None:
@@ -212,12 +205,12 @@ def hot_refresh(axes: Axes, result: dict[str, Any]) -> None:
             merged["top-1"],
             color="#bf8700",
             linestyle=":",
-            label="two searches, ranks merged",
+            label="two merged searches",
         )
     axes.set(xlabel="share of the gallery re-embedded (%)", ylabel=metric)
     if result.get("mixed", {}).get("curves") and metric == mixed_plots.METRIC:
         axes.set(ylim=mixed_plots.ends_of(result))
-    axes.legend(loc="best")
+    legend_above(axes)
 
 
 def drawn(draw: Callable[[Axes], None]) -> Figure:

@@ -219,8 +219,7 @@ class Upgrade:
             out = workdir / "report"
             new = load_encoder(workdir)
             found = evaluate(old, new, protocols, out, rule=self.plan.checks.rule, say=self.say)
-            old_path = str(old.path) if old else None
-            result = outcome(found, out, old_path, str(data.folder), facts)
+            result = outcome(found, out, str(data.folder), facts)
             if found.get("verdict") == NOT_COMPATIBLE or found.get("looks_worse"):
                 recipe = self.plan.recipe
                 way_on = ways_on.after(recipe.start, recipe.start_rate, recipe.epochs)

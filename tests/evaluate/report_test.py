@@ -14,6 +14,7 @@ from bct_keras.encoders import load_encoder
 from bct_keras.errors import InputError
 from bct_keras.evaluate import curve_tables, page, report, words
 from bct_keras.evaluate.run import evaluate
+from bct_keras.pages.document import Plot, Reading
 from bct_keras.prepare.run import prepare
 
 TESTS = ["old/old", "new/old", "new/new"]
@@ -173,23 +174,11 @@ def test_the_first_screen_says_what_is_compared_and_what_to_do():
         "runs/old (128 dimensions, file of 2025-01-02)",
         "runs/new (256 dimensions)",
         "1,060 identities, 10,600 queries",
-        "new/old, new queries as they are in the old gallery",
-        "bct export --encoder=runs/new --old=runs/old",
+        "new queries as they are (new/old)",
+        "bct gallery add",
+        "--encoder=runs/old",
     ):
         assert part in first
-
-
-@pytest.mark.parametrize(
-    ("verdict", "command"),
-    [
-        ("undecided", "bct evaluate --old=a --new=b --protocol=&#39;retrieval("),
-        ("not compatible", "bct advise --old=a --new=b"),
-        (None, "bct evaluate --old=a --new=b"),
-    ],
-)
-def test_each_verdict_has_a_next_command(verdict, command):
-    given = known_report(verdict) | {"made_from": {"--old": "a/encoder.keras", "--new": "b"}}
-    assert command in page.as_html(given)
 
 
 def test_the_numbers_can_be_downloaded():
@@ -267,6 +256,39 @@ def test_page_has_the_verdict_first_and_whole_tags():
     headings = Headings(page.as_html(known_report("undecided")))
     assert headings.found[0] == ("h1", "Undecided: these identities are too few to tell")
     assert headings.open == []
+
+
+def test_what_looks_worse_is_told_so_in_the_heading_and_on_the_terminal():
+    reason = "it looks worse so far: top-1 (-0.2500) is not shown to be better"
+    given = known_report("undecided") | {"because": reason, "looks_worse": True}
+    text = page.as_html(given)
+    heading = "Undecided, and it looks worse so far: these identities are too few to tell"
+    assert f'<h1 class="doubt">{heading}</h1>' in text
+    assert '<p class="lead">Top-1 (-0.2500) is not shown to be better.</p>' in text
+    said = report.as_text(given).splitlines()[-1]
+    assert said.startswith("verdict: undecided, and it looks worse so far: top-1 (-0.2500) is not")
+
+
+def test_the_page_says_why_a_row_may_say_worse_and_the_verdict_not():
+    text = " ".join(page.as_html(known_report("not compatible")).split())
+    assert "a loss makes the verdict only where a wider interval, the wider the more" in text
+
+
+@pytest.mark.parametrize(("mapped", "note"), [(0.8, "bct adapt fits"), (0.7, "gain nothing")])
+def test_the_page_says_what_a_map_without_training_means(mapped, note):
+    given = known_report()
+    result = given["protocols"]["retrieval(data)"]
+    result["baselines"] = {"encoder": "new", "procrustes": {"top-1": mapped}}
+    result["order"] = {"own new nearer than another's old": 0.875}
+    text = html.unescape(page.as_html(given))
+    assert re.search(f'<p class="note">[^<]*{note}', text)
+    assert "own image by new nearer than another's by old" in text
+
+
+def test_a_reading_stands_below_the_caption():
+    plot = Plot("ROC: c", "<svg></svg>", (Reading(0.5, "here"),))
+    text = page.as_html(known_report(), {"retrieval(data)": [plot]})
+    assert "<figcaption>ROC: c</figcaption><output" in text
 
 
 def test_page_escapes_names():

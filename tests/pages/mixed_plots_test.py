@@ -34,6 +34,13 @@ def test_of_each_route_the_first_curve_of_an_order_is_shown():
     ]
 
 
+def test_the_caption_of_hot_refresh_says_whether_a_backfill_goes_so():
+    two_spaces = {"mixed": {"curves": [curve("new", "odds", "random", [0.5, 0.6, 0.8])]}}
+    assert "does not go so" in mixed_plots.caption_of_refresh(two_spaces)
+    assert "the blue line" in mixed_plots.caption_of_refresh(RESULT)
+    assert mixed_plots.caption_of_refresh({}).endswith("as a backfill does it")
+
+
 def test_each_order_has_its_plot():
     names = [drawing.name for drawing in plots_of(RESULT)]
     assert names == ["mixed_1", "mixed_2"]
