@@ -41,9 +41,9 @@ def add_by_flags() -> None:
             gallery,
             FLAGS.data,
             FLAGS.encoder,
-            FLAGS.report,
-            FLAGS.max_loss,
-            bool(FLAGS.report) and is_moved(gallery),
+            reports=FLAGS.report,
+            max_loss=FLAGS.max_loss,
+            is_moved=bool(FLAGS.report) and is_moved(gallery),
         )
     )
 
