@@ -2,21 +2,17 @@
 
 import io
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
-from gallery_readers.page import WEB, MissingError, chromium, served
+from gallery_readers.page import DIMS, SIZE, WEB, MissingError, chromium, served, write_encoder
 from PIL import Image
 
 from bct_keras.encoders import load_encoder
-from bct_keras.export.formats.format import Source
-from bct_keras.export.run import Checks, export, keras_encoder
 from bct_keras.gallery import vectors
 from bct_keras.gallery.entries import known
 from bct_keras.gallery.facts import BY_EMBEDDING, Compatibility, KnownEncoder
@@ -25,7 +21,7 @@ from bct_keras.metrics.odds import Odds
 
 ROOT = Path(__file__).parents[2]
 DRIVER = ROOT / "tests" / "gallery_readers" / "page.mjs"
-SIZE, DIMS, ENTRIES = 64, 128, 100_000
+ENTRIES = 100_000
 
 pytestmark = pytest.mark.long
 
@@ -54,23 +50,7 @@ def photos() -> dict[str, bytes]:
 def folder(tmp_path_factory) -> Path:
     """Makes a model, galleries and photos."""
     folder = tmp_path_factory.mktemp("page")
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [
-            keras.Input((SIZE, SIZE, 3)),
-            keras.layers.Rescaling(1 / 127.5, -1.0),
-            keras.layers.Conv2D(16, 5, strides=4, activation="relu"),
-            keras.layers.Conv2D(32, 3, strides=2, activation="relu"),
-            keras.layers.Flatten(),
-            keras.layers.Dense(DIMS),
-        ]
-    )
-    model.save(folder / "encoder.keras")
-    export(
-        Source(keras_encoder(folder / "encoder.keras")), ["tflite"], folder / "exported", Checks()
-    )
-    shutil.copy(folder / "exported" / "encoder.tflite", folder)
-    maker = known(load_encoder(folder / "encoder.tflite"))
+    maker = known(load_encoder(write_encoder(folder)))
     random = np.random.default_rng(0)
     entries = vectors.unit(random.standard_normal((ENTRIES, DIMS), np.float32))
     ids = [f"photo {number}" for number in range(ENTRIES)]

@@ -1,4 +1,4 @@
-"""Serves the page of export/edge/web/ and names the browser that opens it."""
+"""Serves the page of export/edge/web/, names the browser that opens it, and makes an encoder."""
 
 import contextlib
 import functools
@@ -9,6 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
+
+from bct_keras.export.formats.format import Source
+from bct_keras.export.run import Checks, export, keras_encoder
+
+SIZE, DIMS = 64, 128  # of the encoder
 WEB = Path(__file__).parents[2] / "export" / "edge" / "web"
 
 
@@ -47,3 +53,22 @@ def served() -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def write_encoder(folder: Path) -> Path:
+    """Writes a small encoder as encoder.keras and as encoder.tflite; returns the second."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((SIZE, SIZE, 3)),
+            keras.layers.Rescaling(1 / 127.5, -1.0),
+            keras.layers.Conv2D(16, 5, strides=4, activation="relu"),
+            keras.layers.Conv2D(32, 3, strides=2, activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(DIMS),
+        ]
+    )
+    model.save(folder / "encoder.keras")
+    source = Source(keras_encoder(folder / "encoder.keras"))
+    export(source, ["tflite"], folder / "exported", Checks())
+    return (folder / "exported" / "encoder.tflite").rename(folder / "encoder.tflite")

@@ -14,43 +14,25 @@ import tempfile
 from pathlib import Path
 
 import figures
-import keras
 import numpy as np
 from PIL import Image
 
 from bct_keras.encoders import load_encoder
-from bct_keras.export.formats.format import Source
-from bct_keras.export.run import Checks, export, keras_encoder
 from bct_keras.gallery import vectors
 from bct_keras.gallery.entries import known
 from bct_keras.gallery.file import FileGallery
 
-SIZE, DIMS, ENTRIES = 64, 128, 100_000
+ENTRIES = 100_000
 BAR = 50  # milliseconds
 # The name of a photo's file, and its width and height.
 PHOTOS = {"photo-small.png": (250, 250), "photo-of-a-phone.jpg": (4000, 3000)}
 
 
-def make(folder: Path) -> None:
-    """Writes a small encoder, a gallery of random directions and photos of noise."""
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [
-            keras.Input((SIZE, SIZE, 3)),
-            keras.layers.Rescaling(1 / 127.5, -1.0),
-            keras.layers.Conv2D(16, 5, strides=4, activation="relu"),
-            keras.layers.Conv2D(32, 3, strides=2, activation="relu"),
-            keras.layers.Flatten(),
-            keras.layers.Dense(DIMS),
-        ]
-    )
-    model.save(folder / "encoder.keras")
-    source = Source(keras_encoder(folder / "encoder.keras"))
-    export(source, ["tflite"], folder / "exported", Checks())
-    (folder / "exported" / "encoder.tflite").rename(folder / "encoder.tflite")
-    maker = known(load_encoder(folder / "encoder.tflite"))
+def make(folder: Path, encoder: Path) -> None:
+    """Writes a gallery of random directions by an encoder, and photos of noise."""
+    maker = known(load_encoder(encoder))
     random = np.random.default_rng(0)
-    entries = vectors.unit(random.standard_normal((ENTRIES, DIMS), np.float32))
+    entries = vectors.unit(random.standard_normal((ENTRIES, maker.dims), np.float32))
     ids = [str(number) for number in range(ENTRIES)]
     with FileGallery(str(folder / "people.gallery")) as gallery:
         gallery.add(maker, ids, ids, entries)
@@ -61,7 +43,7 @@ def make(folder: Path) -> None:
 
 def main() -> None:
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from gallery_readers.page import MissingError, chromium, served
+    from gallery_readers.page import MissingError, chromium, served, write_encoder
 
     try:
         program = chromium()
@@ -69,7 +51,7 @@ def main() -> None:
         sys.exit(str(error))
     driver = str(Path(__file__).with_name("page.mjs"))
     with tempfile.TemporaryDirectory() as name, served() as address:
-        make(Path(name))
+        make(Path(name), write_encoder(Path(name)))
         command = ["node", driver, program, address, name]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     for name, times in json.loads(done.stdout).items():
