@@ -22,7 +22,8 @@ def test_two_reports_into_one_folder_at_once(data_root, tiny_encoder_path, tmp_p
     assert [process.returncode for process in both] == [0, 0], said
     tables = [[line for line in text.splitlines() if "waiting for" not in line] for text, _ in said]
     assert tables[0] == tables[1]
-    assert tables[0][-1] == f"report: {out / 'report.html'}"
+    assert tables[0][-2] == f"report: {out / 'report.html'}"
+    assert tables[0][-1].startswith("next: bct evaluate ")
     assert set(json.loads((out / "report.json").read_text())["protocols"]) == {
         f"retrieval({data_root / 'test'})"
     }
