@@ -17,6 +17,7 @@ import tensorflow as tf
 from bct_keras import _tensorflow, artefacts, progress, stores
 from bct_keras.artefacts.tables import TableError
 from bct_keras.data import images
+from bct_keras.data.around import TEST
 from bct_keras.data.image_header import MAXIMUM_PIXELS
 from bct_keras.data.records import KIND, NAMES
 from bct_keras.data.shard_list import Shards, shards_of
@@ -211,7 +212,7 @@ def joined(batches: Iterable[np.ndarray]) -> np.ndarray:
 def open_to_train_on(folder: str | Path) -> DataSet:
     """Opens a view, or a data set that holds no identities out."""
     folder = stores.place(folder)
-    if (folder / "test" / artefacts.MANIFEST).is_file():
+    if (folder / TEST / artefacts.MANIFEST).is_file():
         raise InputError(
             f"{folder} holds the test's identities too, which no encoder may see; train on "
             f"{folder / 'all'}, or on {folder / 'new'}, without the old encoder's"

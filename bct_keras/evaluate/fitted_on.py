@@ -60,15 +60,12 @@ def folders_of(encoder: Encoder) -> Iterator[Path]:
     if isinstance(encoder, DerivedEncoder):
         for source in encoder.sources:
             yield from folders_of(source)
-    places = []
+    place = encoder.path
     if isinstance(encoder, AdaptedEncoder):
         place = stores.place(encoder.adapter_file)
-        places.append(place.parent if place.name == ADAPTER_FILE else place)
-    elif encoder.path.name == ENCODER_FILE:
-        places.append(encoder.path.parent)
-    for place in places:
-        if artefacts.kind_of(place) in NAME_OF_DATA:
-            yield place
+    folder = place.parent if place.name in (ADAPTER_FILE, ENCODER_FILE) else place
+    if artefacts.kind_of(folder) in NAME_OF_DATA:
+        yield folder
 
 
 def images_in_common(data: DataSet) -> dict[str, int]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bct_keras.evaluate.summary import MEANINGS, judged
-from bct_keras.metrics.verdict import COMPATIBLE, LOOKS_WORSE, NOT_COMPATIBLE, UNDECIDED
+from bct_keras.metrics.verdict import COMPATIBLE, NOT_COMPATIBLE, UNDECIDED
 
 SO_FAR_WORSE = f"{UNDECIDED}, and it looks worse so far"
 SENTENCES = {
@@ -51,7 +51,7 @@ def lead(report: Mapping[str, Any]) -> str:
     reasons = [facts["because"] for facts in judged(report).values()]
     if len(reasons) != 1:
         return ""
-    return f"{capitalised(reasons[0].removeprefix(LOOKS_WORSE))}."
+    return f"{capitalised(reasons[0])}."
 
 
 def words_of(report: Mapping[str, Any]) -> dict[str, str]:

@@ -7,7 +7,6 @@ from typing import Any
 from bct_keras.evaluate import report_routes
 from bct_keras.evaluate.compatibility import INDEPENDENT, TESTS
 from bct_keras.evaluate.findings import NEW_OLD, OLD_OLD
-from bct_keras.metrics.verdict import sentence_of
 from bct_keras.pages.document import Table
 
 Rows = list[list[str]]
@@ -272,9 +271,9 @@ def verdict_lines(report: dict[str, Any]) -> list[str]:
         lines = report_routes.verdict_lines(report)
         if report["verdict"]:
             on = f" on {NEW_OLD}" if "routes" in report else ""
-            lines.insert(0, f"verdict{on}: {sentence_of(report['verdict'], report['because'])}")
+            lines.insert(0, f"verdict{on}: {report_routes.sentence(report)}")
         return lines
     lines = []
     for name, each in report["candidates"].items():
-        lines.append(f"verdict on {name}: {sentence_of(each['verdict'], each['because'])}")
+        lines.append(f"verdict on {name}: {report_routes.sentence(each)}")
     return lines

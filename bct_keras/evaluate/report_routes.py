@@ -7,7 +7,7 @@ from bct_keras.evaluate.findings import NEW_NEW, NEW_OLD, OLD_OLD
 from bct_keras.evaluate.routes import RANDOM, TEST_OF
 from bct_keras.metrics.verdict import TOP_1, sentence_of
 from bct_keras.pages.document import Table
-from bct_keras.pages.mixed_plots import shown
+from bct_keras.pages.mixed_plots import better_part, shown
 
 Rows = list[list[str]]
 RANKED_BY = (
@@ -99,9 +99,13 @@ def verdict_lines(report: dict[str, Any]) -> list[str]:
     lines = []
     for name, route in report.get("routes", {}).items():
         if route["verdict"]:
-            sentence = sentence_of(route["verdict"], route["because"])
-            lines.append(f"verdict on {TEST_OF[name]}: {sentence}")
+            lines.append(f"verdict on {TEST_OF[name]}: {sentence(route)}")
     return lines
+
+
+def sentence(facts: dict[str, Any]) -> str:
+    """Returns the verdict that a part of report.json has, with its reason."""
+    return sentence_of(facts["verdict"], facts["because"], facts.get("looks_worse", False))
 
 
 def carried_over(result: dict[str, Any]) -> Rows:
@@ -152,9 +156,7 @@ def mixed_tables(found: dict[str, Any]) -> Iterator[Table]:
     rows = [["top-1 with so much re-embedded", *percents]]
     for curve in shown(curves, RANDOM):
         rows.append([curve["route"], *numbers(curve["metrics"][TOP_1])])
-        alone = curve["alone"]
-        better = [max(pair) for pair in zip(alone["old"], alone["new"], strict=True)]
-        rows.append([f"{curve['route']}, better part alone", *numbers(better)])
+        rows.append([f"{curve['route']}, better part alone", *numbers(better_part(curve))])
     heading = "Mixed galleries, in random order: one list, and the better part alone"
     yield Table(heading, rows, BETTER_PART)
 

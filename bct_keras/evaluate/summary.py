@@ -96,7 +96,10 @@ def judged(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {NEW_OLD: report}
     for name, route in report.get("routes", {}).items():
         found[TEST_OF[name]] = route
-    return {test: facts for test, facts in found.items() if facts["verdict"]}
+    for test in list(found):
+        if not found[test]["verdict"]:
+            del found[test]
+    return found
 
 
 def route_line(report: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from bct_keras.evaluate.findings import NEW_NEW, NEW_OLD, OLD_OLD
 from bct_keras.evaluate.routes import MOVED, TEST_OF
 from bct_keras.gallery.facts import BY_COMPATIBLE, BY_EMBEDDING, Compatibility
 from bct_keras.metrics.odds import Odds
-from bct_keras.metrics.verdict import COMPATIBLE, UNDECIDED
+from bct_keras.metrics.verdict import COMPATIBLE, UNDECIDED, sentence_of
 from bct_keras.untrusted.json_files import field, read_object
 
 
@@ -36,6 +36,7 @@ class Way:
     by: str  # which of the query's embeddings searches
     word: Any  # the verdict
     because: str
+    looks_worse: bool = False
 
 
 def read_report(path: str | Path, max_loss: float | None = None, strict: bool = False) -> Admission:
@@ -107,6 +108,7 @@ def ways_of(report: dict[str, Any], protocols: dict[str, Any]) -> list[Way]:
                 by=BY_COMPATIBLE,
                 word=report.get("verdict"),
                 because=report.get("because", ""),
+                looks_worse=bool(report.get("looks_worse")),
             )
         )
     for name, route in routes.items():
@@ -118,6 +120,7 @@ def ways_of(report: dict[str, Any], protocols: dict[str, Any]) -> list[Way]:
                 by=BY_EMBEDDING if name == MOVED else BY_COMPATIBLE,
                 word=route.get("verdict"),
                 because=route.get("because", ""),
+                looks_worse=bool(route.get("looks_worse")),
             )
         )
     return ways
@@ -200,7 +203,7 @@ def judged(path: Path, way: Way, strict: bool) -> str:
     if way.word == COMPATIBLE:
         return COMPATIBLE
     if way.word == UNDECIDED and not strict:
-        return f"{UNDECIDED}: {way.because}"
+        return sentence_of(UNDECIDED, way.because, way.looks_worse)
     on = "" if way.test == NEW_OLD else f" on {way.test}"
     raise InputError(
         f"{path} says{on}: {way.word}: {way.because}; a gallery does not take such queries.",

@@ -96,8 +96,11 @@ class Beside:
             ids = [row["id"] for row in lot]
             label_of = {row["id"]: row["label"] for row in lot}
             for group in self.embedded(ids):
-                there = [ids[position] for position in group.positions.tolist()]
-                labels = [label_of[ident] for ident in there]
+                there = []
+                labels = []
+                for position in group.positions.tolist():
+                    there.append(ids[position])
+                    labels.append(label_of[ids[position]])
                 units = moved_units(self.encoder, transform(group.embeddings))
                 yield self.replace(self.encoder, there, labels, units)
 

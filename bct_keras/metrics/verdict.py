@@ -27,7 +27,6 @@ from bct_keras.errors import InputError, option
 
 BETTER, NO_WORSE, WORSE, OPEN = "better", "no worse", "worse", "open"
 COMPATIBLE, NOT_COMPATIBLE, UNDECIDED = "compatible", "not compatible", "undecided"
-LOOKS_WORSE = "it looks worse so far: "  # a reason begins with it
 CONFIDENCE = 0.95
 MARGIN = 0.01
 POWER = 0.8  # with as many identities as the verdict names, it would be decided so often
@@ -108,23 +107,23 @@ class Verdict:
     @property
     def sentence(self) -> str:
         """Returns the word with its reason."""
-        return sentence_of(self.word, self.because)
+        return sentence_of(self.word, self.because, self.looks_worse)
 
     def __str__(self) -> str:
         return self.sentence
 
 
-def sentence_of(word: str, because: str) -> str:
+def sentence_of(word: str, because: str, looks_worse: bool = False) -> str:
     """Returns a verdict's word with its reason.
 
     Example:
         >>> sentence_of("undecided", "top-1 (+0.0400) is not shown to be better")
         'undecided: top-1 (+0.0400) is not shown to be better'
-        >>> sentence_of("undecided", "it looks worse so far: top-1 (-0.0400) is not better")
+        >>> sentence_of("undecided", "top-1 (-0.0400) is not better", looks_worse=True)
         'undecided, and it looks worse so far: top-1 (-0.0400) is not better'
     """
-    joint = ", and " if because.startswith(LOOKS_WORSE) else ": "
-    return f"{word}{joint}{because}"
+    so_far = ", and it looks worse so far" if looks_worse else ""
+    return f"{word}{so_far}: {because}"
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict | None:
@@ -176,7 +175,7 @@ def decide(gains: Mapping[str, Sequence[Gain]], rule: Rule) -> Verdict | None:
         )
         return Verdict(COMPATIBLE, because)
     looks_worse = any(gain.value < -rule.margin for gain in lacking)
-    because = f"{LOOKS_WORSE if looks_worse else ''}{listed(lacking)} not shown to be better"
+    because = f"{listed(lacking)} not shown to be better"
     if any(gain.error is None for gain in lacking):
         because = f"{because}: the protocol gives numbers without what they rest on"
         return Verdict(UNDECIDED, because, looks_worse=looks_worse)

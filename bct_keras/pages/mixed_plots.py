@@ -32,15 +32,20 @@ def orders_of(curves: list[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(curve["order"] for curve in curves))
 
 
+def better_part(curve: dict[str, Any]) -> list[float]:
+    """Returns top-1 in the old entries alone or the new ones alone, the higher, at each share."""
+    alone = curve["alone"]
+    return [max(old, new) for old, new in zip(alone["old"], alone["new"], strict=True)]
+
+
 def ends_of(result: dict[str, Any]) -> tuple[float, float]:
     """Returns the ends of the axis of top-1, the same for all plots of a refresh."""
     values = [result["old/old"][METRIC]]
     values += result.get("hot_refresh", {}).get("metrics", {}).get(METRIC, [])
     values += result.get("baselines", {}).get("rank_merging", {}).get(METRIC, [])
     for curve in result["mixed"]["curves"]:
-        values += [*curve["metrics"][METRIC]]
-        alone = curve["alone"]
-        values += [max(pair) for pair in zip(alone["old"], alone["new"], strict=True)]
+        values += curve["metrics"][METRIC]
+        values += better_part(curve)
     room = 0.05 * (max(values) - min(values)) + 1e-3
     return min(values) - room, max(values) + room
 
@@ -75,9 +80,7 @@ def draw(axes: Axes, result: dict[str, Any], order: str) -> None:
     for curve in shown(mixed["curves"], order):
         colour = COLOURS[curve["route"]]
         axes.plot(percent, curve["metrics"][METRIC], color=colour, marker="o", label=curve["route"])
-        alone = curve["alone"]
-        better = [max(pair) for pair in zip(alone["old"], alone["new"], strict=True)]
-        axes.plot(percent, better, color=colour, linestyle=":", linewidth=1)
+        axes.plot(percent, better_part(curve), color=colour, linestyle=":", linewidth=1)
     axes.axhline(result["old/old"][METRIC], color="#8a8d91", linestyle="--", label="old/old")
     axes.set(xlabel="share of the gallery re-embedded (%)", ylabel=METRIC, ylim=ends_of(result))
     legend_above(axes)

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 def main() -> None:
     """Trains, or tells what would be trained."""
     if not flags.FLAGS.dry_run:  # which tells all that is missing
-        at_once.check(flags.FLAGS.workdir, flags.FLAGS.data, flags.FLAGS.source)
+        command.required("workdir")
+        at_once.check(flags.FLAGS.data, flags.FLAGS.source)
     command.loading()
     from bct_keras.callbacks import checkpoints
     from bct_keras.distribution.strategy import strategy

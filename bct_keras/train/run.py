@@ -30,7 +30,7 @@ from bct_keras.export.run import Exported, export, keras_encoder
 from bct_keras.metrics.verdict import NOT_COMPATIBLE
 from bct_keras.prepare.run import prepare
 from bct_keras.progress import Outcome, Say
-from bct_keras.train import old_encoders, proof, ways_on
+from bct_keras.train import at_once, old_encoders, proof, ways_on
 from bct_keras.train.apart import train_apart
 from bct_keras.train.plan import Plan
 from bct_keras.train.trainer import UNFINISHED_KIND, Run, Watch
@@ -121,10 +121,7 @@ class Upgrade:
         if plan.data:
             return open_to_train_on(plan.data)
         if not plan.source:
-            raise InputError(
-                f"{option('data')} is needed, or {option('source')} to make a data set from; "
-                f"{option('help')} tells what they take"
-            )
+            raise at_once.no_data()
         # Not by `seed`, which is of the training: one data set is for all seeds.
         prepared = stores.place(plan.prepared)
         self.say(prepare(plan.source, plan.split, prepared, on_bad=plan.on_bad))

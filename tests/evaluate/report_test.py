@@ -259,7 +259,7 @@ def test_page_has_the_verdict_first_and_whole_tags():
 
 
 def test_what_looks_worse_is_told_so_in_the_heading_and_on_the_terminal():
-    reason = "it looks worse so far: top-1 (-0.2500) is not shown to be better"
+    reason = "top-1 (-0.2500) is not shown to be better"
     given = known_report("undecided") | {"because": reason, "looks_worse": True}
     text = page.as_html(given)
     heading = "Undecided, and it looks worse so far: these identities are too few to tell"

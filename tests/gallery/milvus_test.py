@@ -66,6 +66,22 @@ def test_two_collections_are_two_galleries(tmp_path):
         assert gallery.add(encoder, ["a"], ["b"], np.ones((1, 4))) == 1
 
 
+def test_milvus_lite_makes_no_graph_at_every_merge_of_its_files(tmp_path):
+    with MilvusGallery(str(tmp_path / "people.db")) as gallery:
+        gallery.add(OLD, ["a"], ["b"], np.ones((1, 4)))
+        assert gallery.client.describe_index("gallery", "embedding")["index_type"] == "FLAT"
+
+
+def test_what_the_new_encoder_has_made_already_is_copied_before_a_backfill(tmp_path):
+    with MilvusGallery(str(tmp_path / "people.db")) as gallery:
+        gallery.add(OLD, ["a"], ["b"], np.ones((1, 4)))
+        gallery.declare(Compatibility(NEW.fingerprint, OLD.fingerprint, "", "compatible"))
+        gallery.add(NEW, ["c"], ["d"], np.ones((1, 4)))
+        place = gallery.to_backfill(NEW)
+        place.begin_writing(NEW)
+        assert [row["id"] for row in place.missing()] == ["a"]
+
+
 def test_an_entry_of_an_encoder_that_was_not_admitted_is_left_out(tmp_path):
     """As it may come in between the question whether the query fits and the search."""
     old, new = KnownEncoder("0" * 64, 4, "old"), KnownEncoder("1" * 64, 4, "new")

@@ -166,4 +166,4 @@ def test_undecided_says_whether_it_looks_worse(value, worse):
     found = decide({"mine": [gain("top-1", value, error=0.02)]}, Rule())
     assert found
     assert (found.word, found.looks_worse) == ("undecided", worse)
-    assert ("it looks worse" in found.because) == worse
+    assert ("it looks worse" in found.sentence) == worse

@@ -9,23 +9,19 @@ from bct_keras.errors import InputError
 from bct_keras.train import at_once
 
 
+def test_a_data_set_that_is_not_named_or_not_there_is_told():
+    with pytest.raises(InputError, match="data is needed, or source"):
+        at_once.check(None, None)
+    with pytest.raises(InputError, match=r"nowhere: no such folder \(a data set was expected\)"):
+        at_once.check("nowhere", None)
+
+
+# What is there, what is made later, and what only a store knows.
 @pytest.mark.parametrize(
-    ("workdir", "data", "source", "said"),
-    [
-        (None, "data", None, "workdir is needed"),
-        ("run", None, None, "data is needed, or source"),
-        ("run", "nowhere", None, r"nowhere: no such folder \(a data set was expected\)"),
-    ],
+    ("data", "source"), [(".", None), (None, "folder(photos)"), ("s3://bucket/data", None)]
 )
-def test_what_is_not_there_is_told(workdir, data, source, said):
-    with pytest.raises(InputError, match=said):
-        at_once.check(workdir, data, source)
-
-
-def test_what_is_there_and_what_cannot_be_seen_at_once_passes(tmp_path):
-    at_once.check("run", str(tmp_path), None)
-    at_once.check("run", None, "folder(photos)")
-    at_once.check("run", "s3://bucket/data", None)
+def test_what_cannot_be_seen_at_once_is_left_to_the_training(data, source):
+    assert at_once.check(data, source) is None
 
 
 def test_the_command_tells_it_without_tensorflow(tmp_path):
